@@ -1,0 +1,263 @@
+// Package agent is the whole of kube-devops in a cluster: it composes the watch, the policy engine, the state, the
+// election and the HTTP endpoints, and is the only package that knows them all.
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"iter"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+
+	"github.com/kube-devops/kube-devops/agent/dump"
+	"github.com/kube-devops/kube-devops/agent/election"
+	"github.com/kube-devops/kube-devops/agent/podwatch"
+	"github.com/kube-devops/kube-devops/agent/report"
+	"github.com/kube-devops/kube-devops/agent/server"
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/policies"
+)
+
+// An Agent serves the scores of one cluster, or of one recording.
+type Agent struct {
+	options   Options
+	log       *zap.Logger
+	evaluator *evaluator
+	server    *server.Server
+
+	// Of a live agent alone.
+	watch   *podwatch.Watch
+	elector *election.Elector // nil where there is no election
+
+	leading atomic.Bool // the guarded work of a term runs
+	ready   atomic.Bool // readiness was reached once: from then on it is kept, since the state outlives all troubles
+}
+
+var (
+	errNotSynced    = errors.New("the initial list of pods is not in the cache yet")
+	errNotEvaluated = errors.New("the pods are not evaluated yet")
+)
+
+// New prepares an agent: it loads the policy, finds the cluster, and binds the address. It asks nothing of the API
+// server.
+func New(o Options) (*Agent, error) {
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	table, err := policies.Open(o.Policy)
+	if err != nil {
+		return nil, fmt.Errorf("load policy: %w", err)
+	}
+	process, published := prometheus.NewRegistry(), prometheus.NewRegistry()
+	registerProcess(process, o.Version, table)
+	a := &Agent{
+		options:   o,
+		log:       o.Log,
+		evaluator: &evaluator{table: table, log: o.Log, metrics: newEvaluationMetrics(process)},
+	}
+	published.MustRegister(scores{a.evaluator.current})
+	if o.Replay == "" {
+		if err := a.connect(process); err != nil {
+			return nil, err
+		}
+	}
+	a.server, err = server.New(server.Options{
+		Listen:  o.Listen,
+		Log:     o.Log,
+		Ready:   []server.Check{{Name: "pods", Ready: a.checkReady}},
+		Process: process,
+		Scores:  published,
+		Report:  a.report,
+		Publish: a.evaluator.publish,
+	})
+	if err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// connect makes the parts that need a cluster.
+func (a *Agent) connect(reg prometheus.Registerer) error {
+	config, err := clusterConfig(a.options.Kubeconfig)
+	if err != nil {
+		return err
+	}
+	config.UserAgent = "kube-devops/" + a.options.Version
+	// A timeout would cut every watch, and a limit would only delay the few requests that there are.
+	config.Timeout, config.QPS = 0, -1
+	client, err := dynamic.NewForConfig(config)
+	if err != nil {
+		return fmt.Errorf("make the client of the cluster: %w", err)
+	}
+	a.watch, err = podwatch.New(client, podwatch.Options{
+		Log: a.log, Registerer: reg, Workers: runtime.GOMAXPROCS(0),
+	})
+	if err != nil {
+		return err
+	}
+	if !a.options.LeaderElect {
+		return nil
+	}
+	return a.joinElection(config, reg)
+}
+
+func (a *Agent) joinElection(config *rest.Config, reg prometheus.Registerer) error {
+	o := a.options.Election
+	o.Log, o.Registerer, o.Lead = a.log, reg, a.lead
+	elector, err := election.New(config, o)
+	if err != nil {
+		return err
+	}
+	a.elector, a.evaluator.publish = elector, elector.Publish
+	return nil
+}
+
+// Addr is the address that the endpoints are bound to.
+func (a *Agent) Addr() string { return a.server.Addr() }
+
+// Run serves until ctx is done, and then stops in this order: publishing, the Lease, the watch, open requests. It
+// returns nil when it was told to stop, and an error when a part of it failed.
+func (a *Agent) Run(ctx context.Context) error {
+	a.log.Info("listening", zap.String("addr", a.Addr()), zap.String("policy", a.evaluator.table.Name()),
+		zap.String("hash", a.evaluator.table.Hash()), zap.String("version", a.options.Version))
+	group, ctx := errgroup.WithContext(ctx)
+	// Each part outlives the one that it serves, and is stopped when that one has ended.
+	watchCtx, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
+	serverCtx, stopServer := context.WithCancel(context.WithoutCancel(ctx))
+	fatal := make(chan error, 1)
+	group.Go(func() error {
+		defer stopWatch()
+		err := a.publish(ctx)
+		if err != nil {
+			fatal <- err
+		}
+		return err
+	})
+	group.Go(func() error {
+		defer stopServer()
+		return a.follow(watchCtx)
+	})
+	group.Go(func() error { return a.server.Run(serverCtx) })
+	ended := make(chan error, 1)
+	go func() { ended <- group.Wait() }()
+	select {
+	case err := <-ended:
+		a.log.Info("stopped")
+		return err
+	case err := <-fatal:
+		// Who may not publish and cannot stop must not wait for anything: the process is to exit at once.
+		return err
+	}
+}
+
+// publish makes what is published, until ctx is done.
+func (a *Agent) publish(ctx context.Context) error {
+	switch {
+	case a.watch == nil:
+		return a.replay(ctx)
+	case a.elector == nil:
+		a.lead(ctx)
+		return nil
+	}
+	return a.elector.Run(ctx)
+}
+
+// follow keeps the cache in step with the cluster, whoever leads, until ctx is done.
+func (a *Agent) follow(ctx context.Context) error {
+	if a.watch == nil {
+		<-ctx.Done()
+		return nil
+	}
+	return a.watch.Run(ctx, func(key podwatch.Key, pod *podwatch.Pod) {
+		if pod == nil {
+			a.evaluator.remove(state.Pod{Namespace: key.Namespace, Name: key.Name})
+			return
+		}
+		a.evaluator.apply(state.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}, pod.JSON)
+	})
+}
+
+// lead is the work of one term: evaluate the whole cache, follow its changes, and forget all at the end.
+func (a *Agent) lead(ctx context.Context) {
+	a.leading.Store(true)
+	defer a.leading.Store(false)
+	select {
+	case <-ctx.Done():
+		return
+	case <-a.watch.Synced():
+	}
+	a.evaluator.begin(a.cached())
+	defer a.evaluator.end()
+	<-ctx.Done()
+}
+
+func (a *Agent) cached() iter.Seq[state.Observation] {
+	return func(yield func(state.Observation) bool) {
+		for pod := range a.watch.All() {
+			named := state.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}
+			if !yield(state.Observation{Pod: named, JSON: pod.JSON}) {
+				return
+			}
+		}
+	}
+}
+
+// replay brings a recording into the state, which is published when all of it is there.
+func (a *Agent) replay(ctx context.Context) error {
+	recorded := state.New(a.evaluator.table)
+	_, err := dump.ReadPath(ctx, a.options.Replay, a.options.Stdin, func(event dump.Event) error {
+		pod := state.Pod{Namespace: event.Namespace, Name: event.Name, UID: event.UID}
+		if event.Op == dump.Delete {
+			recorded.Delete(pod)
+			return nil
+		}
+		if _, err := recorded.Observe(pod, event.JSON); err != nil {
+			return fmt.Errorf("pod %s/%s: %w", pod.Namespace, pod.Name, err)
+		}
+		return nil
+	})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil
+		}
+		return err
+	}
+	a.evaluator.adopt(recorded)
+	<-ctx.Done()
+	return nil
+}
+
+// checkReady is the condition of readiness: on a leader that the pods are evaluated, on a standby that they are there.
+func (a *Agent) checkReady() error {
+	if a.ready.Load() {
+		return nil
+	}
+	if a.watch != nil {
+		select {
+		case <-a.watch.Synced():
+		default:
+			return errNotSynced
+		}
+	}
+	if (a.watch == nil || a.leading.Load()) && a.evaluator.current() == nil {
+		return errNotEvaluated
+	}
+	a.ready.Store(true)
+	return nil
+}
+
+func (a *Agent) report(w io.Writer) error {
+	st := a.evaluator.current()
+	if st == nil {
+		return errNotEvaluated
+	}
+	return report.JSON(w, st.SnapshotWithViolations())
+}

@@ -1,0 +1,84 @@
+package agent
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"github.com/spf13/pflag"
+	"go.uber.org/zap"
+
+	"github.com/kube-devops/kube-devops/agent/election"
+	"github.com/kube-devops/kube-devops/policies"
+)
+
+// Options are all that an agent needs to be told.
+type Options struct {
+	// Policy is the file of the policy table, or the name of one that ships.
+	Policy string
+	// Listen is the address of the HTTP endpoints.
+	Listen string
+	// Kubeconfig is a file; empty for the in-cluster configuration, else what kubectl would use.
+	Kubeconfig string
+	// Replay is a recording to serve instead of a cluster, "-" for Stdin; empty for a cluster.
+	Replay string
+	// LeaderElect is whether replicas agree on one that publishes.
+	LeaderElect bool
+	// Election is the Lease and its times. Log, Registerer and Lead are the agent's.
+	Election election.Options
+
+	// Version is what the binary calls itself.
+	Version string
+	Log     *zap.Logger
+	Stdin   io.Reader
+}
+
+// DefaultOptions are the options of an agent that is told nothing.
+func DefaultOptions() Options {
+	elect := election.DefaultOptions()
+	// In a cluster the host's name is the pod's. Without it the random part of the identity is enough.
+	host, _ := os.Hostname()
+	elect.Identity = election.NewIdentity(host)
+	return Options{
+		Policy:      policies.Default,
+		Listen:      ":8080",
+		LeaderElect: true,
+		Election:    elect,
+		Version:     "dev",
+		Log:         zap.NewNop(),
+	}
+}
+
+// AddFlags makes the options settable on a command line.
+func (o *Options) AddFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&o.Policy, "policy", o.Policy, "policy table: a file, or the name of one that ships")
+	flags.StringVar(&o.Listen, "listen", o.Listen, "address of the HTTP endpoints")
+	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file (default: the in-cluster configuration, else as kubectl finds it)")
+	flags.StringVar(&o.Replay, "replay", o.Replay, "serve a recording of pods, a file or - for standard input, instead of a cluster")
+	flags.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "agree with other replicas, by a Lease, on one that publishes")
+	flags.StringVar(&o.Election.Namespace, "lease-namespace", o.Election.Namespace, "namespace of the Lease")
+	flags.StringVar(&o.Election.Name, "lease-name", o.Election.Name, "name of the Lease")
+	flags.DurationVar(&o.Election.LeaseDuration, "lease-duration", o.Election.LeaseDuration, "how long a standby waits for a leader that is silent")
+	flags.DurationVar(&o.Election.RenewDeadline, "renew-deadline", o.Election.RenewDeadline, "how long a leader tries to renew the Lease before it gives up")
+	flags.DurationVar(&o.Election.RetryPeriod, "retry-period", o.Election.RetryPeriod, "pause between tries to acquire or renew the Lease")
+}
+
+// Validate names every mistake in the options.
+func (o *Options) Validate() error {
+	var mistakes []error
+	if o.Policy == "" {
+		mistakes = append(mistakes, errors.New("--policy is empty: name a file, or a table that ships"))
+	}
+	if _, _, err := net.SplitHostPort(o.Listen); err != nil {
+		mistakes = append(mistakes, fmt.Errorf("--listen %q is not host:port, as 127.0.0.1:8080 or :8080", o.Listen))
+	}
+	if o.Replay != "" && o.Kubeconfig != "" {
+		mistakes = append(mistakes, errors.New("--replay and --kubeconfig exclude each other: a recording needs no cluster"))
+	}
+	if o.Replay == "" && o.LeaderElect {
+		mistakes = append(mistakes, o.Election.Validate())
+	}
+	return errors.Join(mistakes...)
+}

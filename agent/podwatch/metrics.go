@@ -1,0 +1,46 @@
+package podwatch
+
+import "github.com/prometheus/client_golang/prometheus"
+
+type metrics struct {
+	events       prometheus.Counter
+	errors       *prometheus.CounterVec
+	starts       *prometheus.CounterVec
+	lastEvent    prometheus.Gauge
+	syncDuration prometheus.Gauge
+}
+
+func newMetrics(reg prometheus.Registerer, queued func() int) *metrics {
+	m := &metrics{
+		events: prometheus.NewCounter(prometheus.CounterOpts{
+			Name: "pod_events_total",
+			Help: "Pods seen to be added, changed or deleted, those of the initial list included.",
+		}),
+		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kube_devops_watch_errors_total",
+			Help: "Requests for pods that failed or ended with an error, by verb (list, watch).",
+		}, []string{"verb"}),
+		starts: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "kube_devops_watch_requests_total",
+			Help: "Requests for pods that were sent to the API server, by verb (list, watch).",
+		}, []string{"verb"}),
+		lastEvent: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "kube_devops_last_event_timestamp_seconds",
+			Help: "When the API server was last heard of: the time of the last list, event or bookmark (one comes each minute), in seconds since 1970.",
+		}),
+		syncDuration: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "kube_devops_sync_duration_seconds",
+			Help: "How long the initial list of pods took, from start to in sync; 0 until then.",
+		}),
+	}
+	for _, verb := range []string{verbList, verbWatch} {
+		m.errors.WithLabelValues(verb)
+		m.starts.WithLabelValues(verb)
+	}
+	reg.MustRegister(m.events, m.errors, m.starts, m.lastEvent, m.syncDuration,
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "kube_devops_queue_length",
+			Help: "Pods that have changed and wait to be evaluated.",
+		}, func() float64 { return float64(queued()) }))
+	return m
+}

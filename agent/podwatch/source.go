@@ -1,0 +1,159 @@
+package podwatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"go.uber.org/zap"
+	"golang.org/x/time/rate"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
+	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/apimachinery/pkg/watch"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/tools/cache"
+)
+
+const (
+	verbList  = "list"
+	verbWatch = "watch"
+)
+
+// The patience with an API server, or what stands before it.
+const (
+	// A watch that ends at once is begun again at once by client-go, thousands of times a second if need be. So the
+	// starts of watches are limited: startBurst at once, then one each startEvery.
+	startEvery = time.Second
+	startBurst = 3
+	// headerPatience is how long a watch may take to answer at all.
+	headerPatience = 60 * time.Second
+	// initialPatience is how long the initial stream may be silent before its end is told by a bookmark.
+	initialPatience = 120 * time.Second
+	// initialAttempts is how many initial streams may end without that bookmark before a list is asked for instead.
+	initialAttempts = 2
+)
+
+var errNoAnswer = fmt.Errorf("the API server accepted the request and did not answer within %s", headerPatience)
+
+// A source lists and watches pods for the informer. It stands between client-go and the API server to know when the
+// server was last heard of, to log each failed request once, and to hold up where client-go would go on in vain:
+// waiting for an end bookmark that never comes, or asking again without a pause.
+type source struct {
+	pods    dynamic.ResourceInterface
+	client  dynamic.Interface
+	log     *zap.Logger
+	metrics *metrics
+	starts  *rate.Limiter
+	// incomplete counts the initial streams in a row that were begun and have not come to their bookmark.
+	incomplete atomic.Int32
+}
+
+func newSource(client dynamic.Interface, log *zap.Logger, m *metrics) *source {
+	return &source{
+		client:  client,
+		pods:    client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}),
+		log:     log,
+		metrics: m,
+		starts:  rate.NewLimiter(rate.Every(startEvery), startBurst),
+	}
+}
+
+func (s *source) listerWatcher() cache.ListerWatcher {
+	return cache.ToListWatcherWithWatchListSemantics(&cache.ListWatch{
+		ListWithContextFunc:  s.list,
+		WatchFuncWithContext: s.watch,
+	}, s.client)
+}
+
+// ended hears from the reflector why a list and watch has ended. Failed requests were logged when they failed.
+func (s *source) ended(_ context.Context, _ *cache.Reflector, err error) {
+	s.log.Debug("list and watch of pods ended", zap.Error(err))
+}
+
+func (s *source) failed(verb string, err error) {
+	s.metrics.errors.WithLabelValues(verb).Inc()
+	s.log.Warn("request for pods failed; will try again", zap.String("verb", verb), zap.Error(err))
+}
+
+func (s *source) list(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+	var list runtime.Object
+	err := s.persist(ctx, verbList, func(ctx context.Context) error {
+		l, err := s.pods.List(ctx, options)
+		if err == nil { // a nil pointer in an interface is not nil
+			list = l
+		}
+		return err
+	})
+	if err == nil {
+		s.heard()
+	}
+	return list, err
+}
+
+func (s *source) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
+	initial := options.SendInitialEvents != nil && *options.SendInitialEvents
+	if initial && s.incomplete.Add(1) > initialAttempts {
+		s.incomplete.Store(0)
+		return nil, errors.New("the API server does not end its initial stream of pods")
+	}
+	// The watch lives on behind this call, so that its context must not end with it.
+	watchCtx, cancel := context.WithCancelCause(ctx)
+	var upstream watch.Interface
+	err := s.persist(watchCtx, verbWatch, func(ctx context.Context) (err error) {
+		if err := s.starts.Wait(ctx); err != nil {
+			return err
+		}
+		patience := time.AfterFunc(headerPatience, func() { cancel(errNoAnswer) })
+		defer patience.Stop()
+		upstream, err = s.pods.Watch(ctx, options)
+		return err
+	})
+	if err != nil {
+		cancel(nil)
+		return nil, err
+	}
+	st := newStream(upstream, func() { cancel(nil) }, s, initial)
+	go st.run()
+	return st, nil
+}
+
+// persist sends a request again, with growing pauses, while the API server refuses connections or says that it has
+// too many requests. client-go does so too, but sleeps through the end of its context there, and longer each time.
+// What failed otherwise is left to client-go.
+func (s *source) persist(ctx context.Context, verb string, request func(context.Context) error) error {
+	pause := wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 5, Cap: 8 * time.Second}
+	for {
+		s.metrics.starts.WithLabelValues(verb).Inc()
+		err := request(ctx)
+		if err == nil {
+			return nil
+		}
+		if cause := context.Cause(ctx); errors.Is(cause, errNoAnswer) {
+			err = cause
+		} else if cause != nil {
+			return err // we are told to stop: that is no failure
+		}
+		s.failed(verb, err)
+		if !utilnet.IsConnectionRefused(err) && !apierrors.IsTooManyRequests(err) {
+			return err
+		}
+		delay := pause.Step()
+		if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
+			delay = max(delay, time.Duration(seconds)*time.Second)
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(delay):
+		}
+	}
+}
+
+// heard notes that the API server has just been heard of.
+func (s *source) heard() { s.metrics.lastEvent.SetToCurrentTime() }

@@ -1,0 +1,72 @@
+package state
+
+import (
+	"iter"
+	"sync"
+)
+
+// A batch is some pods on their way through evaluation.
+type batch struct {
+	pods          []Observation
+	contributions []contribution
+	errs          []error
+	done          chan struct{} // closed when the batch is evaluated
+}
+
+const batchSize = 128
+
+// evaluateAll evaluates pods on several goroutines and calls apply with batches of them, in the order in which they
+// came. Pods of namespaces that the table leaves out are dropped.
+func (s *ClusterState) evaluateAll(workers int, pods iter.Seq[Observation], apply func(*batch)) {
+	todo := make(chan *batch)
+	inOrder := make(chan *batch, 2*workers)
+	var running sync.WaitGroup
+	for range workers {
+		running.Go(func() {
+			for b := range todo {
+				s.evaluateBatch(b)
+			}
+		})
+	}
+	running.Go(func() {
+		defer close(inOrder)
+		defer close(todo)
+		send := func(b *batch) {
+			b.done = make(chan struct{})
+			inOrder <- b
+			todo <- b
+		}
+		b := new(batch)
+		for o := range pods {
+			if !s.table.Includes(o.Namespace) {
+				continue
+			}
+			if b.pods = append(b.pods, o); len(b.pods) == batchSize {
+				send(b)
+				b = new(batch)
+			}
+		}
+		if len(b.pods) > 0 {
+			send(b)
+		}
+	})
+	for b := range inOrder {
+		<-b.done
+		apply(b)
+	}
+	running.Wait()
+}
+
+func (s *ClusterState) evaluateBatch(b *batch) {
+	defer close(b.done)
+	b.contributions = make([]contribution, len(b.pods))
+	b.errs = make([]error, len(b.pods))
+	for i, o := range b.pods {
+		verdict, err := s.table.Evaluate(o.JSON)
+		if b.errs[i] = err; err != nil {
+			b.contributions[i] = contribution{uid: o.UID, failed: true}
+		} else {
+			b.contributions[i] = contributionOf(o.Pod, verdict)
+		}
+	}
+}

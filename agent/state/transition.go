@@ -1,0 +1,45 @@
+package state
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// A Transition says how an event changed the checks that a pod fails. Both sides hold the indexes of the checks, each
+// once, in the order of the table.
+type Transition struct {
+	// Before is what the pod failed before the event, After what it fails now.
+	Before, After []int
+	// Recreated says that the event replaced a pod by another one of the same name: what failed Before is gone.
+	Recreated bool
+}
+
+// Changed tells whether there is anything to say about the event.
+func (t Transition) Changed() bool {
+	return !slices.Equal(t.Before, t.After) || t.Recreated && len(t.After) > 0
+}
+
+func transition(before, after contribution, existed bool) Transition {
+	return Transition{
+		Before:    failedChecks(before.violations),
+		After:     failedChecks(after.violations),
+		Recreated: existed && after.uid != "" && before.uid != "" && before.uid != after.uid,
+	}
+}
+
+// failedChecks lists the checks of violations, which are in the order of the table.
+func failedChecks(violations []rules.Violation) []int {
+	var checks []int
+	for _, v := range violations {
+		if n := len(checks); n == 0 || checks[n-1] != v.Check {
+			checks = append(checks, v.Check)
+		}
+	}
+	return checks
+}
+
+func (p Pod) compare(other Pod) int {
+	return cmp.Or(cmp.Compare(p.Namespace, other.Namespace), cmp.Compare(p.Name, other.Name))
+}

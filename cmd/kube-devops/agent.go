@@ -1,0 +1,89 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"os"
+
+	"github.com/go-logr/zapr"
+	"github.com/spf13/cobra"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"k8s.io/klog/v2"
+
+	"github.com/kube-devops/kube-devops/agent"
+)
+
+func newAgentCommand() *cobra.Command {
+	options := agent.DefaultOptions()
+	options.Version = version
+	level := zapcore.InfoLevel
+	command := &cobra.Command{
+		Use:   "agent",
+		Short: "Watch the pods of a cluster and serve live scores",
+		Long: `Watch the pods of a cluster and serve live scores:
+
+  /metrics         for Prometheus
+  /healthz         200 while the process lives
+  /readyz          200 once all pods are evaluated
+  /api/v1/report   the scores and violations as JSON
+
+With --replay it serves the same from a recording, made with
+"kubectl get pods -A -o json", and needs no cluster.`,
+		Args: noArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			options.Log = newLogger(cmd.ErrOrStderr(), level)
+			options.Stdin = cmd.InOrStdin()
+			bridgeLogs(options.Log)
+			findDeadPeersSoon()
+			a, err := agent.New(options)
+			if err != nil {
+				return err
+			}
+			return a.Run(cmd.Context())
+		},
+	}
+	command.SetFlagErrorFunc(asUsage)
+	options.AddFlags(command.Flags())
+	command.Flags().Var(levelFlag{&level}, "log-level", "least level to log: debug, info, warn or error")
+	return command
+}
+
+// newLogger makes the one logger: JSON, a line for each entry.
+func newLogger(w io.Writer, level zapcore.Level) *zap.Logger {
+	config := zap.NewProductionEncoderConfig()
+	config.EncodeTime = zapcore.RFC3339NanoTimeEncoder
+	config.EncodeDuration = zapcore.SecondsDurationEncoder
+	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(config), zapcore.Lock(zapcore.AddSync(w)), level))
+}
+
+// bridgeLogs makes client-go, whose log is global, log as the agent does.
+func bridgeLogs(log *zap.Logger) {
+	klog.SetLoggerWithOptions(zapr.NewLogger(log.Named("client-go")), klog.ContextualLogger(true))
+}
+
+// findDeadPeersSoon sets, where the environment does not, how soon client-go notices that an API server behind a
+// standing connection is gone: after 5 + 3 s, instead of 30 + 15 s.
+func findDeadPeersSoon() {
+	for name, seconds := range map[string]string{
+		"HTTP2_READ_IDLE_TIMEOUT_SECONDS": "5",
+		"HTTP2_PING_TIMEOUT_SECONDS":      "3",
+	} {
+		if _, set := os.LookupEnv(name); !set {
+			// Setenv fails for a malformed name alone.
+			_ = os.Setenv(name, seconds)
+		}
+	}
+}
+
+// levelFlag makes a level of zap a flag.
+type levelFlag struct{ *zapcore.Level }
+
+func (f levelFlag) Type() string { return "level" }
+
+func (f levelFlag) Set(text string) error {
+	if err := f.UnmarshalText([]byte(text)); err != nil {
+		return fmt.Errorf("%q is not one of debug, info, warn, error", text)
+	}
+	return nil
+}

@@ -1,0 +1,67 @@
+// Command kube-devops tells how well every namespace of a Kubernetes cluster keeps its governance rules.
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+// version is set by the linker.
+var version = "dev"
+
+// The exit codes, on which other people's scripts rely.
+const (
+	exitDone        = 0
+	exitFailed      = 2
+	exitInterrupted = 130
+)
+
+func main() {
+	ctx, cancel := context.WithCancel(context.Background())
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-signals
+		cancel()
+		<-signals
+		os.Exit(exitInterrupted)
+	}()
+	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+}
+
+// run is the whole program: it returns the exit code, and says on stderr in one line what went wrong.
+func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	root := &cobra.Command{
+		Use:           "kube-devops",
+		Short:         "Live governance scores for every namespace of a Kubernetes cluster",
+		SilenceUsage:  true,
+		SilenceErrors: true,
+		CompletionOptions: cobra.CompletionOptions{
+			HiddenDefaultCmd: true,
+		},
+	}
+	root.SetArgs(args)
+	root.SetIn(stdin)
+	root.SetOut(stdout)
+	root.SetErr(stderr)
+	root.AddCommand(newAgentCommand(), newVersionCommand())
+	command, err := root.ExecuteContextC(ctx)
+	if err != nil {
+		hint := ""
+		if isUsage(err) {
+			hint = fmt.Sprintf(" (see %s --help)", command.CommandPath())
+		}
+		for line := range strings.Lines(err.Error()) {
+			fmt.Fprintf(stderr, "kube-devops: %s%s\n", strings.TrimSuffix(line, "\n"), hint)
+		}
+		return exitFailed
+	}
+	return exitDone
+}

@@ -1,0 +1,142 @@
+package rules
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"unsafe"
+
+	"github.com/tidwall/gjson"
+)
+
+// ErrTooManySubjects is the reason why a pod of absurd size is not evaluated.
+var ErrTooManySubjects = errors.New("too many subjects")
+
+// MaxSubjects is how many subjects one forEach may find in a pod. Kubernetes has no pod of a hundred containers; a
+// hostile dump may have a million.
+const MaxSubjects = 10_000
+
+// A Verdict is the result of evaluating one pod.
+type Verdict struct {
+	// Violations are in the order of the table's checks, those of one check in the order of the pod.
+	Violations []Violation
+	// Subjects holds, for each check of the table, how many subjects it looked at.
+	Subjects []int
+}
+
+// A Violation is one check failed by one subject.
+type Violation struct {
+	// Check is the index of the check in the table.
+	Check int
+	// Path leads to the subject, "spec.containers.0"; empty where the pod itself is the subject.
+	Path string
+	// Name is the subject's name field, which for a container is its name; empty where it has none.
+	Name string
+}
+
+// A group is the checks that look at the same subjects: the subjects are walked once for all of them.
+type group struct {
+	forEach []subjectPath // none: the pod itself is the one subject
+	checks  []int
+}
+
+type truth uint8
+
+const (
+	unknown truth = iota
+	isTrue
+	isFalse
+)
+
+// An evaluation is the working memory of evaluating one pod.
+type evaluation struct {
+	checker  checker
+	pod      gjson.Result
+	constant []truth
+	indexes  []int // where the walk over subjects stands in each array, outermost first
+	err      error
+}
+
+var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
+
+// fail notes the first reason why the pod cannot be judged.
+func (e *evaluation) fail(err error) {
+	if e.err == nil {
+		e.err = err
+	}
+}
+
+// Evaluate judges one pod, given as the JSON of a Pod object. A pod that lacks what a check looks at (a spec, its
+// containers, a status) has no subject there, and no violation.
+//
+// An error means that there is no verdict: the text is not one whole JSON object (*SyntaxError), or looking at it
+// would cost more than any real pod does. The pod must then be counted as not evaluated, never as clean.
+func (t *Table) Evaluate(pod []byte) (Verdict, error) {
+	var v Verdict
+	err := t.EvaluateInto(&v, pod)
+	return v, err
+}
+
+// EvaluateInto is Evaluate into a Verdict whose memory is used again. A pod without violations costs no allocation.
+// Nothing in the verdict refers to the text of the pod.
+func (t *Table) EvaluateInto(v *Verdict, pod []byte) error {
+	v.Violations, v.Subjects = v.Violations[:0], v.Subjects[:0]
+	e := evaluations.Get().(*evaluation)
+	defer evaluations.Put(e)
+	if err := e.checker.check(pod); err != nil {
+		return err
+	}
+	// gjson wants a string, and the text lives as long as this call.
+	e.pod, e.err = gjson.Parse(unsafe.String(unsafe.SliceData(pod), len(pod))), nil
+	e.constant = append(e.constant[:0], make([]truth, t.constants)...)
+	v.Subjects = append(v.Subjects, make([]int, len(t.checks))...)
+	for i := range t.groups {
+		t.evaluateGroup(e, v, &t.groups[i])
+	}
+	e.pod = gjson.Result{}
+	if e.err != nil {
+		v.Violations, v.Subjects = v.Violations[:0], v.Subjects[:0]
+		return e.err
+	}
+	slices.SortStableFunc(v.Violations, func(a, b Violation) int { return a.Check - b.Check })
+	return nil
+}
+
+func (t *Table) evaluateGroup(e *evaluation, v *Verdict, g *group) {
+	if len(g.forEach) == 0 {
+		t.evaluateSubject(e, v, g, e.pod, nil)
+		return
+	}
+	count := 0
+	for i := range g.forEach {
+		where := &g.forEach[i]
+		e.indexes = e.indexes[:0]
+		where.walk(e, where.steps, e.pod, func(subject gjson.Result) bool {
+			if count++; count > MaxSubjects {
+				e.fail(fmt.Errorf("%w: more than %d at %s", ErrTooManySubjects, MaxSubjects, where.source))
+				return false
+			}
+			t.evaluateSubject(e, v, g, subject, where)
+			return e.err == nil
+		})
+	}
+}
+
+func (t *Table) evaluateSubject(e *evaluation, v *Verdict, g *group, subject gjson.Result, where *subjectPath) {
+	for _, c := range g.checks {
+		v.Subjects[c]++
+		if !t.checks[c].violation.holds(e, subject) || e.err != nil {
+			continue
+		}
+		violation := Violation{Check: c}
+		if where != nil {
+			violation.Path = where.name(e.indexes)
+			if name := subject.Get("name"); name.Type == gjson.String {
+				violation.Name = strings.Clone(name.Str)
+			}
+		}
+		v.Violations = append(v.Violations, violation)
+	}
+}

@@ -1,0 +1,334 @@
+package rules
+
+import (
+	"bytes"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+	"math/bits"
+	"unicode/utf8"
+)
+
+// MaxDepth is how deep the JSON of a pod may nest: far more than the API of Kubernetes has, far less than a stack.
+const MaxDepth = 200
+
+// A SyntaxError says at which byte a pod's JSON is wrong.
+type SyntaxError struct {
+	// Offset counts bytes from the start of the pod's JSON.
+	Offset int
+	msg    string
+}
+
+func (e *SyntaxError) Error() string { return fmt.Sprintf("%s at byte %d", e.msg, e.Offset) }
+
+// A checker makes sure that a text is one JSON object as RFC 8259 has it, of valid UTF-8, no deeper than MaxDepth and
+// without a key that stands twice in one object. gjson takes anything for JSON, takes the first of two keys where
+// encoding/json takes the last, and would score half of a truncated pod: so it is given checked text alone.
+type checker struct {
+	data []byte
+	keys [][]byte // of the objects that are open, outermost first
+	open [MaxDepth]container
+}
+
+type container struct {
+	object bool
+	first  int                 // index in keys of the object's first key
+	seen   map[string]struct{} // the keys again, once there are many
+}
+
+// fewKeys is how many keys of an object are compared one by one before a map is made of them.
+const fewKeys = 48
+
+const truncated = "unexpected end of JSON"
+
+func (c *checker) check(data []byte) error {
+	c.data, c.keys = data, c.keys[:0]
+	if !utf8.Valid(data) {
+		return &SyntaxError{Offset: invalidUTF8(data), msg: "invalid UTF-8"}
+	}
+	i := c.skipSpace(0)
+	if i == len(data) || data[i] != '{' {
+		return c.wrong(i, "a pod must be a JSON object")
+	}
+	end, err := c.value(i)
+	if err != nil {
+		return err
+	}
+	if end = c.skipSpace(end); end != len(data) {
+		return c.wrong(end, "text after the end of the pod")
+	}
+	return nil
+}
+
+func (c *checker) wrong(at int, msg string) error {
+	if at >= len(c.data) {
+		at, msg = len(c.data), truncated
+	}
+	return &SyntaxError{Offset: at, msg: msg}
+}
+
+// value checks the value that begins at i and returns where it ends.
+func (c *checker) value(i int) (int, error) {
+	depth := 0 // containers that are open
+	var err error
+	for {
+		// At i a value must begin.
+		i = c.skipSpace(i)
+		if i == len(c.data) {
+			return 0, c.wrong(i, "")
+		}
+		switch b := c.data[i]; b {
+		case '{', '[':
+			if depth == MaxDepth {
+				return 0, c.wrong(i, fmt.Sprintf("JSON nested deeper than %d", MaxDepth))
+			}
+			level := &c.open[depth]
+			level.object, level.first, level.seen = b == '{', len(c.keys), nil
+			depth++
+			if i = c.skipSpace(i + 1); i < len(c.data) && c.data[i] == b+2 { // ']' and '}' stand two after their openers
+				break
+			}
+			if level.object {
+				if i, err = c.key(i, level); err != nil {
+					return 0, err
+				}
+			}
+			continue
+		case '"':
+			i, err = c.text(i)
+		case 't':
+			i, err = c.word(i, "true")
+		case 'f':
+			i, err = c.word(i, "false")
+		case 'n':
+			i, err = c.word(i, "null")
+		default:
+			i, err = c.number(i)
+		}
+		if err != nil {
+			return 0, err
+		}
+		// A value has ended, or at i is the end of an empty container: close what ends here.
+		for {
+			if depth == 0 {
+				return i, nil
+			}
+			if i = c.skipSpace(i); i == len(c.data) {
+				return 0, c.wrong(i, "")
+			}
+			level := &c.open[depth-1]
+			if c.data[i] == ',' {
+				i++
+				if level.object {
+					if i, err = c.key(c.skipSpace(i), level); err != nil {
+						return 0, err
+					}
+				}
+				break
+			}
+			closer := byte(']')
+			if level.object {
+				closer = '}'
+			}
+			if c.data[i] != closer {
+				return 0, c.wrong(i, fmt.Sprintf("found %q where a comma or %q should be", c.data[i], closer))
+			}
+			c.keys = c.keys[:level.first]
+			depth--
+			i++
+		}
+	}
+}
+
+// key checks the key at i and the colon behind it, and returns where the value may begin.
+func (c *checker) key(i int, of *container) (int, error) {
+	if i == len(c.data) || c.data[i] != '"' {
+		return 0, c.wrong(i, "found no key where one should be")
+	}
+	end, err := c.text(i)
+	if err != nil {
+		return 0, err
+	}
+	key := c.data[i+1 : end-1]
+	if bytes.IndexByte(key, '\\') >= 0 {
+		var plain string
+		if err := json.Unmarshal(c.data[i:end], &plain); err != nil {
+			return 0, c.wrong(i, "invalid key")
+		}
+		key = []byte(plain)
+	}
+	if c.repeated(key, of) {
+		return 0, c.wrong(i, fmt.Sprintf("duplicate key %.64q", key))
+	}
+	if end = c.skipSpace(end); end == len(c.data) || c.data[end] != ':' {
+		return 0, c.wrong(end, "found no colon behind a key")
+	}
+	return end + 1, nil
+}
+
+// repeated notes a key and tells whether the object had it before.
+func (c *checker) repeated(key []byte, of *container) bool {
+	siblings := c.keys[of.first:]
+	c.keys = append(c.keys, key)
+	if of.seen != nil {
+		_, repeated := of.seen[string(key)]
+		of.seen[string(key)] = struct{}{}
+		return repeated
+	}
+	for _, sibling := range siblings {
+		if string(sibling) == string(key) {
+			return true
+		}
+	}
+	if len(siblings) == fewKeys {
+		of.seen = make(map[string]struct{}, 4*fewKeys)
+		for _, k := range c.keys[of.first:] {
+			of.seen[string(k)] = struct{}{}
+		}
+	}
+	return false
+}
+
+// text checks the string whose opening quote is at i and returns where it ends, behind its closing quote.
+func (c *checker) text(i int) (int, error) {
+	data := c.data
+	for i++; ; {
+		i += plainPrefix(data[i:])
+		if i >= len(data) {
+			return 0, c.wrong(i, "")
+		}
+		switch b := data[i]; {
+		case b == '"':
+			return i + 1, nil
+		case b == '\\':
+			n := escapeLen(data[i:])
+			if n == 0 {
+				return 0, c.wrong(i, "invalid escape in a string")
+			}
+			i += n
+		default:
+			return 0, c.wrong(i, "control character in a string")
+		}
+		if i > len(data) {
+			return 0, c.wrong(i, "")
+		}
+	}
+}
+
+const (
+	lows  = 0x0101010101010101
+	highs = 0x8080808080808080
+)
+
+// plainPrefix is how many bytes of data come before the first quote, backslash or control character. It looks at eight
+// bytes at a time (after "Determine if a word has a byte less than n", Bit Twiddling Hacks).
+func plainPrefix(data []byte) int {
+	i := 0
+	for ; i+8 <= len(data); i += 8 {
+		word := binary.LittleEndian.Uint64(data[i:])
+		quote, slash := word^(lows*'"'), word^(lows*'\\')
+		found := ((quote - lows) &^ quote) | ((slash - lows) &^ slash) | ((word - lows*0x20) &^ word)
+		if found &= highs; found != 0 {
+			return i + bits.TrailingZeros64(found)/8
+		}
+	}
+	for ; i < len(data); i++ {
+		if b := data[i]; b == '"' || b == '\\' || b < 0x20 {
+			break
+		}
+	}
+	return i
+}
+
+// escapeLen is the length of the escape at the start of data, 0 for one that JSON does not have.
+func escapeLen(data []byte) int {
+	if len(data) < 2 {
+		return 2 // beyond the end: the text is truncated
+	}
+	switch data[1] {
+	case '"', '\\', '/', 'b', 'f', 'n', 'r', 't':
+		return 2
+	case 'u':
+		for i := 2; i < min(6, len(data)); i++ {
+			if !isHex(data[i]) {
+				return 0
+			}
+		}
+		return 6
+	}
+	return 0
+}
+
+func isHex(b byte) bool {
+	return '0' <= b && b <= '9' || 'a' <= b && b <= 'f' || 'A' <= b && b <= 'F'
+}
+
+func (c *checker) word(i int, word string) (int, error) {
+	if !bytes.HasPrefix(c.data[i:], []byte(word)) {
+		if bytes.HasPrefix([]byte(word), c.data[i:]) {
+			return 0, c.wrong(len(c.data), "")
+		}
+		return 0, c.wrong(i, "invalid value")
+	}
+	return i + len(word), nil
+}
+
+// number checks -? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?
+func (c *checker) number(i int) (int, error) {
+	start, data := i, c.data
+	digits := func() bool {
+		from := i
+		for i < len(data) && '0' <= data[i] && data[i] <= '9' {
+			i++
+		}
+		return i > from
+	}
+	if data[i] == '-' {
+		i++
+	}
+	if i < len(data) && data[i] == '0' {
+		i++
+	} else if !digits() {
+		if i == len(data) {
+			return 0, c.wrong(i, "")
+		}
+		return 0, c.wrong(start, "invalid value")
+	}
+	if i < len(data) && data[i] == '.' {
+		if i++; !digits() {
+			return 0, c.wrong(i, "invalid number")
+		}
+	}
+	if i < len(data) && (data[i] == 'e' || data[i] == 'E') {
+		if i++; i < len(data) && (data[i] == '+' || data[i] == '-') {
+			i++
+		}
+		if !digits() {
+			return 0, c.wrong(i, "invalid number")
+		}
+	}
+	return i, nil
+}
+
+func (c *checker) skipSpace(i int) int {
+	for i < len(c.data) {
+		switch c.data[i] {
+		case ' ', '\n', '\t', '\r':
+			i++
+		default:
+			return i
+		}
+	}
+	return i
+}
+
+func invalidUTF8(data []byte) int {
+	for i := 0; i < len(data); {
+		r, size := utf8.DecodeRune(data[i:])
+		if r == utf8.RuneError && size == 1 {
+			return i
+		}
+		i += size
+	}
+	return len(data)
+}

@@ -1,0 +1,300 @@
+package rules
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"math"
+	"regexp"
+	"regexp/syntax"
+	"strconv"
+	"strings"
+
+	"github.com/tidwall/gjson"
+	"gopkg.in/yaml.v3"
+)
+
+// A test compares a value that is there. Values of another type than the operator's are never equal, never contained
+// and neither greater nor less: numbers are compared as numbers alone, and text as text alone.
+type test func(e *evaluation, value gjson.Result) bool
+
+// An operator is a word of the table's language.
+type operator struct {
+	// absent is the answer where there is no value: as with label selectors of Kubernetes, what is not there is
+	// not equal to and not in anything.
+	absent bool
+	// compile makes the test for the operand; nil for an operator that takes none.
+	compile func(operand *yaml.Node) (test, error)
+}
+
+var operators = map[string]operator{
+	"exists":      {},
+	"absent":      {absent: true},
+	"equals":      {compile: compileEquals},
+	"notEquals":   {absent: true, compile: negated(compileEquals)},
+	"in":          {compile: compileIn},
+	"notIn":       {absent: true, compile: negated(compileIn)},
+	"hasPrefix":   {compile: textTest(strings.HasPrefix)},
+	"hasSuffix":   {compile: textTest(strings.HasSuffix)},
+	"contains":    {compile: compileContains},
+	"matches":     {compile: compileMatches},
+	"greaterThan": {compile: orderTest(func(order int) bool { return order > 0 })},
+	"lessThan":    {compile: orderTest(func(order int) bool { return order < 0 })},
+}
+
+const maxListValues = 1000
+
+func negated(compile func(*yaml.Node) (test, error)) func(*yaml.Node) (test, error) {
+	return func(operand *yaml.Node) (test, error) {
+		t, err := compile(operand)
+		if err != nil {
+			return nil, err
+		}
+		return func(e *evaluation, value gjson.Result) bool { return !t(e, value) }, nil
+	}
+}
+
+func compileEquals(operand *yaml.Node) (test, error) {
+	want, err := parseScalar(operand)
+	if err != nil {
+		return nil, err
+	}
+	return func(_ *evaluation, value gjson.Result) bool { return want.equals(value) }, nil
+}
+
+func compileIn(operand *yaml.Node) (test, error) {
+	if operand.Kind != yaml.SequenceNode || len(operand.Content) == 0 {
+		return nil, errors.New("must be a list of at least one string, number or boolean")
+	}
+	if len(operand.Content) > maxListValues {
+		return nil, fmt.Errorf("has %d entries; %d are allowed", len(operand.Content), maxListValues)
+	}
+	text := make(map[string]bool)
+	var others []scalar
+	for i, node := range operand.Content {
+		want, err := parseScalar(node)
+		if err != nil {
+			return nil, fmt.Errorf("entry %d %w", i+1, err)
+		}
+		if want.kind == textScalar {
+			text[want.text] = true
+		} else {
+			others = append(others, want)
+		}
+	}
+	return func(_ *evaluation, value gjson.Result) bool {
+		if value.Type == gjson.String {
+			return text[value.Str]
+		}
+		for i := range others {
+			if others[i].equals(value) {
+				return true
+			}
+		}
+		return false
+	}, nil
+}
+
+func textTest(holds func(value, operand string) bool) func(*yaml.Node) (test, error) {
+	return func(operand *yaml.Node) (test, error) {
+		want, err := parseText(operand)
+		if err != nil {
+			return nil, err
+		}
+		return func(_ *evaluation, value gjson.Result) bool {
+			return value.Type == gjson.String && holds(value.Str, want)
+		}, nil
+	}
+}
+
+// compileContains finds a part of a string, or an element of an array.
+func compileContains(operand *yaml.Node) (test, error) {
+	want, err := parseScalar(operand)
+	if err != nil {
+		return nil, err
+	}
+	return func(_ *evaluation, value gjson.Result) bool {
+		if value.IsArray() {
+			found := false
+			value.ForEach(func(_, element gjson.Result) bool {
+				found = want.equals(element)
+				return !found
+			})
+			return found
+		}
+		return want.kind == textScalar && value.Type == gjson.String && strings.Contains(value.Str, want.text)
+	}, nil
+}
+
+// The bounds of an expression. RE2 takes time in proportion to text times program, so both are bounded.
+const (
+	maxRegexpBytes  = 1 << 10
+	maxRegexpRepeat = 100
+	maxRegexpInsts  = 2000
+	maxRegexpCost   = 5_000_000 // instructions times bytes of a value
+)
+
+func compileMatches(operand *yaml.Node) (test, error) {
+	source, err := parseText(operand)
+	if err != nil {
+		return nil, err
+	}
+	if len(source) > maxRegexpBytes {
+		return nil, fmt.Errorf("is an expression of %d bytes; %d are allowed", len(source), maxRegexpBytes)
+	}
+	parsed, err := syntax.Parse(source, syntax.Perl)
+	if wrong := new(syntax.Error); errors.As(err, &wrong) {
+		return nil, fmt.Errorf("is not an RE2 expression: %s: %q", wrong.Code, wrong.Expr)
+	}
+	if n := largestRepeat(parsed); n > maxRegexpRepeat {
+		return nil, fmt.Errorf("repeats %d times; %d are allowed", n, maxRegexpRepeat)
+	}
+	program, err := syntax.Compile(parsed.Simplify())
+	if err != nil {
+		return nil, fmt.Errorf("is not an RE2 expression: %w", err)
+	}
+	insts := len(program.Inst)
+	if insts > maxRegexpInsts {
+		return nil, fmt.Errorf("compiles to %d instructions; %d are allowed", insts, maxRegexpInsts)
+	}
+	expression, err := regexp.Compile(source)
+	if err != nil {
+		return nil, fmt.Errorf("is not an RE2 expression: %w", err)
+	}
+	return func(e *evaluation, value gjson.Result) bool {
+		if value.Type != gjson.String {
+			return false
+		}
+		if insts*len(value.Str) > maxRegexpCost {
+			e.fail(fmt.Errorf("a value of %d bytes is too long to match against %q", len(value.Str), source))
+			return false
+		}
+		return expression.MatchString(value.Str)
+	}, nil
+}
+
+func largestRepeat(r *syntax.Regexp) int {
+	largest := 0
+	if r.Op == syntax.OpRepeat {
+		largest = max(r.Min, r.Max)
+	}
+	for _, sub := range r.Sub {
+		largest = max(largest, largestRepeat(sub))
+	}
+	return largest
+}
+
+func orderTest(holds func(order int) bool) func(*yaml.Node) (test, error) {
+	return func(operand *yaml.Node) (test, error) {
+		want, err := parseScalar(operand)
+		if err != nil || !want.isNumber() {
+			return nil, fmt.Errorf("must be a number, not %s", written(operand))
+		}
+		return func(_ *evaluation, value gjson.Result) bool {
+			return value.Type == gjson.Number && holds(want.order(value))
+		}, nil
+	}
+}
+
+type scalarKind uint8
+
+const (
+	textScalar scalarKind = iota
+	wholeScalar
+	floatScalar
+	boolScalar
+)
+
+// A scalar is a value that the table compares with.
+type scalar struct {
+	kind  scalarKind
+	text  string
+	whole int64
+	float float64 // also of a whole number
+	truth bool
+}
+
+func (s *scalar) isNumber() bool { return s.kind == wholeScalar || s.kind == floatScalar }
+
+func parseScalar(node *yaml.Node) (scalar, error) {
+	wrong := fmt.Errorf("must be a string in quotes, a number or a boolean, not %s", written(node))
+	if node.Kind != yaml.ScalarNode {
+		return scalar{}, wrong
+	}
+	switch node.ShortTag() {
+	case "!!str":
+		return scalar{kind: textScalar, text: node.Value}, nil
+	case "!!bool":
+		var truth bool
+		if err := node.Decode(&truth); err != nil {
+			return scalar{}, wrong
+		}
+		return scalar{kind: boolScalar, truth: truth}, nil
+	case "!!int":
+		var whole int64
+		if err := node.Decode(&whole); err != nil {
+			return scalar{}, errors.New("must be a whole number of at most 64 bits")
+		}
+		return scalar{kind: wholeScalar, whole: whole, float: float64(whole)}, nil
+	case "!!float":
+		// YAML takes whole numbers that are too long for it for floats, which would no longer be exact.
+		if strings.Trim(node.Value, "+-0123456789_") == "" {
+			return scalar{}, errors.New("must be a whole number of at most 64 bits")
+		}
+		var float float64
+		if err := node.Decode(&float); err != nil || math.IsNaN(float) || math.IsInf(float, 0) {
+			return scalar{}, errors.New("must be a finite number")
+		}
+		return scalar{kind: floatScalar, float: float}, nil
+	}
+	return scalar{}, wrong
+}
+
+func parseText(node *yaml.Node) (string, error) {
+	if node.Kind != yaml.ScalarNode || node.ShortTag() != "!!str" {
+		return "", fmt.Errorf("must be a string in quotes, not %s", written(node))
+	}
+	return node.Value, nil
+}
+
+// written says what stands at a node, for messages.
+func written(node *yaml.Node) string {
+	switch {
+	case node.Kind == yaml.SequenceNode:
+		return "a list"
+	case node.Kind == yaml.MappingNode:
+		return "a mapping"
+	case node.ShortTag() == "!!str" || node.Style != 0:
+		return fmt.Sprintf("the string %.64q", node.Value)
+	case node.Value == "":
+		return "nothing"
+	}
+	return node.Value
+}
+
+func (s *scalar) equals(value gjson.Result) bool {
+	switch value.Type {
+	case gjson.String:
+		return s.kind == textScalar && value.Str == s.text
+	case gjson.True, gjson.False:
+		return s.kind == boolScalar && s.truth == (value.Type == gjson.True)
+	case gjson.Number:
+		return s.isNumber() && s.order(value) == 0
+	}
+	return false
+}
+
+// order compares a JSON number with s: -1, 0 or 1 as the value is less, equal or greater. Whole numbers are compared
+// exactly, all others as float64.
+func (s *scalar) order(value gjson.Result) int {
+	if s.kind == wholeScalar {
+		whole, err := strconv.ParseInt(value.Raw, 10, 64)
+		if err == nil {
+			return cmp.Compare(whole, s.whole)
+		}
+		if errors.Is(err, strconv.ErrRange) {
+			return cmp.Compare(whole, 0) // beyond 64 bits, and so beyond s
+		}
+	}
+	return cmp.Compare(value.Num, s.float)
+}

@@ -1,0 +1,102 @@
+package rules
+
+import (
+	"path"
+)
+
+// APIVersion and Kind open every policy table.
+const (
+	APIVersion = "kube-devops.io/v1"
+	Kind       = "PolicyTable"
+)
+
+// Severity says how much a violation matters to a reader; it has no part in the score.
+type Severity string
+
+// The severities, worst first.
+const (
+	Critical Severity = "critical"
+	High     Severity = "high"
+	Medium   Severity = "medium"
+	Low      Severity = "low"
+)
+
+// Table is a compiled policy table. It is immutable.
+type Table struct {
+	name    string
+	hash    string
+	exclude []string
+	checks  []Check
+	grades  []Grade
+
+	groups    []group
+	constants int // how many leaves look at the pod's root, whatever the subject
+}
+
+// Check is one row of the table.
+type Check struct {
+	// ID names the check in metrics, logs and reports: [a-z][a-z0-9_]*.
+	ID string
+	// Description says what is wrong when the check fails; Remediation what to do about it. Both may be empty.
+	Description, Remediation string
+	Severity                 Severity
+	// Weight is the penalty of one violation in points, 1 to 1000.
+	Weight int
+	// ForEach are the paths of the arrays whose elements are the subjects; none means the pod itself.
+	ForEach []string
+
+	violation predicate
+}
+
+// Message says in a sentence what a violation of the check means.
+func (c *Check) Message() string {
+	if c.Description != "" {
+		return c.Description
+	}
+	return c.violation.String()
+}
+
+// Grade is a name for a range of compliance: from Min percent up to the next grade above.
+type Grade struct {
+	Name string
+	Min  float64
+}
+
+// Name is the table's metadata.name.
+func (t *Table) Name() string { return t.name }
+
+// Hash identifies the table's text: "sha256:" and 64 hexadecimal digits.
+func (t *Table) Hash() string { return t.hash }
+
+// Checks are the rows in the order of the table. The caller must not change them.
+func (t *Table) Checks() []Check { return t.checks }
+
+// Grade names the grade of a compliance in percent, 0 to 100.
+func (t *Table) Grade(compliance float64) string {
+	for _, g := range t.grades {
+		if compliance >= g.Min {
+			return g.Name
+		}
+	}
+	// Rounding may leave a compliance a hair below the last bound, which is 0.
+	return t.grades[len(t.grades)-1].Name
+}
+
+// Includes tells whether the pods of a namespace are looked at, or left out by the table.
+func (t *Table) Includes(namespace string) bool {
+	for _, glob := range t.exclude {
+		// The pattern was checked by Load, so that the one possible error cannot come.
+		if match, _ := path.Match(glob, namespace); match {
+			return false
+		}
+	}
+	return true
+}
+
+func defaultExclude() []string {
+	return []string{"kube-*", "*-system", "cert-manager", "monitoring", "observability", "argocd"}
+}
+
+func defaultGrades() []Grade {
+	return []Grade{{"Healthy", 80}, {"Stable", 60}, {"Degraded", 40}, {"Critical", 0}}
+}
