@@ -10,6 +10,7 @@ import (
 	"iter"
 	"runtime"
 	"sync/atomic"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
@@ -68,6 +69,9 @@ func New(o Options) (*Agent, error) {
 		if err := a.connect(process); err != nil {
 			return nil, err
 		}
+	}
+	if a.elector == nil {
+		registerSoleLeader(process)
 	}
 	a.server, err = server.New(server.Options{
 		Listen:  o.Listen,
@@ -136,7 +140,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error {
 		defer stopWatch()
 		err := a.publish(ctx)
-		if err != nil {
+		if err != nil && a.elector != nil {
 			fatal <- err
 		}
 		return err
@@ -212,6 +216,7 @@ func (a *Agent) cached() iter.Seq[state.Observation] {
 
 // replay brings a recording into the state, which is published when all of it is there.
 func (a *Agent) replay(ctx context.Context) error {
+	started := time.Now()
 	recorded := state.New(a.evaluator.table)
 	_, err := dump.ReadPath(ctx, a.options.Replay, a.options.Stdin, func(event dump.Event) error {
 		pod := state.Pod{Namespace: event.Namespace, Name: event.Name, UID: event.UID}
@@ -230,7 +235,7 @@ func (a *Agent) replay(ctx context.Context) error {
 		}
 		return err
 	}
-	a.evaluator.adopt(recorded)
+	a.evaluator.adopt(recorded, time.Since(started))
 	<-ctx.Done()
 	return nil
 }

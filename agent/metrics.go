@@ -65,6 +65,16 @@ func registerProcess(reg prometheus.Registerer, version string, table *rules.Tab
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 
+// registerSoleLeader says of a replica without election what the elector says of others.
+func registerSoleLeader(reg prometheus.Registerer) {
+	leader := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "kube_devops_leader",
+		Help: "1 while this replica is permitted to publish, 0 otherwise.",
+	})
+	leader.Set(1)
+	reg.MustRegister(leader)
+}
+
 // scores exports the state: what it says at one moment, and nothing where there is no state. No series outlives what it
 // tells of.
 type scores struct{ current func() *state.ClusterState }

@@ -3,9 +3,11 @@ package rules
 import (
 	"bytes"
 	"encoding/binary"
-	"encoding/json"
 	"fmt"
 	"math/bits"
+	"strconv"
+	"strings"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -25,9 +27,10 @@ func (e *SyntaxError) Error() string { return fmt.Sprintf("%s at byte %d", e.msg
 // without a key that stands twice in one object. gjson takes anything for JSON, takes the first of two keys where
 // encoding/json takes the last, and would score half of a truncated pod: so it is given checked text alone.
 type checker struct {
-	data []byte
-	keys [][]byte // of the objects that are open, outermost first
-	open [MaxDepth]container
+	data    []byte
+	keys    [][]byte // of the objects that are open, outermost first
+	unquote []byte   // holds the keys that are written with escapes, as managedFields has many
+	open    [MaxDepth]container
 }
 
 type container struct {
@@ -42,7 +45,7 @@ const fewKeys = 48
 const truncated = "unexpected end of JSON"
 
 func (c *checker) check(data []byte) error {
-	c.data, c.keys = data, c.keys[:0]
+	c.data, c.keys, c.unquote = data, c.keys[:0], c.unquote[:0]
 	if !utf8.Valid(data) {
 		return &SyntaxError{Offset: invalidUTF8(data), msg: "invalid UTF-8"}
 	}
@@ -151,11 +154,9 @@ func (c *checker) key(i int, of *container) (int, error) {
 	}
 	key := c.data[i+1 : end-1]
 	if bytes.IndexByte(key, '\\') >= 0 {
-		var plain string
-		if err := json.Unmarshal(c.data[i:end], &plain); err != nil {
-			return 0, c.wrong(i, "invalid key")
-		}
-		key = []byte(plain)
+		start := len(c.unquote)
+		c.unquote = appendUnescaped(c.unquote, key)
+		key = c.unquote[start:]
 	}
 	if c.repeated(key, of) {
 		return 0, c.wrong(i, fmt.Sprintf("duplicate key %.64q", key))
@@ -257,6 +258,44 @@ func escapeLen(data []byte) int {
 		return 6
 	}
 	return 0
+}
+
+// appendUnescaped appends what a checked string means. As in encoding/json, half of a surrogate pair means U+FFFD.
+func appendUnescaped(to, text []byte) []byte {
+	for i := 0; i < len(text); i++ {
+		if text[i] != '\\' {
+			to = append(to, text[i])
+			continue
+		}
+		i++
+		if short := strings.IndexByte("bfnrt", text[i]); short >= 0 {
+			to = append(to, "\b\f\n\r\t"[short])
+			continue
+		}
+		if text[i] != 'u' {
+			to = append(to, text[i])
+			continue
+		}
+		r := codeUnit(text[i+1:])
+		i += 4
+		if utf16.IsSurrogate(r) {
+			half := r
+			r = utf8.RuneError
+			if rest := text[i+1:]; bytes.HasPrefix(rest, []byte(`\u`)) {
+				if r = utf16.DecodeRune(half, codeUnit(rest[2:])); r != utf8.RuneError {
+					i += 6
+				}
+			}
+		}
+		to = utf8.AppendRune(to, r)
+	}
+	return to
+}
+
+// codeUnit is the number of four hexadecimal digits.
+func codeUnit(digits []byte) rune {
+	n, _ := strconv.ParseUint(string(digits[:4]), 16, 16)
+	return rune(n)
 }
 
 func isHex(b byte) bool {

@@ -379,10 +379,17 @@ func (r *reader) leaf(node, where, word, operand *yaml.Node) predicate {
 		r.wrong(node, "a predicate lacks the field %q", "operator")
 		return l
 	}
-	l.operator = word.Value
-	op, known := operators[l.operator]
+	var ok bool
+	if l.operator, ok = r.text(word, "operator"); !ok {
+		return l
+	}
+	op, known := findOperator(l.operator)
 	if !known {
-		r.wrong(word, "unknown operator %q; there are %s", l.operator, strings.Join(slices.Sorted(maps.Keys(operators)), ", "))
+		names := make([]string, len(operators))
+		for i := range operators {
+			names[i] = operators[i].Name
+		}
+		r.wrong(word, "unknown operator %q; there are %s", l.operator, strings.Join(names, ", "))
 		return l
 	}
 	l.absent = op.absent

@@ -7,6 +7,7 @@ import (
 	"math"
 	"regexp"
 	"regexp/syntax"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -20,6 +21,7 @@ type test func(e *evaluation, value gjson.Result) bool
 
 // An operator is a word of the table's language.
 type operator struct {
+	OperatorDoc
 	// absent is the answer where there is no value: as with label selectors of Kubernetes, what is not there is
 	// not equal to and not in anything.
 	absent bool
@@ -27,19 +29,51 @@ type operator struct {
 	compile func(operand *yaml.Node) (test, error)
 }
 
-var operators = map[string]operator{
-	"exists":      {},
-	"absent":      {absent: true},
-	"equals":      {compile: compileEquals},
-	"notEquals":   {absent: true, compile: negated(compileEquals)},
-	"in":          {compile: compileIn},
-	"notIn":       {absent: true, compile: negated(compileIn)},
-	"hasPrefix":   {compile: textTest(strings.HasPrefix)},
-	"hasSuffix":   {compile: textTest(strings.HasSuffix)},
-	"contains":    {compile: compileContains},
-	"matches":     {compile: compileMatches},
-	"greaterThan": {compile: orderTest(func(order int) bool { return order > 0 })},
-	"lessThan":    {compile: orderTest(func(order int) bool { return order < 0 })},
+// OperatorDoc explains an operator to the author of a table.
+type OperatorDoc struct {
+	Name string
+	// Value says what the operator compares with; empty where it takes no value.
+	Value string
+	// Meaning ends the sentence "the predicate is true when".
+	Meaning string
+}
+
+// Operators explains all operators, in the order in which they are best learned.
+func Operators() []OperatorDoc {
+	docs := make([]OperatorDoc, len(operators))
+	for i := range operators {
+		docs[i] = operators[i].OperatorDoc
+	}
+	return docs
+}
+
+const (
+	oneValue = "a string, number or boolean"
+	aString  = "a string"
+	aNumber  = "a number"
+)
+
+var operators = []operator{
+	{OperatorDoc{"exists", "", "the path leads to a value"}, false, nil},
+	{OperatorDoc{"absent", "", "it leads to none, or to null"}, true, nil},
+	{OperatorDoc{"equals", oneValue, "the value is that"}, false, compileEquals},
+	{OperatorDoc{"notEquals", oneValue, "the value is another, or absent"}, true, negated(compileEquals)},
+	{OperatorDoc{"in", "a list of those", "the value is in the list"}, false, compileIn},
+	{OperatorDoc{"notIn", "a list of those", "the value is not in the list, or absent"}, true, negated(compileIn)},
+	{OperatorDoc{"hasPrefix", aString, "the value is a string that begins so"}, false, textTest(strings.HasPrefix)},
+	{OperatorDoc{"hasSuffix", aString, "the value is a string that ends so"}, false, textTest(strings.HasSuffix)},
+	{OperatorDoc{"contains", oneValue, "the value is a string with that in it, or an array with that element"}, false, compileContains},
+	{OperatorDoc{"matches", "an RE2 expression", "the value is a string that the expression matches somewhere (`^` and `$` bind it)"}, false, compileMatches},
+	{OperatorDoc{"greaterThan", aNumber, "the value is a greater number"}, false, orderTest(func(order int) bool { return order > 0 })},
+	{OperatorDoc{"lessThan", aNumber, "the value is a smaller number"}, false, orderTest(func(order int) bool { return order < 0 })},
+}
+
+func findOperator(name string) (operator, bool) {
+	i := slices.IndexFunc(operators, func(o operator) bool { return o.Name == name })
+	if i < 0 {
+		return operator{}, false
+	}
+	return operators[i], true
 }
 
 const maxListValues = 1000
@@ -264,10 +298,10 @@ func written(node *yaml.Node) string {
 		return "a list"
 	case node.Kind == yaml.MappingNode:
 		return "a mapping"
+	case node.ShortTag() == "!!null":
+		return "an empty value"
 	case node.ShortTag() == "!!str" || node.Style != 0:
 		return fmt.Sprintf("the string %.64q", node.Value)
-	case node.Value == "":
-		return "nothing"
 	}
 	return node.Value
 }

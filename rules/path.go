@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
 )
@@ -97,7 +98,8 @@ scan:
 		case isKeyByte(c):
 			end++
 		default:
-			return "", fmt.Errorf("has %q: a key has letters, digits, _ - / and \\. alone; modifiers, wildcards and multipaths are not allowed", rest[end:end+1])
+			r, _ := utf8.DecodeRuneInString(rest[end:])
+			return "", fmt.Errorf("has %q: a key has letters, digits, _ - / and \\. alone; modifiers, wildcards and multipaths are not allowed", string(r))
 		}
 	}
 	key := rest[:end]

@@ -94,10 +94,7 @@ func (l *leaf) holds(e *evaluation, subject gjson.Result) bool {
 
 func (l *leaf) ask(e *evaluation, from gjson.Result) bool {
 	if single := l.path.steps; len(single) == 1 && single[0].kind == stepKeys {
-		// Nearly every path is one run of keys: no closure, no garbage.
-		if !from.IsObject() && !from.IsArray() {
-			return l.absent
-		}
+		// Nearly every path is one run of keys: no closure, no garbage. Subjects and pods are objects.
 		value := from.Get(single[0].keys)
 		if !present(value) {
 			return l.absent

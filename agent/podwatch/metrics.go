@@ -5,7 +5,7 @@ import "github.com/prometheus/client_golang/prometheus"
 type metrics struct {
 	events       prometheus.Counter
 	errors       *prometheus.CounterVec
-	starts       *prometheus.CounterVec
+	requests     *prometheus.CounterVec
 	lastEvent    prometheus.Gauge
 	syncDuration prometheus.Gauge
 }
@@ -20,7 +20,7 @@ func newMetrics(reg prometheus.Registerer, queued func() int) *metrics {
 			Name: "kube_devops_watch_errors_total",
 			Help: "Requests for pods that failed or ended with an error, by verb (list, watch).",
 		}, []string{"verb"}),
-		starts: prometheus.NewCounterVec(prometheus.CounterOpts{
+		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kube_devops_watch_requests_total",
 			Help: "Requests for pods that were sent to the API server, by verb (list, watch).",
 		}, []string{"verb"}),
@@ -35,9 +35,9 @@ func newMetrics(reg prometheus.Registerer, queued func() int) *metrics {
 	}
 	for _, verb := range []string{verbList, verbWatch} {
 		m.errors.WithLabelValues(verb)
-		m.starts.WithLabelValues(verb)
+		m.requests.WithLabelValues(verb)
 	}
-	reg.MustRegister(m.events, m.errors, m.starts, m.lastEvent, m.syncDuration,
+	reg.MustRegister(m.events, m.errors, m.requests, m.lastEvent, m.syncDuration,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "kube_devops_queue_length",
 			Help: "Pods that have changed and wait to be evaluated.",

@@ -1,11 +1,14 @@
 package podwatch
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -56,4 +59,15 @@ func (p *Pod) GetObjectMeta() metav1.Object {
 		UID:             types.UID(p.UID),
 		ResourceVersion: p.ResourceVersion,
 	}
+}
+
+// GetObjectKind and DeepCopyObject make a Pod a runtime.Object: the detectors that client-go has for tests
+// (KUBE_WATCHLIST_INCONSISTENCY_DETECTOR, KUBE_CACHE_MUTATION_DETECTOR) panic at anything else, or pass it over.
+func (p *Pod) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
+
+// DeepCopyObject copies the pod and its JSON.
+func (p *Pod) DeepCopyObject() runtime.Object {
+	copied := *p
+	copied.JSON = bytes.Clone(p.JSON)
+	return &copied
 }

@@ -3,6 +3,7 @@
 package podwatch
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"iter"
@@ -79,8 +80,9 @@ func New(client dynamic.Interface, o Options) (*Watch, error) {
 func (w *Watch) updated(before, after any) {
 	b, okBefore := before.(*Pod)
 	a, okAfter := after.(*Pod)
-	// After a relist every pod comes again, changed or not.
-	if okBefore && okAfter && b.ResourceVersion == a.ResourceVersion && b.UID == a.UID {
+	// After a relist every pod comes again, changed or not. The version alone does not tell: where the API server was
+	// restored from a backup, it gives a version out twice.
+	if okBefore && okAfter && b.UID == a.UID && b.ResourceVersion == a.ResourceVersion && bytes.Equal(b.JSON, a.JSON) {
 		return
 	}
 	w.changed(after)
@@ -118,7 +120,7 @@ func (w *Watch) Run(ctx context.Context, handle Handle) error {
 	})
 	for range w.workers {
 		group.Go(func() error {
-			w.work(handle)
+			w.work(ctx, handle)
 			return nil
 		})
 	}
@@ -127,10 +129,10 @@ func (w *Watch) Run(ctx context.Context, handle Handle) error {
 	return group.Wait()
 }
 
-func (w *Watch) work(handle Handle) {
+func (w *Watch) work(ctx context.Context, handle Handle) {
 	for {
 		key, shutdown := w.queue.Get()
-		if shutdown {
+		if shutdown || ctx.Err() != nil { // the queue gives out what it still holds
 			return
 		}
 		pod, _ := w.Get(key)

@@ -31,15 +31,21 @@ const (
 	// starts of watches are limited: startBurst at once, then one each startEvery.
 	startEvery = time.Second
 	startBurst = 3
-	// headerPatience is how long a watch may take to answer at all.
-	headerPatience = 60 * time.Second
-	// initialPatience is how long the initial stream may be silent before its end is told by a bookmark.
+	// watchPatience is how long a watch may take to begin to answer, listPatience how long a list may take as a whole.
+	watchPatience = 60 * time.Second
+	listPatience  = 120 * time.Second
+	// initialPatience is how long the initial stream may bring no pod before its end is told by a bookmark.
 	initialPatience = 120 * time.Second
-	// initialAttempts is how many initial streams may end without that bookmark before a list is asked for instead.
+	// initialAttempts is how many initial streams may be cut off before that bookmark until a list is asked for instead.
 	initialAttempts = 2
 )
 
-var errNoAnswer = fmt.Errorf("the API server accepted the request and did not answer within %s", headerPatience)
+var (
+	errNoAnswer  = errors.New("the API server did not answer in time")
+	errCutOff    = errors.New("the initial stream of pods was cut off before its end")
+	errSilent    = fmt.Errorf("the initial stream of pods brought neither a pod nor its end for %s", initialPatience)
+	errNoInitial = errors.New("the API server does not end its initial stream of pods")
+)
 
 // A source lists and watches pods for the informer. It stands between client-go and the API server to know when the
 // server was last heard of, to log each failed request once, and to hold up where client-go would go on in vain:
@@ -82,8 +88,11 @@ func (s *source) failed(verb string, err error) {
 }
 
 func (s *source) list(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	var list runtime.Object
-	err := s.persist(ctx, verbList, func(ctx context.Context) error {
+	err := s.persist(ctx, verbList, func() error {
+		defer patience(listPatience, cancel).Stop()
 		l, err := s.pods.List(ctx, options)
 		if err == nil { // a nil pointer in an interface is not nil
 			list = l
@@ -100,17 +109,13 @@ func (s *source) watch(ctx context.Context, options metav1.ListOptions) (watch.I
 	initial := options.SendInitialEvents != nil && *options.SendInitialEvents
 	if initial && s.incomplete.Add(1) > initialAttempts {
 		s.incomplete.Store(0)
-		return nil, errors.New("the API server does not end its initial stream of pods")
+		return nil, errNoInitial
 	}
 	// The watch lives on behind this call, so that its context must not end with it.
-	watchCtx, cancel := context.WithCancelCause(ctx)
+	ctx, cancel := context.WithCancelCause(ctx)
 	var upstream watch.Interface
-	err := s.persist(watchCtx, verbWatch, func(ctx context.Context) (err error) {
-		if err := s.starts.Wait(ctx); err != nil {
-			return err
-		}
-		patience := time.AfterFunc(headerPatience, func() { cancel(errNoAnswer) })
-		defer patience.Stop()
+	err := s.persist(ctx, verbWatch, func() (err error) {
+		defer patience(watchPatience, cancel).Stop()
 		upstream, err = s.pods.Watch(ctx, options)
 		return err
 	})
@@ -118,26 +123,36 @@ func (s *source) watch(ctx context.Context, options metav1.ListOptions) (watch.I
 		cancel(nil)
 		return nil, err
 	}
-	st := newStream(upstream, func() { cancel(nil) }, s, initial)
+	st := newStream(ctx, upstream, func() { cancel(nil) }, s, initial)
 	go st.run()
 	return st, nil
 }
 
+// patience ends a request that takes longer.
+func patience(d time.Duration, cancel context.CancelCauseFunc) *time.Timer {
+	return time.AfterFunc(d, func() { cancel(fmt.Errorf("%w: waited %s", errNoAnswer, d)) })
+}
+
 // persist sends a request again, with growing pauses, while the API server refuses connections or says that it has
-// too many requests. client-go does so too, but sleeps through the end of its context there, and longer each time.
-// What failed otherwise is left to client-go.
-func (s *source) persist(ctx context.Context, verb string, request func(context.Context) error) error {
+// too many requests. client-go does so too, but sleeps through the end of its context there, and longer each time: so
+// once ctx is done neither of the two is returned. What failed otherwise is left to client-go.
+func (s *source) persist(ctx context.Context, verb string, request func() error) error {
 	pause := wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 5, Cap: 8 * time.Second}
 	for {
-		s.metrics.starts.WithLabelValues(verb).Inc()
-		err := request(ctx)
+		if verb == verbWatch {
+			if err := s.starts.Wait(ctx); err != nil {
+				return err
+			}
+		}
+		s.metrics.requests.WithLabelValues(verb).Inc()
+		err := request()
 		if err == nil {
 			return nil
 		}
 		if cause := context.Cause(ctx); errors.Is(cause, errNoAnswer) {
 			err = cause
 		} else if cause != nil {
-			return err // we are told to stop: that is no failure
+			return cause // we are told to stop: that is no failure
 		}
 		s.failed(verb, err)
 		if !utilnet.IsConnectionRefused(err) && !apierrors.IsTooManyRequests(err) {

@@ -1,6 +1,7 @@
 package podwatch
 
 import (
+	"context"
 	"sync"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 // A stream passes on the events of one watch, and watches it: when it was last heard of, and whether an initial stream
 // comes to its end.
 type stream struct {
+	ctx      context.Context // of the watch
 	upstream watch.Interface
 	source   *source
 	events   chan watch.Event
@@ -22,8 +24,9 @@ type stream struct {
 	once     sync.Once
 }
 
-func newStream(upstream watch.Interface, cancel func(), s *source, initial bool) *stream {
+func newStream(ctx context.Context, upstream watch.Interface, cancel func(), s *source, initial bool) *stream {
 	return &stream{
+		ctx:      ctx,
 		upstream: upstream,
 		source:   s,
 		events:   make(chan watch.Event),
@@ -54,30 +57,57 @@ func (s *stream) run() {
 		select {
 		case event, ok := <-s.upstream.ResultChan():
 			if !ok {
+				if s.initial {
+					s.failed(errCutOff)
+				}
 				return
 			}
 			s.source.heard()
-			if event.Type == watch.Error {
-				s.source.failed(verbWatch, apierrors.FromObject(event.Object))
-			}
-			if s.initial && endsInitialStream(event) {
+			switch {
+			case event.Type == watch.Error:
+				err := apierrors.FromObject(event.Object)
+				s.failed(err)
+				if s.initial && apierrors.IsTooManyRequests(err) {
+					return // client-go would sleep on it, through the end of its context
+				}
+				s.send(event)
+				return
+			case s.initial && endsInitialStream(event):
 				s.initial = false
 				s.source.incomplete.Store(0)
 				silence.Stop()
-			} else if s.initial {
+			case s.initial && event.Type == watch.Added:
+				// Nothing else is progress: a busy or patient server whose bookmark was lost on the way sends
+				// changes and other bookmarks for ever.
 				silence.Reset(initialPatience)
 			}
-			select {
-			case s.events <- event:
-			case <-s.stopped:
+			if !s.send(event) {
 				return
 			}
 		case <-silence.C:
-			s.source.log.Warn("the initial stream of pods is silent; giving it up")
+			s.failed(errSilent)
+			s.source.incomplete.Store(initialAttempts) // that took long enough: no second attempt
 			return
 		case <-s.stopped:
 			return
 		}
+	}
+}
+
+// send passes an event on; it is false when nobody waits for events any more.
+func (s *stream) send(event watch.Event) bool {
+	select {
+	case s.events <- event:
+		return true
+	case <-s.stopped:
+		return false
+	}
+}
+
+// failed tells that the watch has failed, unless we were told to stop.
+func (s *stream) failed(err error) {
+	if s.ctx.Err() == nil {
+		s.source.failed(verbWatch, err)
 	}
 }
 

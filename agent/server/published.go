@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http"
+	"strconv"
 	"time"
 )
 
@@ -20,14 +21,10 @@ type published struct {
 var errClosing = errors.New("the permission to publish ended while the page was rendered")
 
 func (p published) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if p.publish == nil {
-		p.page.ServeHTTP(w, r)
-		return
-	}
 	written := false
 	err := p.publish(r.Context(), func(ctx context.Context) error {
-		rendered := &rendering{header: make(http.Header), status: http.StatusOK}
-		p.page.ServeHTTP(rendered, r.WithContext(ctx))
+		page := &rendering{header: make(http.Header), status: http.StatusOK}
+		p.page.ServeHTTP(page, r.WithContext(ctx))
 		if ctx.Err() != nil {
 			return errClosing
 		}
@@ -39,7 +36,7 @@ func (p published) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		stop := context.AfterFunc(ctx, func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) })
 		defer stop()
 		written = true
-		return rendered.writeTo(w, control)
+		return page.writeTo(w, control)
 	})
 	if !written {
 		p.refused(w, r, err)
@@ -54,13 +51,20 @@ type rendering struct {
 }
 
 func (r *rendering) Header() http.Header         { return r.header }
-func (r *rendering) WriteHeader(status int)      { r.status = status }
 func (r *rendering) Write(p []byte) (int, error) { return r.body.Write(p) }
+
+// WriteHeader begins the response anew: where a page fails half-way, nothing of it is left before the error.
+func (r *rendering) WriteHeader(status int) {
+	r.status = status
+	r.body.Reset()
+}
 
 func (r *rendering) writeTo(w http.ResponseWriter, control *http.ResponseController) error {
 	for key, values := range r.header {
 		w.Header()[key] = values
 	}
+	// With its length known a response has no end mark, which would leave after the permission.
+	w.Header().Set("Content-Length", strconv.Itoa(r.body.Len()))
 	w.WriteHeader(r.status)
 	if _, err := r.body.WriteTo(w); err != nil {
 		return err

@@ -105,7 +105,10 @@ func (s *Server) Run(ctx context.Context) error {
 		err = s.http.Close()
 	}
 	<-ended
-	return err
+	if err != nil {
+		return fmt.Errorf("stop HTTP: %w", err)
+	}
+	return nil
 }
 
 // Close gives the address back without Run.
@@ -113,6 +116,9 @@ func (s *Server) Close() error { return s.listener.Close() }
 
 // Handler answers the requests of a server with the options, without a socket.
 func Handler(o Options) http.Handler {
+	if o.Publish == nil {
+		o.Publish = func(ctx context.Context, publish func(context.Context) error) error { return publish(ctx) }
+	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "OK") })
 	mux.HandleFunc("GET /readyz", readyz(o.Ready))

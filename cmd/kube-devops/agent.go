@@ -43,7 +43,6 @@ With --replay it serves the same from a recording, made with
 			return a.Run(cmd.Context())
 		},
 	}
-	command.SetFlagErrorFunc(asUsage)
 	options.AddFlags(command.Flags())
 	command.Flags().Var(levelFlag{&level}, "log-level", "least level to log: debug, info, warn or error")
 	return command

@@ -39,14 +39,18 @@ func main() {
 // run is the whole program: it returns the exit code, and says on stderr in one line what went wrong.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root := &cobra.Command{
-		Use:           "kube-devops",
-		Short:         "Live governance scores for every namespace of a Kubernetes cluster",
-		SilenceUsage:  true,
-		SilenceErrors: true,
+		Use:                        "kube-devops",
+		Short:                      "Live governance scores for every namespace of a Kubernetes cluster",
+		Args:                       knownCommand,
+		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
+		SuggestionsMinimumDistance: 2,
+		SilenceUsage:               true,
+		SilenceErrors:              true,
 		CompletionOptions: cobra.CompletionOptions{
 			HiddenDefaultCmd: true,
 		},
 	}
+	root.SetFlagErrorFunc(asUsage)
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)

@@ -17,6 +17,18 @@ func isUsage(err error) bool {
 	return errors.As(err, &usage)
 }
 
+// knownCommand refuses what is no command, and names one that is spelled alike.
+func knownCommand(cmd *cobra.Command, args []string) error {
+	if len(args) == 0 {
+		return nil
+	}
+	err := fmt.Errorf("unknown command %q", args[0])
+	if alike := cmd.SuggestionsFor(args[0]); len(alike) > 0 {
+		err = fmt.Errorf("%w; did you mean %q?", err, alike[0])
+	}
+	return usageError{err}
+}
+
 // noArgs refuses arguments, and says which.
 func noArgs(_ *cobra.Command, args []string) error {
 	if len(args) > 0 {

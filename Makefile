@@ -1,0 +1,87 @@
+# The targets, in the order in which a day meets them. `make` alone lists them.
+.DEFAULT_GOAL := help
+SHELL         := /bin/bash
+.SHELLFLAGS   := -eu -o pipefail -c
+.DELETE_ON_ERROR:
+.SUFFIXES:
+MAKEFLAGS += --no-builtin-rules
+
+LISTEN      ?= :8080
+REPLAY      ?= testdata/dumps/shop.json
+BENCH       ?= .
+FUZZTIME    ?= 1m
+COVER_FLOOR ?= 95
+
+# A tag, or a tag and what came after it; v0.0.0-<commit> before the first tag; v0.0.0-unknown outside of git.
+VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || echo "v0.0.0-$$(git describe --always --dirty 2>/dev/null || echo unknown)")
+
+# The linter has a module of its own, so that its 200 dependencies stay out of ours.
+LINTER := go tool -modfile='$(CURDIR)/.tools/go.mod' golangci-lint
+E2E    := agent/e2e
+
+.PHONY: help
+help: ## List the targets (this)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@echo
+	@echo "Variables: LISTEN=$(LISTEN) REPLAY=$(REPLAY) BENCH=$(BENCH) FUZZTIME=$(FUZZTIME) COVER_FLOOR=$(COVER_FLOOR) VERSION=$(VERSION)"
+
+# Reproducible: the same commit gives the same bytes in any folder. So no paths (-trimpath) and no time.
+.PHONY: build
+build: ## Build bin/kube-devops, static and reproducible
+	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kube-devops ./cmd/kube-devops
+
+.PHONY: run
+run: build ## Serve the scores of a recorded dump on :8080, no cluster needed; then: curl localhost:8080/metrics
+	@echo 'Serving $(REPLAY) on $(LISTEN). In another terminal: curl localhost:$(lastword $(subst :, ,$(LISTEN)))/metrics   (Ctrl-C stops.)'
+	@exec bin/kube-devops agent --replay '$(REPLAY)' --listen '$(LISTEN)'
+
+.PHONY: test
+test: ## Run all tests that need no cluster (under a minute once built)
+	go test ./...
+
+.PHONY: race
+race: ## The same tests under the race detector (needs a C compiler)
+	CGO_ENABLED=1 go test -race ./...
+
+.PHONY: cover
+cover: ## Coverage of rules and agent/state by their own tests; fails below 95 % each
+	@.tools/cover '$(COVER_FLOOR)' ./rules ./agent/state
+
+.PHONY: e2e
+e2e: ## Test the binary against a real API server; the first run builds kube-apiserver and etcd (~12 min on 2 cores, seconds afterwards)
+	cd $(E2E) && go test -count=1 -timeout 20m ./...
+
+.PHONY: lint
+lint: ## gofmt and golangci-lint, import rules included (the first run compiles the linter: ~2 min)
+	@.tools/files '*.go' | xargs -0 -r gofmt -l | { ! grep . || { echo 'not formatted; run: make fmt' >&2; exit 1; }; }
+	$(LINTER) run --config '$(CURDIR)/.golangci.yml' ./...
+	cd $(E2E) && $(LINTER) run --config '$(CURDIR)/.golangci.yml' ./...
+
+.PHONY: fmt
+fmt: ## Format all Go files
+	@.tools/files '*.go' | xargs -0 -r gofmt -l -w
+
+.PHONY: verify
+verify: ## Modules tidy, vet clean, golden files fresh, manifests parse, house rules kept
+	@.tools/verify
+
+.PHONY: bench
+bench: ## Run the benchmarks (BENCH=regexp chooses)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+.PHONY: fuzz
+fuzz: ## Run every fuzz target for FUZZTIME (1m) each
+	@.tools/fuzz '$(FUZZTIME)'
+
+.PHONY: tools
+tools: ## Compile the linter (lint does it when needed)
+	$(LINTER) version
+
+.PHONY: clean
+clean: ## Remove what was built and measured here; the e2e binaries stay
+	rm -rf bin
+	find . -path ./.git -prune -o -path ./$(E2E)/.cache -prune -o -type f \( -name '*.test' -o -name '*.prof' -o -name '*.out' \) -print0 | xargs -0 -r rm -f
+
+.PHONY: clean-all
+clean-all: clean ## clean, and remove the built kube-apiserver and etcd too
+	rm -rf $(E2E)/.cache

@@ -1,0 +1,56 @@
+package dump
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// ErrNoPods says that an input was read to its end and had no pod: neither one to apply nor one to delete.
+var ErrNoPods = errors.New("no pods")
+
+// Error says where an input cannot be read, and why. Its text is one line.
+type Error struct {
+	Name   string // the input: a path, or stdin
+	Item   int    // 1-based; 0 where the fault is in no item
+	Offset int64  // of the fault, in bytes of the decompressed input; -1 where it has no place
+	Err    error
+}
+
+func (e *Error) Error() string {
+	var b strings.Builder
+	b.WriteString("read " + e.Name + ": ")
+	if e.Item > 0 {
+		fmt.Fprintf(&b, "item %d, ", e.Item)
+	}
+	if e.Offset >= 0 {
+		fmt.Fprintf(&b, "byte %d: ", e.Offset)
+	}
+	b.WriteString(e.Err.Error())
+	return b.String()
+}
+
+// Unwrap returns the cause, such as ErrNoPods or the error of the caller's function.
+func (e *Error) Unwrap() error { return e.Err }
+
+// record is how a recording is made; most faults end with the advice to make it again.
+const record = "record it with `kubectl get pods -A -o json`"
+
+var (
+	errTruncated = errors.New("unexpected end of JSON: the dump is truncated; record it again")
+	errTooLarge  = fmt.Errorf("the item is larger than %d MiB, which no pod is", maxItem>>20)
+)
+
+// fault is an error at a place of the input. Whoever knows the input's name and the item fills them in.
+func fault(offset int64, format string, args ...any) *Error {
+	return &Error{Offset: offset, Err: fmt.Errorf(format, args...)}
+}
+
+// clip shortens and quotes what somebody else wrote, so that it fits one line of a terminal and cannot drive it.
+func clip(s string) string {
+	const most = 100
+	if len(s) > most {
+		s = s[:most] + "..."
+	}
+	return fmt.Sprintf("%q", s)
+}

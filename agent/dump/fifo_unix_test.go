@@ -1,0 +1,43 @@
+//go:build unix
+
+package dump
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+func TestCancelWhileAPipeBlocks(t *testing.T) {
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	w, err := os.OpenFile(path, os.O_RDWR, 0) // for both ends, so that opening waits for nobody
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := io.WriteString(w, pod("a")); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	called := make(chan struct{})
+	go func() {
+		<-called
+		cancel()
+	}()
+	_, err = ReadPath(ctx, path, nil, func(Event) error { close(called); return nil })
+	if !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	if err := w.Close(); err != nil {
+		t.Error(err)
+	}
+}

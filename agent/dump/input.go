@@ -1,0 +1,138 @@
+package dump
+
+import (
+	"context"
+	"errors"
+	"io"
+)
+
+const (
+	// maxItem is the largest item in bytes. etcd takes no request above 1.5 MiB, and indentation seldom doubles a pod.
+	maxItem = 4 << 20
+	// firstBuffer is the size of the window before an item makes it grow: small enough for a core's own cache.
+	firstBuffer = 256 << 10
+)
+
+// input is a window over the bytes of a recording, from which it reads JSON (json.go). The window slides, and grows only
+// where one item does not fit, to maxItem and one byte: what it holds never depends on the length of the recording.
+type input struct {
+	ctx  context.Context
+	r    io.Reader
+	err  error  // what r ended with; io.EOF is its end
+	base int64  // offset of buf[0] in the recording
+	buf  []byte // buf[keep:end] was read and is still wanted
+	keep int    // where the item starts that is being read
+	pos  int    // the next byte
+	end  int
+
+	depth   int               // how many objects of the item are open
+	key     []byte            // the key that object calls its function with
+	strings map[string]string // short strings that come again and again: namespaces, kinds
+}
+
+func newInput(ctx context.Context, r io.Reader, buffer int) *input {
+	return &input{ctx: ctx, r: r, buf: make([]byte, buffer), strings: make(map[string]string)}
+}
+
+// offset is the place in the recording of an index of the window.
+func (in *input) offset(i int) int64 { return in.base + int64(i) }
+
+// more reads further bytes, at least one. Indexes of the window move: only their distance to keep stays. It returns
+// io.EOF at the end of the recording, else an *Error.
+func (in *input) more() error {
+	if in.keep == in.end {
+		in.slide()
+	}
+	if in.end == len(in.buf) {
+		in.slide()
+	}
+	if in.end == len(in.buf) {
+		if len(in.buf) > maxItem {
+			return &Error{Offset: in.offset(in.keep), Err: errTooLarge}
+		}
+		buf := make([]byte, min(2*len(in.buf), maxItem+1))
+		copy(buf, in.buf)
+		in.buf = buf
+	}
+	for range 100 {
+		if in.err != nil {
+			break
+		}
+		if err := context.Cause(in.ctx); err != nil {
+			return &Error{Offset: -1, Err: err}
+		}
+		var n int
+		n, in.err = in.r.Read(in.buf[in.end:])
+		if in.end += n; n > 0 {
+			return nil
+		}
+	}
+	switch {
+	case errors.Is(in.err, io.EOF):
+		return io.EOF
+	case in.ctx.Err() != nil: // the input was closed to end a Read that blocked
+		return &Error{Offset: -1, Err: context.Cause(in.ctx)}
+	case in.err != nil:
+		return &Error{Offset: in.offset(in.end), Err: in.err}
+	}
+	return &Error{Offset: in.offset(in.end), Err: io.ErrNoProgress}
+}
+
+// slide moves what is still wanted to the front of the window.
+func (in *input) slide() {
+	copy(in.buf, in.buf[in.keep:in.end])
+	in.base += int64(in.keep)
+	in.pos -= in.keep
+	in.end -= in.keep
+	in.keep = 0
+}
+
+// need is more where the JSON cannot end yet.
+func (in *input) need() error {
+	err := in.more()
+	if errors.Is(err, io.EOF) {
+		return &Error{Offset: in.offset(in.end), Err: errTruncated}
+	}
+	return err
+}
+
+// take passes over one byte.
+func (in *input) take() {
+	if in.keep == in.pos { // a byte between two items belongs to none, and is not kept
+		in.keep++
+	}
+	in.pos++
+}
+
+// next passes over whitespace and returns the byte behind it, which it does not take. At the end of the recording it
+// returns io.EOF.
+func (in *input) next() (byte, error) {
+	free := in.keep == in.pos // as in take
+	for {
+		for ; in.pos < in.end; in.pos++ {
+			switch c := in.buf[in.pos]; c {
+			case ' ', '\n', '\r', '\t':
+			default:
+				if free {
+					in.keep = in.pos
+				}
+				return c, nil
+			}
+		}
+		if free {
+			in.keep = in.pos
+		}
+		if err := in.more(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// inside is next where the JSON cannot end yet.
+func (in *input) inside() (byte, error) {
+	c, err := in.next()
+	if errors.Is(err, io.EOF) {
+		return 0, &Error{Offset: in.offset(in.end), Err: errTruncated}
+	}
+	return c, err
+}

@@ -1,0 +1,152 @@
+package dump
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+)
+
+// reader reads the documents of one recording and makes events of them.
+type reader struct {
+	in    *input
+	fn    func(Event) error
+	stats Stats
+
+	unchecked bool // the insides of applied pods are fn's to check
+
+	count int // objects so far
+	item  int // the one that is being read; 0: none
+}
+
+// read reads the whole recording.
+func (d *reader) read() error {
+	if err := d.in.open(); err != nil {
+		return err
+	}
+	began := false
+	for {
+		c, err := d.in.next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return err
+		}
+		if c != '{' && began {
+			return d.in.unexpected("another object")
+		}
+		if c != '{' {
+			return d.in.notAnObject()
+		}
+		began = true
+		if err := d.document(); err != nil {
+			return err
+		}
+	}
+	if !began {
+		return fault(-1, "the input is empty: %s", record)
+	}
+	if d.stats.Applied+d.stats.Deleted == 0 {
+		return d.noPods()
+	}
+	return nil
+}
+
+// noPods says what there was instead.
+func (d *reader) noPods() error {
+	if len(d.stats.Others) == 0 {
+		return fault(-1, "%w: %s", ErrNoPods, record)
+	}
+	var kinds []string
+	for kind, n := range d.stats.Others {
+		kinds = append(kinds, fmt.Sprintf("%s %d", kind, n))
+	}
+	slices.Sort(kinds)
+	if len(kinds) > 5 {
+		kinds = append(kinds[:5], "...")
+	}
+	return fault(-1, "%w among objects of other kinds (%s): %s", ErrNoPods, strings.Join(kinds, ", "), record)
+}
+
+// left counts an object that is no pod.
+func (d *reader) left(kind string) {
+	const most = 256 // a hostile recording may have another kind in each item
+	if d.stats.Others == nil {
+		d.stats.Others = make(map[string]int)
+	}
+	if _, known := d.stats.Others[kind]; !known && len(d.stats.Others) >= most {
+		kind = "others"
+	}
+	d.stats.Others[kind]++
+}
+
+// object makes an event of an object that was read.
+func (d *reader) object(op Op, o *object) error {
+	kind := o.kind.value
+	switch {
+	case o.kind.bad():
+		return d.fault(o, "kind is %s, not a string", describe(o.kind.is))
+	case kind == "":
+		return d.fault(o, "an object without a kind: %s", record)
+	case kind == "Pod" && o.apiVersion.bad():
+		return d.fault(o, "apiVersion is %s, not a string", describe(o.apiVersion.is))
+	case kind == "Pod" && (o.apiVersion.value == "" || o.apiVersion.value == "v1"):
+		return d.pod(op, o)
+	case o.items == '[' && strings.HasSuffix(kind, "List"):
+		return d.fault(o, "a nested %s: take it apart with `jq '.items[]'`", clip(kind))
+	}
+	if len(kind) > 63 { // longer than any that an API server takes
+		kind = kind[:63]
+	}
+	d.left(strings.ToValidUTF8(kind, ""))
+	return d.check(o)
+}
+
+// pod gives a pod to the caller.
+func (d *reader) pod(op Op, o *object) error {
+	for _, field := range []struct {
+		name string
+		text text
+	}{{"name", o.name}, {"namespace", o.namespace}, {"uid", o.uid}} {
+		if field.text.bad() {
+			return d.fault(o, "metadata.%s is %s, not a string", field.name, describe(field.text.is))
+		}
+	}
+	if o.name.value == "" {
+		return d.fault(o, "a pod without a name: %s", record)
+	}
+	namespace := o.namespace.value
+	if namespace == "" {
+		namespace = "default"
+	}
+	if op == Delete || !d.unchecked { // nobody looks into a pod that has gone
+		if err := d.check(o); err != nil {
+			return err
+		}
+	}
+	if op == Delete {
+		d.stats.Deleted++
+	} else {
+		d.stats.Applied++
+	}
+	in := d.in
+	start, end := in.keep+o.start, in.keep+o.end
+	err := d.fn(Event{
+		Op: op, Namespace: namespace, Name: o.name.value, UID: o.uid.value,
+		JSON: in.buf[start:end:end], Item: d.item, Offset: in.offset(in.keep),
+	})
+	if err != nil {
+		return &Error{Offset: in.offset(in.keep), Err: err}
+	}
+	return nil
+}
+
+// check holds the whole of an object to be valid JSON.
+func (d *reader) check(o *object) error { return d.in.check(d.in.keep+o.start, d.in.keep+o.end) }
+
+// fault is an error at the first byte of an object.
+func (d *reader) fault(o *object, format string, args ...any) error {
+	return fault(d.in.offset(d.in.keep+o.start), format, args...)
+}

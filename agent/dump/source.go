@@ -1,0 +1,53 @@
+package dump
+
+import (
+	"context"
+	"errors"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// ReadPath is Read on a file, or on stdin where path is "-". Unlike Read it returns when ctx ends even though a read
+// blocks, as on a pipe that nobody writes to; a read of stdin that blocks then keeps one goroutine until it returns.
+func ReadPath(ctx context.Context, path string, stdin io.Reader, fn func(Event) error, options ...Option) (Stats, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	if path == "-" {
+		return Read(ctx, "stdin", newAhead(ctx, stdin), fn, options...)
+	}
+	f, err := openFile(path)
+	if err != nil {
+		return Stats{}, &Error{Name: path, Offset: -1, Err: err}
+	}
+	// The file is only read: closing it loses nothing.
+	defer func() { _ = f.Close() }()
+	stop := context.AfterFunc(ctx, func() { _ = f.Close() })
+	defer stop()
+	return Read(ctx, path, f, fn, options...)
+}
+
+func openFile(path string) (*os.File, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, cause(err)
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = errors.New("is a directory: name a file in it")
+	}
+	if err != nil {
+		_ = f.Close() // the first error is the one to tell
+		return nil, cause(err)
+	}
+	return f, nil
+}
+
+// cause takes the path off an error, which names it already.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

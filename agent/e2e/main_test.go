@@ -1,0 +1,114 @@
+package e2e_test
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/kube-devops/kube-devops/agent/e2e/binaries"
+	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
+)
+
+// An environment is what all tests share: one cluster with the agent's account in it, and the binary.
+type environment struct {
+	*cluster.Cluster
+	installation *cluster.Installation
+	kubeconfig   string // path, of the agent's account
+	binary       string // path
+	dir          string // for data and logs
+}
+
+var env environment
+
+func TestMain(m *testing.M) {
+	os.Exit(run(m))
+}
+
+func run(m *testing.M) (code int) {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	dir, remove, err := workDir()
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	defer remove()
+	defer func() {
+		if env.Cluster != nil {
+			env.Stop()
+		}
+	}()
+	if err := env.start(ctx, dir); err != nil {
+		fmt.Fprintln(os.Stderr, "e2e:", err)
+		return 1
+	}
+	defer func() {
+		if err := env.installation.Uninstall(context.Background()); err != nil {
+			fmt.Fprintln(os.Stderr, "e2e:", err)
+			code = 1
+		}
+	}()
+	tests := make(chan int, 1)
+	go func() { tests <- m.Run() }()
+	select {
+	case code = <-tests:
+		return code
+	case <-ctx.Done(): // the tests cannot be told to stop; what they have started ends with this process
+		return 130
+	}
+}
+
+// workDir returns the folder for data and logs, and what removes it.
+func workDir() (string, func(), error) {
+	if logs := os.Getenv("E2E_LOGS"); logs != "" {
+		logs, err := filepath.Abs(logs)
+		if err != nil {
+			return "", nil, err
+		}
+		dir := filepath.Join(logs, time.Now().UTC().Format("20060102T150405.000Z"))
+		return dir, func() {}, os.MkdirAll(dir, 0o755)
+	}
+	dir, err := os.MkdirTemp("", "kube-devops-e2e-")
+	return dir, func() { _ = os.RemoveAll(dir) }, err
+}
+
+func (e *environment) start(ctx context.Context, dir string) error {
+	var err error
+	e.dir = dir
+	if e.binary, err = agentBinary(ctx, dir); err != nil {
+		return err
+	}
+	if kubeconfig := os.Getenv("E2E_KUBECONFIG"); kubeconfig != "" {
+		e.Cluster, err = cluster.Existing(ctx, kubeconfig, dir, os.Stderr)
+	} else {
+		e.Cluster, err = cluster.Start(ctx, dir, os.Stderr)
+	}
+	if err != nil {
+		return err
+	}
+	name := "kube-devops-e2e-" + strings.ToLower(rand.Text()[:6])
+	if e.installation, err = e.Install(ctx, name); err != nil {
+		return err
+	}
+	e.kubeconfig, err = e.installation.Kubeconfig(ctx, dir, e.installation.Name)
+	return err
+}
+
+func agentBinary(ctx context.Context, dir string) (string, error) {
+	given := os.Getenv("E2E_BINARY")
+	if given == "" {
+		return binaries.Agent(ctx, dir)
+	}
+	if _, err := os.Stat(given); err != nil {
+		return "", errors.Join(errors.New("E2E_BINARY names no binary"), err)
+	}
+	return filepath.Abs(given)
+}

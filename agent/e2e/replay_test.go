@@ -1,0 +1,191 @@
+package e2e_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
+	"github.com/kube-devops/kube-devops/agent/e2e/oracle"
+)
+
+// TestReplayEqualsLive changes a cluster while kubectl records it, dumps it, and replays both: the recordings get the
+// scores of the live agent to the last digit.
+func TestReplayEqualsLive(t *testing.T) {
+	ctx := t.Context()
+	var namespaces []string
+	for range 5 {
+		namespaces = append(namespaces, newNamespace(t, "e2e-replay"))
+	}
+	pods := variousPods(namespaces, 120)
+	live := startAgent(t, "live", liveArgs()...)
+	if err := env.CreatePods(ctx, pods[:80]...); err != nil {
+		t.Fatal(err)
+	}
+	recording := filepath.Join(t.TempDir(), "events.json")
+	record(t, recording, func() {
+		changePods(t, pods)
+		waitScores(t, "scores of all changes", live, leadTimeout, namespaces, listed(t))
+	})
+	dump := filepath.Join(t.TempDir(), "pods.json")
+	b, err := env.Kubectl(ctx, nil, "get", "pods", "--all-namespaces", "-o", "json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(dump, b, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	metrics, err := live.Metrics()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := ours(metrics.Scores(), namespaces)
+	if len(want.Namespaces) != len(namespaces) {
+		t.Fatalf("%d namespaces have scores, want %d", len(want.Namespaces), len(namespaces))
+	}
+	for _, file := range []string{dump, recording} {
+		if diff := cmp.Diff(want, ours(replay(t, file), namespaces)); diff != "" {
+			t.Errorf("%s: scores (-live +replayed):\n%s", filepath.Base(file), diff)
+		}
+	}
+}
+
+// replay returns what an agent publishes of a recording.
+func replay(t *testing.T, file string) oracle.Scores {
+	t.Helper()
+	agent := startAgent(t, "replay", "agent", "--listen", "127.0.0.1:0", "--replay", file)
+	waitReady(t, agent, seeTimeout)
+	metrics, err := agent.Metrics()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return metrics.Scores()
+}
+
+// variousPods builds n pods of one to three containers that fail any of the checks, always the same ones.
+func variousPods(namespaces []string, n int) []*corev1.Pod {
+	random := rand.New(rand.NewPCG(3, 4))
+	coin := func() bool { return random.IntN(2) == 0 }
+	images := []string{"nginx:latest", "nginx:1.29", "nginx", "localhost:5000/web:latest", "web@sha256:" + fmt.Sprintf("%064d", 1)}
+	var pods []*corev1.Pod
+	for i := range n {
+		var containers []cluster.Container
+		for range 1 + random.IntN(3) {
+			containers = append(containers, cluster.Container{Image: images[random.IntN(len(images))], Liveness: coin(), Readiness: coin()})
+		}
+		pods = append(pods, cluster.NewPod(namespaces[random.IntN(len(namespaces))], fmt.Sprintf("pod-%d", i), containers...))
+	}
+	return pods
+}
+
+// changePods takes pods of which the first 80 are there: it changes some, deletes some, makes some again under the same
+// name, and creates the rest.
+func changePods(t *testing.T, pods []*corev1.Pod) {
+	t.Helper()
+	ctx := t.Context()
+	var err error
+	for i, pod := range pods[:60] {
+		switch i % 3 {
+		case 0:
+			err = env.SetImage(ctx, pod.Namespace, pod.Name, "changed:latest")
+		case 1:
+			err = env.DeletePod(ctx, pod.Namespace, pod.Name)
+		case 2:
+			if err = env.DeletePod(ctx, pod.Namespace, pod.Name); err == nil {
+				err = env.CreatePods(ctx, cluster.NewPod(pod.Namespace, pod.Name, cluster.Bad, cluster.Good))
+			}
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := env.CreatePods(ctx, pods[80:]...); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// record runs `kubectl get pods --watch` into a file while during runs, and until it has everything.
+func record(t *testing.T, path string, during func()) {
+	t.Helper()
+	file, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	cmd := env.KubectlCommand(ctx, "get", "pods", "--all-namespaces", "-o", "json", "--watch", "--output-watch-events")
+	cmd.Stdout = file
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { cancel(); _ = cmd.Wait() }() // it is killed, which is no failure
+	waitFor(t, "the recording begins", seeTimeout, func() error {
+		_, err := recorded(path)
+		return err
+	})
+	during()
+	list, err := env.ListPods(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var now struct{ Items []recordedPod }
+	if err := json.Unmarshal(list, &now); err != nil {
+		t.Fatal(err)
+	}
+	waitFor(t, "the recording is complete", seeTimeout, func() error {
+		pods, err := recorded(path)
+		if err != nil {
+			return err
+		}
+		want := map[string]string{}
+		for _, pod := range now.Items {
+			want[pod.Metadata.UID] = pod.Metadata.ResourceVersion
+		}
+		if diff := cmp.Diff(want, pods); diff != "" {
+			return fmt.Errorf("pods by uid (-there +recorded):\n%s", diff)
+		}
+		return nil
+	})
+}
+
+type recordedPod struct {
+	Metadata struct{ UID, ResourceVersion string }
+}
+
+// recorded returns the pods that remain at the end of a recording, uid to resource version. A recording that is empty
+// or breaks off is an error.
+func recorded(path string) (map[string]string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }()
+	pods := map[string]string{}
+	decoder := json.NewDecoder(file)
+	for {
+		var event struct {
+			Type   string
+			Object recordedPod
+		}
+		err := decoder.Decode(&event)
+		if errors.Is(err, io.EOF) && len(pods) > 0 {
+			return pods, nil
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read %s: %w", filepath.Base(path), err)
+		}
+		if pods[event.Object.Metadata.UID] = event.Object.Metadata.ResourceVersion; event.Type == "DELETED" {
+			delete(pods, event.Object.Metadata.UID)
+		}
+	}
+}

@@ -1,0 +1,105 @@
+package election
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/rest"
+)
+
+// The Lease client over a real TLS connection to a server that would rather speak HTTP/2.
+func TestClient(t *testing.T) {
+	type request struct{ proto, connection, path, agent string }
+	var mu sync.Mutex
+	var requests []request
+	hang := make(chan struct{}) // requests over the connection that hangs wait for it
+	hanging := ""               // the connection that hangs, by its remote address
+	server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		mu.Lock()
+		requests = append(requests, request{r.Proto, r.RemoteAddr, r.URL.String(), r.UserAgent()})
+		stuck := r.RemoteAddr == hanging
+		mu.Unlock()
+		if stuck {
+			<-hang
+			return
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_ = json.NewEncoder(w).Encode(&coordinationv1.Lease{
+			TypeMeta:   metav1.TypeMeta{APIVersion: "coordination.k8s.io/v1", Kind: "Lease"},
+			ObjectMeta: metav1.ObjectMeta{Name: "kube-devops-leader"},
+		})
+	}))
+	server.EnableHTTP2 = true
+	server.StartTLS()
+	// In this order: connections of the client, the server, then look for what is left.
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer server.Close()
+	defer close(hang)
+
+	cfg := &rest.Config{Host: server.URL, UserAgent: "kube-devops", TLSClientConfig: rest.TLSClientConfig{Insecure: true}}
+	other, err := v1.NewForConfig(cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ours, disconnect, err := newClient(cfg, 300*time.Millisecond)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disconnect()
+	get := func(client v1.LeasesGetter) error {
+		_, err := client.Leases("default").Get(context.Background(), "kube-devops-leader", metav1.GetOptions{})
+		return err
+	}
+	for _, client := range []v1.LeasesGetter{other, ours, ours} {
+		if err := get(client); err != nil {
+			t.Fatal(err)
+		}
+	}
+	mu.Lock()
+	if requests[0].proto != "HTTP/2.0" || requests[1].proto != "HTTP/1.1" {
+		t.Errorf("the others speak %s and we speak %s, want HTTP/2.0 and HTTP/1.1", requests[0].proto, requests[1].proto)
+	}
+	if requests[0].connection == requests[1].connection || requests[1].connection != requests[2].connection {
+		t.Errorf("connections %v, want one of our own and only one", requests)
+	}
+	if got, want := requests[1].path, "/apis/coordination.k8s.io/v1/namespaces/default/leases/kube-devops-leader?timeout=300ms"; got != want {
+		t.Errorf("path %s, want %s", got, want)
+	}
+	if got := requests[1].agent; !strings.HasPrefix(got, "kube-devops/leader-election") {
+		t.Errorf("user agent %s", got)
+	}
+	hanging = requests[1].connection
+	mu.Unlock()
+
+	// A dead connection costs one call.
+	if err := get(ours); err == nil {
+		t.Fatal("a request over a dead connection was answered")
+	}
+	if err := get(ours); err != nil {
+		t.Errorf("the try after a dead connection: %v", err)
+	}
+	if cfg.Timeout != 0 || cfg.NextProtos != nil || cfg.Dial != nil || cfg.UserAgent != "kube-devops" {
+		t.Error("the caller's configuration has changed")
+	}
+}
+
+func TestNewClientRefuses(t *testing.T) {
+	o := testOptions("a")
+	if _, err := New(&rest.Config{Host: "http://[::1"}, o); err == nil || !strings.HasPrefix(err.Error(), "make lease client: ") {
+		t.Errorf("New returns %v", err)
+	}
+	o.Identity = ""
+	if _, err := New(&rest.Config{}, o); err == nil || err.Error() != "identity: must not be empty" {
+		t.Errorf("New returns %v", err)
+	}
+}

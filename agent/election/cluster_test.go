@@ -1,0 +1,340 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+	"k8s.io/klog/v2"
+)
+
+// A candidate is what stands for election in a replica: the elector of this package, or one to compare it with.
+type candidate interface {
+	Run(ctx context.Context) error
+	Valid() bool
+	Publish(ctx context.Context, publish func(ctx context.Context) error) error
+}
+
+// A cluster is a store and some replicas in virtual time, under two oracles: no two replicas may publish at any
+// moment (exact, from the beginnings and the ends of the publications), and no two may be permitted to (looked at
+// each 10 ms).
+type cluster struct {
+	t        *testing.T
+	store    *store
+	replicas []*replica
+	stopping atomic.Bool
+	watchers sync.WaitGroup
+
+	mu         sync.Mutex
+	publishing map[*replica]bool
+	doubles    []string      // what two replicas did at the same moment, and when
+	lastBegin  time.Time     // of any publication
+	resumed    time.Time     // when somebody last published after a silence
+	gap        time.Duration // the longest silence since it was set to zero
+	began      time.Time
+	permitted  time.Duration // in which two replicas were permitted to publish
+}
+
+// silence is an interruption in which nobody begins to publish, where all try each 50 ms.
+const silence = 500 * time.Millisecond
+
+// A replica is one process.
+type replica struct {
+	name      string
+	line      *line
+	clock     *skewedClock
+	candidate candidate
+	elector   *Elector // nil: another candidate
+	leading   atomic.Int32
+	stop      context.CancelFunc
+	ended     chan struct{}
+	err       error // of Run, after ended
+	paused    atomic.Bool
+	dead      atomic.Bool
+	first     time.Time // when it first began to publish; guarded by the cluster's lock
+}
+
+// A skewedClock is a machine's clock that runs at its own rate, can be set, and can be suspended.
+type skewedClock struct {
+	mu        sync.Mutex
+	start     time.Time
+	rate      float64
+	step      time.Duration // by how much the wall clock was set
+	suspended time.Duration // how long the monotonic clock stood still
+}
+
+func newSkewedClock() *skewedClock { return &skewedClock{start: time.Now(), rate: 1} }
+
+func (c *skewedClock) read() reading {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	elapsed := time.Duration(float64(time.Since(c.start)) * c.rate)
+	return reading{mono: elapsed - c.suspended, wall: c.start.Add(elapsed + c.step).Round(0)}
+}
+
+func (c *skewedClock) set(change func(c *skewedClock)) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change(c)
+}
+
+func testOptions(identity string) Options {
+	o := DefaultOptions()
+	o.Identity = identity
+	o.Log = zap.NewNop()
+	o.Registerer = prometheus.NewRegistry()
+	o.Lead = func(ctx context.Context) { <-ctx.Done() }
+	return o
+}
+
+func newCluster(t *testing.T) *cluster {
+	c := &cluster{t: t, store: &store{}, publishing: map[*replica]bool{}, began: time.Now()}
+	c.watchers.Go(c.watchPermissions)
+	return c
+}
+
+// start starts a replica with the elector of this package.
+func (c *cluster) start(name string, change ...func(o *Options)) *replica {
+	c.t.Helper()
+	o := testOptions(name)
+	for _, f := range change {
+		f(&o)
+	}
+	r := &replica{name: name, line: &line{store: c.store}, clock: newSkewedClock()}
+	lead := o.Lead
+	o.Lead = func(ctx context.Context) {
+		if r.leading.Add(1) > 1 {
+			c.note("%s leads twice", r.name)
+		}
+		defer r.leading.Add(-1)
+		lead(ctx)
+	}
+	e, err := newWithClient(r.line, func() {}, r.clock.read, o)
+	if err != nil {
+		c.t.Fatal(err)
+	}
+	r.candidate, r.elector = e, e
+	c.run(r)
+	return r
+}
+
+// startNaive starts a replica that believes client-go's IsLeader.
+func (c *cluster) startNaive(name string) *replica {
+	r := &replica{name: name, line: &line{store: c.store, timeout: 5 * time.Second}, clock: newSkewedClock()}
+	r.candidate = &naive{name: name, line: r.line}
+	c.run(r)
+	return r
+}
+
+func (c *cluster) run(r *replica) {
+	ctx, stop := context.WithCancel(context.Background())
+	r.stop, r.ended = stop, make(chan struct{})
+	c.mu.Lock()
+	c.replicas = append(c.replicas, r)
+	c.mu.Unlock()
+	go func() {
+		defer close(r.ended)
+		r.err = r.candidate.Run(ctx)
+	}()
+	c.watchers.Go(func() { c.publish(r) })
+}
+
+// publish publishes all the time: 40 ms in each 50.
+func (c *cluster) publish(r *replica) {
+	for !c.over(10 * time.Millisecond) {
+		if r.paused.Load() || r.dead.Load() {
+			continue
+		}
+		_ = r.candidate.Publish(context.Background(), func(ctx context.Context) error {
+			c.begin(r)
+			defer c.end(r)
+			select {
+			case <-ctx.Done():
+			case <-time.After(40 * time.Millisecond):
+			}
+			return nil
+		})
+	}
+}
+
+func (c *cluster) begin(r *replica) {
+	c.mu.Lock()
+	c.publishing[r] = true
+	if r.first.IsZero() {
+		r.first = time.Now()
+	}
+	now := time.Now()
+	if now.Sub(c.lastBegin) > silence {
+		c.resumed = now
+		c.gap = max(c.gap, now.Sub(c.lastBegin))
+	}
+	c.lastBegin = now
+	var names []string
+	if len(c.publishing) > 1 {
+		for other := range c.publishing {
+			names = append(names, other.name)
+		}
+	}
+	c.mu.Unlock()
+	if len(names) > 1 {
+		slices.Sort(names)
+		c.note("%v publish", names)
+	}
+}
+
+func (c *cluster) end(r *replica) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.publishing, r)
+}
+
+func (c *cluster) watchPermissions() {
+	const tick = 10 * time.Millisecond
+	var names []string
+	for !c.over(tick) {
+		names = names[:0]
+		for _, r := range c.all() {
+			if !r.dead.Load() && !r.paused.Load() && r.candidate.Valid() {
+				names = append(names, r.name)
+			}
+		}
+		if len(names) > 1 {
+			c.mu.Lock()
+			c.permitted += tick
+			c.mu.Unlock()
+			c.note("%v are permitted", names)
+		}
+	}
+}
+
+// over waits and tells whether the cluster is stopping.
+func (c *cluster) over(d time.Duration) bool {
+	time.Sleep(d)
+	return c.stopping.Load()
+}
+
+func (c *cluster) all() []*replica {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.replicas)
+}
+
+func (c *cluster) note(format string, args ...any) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.doubles) < 20 {
+		c.doubles = append(c.doubles, fmt.Sprintf("%s: ", time.Since(c.began))+fmt.Sprintf(format, args...))
+	}
+}
+
+// found returns what no replica may do, and the longest time in which nobody published.
+func (c *cluster) found() (doubles []string, gap time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return slices.Clone(c.doubles), c.gap
+}
+
+// forgive forgets the silence up to this moment.
+func (c *cluster) forgive() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.gap = 0
+}
+
+// check fails the test if two replicas published at one moment.
+func (c *cluster) check() {
+	c.t.Helper()
+	if doubles, _ := c.found(); len(doubles) > 0 {
+		c.t.Errorf("%s", strings.Join(doubles, "\n"))
+	}
+}
+
+// settle waits for a time in which all goes its way, and returns how long it took from its beginning until somebody
+// published without another interruption.
+func (c *cluster) settle(d time.Duration) (time.Duration, error) {
+	from := time.Now()
+	time.Sleep(d)
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if time.Since(c.lastBegin) > silence {
+		return 0, fmt.Errorf("nobody publishes %s after the fault", d)
+	}
+	return max(0, c.resumed.Sub(from)), nil
+}
+
+// kill ends a replica as SIGKILL does, as far as anybody else can see.
+func (c *cluster) kill(r *replica) {
+	r.dead.Store(true)
+	r.line.set(func(f *faults) { *f = faults{cut: true} })
+}
+
+// close stops all replicas, and with them all that runs in the bubble.
+func (c *cluster) close() {
+	c.stopping.Store(true)
+	for _, r := range c.all() {
+		r.stop()
+	}
+	for _, r := range c.all() {
+		<-r.ended
+	}
+	c.watchers.Wait()
+	time.Sleep(10 * time.Minute) // for what outlives its replica; nothing runs any more that costs real time
+	for _, r := range c.all() {
+		r.line.pending.Wait()
+	}
+}
+
+// naive is a candidate that publishes while client-go says that it leads.
+type naive struct {
+	name string
+	line *line
+	now  atomic.Pointer[leaderelection.LeaderElector]
+}
+
+func (n *naive) Run(ctx context.Context) error {
+	ctx = klog.NewContext(ctx, klog.Logger{}) // says nothing
+	for ctx.Err() == nil {
+		le, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+			Lock: &resourcelock.LeaseLock{
+				Client:     n.line,
+				LockConfig: resourcelock.ResourceLockConfig{Identity: n.name},
+			},
+			LeaseDuration:   15 * time.Second,
+			RenewDeadline:   10 * time.Second,
+			RetryPeriod:     2 * time.Second,
+			ReleaseOnCancel: true,
+			Callbacks: leaderelection.LeaderCallbacks{
+				OnStartedLeading: func(context.Context) {},
+				OnStoppedLeading: func() { n.now.Store(nil) },
+			},
+		})
+		if err != nil {
+			return err
+		}
+		n.now.Store(le)
+		le.Run(ctx)
+	}
+	return nil
+}
+
+func (n *naive) Valid() bool {
+	le := n.now.Load()
+	return le != nil && le.IsLeader()
+}
+
+func (n *naive) Publish(ctx context.Context, publish func(ctx context.Context) error) error {
+	if !n.Valid() {
+		return errors.New("not the leader")
+	}
+	return publish(ctx)
+}

@@ -1,0 +1,77 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-logr/zapr"
+	"k8s.io/client-go/tools/leaderelection"
+	"k8s.io/klog/v2"
+)
+
+// An engine is the goroutine in which client-go's electors run, one after the other.
+type engine struct {
+	cancel context.CancelFunc
+	done   chan struct{}
+	err    error // why it has died; to be read after done
+}
+
+func startEngine(ctx context.Context, e *Elector) *engine {
+	ctx, cancel := context.WithCancel(ctx)
+	// client-go tells each step at Info. Ours are logged by us, so its are for debugging.
+	ctx = klog.NewContext(ctx, zapr.NewLogger(e.log).V(1))
+	g := &engine{cancel: cancel, done: make(chan struct{})}
+	go func() {
+		defer close(g.done)
+		// It returns only when it is cancelled; what else ends it is a panic, or a Goexit, of which nothing is recovered.
+		g.err = errors.New("client-go's elector has died")
+		defer func() {
+			if p := recover(); p != nil {
+				g.err = fmt.Errorf("client-go's elector has died: %v", p)
+			}
+		}()
+		g.err = e.campaign(ctx)
+	}()
+	return g
+}
+
+// stop cancels the campaign and tells whether it has ended.
+func (g *engine) stop() bool {
+	g.cancel()
+	timeout := time.NewTimer(stopWithin)
+	defer timeout.Stop()
+	select {
+	case <-g.done:
+		return true
+	case <-timeout.C:
+		return false
+	}
+}
+
+// campaign runs one client-go elector after the other until ctx is done. One that has given up knows an old version of
+// the Lease, and would take a valid Lease from its holder; a new one begins with a read. Its callbacks and its opinion
+// of who leads are not asked: the gate knows better.
+func (e *Elector) campaign(ctx context.Context) error {
+	for ctx.Err() == nil {
+		elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
+			Lock:          e.lock,
+			Name:          e.options.Name,
+			LeaseDuration: e.options.LeaseDuration,
+			RenewDeadline: e.options.RenewDeadline,
+			RetryPeriod:   e.options.RetryPeriod,
+			// Its release comes before the end of the guarded work, and may wipe the Lease of another holder.
+			ReleaseOnCancel: false,
+			Callbacks: leaderelection.LeaderCallbacks{
+				OnStartedLeading: func(context.Context) {},
+				OnStoppedLeading: func() {},
+			},
+		})
+		if err != nil {
+			return err
+		}
+		elector.Run(ctx)
+	}
+	return nil
+}

@@ -1,0 +1,301 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	coordinationv1 "k8s.io/api/coordination/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
+	"k8s.io/client-go/tools/leaderelection/resourcelock"
+)
+
+// writerAnnotation, on the Lease, names the process that wrote it last: its identity, a slash and a random part of its
+// own. An edit of the holder by hand leaves it as it was, so it tells such an edit from another process of our identity.
+const writerAnnotation = "kube-devops.io/writer"
+
+// maxUnanswered bounds the writes that are remembered while none of them is answered. They all build on one version
+// of the Lease, so one of them at most was carried out, and an old one hardly.
+const maxUnanswered = 16
+
+// leaseLock is the Lease for client-go's elector, and the one place where this process reads and writes it. It tells
+// the gate what each answer means. It outlives the campaigns, as it must know what this process wrote in an earlier
+// one; that is safe because each campaign has a new elector, which begins with a read.
+//
+// It stands in for resourcelock.LeaseLock, which keeps the Lease that it read last to itself.
+type leaseLock struct {
+	leases              coordinationv1client.LeaseInterface
+	namespace, name, id string
+	writer              string        // what this process writes as the writerAnnotation
+	lease               time.Duration // ours, not the one in the Lease
+	timeout             time.Duration // of one call
+	gate                *gate
+	clock               clock
+	log                 *zap.Logger
+	fatal               chan error // gets the first reason why the process must exit; buffered
+
+	mu         sync.Mutex
+	seen       *sighting // nil: no answer yet
+	unanswered []write   // writes on top of seen that failed, and may have been carried out all the same
+	imposter   string    // the writer of our identity that is not this process; "" if none was seen
+	dead       error     // why nothing is written any more
+}
+
+// A write is what was sent, and what it was built upon.
+type write struct {
+	spec  coordinationv1.LeaseSpec
+	basis basis
+}
+
+var _ resourcelock.Interface = (*leaseLock)(nil)
+
+// Get reads the Lease, and closes the gate if it shows that the term is over. The record that it returns has a
+// duration that this process will honour, whatever the Lease says; the raw bytes tell every change.
+func (l *leaseLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	lease, err := l.leases.Get(ctx, l.name, metav1.GetOptions{})
+	if apierrors.IsNotFound(err) {
+		l.saw(nil)
+		return nil, nil, err
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	l.saw(lease)
+	record := resourcelock.LeaseSpecToLeaderElectionRecord(&lease.Spec)
+	record.LeaseDurationSeconds = int(l.honoured(lease) / time.Second)
+	return record, []byte(raw(lease)), nil
+}
+
+// Create makes the Lease.
+func (l *leaseLock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	lease := l.signed(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: l.namespace, Name: l.name}}, record)
+	return l.write(ctx, lease, basis{fullLease: true}, func(ctx context.Context) (*coordinationv1.Lease, error) {
+		return l.leases.Create(ctx, lease, metav1.CreateOptions{})
+	})
+}
+
+// Update writes the Lease on condition that it is still the one that was last read or written.
+func (l *leaseLock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
+	seen := l.last()
+	if seen == nil || seen.lease == nil {
+		return errors.New("no lease was read")
+	}
+	lease := l.signed(seen.lease, record)
+	return l.write(ctx, lease, seen.basis, func(ctx context.Context) (*coordinationv1.Lease, error) {
+		return l.leases.Update(ctx, lease, metav1.UpdateOptions{})
+	})
+}
+
+// Identity returns the name that this process writes as the holder.
+func (l *leaseLock) Identity() string { return l.id }
+
+// Describe names the Lease in client-go's log.
+func (l *leaseLock) Describe() string { return l.namespace + "/" + l.name }
+
+// RecordEvent does nothing: the agent has no right to create events.
+func (l *leaseLock) RecordEvent(string) {}
+
+// release gives the Lease up, so that a standby need not wait for it to run out. It does so only if the Lease is
+// ours by a read just now and the write is built upon that read, and only if the term could publish: a standby takes a
+// released Lease as proof that no earlier leader publishes. The caller has ended all guarded work.
+func (l *leaseLock) release(ctx context.Context) error {
+	const tries = 3 // A renewal that was under way may still be carried out, once.
+	var err error
+	for range tries {
+		if _, _, err = l.Get(ctx); err != nil {
+			return fmt.Errorf("read lease: %w", err)
+		}
+		seen := l.last()
+		if !seen.own {
+			return fmt.Errorf("the lease is held by %q", holder(seen.lease))
+		}
+		if seen.basis.fullLease || l.clock().mono < seen.basis.notBefore {
+			return errors.New(reasonNotBefore)
+		}
+		now := metav1.Now()
+		lease := l.signed(seen.lease, resourcelock.LeaderElectionRecord{
+			LeaseDurationSeconds: 1,
+			AcquireTime:          now,
+			RenewTime:            now,
+			LeaderTransitions:    int(epoch(seen.lease)),
+		})
+		if lease, err = l.leases.Update(ctx, lease, metav1.UpdateOptions{}); err == nil {
+			l.saw(lease)
+			return nil
+		}
+		if !apierrors.IsConflict(err) {
+			break
+		}
+	}
+	return fmt.Errorf("write lease: %w", err)
+}
+
+// signed returns a copy of a Lease with another record in it, and our signature.
+func (l *leaseLock) signed(lease *coordinationv1.Lease, record resourcelock.LeaderElectionRecord) *coordinationv1.Lease {
+	lease = lease.DeepCopy()
+	lease.Spec = resourcelock.LeaderElectionRecordToLeaseSpec(&record)
+	metav1.SetMetaDataAnnotation(&lease.ObjectMeta, writerAnnotation, l.writer)
+	return lease
+}
+
+// mayHold tells whether the Lease could be ours on the API server, as far as this process knows.
+func (l *leaseLock) mayHold() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seen != nil && l.seen.own || len(l.unanswered) > 0
+}
+
+// last returns what was last read or written; nil before the first answer. What it points to never changes.
+func (l *leaseLock) last() *sighting {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.seen
+}
+
+// write sends one write and, if it succeeds, tells the gate. A write that fails may have been carried out: any of
+// its errors, a conflict included, may be the answer to a second try of the HTTP client.
+func (l *leaseLock) write(
+	ctx context.Context, lease *coordinationv1.Lease, on basis, send func(context.Context) (*coordinationv1.Lease, error),
+) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	if err := l.remember(write{lease.Spec, on}); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, l.timeout)
+	defer cancel()
+	sent := l.clock()
+	answer, err := send(ctx)
+	if err != nil {
+		return err
+	}
+	notBefore := on.start(l.clock().mono, l.lease)
+
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen = &sighting{lease: answer, raw: raw(answer), own: true, basis: basis{notBefore: notBefore}}
+	l.unanswered = nil
+	l.gate.renewed(sent, notBefore, epoch(answer))
+	return nil
+}
+
+func (l *leaseLock) remember(w write) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.dead != nil {
+		return l.dead
+	}
+	l.unanswered = append(l.unanswered, w)
+	if len(l.unanswered) > maxUnanswered {
+		l.unanswered = l.unanswered[1:]
+	}
+	return nil
+}
+
+// saw judges what a read has shown; nil for no Lease.
+func (l *leaseLock) saw(lease *coordinationv1.Lease) {
+	now := l.clock()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+
+	before := l.seen
+	next := &sighting{lease: lease, raw: raw(lease)}
+	if before != nil && before.raw == next.raw {
+		next.own, next.basis = before.own, before.basis
+		l.seen = next // a resource version that may be later
+		return
+	}
+	l.seen = next
+	w := l.findUnanswered(lease)
+	if w != nil {
+		next.own, next.basis = true, w.basis
+	} else {
+		var reason string
+		next.basis, reason = l.judge(lease, now)
+		l.gate.end(reason)
+		l.watchImposter(lease)
+	}
+	l.report(before, lease)
+	// They were built upon another version of the Lease, and cannot be carried out any more.
+	l.unanswered = nil
+}
+
+func (l *leaseLock) findUnanswered(lease *coordinationv1.Lease) *write {
+	if lease == nil {
+		return nil
+	}
+	spec := rawSpec(&lease.Spec)
+	for i := range l.unanswered {
+		if rawSpec(&l.unanswered[i].spec) == spec {
+			return &l.unanswered[i]
+		}
+	}
+	return nil
+}
+
+// judge says what a Lease that this process did not write means for a term that begins on top of it, and why a term
+// that there is has ended.
+func (l *leaseLock) judge(lease *coordinationv1.Lease, now reading) (basis, string) {
+	switch {
+	case lease == nil:
+		return basis{fullLease: true}, "the lease was deleted"
+	case holder(lease) == l.id:
+		return basis{fullLease: true}, "somebody else wrote the lease in our name"
+	case released(lease):
+		return basis{notBefore: now.mono}, "somebody else released the lease"
+	case holder(lease) == "":
+		return basis{fullLease: true}, "somebody else took our name from the lease"
+	default:
+		return basis{notBefore: now.mono + l.honoured(lease)}, "another replica holds the lease"
+	}
+}
+
+// honoured returns for how long the holder of a Lease may lead after a write: at least our own duration, however short
+// somebody made it in the Lease, and at most twice that, or one edit could lock all replicas out for good.
+func (l *leaseLock) honoured(lease *coordinationv1.Lease) time.Duration {
+	return min(max(leaseDuration(lease), l.lease), 2*l.lease)
+}
+
+// watchImposter makes the process exit when another one has our identity. To see one write of another is not enough: it
+// may be that of a predecessor which is dead. To see a second one is.
+func (l *leaseLock) watchImposter(lease *coordinationv1.Lease) {
+	if lease == nil || holder(lease) != l.id {
+		return
+	}
+	writer := lease.Annotations[writerAnnotation]
+	if writer == l.writer || !strings.HasPrefix(writer, l.id+"/") {
+		return // an edit by hand
+	}
+	if writer == l.imposter && l.dead == nil {
+		l.dead = fmt.Errorf("another process writes the lease %s as %q: each process needs an identity of its own", l.Describe(), l.id)
+		l.fatal <- l.dead
+	}
+	l.imposter = writer
+}
+
+// report logs another leader, and a duration that is not ours, when they are new.
+func (l *leaseLock) report(before *sighting, lease *coordinationv1.Lease) {
+	if lease == nil || holder(lease) == "" || holder(lease) == l.id {
+		return
+	}
+	var was *coordinationv1.Lease
+	if before != nil {
+		was = before.lease
+	}
+	if holder(was) != holder(lease) {
+		l.log.Info("another leader seen", zap.String("leader", holder(lease)), zap.Int64("epoch", epoch(lease)))
+	}
+	if d := leaseDuration(lease); d != l.lease && d != leaseDuration(was) {
+		l.log.Warn("the leader's lease duration is not ours", zap.String("leader", holder(lease)),
+			zap.Duration("duration", d), zap.Duration("honoured", l.honoured(lease)))
+	}
+}

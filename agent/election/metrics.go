@@ -1,0 +1,53 @@
+package election
+
+import (
+	"fmt"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// metrics are gauges that are read from the gate at each scrape, so that none is ever stale.
+type metrics struct {
+	gate *gate
+	lock *leaseLock
+
+	leader, epoch, valid *prometheus.Desc
+}
+
+func registerMetrics(reg prometheus.Registerer, gate *gate, lock *leaseLock) error {
+	m := &metrics{
+		gate: gate,
+		lock: lock,
+		leader: prometheus.NewDesc("kube_devops_leader",
+			"1 while this replica is permitted to publish, 0 otherwise.", nil, nil),
+		epoch: prometheus.NewDesc("kube_devops_lease_epoch",
+			"How often the Lease has changed hands, as last read from it; absent before the first read.", nil, nil),
+		valid: prometheus.NewDesc("kube_devops_gate_valid_seconds",
+			"How long this replica stays permitted to publish without another renewal of the Lease, in seconds; 0 while it is not.", nil, nil),
+	}
+	if err := reg.Register(m); err != nil {
+		return fmt.Errorf("register election metrics: %w", err)
+	}
+	return nil
+}
+
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
+	ch <- m.leader
+	ch <- m.epoch
+	ch <- m.valid
+}
+
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(ch chan<- prometheus.Metric) {
+	v := m.gate.look()
+	leader := 0.0
+	if v.open {
+		leader = 1
+	}
+	ch <- prometheus.MustNewConstMetric(m.leader, prometheus.GaugeValue, leader)
+	ch <- prometheus.MustNewConstMetric(m.valid, prometheus.GaugeValue, v.remaining.Seconds())
+	if seen := m.lock.last(); seen != nil && seen.lease != nil {
+		ch <- prometheus.MustNewConstMetric(m.epoch, prometheus.GaugeValue, float64(epoch(seen.lease)))
+	}
+}

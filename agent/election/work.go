@@ -1,0 +1,129 @@
+package election
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"go.uber.org/zap"
+)
+
+// work is the guarded work of one term.
+type work struct {
+	term   *term
+	epoch  int64
+	done   chan struct{} // closed when Lead has returned; nil before it was called
+	opened bool          // the gate was open when last looked at
+}
+
+// follow does what the gate says: it calls Lead in each term that opens, and sees it end with the term. It returns the
+// work of the present term when ctx is done, or the reason why the process must exit.
+func (e *Elector) follow(ctx context.Context, engine *engine) (*work, error) {
+	var w *work
+	for {
+		v := e.gate.look()
+		if w != nil && w.term != v.term {
+			e.log.Warn("lease lost", zap.Int64("epoch", w.epoch),
+				zap.String("reason", e.gate.why(w.term)), zap.String("leader", e.Leader()))
+			if err := e.quiesce(w, e.gate.grace(w.term)); err != nil {
+				return nil, err
+			}
+			w = nil
+			if ctx.Err() != nil {
+				return nil, nil
+			}
+			continue // the view is older than the wait
+		}
+		if w == nil && v.term != nil {
+			w = &work{term: v.term, epoch: v.epoch}
+			e.log.Info("lease acquired", zap.Int64("epoch", w.epoch))
+		}
+		if w != nil {
+			e.attend(w, v)
+		}
+		var wake <-chan time.Time
+		if v.wake > 0 {
+			// Timers stand still in a suspended machine; at each retry the wall clock is asked too.
+			wake = time.After(min(v.wake, e.options.RetryPeriod))
+		}
+		select {
+		case <-ctx.Done():
+			return w, nil
+		case <-engine.done:
+			return w, e.abandon(w, engine.err)
+		case err := <-e.lock.fatal:
+			return w, e.abandon(w, err)
+		case <-v.changed:
+		case <-wake:
+		}
+	}
+}
+
+// attend calls Lead when the gate opens for the first time in a term, and logs when it opens and closes.
+func (e *Elector) attend(w *work, v view) {
+	if v.ready && w.done == nil {
+		e.gate.admit(w.term)
+		w.done = make(chan struct{})
+		go func() {
+			defer close(w.done)
+			e.options.Lead(w.term.ctx)
+		}()
+	}
+	switch {
+	case v.ready && !w.opened:
+		e.log.Info("gate opened", zap.Int64("epoch", w.epoch))
+	case !v.ready && w.opened:
+		e.log.Warn("gate closed", zap.Int64("epoch", w.epoch), zap.String("reason", v.reason))
+	}
+	w.opened = v.ready
+}
+
+// quiesce waits for the guarded work of a term that has ended.
+func (e *Elector) quiesce(w *work, within time.Duration) error {
+	timeout := time.NewTimer(within)
+	defer timeout.Stop()
+	select {
+	case <-w.term.idle:
+	case <-timeout.C:
+		return fmt.Errorf("a publication still runs %s after its term has ended", within)
+	}
+	if w.done == nil {
+		return nil
+	}
+	select {
+	case <-w.done:
+		return nil
+	case <-timeout.C:
+		return fmt.Errorf("the leader's work still runs %s after its term has ended", within)
+	}
+}
+
+// abandon ends the term because the process must exit, and gives the guarded work the time that is left.
+func (e *Elector) abandon(w *work, why error) error {
+	e.gate.end(why.Error())
+	if w == nil {
+		return why
+	}
+	return errors.Join(why, e.quiesce(w, e.gate.grace(w.term)))
+}
+
+// drain ends the guarded work at a clean stop: publications in flight may finish, unless the Lease is lost meanwhile.
+func (e *Elector) drain(w *work) error {
+	if w == nil {
+		return nil
+	}
+	within := drainWithin
+	if v := e.gate.look(); v.term == w.term {
+		within = min(within, v.wake) // it may run out meanwhile, if the API server cannot be reached
+	}
+	timeout := time.NewTimer(within)
+	defer timeout.Stop()
+	select {
+	case <-w.term.idle:
+	case <-w.term.ctx.Done():
+	case <-timeout.C:
+	}
+	e.gate.end(reasonStopping)
+	return e.quiesce(w, stopWithin)
+}

@@ -1,0 +1,259 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+
+	"github.com/kube-devops/kube-devops/agent/server"
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/policies"
+)
+
+// lockedBuffer is a log that can be read while it is written.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.Write(p)
+}
+
+func (b *lockedBuffer) Sync() error { return nil }
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.buf.String()
+}
+
+// events are the policy events of a log, without time, level and message.
+func (b *lockedBuffer) events(t *testing.T) []map[string]any {
+	t.Helper()
+	var events []map[string]any
+	for line := range strings.Lines(b.String()) {
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatalf("a log line is not JSON: %q", line)
+		}
+		if entry["event"] == nil {
+			continue
+		}
+		delete(entry, "ts")
+		delete(entry, "level")
+		delete(entry, "msg")
+		events = append(events, entry)
+	}
+	return events
+}
+
+func jsonLogger(w zapcore.WriteSyncer) *zap.Logger {
+	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), w, zapcore.DebugLevel))
+}
+
+func newTestEvaluator(t *testing.T, log *zap.Logger, publish server.PublishFunc) *evaluator {
+	t.Helper()
+	table, err := policies.Open(policies.Default)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &evaluator{table: table, log: log, metrics: newEvaluationMetrics(prometheus.NewRegistry()), publish: publish}
+}
+
+func podJSON(container string) []byte {
+	return []byte(`{"kind":"Pod","spec":{"containers":[` + container + `]}}`)
+}
+
+const (
+	clean    = `{"name":"c","image":"nginx:1.25","livenessProbe":{},"readinessProbe":{}}`
+	latest   = `{"name":"c","image":"nginx:latest","livenessProbe":{},"readinessProbe":{}}`
+	noProbes = `{"name":"c","image":"nginx:latest"}`
+)
+
+func observations(pods ...state.Observation) func(func(state.Observation) bool) {
+	return slices.Values(pods)
+}
+
+func TestEventsOfThePolicyLog(t *testing.T) {
+	pod := state.Pod{Namespace: "default", Name: "nginx", UID: "1"}
+	again := state.Pod{Namespace: "default", Name: "nginx", UID: "2"}
+	violation := func(checks ...any) map[string]any {
+		return map[string]any{"event": "policy_violation", "namespace": "default", "pod": "nginx", "violations": checks}
+	}
+	resolved := func(checks ...any) map[string]any {
+		return map[string]any{"event": "policy_violation_resolved", "namespace": "default", "pod": "nginx", "violations": checks}
+	}
+	tests := []struct {
+		name  string
+		steps func(e *evaluator)
+		want  []map[string]any
+	}{
+		{"a standby has no voice", func(e *evaluator) {
+			e.apply(pod, podJSON(noProbes))
+			e.remove(pod)
+		}, nil},
+		{"the pods of the start are told in the summary alone", func(e *evaluator) {
+			e.begin(observations(state.Observation{Pod: pod, JSON: podJSON(noProbes)}))
+			e.apply(pod, podJSON(noProbes))
+		}, nil},
+		{"a clean pod is never logged", func(e *evaluator) {
+			e.begin(observations())
+			e.apply(pod, podJSON(clean))
+			e.apply(pod, podJSON(clean))
+			e.remove(pod)
+		}, nil},
+		{"each change of the set is logged once", func(e *evaluator) {
+			e.begin(observations())
+			e.apply(pod, podJSON(noProbes+","+noProbes))
+			e.apply(pod, podJSON(noProbes))
+			e.apply(pod, podJSON(latest))
+			e.apply(pod, podJSON(clean))
+			e.apply(pod, podJSON(clean))
+		}, []map[string]any{
+			violation("latest_tag", "missing_liveness", "missing_readiness"),
+			violation("latest_tag"),
+			resolved("latest_tag"),
+		}},
+		{"a pod that goes resolves what it failed", func(e *evaluator) {
+			e.begin(observations())
+			e.apply(pod, podJSON(latest))
+			e.remove(state.Pod{Namespace: "default", Name: "nginx"})
+		}, []map[string]any{violation("latest_tag"), resolved("latest_tag")}},
+		{"a pod that takes the place of another is another", func(e *evaluator) {
+			e.begin(observations(state.Observation{Pod: pod, JSON: podJSON(latest)}))
+			e.apply(again, podJSON(latest))
+		}, []map[string]any{resolved("latest_tag"), violation("latest_tag")}},
+		{"excluded namespaces are silent", func(e *evaluator) {
+			e.begin(observations())
+			e.apply(state.Pod{Namespace: "kube-system", Name: "dns"}, podJSON(latest))
+		}, nil},
+		{"after the term there is silence", func(e *evaluator) {
+			e.begin(observations())
+			e.end()
+			e.apply(pod, podJSON(latest))
+		}, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			log := new(lockedBuffer)
+			test.steps(newTestEvaluator(t, jsonLogger(log), nil))
+			if diff := cmp.Diff(test.want, log.events(t)); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestNoVoiceWithoutPermission(t *testing.T) {
+	permitted := true
+	publish := func(ctx context.Context, publish func(context.Context) error) error {
+		if !permitted {
+			return errors.New("another replica leads")
+		}
+		return publish(ctx)
+	}
+	log := new(lockedBuffer)
+	e := newTestEvaluator(t, jsonLogger(log), publish)
+	e.begin(observations())
+	e.apply(state.Pod{Namespace: "a", Name: "told"}, podJSON(latest))
+	permitted = false
+	e.apply(state.Pod{Namespace: "a", Name: "untold"}, podJSON(latest))
+	events := log.events(t)
+	if len(events) != 1 || events[0]["pod"] != "told" {
+		t.Errorf("events: %v; want one, of the pod with permission", events)
+	}
+	if got := e.current().Snapshot().Totals().TotalPods; got != 2 {
+		t.Errorf("%d pods in the state; want both", got)
+	}
+}
+
+// A term that begins while pods change ends up with the cluster as it is, whatever the order in which the goroutines
+// come. The store stands for the cache of the watch: an event tells that a pod changed, and the store how it is.
+func TestTermBeginsWhilePodsChange(t *testing.T) {
+	const names, changes, terms = 40, 3000, 30
+	e := newTestEvaluator(t, zap.NewNop(), nil)
+	var mu sync.Mutex
+	store := make(map[string][]byte)
+	name := func(i int) string { return fmt.Sprintf("pod-%d", i) }
+	look := func(i int) {
+		mu.Lock()
+		json, ok := store[name(i)]
+		mu.Unlock()
+		pod := state.Pod{Namespace: "a", Name: name(i)}
+		if ok {
+			e.apply(pod, json)
+		} else {
+			e.remove(pod)
+		}
+	}
+	begin := func() {
+		e.begin(func(yield func(state.Observation) bool) {
+			mu.Lock()
+			defer mu.Unlock()
+			for name, json := range store {
+				if !yield(state.Observation{Pod: state.Pod{Namespace: "a", Name: name}, JSON: json}) {
+					return
+				}
+			}
+		})
+	}
+	var group sync.WaitGroup
+	for worker := range 2 { // as in the queue of the watch, no pod has two workers
+		group.Go(func() {
+			random := rand.New(rand.NewPCG(1, uint64(worker)))
+			for range changes {
+				i := random.IntN(names/2)*2 + worker
+				mu.Lock()
+				switch random.IntN(4) {
+				case 0:
+					delete(store, name(i))
+				case 1:
+					store[name(i)] = podJSON(clean)
+				case 2:
+					store[name(i)] = podJSON(latest)
+				default:
+					store[name(i)] = podJSON(noProbes + "," + latest)
+				}
+				mu.Unlock()
+				look(i)
+			}
+		})
+	}
+	group.Go(func() {
+		for range terms {
+			begin()
+			e.end()
+		}
+		begin()
+	})
+	group.Wait()
+
+	scratch := state.New(e.table)
+	for name, json := range store {
+		if _, err := scratch.Observe(state.Pod{Namespace: "a", Name: name}, json); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, got := scratch.SnapshotWithViolations(), e.current().SnapshotWithViolations()
+	if diff := cmp.Diff(want.Namespaces, got.Namespaces); diff != "" {
+		t.Errorf("namespaces (-scratch +live):\n%s", diff)
+	}
+	if diff := cmp.Diff(want.Violations, got.Violations); diff != "" {
+		t.Errorf("violations (-scratch +live):\n%s", diff)
+	}
+}

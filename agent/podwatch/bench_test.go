@@ -1,0 +1,361 @@
+package podwatch
+
+import (
+	"cmp"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"reflect"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/goleak"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zapcore"
+	"go.uber.org/zap/zaptest/observer"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+	"k8s.io/klog/v2"
+)
+
+func TestMain(m *testing.M) {
+	klog.LogToStderr(false)
+	klog.SetOutput(io.Discard) // client-go tells at length of the faults that the tests make
+	goleak.VerifyTestMain(m)
+}
+
+// A bench is a Watch of an API server, both in one bubble, and all that can be seen of it.
+type bench struct {
+	t    *testing.T
+	api  *apiServer
+	wire *wire
+	*Watch
+	registry *prometheus.Registry
+	logs     *observer.ObservedLogs
+	handled  *record
+	started  time.Time
+
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+// newBench makes a Watch that is not yet run. It belongs into a bubble.
+func newBench(t *testing.T, api *apiServer) *bench {
+	t.Helper()
+	return newBenchThrough(t, api, func(transport http.RoundTripper) http.RoundTripper { return transport })
+}
+
+// newBenchThrough makes a Watch whose requests go through something of the test.
+func newBenchThrough(t *testing.T, api *apiServer, through func(http.RoundTripper) http.RoundTripper) *bench {
+	t.Helper()
+	w := newWire()
+	server := &http.Server{Handler: api}
+	go func() { _ = server.Serve(w) }()
+	transport := &http.Transport{DialContext: w.dial}
+	t.Cleanup(func() {
+		transport.CloseIdleConnections()
+		_ = server.Close()
+	})
+	client, err := dynamic.NewForConfig(&rest.Config{Host: "http://pods.test", Transport: through(transport), QPS: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, api: api, wire: w, registry: prometheus.NewRegistry(), handled: newRecord(), ended: make(chan error, 1)}
+	core, logs := observer.New(zapcore.InfoLevel)
+	b.logs = logs
+	b.Watch, err = New(client, Options{Log: zap.New(core), Registerer: b.registry, Workers: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// startBench runs a Watch of an API server until the test ends.
+func startBench(t *testing.T, api *apiServer) *bench {
+	t.Helper()
+	b := newBench(t, api)
+	b.run()
+	return b
+}
+
+// run lets the Watch run until the test ends.
+func (b *bench) run() {
+	ctx, cancel := context.WithCancel(b.t.Context())
+	b.cancel, b.started = cancel, time.Now()
+	go func() { b.ended <- b.Run(ctx, b.handled.handle) }()
+	b.t.Cleanup(func() {
+		cancel()
+		<-b.ended
+	})
+}
+
+// stop ends the Watch and returns how long that took.
+func (b *bench) stop() time.Duration {
+	b.t.Helper()
+	before := time.Now()
+	b.cancel()
+	if err := <-b.ended; err != nil {
+		b.t.Errorf("Run returned %v, want nil", err)
+	}
+	b.ended <- nil
+	return time.Since(before)
+}
+
+func (b *bench) isSynced() bool {
+	select {
+	case <-b.Synced():
+		return true
+	default:
+		return false
+	}
+}
+
+// await waits until the cache is in sync, and returns how long that took. It fails when it takes too long.
+func (b *bench) await(limit time.Duration) time.Duration {
+	b.t.Helper()
+	select {
+	case <-b.Synced():
+	case <-time.After(limit):
+		b.t.Fatalf("not in sync after %s; requests: %s", limit, b.kinds())
+	}
+	synctest.Wait()
+	return time.Since(b.started)
+}
+
+// awaitContent waits until cache and Handle agree with the API server.
+func (b *bench) awaitContent(limit time.Duration) {
+	b.t.Helper()
+	if !b.agrees(limit) {
+		b.check()
+		b.t.Fatalf("no agreement after %s, requests %s", limit, b.kinds())
+	}
+}
+
+// agrees tells whether cache and Handle come to agree with the API server in time.
+func (b *bench) agrees(limit time.Duration) bool {
+	for deadline := time.Now().Add(limit); ; time.Sleep(500 * time.Millisecond) {
+		synctest.Wait()
+		if reflect.DeepEqual(b.want(), b.view()) {
+			return true
+		}
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+}
+
+// check compares what cache and Handle know with the API server.
+func (b *bench) check() {
+	b.t.Helper()
+	synctest.Wait()
+	if diff := gocmp.Diff(b.want(), b.view()); diff != "" {
+		b.t.Errorf("what is known differs from the API server (-want +got):\n%s", diff)
+	}
+}
+
+// A view is what can be known of the pods of a cluster.
+type view struct {
+	All, Get, Handled map[Key]object
+	Broken            []string // promises
+}
+
+func (b *bench) want() view {
+	content := b.api.content()
+	return view{All: content, Get: content, Handled: content}
+}
+
+func (b *bench) view() view {
+	v := view{map[Key]object{}, map[Key]object{}, map[Key]object{}, b.handled.broken()}
+	for pod := range b.All() {
+		key := Key{pod.Namespace, pod.Name}
+		if _, ok := v.All[key]; ok {
+			v.Broken = append(v.Broken, fmt.Sprintf("All yields %v twice", key))
+		}
+		v.All[key] = decoded(pod)
+	}
+	for key, handled := range b.handled.latest() {
+		if handled != nil {
+			v.Handled[key] = decoded(handled)
+		}
+		if pod, ok := b.Get(key); ok {
+			v.Get[key] = decoded(pod)
+		}
+	}
+	return v
+}
+
+// kinds are the requests so far: "watch-list@ list@0 watch@101".
+func (b *bench) kinds() string {
+	var kinds []string
+	for _, r := range b.api.received() {
+		kinds = append(kinds, r.Kind+"@"+r.Version)
+	}
+	return strings.Join(kinds, " ")
+}
+
+// warnings are the warnings so far: verb and error.
+func (b *bench) warnings() []string {
+	var lines []string
+	for _, entry := range b.logs.FilterLevelExact(zapcore.WarnLevel).All() {
+		fields := entry.ContextMap()
+		lines = append(lines, fmt.Sprintf("%s: %s: %s", entry.Message, fields["verb"], fields["error"]))
+	}
+	return lines
+}
+
+// metrics are the samples so far.
+func (b *bench) metrics() map[string]float64 {
+	b.t.Helper()
+	families, err := b.registry.Gather()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	samples := map[string]float64{}
+	for _, family := range families {
+		for _, metric := range family.Metric {
+			name := family.GetName()
+			for _, label := range metric.Label {
+				name += fmt.Sprintf("{%s=%q}", label.GetName(), label.GetValue())
+			}
+			samples[name] = metric.GetGauge().GetValue() + metric.GetCounter().GetValue()
+		}
+	}
+	return samples
+}
+
+// A record is what Handle was told.
+type record struct {
+	mu      sync.Mutex
+	last    map[Key]*Pod
+	calls   map[Key]int
+	running map[Key]bool
+	wrong   []string
+	during  func(Key, *Pod) // is called within each call
+}
+
+func newRecord() *record {
+	return &record{last: map[Key]*Pod{}, calls: map[Key]int{}, running: map[Key]bool{}}
+}
+
+func (r *record) handle(key Key, pod *Pod) {
+	r.mu.Lock()
+	if r.running[key] {
+		r.wrong = append(r.wrong, fmt.Sprintf("Handle ran twice at the same time for %v", key))
+	}
+	if pod != nil && key != (Key{pod.Namespace, pod.Name}) {
+		r.wrong = append(r.wrong, fmt.Sprintf("Handle was given %s/%s for %v", pod.Namespace, pod.Name, key))
+	}
+	r.running[key] = true
+	during := r.during
+	r.mu.Unlock()
+	if during != nil {
+		during(key, pod)
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.running[key] = false
+	r.last[key] = pod
+	r.calls[key]++
+}
+
+func (r *record) latest() map[Key]*Pod {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	latest := make(map[Key]*Pod, len(r.last))
+	for key, pod := range r.last {
+		latest[key] = pod
+	}
+	return latest
+}
+
+func (r *record) broken() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.wrong
+}
+
+// total is how often Handle was called.
+func (r *record) total() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	total := 0
+	for _, n := range r.calls {
+		total += n
+	}
+	return total
+}
+
+// Builders of pods.
+
+// pod makes a pod of one container, with all that a real one has in its metadata.
+func pod(namespace, name, uid, image string) object {
+	return object{
+		"apiVersion": "v1", "kind": "Pod",
+		"metadata": object{
+			"namespace": namespace, "name": name, "uid": uid,
+			"labels":      object{"app.kubernetes.io/name": name},
+			"annotations": object{"note": `quotes " and <angles> & a line` + "\n"},
+			"managedFields": []any{
+				object{"manager": "kubectl", "operation": "Update", "fieldsV1": object{"f:spec": object{}}},
+			},
+		},
+		"spec":   object{"containers": []any{object{"name": "main", "image": image, "ports": []any{object{"containerPort": 8080.0}}}}},
+		"status": object{"phase": "Running"},
+	}
+}
+
+// many makes pods of several namespaces.
+func many(n int) []object {
+	pods := make([]object, n)
+	for i := range pods {
+		pods[i] = pod(fmt.Sprintf("team-%d", i%7), fmt.Sprintf("pod-%d", i), fmt.Sprintf("uid-%d", i), "nginx:1")
+	}
+	return pods
+}
+
+func keyOf(pod object) Key {
+	metadata := pod["metadata"].(object)
+	return Key{metadata["namespace"].(string), metadata["name"].(string)}
+}
+
+func compareKeys(a, b Key) int {
+	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+}
+
+func withVersion(pod object, version int) object {
+	return withMetadata(pod, func(metadata object) { metadata["resourceVersion"] = strconv.Itoa(version) })
+}
+
+func withoutManagedFields(pod object) object {
+	return withMetadata(pod, func(metadata object) { delete(metadata, "managedFields") })
+}
+
+// withMetadata is a copy of the pod whose metadata is changed.
+func withMetadata(pod object, change func(object)) object {
+	text, err := json.Marshal(pod)
+	if err != nil {
+		panic(err)
+	}
+	var copied object
+	if err := json.Unmarshal(text, &copied); err != nil {
+		panic(err)
+	}
+	change(copied["metadata"].(object))
+	return copied
+}
+
+func decoded(pod *Pod) object {
+	var o object
+	if err := json.Unmarshal(pod.JSON, &o); err != nil {
+		return object{"error": err.Error()}
+	}
+	return o
+}

@@ -1,0 +1,469 @@
+package podwatch
+
+import (
+	"fmt"
+	"maps"
+	"net/http"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// always answers every request in one way.
+func always(handler http.HandlerFunc) func(*apiServer) func(request) http.HandlerFunc {
+	return func(*apiServer) func(request) http.HandlerFunc {
+		return func(request) http.HandlerFunc { return handler }
+	}
+}
+
+// only answers the requests of one kind, and leaves the others as they are.
+func only(kind string, handler http.HandlerFunc) func(*apiServer) func(request) http.HandlerFunc {
+	return func(*apiServer) func(request) http.HandlerFunc {
+		return func(r request) http.HandlerFunc {
+			if r.Kind == kind {
+				return handler
+			}
+			return nil
+		}
+	}
+}
+
+// streams answers the watches that begin with all pods.
+func streams(how streaming) func(*apiServer) func(request) http.HandlerFunc {
+	return func(api *apiServer) func(request) http.HandlerFunc {
+		return only(kindWatchList, api.stream(how))(api)
+	}
+}
+
+const (
+	failure = "request for pods failed; will try again: "
+	notJSON = `an error on the server ("unable to decode an event from the watch stream: invalid character '<' ` +
+		`looking for beginning of value") has prevented the request from succeeding`
+)
+
+// What stands between the agent and its first view of the cluster: it gets there in time, does not press the server,
+// and has a line in the log for each failed request.
+func TestFaultsAtStart(t *testing.T) {
+	tests := []struct {
+		name   string
+		pods   int
+		script func(*apiServer) func(request) http.HandlerFunc
+		heals  time.Duration // when the fault ends; never where it is 0
+		busy   bool          // a pod changes all the time
+		within time.Duration // from the start, or from the end of the fault
+		kinds  string        // the requests until in sync, where there are few
+		log    []string      // each line that may stand in the log; each must stand there
+		repeat bool          // the lines come again and again
+	}{
+		{
+			name: "a server that is not told to fail", pods: 3,
+			script: always(nil), within: time.Second, kinds: "watch-list@",
+		},
+		{
+			name: "an old server refuses a watch that begins with all pods", pods: 3,
+			script: only(kindWatchList, status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)),
+			within: time.Second, kinds: "watch-list@ list@0 watch@103",
+			log: []string{failure + "watch: told to answer 422"},
+		},
+		{
+			name: "no permission yet", pods: 3,
+			script: always(status(http.StatusForbidden, metav1.StatusReasonForbidden)),
+			heals:  10 * time.Minute, within: 65 * time.Second,
+			log: []string{failure + "watch: told to answer 403", failure + "list: told to answer 403"}, repeat: true,
+		},
+		{
+			name: "too many requests", pods: 3,
+			script: always(status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
+			heals:  10 * time.Minute, within: 13 * time.Second,
+			log: []string{failure + "watch: told to answer 429"}, repeat: true,
+		},
+		{
+			name: "too many requests, ask again in 1 s", pods: 3,
+			script: always(retryAfter(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, 1)),
+			heals:  10 * time.Minute, within: 13 * time.Second,
+			log: []string{failure + "watch: told to answer 429"}, repeat: true,
+		},
+		{
+			name: "too many requests, said by an event", pods: 3,
+			script: only(kindWatchList, errorEvent(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
+			within: 5 * time.Second, kinds: "watch-list@ list@0 watch@103",
+			log: []string{failure + "watch: told to answer 429"},
+		},
+		{
+			name: "internal errors", pods: 3,
+			script: always(status(http.StatusInternalServerError, metav1.StatusReasonInternalError)),
+			heals:  10 * time.Minute, within: 65 * time.Second,
+			log: []string{
+				failure + "watch: told to answer 500", failure + "list: told to answer 500",
+			}, repeat: true,
+		},
+		{
+			name: "a watch never answers", pods: 3,
+			script: only(kindWatchList, silent), within: 61 * time.Second, kinds: "watch-list@ list@0 watch@103",
+			log: []string{failure + "watch: the API server did not answer in time: waited 1m0s"},
+		},
+		{
+			name: "nothing is answered", pods: 3,
+			script: always(silent), heals: 10 * time.Minute, within: 150 * time.Second,
+			log: []string{
+				failure + "watch: the API server did not answer in time: waited 1m0s",
+				failure + "list: the API server did not answer in time: waited 2m0s",
+			}, repeat: true,
+		},
+		{
+			name: "a proxy hangs up", pods: 3,
+			script: always(hangUp), heals: 5 * time.Minute, within: 65 * time.Second,
+			log: []string{
+				failure + "watch: the initial stream of pods was cut off before its end",
+				failure + `list: Get "http://pods.test/api/v1/pods?limit=500&resourceVersion=0": EOF`,
+			}, repeat: true,
+		},
+		{
+			name: "the initial stream is cut off, always", pods: 3,
+			script: streams(streaming{cutOff: true}), within: 5 * time.Second,
+			kinds: "watch-list@ watch-list@ list@0 watch@103",
+			log:   []string{failure + "watch: the initial stream of pods was cut off before its end"}, repeat: true,
+		},
+		{
+			name: "the initial stream is empty and ends", pods: 0,
+			script: streams(streaming{cutOff: true}), within: 5 * time.Second,
+			kinds: "watch-list@ list@0 watch@100",
+			log:   []string{failure + "watch: the initial stream of pods was cut off before its end"},
+		},
+		{
+			name: "the end of the initial stream is lost, in a quiet cluster", pods: 3,
+			script: streams(streaming{noEnd: true}), within: 150 * time.Second,
+			kinds: "watch-list@ list@0 watch@103",
+			log:   []string{failure + "watch: the initial stream of pods brought neither a pod nor its end for 2m0s"},
+		},
+		{
+			name: "the end of the initial stream is lost, in a busy cluster", pods: 3, busy: true,
+			script: streams(streaming{noEnd: true}), within: 150 * time.Second,
+			log: []string{failure + "watch: the initial stream of pods brought neither a pod nor its end for 2m0s"},
+		},
+		{
+			name: "the version is gone, said by a status", pods: 3,
+			script: only(kindWatchList, status(http.StatusGone, metav1.StatusReasonExpired)), within: 5 * time.Second,
+			kinds: "watch-list@ watch-list@ list@ watch@103",
+			log:   []string{failure + "watch: told to answer 410"}, repeat: true,
+		},
+		{
+			name: "the version is gone, said by an event", pods: 3,
+			script: only(kindWatchList, errorEvent(http.StatusGone, metav1.StatusReasonExpired)), within: 5 * time.Second,
+			kinds: "watch-list@ watch-list@ list@ watch@103",
+			log:   []string{failure + "watch: told to answer 410"}, repeat: true,
+		},
+		{
+			name: "an internal error, said by an event", pods: 3,
+			script: only(kindWatchList, errorEvent(http.StatusInternalServerError, metav1.StatusReasonInternalError)),
+			within: 5 * time.Second, kinds: "watch-list@ list@0 watch@103",
+			log: []string{failure + "watch: told to answer 500"},
+		},
+		{
+			name: "a watch answers with text", pods: 3,
+			script: only(kindWatchList, text("<html>502 Bad Gateway</html>")), within: 5 * time.Second,
+			kinds: "watch-list@ list@0 watch@103",
+			log:   []string{failure + "watch: " + notJSON},
+		},
+		{
+			name: "everything is answered with text", pods: 3,
+			script: always(text("<html>502 Bad Gateway</html>")), heals: 5 * time.Minute, within: 65 * time.Second,
+			log: []string{
+				failure + "watch: " + notJSON,
+				failure + "list: couldn't get version/kind; json parse error: invalid character '<' looking for beginning of value",
+			}, repeat: true,
+		},
+		{
+			name: "a list is answered with another object", pods: 3,
+			script: func(*apiServer) func(request) http.HandlerFunc {
+				return func(r request) http.HandlerFunc {
+					if r.Kind == kindList {
+						return text(`{"kind":"Table","apiVersion":"meta.k8s.io/v1"}`)
+					}
+					return status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+				}
+			},
+			heals: 5 * time.Minute, within: 65 * time.Second,
+			log: []string{failure + "watch: told to answer 422"}, repeat: true,
+		},
+		{
+			name: "watches end at once, always", pods: 3,
+			script: func(api *apiServer) func(request) http.HandlerFunc {
+				return func(r request) http.HandlerFunc {
+					if r.Kind == kindWatch {
+						return text("")
+					}
+					return streams(streaming{cutOff: true})(api)(r)
+				}
+			},
+			within: 5 * time.Second,
+			log:    []string{failure + "watch: the initial stream of pods was cut off before its end"}, repeat: true,
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := newAPIServer(many(test.pods)...)
+				api.answer(test.script(api))
+				b := startBench(t, api)
+				quiet := func() {}
+				if test.busy {
+					quiet = touch(api)
+				}
+				if test.heals > 0 {
+					time.Sleep(test.heals)
+					synctest.Wait()
+					if b.isSynced() {
+						t.Error("in sync though nothing was answered")
+					}
+					api.heal()
+				}
+				b.await(test.heals + test.within - time.Since(b.started))
+				if took := time.Since(b.started) - test.heals; took > test.within {
+					t.Errorf("in sync after %s, want %s", took, test.within)
+				}
+				quiet()
+				b.check()
+				if test.kinds != "" && b.kinds() != test.kinds {
+					t.Errorf("requests %q, want %q", b.kinds(), test.kinds)
+				}
+				b.checkLog(test.log, test.repeat)
+				// Whatever goes on behind: it does not press the server.
+				time.Sleep(5 * time.Minute)
+				b.awaitContent(65 * time.Second)
+				b.checkRequests()
+			})
+		})
+	}
+}
+
+// What happens to a Watch that is in sync: it catches up in time, and keeps what it knows until then.
+func TestFaultsInSync(t *testing.T) {
+	gone := status(http.StatusGone, metav1.StatusReasonExpired)
+	tests := []struct {
+		name   string
+		script func(*apiServer) func(request) http.HandlerFunc
+		down   bool // connections are refused
+		lasts  time.Duration
+		within time.Duration // after the end of the fault
+		relist bool          // a new watch that begins with all pods, or a list, must have been asked for
+		log    []string
+	}{
+		{name: "connections are cut", script: always(nil), within: 2 * time.Second},
+		{
+			name: "the server is down for 2 s", down: true, lasts: 2 * time.Second, within: 10 * time.Second,
+			log: []string{failure + `watch: Get "http://pods.test/api/v1/pods?...": dial pipe: connect: connection refused`},
+		},
+		{
+			name: "the server is down for 20 s", down: true, lasts: 20 * time.Second, within: 30 * time.Second,
+			log: []string{failure + `watch: Get "http://pods.test/api/v1/pods?...": dial pipe: connect: connection refused`},
+		},
+		{
+			name: "the server is down for 300 s", down: true, lasts: 300 * time.Second, within: 13 * time.Second,
+			log: []string{failure + `watch: Get "http://pods.test/api/v1/pods?...": dial pipe: connect: connection refused`},
+		},
+		{
+			name: "the version is gone, said by a status", script: only(kindWatch, gone), lasts: 10 * time.Second,
+			within: 10 * time.Second, relist: true, log: []string{failure + "watch: told to answer 410"},
+		},
+		{
+			name:   "the version is gone, said by an event",
+			script: only(kindWatch, errorEvent(http.StatusGone, metav1.StatusReasonExpired)), lasts: 10 * time.Second,
+			within: 10 * time.Second, relist: true, log: []string{failure + "watch: told to answer 410"},
+		},
+		{
+			name: "the version is gone, and no watch begins with all pods", lasts: 10 * time.Second,
+			script: func(*apiServer) func(request) http.HandlerFunc {
+				return func(r request) http.HandlerFunc {
+					switch r.Kind {
+					case kindWatch:
+						return gone
+					case kindWatchList:
+						return status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+					}
+					return nil
+				}
+			},
+			within: 10 * time.Second, relist: true,
+			log: []string{failure + "watch: told to answer 410", failure + "watch: told to answer 422"},
+		},
+		{
+			name:  "too many requests",
+			lasts: 5 * time.Minute, within: 13 * time.Second,
+			script: always(status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
+			log:    []string{failure + "watch: told to answer 429"},
+		},
+		{
+			name:  "too many requests, said by an event",
+			lasts: 5 * time.Minute, within: 65 * time.Second,
+			script: only(kindWatch, errorEvent(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
+			log:    []string{failure + "watch: told to answer 429"},
+		},
+		{
+			name:  "internal errors",
+			lasts: 5 * time.Minute, within: 65 * time.Second, relist: true,
+			script: always(status(http.StatusInternalServerError, metav1.StatusReasonInternalError)),
+			log:    []string{failure + "list: told to answer 500", failure + "watch: told to answer 500"},
+		},
+		{
+			name:  "the permission is taken away",
+			lasts: 5 * time.Minute, within: 65 * time.Second, relist: true,
+			script: always(status(http.StatusForbidden, metav1.StatusReasonForbidden)),
+			log:    []string{failure + "list: told to answer 403", failure + "watch: told to answer 403"},
+		},
+		{
+			name:  "nothing is answered",
+			lasts: 5 * time.Minute, within: 150 * time.Second, relist: true, script: always(silent),
+			log: []string{
+				failure + "list: the API server did not answer in time: waited 2m0s",
+				failure + "watch: the API server did not answer in time: waited 1m0s",
+			},
+		},
+		{
+			name: "an event is damaged", script: only(kindWatch, text("<html>")), within: 5 * time.Second, relist: true,
+			lasts: time.Second, log: []string{failure + "watch: " + notJSON},
+		},
+		{
+			name: "watches end at once", script: only(kindWatch, text("")), lasts: 5 * time.Minute, within: 65 * time.Second,
+			relist: true,
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := newAPIServer(many(10)...)
+				b := startBench(t, api)
+				b.await(time.Second)
+				time.Sleep(90 * time.Second) // client-go takes a watch that ends within 1 s for a fault of its own
+				before := len(api.received())
+				if test.down {
+					b.wire.stop()
+				} else {
+					api.answer(test.script(api))
+					b.wire.drop()
+				}
+				// Missed: a change, a deletion, a new pod, and a pod that was deleted and created again.
+				api.put(pod("team-0", "pod-0", "uid-0", "nginx:2"))
+				api.remove(Key{"team-1", "pod-1"})
+				api.put(pod("team-2", "late", "uid-late", "nginx:1"))
+				api.remove(Key{"team-2", "pod-2"})
+				api.put(pod("team-2", "pod-2", "uid-again", "nginx:3"))
+				for range test.lasts / time.Second {
+					time.Sleep(time.Second)
+					if n := count(b.Watch); n != 10 {
+						t.Fatalf("%d pods in the cache during the fault, want 10", n)
+					}
+				}
+				api.heal()
+				b.wire.start()
+				b.awaitContent(test.within)
+				relist := slices.ContainsFunc(api.received()[before:], func(r request) bool { return r.Kind != kindWatch })
+				if relist != test.relist {
+					t.Errorf("all pods were asked for again: %v, want %v; requests: %s", relist, test.relist, b.kinds())
+				}
+				b.checkLog(test.log, true)
+				b.checkRequests()
+			})
+		})
+	}
+}
+
+func count(w *Watch) int {
+	n := 0
+	for range w.All() {
+		n++
+	}
+	return n
+}
+
+// touch changes a pod each 2 s, until it is stopped.
+func touch(api *apiServer) (stop func()) {
+	stopped, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-stopped:
+				return
+			case <-time.After(2 * time.Second):
+				api.put(pod("team-0", "pod-0", "uid-0", "nginx:1"))
+			}
+		}
+	}()
+	return func() {
+		close(stopped)
+		<-ended
+	}
+}
+
+// checkLog compares the warnings, of which some may come again.
+func (b *bench) checkLog(want []string, repeat bool) {
+	b.t.Helper()
+	got := b.warnings()
+	for i := range got {
+		got[i] = longQuery.ReplaceAllString(got[i], "?...")
+	}
+	if repeat {
+		slices.Sort(got)
+		got = slices.Compact(got)
+		want = slices.Sorted(slices.Values(want))
+	}
+	if diff := gocmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		b.t.Errorf("log (-want +got):\n%s", diff)
+	}
+}
+
+// longQuery is the query of a watch, which draws its time limit.
+var longQuery = regexp.MustCompile(`\?[^"]*timeoutSeconds[^"]*`)
+
+// checkRequests checks that the server was not pressed, and that the metrics say what the log does.
+func (b *bench) checkRequests() {
+	b.t.Helper()
+	for _, wrong := range []string{b.wrongRate(), b.wrongErrors()} {
+		if wrong != "" {
+			b.t.Error(wrong)
+		}
+	}
+}
+
+// wrongRate counts requests: never more than 8 in a second, nor more than 2 a second in any half minute.
+func (b *bench) wrongRate() string {
+	requests := b.api.received()
+	for _, limit := range []struct {
+		window time.Duration
+		most   int
+	}{{time.Second, 8}, {30 * time.Second, 60}} {
+		first := 0
+		for i, r := range requests {
+			for r.At.Sub(requests[first].At) >= limit.window {
+				first++
+			}
+			if n := i - first + 1; n > limit.most {
+				return fmt.Sprintf("%d requests within %s, want at most %d: %s", n, limit.window, limit.most, b.kinds())
+			}
+		}
+	}
+	return ""
+}
+
+// wrongErrors compares the metrics with the log: each failure is in both.
+func (b *bench) wrongErrors() string {
+	want := map[string]float64{}
+	for _, verb := range []string{verbList, verbWatch} {
+		want[`kube_devops_watch_errors_total{verb="`+verb+`"}`] = 0
+	}
+	for _, line := range b.warnings() {
+		verb, _, _ := strings.Cut(strings.TrimPrefix(line, failure), ":")
+		want[`kube_devops_watch_errors_total{verb="`+verb+`"}`]++
+	}
+	got := b.metrics()
+	maps.DeleteFunc(got, func(name string, _ float64) bool { return !strings.HasPrefix(name, "kube_devops_watch_errors_total") })
+	return gocmp.Diff(want, got)
+}

@@ -1,0 +1,127 @@
+package podwatch
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/consistencydetector"
+	"pgregory.net/rapid"
+)
+
+// Whatever happens to the pods and to the connection: in the end the cache holds what the API server holds, and so
+// does who was called by Handle.
+func TestAnyHistoryEndsInTheSameContent(t *testing.T) {
+	steps := rapid.SliceOfN(rapid.Custom(drawStep), 1, 40)
+	rapid.Check(t, func(rt *rapid.T) {
+		initial := rapid.IntRange(0, 3).Draw(rt, "initial pods")
+		history := steps.Draw(rt, "history")
+		var wrong string
+		synctest.Test(t, func(t *testing.T) { wrong = play(t, initial, history) })
+		if wrong != "" {
+			rt.Fatal(wrong)
+		}
+	})
+}
+
+// A step is one thing that happens.
+type step struct {
+	What string
+	Pod  Key
+	For  time.Duration
+}
+
+func (s step) String() string {
+	return fmt.Sprintf("%s %s/%s %s", s.What, s.Pod.Namespace, s.Pod.Name, s.For)
+}
+
+func drawStep(t *rapid.T) step {
+	return step{
+		What: rapid.SampledFrom([]string{
+			"put", "put", "put", "remove", "remove", "recreate", "recreate", "wait", "wait", "agree",
+			"drop", "compact", "refuse", "forbid", "no WatchList", "410 event", "500 event", "cut off", "heal",
+		}).Draw(t, "what"),
+		Pod: Key{rapid.SampledFrom([]string{"a", "b"}).Draw(t, "namespace"), rapid.SampledFrom([]string{"one", "two"}).Draw(t, "name")},
+		For: time.Duration(rapid.IntRange(0, 20_000).Draw(t, "milliseconds")) * time.Millisecond,
+	}
+}
+
+// recovery is how long a Watch may take to be in step again: the longest pause of client-go, and some requests.
+const recovery = 65 * time.Second
+
+// play lets the steps happen to a Watch and says what is wrong then.
+func play(t *testing.T, initial int, history []step) string {
+	api := newAPIServer(many(initial)...)
+	b := startBench(t, api)
+	uid := 0
+	put := func(key Key) {
+		uid++
+		api.put(pod(key.Namespace, key.Name, fmt.Sprint(uid), fmt.Sprintf("nginx:%d", uid)))
+	}
+	heal := func() {
+		api.heal()
+		b.wire.start()
+	}
+	for i, s := range history {
+		switch s.What {
+		case "put":
+			put(s.Pod) // with another UID too: as if deleted and created again between two events
+		case "remove":
+			api.remove(s.Pod)
+		case "recreate":
+			api.remove(s.Pod)
+			put(s.Pod)
+		case "wait":
+			time.Sleep(s.For)
+		case "drop":
+			b.wire.drop()
+		case "compact":
+			api.compact()
+			b.wire.drop()
+		case "refuse":
+			b.wire.stop()
+		case "forbid":
+			api.answer(always(status(http.StatusForbidden, metav1.StatusReasonForbidden))(api))
+		case "no WatchList":
+			api.answer(only(kindWatchList, status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid))(api))
+		case "410 event":
+			api.answer(only(kindWatch, errorEvent(http.StatusGone, metav1.StatusReasonExpired))(api))
+		case "500 event":
+			api.answer(always(errorEvent(http.StatusInternalServerError, metav1.StatusReasonInternalError))(api))
+		case "cut off":
+			api.answer(streams(streaming{cutOff: true})(api))
+		case "heal":
+			heal()
+		case "agree":
+			heal()
+			if !b.agrees(recovery) {
+				return fmt.Sprintf("after step %d, %v: %s", i, s, gocmp.Diff(b.want(), b.view()))
+			}
+		}
+	}
+	heal()
+	if !b.agrees(recovery) {
+		return "at the end: " + gocmp.Diff(b.want(), b.view())
+	}
+	time.Sleep(recovery)
+	synctest.Wait()
+	return gocmp.Diff(b.want(), b.view()) + b.wrongRate() + b.wrongErrors()
+}
+
+// client-go has a detector of its own: after each watch that begins with all pods it asks for a list, and panics where
+// the two differ.
+func TestWatchListEqualsList(t *testing.T) {
+	defer consistencydetector.SetDataConsistencyDetectionForWatchListEnabledForTest(true)()
+	synctest.Test(t, func(t *testing.T) {
+		b := startBench(t, newAPIServer(many(20)...))
+		b.await(time.Second)
+		b.check()
+		if got, want := b.kinds(), "watch-list@ list@120"; got != want {
+			t.Errorf("requests %q, want %q", got, want)
+		}
+	})
+}

@@ -1,0 +1,90 @@
+package podwatch
+
+import (
+	"testing"
+	"testing/synctest"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"net/http"
+)
+
+func TestMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPIServer(many(3)...)
+		held := make(chan struct{})
+		api.answer(func(r request) http.HandlerFunc {
+			switch r.Kind {
+			case kindWatchList:
+				return status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+			case kindList:
+				return func(w http.ResponseWriter, r *http.Request) {
+					<-held
+					api.list(w, r)
+				}
+			}
+			return nil
+		})
+		b := newBench(t, api)
+		check := func(when string, want map[string]float64) {
+			t.Helper()
+			synctest.Wait()
+			if diff := gocmp.Diff(want, b.metrics()); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", when, diff)
+			}
+		}
+		none := map[string]float64{
+			"pod_events_total":                             0,
+			"kube_devops_last_event_timestamp_seconds":     0,
+			"kube_devops_queue_length":                     0,
+			"kube_devops_sync_duration_seconds":            0,
+			`kube_devops_watch_errors_total{verb="list"}`:  0,
+			`kube_devops_watch_errors_total{verb="watch"}`: 0,
+
+			`kube_devops_watch_requests_total{verb="list"}`:  0,
+			`kube_devops_watch_requests_total{verb="watch"}`: 0,
+		}
+		check("before Run", none)
+		b.run()
+		time.Sleep(3 * time.Second)
+		want := none
+		want[`kube_devops_watch_errors_total{verb="watch"}`] = 1
+		want[`kube_devops_watch_requests_total{verb="list"}`] = 1
+		want[`kube_devops_watch_requests_total{verb="watch"}`] = 1
+		check("before the list is answered", want)
+		close(held)
+		b.await(4 * time.Second)
+		want["pod_events_total"] = 3
+		want["kube_devops_sync_duration_seconds"] = 3
+		want["kube_devops_last_event_timestamp_seconds"] = unix(time.Now())
+		want[`kube_devops_watch_requests_total{verb="watch"}`] = 2
+		check("in sync", want)
+		time.Sleep(5 * time.Second)
+		check("without events", want)
+		api.put(pod("a", "one", "1", "nginx:1"))
+		want["pod_events_total"] = 4
+		want["kube_devops_last_event_timestamp_seconds"] = unix(time.Now())
+		check("after an event", want)
+		watched := b.started.Add(3 * time.Second)
+		time.Sleep(time.Until(watched.Add(70 * time.Second)))
+		want["kube_devops_last_event_timestamp_seconds"] = unix(watched.Add(time.Minute))
+		check("after a bookmark", want)
+	})
+}
+
+func unix(at time.Time) float64 { return float64(at.UnixNano()) / 1e9 }
+
+// The names follow the conventions of Prometheus.
+func TestMetricNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		problems, err := testutil.GatherAndLint(newBench(t, newAPIServer()).registry)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range problems {
+			t.Errorf("%s: %s", p.Metric, p.Text)
+		}
+	})
+}

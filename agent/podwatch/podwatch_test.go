@@ -1,0 +1,220 @@
+package podwatch
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+func TestSyncedAfterTheInitialList(t *testing.T) {
+	pods := []object{pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:2"), pod("b", "one", "3", "nginx:3")}
+	noWatchList := status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+	tests := []struct {
+		name string
+		pods []object
+		old  bool // the server knows no watch that begins with all pods
+		want string
+	}{
+		{name: "by WatchList", pods: pods, want: "watch-list@"},
+		{name: "by LIST", pods: pods, old: true, want: "watch-list@ list@0 watch@103"},
+		{name: "an empty cluster", want: "watch-list@"},
+		{name: "an empty cluster by LIST", old: true, want: "watch-list@ list@0 watch@100"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := newAPIServer(test.pods...)
+				held := make(chan struct{})
+				api.answer(func(r request) http.HandlerFunc {
+					switch {
+					case r.Kind == kindWatchList && test.old:
+						return noWatchList
+					case r.Kind == kindWatchList:
+						return api.stream(streaming{hold: held})
+					case r.Kind == kindList:
+						return func(w http.ResponseWriter, r *http.Request) {
+							<-held
+							api.list(w, r)
+						}
+					}
+					return nil
+				})
+				b := startBench(t, api)
+				time.Sleep(3 * time.Second)
+				synctest.Wait()
+				if b.isSynced() {
+					t.Error("in sync though the initial list has not ended")
+				}
+				if n := b.handled.total(); n != 0 {
+					t.Errorf("Handle was called %d times before the initial list has ended", n)
+				}
+				close(held)
+				b.await(time.Second)
+				b.check()
+				if got := b.kinds(); got != test.want {
+					t.Errorf("requests %q, want %q", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// Who waits for Synced and then looks at the queue, or at the cache, finds all of the initial list there.
+func TestSyncedWhileHandleIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const pods = 50
+		api := newAPIServer(many(pods)...)
+		b := newBench(t, api)
+		release := make(chan struct{})
+		b.handled.during = func(Key, *Pod) { <-release }
+		b.run()
+		b.await(time.Second)
+		cached := 0
+		for range b.All() {
+			cached++
+		}
+		if cached != pods {
+			t.Errorf("the cache holds %d pods, want %d", cached, pods)
+		}
+		const working = 4 // as many as there are workers
+		if queued := b.metrics()["kube_devops_queue_length"]; queued != pods-working {
+			t.Errorf("%v pods are queued, want %d", queued, pods-working)
+		}
+		close(release)
+		b.check()
+		if n := b.handled.total(); n != pods {
+			t.Errorf("Handle was called %d times, want %d", n, pods)
+		}
+	})
+}
+
+func TestChanges(t *testing.T) {
+	a, other := Key{"a", "one"}, Key{"b", "one"}
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPIServer(pod("a", "one", "1", "nginx:1"))
+		b := startBench(t, api)
+		b.await(time.Second)
+		steps := []struct {
+			name   string
+			change func()
+			key    Key
+			calls  int
+			events float64
+			gone   bool
+		}{
+			{name: "initial list", change: func() {}, key: a, calls: 1, events: 1},
+			{name: "modified", change: func() { api.put(pod("a", "one", "1", "nginx:2")) }, key: a, calls: 2, events: 2},
+			{name: "touched", change: func() { api.put(pod("a", "one", "1", "nginx:2")) }, key: a, calls: 3, events: 3},
+			{name: "added", change: func() { api.put(pod("b", "one", "2", "nginx:1")) }, key: other, calls: 1, events: 4},
+			{name: "deleted", change: func() { api.remove(a) }, key: a, calls: 4, events: 5, gone: true},
+			{name: "created again", change: func() { api.put(pod("a", "one", "3", "nginx:3")) }, key: a, calls: 5, events: 6},
+			{name: "the other deleted", change: func() { api.remove(other) }, key: other, calls: 2, events: 7, gone: true},
+		}
+		for _, step := range steps {
+			step.change()
+			b.check()
+			if got := b.handled.calls[step.key]; got != step.calls {
+				t.Errorf("%s: %d calls of Handle, want %d", step.name, got, step.calls)
+			}
+			if got, known := b.handled.last[step.key]; !known || (got == nil) != step.gone {
+				t.Errorf("%s: Handle was given %v, want gone: %v", step.name, got, step.gone)
+			}
+			if pod, ok := b.Get(step.key); ok == step.gone || (pod == nil) != step.gone {
+				t.Errorf("%s: Get says %v, %v, want gone: %v", step.name, pod, ok, step.gone)
+			}
+			if got := b.metrics()["pod_events_total"]; got != step.events {
+				t.Errorf("%s: pod_events_total %v, want %v", step.name, got, step.events)
+			}
+		}
+		if got, want := b.kinds(), "watch-list@"; got != want {
+			t.Errorf("requests %q, want %q", got, want)
+		}
+	})
+}
+
+func TestGetOfAnUnknownPod(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBench(t, newAPIServer(pod("a", "one", "1", "nginx:1")))
+		b.await(time.Second)
+		for _, key := range []Key{{}, {"a", "two"}, {"b", "one"}, {"", "one"}, {"a", ""}} {
+			if pod, ok := b.Get(key); ok || pod != nil {
+				t.Errorf("Get(%v) = %v, %v, want nothing", key, pod, ok)
+			}
+		}
+	})
+}
+
+func TestAllStopsWhenToldTo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startBench(t, newAPIServer(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1")))
+		b.await(time.Second)
+		seen := 0
+		for range b.All() {
+			seen++
+			break
+		}
+		if seen != 1 {
+			t.Errorf("%d pods seen, want 1", seen)
+		}
+	})
+}
+
+// The record fails a test in which Handle runs twice at the same time for one key. Here it has all reason to.
+func TestHandleRunsOnceAtATime(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPIServer(pod("a", "one", "1", "nginx:0"), pod("a", "two", "2", "nginx:0"))
+		b := newBench(t, api)
+		parallel, most := 0, 0
+		b.handled.during = func(Key, *Pod) {
+			b.handled.mu.Lock()
+			parallel++
+			most = max(most, parallel)
+			b.handled.mu.Unlock()
+			time.Sleep(100 * time.Millisecond)
+			b.handled.mu.Lock()
+			parallel--
+			b.handled.mu.Unlock()
+		}
+		b.run()
+		b.await(time.Second)
+		const changes = 200
+		for i := range changes {
+			image := fmt.Sprintf("nginx:%d", i)
+			api.put(pod("a", "one", "1", image))
+			if i%2 == 0 {
+				api.put(pod("a", "two", "2", image))
+			} else {
+				api.remove(Key{"a", "two"})
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		b.awaitContent(time.Second)
+		if most != 2 {
+			t.Errorf("at most %d calls of Handle at the same time, want 2: one for each pod", most)
+		}
+		// 2 s of changes, 100 ms for each call: forms between two calls were not seen.
+		if n := b.handled.calls[Key{"a", "one"}]; n > changes/5 {
+			t.Errorf("%d calls of Handle for %d changes, want those between two calls left out", n, changes)
+		}
+	})
+}
+
+func TestRunEndsBeforeItsQueue(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newAPIServer(many(100)...))
+		b.handled.during = func(Key, *Pod) { time.Sleep(500 * time.Millisecond) }
+		b.run()
+		b.await(time.Minute)
+		time.Sleep(250 * time.Millisecond)
+		if took := b.stop(); took > 500*time.Millisecond {
+			t.Errorf("Run took %s to end, want no more than the calls of Handle that were running", took)
+		}
+		if n := b.handled.total(); n != 4 {
+			t.Errorf("Handle was called %d times, want 4: nothing more after the end of the context", n)
+		}
+	})
+}

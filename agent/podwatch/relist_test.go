@@ -1,0 +1,199 @@
+package podwatch
+
+import (
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// What a new list of all pods brings to a Watch that knows them from before: exactly the changes, once each.
+func TestRelist(t *testing.T) {
+	one, two := Key{"a", "one"}, Key{"a", "two"}
+	tests := []struct {
+		name   string
+		missed func(*apiServer) // happens while the Watch sees nothing
+		events float64          // pods told to be changed by the list
+		calls  map[Key]int      // of Handle, for the list
+	}{
+		{name: "nothing", missed: func(*apiServer) {}},
+		{
+			name:   "a pod has changed",
+			missed: func(api *apiServer) { api.put(pod("a", "one", "1", "nginx:2")) },
+			events: 1, calls: map[Key]int{one: 1},
+		},
+		{
+			name:   "a pod is gone",
+			missed: func(api *apiServer) { api.remove(one) },
+			events: 1, calls: map[Key]int{one: 1},
+		},
+		{
+			name: "all pods are gone",
+			missed: func(api *apiServer) {
+				api.remove(one)
+				api.remove(two)
+			},
+			events: 2, calls: map[Key]int{one: 1, two: 1},
+		},
+		{
+			name: "a pod was deleted and created again",
+			missed: func(api *apiServer) {
+				api.remove(one)
+				api.put(pod("a", "one", "uid-2", "nginx:1"))
+			},
+			events: 1, calls: map[Key]int{one: 1},
+		},
+		{
+			name:   "a pod is new",
+			missed: func(api *apiServer) { api.put(pod("b", "new", "3", "nginx:1")) },
+			events: 1, calls: map[Key]int{{"b", "new"}: 1},
+		},
+		{
+			name: "a pod came and went",
+			missed: func(api *apiServer) {
+				api.put(pod("b", "new", "3", "nginx:1"))
+				api.remove(Key{"b", "new"})
+			},
+		},
+		{
+			name: "versions went backwards",
+			missed: func(api *apiServer) {
+				api.rewind(10)
+				api.put(pod("a", "one", "1", "nginx:2"))
+			},
+			events: 1, calls: map[Key]int{one: 1},
+		},
+		{
+			name: "versions went backwards, and one was given out twice",
+			missed: func(api *apiServer) {
+				api.rewind(100)
+				api.put(pod("a", "one", "1", "nginx:2")) // version 101, which it has had before
+			},
+			events: 1, calls: map[Key]int{one: 1},
+		},
+	}
+	servers := []struct {
+		name   string
+		script func(request) http.HandlerFunc
+	}{
+		{name: "by WatchList"},
+		{name: "by LIST", script: only(kindWatchList, status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid))(nil)},
+	}
+	for _, server := range servers {
+		for _, test := range tests {
+			t.Run(test.name+" "+server.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					api := newAPIServer(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
+					api.answer(server.script)
+					b := startBench(t, api)
+					b.await(time.Second)
+					time.Sleep(90 * time.Second)
+					b.check()
+					b.wire.stop()
+					test.missed(api)
+					api.compact()
+					b.wire.start()
+					// A watch from the last version is refused, so that all pods must be asked for again.
+					api.answer(func(r request) http.HandlerFunc {
+						if r.Kind == kindWatch && r.Version == "102" {
+							return status(http.StatusGone, metav1.StatusReasonExpired)
+						}
+						if server.script != nil {
+							return server.script(r)
+						}
+						return nil
+					})
+					b.awaitContent(10 * time.Second)
+					time.Sleep(10 * time.Second)
+					b.check()
+					if got, want := b.metrics()["pod_events_total"], 2+test.events; got != want {
+						t.Errorf("pod_events_total %v, want %v; requests: %s", got, want, b.kinds())
+					}
+					for _, key := range []Key{one, two, {"b", "new"}} {
+						want := test.calls[key]
+						if key.Namespace == "a" {
+							want++ // for the initial list
+						}
+						if got := b.handled.calls[key]; got != want {
+							t.Errorf("%d calls of Handle for %v, want %d", got, key, want)
+						}
+					}
+				})
+			})
+		}
+	}
+}
+
+// An event is never dropped for its version, which may go backwards.
+func TestVersionsGoBackwardsWithinAWatch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPIServer(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
+		b := startBench(t, api)
+		b.await(time.Second)
+		api.rewind(5)
+		api.put(pod("a", "one", "1", "nginx:2")) // version 6
+		b.check()
+		api.rewind(5)
+		api.put(pod("a", "one", "1", "nginx:3")) // version 6 again, of the same pod
+		b.check()
+		api.remove(Key{"a", "two"})
+		b.check()
+		if got := b.metrics()["pod_events_total"]; got != 5 {
+			t.Errorf("pod_events_total %v, want 5", got)
+		}
+	})
+}
+
+// A stream that was cut off is forgotten when the next one comes to its end; and a server whose streams have no end is
+// asked for one again when there is reason to.
+func TestWatchListIsTriedAgain(t *testing.T) {
+	gone := status(http.StatusGone, metav1.StatusReasonExpired)
+	tests := []struct {
+		name  string
+		cuts  int // initial streams that are cut off
+		kinds []string
+	}{
+		{name: "none is cut off", kinds: []string{kindWatch, kindWatchList}},
+		{name: "one is cut off", cuts: 1, kinds: []string{kindWatch, kindWatchList, kindWatchList}},
+		{name: "all are cut off", cuts: 9, kinds: []string{kindWatch, kindWatchList, kindWatchList, kindList, kindWatch}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := newAPIServer(many(3)...)
+				b := startBench(t, api)
+				b.await(time.Second)
+				for i := range 4 {
+					time.Sleep(5 * time.Minute) // client-go begins with a short pause again
+					before := len(api.received())
+					refused, cut := false, 0
+					api.answer(func(r request) http.HandlerFunc {
+						switch {
+						case r.Kind == kindWatch && !refused:
+							refused = true
+							return gone
+						case r.Kind == kindWatchList && cut < test.cuts:
+							cut++
+							return api.stream(streaming{cutOff: true})
+						}
+						return nil
+					})
+					b.wire.drop()
+					api.put(pod("team-0", "pod-0", "uid-0", fmt.Sprintf("nginx:%d", i)))
+					b.awaitContent(10 * time.Second)
+					var kinds []string
+					for _, r := range api.received()[before:] {
+						kinds = append(kinds, r.Kind)
+					}
+					if diff := gocmp.Diff(test.kinds, kinds); diff != "" {
+						t.Errorf("time %d: requests (-want +got):\n%s", i, diff)
+					}
+				}
+			})
+		})
+	}
+}

@@ -1,0 +1,101 @@
+package podwatch
+
+import (
+	"context"
+	"encoding/pem"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"k8s.io/client-go/dynamic"
+	"k8s.io/client-go/rest"
+)
+
+// Once over real sockets, with TLS and HTTP/2 as in a cluster: sync, a change, a restart of the server on the same
+// port, and the end.
+func TestRealSockets(t *testing.T) {
+	api := newAPIServer(many(5)...)
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := serveTLS(api, listener)
+	client, err := dynamic.NewForConfig(&rest.Config{
+		Host: server.URL,
+		TLSClientConfig: rest.TLSClientConfig{
+			CAData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
+		},
+		QPS: -1,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, err := New(client, Options{Log: zap.NewNop(), Registerer: prometheus.NewRegistry(), Workers: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{t: t, api: api, Watch: w, handled: newRecord()}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx, b.handled.handle) }()
+	agree := func() {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); !reflect.DeepEqual(b.want(), b.view()); {
+			if time.Now().After(deadline) {
+				t.Fatalf("no agreement with the API server after 10 s; requests: %s", b.kinds())
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+	}
+
+	select {
+	case <-w.Synced():
+	case <-time.After(10 * time.Second):
+		t.Fatal("not in sync after 10 s")
+	}
+	agree()
+	api.put(pod("team-0", "pod-0", "uid-0", "nginx:2"))
+	api.remove(Key{"team-1", "pod-1"})
+	agree()
+
+	stopTLS(server)
+	api.put(pod("team-2", "late", "uid-late", "nginx:1"))
+	api.remove(Key{"team-2", "pod-2"})
+	if listener, err = net.Listen("tcp", listener.Addr().String()); err != nil {
+		t.Fatal(err)
+	}
+	server = serveTLS(api, listener)
+	agree()
+
+	before := time.Now()
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("Run returned %v, want nil", err)
+	}
+	if took := time.Since(before); took > time.Second {
+		t.Errorf("Run took %s to return, want less than 1 s", took)
+	}
+	stopTLS(server)
+}
+
+func serveTLS(handler http.Handler, listener net.Listener) *httptest.Server {
+	server := httptest.NewUnstartedServer(handler)
+	_ = server.Listener.Close()
+	server.Listener, server.EnableHTTP2 = listener, true
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	return server
+}
+
+func stopTLS(server *httptest.Server) {
+	server.CloseClientConnections()
+	server.Close()
+}

@@ -1,0 +1,152 @@
+package state_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kube-devops/kube-devops/agent/state"
+)
+
+// manyPods are n pods of all kinds in a random order: some come several times, some have no verdict, some are left out.
+func manyPods(n int) []state.Observation {
+	r := rand.New(rand.NewPCG(1, 2))
+	pods := make([]state.Observation, n)
+	for i := range pods {
+		pod := state.Pod{Namespace: fmt.Sprintf("ns%d", r.IntN(7)), Name: fmt.Sprintf("pod%d", r.IntN(n/2)), UID: fmt.Sprint(i)}
+		if r.IntN(10) == 0 {
+			pod.Namespace = "kube-system"
+		}
+		json := podJSON(container{r.IntN(2) == 0, r.IntN(2) == 0, r.IntN(2) == 0}, container{latest: r.IntN(2) == 0})
+		if r.IntN(6) == 0 {
+			json = truncated
+		}
+		pods[i] = state.Observation{Pod: pod, JSON: json}
+	}
+	return pods
+}
+
+// inTurn applies pods one after another.
+func inTurn(t testing.TB, pods []state.Observation) (*state.ClusterState, model) {
+	t.Helper()
+	s, m := newState(t), make(model)
+	for _, o := range pods {
+		_, err := s.Observe(o.Pod, o.JSON)
+		if o.Namespace != "kube-system" {
+			m[podKey{o.Namespace, o.Name}] = modelPod{o.UID, string(o.JSON)}
+			if (err == nil) == (string(o.JSON) == string(truncated)) {
+				t.Fatalf("error %v of %s", err, o.JSON)
+			}
+		}
+	}
+	return s, m
+}
+
+// TestReplaceEqualsOneByOne has lists around the size of a batch, and of many batches, and different workers.
+func TestReplaceEqualsOneByOne(t *testing.T) {
+	for _, n := range []int{2, 127, 128, 129, 256, 3000} {
+		pods := manyPods(n)
+		oneByOne, m := inTurn(t, pods)
+		want := oneByOne.SnapshotWithViolations()
+		if diff := cmp.Diff(m.snapshot(oneByOne.Table()).Namespaces, want.Namespaces); diff != "" {
+			t.Fatalf("%d pods: one by one (-scratch +live):\n%s", n, diff)
+		}
+		var wantFailures []string
+		for _, key := range m.keys() {
+			if m[key].json == string(truncated) {
+				wantFailures = append(wantFailures, fmt.Sprintf("%s/%s %s %s", key.namespace, key.name, m[key].uid, truncatedError))
+			}
+		}
+		for _, workers := range []int{-1, 0, 1, 2, 5} {
+			t.Run(fmt.Sprintf("%d pods, %d workers", n, workers), func(t *testing.T) {
+				s := newState(t)
+				observe(t, s, state.Pod{Namespace: "old", Name: "old"}, podJSON(container{latest: true}))
+				var failures []string
+				for _, f := range s.Replace(workers, slices.Values(pods)) {
+					failures = append(failures, fmt.Sprintf("%s/%s %s %v", f.Namespace, f.Name, f.UID, f.Err))
+				}
+				if diff := cmp.Diff(want.Namespaces, s.Snapshot().Namespaces); diff != "" {
+					t.Errorf("counts (-one by one +at once):\n%s", diff)
+				}
+				if diff := cmp.Diff(want.Violations, s.SnapshotWithViolations().Violations); diff != "" {
+					t.Errorf("violations (-one by one +at once):\n%s", diff)
+				}
+				if diff := cmp.Diff(wantFailures, failures); diff != "" {
+					t.Errorf("failures (-want +got):\n%s", diff)
+				}
+			})
+		}
+	}
+}
+
+// TestReplaceTakesTheLaterOfTwo has the same pod twice, far enough apart that the two are evaluated at the same time.
+func TestReplaceTakesTheLaterOfTwo(t *testing.T) {
+	pod := func(uid string) state.Pod { return state.Pod{Namespace: "shop", Name: "twice", UID: uid} }
+	clean, bad := podJSON(container{}), podJSON(container{latest: true})
+	tests := []struct {
+		name          string
+		first, second []byte
+		want          state.LiveMetrics
+		failures      []state.Pod
+	}{
+		{"it was fixed", bad, clean, state.LiveMetrics{TotalPods: 300, Violations: []int{0, 0, 0}, Subjects: []int{300, 300, 300}}, nil},
+		{"it went bad", clean, bad, state.LiveMetrics{TotalPods: 300, Violations: []int{1, 0, 0}, Subjects: []int{300, 300, 300}}, nil},
+		{"it can be evaluated by now", truncated, bad, state.LiveMetrics{TotalPods: 300, Violations: []int{1, 0, 0}, Subjects: []int{300, 300, 300}}, nil},
+		{"it can no longer be evaluated", bad, truncated, state.LiveMetrics{TotalPods: 299, Unevaluated: 1, Violations: []int{0, 0, 0}, Subjects: []int{299, 299, 299}}, []state.Pod{pod("2")}},
+		{"it could never be evaluated", truncated, truncated, state.LiveMetrics{TotalPods: 299, Unevaluated: 1, Violations: []int{0, 0, 0}, Subjects: []int{299, 299, 299}}, []state.Pod{pod("2")}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newState(t)
+			list := []state.Observation{{Pod: pod("1"), JSON: tt.first}}
+			for i := range 299 {
+				list = append(list, state.Observation{Pod: state.Pod{Namespace: "shop", Name: fmt.Sprint(i)}, JSON: clean})
+			}
+			list = append(list, state.Observation{Pod: pod("2"), JSON: tt.second})
+			var failures []state.Pod
+			for _, f := range s.Replace(3, slices.Values(list)) {
+				failures = append(failures, f.Pod)
+			}
+			if diff := cmp.Diff(tt.failures, failures); diff != "" {
+				t.Errorf("failures (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff([]state.NamespaceSnapshot{{Name: "shop", LiveMetrics: tt.want}}, s.Snapshot().Namespaces); diff != "" {
+				t.Errorf("counts (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestReplaceIsOneStep looks at the state while the list is still coming in.
+func TestReplaceIsOneStep(t *testing.T) {
+	s := newState(t)
+	old := state.Pod{Namespace: "old", Name: "old", UID: "1"}
+	observe(t, s, old, podJSON(container{latest: true}))
+	before := s.SnapshotWithViolations()
+	looks := 0
+	s.Replace(2, func(yield func(state.Observation) bool) {
+		for i := range 1000 {
+			if i%100 == 0 {
+				looks++
+				if diff := cmp.Diff(before, s.SnapshotWithViolations(), sameTable); diff != "" || s.Ready() {
+					t.Errorf("after %d of the pods, ready %v, state (-before +now):\n%s", i, s.Ready(), diff)
+				}
+			}
+			if !yield(state.Observation{Pod: state.Pod{Namespace: "new", Name: fmt.Sprint(i)}, JSON: podJSON(container{})}) {
+				t.Error("the list was cut short")
+				return
+			}
+		}
+	})
+	want := []state.NamespaceSnapshot{{Name: "new", LiveMetrics: state.LiveMetrics{TotalPods: 1000, Violations: []int{0, 0, 0}, Subjects: []int{1000, 1000, 1000}}}}
+	if diff := cmp.Diff(want, s.Snapshot().Namespaces); diff != "" || looks != 10 {
+		t.Errorf("%d looks; state (-want +got):\n%s", looks, diff)
+	}
+	// Only what the list had is known from then on.
+	if s.Delete(old).Changed() {
+		t.Error("a pod that the list lacks could still be deleted")
+	}
+}

@@ -1,0 +1,373 @@
+package state_test
+
+import (
+	"fmt"
+	"slices"
+	"sync"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+func newState(t testing.TB) *state.ClusterState {
+	t.Helper()
+	return state.New(defaultTable(t))
+}
+
+func observe(t testing.TB, s *state.ClusterState, pod state.Pod, json []byte) state.Transition {
+	t.Helper()
+	transition, err := s.Observe(pod, json)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return transition
+}
+
+// TestExample is the example of DESIGN section 5.
+func TestExample(t *testing.T) {
+	s := newState(t)
+	observe(t, s, state.Pod{Namespace: "default", Name: "nginx", UID: "1"}, []byte(`{"spec":{"containers":[{"name":"nginx","image":"nginx:latest","readinessProbe":{}}]}}`))
+	got := s.SnapshotWithViolations()
+	pod := state.Pod{Namespace: "default", Name: "nginx", UID: "1"}
+	want := &state.Snapshot{
+		Table:      s.Table(),
+		Namespaces: []state.NamespaceSnapshot{{Name: "default", LiveMetrics: state.LiveMetrics{TotalPods: 1, Violations: []int{1, 1, 0}, Subjects: []int{1, 1, 1}}}},
+		Violations: []state.PodViolation{
+			{Pod: pod, Violation: rules.Violation{Check: 0, Path: "spec.containers.0", Name: "nginx"}},
+			{Pod: pod, Violation: rules.Violation{Check: 1, Path: "spec.containers.0", Name: "nginx"}},
+		},
+	}
+	if diff := cmp.Diff(want, got, sameTable); diff != "" {
+		t.Errorf("snapshot (-want +got):\n%s", diff)
+	}
+	wantScores := state.Scores{Score: 8, Compliance: 20, Grade: "Critical"}
+	if scores, ok := got.Namespaces[0].Scores(s.Table()); !ok || scores != wantScores {
+		t.Errorf("scores of the namespace %v, %v, want %v", scores, ok, wantScores)
+	}
+	if scores, ok := got.Cluster(); !ok || scores != wantScores {
+		t.Errorf("scores of the cluster %v, %v, want %v", scores, ok, wantScores)
+	}
+}
+
+// TestGradeBoundaries goes to each bound of the grades and just below it.
+func TestGradeBoundaries(t *testing.T) {
+	counts := func(lost, possible int) state.LiveMetrics {
+		return state.LiveMetrics{TotalPods: 1, Violations: []int{lost, 0, 0}, Subjects: []int{possible, 0, 0}}
+	}
+	tests := []struct {
+		name    string
+		metrics state.LiveMetrics
+		want    state.Scores
+	}{
+		{"nothing lost", counts(0, 10), state.Scores{Score: 0, Compliance: 100, Grade: "Healthy"}},
+		{"80", counts(20, 100), state.Scores{Score: 100, Compliance: 80, Grade: "Healthy"}},
+		{"79.99", counts(2001, 10_000), state.Scores{Score: 10_005, Compliance: 79.99, Grade: "Stable"}},
+		{"just below 80", counts(200_000_001, 1_000_000_000), state.Scores{Score: 1_000_000_005, Compliance: 79.9999999, Grade: "Stable"}},
+		{"60", counts(40, 100), state.Scores{Score: 200, Compliance: 60, Grade: "Stable"}},
+		{"just below 60", counts(4001, 10_000), state.Scores{Score: 20_005, Compliance: 59.99, Grade: "Degraded"}},
+		{"40", counts(60, 100), state.Scores{Score: 300, Compliance: 40, Grade: "Degraded"}},
+		{"just below 40", counts(6001, 10_000), state.Scores{Score: 30_005, Compliance: 39.99, Grade: "Critical"}},
+		{"all lost", counts(10, 10), state.Scores{Score: 50, Compliance: 0, Grade: "Critical"}},
+		// Bounds that are reached by fractions without an end.
+		{"80 of many thirds", counts(3, 15), state.Scores{Score: 15, Compliance: 80, Grade: "Healthy"}},
+		{"60 of many sevenths", counts(14, 35), state.Scores{Score: 70, Compliance: 60, Grade: "Stable"}},
+		{"40 of many elevenths", counts(33, 55), state.Scores{Score: 165, Compliance: 40, Grade: "Degraded"}},
+		{"nothing could be lost", counts(0, 0), state.Scores{Score: 0, Compliance: 100, Grade: "Healthy"}},
+		{"every check by its weight", state.LiveMetrics{TotalPods: 4, Violations: []int{1, 2, 3}, Subjects: []int{4, 4, 4}}, state.Scores{Score: 4.25, Compliance: 57.5, Grade: "Degraded"}},
+		{"pods without a verdict have no part", state.LiveMetrics{TotalPods: 1, Unevaluated: 9, Violations: []int{0, 0, 1}, Subjects: []int{1, 1, 1}}, state.Scores{Score: 2, Compliance: 80, Grade: "Healthy"}},
+	}
+	table := defaultTable(t)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			if got, ok := tt.metrics.Scores(table); !ok || got != tt.want {
+				t.Errorf("scores %v, %v, want %v", got, ok, tt.want)
+			}
+		})
+	}
+}
+
+// TestGradesOfPods reaches the bounds by pods.
+func TestGradesOfPods(t *testing.T) {
+	var clean container
+	latest, noLiveness, noReadiness := container{latest: true}, container{noLiveness: true}, container{noReadiness: true}
+	tests := []struct {
+		name string
+		pods [][]byte
+		want state.Scores
+	}{
+		{"a clean pod", [][]byte{podJSON(clean)}, state.Scores{Score: 0, Compliance: 100, Grade: "Healthy"}},
+		{"a pod without containers", [][]byte{podJSON()}, state.Scores{Score: 0, Compliance: 100, Grade: "Healthy"}},
+		{"80", [][]byte{podJSON(noReadiness)}, state.Scores{Score: 2, Compliance: 80, Grade: "Healthy"}},
+		{"70", [][]byte{podJSON(noLiveness)}, state.Scores{Score: 3, Compliance: 70, Grade: "Stable"}},
+		{"60 by two containers of a pod", [][]byte{podJSON(latest, noLiveness)}, state.Scores{Score: 8, Compliance: 60, Grade: "Stable"}},
+		{"60 by two pods", [][]byte{podJSON(latest), podJSON(noLiveness)}, state.Scores{Score: 4, Compliance: 60, Grade: "Stable"}},
+		{"40", [][]byte{podJSON(latest), podJSON(container{true, false, true})}, state.Scores{Score: 6, Compliance: 40, Grade: "Degraded"}},
+		{"two of a violation in a pod count twice", [][]byte{podJSON(latest, latest), podJSON(clean, clean)}, state.Scores{Score: 5, Compliance: 75, Grade: "Stable"}},
+		{"0", [][]byte{podJSON(container{true, true, true})}, state.Scores{Score: 10, Compliance: 0, Grade: "Critical"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newState(t)
+			for i, json := range tt.pods {
+				observe(t, s, state.Pod{Namespace: "default", Name: fmt.Sprint(i)}, json)
+			}
+			if got, ok := s.Snapshot().Namespaces[0].Scores(s.Table()); !ok || got != tt.want {
+				t.Errorf("scores %v, %v, want %v", got, ok, tt.want)
+			}
+		})
+	}
+}
+
+// TestClusterIsTheMeanOfNamespaces weighs a namespace of one pod as much as one of three.
+func TestClusterIsTheMeanOfNamespaces(t *testing.T) {
+	s := newState(t)
+	observe(t, s, state.Pod{Namespace: "a", Name: "0"}, podJSON(container{true, true, true}))
+	for i := range 3 {
+		observe(t, s, state.Pod{Namespace: "b", Name: fmt.Sprint(i)}, podJSON(container{noReadiness: true}))
+	}
+	if got, ok := s.Snapshot().Cluster(); !ok || got != (state.Scores{Score: 6, Compliance: 40, Grade: "Degraded"}) {
+		t.Errorf("scores of the cluster %v, %v, want 6, 40, Degraded", got, ok)
+	}
+	// A namespace without a verdict has no data and no share in the mean, but it is there.
+	if _, err := s.Observe(state.Pod{Namespace: "c", Name: "0"}, truncated); err == nil {
+		t.Fatal("a truncated pod was evaluated")
+	}
+	snap := s.Snapshot()
+	if got, ok := snap.Cluster(); !ok || got.Score != 6 || len(snap.Namespaces) != 3 {
+		t.Errorf("scores of the cluster %v, %v with %d namespaces, want 6 with 3", got, ok, len(snap.Namespaces))
+	}
+	if got, ok := snap.Namespaces[2].Scores(s.Table()); ok || got != (state.Scores{}) {
+		t.Errorf("scores of a namespace without a verdict: %v, %v", got, ok)
+	}
+	want := state.LiveMetrics{TotalPods: 4, Violations: []int{1, 1, 4}, Subjects: []int{4, 4, 4}, Unevaluated: 1}
+	if diff := cmp.Diff(want, snap.Totals()); diff != "" {
+		t.Errorf("totals (-want +got):\n%s", diff)
+	}
+}
+
+// TestNoData follows a cluster that has no pods, gets one and loses it.
+func TestNoData(t *testing.T) {
+	s := newState(t)
+	empty := func(when string) {
+		t.Helper()
+		snap := s.SnapshotWithViolations()
+		if diff := cmp.Diff(&state.Snapshot{Table: s.Table(), Namespaces: []state.NamespaceSnapshot{}, Violations: []state.PodViolation{}}, snap, sameTable); diff != "" {
+			t.Errorf("%s: snapshot (-want +got):\n%s", when, diff)
+		}
+		if got, ok := snap.Cluster(); ok || got != (state.Scores{}) {
+			t.Errorf("%s: scores %v, %v, want no data", when, got, ok)
+		}
+	}
+	pod := state.Pod{Namespace: "shop", Name: "a", UID: "1"}
+	empty("at first")
+	observe(t, s, pod, podJSON(container{latest: true}))
+	s.Delete(pod)
+	empty("when the last pod has gone")
+	if _, err := s.Observe(pod, truncated); err == nil {
+		t.Fatal("a truncated pod was evaluated")
+	}
+	s.Delete(pod)
+	empty("when the last pod, without a verdict, has gone")
+	observe(t, s, pod, podJSON(container{}))
+	s.Replace(2, slices.Values([]state.Observation{}))
+	empty("when the list is empty")
+	observe(t, s, state.Pod{Namespace: "kube-system", Name: "a"}, podJSON(container{latest: true}))
+	empty("when the table leaves the namespace out")
+	if s.Delete(state.Pod{Namespace: "nowhere", Name: "a"}).Changed() {
+		t.Error("the delete of an unknown pod changed something")
+	}
+	empty("after the delete of an unknown pod")
+}
+
+func TestTransitions(t *testing.T) {
+	s := newState(t)
+	pod := func(uid string) state.Pod { return state.Pod{Namespace: "shop", Name: "a", UID: uid} }
+	two := podJSON(container{latest: true, noReadiness: true}, container{latest: true})
+	steps := []struct {
+		name    string
+		do      func() state.Transition
+		want    state.Transition
+		changed bool
+	}{
+		{"a clean pod comes", func() state.Transition { return observe(t, s, pod("1"), podJSON(container{})) }, state.Transition{}, false},
+		{"it fails two checks, one of them twice", func() state.Transition { return observe(t, s, pod("1"), two) }, state.Transition{After: []int{0, 2}}, true},
+		{"the same again", func() state.Transition { return observe(t, s, pod("1"), two) }, state.Transition{Before: []int{0, 2}, After: []int{0, 2}}, false},
+		{"it fails another", func() state.Transition { return observe(t, s, pod("1"), podJSON(container{noLiveness: true})) }, state.Transition{Before: []int{0, 2}, After: []int{1}}, true},
+		{"another pod of its name fails the same", func() state.Transition { return observe(t, s, pod("2"), podJSON(container{noLiveness: true})) }, state.Transition{Before: []int{1}, After: []int{1}, Recreated: true}, true},
+		{"the first is deleted late", func() state.Transition { return s.Delete(pod("1")) }, state.Transition{}, false},
+		{"the second is seen without a uid", func() state.Transition { return observe(t, s, pod(""), podJSON(container{noLiveness: true})) }, state.Transition{Before: []int{1}, After: []int{1}}, false},
+		{"it is clean again", func() state.Transition { return observe(t, s, pod("2"), podJSON(container{})) }, state.Transition{Before: []int{1}}, true},
+		{"a third pod of its name is clean as well", func() state.Transition { return observe(t, s, pod("3"), podJSON()) }, state.Transition{Recreated: true}, false},
+		{"it fails all", func() state.Transition { return observe(t, s, pod("3"), podJSON(container{true, true, true})) }, state.Transition{After: []int{0, 1, 2}}, true},
+		{"it is deleted", func() state.Transition { return s.Delete(pod("3")) }, state.Transition{Before: []int{0, 1, 2}}, true},
+		{"it is deleted again", func() state.Transition { return s.Delete(pod("3")) }, state.Transition{}, false},
+	}
+	for _, step := range steps {
+		got := step.do()
+		if diff := cmp.Diff(step.want, got); diff != "" {
+			t.Errorf("%s: transition (-want +got):\n%s", step.name, diff)
+		}
+		if got.Changed() != step.changed {
+			t.Errorf("%s: changed is %v, want %v", step.name, got.Changed(), step.changed)
+		}
+	}
+}
+
+// TestFailedPodLosesItsCounts has a pod that can no longer be evaluated: what it was before says nothing about it now.
+func TestFailedPodLosesItsCounts(t *testing.T) {
+	s := newState(t)
+	pod := state.Pod{Namespace: "shop", Name: "a", UID: "1"}
+	observe(t, s, pod, podJSON(container{latest: true}))
+	got, err := s.Observe(pod, truncated)
+	if err == nil || err.Error() != truncatedError {
+		t.Errorf("error %v", err)
+	}
+	if diff := cmp.Diff(state.Transition{Before: []int{0}}, got); diff != "" {
+		t.Errorf("transition (-want +got):\n%s", diff)
+	}
+	want := []state.NamespaceSnapshot{{Name: "shop", LiveMetrics: state.LiveMetrics{Unevaluated: 1, Violations: []int{0, 0, 0}, Subjects: []int{0, 0, 0}}}}
+	if diff := cmp.Diff(want, s.Snapshot().Namespaces); diff != "" {
+		t.Errorf("namespaces (-want +got):\n%s", diff)
+	}
+}
+
+func TestReady(t *testing.T) {
+	s := newState(t)
+	if s.Ready() {
+		t.Error("an empty state is ready")
+	}
+	observe(t, s, state.Pod{Namespace: "a", Name: "a"}, podJSON())
+	if s.Ready() {
+		t.Error("a state with one pod is ready")
+	}
+	s.SetReady()
+	if !s.Ready() {
+		t.Error("not ready after SetReady")
+	}
+	if s = newState(t); len(s.Replace(1, slices.Values([]state.Observation{}))) > 0 || !s.Ready() {
+		t.Error("not ready after Replace")
+	}
+}
+
+// TestSnapshotSharesNothing writes into a snapshot, and into the state behind another one's back.
+func TestSnapshotSharesNothing(t *testing.T) {
+	s := newState(t)
+	fill := func() {
+		observe(t, s, state.Pod{Namespace: "a", Name: "a"}, podJSON(container{true, true, true}))
+		observe(t, s, state.Pod{Namespace: "b", Name: "b"}, podJSON(container{latest: true}))
+	}
+	fill()
+	spoiled, kept, again := s.SnapshotWithViolations(), s.SnapshotWithViolations(), s.SnapshotWithViolations()
+	for i := range spoiled.Namespaces {
+		ns := &spoiled.Namespaces[i]
+		ns.TotalPods, ns.Name = 99, "spoiled"
+		for c := range ns.Violations {
+			ns.Violations[c], ns.Subjects[c] = 99, 99
+		}
+		ns.Violations, ns.Subjects = append(ns.Violations, 99), append(ns.Subjects, 99)
+	}
+	for i := range spoiled.Violations {
+		spoiled.Violations[i] = state.PodViolation{}
+	}
+	for i := range again.Namespaces {
+		ns := &again.Namespaces[i]
+		ns.Violations, ns.Subjects = slices.Clone(ns.Violations), slices.Clone(ns.Subjects)
+	}
+	_ = append(kept.Namespaces[0].Violations, 99)
+	_ = append(kept.Namespaces[0].Subjects, 99)
+	if diff := cmp.Diff(again, kept, sameTable); diff != "" {
+		t.Errorf("a snapshot changed with what was appended to a part of it (-before +after):\n%s", diff)
+	}
+	if diff := cmp.Diff(kept, s.SnapshotWithViolations(), sameTable); diff != "" {
+		t.Errorf("the state changed with a snapshot (-before +after):\n%s", diff)
+	}
+	observe(t, s, state.Pod{Namespace: "a", Name: "a"}, podJSON(container{}))
+	observe(t, s, state.Pod{Namespace: "b", Name: "c"}, podJSON(container{latest: true}, container{latest: true}))
+	s.Replace(1, slices.Values([]state.Observation{}))
+	if diff := cmp.Diff(again, kept, sameTable); diff != "" {
+		t.Errorf("a snapshot changed with the state (-before +after):\n%s", diff)
+	}
+	fill()
+	if diff := cmp.Diff(again, s.SnapshotWithViolations(), sameTable); diff != "" {
+		t.Errorf("the state of the same pods differs (-before +after):\n%s", diff)
+	}
+}
+
+// TestConcurrentEvents has goroutines write pods of their own, and read. The end is that of the pods that remain.
+func TestConcurrentEvents(t *testing.T) {
+	s := newState(t)
+	const writers, rounds = 6, 60
+	var writing, reading sync.WaitGroup
+	stop := make(chan struct{})
+	reading.Go(func() {
+		for {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			snap := s.SnapshotWithViolations()
+			snap.Cluster()
+			counted := snap.Totals()
+			listed := make([]int, 3)
+			for _, v := range snap.Violations {
+				listed[v.Check]++
+			}
+			if !slices.Equal(counted.Violations, listed) {
+				t.Errorf("%v violations are counted and %v listed", counted.Violations, listed)
+				return
+			}
+			s.Ready()
+		}
+	})
+	for w := range writers {
+		writing.Go(func() {
+			for i := range rounds {
+				pod := state.Pod{Namespace: fmt.Sprintf("ns%d", w%3), Name: fmt.Sprintf("w%d-%d", w, i%5), UID: fmt.Sprint(i / 5 % 2)}
+				switch i % 4 {
+				case 0, 1:
+					if _, err := s.Observe(pod, podJSON(container{latest: i%2 == 0, noLiveness: true})); err != nil {
+						t.Error(err)
+					}
+				case 2:
+					s.Delete(pod)
+				default:
+					if _, err := s.Observe(pod, truncated); err == nil {
+						t.Error("a truncated pod was evaluated")
+					}
+				}
+			}
+			s.SetReady()
+		})
+	}
+	writing.Wait()
+	close(stop)
+	reading.Wait()
+
+	scratch := make(model)
+	for w := range writers {
+		for i := range rounds {
+			key := podKey{fmt.Sprintf("ns%d", w%3), fmt.Sprintf("w%d-%d", w, i%5)}
+			uid := fmt.Sprint(i / 5 % 2)
+			switch i % 4 {
+			case 0, 1:
+				scratch[key] = modelPod{uid, string(podJSON(container{latest: i%2 == 0, noLiveness: true}))}
+			case 2:
+				if scratch[key].uid == uid {
+					delete(scratch, key)
+				}
+			default:
+				scratch[key] = modelPod{uid, string(truncated)}
+			}
+		}
+	}
+	if diff := cmp.Diff(scratch.snapshot(s.Table()), s.SnapshotWithViolations(), sameTable); diff != "" {
+		t.Errorf("state (-scratch +live):\n%s", diff)
+	}
+	if len(scratch) == 0 {
+		t.Error("no pods remain: nothing was compared")
+	}
+}

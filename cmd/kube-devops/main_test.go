@@ -1,0 +1,324 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	shop = "../../testdata/dumps/shop.json"
+	// unreachable refuses connections: nobody may listen on port 1 without being asked.
+	unreachable = "https://127.0.0.1:1"
+	patience    = 10 * time.Second
+)
+
+func writeKubeconfig(t *testing.T, server string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "kubeconfig")
+	text := fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: c,
+clusters: [{name: c, cluster: {server: %q}}],
+contexts: [{name: c, context: {cluster: c, user: u}}],
+users: [{name: u, user: {token: secret}}]}`, server)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// An output is what a program wrote, readable while it writes.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
+// A runningAgent is the agent in this process.
+type runningAgent struct {
+	stderr output
+	cancel context.CancelFunc
+	code   chan int
+	addr   string
+	http   http.Client
+}
+
+func startAgent(t *testing.T, args ...string) *runningAgent {
+	t.Helper()
+	a := &runningAgent{code: make(chan int, 1)}
+	ctx, cancel := context.WithCancel(t.Context())
+	a.cancel = cancel
+	args = append([]string{"agent", "--listen", "127.0.0.1:0"}, args...)
+	go func() { a.code <- run(ctx, args, strings.NewReader(""), io.Discard, &a.stderr) }()
+	waitFor(t, "the address in the log", func() bool {
+		for _, entry := range a.log(t) {
+			if entry["msg"] == "listening" {
+				a.addr = entry["addr"].(string)
+			}
+		}
+		return a.addr != ""
+	})
+	return a
+}
+
+// log is what the agent has logged so far.
+func (a *runningAgent) log(t *testing.T) []map[string]any {
+	t.Helper()
+	var entries []map[string]any
+	for line := range strings.Lines(a.stderr.String()) {
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			t.Fatalf("a line on stderr is not JSON: %q", line)
+		}
+		entries = append(entries, entry)
+	}
+	return entries
+}
+
+func (a *runningAgent) get(t *testing.T, path string) (status int, body string) {
+	t.Helper()
+	response, err := a.http.Get("http://" + a.addr + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(text)
+}
+
+func (a *runningAgent) waitReady(t *testing.T) {
+	t.Helper()
+	waitFor(t, "ready", func() bool {
+		status, _ := a.get(t, "/readyz")
+		return status == http.StatusOK
+	})
+}
+
+func (a *runningAgent) stop(t *testing.T) {
+	t.Helper()
+	a.http.CloseIdleConnections()
+	a.cancel()
+	select {
+	case code := <-a.code:
+		if code != exitDone {
+			t.Errorf("exit code %d after a stop; stderr:\n%s", code, a.stderr.String())
+		}
+	case <-time.After(patience):
+		t.Fatalf("the agent does not stop; stderr:\n%s", a.stderr.String())
+	}
+}
+
+func waitFor(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for !condition() {
+		select {
+		case <-deadline:
+			t.Fatalf("not within %s: %s", patience, what)
+		case <-tick.C:
+		}
+	}
+}
+
+func TestMistakesAreOneClearLine(t *testing.T) {
+	file := func(name, text string) string {
+		path := filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("HOME", t.TempDir())
+	bad := file("bad.yaml", "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: bad}\nchecks:\n"+
+		"- {id: a, weight: 0, violation: {path: x, operator: absent}}\n- {id: b, weight: 1, violation: {path: '*', operator: absent}}\n")
+	tests := []struct {
+		name string
+		args []string
+		want []string // a part of each line of stderr
+	}{
+		{"unknown command", []string{"agnet"}, []string{`unknown command "agnet"; did you mean "agent"? (see kube-devops --help)`}},
+		{"unknown flag", []string{"agent", "--polcy", "x"}, []string{"unknown flag: --polcy (see kube-devops agent --help)"}},
+		{"bad value of a flag", []string{"agent", "--lease-duration", "soon"}, []string{`"soon"`}},
+		{"argument", []string{"agent", "now"}, []string{`unexpected argument "now"`}},
+		{"several mistakes", []string{"agent", "--listen", "nowhere", "--policy", ""},
+			[]string{"--policy is empty", `--listen "nowhere" is not host:port`}},
+		{"durations that do not fit", []string{"agent", "--lease-duration", "5s"}, []string{"lease-duration 5s: must be more than retry-period", "lease-duration 5s: must be more than margin"}},
+		{"no policy file", []string{"agent", "--policy", "none.yaml"}, []string{"load policy: open none.yaml: no such file or directory (neither a file, nor one of the tables that ship: default)"}},
+		{"broken policy", []string{"agent", "--policy", bad, "--replay", shop}, []string{
+			bad + ":5: check a: weight must be a whole number from 1 to 1000, not 0", bad + ":6: check b: path \"*\""}},
+		{"no cluster", []string{"agent"}, []string{"no cluster: not in a pod, and no kubeconfig; name one with --kubeconfig, or serve a recording with --replay FILE"}},
+		{"no kubeconfig file", []string{"agent", "--kubeconfig", "none"}, []string{"read the kubeconfig: stat none: no such file or directory"}},
+		{"broken kubeconfig", []string{"agent", "--kubeconfig", file("k", "{")}, []string{"read the kubeconfig: "}},
+		{"address in use", []string{"agent", "--replay", shop, "--listen", taken.Addr().String()}, []string{"listen on \"" + taken.Addr().String() + "\": "}},
+		{"cluster and recording", []string{"agent", "--replay", shop, "--kubeconfig", "x"}, []string{"--replay and --kubeconfig exclude each other"}},
+		{"no recording", []string{"agent", "--listen", "127.0.0.1:0", "--replay", "none.json"}, []string{"none.json: no such file or directory"}},
+		{"truncated recording", []string{"agent", "--listen", "127.0.0.1:0", "--replay", file("t.json", `{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"a"}},{"kind":"Po`)},
+			[]string{"item 2, byte "}},
+		{"empty recording", []string{"agent", "--listen", "127.0.0.1:0", "--replay", "-"}, []string{"stdin"}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			var stdout, stderr output
+			if code := run(ctx, test.args, strings.NewReader(""), &stdout, &stderr); code != exitFailed {
+				t.Errorf("exit code %d; want %d", code, exitFailed)
+			}
+			if stdout.String() != "" {
+				t.Errorf("on stdout: %q", stdout.String())
+			}
+			var lines []string
+			for line := range strings.Lines(stderr.String()) {
+				if !strings.HasPrefix(line, "{") { // the log
+					lines = append(lines, line)
+				}
+			}
+			if len(lines) != len(test.want) {
+				t.Fatalf("%d lines on stderr; want %d:\n%s", len(lines), len(test.want), stderr.String())
+			}
+			for i, want := range test.want {
+				if !strings.HasPrefix(lines[i], "kube-devops: ") || !strings.Contains(lines[i], want) {
+					t.Errorf("line %d is %q; want %q in it", i+1, lines[i], want)
+				}
+			}
+		})
+	}
+}
+
+func TestVersion(t *testing.T) {
+	var stdout, stderr output
+	if code := run(t.Context(), []string{"version"}, nil, &stdout, &stderr); code != exitDone || !strings.HasPrefix(stdout.String(), "kube-devops dev go") {
+		t.Errorf("code %d, stdout %q, stderr %q", code, stdout.String(), stderr.String())
+	}
+}
+
+func TestReplayServesTheRecording(t *testing.T) {
+	a := startAgent(t, "--replay", shop)
+	a.waitReady(t)
+	for path, want := range map[string]string{"/healthz": "OK", "/readyz": "READY"} {
+		if status, body := a.get(t, path); status != http.StatusOK || body != want {
+			t.Errorf("%s: %d %q; want 200 %q", path, status, body, want)
+		}
+	}
+	if status, _ := a.get(t, "/nowhere"); status != http.StatusNotFound {
+		t.Errorf("/nowhere: %d; want 404", status)
+	}
+	status, body := a.get(t, "/api/v1/report")
+	if status != http.StatusOK {
+		t.Fatalf("/api/v1/report: %d %s", status, body)
+	}
+	compareGolden(t, "testdata/shop-report.json", body)
+	a.stop(t)
+}
+
+// All metrics but the three names that are fixed are as Prometheus wants them.
+func TestMetricsAreClean(t *testing.T) {
+	replay := startAgent(t, "--replay", shop)
+	replay.waitReady(t)
+	standby := startAgent(t, "--kubeconfig", writeKubeconfig(t, unreachable))
+	for _, a := range []*runningAgent{replay, standby} {
+		_, body := a.get(t, "/metrics")
+		problems, err := promlint.New(strings.NewReader(body)).Lint()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, problem := range problems {
+			switch problem.Metric {
+			case "cluster_health_score", "namespace_health_score", "pod_events_total":
+			default:
+				t.Errorf("%s: %s", problem.Metric, problem.Text)
+			}
+		}
+		a.stop(t)
+	}
+}
+
+// An API server that is not there at the start costs nothing but patience: no crash, no flood in the log, no scores.
+func TestUnreachableAPIServer(t *testing.T) {
+	a := startAgent(t, "--kubeconfig", writeKubeconfig(t, unreachable), "--leader-elect=false")
+	tries := func() (n int) {
+		for _, entry := range a.log(t) {
+			if entry["level"] == "info" {
+				continue
+			}
+			if entry["msg"] != "request for pods failed; will try again" {
+				t.Fatalf("an unexpected log entry: %v", entry)
+			}
+			n++
+		}
+		return n
+	}
+	waitFor(t, "a second try", func() bool { return tries() >= 2 })
+	if status, body := a.get(t, "/healthz"); status != http.StatusOK {
+		t.Errorf("/healthz: %d %q", status, body)
+	}
+	if status, body := a.get(t, "/readyz"); status != http.StatusServiceUnavailable || body != "NOT READY" {
+		t.Errorf("/readyz: %d %q", status, body)
+	}
+	if _, body := a.get(t, "/readyz?verbose"); !strings.Contains(body, "initial list of pods") {
+		t.Errorf("/readyz?verbose gives no reason: %q", body)
+	}
+	if _, body := a.get(t, "/metrics"); strings.Contains(body, "health_score") {
+		t.Error("there are scores without any pods")
+	}
+	if status, _ := a.get(t, "/api/v1/report"); status != http.StatusServiceUnavailable {
+		t.Errorf("/api/v1/report: %d; want 503", status)
+	}
+	a.stop(t)
+}
+
+// compareGolden compares an output with a file, or writes the file under UPDATE_GOLDEN=1.
+func compareGolden(t *testing.T, file, got string) {
+	t.Helper()
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != string(want) {
+		t.Errorf("differs from %s (UPDATE_GOLDEN=1 writes it):\n%s", file, got)
+	}
+}

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"bufio"
+	"bytes"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"github.com/spf13/pflag"
+
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+const readme = "../../README.md"
+
+// section compares a part of the README with what the code says, or writes it there under UPDATE_GOLDEN=1.
+func section(t *testing.T, name, want string) {
+	t.Helper()
+	text, err := os.ReadFile(readme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	part := regexp.MustCompile(`(?s)(<!-- ` + name + `:[^\n]*-->\n)(.*?)(<!-- end -->)`)
+	found := part.FindSubmatchIndex(text)
+	if found == nil {
+		t.Fatalf("the README has no section %q", name)
+	}
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		text = slices.Concat(text[:found[4]], []byte(want), text[found[5]:])
+		if err := os.WriteFile(readme, text, 0o644); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	if diff := cmp.Diff(want, string(text[found[4]:found[5]])); diff != "" {
+		t.Errorf("section %q of the README is not what the code says; run: UPDATE_GOLDEN=1 go test ./cmd/... (-code +README):\n%s", name, diff)
+	}
+}
+
+func table(head []string, rows [][]string) string {
+	var b strings.Builder
+	line := func(cells []string) {
+		for i, cell := range cells {
+			cells[i] = strings.ReplaceAll(cell, "|", `\|`)
+		}
+		fmt.Fprintf(&b, "| %s |\n", strings.Join(cells, " | "))
+	}
+	line(head)
+	line(slices.Repeat([]string{"---"}, len(head)))
+	for _, row := range rows {
+		line(row)
+	}
+	return b.String()
+}
+
+func TestREADMEOperators(t *testing.T) {
+	var rows [][]string
+	for _, o := range rules.Operators() {
+		rows = append(rows, []string{"`" + o.Name + "`", o.Value, o.Meaning})
+	}
+	section(t, "operators", table([]string{"operator", "value", "true when"}, rows))
+}
+
+func TestREADMEFlags(t *testing.T) {
+	var rows [][]string
+	newAgentCommand().Flags().VisitAll(func(f *pflag.Flag) {
+		value := f.DefValue
+		if value != "" {
+			value = "`" + value + "`"
+		}
+		rows = append(rows, []string{"`--" + f.Name + "`", value, f.Usage})
+	})
+	section(t, "flags", table([]string{"flag of `agent`", "default", "meaning"}, rows))
+}
+
+// The metrics of a leader are those of a recording, which has no cluster, and those of a standby, which has no scores.
+func TestREADMEMetrics(t *testing.T) {
+	replay := scrape(t, "--replay", shop)
+	standby := scrape(t, "--kubeconfig", writeKubeconfig(t, unreachable))
+	var rows [][]string
+	for _, name := range slices.Sorted(keys(replay, standby)) {
+		if strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_") || strings.HasPrefix(name, "promhttp_") {
+			continue
+		}
+		on, family := "leader", replay[name]
+		if f, ok := standby[name]; ok {
+			on, family = "all", f
+		}
+		var labels []string
+		for _, label := range family.Metric[0].Label {
+			labels = append(labels, "`"+label.GetName()+"`")
+		}
+		rows = append(rows, []string{"`" + name + "`", strings.Join(labels, ", "), on, family.GetHelp()})
+	}
+	section(t, "metrics", table([]string{"metric", "labels", "replica", "meaning"}, rows))
+}
+
+func keys(maps ...map[string]*dto.MetricFamily) func(func(string) bool) {
+	all := make(map[string]bool)
+	for _, m := range maps {
+		for name := range m {
+			all[name] = true
+		}
+	}
+	return func(yield func(string) bool) {
+		for name := range all {
+			if !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+func scrape(t *testing.T, args ...string) map[string]*dto.MetricFamily {
+	t.Helper()
+	a := startAgent(t, args...)
+	if slices.Contains(args, "--replay") {
+		a.waitReady(t)
+	}
+	_, body := a.get(t, "/metrics")
+	parser := expfmt.NewTextParser(model.UTF8Validation)
+	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
+	if err != nil {
+		t.Fatalf("parse /metrics: %v", err)
+	}
+	a.stop(t)
+	return families
+}
+
+var transcribed = regexp.MustCompile("^[a-z_]*health_score")
+
+func TestREADMETranscript(t *testing.T) {
+	a := startAgent(t, "--replay", shop)
+	a.waitReady(t)
+	_, body := a.get(t, "/metrics")
+	a.stop(t)
+	var b bytes.Buffer
+	b.WriteString("```console\n$ make run\n$ curl -s localhost:8080/metrics | grep ^[a-z_]*health_score\n")
+	lines := bufio.NewScanner(strings.NewReader(body))
+	for lines.Scan() {
+		if transcribed.MatchString(lines.Text()) {
+			b.WriteString(lines.Text() + "\n")
+		}
+	}
+	b.WriteString("```\n")
+	section(t, "transcript", b.String())
+}

@@ -1,0 +1,167 @@
+package rules_test
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+const (
+	randomTables = 50
+	randomPods   = 2000
+)
+
+// TestDifferential evaluates many random pods under many random tables, with the engine and with the naive table. Not
+// one verdict may differ.
+func TestDifferential(t *testing.T) {
+	pods := newRandomPods(t)
+	var subjects, violations atomic.Int64
+	t.Run("tables", func(t *testing.T) {
+		for seed := range uint64(randomTables) {
+			t.Run(fmt.Sprint(seed), func(t *testing.T) {
+				t.Parallel()
+				text := randomTable(newRand(seed))
+				engine, naive := load(t, string(text)), loadNaive(t, text)
+				for i, pod := range pods.decoded {
+					want := naive.evaluate(pod)
+					got, err := evaluate(engine, pods.text[i])
+					if err != nil {
+						t.Fatalf("table:\n%s\npod:\n%s\nerror: %v", text, pods.text[i], err)
+					}
+					if diff := compareVerdicts(want, got); diff != "" {
+						t.Fatalf("table:\n%s\npod:\n%s\nverdict (-naive +engine):\n%s", text, pods.text[i], diff)
+					}
+					violations.Add(int64(len(want.Violations)))
+					for _, n := range want.Subjects {
+						subjects.Add(int64(n))
+					}
+				}
+			})
+		}
+	})
+	t.Logf("%d verdicts, %d subjects, %d violations", randomTables*randomPods, subjects.Load(), violations.Load())
+	// Were nearly nothing or nearly everything a violation, the comparison would say little.
+	if share := float64(violations.Load()) / float64(subjects.Load()); share < 0.2 || share > 0.8 {
+		t.Errorf("%.2f of the subjects fail their check: the random pods and tables do not fit together", share)
+	}
+}
+
+// TestDifferentialFinds plants mistakes in the naive table, one after another, and makes sure that each is found.
+func TestDifferentialFinds(t *testing.T) {
+	faults := []string{
+		"null is there", "nothing is not unequal", "nothing is not outside a list", "several values must all fulfil it",
+		"numbers equal their text", "numbers are floats", "the length leaves null out", "first means all", "all means first",
+		"the root is the subject", "backslashes are letters", "indexes begin at 1", "queries compare the text of numbers",
+		"anything is a subject", "any holds when none holds", "false does not exist", "lists contain nothing",
+		"expressions match the whole text", "greaterThan or equal", "only the first entry of a list counts",
+		"the last forEach counts",
+	}
+	pods := newRandomPods(t)
+	var engines []*rules.Table
+	var naives []*naiveTable
+	for seed := range uint64(randomTables) {
+		text := randomTable(newRand(seed))
+		engines, naives = append(engines, load(t, string(text))), append(naives, loadNaive(t, text))
+	}
+	for _, fault := range faults {
+		t.Run(fault, func(t *testing.T) {
+			for i, pod := range pods.decoded {
+				for k, naive := range naives {
+					naive.fault = fault
+					got, err := evaluate(engines[k], pods.text[i])
+					if err != nil {
+						t.Fatal(err)
+					}
+					if compareVerdicts(naive.evaluate(pod), got) != "" {
+						return
+					}
+				}
+			}
+			t.Errorf("%d verdicts and no difference", randomTables*randomPods)
+		})
+	}
+}
+
+type podTexts struct {
+	text    [][]byte
+	decoded []any
+}
+
+func newRandomPods(t *testing.T) (pods podTexts) {
+	t.Helper()
+	r := newRand(1)
+	for range randomPods {
+		text := randomPod(r)
+		decoded, err := decodeNaive(text)
+		if err != nil {
+			t.Fatalf("the random pod is not JSON: %v\n%s", err, text)
+		}
+		pods.text = append(pods.text, text)
+		pods.decoded = append(pods.decoded, decoded)
+	}
+	return pods
+}
+
+func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
+
+func load(t testing.TB, text string) *rules.Table {
+	t.Helper()
+	table, err := rules.Load("table.yaml", []byte(text))
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return table
+}
+
+func loadNaive(t testing.TB, text []byte) *naiveTable {
+	t.Helper()
+	table, err := parseNaive(text)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	return table
+}
+
+// evaluate is the engine's verdict in the words of the naive one.
+func evaluate(table *rules.Table, pod []byte) (naiveVerdict, error) {
+	verdict, err := table.Evaluate(pod)
+	if err != nil {
+		return naiveVerdict{}, err
+	}
+	return inWords(table, verdict), nil
+}
+
+func evaluateOrFail(t testing.TB, table *rules.Table, pod string) naiveVerdict {
+	t.Helper()
+	verdict, err := evaluate(table, []byte(pod))
+	if err != nil {
+		t.Fatalf("%v: %s", err, pod)
+	}
+	return verdict
+}
+
+func inWords(table *rules.Table, verdict rules.Verdict) naiveVerdict {
+	words := naiveVerdict{Subjects: make(map[string]int)}
+	for i, c := range table.Checks() {
+		words.Subjects[c.ID] = verdict.Subjects[i]
+	}
+	for _, v := range verdict.Violations {
+		words.Violations = append(words.Violations, fmt.Sprintf("%s %s %q", table.Checks()[v.Check].ID, v.Path, v.Name))
+	}
+	return words
+}
+
+func compareVerdicts(want, got naiveVerdict) string {
+	if slices.Equal(want.Violations, got.Violations) && maps.Equal(want.Subjects, got.Subjects) {
+		return ""
+	}
+	return cmp.Diff(want, got, cmpopts.EquateEmpty())
+}

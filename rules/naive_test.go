@@ -1,0 +1,401 @@
+package rules_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"math/big"
+	"regexp"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// A naiveTable is a second reading of a policy table: it decodes the table into structs and pods into maps, and
+// shares no code with the engine. It is slow, and trusts the table to be one that loads.
+type naiveTable struct {
+	Checks []naiveCheck
+
+	// fault plants a mistake, so that a test can prove that the mistake would be found.
+	fault string
+}
+
+type naiveCheck struct {
+	ID        string
+	ForEach   naivePaths `yaml:"forEach"`
+	Violation naivePredicate
+
+	forEach [][]naiveToken
+}
+
+type naivePaths []string
+
+func (p *naivePaths) UnmarshalYAML(node *yaml.Node) error {
+	if node.Kind == yaml.ScalarNode {
+		*p = naivePaths{node.Value}
+		return nil
+	}
+	return node.Decode((*[]string)(p))
+}
+
+type naivePredicate struct {
+	All, Any       []naivePredicate
+	Not            *naivePredicate
+	Path, Operator string
+	Value          any
+
+	tokens  []naiveToken
+	pattern *regexp.Regexp
+}
+
+// A naiveVerdict is a verdict with the ids of checks, as tests compare it.
+type naiveVerdict struct {
+	Violations []string // "check path name"
+	Subjects   map[string]int
+}
+
+func parseNaive(text []byte) (*naiveTable, error) {
+	t := new(naiveTable)
+	if err := yaml.Unmarshal(text, t); err != nil {
+		return nil, err
+	}
+	for i := range t.Checks {
+		c := &t.Checks[i]
+		c.Violation.prepare()
+		for _, path := range c.ForEach {
+			tokens := naiveTokens(path)
+			if tokens[len(tokens)-1].kind == "key" {
+				tokens = append(tokens, naiveToken{kind: "each"})
+			}
+			c.forEach = append(c.forEach, tokens)
+		}
+	}
+	return t, nil
+}
+
+func (p *naivePredicate) prepare() {
+	for i := range p.All {
+		p.All[i].prepare()
+	}
+	for i := range p.Any {
+		p.Any[i].prepare()
+	}
+	if p.Not != nil {
+		p.Not.prepare()
+	}
+	p.tokens = naiveTokens(p.Path)
+	if p.Operator == "matches" {
+		p.pattern = regexp.MustCompile(p.Value.(string))
+	}
+}
+
+// -- paths
+
+type naiveToken struct {
+	kind               string // root, key, each, length, first, all
+	raw, key           string
+	queryKey, queryVal string
+}
+
+var naiveTokenForm = regexp.MustCompile(`^(?:(\$)|#\(([A-Za-z0-9_/-]+)=="([^"\\]*)"\)(#?)|(#)|((?:[A-Za-z0-9_/-]|\\\.)+))(?:\.|$)`)
+
+func naiveTokens(path string) []naiveToken {
+	var tokens []naiveToken
+	for path != "" {
+		m := naiveTokenForm.FindStringSubmatch(path)
+		if m == nil {
+			panic("not a path: " + path)
+		}
+		path = path[len(m[0]):]
+		switch {
+		case m[1] != "":
+			tokens = append(tokens, naiveToken{kind: "root"})
+		case m[2] != "" && m[4] != "":
+			tokens = append(tokens, naiveToken{kind: "all", queryKey: m[2], queryVal: m[3]})
+		case m[2] != "":
+			tokens = append(tokens, naiveToken{kind: "first", queryKey: m[2], queryVal: m[3]})
+		case m[5] != "" && path == "":
+			tokens = append(tokens, naiveToken{kind: "length"})
+		case m[5] != "":
+			tokens = append(tokens, naiveToken{kind: "each"})
+		default:
+			tokens = append(tokens, naiveToken{kind: "key", raw: m[6], key: strings.ReplaceAll(m[6], `\.`, ".")})
+		}
+	}
+	return tokens
+}
+
+// A found value, and the path that leads to it.
+type naiveFound struct {
+	value any
+	path  []string
+}
+
+func (t *naiveTable) follow(from naiveFound, token naiveToken) []naiveFound {
+	deeper := func(value any, name string) naiveFound {
+		return naiveFound{value, append(append([]string{}, from.path...), name)}
+	}
+	array, isArray := from.value.([]any)
+	object, isObject := from.value.(map[string]any)
+	switch {
+	case token.kind == "key" && isObject:
+		key := token.key
+		if t.fault == "backslashes are letters" {
+			key = token.raw
+		}
+		if value, ok := object[key]; ok {
+			return []naiveFound{deeper(value, token.raw)}
+		}
+	case token.kind == "key" && isArray:
+		for i, value := range array {
+			if strconv.Itoa(i) == token.raw {
+				return []naiveFound{deeper(value, token.raw)}
+			}
+		}
+	case token.kind == "length" && isArray:
+		n := len(array)
+		if t.fault == "the length leaves null out" {
+			n = 0
+			for _, value := range array {
+				if value != nil {
+					n++
+				}
+			}
+		}
+		return []naiveFound{deeper(json.Number(strconv.Itoa(n)), "#")}
+	case isArray && token.kind != "length":
+		var found []naiveFound
+		for i, value := range array {
+			if token.kind != "each" && !t.selected(value, token) {
+				continue
+			}
+			if t.fault == "indexes begin at 1" {
+				found = append(found, deeper(value, strconv.Itoa(i+1)))
+			} else {
+				found = append(found, deeper(value, strconv.Itoa(i)))
+			}
+			if token.kind == "first" && t.fault != "first means all" || token.kind == "all" && t.fault == "all means first" {
+				break
+			}
+		}
+		return found
+	}
+	return nil
+}
+
+func (t *naiveTable) selected(element any, token naiveToken) bool {
+	object, _ := element.(map[string]any)
+	value := object[token.queryKey]
+	if t.fault == "queries compare the text of numbers" && value != nil {
+		return fmt.Sprint(value) == token.queryVal
+	}
+	return value == token.queryVal
+}
+
+func (t *naiveTable) find(path []naiveToken, from any) []naiveFound {
+	found := []naiveFound{{value: from}}
+	for _, token := range path {
+		var next []naiveFound
+		for _, f := range found {
+			next = append(next, t.follow(f, token)...)
+		}
+		found = next
+	}
+	return found
+}
+
+func (t *naiveTable) values(path []naiveToken, from any) []any {
+	var values []any
+	for _, f := range t.find(path, from) {
+		if f.value != nil || t.fault == "null is there" {
+			values = append(values, f.value)
+		}
+	}
+	return values
+}
+
+func (t *naiveTable) subjects(path []naiveToken, pod any) []naiveFound {
+	var subjects []naiveFound
+	for _, f := range t.find(path, pod) {
+		if _, isObject := f.value.(map[string]any); isObject || t.fault == "anything is a subject" {
+			subjects = append(subjects, f)
+		}
+	}
+	return subjects
+}
+
+// -- predicates
+
+func (t *naiveTable) holds(p *naivePredicate, pod, subject any) bool {
+	switch {
+	case p.All != nil:
+		for i := range p.All {
+			if !t.holds(&p.All[i], pod, subject) {
+				return false
+			}
+		}
+		return true
+	case p.Any != nil:
+		for i := range p.Any {
+			if t.holds(&p.Any[i], pod, subject) {
+				return true
+			}
+		}
+		return t.fault == "any holds when none holds"
+	case p.Not != nil:
+		return !t.holds(p.Not, pod, subject)
+	}
+	tokens, from := p.tokens, subject
+	if tokens[0].kind == "root" {
+		tokens, from = tokens[1:], pod
+		if t.fault == "the root is the subject" {
+			from = subject
+		}
+	}
+	values := t.values(tokens, from)
+	if len(values) == 0 {
+		switch p.Operator {
+		case "notEquals":
+			return t.fault != "nothing is not unequal"
+		case "notIn":
+			return t.fault != "nothing is not outside a list"
+		}
+		return p.Operator == "absent"
+	}
+	all, some := true, false
+	for _, value := range values {
+		holds := t.compare(p, value)
+		all, some = all && holds, some || holds
+	}
+	if t.fault == "several values must all fulfil it" {
+		return all
+	}
+	return some
+}
+
+func (t *naiveTable) compare(p *naivePredicate, value any) bool {
+	text, isText := value.(string)
+	want, wantText := p.Value.(string)
+	switch p.Operator {
+	case "exists":
+		return t.fault != "false does not exist" || value != false
+	case "absent":
+		return false
+	case "equals":
+		return t.equal(value, p.Value)
+	case "notEquals":
+		return !t.equal(value, p.Value)
+	case "in":
+		return t.in(value, p.Value.([]any))
+	case "notIn":
+		return !t.in(value, p.Value.([]any))
+	case "hasPrefix":
+		return isText && strings.HasPrefix(text, want)
+	case "hasSuffix":
+		return isText && strings.HasSuffix(text, want)
+	case "contains":
+		if array, isArray := value.([]any); isArray {
+			for _, element := range array {
+				if t.equal(element, p.Value) {
+					return t.fault != "lists contain nothing"
+				}
+			}
+			return false
+		}
+		return isText && wantText && strings.Contains(text, want)
+	case "matches":
+		if t.fault == "expressions match the whole text" {
+			return isText && p.pattern.FindString(text) == text
+		}
+		return isText && p.pattern.MatchString(text)
+	case "greaterThan":
+		order, ok := t.order(value, p.Value)
+		return ok && (order > 0 || order == 0 && t.fault == "greaterThan or equal")
+	case "lessThan":
+		order, ok := t.order(value, p.Value)
+		return ok && order < 0
+	}
+	panic("unknown operator " + p.Operator)
+}
+
+func (t *naiveTable) in(value any, list []any) bool {
+	for i, want := range list {
+		if t.equal(value, want) {
+			return t.fault != "only the first entry of a list counts" || i == 0
+		}
+	}
+	return false
+}
+
+func (t *naiveTable) equal(value, want any) bool {
+	switch value := value.(type) {
+	case string, bool:
+		return value == want
+	case json.Number:
+		if t.fault == "numbers equal their text" && fmt.Sprint(want) == value.String() {
+			return true
+		}
+		order, ok := t.order(value, want)
+		return ok && order == 0
+	}
+	return false
+}
+
+// order compares two numbers: two whole ones exactly, others as float64.
+func (t *naiveTable) order(value, want any) (int, bool) {
+	number, isNumber := value.(json.Number)
+	if !isNumber {
+		return 0, false
+	}
+	left, _ := strconv.ParseFloat(number.String(), 64)
+	switch want := want.(type) {
+	case int:
+		if whole, ok := new(big.Int).SetString(number.String(), 10); ok && t.fault != "numbers are floats" {
+			return whole.Cmp(big.NewInt(int64(want))), true
+		}
+		return big.NewFloat(left).Cmp(big.NewFloat(float64(want))), true
+	case float64:
+		return big.NewFloat(left).Cmp(big.NewFloat(want)), true
+	}
+	return 0, false
+}
+
+// -- pods
+
+func (t *naiveTable) evaluate(pod any) naiveVerdict {
+	v := naiveVerdict{Subjects: make(map[string]int)}
+	for i := range t.Checks {
+		c := &t.Checks[i]
+		subjects := []naiveFound{{value: pod}}
+		if len(c.ForEach) > 0 {
+			subjects = nil
+			for _, path := range c.forEach {
+				if t.fault == "the last forEach counts" {
+					subjects = nil
+				}
+				subjects = append(subjects, t.subjects(path, pod)...)
+			}
+		}
+		v.Subjects[c.ID] = len(subjects)
+		for _, s := range subjects {
+			if !t.holds(&c.Violation, pod, s.value) {
+				continue
+			}
+			name := ""
+			if object, ok := s.value.(map[string]any); ok && len(c.ForEach) > 0 {
+				name, _ = object["name"].(string)
+			}
+			v.Violations = append(v.Violations, fmt.Sprintf("%s %s %q", c.ID, strings.Join(s.path, "."), name))
+		}
+	}
+	return v
+}
+
+func decodeNaive(pod []byte) (any, error) {
+	decoder := json.NewDecoder(bytes.NewReader(pod))
+	decoder.UseNumber()
+	var decoded any
+	err := decoder.Decode(&decoded)
+	return decoded, err
+}

@@ -1,0 +1,320 @@
+package rules_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+)
+
+// A shape says what the random pods are made of, and where the random tables look: fields, elements, or values.
+type shape struct {
+	fields  []field
+	element *shape
+	values  []string // JSON
+}
+
+type field struct {
+	name string
+	of   shape
+}
+
+func object(fields ...field) shape { return shape{fields: fields} }
+func array(element shape) shape    { return shape{element: &element} }
+func values(json ...string) shape  { return shape{values: json} }
+
+var (
+	names   = values(`"app"`, `"app"`, `"app"`, `"web"`, `"\u0061pp"`, `""`, `"a]b"`, `"5"`, `5`)
+	lengths = values(`0`, `1`, `2`, `3`)
+	numbers = values(`0`, `-0`, `1`, `5`, `5.0`, `-1`, `0.1`, `100`, `1e2`, `1E400`, `-1e400`, `1e-400`, `9007199254740992`, `9007199254740993`, `9007199254740993.0`,
+		`9223372036854775807`, `9223372036854775808`, `-9223372036854775808`, `-9223372036854775809`, `99999999999999999999999`)
+	texts = values(`"Always"`, `"Never"`, `""`, `"nginx:latest"`, `"nginx:1.27"`, `"nginx:\u006catest"`, `"registry.example:5000\/a\/b@sha256:0"`, `"5"`, `"true"`, `"null"`,
+		`"{\"image\":\"x\"}"`, `"[1]"`, `"["`, `"]}"`, `"\\"`, `"\\\\\""`, `"é\u00e9\ud83d\ude00"`, `"\ud800x"`, `"\u0000"`, `"\u2028"`)
+	flags = values(`true`, `false`)
+	odd   = []string{`null`, `null`, `null`, `""`, `"x"`, `"[{\"name\":\"app\"}]"`, `0`, `5`, `true`, `false`, `[]`, `{}`, `[null]`, `[[]]`, `[{"name":"app"}]`,
+		`{"0":{"name":"app"}}`, `{"name":null}`, `[5,"5",null,{"name":5},{"name":"app","image":"nginx:latest"}]`}
+)
+
+var (
+	probe = object(field{"periodSeconds", numbers}, field{"httpGet", object(field{"path", texts}, field{"port", numbers})})
+	port  = object(field{"name", names}, field{"containerPort", numbers}, field{"protocol", values(`"TCP"`, `"UDP"`)})
+
+	containerShape = object(
+		field{"name", names}, field{"image", texts}, field{"livenessProbe", probe}, field{"ports", array(port)},
+		field{"args", array(texts)}, field{"sizes", array(numbers)}, field{"0", texts},
+		field{"env", array(object(field{"name", names}, field{"value", texts}))},
+		field{"resources", object(field{"limits", object(field{"cpu", texts}, field{"nvidia.com/gpu", numbers})})},
+		field{"securityContext", object(field{"privileged", flags}, field{"runAsUser", numbers})},
+	)
+	podShape = object(
+		field{"metadata", object(field{"name", names}, field{"labels", object(field{"app", texts}, field{"app.kubernetes.io/name", texts}, field{"0", texts})})},
+		field{"spec", object(
+			field{"containers", array(containerShape)}, field{"initContainers", array(containerShape)}, field{"hostNetwork", flags},
+			field{"priority", numbers}, field{"matrix", array(array(object(field{"name", names}, field{"n", numbers})))}, field{"args", array(texts)},
+		)},
+		field{"status", object(field{"phase", texts}, field{"restarts", numbers})},
+	)
+)
+
+// oneIn is true once in n times.
+func oneIn(r *rand.Rand, n int) bool { return r.IntN(n) == 0 }
+
+func pick[E any](r *rand.Rand, from []E) E { return from[r.IntN(len(from))] }
+
+// -- pods
+
+// randomPod writes a pod: mostly of the shape, with fields left out, odd values, spaces and escapes.
+func randomPod(r *rand.Rand) []byte {
+	var b strings.Builder
+	w := podWriter{r, &b}
+	for b.Len() == 0 || b.String()[0] != '{' {
+		b.Reset()
+		w.write(podShape)
+	}
+	return []byte(b.String())
+}
+
+type podWriter struct {
+	r *rand.Rand
+	b *strings.Builder
+}
+
+func (w podWriter) write(s shape) {
+	if oneIn(w.r, 25) {
+		w.b.WriteString(pick(w.r, odd))
+		return
+	}
+	switch {
+	case s.fields != nil:
+		w.list('{', '}', w.r.Perm(len(s.fields)), func(i int) {
+			if i == 0 && oneIn(w.r, 8) {
+				fmt.Fprintf(w.b, `"odd\n\"]}":%s,`, pick(w.r, odd))
+			}
+			w.key(s.fields[i].name)
+			w.write(s.fields[i].of)
+		})
+	case s.element != nil:
+		w.list('[', ']', make([]int, w.r.IntN(6)), func(int) { w.write(*s.element) })
+	default:
+		w.b.WriteString(pick(w.r, s.values))
+	}
+}
+
+// list writes about four of five of the entries.
+func (w podWriter) list(open, end byte, entries []int, write func(entry int)) {
+	w.b.WriteByte(open)
+	first := true
+	for _, entry := range entries {
+		if oneIn(w.r, 5) {
+			continue
+		}
+		if !first {
+			w.b.WriteByte(',')
+		}
+		first = false
+		w.space()
+		write(entry)
+		w.space()
+	}
+	w.b.WriteByte(end)
+}
+
+func (w podWriter) key(name string) {
+	if oneIn(w.r, 10) {
+		name = fmt.Sprintf(`\u%04x`, name[0]) + name[1:]
+	}
+	w.b.WriteString(`"` + name + `":`)
+}
+
+func (w podWriter) space() {
+	if oneIn(w.r, 10) {
+		w.b.WriteString(pick(w.r, []string{" ", "\n", "\t", "\r\n  "}))
+	}
+}
+
+// -- tables
+
+// randomTable writes a table of 5 to 9 checks, as JSON, which is YAML.
+func randomTable(r *rand.Rand) []byte {
+	var checks []any
+	for i := range 5 + r.IntN(5) {
+		check := map[string]any{"id": fmt.Sprintf("c%d", i), "weight": 1 + r.IntN(1000)}
+		subject := podShape
+		if !oneIn(r, 4) {
+			var paths []string
+			for range 1 + r.IntN(3) {
+				var path string
+				if path, subject = randomSubjects(r); !contains(paths, path) {
+					paths = append(paths, path)
+				}
+			}
+			check["forEach"] = paths
+			if len(paths) == 1 {
+				check["forEach"] = paths[0]
+			}
+		}
+		check["violation"] = randomPredicate(r, subject, 1)
+		checks = append(checks, check)
+	}
+	text, err := json.Marshal(map[string]any{
+		"apiVersion": "kube-devops.io/v1", "kind": "PolicyTable", "metadata": map[string]any{"name": "random"}, "checks": checks,
+	})
+	if err != nil {
+		panic(err)
+	}
+	return text
+}
+
+func contains(list []string, s string) bool {
+	for _, entry := range list {
+		if entry == s {
+			return true
+		}
+	}
+	return false
+}
+
+// randomSubjects returns a forEach path and the shape of its subjects.
+func randomSubjects(r *rand.Rand) (string, shape) {
+	if oneIn(r, 2) {
+		return pick(r, []string{"spec.containers", "spec.initContainers"}), containerShape
+	}
+	for {
+		path, at := randomPath(r, podShape)
+		switch {
+		case strings.HasSuffix(path, "#") && !strings.HasSuffix(path, ")#"), strings.HasSuffix(path, ")"):
+			continue // a length, or one element
+		case strings.HasSuffix(path, "#"):
+			return path, at
+		case at.element != nil:
+			return path, *at.element
+		case oneIn(r, 10):
+			return path, at
+		}
+	}
+}
+
+// randomPath walks down a shape and returns the path and the shape that it leads to. Now and then it goes astray.
+func randomPath(r *rand.Rand, from shape) (string, shape) {
+	var steps []string
+	for queries := 0; ; {
+		if len(steps) > 0 && (from.values != nil || oneIn(r, 8)) {
+			if oneIn(r, 15) {
+				steps = append(steps, pick(r, []string{"0", "name", "#"})) // into a value, as it may be
+			}
+			break
+		}
+		if oneIn(r, 30) {
+			steps = append(steps, pick(r, []string{"name", "0", "1", "nope", `no\.pe`, "-1", "a/b_c"}))
+			continue
+		}
+		switch {
+		case from.fields != nil:
+			f := pick(r, from.fields)
+			if f.of.element == nil {
+				f = pick(r, from.fields) // arrays are where a path has most to get wrong
+			}
+			steps, from = append(steps, strings.ReplaceAll(f.name, ".", `\.`)), f.of
+		case from.element != nil:
+			step := pick(r, []string{"0", "1", "9", "#", "#", "#"})
+			if queries == 0 && from.element.fields != nil && oneIn(r, 3) {
+				queries++
+				step = randomQuery(r, *from.element)
+			}
+			steps, from = append(steps, step), *from.element
+			if step == "#" && oneIn(r, 5) {
+				return strings.Join(steps, "."), lengths
+			}
+		default:
+			steps = append(steps, "name")
+		}
+	}
+	if steps[len(steps)-1] == "#" {
+		from = lengths
+	}
+	return strings.Join(steps, "."), from
+}
+
+// randomQuery asks for an element by a text that one of its fields is likely to have.
+func randomQuery(r *rand.Rand, element shape) string {
+	for {
+		f := pick(r, element.fields)
+		if f.of.values == nil {
+			continue
+		}
+		var literal string
+		if err := json.Unmarshal([]byte(pick(r, f.of.values)), &literal); err == nil && !strings.ContainsAny(f.name+literal, `.\"`) {
+			return fmt.Sprintf(`#(%s=="%s")%s`, f.name, literal, pick(r, []string{"", "#"}))
+		}
+	}
+}
+
+func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
+	if depth < 4 && oneIn(r, 3) {
+		several := func() (of []any) {
+			for range 1 + r.IntN(3) {
+				of = append(of, randomPredicate(r, subject, depth+1))
+			}
+			return of
+		}
+		switch r.IntN(3) {
+		case 0:
+			return map[string]any{"all": several()}
+		case 1:
+			return map[string]any{"any": several()}
+		default:
+			return map[string]any{"not": randomPredicate(r, subject, depth+1)}
+		}
+	}
+	prefix := ""
+	if oneIn(r, 5) {
+		prefix, subject = "$.", podShape
+	}
+	path, at := randomPath(r, subject)
+	p := map[string]any{"path": prefix + path, "operator": pick(r, []string{
+		"exists", "absent", "equals", "notEquals", "in", "notIn", "hasPrefix", "hasSuffix", "contains", "matches", "greaterThan", "lessThan"})}
+	if at.element != nil && oneIn(r, 2) {
+		p["operator"] = "contains"
+	}
+	switch p["operator"] {
+	case "exists", "absent":
+	case "hasPrefix", "hasSuffix":
+		p["value"] = pick(r, []string{"", ":latest", "nginx", "A", "s", "5", "[", "]}", "a", "pp", "é", "\x00", "\U0001F600"})
+	case "matches":
+		p["value"] = pick(r, []string{"^nginx", ":latest$", "^$", ".", "A.*s", "[0-9]+", "(?i)ALWAYS", `^\[`, "é"})
+	case "greaterThan", "lessThan":
+		p["value"] = randomNumber(r)
+	case "in", "notIn":
+		var list []any
+		for range 1 + r.IntN(4) {
+			list = append(list, randomScalar(r, at))
+		}
+		p["value"] = list
+	default:
+		p["value"] = randomScalar(r, at)
+	}
+	return p
+}
+
+// randomScalar is a value that is likely to stand in a place of the shape.
+func randomScalar(r *rand.Rand, at shape) any {
+	if at.element != nil {
+		at = *at.element
+	}
+	if at.values == nil || oneIn(r, 6) {
+		at = pick(r, []shape{names, texts, flags})
+	}
+	var scalar any
+	if err := json.Unmarshal([]byte(pick(r, at.values)), &scalar); err != nil {
+		return randomNumber(r) // beyond float64
+	}
+	if n, isNumber := scalar.(float64); isNumber && (n < 0 || n > 3 || oneIn(r, 2)) {
+		return randomNumber(r)
+	}
+	return scalar
+}
+
+func randomNumber(r *rand.Rand) json.Number {
+	return pick(r, []json.Number{"0", "-0", "1", "5", "5.0", "-1", "0.1", "100", "1e2", "2", "3", "4", "9007199254740992", "9007199254740993", "9007199254740993.0",
+		"9223372036854775807", "-9223372036854775808", "1e300", "-1e300"})
+}

@@ -1,0 +1,147 @@
+package rules_test
+
+import (
+	"math"
+	"regexp"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// fullTable uses every field of a table.
+const fullTable = `# A comment.
+kind: PolicyTable
+apiVersion: "kube-devops.io/v1"
+metadata: {name: full-1}
+namespaces: {exclude: ["a-*", "[xy]?", exact]}
+grades: [{name: Good, min: 50.5}, {name: Bad, min: 0}]
+checks:
+  - id: full
+    description: What is wrong
+    remediation: What to do
+    severity: critical
+    weight: 1000
+    forEach: [spec.containers, spec.initContainers]
+    violation: {path: image, operator: hasSuffix, value: ":latest"}
+  - {id: least, weight: 1, violation: {path: a, operator: exists}}
+`
+
+func TestLoad(t *testing.T) {
+	table := load(t, fullTable)
+	want := []rules.Check{
+		{ID: "full", Description: "What is wrong", Remediation: "What to do", Severity: rules.Critical, Weight: 1000, ForEach: []string{"spec.containers", "spec.initContainers"}},
+		{ID: "least", Severity: rules.Medium, Weight: 1},
+	}
+	if diff := cmp.Diff(want, table.Checks(), cmpopts.IgnoreUnexported(rules.Check{})); diff != "" {
+		t.Errorf("checks (-want +got):\n%s", diff)
+	}
+	if got := table.Name(); got != "full-1" {
+		t.Errorf("name %q, want full-1", got)
+	}
+	// As sha256sum prints it for a file of that text.
+	if want := "sha256:a944c5689d5fb409aabddb99c6e18d31245148e0fd6a5ae4d72254fb022c1010"; table.Hash() != want {
+		t.Errorf("hash %q, want %q", table.Hash(), want)
+	}
+	if changed := load(t, fullTable+"#"); changed.Hash() == table.Hash() {
+		t.Error("another text has the same hash")
+	}
+}
+
+func TestIncludes(t *testing.T) {
+	byDefault := tableOf(t, "", `{path: a, operator: exists}`)
+	none := load(t, "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: all}\nnamespaces: {exclude: []}\nchecks: [{id: c, weight: 1, violation: {path: a, operator: exists}}]\n")
+	tests := []struct {
+		name       string
+		table      *rules.Table
+		namespaces map[string]bool
+	}{
+		{"by default", byDefault, map[string]bool{
+			"kube-system": false, "kube-": false, "kube-public": false, "kube": true, "my-kube-x": true, "cattle-system": false, "-system": false, "system": true, "systems": true,
+			"cert-manager": false, "cert-manager-2": true, "monitoring": false, "my-monitoring": true, "observability": false, "argocd": false, "default": true, "": true,
+		}},
+		{"of the table", load(t, fullTable), map[string]bool{"a-": false, "a-b": false, "a": true, "xz": false, "yy": false, "x": true, "zz": true, "exact": false, "exactly": true, "kube-system": true}},
+		{"none left out", none, map[string]bool{"kube-system": true, "default": true}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := make(map[string]bool)
+			for namespace := range tt.namespaces {
+				got[namespace] = tt.table.Includes(namespace)
+			}
+			if diff := cmp.Diff(tt.namespaces, got); diff != "" {
+				t.Errorf("included namespaces (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestGrade(t *testing.T) {
+	byDefault, two := tableOf(t, "", `{path: a, operator: exists}`), load(t, fullTable)
+	below := func(f float64) float64 { return math.Nextafter(f, math.Inf(-1)) }
+	tests := []struct {
+		table      *rules.Table
+		compliance float64
+		want       string
+	}{
+		{byDefault, 100, "Healthy"}, {byDefault, 80, "Healthy"}, {byDefault, below(80), "Stable"}, {byDefault, 79.99, "Stable"},
+		{byDefault, 60, "Stable"}, {byDefault, below(60), "Degraded"}, {byDefault, 59.99, "Degraded"},
+		{byDefault, 40, "Degraded"}, {byDefault, below(40), "Critical"}, {byDefault, 39.99, "Critical"},
+		{byDefault, 0, "Critical"}, {byDefault, below(0), "Critical"},
+		{two, 50.5, "Good"}, {two, below(50.5), "Bad"},
+	}
+	for _, tt := range tests {
+		if got := tt.table.Grade(tt.compliance); got != tt.want {
+			t.Errorf("%s: the grade of %v is %s, want %s", tt.table.Name(), tt.compliance, got, tt.want)
+		}
+	}
+}
+
+func TestMessage(t *testing.T) {
+	table := tableOf(t, "",
+		`{path: image, operator: hasSuffix, value: ":latest"}`,
+		`{path: $.spec.hostNetwork, operator: exists}`,
+		`{path: policy, operator: notIn, value: [Always, 5, true]}`,
+		`{not: {path: a, operator: absent}}`,
+		`{all: [{path: a, operator: greaterThan, value: 1.50}, {any: [{path: b, operator: exists}, {not: {path: c, operator: exists}}]}]}`,
+	)
+	want := []string{
+		"image hasSuffix :latest",
+		"$.spec.hostNetwork exists",
+		"policy notIn [Always, 5, true]",
+		"not (a absent)",
+		"a greaterThan 1.50 and (b exists or (not (c exists)))",
+	}
+	var got []string
+	for _, c := range table.Checks() {
+		got = append(got, c.Message())
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("messages (-want +got):\n%s", diff)
+	}
+	if got := load(t, fullTable).Checks()[0].Message(); got != "What is wrong" {
+		t.Errorf("message %q, want the description", got)
+	}
+}
+
+// TestOperatorsAreExplained makes sure that the list for the authors of tables is the list that Load knows, and that
+// the truth table leaves none out.
+func TestOperatorsAreExplained(t *testing.T) {
+	inMatrix := string(readFile(t, "testdata/operators.txt"))
+	for _, o := range rules.Operators() {
+		value := map[string]string{
+			"": "", "a string, number or boolean": ", value: true", "a list of those": ", value: [a, 5, true]",
+			"a string": ", value: a", "an RE2 expression": ", value: a", "a number": ", value: 5",
+		}
+		operand, ok := value[o.Value]
+		if !ok || o.Meaning == "" {
+			t.Errorf("%s: value %q and meaning %q do not explain it", o.Name, o.Value, o.Meaning)
+		}
+		tableOf(t, "", "{path: a, operator: "+o.Name+operand+"}")
+		if !regexp.MustCompile(`(?m)^` + o.Name + `\b`).MatchString(inMatrix) {
+			t.Errorf("%s is not in the truth table", o.Name)
+		}
+	}
+}
