@@ -24,7 +24,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/agent/server"
 	"github.com/kube-devops/kube-devops/agent/state"
-	"github.com/kube-devops/kube-devops/policies"
+	"github.com/kube-devops/kube-devops/rules"
 )
 
 // An Agent serves the scores of one cluster, or of one recording.
@@ -33,6 +33,10 @@ type Agent struct {
 	log       *zap.Logger
 	evaluator *evaluator
 	server    *server.Server
+
+	policy        policySource
+	policyTexts   [][]byte // what the files of the policy held at the start
+	policyMetrics *policyMetrics
 
 	// Of a live agent alone.
 	watch   *podwatch.Watch
@@ -53,18 +57,27 @@ func New(o Options) (*Agent, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
-	table, err := policies.Open(o.Policy)
+	source := newPolicySource(o.Policy, o.Waivers)
+	texts, err := source.read(context.Background())
 	if err != nil {
 		return nil, fmt.Errorf("load policy: %w", err)
 	}
-	process, published := prometheus.NewRegistry(), prometheus.NewRegistry()
-	registerProcess(process, o.Version, table)
-	a := &Agent{
-		options:   o,
-		log:       o.Log,
-		evaluator: &evaluator{table: table, log: o.Log, metrics: newEvaluationMetrics(process)},
+	table, err := source.compile(texts)
+	if err != nil {
+		return nil, fmt.Errorf("load policy: %w", err)
 	}
-	published.MustRegister(scores{a.evaluator.current})
+	process, leading, standing := prometheus.NewRegistry(), prometheus.NewRegistry(), prometheus.NewRegistry()
+	registerProcess(process, o.Version)
+	a := &Agent{
+		options:       o,
+		log:           o.Log,
+		policy:        source,
+		policyTexts:   texts,
+		policyMetrics: newPolicyMetrics(process),
+		evaluator:     newEvaluator(table, o.Log, newEvaluationMetrics(process)),
+	}
+	leading.MustRegister(scores{a.evaluator})
+	standing.MustRegister(policyInfo{a.evaluator})
 	if o.Replay == "" {
 		if err := a.connect(process); err != nil {
 			return nil, err
@@ -78,7 +91,8 @@ func New(o Options) (*Agent, error) {
 		Log:     o.Log,
 		Ready:   []server.Check{{Name: "pods", Ready: a.checkReady}},
 		Process: process,
-		Scores:  published,
+		Leader:  leading,
+		Standby: standing,
 		Report:  a.report,
 		Publish: a.evaluator.publish,
 	})
@@ -130,8 +144,8 @@ func (a *Agent) Addr() string { return a.server.Addr() }
 // Run serves until ctx is done, and then stops in this order: publishing, the Lease, the watch, open requests. It
 // returns nil when it was told to stop, and an error when a part of it failed.
 func (a *Agent) Run(ctx context.Context) error {
-	a.log.Info("listening", zap.String("addr", a.Addr()), zap.String("policy", a.evaluator.table.Name()),
-		zap.String("hash", a.evaluator.table.Hash()), zap.String("version", a.options.Version))
+	a.log.Info("listening", zap.String("addr", a.Addr()), zap.String("policy", a.evaluator.table().Name()),
+		zap.String("hash", a.evaluator.table().Hash()), zap.String("version", a.options.Version))
 	group, ctx := errgroup.WithContext(ctx)
 	// Each part outlives the one that it serves, and is stopped when that one has ended.
 	watchCtx, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
@@ -150,6 +164,8 @@ func (a *Agent) Run(ctx context.Context) error {
 		return a.follow(watchCtx)
 	})
 	group.Go(func() error { return a.server.Run(serverCtx) })
+	group.Go(func() error { return a.followPolicy(ctx) })
+	group.Go(func() error { return a.evaluator.expire(ctx) })
 	ended := make(chan error, 1)
 	go func() { ended <- group.Wait() }()
 	select {
@@ -214,10 +230,33 @@ func (a *Agent) cached() iter.Seq[state.Observation] {
 	}
 }
 
+// retable puts another policy in force.
+func (a *Agent) retable(table *rules.Table) error {
+	if a.watch == nil {
+		return a.readRecording(context.Background(), table)
+	}
+	a.evaluator.retable(table, a.cached())
+	return nil
+}
+
 // replay brings a recording into the state, which is published when all of it is there.
 func (a *Agent) replay(ctx context.Context) error {
+	if err := a.readRecording(ctx, a.evaluator.table()); err != nil && ctx.Err() == nil {
+		return err
+	}
+	<-ctx.Done()
+	return nil
+}
+
+var errReadOnce = errors.New("standard input cannot be read a second time")
+
+func (a *Agent) readRecording(ctx context.Context, table *rules.Table) error {
+	if a.options.Replay == "-" && a.evaluator.current() != nil {
+		return errReadOnce
+	}
 	started := time.Now()
-	recorded := state.New(a.evaluator.table)
+	recorded := state.New(table)
+	recorded.Advance(started)
 	_, err := dump.ReadPath(ctx, a.options.Replay, a.options.Stdin, func(event dump.Event) error {
 		pod := state.Pod{Namespace: event.Namespace, Name: event.Name, UID: event.UID}
 		if event.Op == dump.Delete {
@@ -230,13 +269,10 @@ func (a *Agent) replay(ctx context.Context) error {
 		return nil
 	})
 	if err != nil {
-		if ctx.Err() != nil {
-			return nil
-		}
 		return err
 	}
-	a.evaluator.adopt(recorded, time.Since(started))
-	<-ctx.Done()
+	recorded.SetReady()
+	a.evaluator.adoptPolicy(recorded, time.Since(started))
 	return nil
 }
 

@@ -18,7 +18,6 @@ import (
 // An evaluator brings pods into the state, and tells the log what changed. While this replica does not lead it has no
 // state, and pods pass it by.
 type evaluator struct {
-	table   *rules.Table
 	log     *zap.Logger
 	metrics *evaluationMetrics
 	// publish asks for the permission to log violations; nil where nobody else could.
@@ -26,9 +25,19 @@ type evaluator struct {
 
 	// term is held for reading while one pod is brought in, and for writing while the whole state is made or dropped.
 	// A pod that changes while the state is made waits, and is then looked at again in its latest form.
-	term  sync.RWMutex
-	state atomic.Pointer[state.ClusterState]
+	term   sync.RWMutex
+	policy atomic.Pointer[rules.Table]
+	state  atomic.Pointer[state.ClusterState]
 }
+
+func newEvaluator(table *rules.Table, log *zap.Logger, m *evaluationMetrics) *evaluator {
+	e := &evaluator{log: log, metrics: m}
+	e.policy.Store(table)
+	return e
+}
+
+// table is the policy in force.
+func (e *evaluator) table() *rules.Table { return e.policy.Load() }
 
 // current is the state that may be published, nil where there is none: on a standby, and until it is whole.
 func (e *evaluator) current() *state.ClusterState { return e.state.Load() }
@@ -37,14 +46,44 @@ func (e *evaluator) current() *state.ClusterState { return e.state.Load() }
 func (e *evaluator) begin(pods iter.Seq[state.Observation]) {
 	e.term.Lock()
 	defer e.term.Unlock()
+	e.rebuild(e.table(), pods)
+}
+
+// retable puts another policy in force. Where there is a state, all pods are evaluated anew, and old and new change
+// places in one step: nothing that is published is of both.
+func (e *evaluator) retable(table *rules.Table, pods iter.Seq[state.Observation]) {
+	e.term.Lock()
+	defer e.term.Unlock()
+	if before := e.current(); before != nil {
+		e.rebuild(table, pods)
+		e.logEffect(before.Snapshot(), e.current().Snapshot())
+	}
+	e.policy.Store(table)
+}
+
+// rebuild makes a state of all pods under a table and adopts it. The term is held.
+func (e *evaluator) rebuild(table *rules.Table, pods iter.Seq[state.Observation]) {
 	started := time.Now()
-	fresh := state.New(e.table)
+	fresh := state.New(table)
+	fresh.Advance(started)
 	failures := fresh.Replace(runtime.GOMAXPROCS(0), pods)
 	e.metrics.failures.Add(float64(len(failures)))
 	for _, f := range failures[:min(len(failures), maxNamedFailures)] {
 		e.failed(f.Pod, f.Err)
 	}
 	e.adopt(fresh, time.Since(started))
+}
+
+// adoptPolicy makes a state that was made elsewhere the one to publish, and its policy the one in force.
+func (e *evaluator) adoptPolicy(whole *state.ClusterState, took time.Duration) {
+	e.term.Lock()
+	defer e.term.Unlock()
+	before := e.current()
+	e.adopt(whole, took)
+	if before != nil {
+		e.logEffect(before.Snapshot(), whole.Snapshot())
+	}
+	e.policy.Store(whole.Table())
 }
 
 // maxNamedFailures is how many pods without a verdict are named in the log when there are many at once.
@@ -60,7 +99,7 @@ func (e *evaluator) adopt(whole *state.ClusterState, took time.Duration) {
 		violations += n
 	}
 	fields := []zap.Field{
-		zap.String("policy", e.table.Name()),
+		zap.String("policy", whole.Table().Name()),
 		zap.Int("namespaces", len(snap.Namespaces)),
 		zap.Int("pods", totals.TotalPods),
 		zap.Int("violations", violations),
@@ -96,7 +135,7 @@ func (e *evaluator) apply(pod state.Pod, json []byte) {
 		e.metrics.failures.Inc()
 		e.failed(pod, err)
 	}
-	e.announce(pod, transition)
+	e.announce(st, pod, transition)
 }
 
 // remove takes one pod out.
@@ -104,7 +143,7 @@ func (e *evaluator) remove(pod state.Pod) {
 	e.term.RLock()
 	defer e.term.RUnlock()
 	if st := e.current(); st != nil {
-		e.announce(pod, st.Delete(pod))
+		e.announce(st, pod, st.Delete(pod))
 	}
 }
 
@@ -114,16 +153,16 @@ func (e *evaluator) failed(pod state.Pod, err error) {
 }
 
 // announce logs what changed in the violations of a pod.
-func (e *evaluator) announce(pod state.Pod, t state.Transition) {
+func (e *evaluator) announce(st *state.ClusterState, pod state.Pod, t state.Transition) {
 	if !t.Changed() {
 		return
 	}
 	write := func(context.Context) error {
 		if len(t.Before) > 0 && (t.Recreated || len(t.After) == 0) {
-			e.event("policy violation resolved", "policy_violation_resolved", pod, t.Before)
+			e.event(st, "policy violation resolved", "policy_violation_resolved", pod, t.Before)
 		}
 		if len(t.After) > 0 {
-			e.event("policy violation", "policy_violation", pod, t.After)
+			e.event(st, "policy violation", "policy_violation", pod, t.After)
 		}
 		return nil
 	}
@@ -135,11 +174,41 @@ func (e *evaluator) announce(pod state.Pod, t state.Transition) {
 	_ = e.publish(context.Background(), write)
 }
 
-func (e *evaluator) event(message, event string, pod state.Pod, checks []int) {
+func (e *evaluator) event(st *state.ClusterState, message, event string, pod state.Pod, checks []int) {
 	ids := make([]string, len(checks))
 	for i, check := range checks {
-		ids[i] = e.table.Checks()[check].ID
+		ids[i] = st.Table().Checks()[check].ID
 	}
 	e.log.Info(message, zap.String("event", event), zap.String("namespace", pod.Namespace),
 		zap.String("pod", pod.Name), zap.Strings("violations", ids))
+}
+
+// expire keeps the moment of the state at the present, so that violations count again when their waivers expire.
+func (e *evaluator) expire(ctx context.Context) error {
+	// The wall clock may be set, so that it is looked at each second, and not only when a timer says so.
+	const look = time.Second
+	for {
+		wait := look
+		if st := e.current(); st != nil {
+			if next, ok := st.NextExpiry(); ok {
+				wait = max(0, min(look, time.Until(next)))
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+			e.advance(time.Now())
+		}
+	}
+}
+
+func (e *evaluator) advance(now time.Time) {
+	e.term.RLock()
+	defer e.term.RUnlock()
+	if st := e.current(); st != nil {
+		for _, change := range st.Advance(now) {
+			e.announce(st, change.Pod, change.Transition)
+		}
+	}
 }

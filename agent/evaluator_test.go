@@ -72,7 +72,9 @@ func newTestEvaluator(t *testing.T, log *zap.Logger, publish server.PublishFunc)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &evaluator{table: table, log: log, metrics: newEvaluationMetrics(prometheus.NewRegistry()), publish: publish}
+	e := newEvaluator(table, log, newEvaluationMetrics(prometheus.NewRegistry()))
+	e.publish = publish
+	return e
 }
 
 func podJSON(container string) []byte {
@@ -243,7 +245,7 @@ func TestTermBeginsWhilePodsChange(t *testing.T) {
 	})
 	group.Wait()
 
-	scratch := state.New(e.table)
+	scratch := state.New(e.table())
 	for name, json := range store {
 		if _, err := scratch.Observe(state.Pod{Namespace: "a", Name: name}, json); err != nil {
 			t.Fatal(err)

@@ -2,11 +2,11 @@ package agent
 
 import (
 	"runtime"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
-	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
 )
 
@@ -38,32 +38,43 @@ func newEvaluationMetrics(reg prometheus.Registerer) *evaluationMetrics {
 }
 
 // registerProcess adds what every replica exports about itself.
-func registerProcess(reg prometheus.Registerer, version string, table *rules.Table) {
+func registerProcess(reg prometheus.Registerer, version string) {
 	info := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name:        "kube_devops_build_info",
 		Help:        "Always 1; the labels say what is running.",
 		ConstLabels: prometheus.Labels{"version": version, "goversion": runtime.Version()},
 	})
-	policy := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name:        "kube_devops_policy_info",
-		Help:        "Always 1; the labels say which policy table is in force.",
-		ConstLabels: prometheus.Labels{"name": table.Name(), "hash": table.Hash()},
-	})
-	reloaded := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "kube_devops_policy_last_reload_successful",
-		Help: "Whether the last attempt to load the policy table succeeded (1) or not (0).",
-	})
-	reloadTime := prometheus.NewGauge(prometheus.GaugeOpts{
-		Name: "kube_devops_policy_last_reload_success_timestamp_seconds",
-		Help: "When the policy table was last loaded with success, in seconds since 1970.",
-	})
 	info.Set(1)
-	policy.Set(1)
-	reloaded.Set(1)
-	reloadTime.SetToCurrentTime()
-	reg.MustRegister(info, policy, reloaded, reloadTime,
+	reg.MustRegister(info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
+
+// policyMetrics tell how the loading of the policy goes.
+type policyMetrics struct{ successful, time prometheus.Gauge }
+
+// newPolicyMetrics is called when a policy has been loaded.
+func newPolicyMetrics(reg prometheus.Registerer) *policyMetrics {
+	m := &policyMetrics{
+		successful: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "kube_devops_policy_last_reload_successful",
+			Help: "Whether the last attempt to load the policy table succeeded (1) or not (0).",
+		}),
+		time: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "kube_devops_policy_last_reload_success_timestamp_seconds",
+			Help: "When the policy table was last loaded with success, in seconds since 1970.",
+		}),
+	}
+	reg.MustRegister(m.successful, m.time)
+	m.loaded(time.Now())
+	return m
+}
+
+func (m *policyMetrics) loaded(at time.Time) {
+	m.successful.Set(1)
+	m.time.Set(float64(at.UnixMilli()) / 1e3)
+}
+
+func (m *policyMetrics) failed() { m.successful.Set(0) }
 
 // registerSoleLeader says of a replica without election what the elector says of others.
 func registerSoleLeader(reg prometheus.Registerer) {
@@ -75,11 +86,32 @@ func registerSoleLeader(reg prometheus.Registerer) {
 	reg.MustRegister(leader)
 }
 
-// scores exports the state: what it says at one moment, and nothing where there is no state. No series outlives what it
-// tells of.
-type scores struct{ current func() *state.ClusterState }
+// policyInfo exports which policy is in force on a replica that publishes no scores.
+type policyInfo struct{ *evaluator }
+
+// Describe tells the metrics.
+func (p policyInfo) Describe(descs chan<- *prometheus.Desc) { descs <- policyDesc }
+
+// Collect reads the policy.
+func (p policyInfo) Collect(metrics chan<- prometheus.Metric) { metrics <- policyMetric(p.table()) }
+
+func policyMetric(table *rules.Table) prometheus.Metric {
+	return prometheus.MustNewConstMetric(policyDesc, prometheus.GaugeValue, 1, table.Name(), table.Hash())
+}
+
+// scores exports the state and the policy that it is kept under: what they say at one moment, and no scores where there
+// is no state. No series outlives what it tells of.
+type scores struct{ *evaluator }
 
 var (
+	policyDesc = prometheus.NewDesc("kube_devops_policy_info",
+		"Always 1; the labels say which policy table is in force, on the leader the one of the scores.", []string{"name", "hash"}, nil)
+	skipped = prometheus.NewDesc("kube_devops_pods_skipped",
+		"Pods that the policy table leaves out of all counts.", []string{"reason"}, nil)
+	waived = prometheus.NewDesc("kube_devops_waived_violations",
+		"Violations of each check that a waiver accepts; they are in no score. Absent where the policy has no waivers.", []string{"namespace", "check"}, nil)
+	waiverExpiry = prometheus.NewDesc("kube_devops_waiver_expiry_timestamp_seconds",
+		"When each waiver expires, or did, in seconds since 1970.", []string{"waiver"}, nil)
 	clusterScore = prometheus.NewDesc("cluster_health_score",
 		"Penalty points of a pod: the mean over the namespaces that have pods. Lower is healthier.", nil, nil)
 	clusterCompliance = prometheus.NewDesc("kube_devops_cluster_compliance_ratio",
@@ -99,7 +131,8 @@ var (
 // Describe tells the metrics.
 func (s scores) Describe(descs chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
-		clusterScore, clusterCompliance, namespaceScore, namespaceCompliance, pods, unevaluated, violations,
+		policyDesc, clusterScore, clusterCompliance, namespaceScore, namespaceCompliance,
+		pods, skipped, unevaluated, violations, waived, waiverExpiry,
 	} {
 		descs <- desc
 	}
@@ -109,11 +142,19 @@ func (s scores) Describe(descs chan<- *prometheus.Desc) {
 func (s scores) Collect(metrics chan<- prometheus.Metric) {
 	st := s.current()
 	if st == nil {
+		metrics <- policyMetric(s.table())
 		return
 	}
 	snap := st.Snapshot()
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
 		metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
+	}
+	metrics <- policyMetric(snap.Table)
+	for _, reason := range snap.Table.SkipReasons() {
+		gauge(skipped, float64(snap.Skipped[reason]), reason)
+	}
+	for _, w := range snap.Table.Waivers() {
+		gauge(waiverExpiry, float64(w.Expires.Unix()), w.ID)
 	}
 	if cluster, ok := snap.Cluster(); ok {
 		gauge(clusterScore, cluster.Score)
@@ -130,6 +171,9 @@ func (s scores) Collect(metrics chan<- prometheus.Metric) {
 		gauge(namespaceCompliance, namespace.Compliance/100, ns.Name)
 		for i, check := range snap.Table.Checks() {
 			gauge(violations, float64(ns.Violations[i]), ns.Name, check.ID)
+			if len(snap.Table.Waivers()) > 0 {
+				gauge(waived, float64(ns.Waived[i]), ns.Name, check.ID)
+			}
 		}
 	}
 }

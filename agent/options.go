@@ -18,6 +18,10 @@ import (
 type Options struct {
 	// Policy is the file of the policy table, or the name of one that ships.
 	Policy string
+	// Waivers is a file of waivers beside the table; empty for none.
+	Waivers string
+	// Reload asks, by each signal, for a look at the files of policy and waivers at once; nil for none.
+	Reload <-chan os.Signal
 	// Listen is the address of the HTTP endpoints.
 	Listen string
 	// Kubeconfig is a file; empty for the in-cluster configuration, else what kubectl would use.
@@ -53,7 +57,8 @@ func DefaultOptions() Options {
 
 // AddFlags makes the options settable on a command line.
 func (o *Options) AddFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&o.Policy, "policy", o.Policy, "policy table: a file, or the name of one that ships")
+	flags.StringVar(&o.Policy, "policy", o.Policy, "policy table: a file, which is looked at every 2 s and on SIGHUP, or the name of one that ships")
+	flags.StringVar(&o.Waivers, "waivers", o.Waivers, "file of waivers beside the policy table")
 	flags.StringVar(&o.Listen, "listen", o.Listen, "address of the HTTP endpoints")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file (default: the in-cluster configuration, else as kubectl finds it)")
 	flags.StringVar(&o.Replay, "replay", o.Replay, "serve a recording of pods, a file or - for standard input, instead of a cluster")

@@ -30,23 +30,23 @@ func Names() []string {
 	return files
 }
 
+// Shipped returns the text of the table that ships under a name; false where there is none.
+func Shipped(name string) ([]byte, bool) {
+	text, err := shipped.ReadFile(name + ".yaml")
+	return text, err == nil
+}
+
 // Open loads a table: the one that ships under the name, else the one in the file of that name.
 func Open(fileOrName string) (*rules.Table, error) {
-	file, text, err := Read(fileOrName)
+	if text, ok := Shipped(fileOrName); ok {
+		return rules.Load(fileOrName+".yaml", text)
+	}
+	text, err := os.ReadFile(fileOrName)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w (a policy is a file, or one of the tables that ship: %s)", err, strings.Join(Names(), ", "))
+	}
 	if err != nil {
 		return nil, err
 	}
-	return rules.Load(file, text)
-}
-
-// Read returns the text of a table, and the name to use for it in messages.
-func Read(fileOrName string) (file string, text []byte, err error) {
-	if text, err := shipped.ReadFile(fileOrName + ".yaml"); err == nil {
-		return fileOrName + ".yaml", text, nil
-	}
-	text, err = os.ReadFile(fileOrName)
-	if errors.Is(err, fs.ErrNotExist) {
-		return "", nil, fmt.Errorf("%w (neither a file, nor one of the tables that ship: %s)", err, strings.Join(Names(), ", "))
-	}
-	return fileOrName, text, err
+	return rules.Load(fileOrName, text)
 }

@@ -118,9 +118,8 @@ func TestOpenFile(t *testing.T) {
 	if byFile, err := policies.Open("default.yaml"); err != nil || byFile.Hash() != shipped.Hash() {
 		t.Errorf("the file of the table that ships: error %v, or another hash", err)
 	}
-	file, got, err := policies.Read("default")
-	if err != nil || file != "default.yaml" || string(got) != string(text) {
-		t.Errorf("read: file %q, %d bytes, error %v; want default.yaml as it ships", file, len(got), err)
+	if got, ok := policies.Shipped("default"); !ok || string(got) != string(text) {
+		t.Errorf("shipped: %d bytes, %t; want default.yaml as it ships", len(got), ok)
 	}
 }
 
@@ -135,10 +134,10 @@ func TestOpenErrors(t *testing.T) {
 		file string
 		want string
 	}{
-		{"no such table", "defualt", "open defualt: no such file or directory (neither a file, nor one of the tables that ship: default)"},
-		{"no such file", "tables/own.yaml", "open tables/own.yaml: no such file or directory (neither a file, nor one of the tables that ship: default)"},
-		{"no name", "", "open : no such file or directory (neither a file, nor one of the tables that ship: default)"},
-		{"no way out of what ships", "../policies/default", "open ../policies/default: no such file or directory (neither a file, nor one of the tables that ship: default)"},
+		{"no such table", "defualt", "open defualt: no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"},
+		{"no such file", "tables/own.yaml", "open tables/own.yaml: no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"},
+		{"no name", "", "open : no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"},
+		{"no way out of what ships", "../policies/default", "open ../policies/default: no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"},
 		{"a folder", "folder", "read folder: is a directory"},
 		{"a bad table", "bad.yaml", "bad.yaml:1: the table lacks the field \"apiVersion\"\nbad.yaml:1: the table lacks the field \"metadata\"\nbad.yaml:1: the table lacks the field \"checks\""},
 	}

@@ -5,8 +5,12 @@ import "slices"
 // arrange prepares a table that is read without mistakes for evaluation: checks that share their subjects are put
 // together, and leaves on the pod's root get the slots of their answers.
 func (t *Table) arrange() {
+	for _, s := range t.skips {
+		t.assignSlots(s.when)
+	}
 	for i := range t.checks {
 		c := &t.checks[i]
+		t.assignSlots(c.when)
 		t.assignSlots(c.violation)
 		at := slices.IndexFunc(t.groups, func(g group) bool {
 			return slices.Equal(t.checks[g.checks[0]].ForEach, c.ForEach)

@@ -24,6 +24,9 @@ type Verdict struct {
 	Violations []Violation
 	// Subjects holds, for each check of the table, how many subjects it looked at.
 	Subjects []int
+	// SkipReason says why the table leaves the pod out of all counts; empty for a pod that counts. A pod that is
+	// left out has neither violations nor subjects.
+	SkipReason string
 }
 
 // A Violation is one check failed by one subject.
@@ -34,6 +37,9 @@ type Violation struct {
 	Path string
 	// Name is the subject's name field, which for a container is its name; empty where it has none.
 	Name string
+	// Waiver is the waiver that accepts the violation until it expires, of several the one that expires last; nil
+	// where there is none. Whether it has expired is for the caller to say, who has a clock.
+	Waiver *Waiver
 }
 
 // A group is the checks that look at the same subjects: the subjects are walked once for all of them.
@@ -55,7 +61,8 @@ type evaluation struct {
 	checker  checker
 	pod      gjson.Result
 	constant []truth
-	indexes  []int // where the walk over subjects stands in each array, outermost first
+	indexes  []int   // where the walk over subjects stands in each array, outermost first
+	waivers  []truth // of each waiver: whether it is about this pod; empty until a violation asks
 	err      error
 }
 
@@ -92,16 +99,29 @@ func (t *Table) EvaluateInto(v *Verdict, pod []byte) error {
 	e.pod, e.err = gjson.Parse(unsafe.String(unsafe.SliceData(pod), len(pod))), nil
 	e.constant = append(e.constant[:0], make([]truth, t.constants)...)
 	v.Subjects = append(v.Subjects, make([]int, len(t.checks))...)
-	for i := range t.groups {
-		t.evaluateGroup(e, v, &t.groups[i])
+	e.waivers = e.waivers[:0]
+	if v.SkipReason = t.skipReason(e); v.SkipReason == "" {
+		for i := range t.groups {
+			t.evaluateGroup(e, v, &t.groups[i])
+		}
 	}
 	e.pod = gjson.Result{}
 	if e.err != nil {
-		v.Violations, v.Subjects = v.Violations[:0], v.Subjects[:0]
+		v.Violations, v.Subjects, v.SkipReason = v.Violations[:0], v.Subjects[:0], ""
 		return e.err
 	}
 	slices.SortStableFunc(v.Violations, func(a, b Violation) int { return a.Check - b.Check })
 	return nil
+}
+
+// skipReason is the reason of the first skip that the pod fulfils, empty where there is none.
+func (t *Table) skipReason(e *evaluation) string {
+	for _, s := range t.skips {
+		if s.when.holds(e, e.pod) {
+			return s.reason
+		}
+	}
+	return ""
 }
 
 func (t *Table) evaluateGroup(e *evaluation, v *Verdict, g *group) {
@@ -126,6 +146,9 @@ func (t *Table) evaluateGroup(e *evaluation, v *Verdict, g *group) {
 
 func (t *Table) evaluateSubject(e *evaluation, v *Verdict, g *group, subject gjson.Result, where *subjectPath) {
 	for _, c := range g.checks {
+		if when := t.checks[c].when; when != nil && !when.holds(e, subject) {
+			continue
+		}
 		v.Subjects[c]++
 		if !t.checks[c].violation.holds(e, subject) || e.err != nil {
 			continue
@@ -137,6 +160,7 @@ func (t *Table) evaluateSubject(e *evaluation, v *Verdict, g *group, subject gjs
 				violation.Name = strings.Clone(name.Str)
 			}
 		}
+		violation.Waiver = t.waiver(e, violation)
 		v.Violations = append(v.Violations, violation)
 	}
 }

@@ -1,18 +1,12 @@
 package rules
 
 import (
-	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"fmt"
-	"io"
-	"maps"
 	"math"
-	"path"
 	"regexp"
 	"slices"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 )
@@ -43,137 +37,19 @@ func Load(file string, text []byte) (*Table, error) {
 	if err := r.err(); err != nil {
 		return nil, err
 	}
-	sum := sha256.Sum256(text)
-	t.hash = "sha256:" + hex.EncodeToString(sum[:])
+	t.hash = hashOf(text)
 	t.arrange()
 	return t, nil
 }
 
-// parse makes nodes of the text and returns the one document's root, or nil when there is none to go on with.
-func (r *reader) parse(text []byte) *yaml.Node {
-	if len(text) > maxTableBytes {
-		r.add(nil, "", "the table has %d bytes; %d are allowed", len(text), maxTableBytes)
-		return nil
-	}
-	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	var document, second yaml.Node
-	err := decoder.Decode(&document)
-	if errors.Is(err, io.EOF) || err == nil && document.Content[0].ShortTag() == "!!null" {
-		r.add(nil, "", "the table is empty")
-		return nil
-	}
-	if err == nil {
-		err = decoder.Decode(&second)
-	}
-	switch {
-	case err == nil:
-		r.add(&second, "", "a second document begins here; a table is one document")
-		return nil
-	case !errors.Is(err, io.EOF):
-		r.notYAML(err)
-		return nil
-	case !r.withoutAliases(&document):
-		return nil
-	}
-	return document.Content[0]
-}
-
-// notYAML puts the line that the error of the YAML package names, if any, where the lines of mistakes stand.
-func (r *reader) notYAML(err error) {
-	msg := strings.TrimPrefix(err.Error(), "yaml: ")
-	at := new(yaml.Node)
-	if n, _ := fmt.Sscanf(msg, "line %d: ", &at.Line); n == 1 {
-		_, msg, _ = strings.Cut(msg, ": ")
-	}
-	r.add(at, "", "not valid YAML: %s", msg)
-}
-
-// withoutAliases refuses anchors and aliases, by which a small text can stand for a huge table.
-func (r *reader) withoutAliases(node *yaml.Node) bool {
-	if node.Kind == yaml.AliasNode || node.Anchor != "" {
-		r.add(node, "", "anchors and aliases are not allowed: write it out")
-		return false
-	}
-	for _, child := range node.Content {
-		if !r.withoutAliases(child) {
-			return false
-		}
-	}
-	return true
-}
-
-// A reader makes a Table of nodes.
-type reader struct {
-	reporter
-	at string // what is being read, for messages
-}
-
-func (r *reader) wrong(node *yaml.Node, format string, args ...any) {
-	r.add(node, r.at, format, args...)
-}
-
-// fields calls the function of each field of a mapping, and tells of unknown, double and missing ones.
-func (r *reader) fields(node *yaml.Node, what string, required []string, known map[string]func(*yaml.Node)) {
-	if node.Kind != yaml.MappingNode {
-		r.wrong(node, "%s must be a mapping of fields", what)
-		return
-	}
-	seen := make(map[string]bool)
-	for i := 0; i+1 < len(node.Content); i += 2 {
-		key, value := node.Content[i], node.Content[i+1]
-		read, ok := known[key.Value]
-		switch {
-		case !ok:
-			r.wrong(key, "unknown field %q; %s has only %s", key.Value, what, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
-		case seen[key.Value]:
-			r.wrong(key, "field %q stands here twice", key.Value)
-		default:
-			read(value)
-		}
-		seen[key.Value] = true
-	}
-	for _, name := range required {
-		if !seen[name] {
-			r.wrong(node, "%s lacks the field %q", what, name)
-		}
-	}
-}
-
-// each calls read for each entry of a list.
-func (r *reader) each(node *yaml.Node, what string, read func(i int, entry *yaml.Node)) {
-	if node.Kind != yaml.SequenceNode {
-		r.wrong(node, "%s must be a list", what)
-		return
-	}
-	for i, entry := range node.Content {
-		read(i, entry)
-	}
-}
-
-// text reads a string; it is false where there is none, which has then been told.
-func (r *reader) text(node *yaml.Node, what string) (string, bool) {
-	text, err := parseText(node)
-	if err != nil {
-		r.wrong(node, "%s %s", what, err)
-	}
-	return text, err == nil
-}
-
-func (r *reader) textInto(into *string, what string) func(*yaml.Node) {
-	return func(node *yaml.Node) { *into, _ = r.text(node, what) }
-}
-
-// literally reads a field that has one possible value.
-func (r *reader) literally(what, want string) func(*yaml.Node) {
-	return func(node *yaml.Node) {
-		if node.Kind != yaml.ScalarNode || node.Value != want {
-			r.wrong(node, "%s must be %s", what, want)
-		}
-	}
+func hashOf(text []byte) string {
+	sum := sha256.Sum256(text)
+	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
 func (r *reader) table(root *yaml.Node) *Table {
 	t := &Table{exclude: defaultExclude(), grades: defaultGrades()}
+	var waivers *yaml.Node
 	r.fields(root, "the table", []string{"apiVersion", "kind", "metadata", "checks"}, map[string]func(*yaml.Node){
 		"apiVersion": r.literally("apiVersion", APIVersion),
 		"kind":       r.literally("kind", Kind),
@@ -189,25 +65,59 @@ func (r *reader) table(root *yaml.Node) *Table {
 		},
 		"namespaces": func(node *yaml.Node) {
 			r.fields(node, "namespaces", nil, map[string]func(*yaml.Node){
+				"include": func(node *yaml.Node) { t.include = r.includes(node) },
 				"exclude": func(node *yaml.Node) { t.exclude = r.globs(node, "namespaces.exclude") },
+			})
+		},
+		"pods": func(node *yaml.Node) {
+			r.fields(node, "pods", nil, map[string]func(*yaml.Node){
+				"skip": func(node *yaml.Node) { t.skips = r.skips(node) },
 			})
 		},
 		"checks": func(node *yaml.Node) { t.checks = r.checks(node) },
 		"grades": func(node *yaml.Node) { t.grades = r.grades(node) },
+		// The waivers name checks, and are read when all of those are known.
+		"waivers": func(node *yaml.Node) { waivers = node },
 	})
+	if waivers != nil {
+		t.waivers = r.waivers(waivers, t)
+	}
 	return t
 }
 
-func (r *reader) globs(node *yaml.Node, what string) []string {
-	globs := []string{}
-	r.each(node, what, func(_ int, entry *yaml.Node) {
-		glob, _ := r.text(entry, what)
-		if _, err := path.Match(glob, ""); err != nil {
-			r.wrong(entry, "%s: %q is not a shell glob", what, glob)
-		}
-		globs = append(globs, glob)
-	})
+// includes reads the globs of namespaces.include, of which there must be one, or no pod would ever be looked at.
+func (r *reader) includes(node *yaml.Node) []string {
+	globs := r.globs(node, "namespaces.include")
+	if node.Kind == yaml.SequenceNode && len(globs) == 0 {
+		r.wrong(node, "namespaces.include is an empty list; leave it out to look at all namespaces")
+	}
 	return globs
+}
+
+func (r *reader) skips(node *yaml.Node) []skip {
+	var skips []skip
+	r.each(node, "pods.skip", func(i int, entry *yaml.Node) {
+		r.at = fmt.Sprintf("skip %d", i+1)
+		defer func() { r.at = "" }()
+		var s skip
+		r.fields(entry, "a skip", []string{"reason", "when"}, map[string]func(*yaml.Node){
+			"reason": func(node *yaml.Node) {
+				var ok bool
+				if s.reason, ok = r.text(node, "reason"); ok && !checkID.MatchString(s.reason) {
+					r.wrong(node, "reason %q must be 1 to 63 lower-case letters, digits and underscores, with a letter first", s.reason)
+				}
+			},
+			"when": func(node *yaml.Node) { s.when = r.condition(node) },
+		})
+		skips = append(skips, s)
+	})
+	return skips
+}
+
+// condition reads a whole predicate.
+func (r *reader) condition(node *yaml.Node) predicate {
+	count := 0
+	return r.predicate(node, 1, &count)
 }
 
 func (r *reader) grades(node *yaml.Node) []Grade {
@@ -286,7 +196,8 @@ func (r *reader) check(i int, node *yaml.Node) Check {
 			c.Weight = int(weight.whole)
 		},
 		"forEach":   func(node *yaml.Node) { c.ForEach = r.forEach(node) },
-		"violation": func(node *yaml.Node) { count := 0; c.violation = r.predicate(node, 1, &count) },
+		"when":      func(node *yaml.Node) { c.when = r.condition(node) },
+		"violation": func(node *yaml.Node) { c.violation = r.condition(node) },
 	})
 	return c
 }
@@ -324,98 +235,4 @@ func (r *reader) forEach(node *yaml.Node) []string {
 		paths = append(paths, source)
 	}
 	return paths
-}
-
-func (r *reader) predicate(node *yaml.Node, depth int, count *int) predicate {
-	if *count++; *count == maxPredicates+1 {
-		r.wrong(node, "a violation has at most %d predicates", maxPredicates)
-	}
-	if depth > maxPredicateDepth {
-		r.wrong(node, "predicates are nested deeper than %d", maxPredicateDepth)
-		return nil
-	}
-	found := make(map[string]*yaml.Node)
-	known := make(map[string]func(*yaml.Node))
-	for _, name := range []string{"all", "any", "not", "path", "operator", "value"} {
-		known[name] = func(node *yaml.Node) { found[name] = node }
-	}
-	r.fields(node, "a predicate", nil, known)
-	all, either, not := found["all"], found["any"], found["not"]
-	if len(found) > 1 && (all != nil || either != nil || not != nil) {
-		r.wrong(node, "a predicate is all, any, not, or a path with an operator: only one of them")
-	}
-	several := func(node *yaml.Node, word string) (of []predicate) {
-		r.each(node, word, func(_ int, entry *yaml.Node) { of = append(of, r.predicate(entry, depth+1, count)) })
-		if node.Kind == yaml.SequenceNode && len(of) == 0 {
-			r.wrong(node, "%s needs at least one predicate", word)
-		}
-		return of
-	}
-	switch {
-	case node.Kind != yaml.MappingNode:
-		return nil
-	case all != nil:
-		return allOf(several(all, "all"))
-	case either != nil:
-		return anyOf(several(either, "any"))
-	case not != nil:
-		return notOf{r.predicate(not, depth+1, count)}
-	}
-	return r.leaf(node, found["path"], found["operator"], found["value"])
-}
-
-// leaf reads a path with an operator; what the predicate lacks is nil.
-func (r *reader) leaf(node, where, word, operand *yaml.Node) predicate {
-	l := &leaf{slot: -1}
-	if where == nil {
-		r.wrong(node, "a predicate lacks the field %q", "path")
-	} else if source, ok := r.text(where, "path"); ok {
-		var err error
-		if l.path, err = parsePath(source); err != nil {
-			r.wrong(where, "path %q %s", source, err)
-		}
-	}
-	if word == nil {
-		r.wrong(node, "a predicate lacks the field %q", "operator")
-		return l
-	}
-	var ok bool
-	if l.operator, ok = r.text(word, "operator"); !ok {
-		return l
-	}
-	op, known := findOperator(l.operator)
-	if !known {
-		names := make([]string, len(operators))
-		for i := range operators {
-			names[i] = operators[i].Name
-		}
-		r.wrong(word, "unknown operator %q; there are %s", l.operator, strings.Join(names, ", "))
-		return l
-	}
-	l.absent = op.absent
-	switch {
-	case op.compile == nil && operand != nil:
-		r.wrong(operand, "operator %s takes no value", l.operator)
-	case op.compile != nil && operand == nil:
-		r.wrong(word, "operator %s needs a value", l.operator)
-	case op.compile != nil:
-		var err error
-		if l.test, err = op.compile(operand); err != nil {
-			r.wrong(operand, "value of %s %s", l.operator, err)
-		}
-		l.operand = inline(operand)
-	}
-	return l
-}
-
-// inline writes a value in one line, as it may stand in a table.
-func inline(node *yaml.Node) string {
-	if node.Kind != yaml.SequenceNode {
-		return node.Value
-	}
-	words := make([]string, len(node.Content))
-	for i, entry := range node.Content {
-		words[i] = entry.Value
-	}
-	return "[" + strings.Join(words, ", ") + "]"
 }

@@ -48,9 +48,10 @@ func Operators() []OperatorDoc {
 }
 
 const (
-	oneValue = "a string, number or boolean"
-	aString  = "a string"
-	aNumber  = "a number"
+	oneValue  = "a string, number or boolean"
+	aString   = "a string"
+	aNumber   = "a number"
+	aQuantity = "a quantity of Kubernetes"
 )
 
 var operators = []operator{
@@ -64,8 +65,13 @@ var operators = []operator{
 	{OperatorDoc{"hasSuffix", aString, "the value is a string that ends so"}, false, textTest(strings.HasSuffix)},
 	{OperatorDoc{"contains", oneValue, "the value is a string with that in it, or an array with that element"}, false, compileContains},
 	{OperatorDoc{"matches", "an RE2 expression", "the value is a string that the expression matches somewhere (`^` and `$` bind it)"}, false, compileMatches},
+	{OperatorDoc{"oneOf", "a list of those", "the value, or an element of it where it is an array, is in the list"}, false, compileOneOf},
 	{OperatorDoc{"greaterThan", aNumber, "the value is a greater number"}, false, orderTest(func(order int) bool { return order > 0 })},
 	{OperatorDoc{"lessThan", aNumber, "the value is a smaller number"}, false, orderTest(func(order int) bool { return order < 0 })},
+	{OperatorDoc{"quantityGreaterThan", aQuantity, "the value is a greater quantity: `500m`, `1.5`, `64Mi`, a string or a number"}, false, quantityTest(func(order int) bool { return order > 0 })},
+	{OperatorDoc{"quantityLessThan", aQuantity, "the value is a smaller quantity"}, false, quantityTest(func(order int) bool { return order < 0 })},
+	{OperatorDoc{"length", "a whole number, or `{min: N, max: N}`", "the value has that many elements (an array), keys (an object) or characters (a string)"}, false, compileLength},
+	{OperatorDoc{"imageTag", aString, "the value is an image reference that is pulled by that tag: `latest` where it names neither tag nor digest, none where it names a digest"}, false, compileImageTag},
 }
 
 func findOperator(name string) (operator, bool) {

@@ -2,6 +2,7 @@ package rules
 
 import (
 	"path"
+	"slices"
 )
 
 // APIVersion and Kind open every policy table.
@@ -25,9 +26,12 @@ const (
 type Table struct {
 	name    string
 	hash    string
+	include []string // none: all namespaces
 	exclude []string
+	skips   []skip
 	checks  []Check
 	grades  []Grade
+	waivers []*Waiver
 
 	groups    []group
 	constants int // how many leaves look at the pod's root, whatever the subject
@@ -45,7 +49,14 @@ type Check struct {
 	// ForEach are the paths of the arrays whose elements are the subjects; none means the pod itself.
 	ForEach []string
 
+	when      predicate // nil: always
 	violation predicate
+}
+
+// A skip leaves out the pods for which its condition holds.
+type skip struct {
+	reason string
+	when   predicate
 }
 
 // Message says in a sentence what a violation of the check means.
@@ -82,15 +93,40 @@ func (t *Table) Grade(compliance float64) string {
 	return t.grades[len(t.grades)-1].Name
 }
 
-// Includes tells whether the pods of a namespace are looked at, or left out by the table.
+// SkipReasons are the reasons for which the table leaves out pods, each once, sorted.
+func (t *Table) SkipReasons() []string {
+	reasons := make([]string, len(t.skips))
+	for i, s := range t.skips {
+		reasons[i] = s.reason
+	}
+	slices.Sort(reasons)
+	return slices.Compact(reasons)
+}
+
+// Waivers are the waivers of the table, expired ones among them. The caller must not change them.
+func (t *Table) Waivers() []*Waiver { return t.waivers }
+
+// Includes tells whether the pods of a namespace are looked at, or left out by the table: what is excluded is out,
+// included or not.
 func (t *Table) Includes(namespace string) bool {
 	for _, glob := range t.exclude {
-		// The pattern was checked by Load, so that the one possible error cannot come.
-		if match, _ := path.Match(glob, namespace); match {
+		if matches(glob, namespace) {
 			return false
 		}
 	}
-	return true
+	for _, glob := range t.include {
+		if matches(glob, namespace) {
+			return true
+		}
+	}
+	return len(t.include) == 0
+}
+
+// matches tells whether a shell glob matches the whole name. The glob was checked when the table was loaded, so that the
+// one possible error cannot come.
+func matches(glob, name string) bool {
+	match, _ := path.Match(glob, name)
+	return match
 }
 
 func defaultExclude() []string {

@@ -35,7 +35,7 @@ func options() Options {
 		Listen:  "127.0.0.1:0",
 		Log:     zap.NewNop(),
 		Process: gatherer("process_gauge", 1),
-		Scores:  gatherer("score_gauge", 2),
+		Standby: prometheus.NewRegistry(), Leader: gatherer("score_gauge", 2),
 		Report: func(w io.Writer) error {
 			_, err := io.WriteString(w, reportText)
 			return err

@@ -45,8 +45,9 @@ type Options struct {
 	Log    *zap.Logger
 	// Ready are the conditions of /readyz.
 	Ready []Check
-	// Process gathers the metrics that are always exported, Scores those that are exported by permission alone.
-	Process, Scores prometheus.Gatherer
+	// Process gathers the metrics that are always exported, Leader those that are exported besides with permission,
+	// and Standby those that are exported besides without.
+	Process, Leader, Standby prometheus.Gatherer
 	// Report writes the report as JSON; by permission alone.
 	Report func(w io.Writer) error
 	// Publish asks for the permission; nil where nobody else could publish.
@@ -123,11 +124,11 @@ func Handler(o Options) http.Handler {
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "OK") })
 	mux.HandleFunc("GET /readyz", readyz(o.Ready))
 	scrape := promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}
-	process := promhttp.HandlerFor(o.Process, scrape)
+	standby := promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Standby}, scrape)
 	mux.Handle("GET /metrics", published{
 		publish: o.Publish,
-		page:    promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Scores}, scrape),
-		refused: func(w http.ResponseWriter, r *http.Request, _ error) { process.ServeHTTP(w, r) },
+		page:    promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Leader}, scrape),
+		refused: func(w http.ResponseWriter, r *http.Request, _ error) { standby.ServeHTTP(w, r) },
 	})
 	mux.Handle("GET /api/v1/report", published{
 		publish: o.Publish,

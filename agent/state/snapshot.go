@@ -2,6 +2,7 @@ package state
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 
 	"github.com/kube-devops/kube-devops/rules"
@@ -10,10 +11,14 @@ import (
 // A Snapshot is the state at one moment. It shares nothing with the live state.
 type Snapshot struct {
 	Table *rules.Table
-	// Namespaces are sorted by name. Each has pods, though there may be no verdict of any of them.
+	// Namespaces are sorted by name. Each has pods that count, though there may be no verdict of any of them.
 	Namespaces []NamespaceSnapshot
+	// Skipped counts the pods that the table leaves out, by reason.
+	Skipped map[string]int
 	// Violations are sorted by namespace, pod, check and subject; nil where they were not asked for.
 	Violations []PodViolation
+	// Waived are the violations that a waiver accepts, sorted and asked for as the others.
+	Waived []PodViolation
 }
 
 // NamespaceSnapshot are the counts of one namespace.
@@ -31,13 +36,14 @@ type PodViolation struct {
 // Totals sums the counts of the namespaces.
 func (s *Snapshot) Totals() LiveMetrics {
 	checks := len(s.Table.Checks())
-	sum := LiveMetrics{Violations: make([]int, checks), Subjects: make([]int, checks)}
+	sum := newLiveMetrics(checks)
 	for _, ns := range s.Namespaces {
 		sum.TotalPods += ns.TotalPods
 		sum.Unevaluated += ns.Unevaluated
 		for i := range checks {
 			sum.Violations[i] += ns.Violations[i]
 			sum.Subjects[i] += ns.Subjects[i]
+			sum.Waived[i] += ns.Waived[i]
 		}
 	}
 	return sum
@@ -54,7 +60,9 @@ func (s *ClusterState) Snapshot() *Snapshot {
 func (s *ClusterState) SnapshotWithViolations() *Snapshot {
 	snap := s.withViolations()
 	// The violations of a pod are in order already, and the sort is stable.
-	slices.SortStableFunc(snap.Violations, func(a, b PodViolation) int { return a.compare(b.Pod) })
+	byPod := func(a, b PodViolation) int { return a.compare(b.Pod) }
+	slices.SortStableFunc(snap.Violations, byPod)
+	slices.SortStableFunc(snap.Waived, byPod)
 	return snap
 }
 
@@ -66,7 +74,11 @@ func (s *ClusterState) withViolations() *Snapshot {
 	for namespace, ns := range s.namespaces {
 		for name, c := range ns.pods {
 			for _, v := range c.violations {
-				snap.Violations = append(snap.Violations, PodViolation{Pod{namespace, name, c.uid}, v})
+				into := &snap.Violations
+				if s.waived(v) {
+					into = &snap.Waived
+				}
+				*into = append(*into, PodViolation{Pod{namespace, name, c.uid}, v})
 			}
 		}
 	}
@@ -75,16 +87,23 @@ func (s *ClusterState) withViolations() *Snapshot {
 
 // snapshot copies the counts; the lock is held.
 func (s *ClusterState) snapshot() *Snapshot {
-	snap := &Snapshot{Table: s.table, Namespaces: make([]NamespaceSnapshot, 0, len(s.namespaces))}
+	snap := &Snapshot{
+		Table:      s.table,
+		Namespaces: make([]NamespaceSnapshot, 0, len(s.namespaces)),
+		Skipped:    maps.Clone(s.skipped),
+	}
 	checks := len(s.table.Checks())
-	counts := make([]int, 0, 2*checks*len(s.namespaces)) // one allocation for all
+	counts := make([]int, 0, 3*checks*len(s.namespaces)) // one allocation for all
 	copied := func(from []int) []int {
 		counts = append(counts, from...)
 		return counts[len(counts)-len(from) : len(counts) : len(counts)]
 	}
 	for name, ns := range s.namespaces {
 		m := ns.LiveMetrics
-		m.Violations, m.Subjects = copied(m.Violations), copied(m.Subjects)
+		if m.TotalPods == 0 && m.Unevaluated == 0 {
+			continue // all its pods are left out
+		}
+		m.Violations, m.Subjects, m.Waived = copied(m.Violations), copied(m.Subjects), copied(m.Waived)
 		snap.Namespaces = append(snap.Namespaces, NamespaceSnapshot{name, m})
 	}
 	slices.SortFunc(snap.Namespaces, func(a, b NamespaceSnapshot) int { return cmp.Compare(a.Name, b.Name) })

@@ -10,6 +10,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/kube-devops/kube-devops/rules"
 )
@@ -27,8 +28,15 @@ type LiveMetrics struct {
 	TotalPods int
 	// Violations and Subjects hold a count for each check, in the order of the table.
 	Violations, Subjects []int
+	// Waived counts, for each check, the violations that a waiver accepts; neither they nor their subjects are in the
+	// counts above.
+	Waived []int
 	// Unevaluated counts the pods of which there is no verdict; they are in no other count.
 	Unevaluated int
+}
+
+func newLiveMetrics(checks int) LiveMetrics {
+	return LiveMetrics{Violations: make([]int, checks), Subjects: make([]int, checks), Waived: make([]int, checks)}
 }
 
 // NamespaceState is the live state of one namespace: its counts, and what each pod contributes to them.
@@ -42,7 +50,8 @@ type contribution struct {
 	uid        string
 	violations []rules.Violation
 	subjects   []int
-	failed     bool // there is no verdict of this pod
+	failed     bool   // there is no verdict of this pod
+	skipped    string // the reason why the table leaves the pod out; empty for a pod that counts
 }
 
 // ClusterState is the live state of a cluster under one policy table. It is safe for concurrent use.
@@ -51,12 +60,15 @@ type ClusterState struct {
 
 	mu         sync.RWMutex
 	namespaces map[string]*NamespaceState
+	skipped    map[string]int // pods left out, by reason
 	ready      bool
+	// now is the moment for which waivers are judged. It moves by Advance alone.
+	now time.Time
 }
 
-// New makes an empty state, which is not ready.
+// New makes an empty state, which is not ready. Its moment is before all time: no waiver has expired until Advance.
 func New(table *rules.Table) *ClusterState {
-	return &ClusterState{table: table, namespaces: make(map[string]*NamespaceState)}
+	return &ClusterState{table: table, namespaces: make(map[string]*NamespaceState), skipped: make(map[string]int)}
 }
 
 // Table is the policy table that the state is kept under.
@@ -95,13 +107,26 @@ func (s *ClusterState) Apply(pod Pod, verdict rules.Verdict) Transition {
 }
 
 func contributionOf(pod Pod, verdict rules.Verdict) contribution {
-	return contribution{uid: pod.UID, violations: verdict.Violations, subjects: verdict.Subjects}
+	return contribution{
+		uid: pod.UID, violations: verdict.Violations, subjects: verdict.Subjects, skipped: verdict.SkipReason,
+	}
 }
 
 func (s *ClusterState) put(pod Pod, c contribution) Transition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.namespace(pod.Namespace).put(pod.Name, c)
+	return s.putLocked(pod, c)
+}
+
+func (s *ClusterState) putLocked(pod Pod, c contribution) Transition {
+	ns := s.namespace(pod.Namespace)
+	before, existed := ns.pods[pod.Name]
+	if existed {
+		s.count(ns, before, -1)
+	}
+	ns.pods[pod.Name] = c
+	s.count(ns, c, +1)
+	return s.transition(before, c, existed)
 }
 
 // Delete takes away what the pod contributed. Where the UID is known and another pod holds the name by now, nothing
@@ -113,59 +138,56 @@ func (s *ClusterState) Delete(pod Pod) Transition {
 	if !ok {
 		return Transition{}
 	}
-	t := ns.remove(pod)
-	if len(ns.pods) == 0 {
+	before, existed := ns.pods[pod.Name]
+	if !existed || pod.UID != "" && before.uid != "" && pod.UID != before.uid {
+		return Transition{}
+	}
+	s.count(ns, before, -1)
+	if delete(ns.pods, pod.Name); len(ns.pods) == 0 {
 		delete(s.namespaces, pod.Namespace)
 	}
-	return t
+	return s.transition(before, contribution{}, true)
 }
 
 // namespace returns the state of a namespace, made where there is none. The lock is held.
 func (s *ClusterState) namespace(name string) *NamespaceState {
 	ns, ok := s.namespaces[name]
 	if !ok {
-		checks := len(s.table.Checks())
-		ns = &NamespaceState{
-			LiveMetrics: LiveMetrics{Violations: make([]int, checks), Subjects: make([]int, checks)},
-			pods:        make(map[string]contribution),
-		}
+		ns = &NamespaceState{LiveMetrics: newLiveMetrics(len(s.table.Checks())), pods: make(map[string]contribution)}
 		s.namespaces[name] = ns
 	}
 	return ns
 }
 
-func (ns *NamespaceState) put(name string, c contribution) Transition {
-	before, existed := ns.pods[name]
-	if existed {
-		ns.count(before, -1)
-	}
-	ns.pods[name] = c
-	ns.count(c, +1)
-	return transition(before, c, existed)
-}
-
-func (ns *NamespaceState) remove(pod Pod) Transition {
-	before, existed := ns.pods[pod.Name]
-	if !existed || pod.UID != "" && before.uid != "" && pod.UID != before.uid {
-		return Transition{}
-	}
-	ns.count(before, -1)
-	delete(ns.pods, pod.Name)
-	return transition(before, contribution{}, true)
-}
-
-func (ns *NamespaceState) count(c contribution, sign int) {
-	if c.failed {
+// count adds what a pod contributes at the state's moment, or takes it away. The lock is held.
+func (s *ClusterState) count(ns *NamespaceState, c contribution, sign int) {
+	switch {
+	case c.failed:
 		ns.Unevaluated += sign
+		return
+	case c.skipped != "":
+		if s.skipped[c.skipped] += sign; s.skipped[c.skipped] == 0 {
+			delete(s.skipped, c.skipped)
+		}
 		return
 	}
 	ns.TotalPods += sign
-	for _, v := range c.violations {
-		ns.Violations[v.Check] += sign
-	}
 	for check, n := range c.subjects {
 		ns.Subjects[check] += sign * n
 	}
+	for _, v := range c.violations {
+		if s.waived(v) {
+			ns.Waived[v.Check] += sign
+			ns.Subjects[v.Check] -= sign
+		} else {
+			ns.Violations[v.Check] += sign
+		}
+	}
+}
+
+// waived tells whether a waiver accepts the violation at the state's moment.
+func (s *ClusterState) waived(v rules.Violation) bool {
+	return v.Waiver != nil && v.Waiver.Active(s.now)
 }
 
 // An Observation is one pod and its JSON, for Replace.
@@ -189,7 +211,7 @@ func (s *ClusterState) Replace(workers int, pods iter.Seq[Observation]) []Failur
 	failed := make(map[Pod]Failure)
 	s.evaluateAll(max(1, workers), pods, func(b *batch) {
 		for i, o := range b.pods {
-			fresh.namespace(o.Namespace).put(o.Name, b.contributions[i])
+			fresh.putLocked(o.Pod, b.contributions[i])
 			name := Pod{Namespace: o.Namespace, Name: o.Name}
 			delete(failed, name)
 			if b.errs[i] != nil {
@@ -200,6 +222,6 @@ func (s *ClusterState) Replace(workers int, pods iter.Seq[Observation]) []Failur
 	failures := slices.SortedFunc(maps.Values(failed), func(a, b Failure) int { return a.compare(b.Pod) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.namespaces, s.ready = fresh.namespaces, true
+	s.namespaces, s.skipped, s.ready = fresh.namespaces, fresh.skipped, true
 	return failures
 }

@@ -21,19 +21,19 @@ func (t Transition) Changed() bool {
 	return !slices.Equal(t.Before, t.After) || t.Recreated && len(t.After) > 0
 }
 
-func transition(before, after contribution, existed bool) Transition {
+func (s *ClusterState) transition(before, after contribution, existed bool) Transition {
 	return Transition{
-		Before:    failedChecks(before.violations),
-		After:     failedChecks(after.violations),
+		Before:    s.failedChecks(before.violations),
+		After:     s.failedChecks(after.violations),
 		Recreated: existed && after.uid != "" && before.uid != "" && before.uid != after.uid,
 	}
 }
 
-// failedChecks lists the checks of violations, which are in the order of the table.
-func failedChecks(violations []rules.Violation) []int {
+// failedChecks lists the checks of violations that no waiver accepts. Violations are in the order of the table.
+func (s *ClusterState) failedChecks(violations []rules.Violation) []int {
 	var checks []int
 	for _, v := range violations {
-		if n := len(checks); n == 0 || checks[n-1] != v.Check {
+		if n := len(checks); !s.waived(v) && (n == 0 || checks[n-1] != v.Check) {
 			checks = append(checks, v.Check)
 		}
 	}

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
+	"syscall"
 
 	"github.com/go-logr/zapr"
 	"github.com/spf13/cobra"
@@ -36,6 +38,10 @@ With --replay it serves the same from a recording, made with
 			options.Stdin = cmd.InOrStdin()
 			bridgeLogs(options.Log)
 			findDeadPeersSoon()
+			hangUps := make(chan os.Signal, 1)
+			signal.Notify(hangUps, syscall.SIGHUP)
+			defer signal.Stop(hangUps)
+			options.Reload = hangUps
 			a, err := agent.New(options)
 			if err != nil {
 				return err

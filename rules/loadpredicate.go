@@ -1,0 +1,107 @@
+package rules
+
+import (
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+func (r *reader) predicate(node *yaml.Node, depth int, count *int) predicate {
+	if *count++; *count == maxPredicates+1 {
+		r.wrong(node, "a violation has at most %d predicates", maxPredicates)
+	}
+	if depth > maxPredicateDepth {
+		r.wrong(node, "predicates are nested deeper than %d", maxPredicateDepth)
+		return nil
+	}
+	found := make(map[string]*yaml.Node)
+	known := make(map[string]func(*yaml.Node))
+	for _, name := range []string{"all", "any", "not", "path", "operator", "value"} {
+		known[name] = func(node *yaml.Node) { found[name] = node }
+	}
+	r.fields(node, "a predicate", nil, known)
+	all, either, not := found["all"], found["any"], found["not"]
+	if len(found) > 1 && (all != nil || either != nil || not != nil) {
+		r.wrong(node, "a predicate is all, any, not, or a path with an operator: only one of them")
+	}
+	several := func(node *yaml.Node, word string) (of []predicate) {
+		r.each(node, word, func(_ int, entry *yaml.Node) { of = append(of, r.predicate(entry, depth+1, count)) })
+		if node.Kind == yaml.SequenceNode && len(of) == 0 {
+			r.wrong(node, "%s needs at least one predicate", word)
+		}
+		return of
+	}
+	switch {
+	case node.Kind != yaml.MappingNode:
+		return nil
+	case all != nil:
+		return allOf(several(all, "all"))
+	case either != nil:
+		return anyOf(several(either, "any"))
+	case not != nil:
+		return notOf{r.predicate(not, depth+1, count)}
+	}
+	return r.leaf(node, found["path"], found["operator"], found["value"])
+}
+
+// leaf reads a path with an operator; what the predicate lacks is nil.
+func (r *reader) leaf(node, where, word, operand *yaml.Node) predicate {
+	l := &leaf{slot: -1}
+	if where == nil {
+		r.wrong(node, "a predicate lacks the field %q", "path")
+	} else if source, ok := r.text(where, "path"); ok {
+		var err error
+		if l.path, err = parsePath(source); err != nil {
+			r.wrong(where, "path %q %s", source, err)
+		}
+	}
+	if word == nil {
+		r.wrong(node, "a predicate lacks the field %q", "operator")
+		return l
+	}
+	var ok bool
+	if l.operator, ok = r.text(word, "operator"); !ok {
+		return l
+	}
+	op, known := findOperator(l.operator)
+	if !known {
+		names := make([]string, len(operators))
+		for i := range operators {
+			names[i] = operators[i].Name
+		}
+		r.wrong(word, "unknown operator %q%s; there are %s", l.operator, didYouMean(l.operator, names), strings.Join(names, ", "))
+		return l
+	}
+	l.absent = op.absent
+	switch {
+	case op.compile == nil && operand != nil:
+		r.wrong(operand, "operator %s takes no value", l.operator)
+	case op.compile != nil && operand == nil:
+		r.wrong(word, "operator %s needs a value", l.operator)
+	case op.compile != nil:
+		var err error
+		if l.test, err = op.compile(operand); err != nil {
+			r.wrong(operand, "value of %s %s", l.operator, err)
+		}
+		l.operand = inline(operand)
+	}
+	return l
+}
+
+// inline writes a value in one line, as it may stand in a table.
+func inline(node *yaml.Node) string {
+	words := make([]string, len(node.Content))
+	for i, entry := range node.Content {
+		words[i] = inline(entry)
+	}
+	switch node.Kind {
+	case yaml.SequenceNode:
+		return "[" + strings.Join(words, ", ") + "]"
+	case yaml.MappingNode:
+		for i := 0; i+1 < len(words); i += 2 {
+			words[i/2] = words[i] + ": " + words[i+1]
+		}
+		return "{" + strings.Join(words[:len(words)/2], ", ") + "}"
+	}
+	return node.Value
+}

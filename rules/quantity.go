@@ -1,0 +1,72 @@
+package rules
+
+import (
+	"math/big"
+	"strconv"
+	"strings"
+)
+
+const (
+	maxQuantityBytes    = 64
+	maxQuantityExponent = 100
+)
+
+// parseQuantity reads a quantity of Kubernetes, as in requests and limits: a number and a suffix, one of n u m k M G T P
+// E (powers of 1000), Ki Mi Gi Ti Pi Ei (powers of 1024), or an exponent as e3 or E-3. It is exact. It is false for a
+// text that is none. The grammar is that of k8s.io/apimachinery/pkg/api/resource.Quantity.
+func parseQuantity(text string) (*big.Rat, bool) {
+	if len(text) > maxQuantityBytes {
+		return nil, false
+	}
+	end := 0
+	for end < len(text) && (isDigit(text[end]) || text[end] == '.' || end == 0 && (text[end] == '+' || text[end] == '-')) {
+		end++
+	}
+	number, suffix := text[:end], text[end:]
+	unsigned := strings.TrimLeft(number, "+-")
+	if whole, fraction, _ := strings.Cut(unsigned, "."); whole == "" && fraction == "" || strings.Contains(fraction, ".") {
+		return nil, false
+	}
+	value, ok := new(big.Rat).SetString(padded(number))
+	if !ok {
+		return nil, false
+	}
+	base, exponent, ok := parseSuffix(suffix)
+	if !ok {
+		return nil, false
+	}
+	factor := new(big.Int).Exp(big.NewInt(base), big.NewInt(int64(max(exponent, -exponent))), nil)
+	if exponent < 0 {
+		return value.Quo(value, new(big.Rat).SetInt(factor)), true
+	}
+	return value.Mul(value, new(big.Rat).SetInt(factor)), true
+}
+
+// padded gives a number a digit on both sides of its point: ".5" and "5." are quantities.
+func padded(number string) string {
+	sign, unsigned := "", number
+	if number[0] == '+' || number[0] == '-' {
+		sign, unsigned = number[:1], number[1:]
+	}
+	whole, fraction, _ := strings.Cut(unsigned, ".")
+	return sign + "0" + whole + "." + fraction + "0"
+}
+
+// parseSuffix returns the base and the exponent that a suffix stands for.
+func parseSuffix(suffix string) (base int64, exponent int, ok bool) {
+	const decimal, binary = "num kMGTPE", "KMGTPE"
+	switch {
+	case suffix == "":
+		return 10, 0, true
+	case len(suffix) == 2 && suffix[1] == 'i':
+		i := strings.IndexByte(binary, suffix[0])
+		return 1024, i + 1, i >= 0
+	case len(suffix) == 1 && suffix != " ":
+		i := strings.IndexByte(decimal, suffix[0])
+		return 1000, i - strings.IndexByte(decimal, ' '), i >= 0
+	case suffix[0] == 'e' || suffix[0] == 'E':
+		exponent, err := strconv.Atoi(suffix[1:])
+		return 10, exponent, err == nil && max(exponent, -exponent) <= maxQuantityExponent
+	}
+	return 0, 0, false
+}
