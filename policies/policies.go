@@ -8,12 +8,25 @@ import (
 	"io/fs"
 	"os"
 	"strings"
+	"sync"
 
 	"github.com/kube-devops/kube-devops/rules"
 )
 
 //go:embed *.yaml
 var shipped embed.FS
+
+//go:embed pod.schema
+var podSchema string
+
+// PodSchema is what is known of the fields of a Pod.
+var PodSchema = sync.OnceValue(func() *rules.Schema {
+	schema, err := rules.ParseSchema(podSchema)
+	if err != nil {
+		panic(fmt.Sprintf("the schema of a Pod that is embedded: %v", err))
+	}
+	return schema
+})
 
 // Default is the name of the table that is used when none is asked for.
 const Default = "default"

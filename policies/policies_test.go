@@ -16,10 +16,10 @@ import (
 )
 
 func TestNames(t *testing.T) {
-	if diff := cmp.Diff([]string{"default"}, policies.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"default", "recommended"}, policies.Names()); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)
 	}
-	for _, name := range append(policies.Names(), policies.Default) {
+	for _, name := range policies.Names() {
 		table, err := policies.Open(name)
 		if err != nil {
 			t.Errorf("open %s: %v", name, err)

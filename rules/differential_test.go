@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -23,13 +24,18 @@ const (
 // one verdict may differ.
 func TestDifferential(t *testing.T) {
 	pods := newRandomPods(t)
-	var subjects, violations atomic.Int64
+	var subjects, violations, waived, skipped atomic.Int64
 	t.Run("tables", func(t *testing.T) {
 		for seed := range uint64(randomTables) {
 			t.Run(fmt.Sprint(seed), func(t *testing.T) {
 				t.Parallel()
 				text := randomTable(newRand(seed))
 				engine, naive := load(t, string(text)), loadNaive(t, text)
+				for _, namespace := range []string{"", "default", "shop", "shop-test", "app", "a", "a]b", "web", "5", "a/b", "a-b-c", "kube-system"} {
+					if got, want := engine.Includes(namespace), naive.includes(namespace); got != want {
+						t.Fatalf("table:\n%s\nincludes %q: %t, want %t", text, namespace, got, want)
+					}
+				}
 				for i, pod := range pods.decoded {
 					want := naive.evaluate(pod)
 					got, err := evaluate(engine, pods.text[i])
@@ -40,6 +46,14 @@ func TestDifferential(t *testing.T) {
 						t.Fatalf("table:\n%s\npod:\n%s\nverdict (-naive +engine):\n%s", text, pods.text[i], diff)
 					}
 					violations.Add(int64(len(want.Violations)))
+					for _, v := range want.Violations {
+						if strings.Contains(v, " waived by ") {
+							waived.Add(1)
+						}
+					}
+					if want.Skip != "" {
+						skipped.Add(1)
+					}
 					for _, n := range want.Subjects {
 						subjects.Add(int64(n))
 					}
@@ -47,10 +61,18 @@ func TestDifferential(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d verdicts, %d subjects, %d violations", randomTables*randomPods, subjects.Load(), violations.Load())
+	t.Logf("%d verdicts, %d pods skipped, %d subjects, %d violations, %d of them waived", randomTables*randomPods, skipped.Load(), subjects.Load(), violations.Load(), waived.Load())
 	// Were nearly nothing or nearly everything a violation, the comparison would say little.
 	if share := float64(violations.Load()) / float64(subjects.Load()); share < 0.2 || share > 0.8 {
 		t.Errorf("%.2f of the subjects fail their check: the random pods and tables do not fit together", share)
+	}
+	for name, share := range map[string]float64{
+		"violations are waived": float64(waived.Load()) / float64(violations.Load()),
+		"pods are skipped":      float64(skipped.Load()) / (randomTables * randomPods),
+	} {
+		if share < 0.05 || share > 0.5 {
+			t.Errorf("%.2f of the %s: the random pods and tables do not fit together", share, name)
+		}
 	}
 }
 
@@ -63,6 +85,13 @@ func TestDifferentialFinds(t *testing.T) {
 		"anything is a subject", "any holds when none holds", "false does not exist", "lists contain nothing",
 		"expressions match the whole text", "greaterThan or equal", "only the first entry of a list counts",
 		"the last forEach counts",
+		"no pod is skipped", "the last skip gives the reason", "when says nothing", "what when leaves out is a subject",
+		"oneOf does not look into lists", "quantities are text", "a number is no quantity", "Ki is a thousand",
+		"the length of a text is in bytes", "an object has no length", "lengths have no max",
+		"a tag wins over a digest", "no tag is no tag", "anything is an image",
+		"the waiver that expires first counts", "the first waiver counts", "the last waiver counts",
+		"a pod has no namespace by default", "waivers do not ask for containers", "the pod is a container",
+		"one label is enough", "a label that is not there is empty", "waivers do not ask for owners", "waivers do not ask for checks",
 	}
 	pods := newRandomPods(t)
 	var engines []*rules.Table
@@ -149,18 +178,22 @@ func evaluateOrFail(t testing.TB, table *rules.Table, pod string) naiveVerdict {
 }
 
 func inWords(table *rules.Table, verdict rules.Verdict) naiveVerdict {
-	words := naiveVerdict{Subjects: make(map[string]int)}
+	words := naiveVerdict{Subjects: make(map[string]int), Skip: verdict.SkipReason}
 	for i, c := range table.Checks() {
 		words.Subjects[c.ID] = verdict.Subjects[i]
 	}
 	for _, v := range verdict.Violations {
-		words.Violations = append(words.Violations, fmt.Sprintf("%s %s %q", table.Checks()[v.Check].ID, v.Path, v.Name))
+		line := fmt.Sprintf("%s %s %q", table.Checks()[v.Check].ID, v.Path, v.Name)
+		if v.Waiver != nil {
+			line += " waived by " + v.Waiver.ID
+		}
+		words.Violations = append(words.Violations, line)
 	}
 	return words
 }
 
 func compareVerdicts(want, got naiveVerdict) string {
-	if slices.Equal(want.Violations, got.Violations) && maps.Equal(want.Subjects, got.Subjects) {
+	if want.Skip == got.Skip && slices.Equal(want.Violations, got.Violations) && maps.Equal(want.Subjects, got.Subjects) {
 		return ""
 	}
 	return cmp.Diff(want, got, cmpopts.EquateEmpty())

@@ -63,6 +63,7 @@ type evaluation struct {
 	constant []truth
 	indexes  []int   // where the walk over subjects stands in each array, outermost first
 	waivers  []truth // of each waiver: whether it is about this pod; empty until a violation asks
+	identity identity
 	err      error
 }
 
@@ -95,8 +96,7 @@ func (t *Table) EvaluateInto(v *Verdict, pod []byte) error {
 	if err := e.checker.check(pod); err != nil {
 		return err
 	}
-	// gjson wants a string, and the text lives as long as this call.
-	e.pod, e.err = gjson.Parse(unsafe.String(unsafe.SliceData(pod), len(pod))), nil
+	e.pod, e.err = parsed(pod), nil
 	e.constant = append(e.constant[:0], make([]truth, t.constants)...)
 	v.Subjects = append(v.Subjects, make([]int, len(t.checks))...)
 	e.waivers = e.waivers[:0]
@@ -105,13 +105,18 @@ func (t *Table) EvaluateInto(v *Verdict, pod []byte) error {
 			t.evaluateGroup(e, v, &t.groups[i])
 		}
 	}
-	e.pod = gjson.Result{}
+	e.pod, e.identity = gjson.Result{}, identity{}
 	if e.err != nil {
 		v.Violations, v.Subjects, v.SkipReason = v.Violations[:0], v.Subjects[:0], ""
 		return e.err
 	}
 	slices.SortStableFunc(v.Violations, func(a, b Violation) int { return a.Check - b.Check })
 	return nil
+}
+
+// parsed makes no copy of the pod: the result, and all that is taken from it, live as long as the text does.
+func parsed(pod []byte) gjson.Result {
+	return gjson.Parse(unsafe.String(unsafe.SliceData(pod), len(pod)))
 }
 
 // skipReason is the reason of the first skip that the pod fulfils, empty where there is none.

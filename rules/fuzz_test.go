@@ -3,8 +3,8 @@ package rules_test
 import (
 	"encoding/json"
 	"errors"
-	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -14,18 +14,11 @@ import (
 // FuzzLoad gives Load any text: it loads, or has mistakes of one line each. What loads can be run, and means what the
 // naive table takes it for.
 func FuzzLoad(f *testing.F) {
-	files, err := filepath.Glob("testdata/bad/*.yaml")
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, file := range append(files, "../policies/default.yaml") {
-		text, err := os.ReadFile(file)
-		if err != nil {
-			f.Fatal(err)
-		}
+	for _, text := range filesOf(f, "testdata/bad/*.yaml", "../policies/*.yaml") {
 		f.Add(text)
 	}
 	f.Add([]byte(fullTable))
+	f.Add([]byte(waivedTable))
 	for seed := range uint64(5) {
 		f.Add(randomTable(newRand(seed)))
 	}
@@ -33,15 +26,7 @@ func FuzzLoad(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		table, err := rules.Load("f", text)
 		if err != nil {
-			var mistakes rules.Mistakes
-			if table != nil || !errors.As(err, &mistakes) || len(mistakes) == 0 {
-				t.Fatalf("table %v and error %v", table, err)
-			}
-			for _, m := range mistakes {
-				if strings.ContainsAny(m.Error(), "\n\r") {
-					t.Fatalf("mistake of several lines: %q", m.Error())
-				}
-			}
+			onlyMistakes(t, table, err)
 			return
 		}
 		if table.Name() == "" || len(table.Checks()) == 0 || table.Grade(0) != table.Grade(-1) {
@@ -53,6 +38,52 @@ func FuzzLoad(f *testing.F) {
 			}
 		}
 		sameAsNaive(t, table, text, pods)
+	})
+}
+
+// onlyMistakes makes sure that there is no table, and mistakes of one line each.
+func onlyMistakes(t *testing.T, table *rules.Table, err error) {
+	t.Helper()
+	var mistakes rules.Mistakes
+	if table != nil || !errors.As(err, &mistakes) || len(mistakes) == 0 {
+		t.Fatalf("table %v and error %v", table, err)
+	}
+	for _, m := range mistakes {
+		if strings.ContainsAny(m.Error(), "\n\r") {
+			t.Fatalf("mistake of several lines: %q", m.Error())
+		}
+	}
+}
+
+// FuzzWaivers is the same for a file of waivers beside a table.
+func FuzzWaivers(f *testing.F) {
+	for _, text := range filesOf(f, "testdata/badwaivers/*.yaml") {
+		f.Add(text)
+	}
+	r := newRand(7)
+	for range 10 {
+		text, err := json.Marshal(map[string]any{"apiVersion": "kube-devops.io/v1", "kind": "Waivers", "waivers": randomWaivers(r, 3)})
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add([]byte(strings.NewReplacer(`"c0"`, `"latest_tag"`, `"c1"`, `"missing_liveness"`, `"c2"`, `"no_name"`).Replace(string(text))))
+	}
+	table := load(f, waivedTable)
+	pods := append(fewPods(), []byte(`{"metadata":{"name":"vendor","namespace":"shop","labels":{"app":"Always"},"ownerReferences":[{"kind":"Job","name":"app"}]},"spec":{"containers":[{"name":"app","image":"a"},{}]}}`))
+	f.Fuzz(func(t *testing.T, text []byte) {
+		with, err := table.WithWaivers("f", text)
+		if err != nil {
+			onlyMistakes(t, with, err)
+			return
+		}
+		for _, w := range with.Waivers() {
+			if w.ID == "" || strings.TrimSpace(w.Reason) == "" || !w.Active(w.Expires.Add(-1)) || w.Active(w.Expires) {
+				t.Fatalf("loaded an incomplete waiver %+v:\n%s", w, text)
+			}
+		}
+		naive := loadNaive(t, []byte(waivedTable))
+		naive.Waivers = append(naive.Waivers, loadNaive(t, text).Waivers...)
+		sameVerdicts(t, with, naive, text, pods)
 	})
 }
 
@@ -98,17 +129,44 @@ func FuzzEvaluate(f *testing.F) {
 		f.Add(seed, damagedPod(r))
 	}
 	f.Add(uint64(0), realisticPod(f, false))
+	for i, pod := range filesOf(f, "../testdata/checks/*/*/*.json", "../testdata/checks/*/*/*/*.json") {
+		f.Add(uint64(i), pod)
+	}
+	type policy struct {
+		text   []byte
+		engine *rules.Table
+		naive  *naiveTable
+	}
+	var shipped []policy
+	for _, text := range filesOf(f, "../policies/*.yaml") {
+		shipped = append(shipped, policy{text, load(f, string(text)), loadNaive(f, text)})
+	}
 	f.Fuzz(func(t *testing.T, seed uint64, pod []byte) {
+		// The tables that ship, and a random one.
 		text := randomTable(newRand(seed % 1000))
-		table := load(t, string(text))
-		if whatIsWrong(pod) == nil {
-			sameAsNaive(t, table, text, [][]byte{pod})
-			return
-		}
-		if verdict, err := table.Evaluate(pod); err == nil || len(verdict.Subjects)+len(verdict.Violations) > 0 {
-			t.Fatalf("error %v and verdict %v: %q", err, verdict, pod)
+		for _, p := range append(slices.Clone(shipped), policy{text, load(t, string(text)), loadNaive(t, text)}) {
+			if whatIsWrong(pod) == nil {
+				sameVerdicts(t, p.engine, p.naive, p.text, [][]byte{pod})
+			} else if verdict, err := p.engine.Evaluate(pod); err == nil || len(verdict.Subjects)+len(verdict.Violations) > 0 {
+				t.Fatalf("error %v and verdict %v: %q", err, verdict, pod)
+			}
 		}
 	})
+}
+
+// filesOf reads the files of patterns, of which each must match some.
+func filesOf(t testing.TB, patterns ...string) (texts [][]byte) {
+	t.Helper()
+	for _, pattern := range patterns {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatalf("%s: %d files, %v", pattern, len(files), err)
+		}
+		for _, file := range files {
+			texts = append(texts, readFile(t, file))
+		}
+	}
+	return texts
 }
 
 // fewPods are some random pods of little text.
@@ -126,6 +184,16 @@ func fewPods() [][]byte {
 func sameAsNaive(t testing.TB, table *rules.Table, text []byte, pods [][]byte) {
 	t.Helper()
 	naive := loadNaive(t, text)
+	for _, namespace := range []string{"", "default", "kube-system", "shop", "a/b"} {
+		if got, want := table.Includes(namespace), naive.includes(namespace); got != want {
+			t.Fatalf("includes %q: %t, want %t\ntable:\n%s", namespace, got, want, text)
+		}
+	}
+	sameVerdicts(t, table, naive, text, pods)
+}
+
+func sameVerdicts(t testing.TB, table *rules.Table, naive *naiveTable, text []byte, pods [][]byte) {
+	t.Helper()
 	for _, pod := range pods {
 		got, err := evaluate(table, pod)
 		if errors.Is(err, rules.ErrTooManySubjects) || err != nil && strings.Contains(err.Error(), "too long to match") {

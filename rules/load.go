@@ -149,6 +149,10 @@ func (r *reader) grades(node *yaml.Node) []Grade {
 }
 
 func (r *reader) checks(node *yaml.Node) []Check {
+	if n := len(node.Content); node.Kind == yaml.SequenceNode && (n == 0 || n > maxChecks) {
+		r.wrong(node, "a table has 1 to %d checks; this one has %d", maxChecks, n)
+		return nil
+	}
 	var checks []Check
 	lines := make(map[string]int)
 	r.each(node, "checks", func(i int, entry *yaml.Node) {
@@ -159,9 +163,6 @@ func (r *reader) checks(node *yaml.Node) []Check {
 		lines[c.ID] = entry.Line
 		checks = append(checks, c)
 	})
-	if n := len(checks); node.Kind == yaml.SequenceNode && (n == 0 || n > maxChecks) {
-		r.wrong(node, "a table has 1 to %d checks; this one has %d", maxChecks, n)
-	}
 	return checks
 }
 

@@ -17,18 +17,57 @@ import (
 // TestLoadMistakes loads each file of testdata/bad and compares all that is said about them with messages.txt beside
 // them, which UPDATE_GOLDEN=1 writes again.
 func TestLoadMistakes(t *testing.T) {
-	files, err := filepath.Glob("testdata/bad/*.yaml")
+	compareMistakes(t, "testdata/bad", func(name string, text []byte) error {
+		table, err := rules.Load(name, text)
+		if table != nil {
+			t.Errorf("%s: loaded as %v", name, table)
+		}
+		return err
+	})
+}
+
+// waivedTable is a table with checks to waive and a waiver of its own.
+const waivedTable = `apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: waived}
+checks:
+  - {id: latest_tag, weight: 5, forEach: spec.containers, violation: {path: image, operator: imageTag, value: latest}}
+  - {id: missing_liveness, weight: 3, forEach: spec.containers, violation: {path: livenessProbe, operator: absent}}
+  - {id: no_name, weight: 1, violation: {path: metadata.name, operator: absent}}
+waivers:
+  - {id: of-the-table, reason: The vendor has no other image (J. Doe), expires: 2030-06-30, check: latest_tag, pod: vendor}
+`
+
+// TestWaiverMistakes is the same for files of waivers.
+func TestWaiverMistakes(t *testing.T) {
+	table := load(t, waivedTable)
+	compareMistakes(t, "testdata/badwaivers", func(name string, text []byte) error {
+		with, err := table.WithWaivers(name, text)
+		if with != nil {
+			t.Errorf("%s: loaded as %v", name, with)
+		}
+		return err
+	})
+	if len(table.Waivers()) != 1 {
+		t.Errorf("the table itself has %d waivers by now", len(table.Waivers()))
+	}
+}
+
+// compareMistakes loads each file of a folder and compares all that is said about them with messages.txt beside them.
+func compareMistakes(t *testing.T, folder string, load func(name string, text []byte) error) {
+	t.Helper()
+	files, err := filepath.Glob(folder + "/*.yaml")
 	if err != nil || len(files) == 0 {
-		t.Fatalf("found no bad tables: %v", err)
+		t.Fatalf("found no bad files: %v", err)
 	}
 	var messages strings.Builder
 	for _, file := range files {
 		name := filepath.Base(file)
 		text := readFile(t, file)
-		table, err := rules.Load(name, text)
+		err := load(name, text)
 		var mistakes rules.Mistakes
-		if table != nil || !errors.As(err, &mistakes) {
-			t.Errorf("%s: loaded with table %v and error %v, want no table and its mistakes", name, table, err)
+		if !errors.As(err, &mistakes) {
+			t.Errorf("%s: error %v, want its mistakes", name, err)
 			continue
 		}
 		line, lines := 0, strings.Count(string(text), "\n")
@@ -40,7 +79,7 @@ func TestLoadMistakes(t *testing.T) {
 		}
 		messages.WriteString(err.Error() + "\n")
 	}
-	golden(t, "testdata/bad/messages.txt", messages.String())
+	golden(t, folder+"/messages.txt", messages.String())
 }
 
 // TestLoadPathGrammar makes sure that every path of paths.yaml is refused by itself.
@@ -79,6 +118,24 @@ func TestLoadTellsEachMistakeOnce(t *testing.T) {
 	}
 }
 
+// TestLoadTellsOfAHundredMistakes has a table of more mistakes than anybody would read.
+func TestLoadTellsOfAHundredMistakes(t *testing.T) {
+	text := "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: bad}\nchecks:\n"
+	for i := range 103 {
+		text += fmt.Sprintf("  - {id: c%d, wight: 1, weight: 1, violation: {path: a, operator: exists}}\n", i)
+	}
+	mistakes := loadMistakes(t, text)
+	if len(mistakes) != 101 {
+		t.Fatalf("%d mistakes, want 101", len(mistakes))
+	}
+	const unknown = `: unknown field "wight" (did you mean "weight"?); a check has only description, forEach, id, remediation, severity, violation, weight, when`
+	for i, want := range map[int]string{0: "f:5: check c0" + unknown, 99: "f:104: check c99" + unknown, 100: "f:104: mistakes that are not shown: 3"} {
+		if got := mistakes[i].Error(); got != want {
+			t.Errorf("mistake %d:\n%s\nwant:\n%s", i, got, want)
+		}
+	}
+}
+
 // TestLoadBounds goes to each bound of a table, and one beyond it.
 func TestLoadBounds(t *testing.T) {
 	head := "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: %s}\nchecks:\n"
@@ -98,7 +155,7 @@ func TestLoadBounds(t *testing.T) {
 				text := withViolation(leaf)
 				return text + strings.Repeat("#", n-len(text))
 			},
-			want: "f: the table has 1048577 bytes; 1048576 are allowed",
+			want: "f: the file has 1048577 bytes; 1048576 are allowed",
 		},
 		{
 			name: "checks", bound: 500,
@@ -116,7 +173,7 @@ func TestLoadBounds(t *testing.T) {
 			table: func(n int) string {
 				return withViolation("{all: [" + strings.Repeat(leaf+", ", n-1) + "]}")
 			},
-			want: "f:5: check c: a violation has at most 200 predicates",
+			want: "f:5: check c: a condition has at most 200 predicates",
 		},
 		{
 			name: "depth of predicates", bound: 16,
@@ -124,6 +181,71 @@ func TestLoadBounds(t *testing.T) {
 				return withViolation(strings.Repeat("{not: ", n-1) + leaf + strings.Repeat("}", n-1))
 			},
 			want: "f:5: check c: predicates are nested deeper than 16",
+		},
+		{
+			name: "predicates of a skip", bound: 200,
+			table: func(n int) string {
+				return withViolation(leaf) + "pods: {skip: [{reason: r, when: {all: [" + strings.Repeat(leaf+", ", n-1) + "]}}]}\n"
+			},
+			want: "f:6: skip 1: a condition has at most 200 predicates",
+		},
+		{
+			name: "depth of predicates of a when", bound: 16,
+			table: func(n int) string {
+				return strings.Replace(withViolation(leaf), "weight: 1", "weight: 1, when: "+strings.Repeat("{not: ", n-1)+leaf+strings.Repeat("}", n-1), 1)
+			},
+			want: "f:5: check c: predicates are nested deeper than 16",
+		},
+		{
+			name: "letters of a reason", bound: 63,
+			table: func(n int) string {
+				return withViolation(leaf) + "pods: {skip: [{reason: " + strings.Repeat("r", n) + ", when: " + leaf + "}]}\n"
+			},
+			want: `f:6: skip 1: reason "` + strings.Repeat("r", 64) + `" must be 1 to 63 lower-case letters, digits and underscores, with a letter first`,
+		},
+		{
+			name: "waivers", bound: 1000,
+			table: func(n int) string {
+				text := withViolation(leaf) + "waivers:\n"
+				for i := range n {
+					text += fmt.Sprintf("  - {id: w%d, reason: r, expires: 2030-12-31, check: c}\n", i)
+				}
+				return text
+			},
+			want: "f:7: there are 1001 waivers; 1000 are allowed",
+		},
+		{
+			name: "letters of the id of a waiver", bound: 63,
+			table: func(n int) string {
+				return withViolation(leaf) + "waivers: [{id: " + strings.Repeat("w", n) + ", reason: r, expires: 2030-12-31, check: c}]\n"
+			},
+			want: `f:6: waiver 1: id "` + strings.Repeat("w", 64) + `" must be 1 to 63 lower-case letters, digits and dashes, with no dash at its ends`,
+		},
+		{
+			name: "letters of a tag", bound: 128,
+			table: func(n int) string {
+				return withViolation("{path: a, operator: imageTag, value: " + strings.Repeat("a", n) + "}")
+			},
+			want: "f:5: check c: value of imageTag must be a tag: letters, digits, _ . and -, at most 128, with no dot or dash first",
+		},
+		{
+			name: "letters of a quantity", bound: 64,
+			table: func(n int) string {
+				return withViolation("{path: a, operator: quantityLessThan, value: " + strings.Repeat("0", n-1) + "k}")
+			},
+			want: "f:5: check c: value of quantityLessThan must be a quantity, as 500m, 0.5 or 128Mi",
+		},
+		{
+			name: "exponent of a quantity", bound: 100,
+			table: func(n int) string {
+				return withViolation(fmt.Sprintf("{any: [{path: a, operator: quantityLessThan, value: 1e%d}, {path: a, operator: quantityLessThan, value: 1e-100}]}", n))
+			},
+			want: "f:5: check c: value of quantityLessThan must be a quantity, as 500m, 0.5 or 128Mi",
+		},
+		{
+			name: "length", bound: 1<<31 - 1,
+			table: func(n int) string { return withViolation(fmt.Sprintf("{path: a, operator: length, value: %d}", n)) },
+			want:  "f:5: check c: value of length must be a whole number from 0, or {min: N, max: N}",
 		},
 		{
 			name: "letters of the name", bound: 63,
@@ -209,6 +331,32 @@ func TestLoadBounds(t *testing.T) {
 				t.Errorf("beyond the bound of %d (-want +got):\n%s", tt.bound, diff)
 			}
 		})
+	}
+}
+
+// TestWaiverBound counts the waivers of a table and of files beside it together.
+func TestWaiverBound(t *testing.T) {
+	file := func(name string, n int) []byte {
+		text := "apiVersion: kube-devops.io/v1\nkind: Waivers\nwaivers:\n"
+		for i := range n {
+			text += fmt.Sprintf("  - {id: %s-%d, reason: r, expires: 2030-12-31, check: latest_tag}\n", name, i)
+		}
+		return []byte(text)
+	}
+	table := load(t, waivedTable)
+	with, err := table.WithWaivers("a", file("a", 998))
+	if err != nil {
+		t.Fatal(err)
+	}
+	full, err := with.WithWaivers("b", file("b", 1))
+	if err != nil || len(full.Waivers()) != 1000 {
+		t.Errorf("error %v of 1000 waivers", err)
+	}
+	if _, err := with.WithWaivers("b", file("b", 2)); err == nil || err.Error() != "b:4: there are 1001 waivers; 1000 are allowed" {
+		t.Errorf("error %v of 1001 waivers", err)
+	}
+	if _, err := with.WithWaivers("b", file("a", 1)); err == nil || err.Error() != "b:4: waiver a-0: another waiver has this id" {
+		t.Errorf("error %v of an id that another file has", err)
 	}
 }
 

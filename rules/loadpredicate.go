@@ -8,7 +8,7 @@ import (
 
 func (r *reader) predicate(node *yaml.Node, depth int, count *int) predicate {
 	if *count++; *count == maxPredicates+1 {
-		r.wrong(node, "a violation has at most %d predicates", maxPredicates)
+		r.wrong(node, "a condition has at most %d predicates", maxPredicates)
 	}
 	if depth > maxPredicateDepth {
 		r.wrong(node, "predicates are nested deeper than %d", maxPredicateDepth)
@@ -69,7 +69,7 @@ func (r *reader) leaf(node, where, word, operand *yaml.Node) predicate {
 		for i := range operators {
 			names[i] = operators[i].Name
 		}
-		r.wrong(word, "unknown operator %q%s; there are %s", l.operator, didYouMean(l.operator, names), strings.Join(names, ", "))
+		r.wrong(word, "unknown operator %q%s; there are %s", l.operator, r.didYouMean(l.operator, names), strings.Join(names, ", "))
 		return l
 	}
 	l.absent = op.absent
@@ -82,8 +82,9 @@ func (r *reader) leaf(node, where, word, operand *yaml.Node) predicate {
 		var err error
 		if l.test, err = op.compile(operand); err != nil {
 			r.wrong(operand, "value of %s %s", l.operator, err)
+			return l
 		}
-		l.operand = inline(operand)
+		l.operand, l.value = inline(operand), operand
 	}
 	return l
 }

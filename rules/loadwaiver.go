@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"gopkg.in/yaml.v3"
@@ -39,6 +40,10 @@ func (t *Table) WithWaivers(file string, text []byte) (*Table, error) {
 
 // waivers reads a list of waivers about the checks of a table.
 func (r *reader) waivers(node *yaml.Node, t *Table) []*Waiver {
+	if n := len(t.waivers) + len(node.Content); node.Kind == yaml.SequenceNode && n > maxWaivers {
+		r.wrong(node, "there are %d waivers; %d are allowed", n, maxWaivers)
+		return nil
+	}
 	var waivers []*Waiver
 	ids := make(map[string]bool)
 	for _, w := range t.waivers {
@@ -52,9 +57,6 @@ func (r *reader) waivers(node *yaml.Node, t *Table) []*Waiver {
 		ids[w.ID] = true
 		waivers = append(waivers, w)
 	})
-	if n := len(waivers); n > maxWaivers {
-		r.wrong(node, "there are %d waivers; %d are allowed", n, maxWaivers)
-	}
 	return waivers
 }
 
@@ -68,6 +70,14 @@ func (r *reader) waiver(i int, node *yaml.Node, t *Table) *Waiver {
 	globInto := func(into *string, what string) func(*yaml.Node) {
 		return func(node *yaml.Node) { *into = r.glob(node, what) }
 	}
+	sound := true // what the waiver says of the violations that it matches
+	matcher := func(read func(*yaml.Node)) func(*yaml.Node) {
+		return func(node *yaml.Node) {
+			before := r.count()
+			read(node)
+			sound = sound && r.count() == before
+		}
+	}
 	r.fields(node, "a waiver", []string{"id", "reason", "expires"}, map[string]func(*yaml.Node){
 		"id": func(node *yaml.Node) {
 			if id, ok := r.text(node, "id"); ok && !waiverID.MatchString(id) {
@@ -76,33 +86,41 @@ func (r *reader) waiver(i int, node *yaml.Node, t *Table) *Waiver {
 		},
 		"reason": func(node *yaml.Node) {
 			var ok bool
-			if w.Reason, ok = r.text(node, "reason"); ok && w.Reason == "" {
+			if w.Reason, ok = r.text(node, "reason"); ok && strings.TrimSpace(w.Reason) == "" {
 				r.wrong(node, "reason is empty: say why, and who answers for it")
 			}
 		},
-		"expires":   func(node *yaml.Node) { w.Expires = r.date(node) },
-		"namespace": globInto(&w.namespace, "namespace"),
-		"pod":       globInto(&w.pod, "pod"),
-		"container": globInto(&w.container, "container"),
-		"labels":    func(node *yaml.Node) { w.labels = r.labels(node) },
-		"owner": func(node *yaml.Node) {
+		"expires":   func(node *yaml.Node) { w.Expires = r.date(node, "expires") },
+		"namespace": matcher(globInto(&w.namespace, "namespace")),
+		"pod":       matcher(globInto(&w.pod, "pod")),
+		"container": matcher(globInto(&w.container, "container")),
+		"labels":    matcher(func(node *yaml.Node) { w.labels = r.labels(node) }),
+		"owner": matcher(func(node *yaml.Node) {
 			w.owner = new(ownerMatch)
+			before := r.count()
 			r.fields(node, "owner", nil, map[string]func(*yaml.Node){
 				"kind": r.textInto(&w.owner.kind, "kind"),
 				"name": globInto(&w.owner.name, "name"),
 			})
-		},
-		"check": func(node *yaml.Node) { r.waivedChecks(node, w, t) },
+			if r.count() == before && *w.owner == (ownerMatch{}) {
+				r.wrong(node, "owner needs a kind or a name")
+			}
+		}),
+		"check": matcher(func(node *yaml.Node) { r.waivedChecks(node, w, t) }),
 	})
-	if node.Kind == yaml.MappingNode && w.namespace == "" && w.pod == "" && w.container == "" && len(w.labels) == 0 &&
-		w.owner == nil && len(w.checkIDs) == 0 {
+	if node.Kind == yaml.MappingNode && sound && w.acceptsAll() {
 		r.wrong(node, "the waiver would accept everything: name a namespace, pod, container, labels, owner or check")
 	}
 	return w
 }
 
+// acceptsAll tells whether the waiver asks for nothing at all.
+func (w *Waiver) acceptsAll() bool {
+	return w.namespace == "" && w.pod == "" && w.container == "" && len(w.labels) == 0 && w.owner == nil && len(w.checkIDs) == 0
+}
+
 // date reads an RFC 3339 date, which means its first moment in UTC, or an RFC 3339 time.
-func (r *reader) date(node *yaml.Node) time.Time {
+func (r *reader) date(node *yaml.Node, what string) time.Time {
 	if node.Kind == yaml.ScalarNode {
 		for _, layout := range []string{time.DateOnly, time.RFC3339} {
 			if at, err := time.Parse(layout, node.Value); err == nil {
@@ -110,7 +128,7 @@ func (r *reader) date(node *yaml.Node) time.Time {
 			}
 		}
 	}
-	r.wrong(node, "expires must be a date as 2030-12-31, or a time as 2030-12-31T18:00:00Z, not %s", written(node))
+	r.wrong(node, "%s must be a date as 2030-12-31, or a time as 2030-12-31T18:00:00Z, not %s", what, written(node))
 	return time.Time{}
 }
 
@@ -121,10 +139,13 @@ func (r *reader) labels(node *yaml.Node) map[string]string {
 		return nil
 	}
 	for i := 0; i+1 < len(node.Content); i += 2 {
-		if _, twice := labels[node.Content[i].Value]; twice {
-			r.wrong(node.Content[i], "label %q stands here twice", node.Content[i].Value)
+		name := node.Content[i]
+		if _, twice := labels[name.Value]; name.Kind != yaml.ScalarNode || name.Value == "" {
+			r.wrong(name, "the name of a label must be a string")
+		} else if twice {
+			r.wrong(name, "label %q stands here twice", name.Value)
 		}
-		labels[node.Content[i].Value], _ = r.text(node.Content[i+1], "the value of a label")
+		labels[name.Value], _ = r.text(node.Content[i+1], "the value of a label")
 	}
 	return labels
 }
@@ -133,20 +154,22 @@ func (r *reader) labels(node *yaml.Node) map[string]string {
 func (r *reader) waivedChecks(node *yaml.Node, w *Waiver, t *Table) {
 	entries := []*yaml.Node{node}
 	if node.Kind == yaml.SequenceNode {
-		entries = node.Content
+		if entries = node.Content; len(entries) == 0 {
+			r.wrong(node, "check is an empty list; leave it out for all checks")
+		}
 	}
+	var ids []string
 	for _, entry := range entries {
 		id, ok := r.text(entry, "check")
 		if !ok {
 			continue
 		}
 		index := slices.IndexFunc(t.checks, func(c Check) bool { return c.ID == id })
-		if index < 0 {
-			ids := make([]string, len(t.checks))
-			for i := range t.checks {
-				ids[i] = t.checks[i].ID
+		if index < 0 && len(t.checks) > 0 { // without checks that has been told
+			for i := len(ids); i < len(t.checks); i++ {
+				ids = append(ids, t.checks[i].ID)
 			}
-			r.wrong(entry, "there is no check %q%s", id, didYouMean(id, ids))
+			r.wrong(entry, "there is no check %q%s", id, r.didYouMean(id, ids))
 		}
 		w.checks = append(w.checks, index)
 		w.checkIDs = append(w.checkIDs, id)

@@ -41,13 +41,26 @@ func (ms Mistakes) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// maxMistakes is how many mistakes are told of. Nobody reads more, and a hostile file could make them fill the memory.
+const maxMistakes = 100
+
 // A reporter collects mistakes while a table is read.
 type reporter struct {
 	file     string
 	mistakes Mistakes
+	more     int // mistakes beyond those that are told of
 }
 
+// full tells whether no further mistake will be told of.
+func (r *reporter) full() bool { return len(r.mistakes) >= maxMistakes }
+
+func (r *reporter) count() int { return len(r.mistakes) + r.more }
+
 func (r *reporter) add(node *yaml.Node, at, format string, args ...any) {
+	if r.full() {
+		r.more++
+		return
+	}
 	line := 0
 	if node != nil {
 		line = node.Line
@@ -61,5 +74,9 @@ func (r *reporter) err() error {
 		return nil
 	}
 	slices.SortStableFunc(r.mistakes, func(a, b Mistake) int { return a.Line - b.Line })
+	if r.more > 0 {
+		last := r.mistakes[len(r.mistakes)-1]
+		return append(r.mistakes, Mistake{File: r.file, Line: last.Line, Msg: fmt.Sprintf("mistakes that are not shown: %d", r.more)})
+	}
 	return r.mistakes
 }

@@ -15,7 +15,10 @@ import (
 // A naiveTable is a second reading of a policy table: it decodes the table into structs and pods into maps, and
 // shares no code with the engine. It is slow, and trusts the table to be one that loads.
 type naiveTable struct {
-	Checks []naiveCheck
+	Namespaces struct{ Include, Exclude *[]string }
+	Pods       struct{ Skip []naiveSkip }
+	Checks     []naiveCheck
+	Waivers    []naiveWaiver
 
 	// fault plants a mistake, so that a test can prove that the mistake would be found.
 	fault string
@@ -23,17 +26,24 @@ type naiveTable struct {
 
 type naiveCheck struct {
 	ID        string
-	ForEach   naivePaths `yaml:"forEach"`
+	ForEach   naiveStrings `yaml:"forEach"`
+	When      *naivePredicate
 	Violation naivePredicate
 
 	forEach [][]naiveToken
 }
 
-type naivePaths []string
+type naiveSkip struct {
+	Reason string
+	When   naivePredicate
+}
 
-func (p *naivePaths) UnmarshalYAML(node *yaml.Node) error {
+// naiveStrings are a string, or a list of them.
+type naiveStrings []string
+
+func (p *naiveStrings) UnmarshalYAML(node *yaml.Node) error {
 	if node.Kind == yaml.ScalarNode {
-		*p = naivePaths{node.Value}
+		*p = naiveStrings{node.Value}
 		return nil
 	}
 	return node.Decode((*[]string)(p))
@@ -43,16 +53,18 @@ type naivePredicate struct {
 	All, Any       []naivePredicate
 	Not            *naivePredicate
 	Path, Operator string
-	Value          any
+	Operand        yaml.Node `yaml:"value"`
 
+	value   any
 	tokens  []naiveToken
 	pattern *regexp.Regexp
 }
 
 // A naiveVerdict is a verdict with the ids of checks, as tests compare it.
 type naiveVerdict struct {
-	Violations []string // "check path name"
+	Violations []string // "check path name", and " waived by waiver"
 	Subjects   map[string]int
+	Skip       string
 }
 
 func parseNaive(text []byte) (*naiveTable, error) {
@@ -60,9 +72,15 @@ func parseNaive(text []byte) (*naiveTable, error) {
 	if err := yaml.Unmarshal(text, t); err != nil {
 		return nil, err
 	}
+	for i := range t.Pods.Skip {
+		t.Pods.Skip[i].When.prepare()
+	}
 	for i := range t.Checks {
 		c := &t.Checks[i]
 		c.Violation.prepare()
+		if c.When != nil {
+			c.When.prepare()
+		}
 		for _, path := range c.ForEach {
 			tokens := naiveTokens(path)
 			if tokens[len(tokens)-1].kind == "key" {
@@ -85,8 +103,11 @@ func (p *naivePredicate) prepare() {
 		p.Not.prepare()
 	}
 	p.tokens = naiveTokens(p.Path)
+	if err := p.Operand.Decode(&p.value); p.Operand.Kind != 0 && err != nil {
+		panic(err)
+	}
 	if p.Operator == "matches" {
-		p.pattern = regexp.MustCompile(p.Value.(string))
+		p.pattern = regexp.MustCompile(p.value.(string))
 	}
 }
 
@@ -276,20 +297,20 @@ func (t *naiveTable) holds(p *naivePredicate, pod, subject any) bool {
 
 func (t *naiveTable) compare(p *naivePredicate, value any) bool {
 	text, isText := value.(string)
-	want, wantText := p.Value.(string)
+	want, wantText := p.value.(string)
 	switch p.Operator {
 	case "exists":
 		return t.fault != "false does not exist" || value != false
 	case "absent":
 		return false
 	case "equals":
-		return t.equal(value, p.Value)
+		return t.equal(value, p.value)
 	case "notEquals":
-		return !t.equal(value, p.Value)
+		return !t.equal(value, p.value)
 	case "in":
-		return t.in(value, p.Value.([]any))
+		return t.in(value, p.value.([]any))
 	case "notIn":
-		return !t.in(value, p.Value.([]any))
+		return !t.in(value, p.value.([]any))
 	case "hasPrefix":
 		return isText && strings.HasPrefix(text, want)
 	case "hasSuffix":
@@ -297,7 +318,7 @@ func (t *naiveTable) compare(p *naivePredicate, value any) bool {
 	case "contains":
 		if array, isArray := value.([]any); isArray {
 			for _, element := range array {
-				if t.equal(element, p.Value) {
+				if t.equal(element, p.value) {
 					return t.fault != "lists contain nothing"
 				}
 			}
@@ -310,11 +331,28 @@ func (t *naiveTable) compare(p *naivePredicate, value any) bool {
 		}
 		return isText && p.pattern.MatchString(text)
 	case "greaterThan":
-		order, ok := t.order(value, p.Value)
+		order, ok := t.order(value, p.value)
 		return ok && (order > 0 || order == 0 && t.fault == "greaterThan or equal")
 	case "lessThan":
-		order, ok := t.order(value, p.Value)
+		order, ok := t.order(value, p.value)
 		return ok && order < 0
+	case "oneOf":
+		if array, isArray := value.([]any); isArray && t.fault != "oneOf does not look into lists" {
+			for _, element := range array {
+				if t.in(element, p.value.([]any)) {
+					return true
+				}
+			}
+			return false
+		}
+		return t.in(value, p.value.([]any))
+	case "quantityGreaterThan", "quantityLessThan":
+		return t.quantity(p, value)
+	case "length":
+		return t.length(p, value)
+	case "imageTag":
+		tag, ok := t.imageTag(value)
+		return ok && tag == want
 	}
 	panic("unknown operator " + p.Operator)
 }
@@ -365,8 +403,18 @@ func (t *naiveTable) order(value, want any) (int, bool) {
 
 func (t *naiveTable) evaluate(pod any) naiveVerdict {
 	v := naiveVerdict{Subjects: make(map[string]int)}
+	for i := range t.Pods.Skip {
+		s := &t.Pods.Skip[i]
+		if (v.Skip == "" || t.fault == "the last skip gives the reason") && t.fault != "no pod is skipped" && t.holds(&s.When, pod, pod) {
+			v.Skip = s.Reason
+		}
+	}
 	for i := range t.Checks {
 		c := &t.Checks[i]
+		v.Subjects[c.ID] = 0
+		if v.Skip != "" {
+			continue
+		}
 		subjects := []naiveFound{{value: pod}}
 		if len(c.ForEach) > 0 {
 			subjects = nil
@@ -377,16 +425,23 @@ func (t *naiveTable) evaluate(pod any) naiveVerdict {
 				subjects = append(subjects, t.subjects(path, pod)...)
 			}
 		}
-		v.Subjects[c.ID] = len(subjects)
 		for _, s := range subjects {
-			if !t.holds(&c.Violation, pod, s.value) {
+			applies := c.When == nil || t.fault == "when says nothing" || t.holds(c.When, pod, s.value)
+			if applies || t.fault == "what when leaves out is a subject" {
+				v.Subjects[c.ID]++
+			}
+			if !applies || !t.holds(&c.Violation, pod, s.value) {
 				continue
 			}
-			name := ""
-			if object, ok := s.value.(map[string]any); ok && len(c.ForEach) > 0 {
-				name, _ = object["name"].(string)
+			violation := naiveViolation{check: c.ID, container: len(c.ForEach) > 0}
+			if object, ok := s.value.(map[string]any); ok && violation.container {
+				violation.name, _ = object["name"].(string)
 			}
-			v.Violations = append(v.Violations, fmt.Sprintf("%s %s %q", c.ID, strings.Join(s.path, "."), name))
+			words := fmt.Sprintf("%s %s %q", c.ID, strings.Join(s.path, "."), violation.name)
+			if w := t.waiver(pod, violation); w != nil {
+				words += " waived by " + w.ID
+			}
+			v.Violations = append(v.Violations, words)
 		}
 	}
 	return v

@@ -78,6 +78,10 @@ func TestOperators(t *testing.T) {
 			`contains, value: b`, `contains, value: ""`, `contains, value: abc`, `contains, value: 5`, `contains, value: 7.5`, `contains, value: true`,
 			`matches, value: "^a"`, `matches, value: "b|5"`, `matches, value: ""`,
 			`greaterThan, value: 4`, `greaterThan, value: 5`, `greaterThan, value: -0.5`, `lessThan, value: 5`, `lessThan, value: 5.5`, `lessThan, value: 1e3`,
+			`oneOf, value: ["abc", 5]`, `oneOf, value: [true, "5"]`, `oneOf, value: [7.5]`,
+			`quantityGreaterThan, value: 4`, `quantityGreaterThan, value: "-1"`, `quantityLessThan, value: 5001m`, `quantityLessThan, value: 0`,
+			`length, value: 0`, `length, value: 3`, `length, value: {min: 1}`, `length, value: {max: 1}`, `length, value: {min: 1, max: 3}`,
+			`imageTag, value: latest`, `imageTag, value: abc`,
 		},
 		[]string{
 			`(absent)`, `null`, `true`, `false`, `""`, `"abc"`, `"5"`, `"true"`, `"null"`, `0`, `5`, `5.0`, `7.5`, `-3`, `[]`, `["abc",5,null]`, `[7.5,"5",true]`, `[["abc"]]`, `{}`, `{"abc":5}`,
@@ -100,4 +104,58 @@ func TestOperatorsCompareNumbersExactly(t *testing.T) {
 			`99999999999999999999`, `100`, `1e2`, `100.0`, `-0`, `0.0`, `1e-400`, `0.1`, `0.10`, `1e400`, `-1e400`,
 		})
 	golden(t, "testdata/numbers.txt", got)
+}
+
+// TestQuantities is the truth table of the operators for quantities: of what Kubernetes writes for one amount in many
+// ways, and of numbers beside it.
+func TestQuantities(t *testing.T) {
+	got := matrix(t,
+		[]string{
+			`quantityGreaterThan, value: 499m`, `quantityGreaterThan, value: 0.5`, `quantityGreaterThan, value: "0.5"`, `quantityLessThan, value: 501m`, `quantityLessThan, value: 500m`,
+			`quantityGreaterThan, value: 64Mi`, `quantityGreaterThan, value: 65535Ki`, `quantityLessThan, value: 64M`, `quantityLessThan, value: 67108865`,
+			`quantityGreaterThan, value: 999P`, `quantityLessThan, value: 1E`, `quantityGreaterThan, value: -1`, `quantityLessThan, value: 1n`,
+		},
+		[]string{
+			`"500m"`, `"0.5"`, `0.5`, `5e-1`, `".5"`, `"+500000u"`, `"64Mi"`, `"65536Ki"`, `67108864`, `"0.0625Gi"`, `"1E"`, `1e18`, `"-2"`, `-2`, `"0"`, `0`, `-0.0`,
+			`1e400`, `"1e400"`, `"500 m"`, `"500M "`, `""`, `"x"`, `true`, `null`, `[1]`, `{"cpu":"1"}`,
+		})
+	golden(t, "testdata/quantities.txt", got)
+}
+
+// TestImageTags is the truth table of imageTag, of all shapes that a reference has.
+func TestImageTags(t *testing.T) {
+	got := matrix(t,
+		[]string{`imageTag, value: latest`, `imageTag, value: "1.25"`, `imageTag, value: v1`, `imageTag, value: "5000"`, `hasSuffix, value: ":latest"`},
+		[]string{
+			`"nginx"`, `"nginx:latest"`, `"nginx:1.25"`, `"reg:5000/app"`, `"reg:5000/app:latest"`, `"reg:5000/app:v1"`,
+			`"app@` + digest + `"`, `"app:latest@` + digest + `"`, `"app:v1@` + digest + `"`, `"localhost:5000"`, `"Nginx:latest"`, `"nginx:"`, `" nginx"`, `"nginx@latest"`, `""`, `["nginx"]`,
+		})
+	golden(t, "testdata/images.txt", got)
+}
+
+const digest = "sha256:0123456789abcdef0123456789abcdef"
+
+// TestLengths is the truth table of length: of characters (not bytes, and not what the text is written as), elements
+// (null is one) and keys.
+func TestLengths(t *testing.T) {
+	got := matrix(t,
+		[]string{
+			`length, value: 0`, `length, value: 1`, `length, value: 2`, `length, value: {min: 1}`, `length, value: {max: 1}`, `length, value: {min: 2, max: 2}`,
+			`length, value: {max: 2, min: 1}`, `length, value: {min: 0}`,
+		},
+		[]string{
+			`(absent)`, `null`, `""`, `"a"`, `"\u00e9"`, `"\ud83d\ude00"`, `"\\"`, `"ab"`, `[]`, `[ ]`, `[null]`, `["abc"]`, `[[1,2,3]]`, `[1,[2,3]]`, `{}`, `{ }`, `{"a":null}`, `{"a":{"b":1,"c":2}}`, `{"a":1,"b":2}`,
+			`[1,2,3]`, `1`, `true`,
+		})
+	golden(t, "testdata/lengths.txt", got)
+}
+
+// TestLengthCountsCharacters has text of more bytes than characters.
+func TestLengthCountsCharacters(t *testing.T) {
+	table := tableOf(t, "", `{path: v, operator: length, value: 3}`, `{path: v, operator: length, value: {min: 4}}`)
+	for text, want := range map[string]string{"\u00e9\u00e9\u00e9": "T.", "\U0001F600\U0001F600\U0001F600": "T.", "e\u0301\u00e9": "T.", "\U0001F600\U0001F600\U0001F600\U0001F600": ".T"} {
+		if got := holds(t, table, `{"v":"`+text+`"}`); got != want {
+			t.Errorf("%q: %s, want %s", text, got, want)
+		}
+	}
 }

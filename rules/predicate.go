@@ -4,6 +4,7 @@ import (
 	"strings"
 
 	"github.com/tidwall/gjson"
+	"gopkg.in/yaml.v3"
 )
 
 // A predicate is true or false of a subject. Where a path yields several values, a leaf is true when any of them
@@ -61,6 +62,8 @@ type leaf struct {
 	path     *valuePath
 	operator string
 	operand  string // the value as the table writes it, "" where the operator takes none
+	// value is that as a node; nil where the operator takes none.
+	value *yaml.Node
 	// absent is the leaf's answer where the path leads to nothing.
 	absent bool
 	// test is asked for each value that is there; nil means that being there is enough (exists) or too much (absent).

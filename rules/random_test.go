@@ -12,6 +12,7 @@ type shape struct {
 	fields  []field
 	element *shape
 	values  []string // JSON
+	suits   []string // operators that have much to say about the values
 }
 
 type field struct {
@@ -23,6 +24,11 @@ func object(fields ...field) shape { return shape{fields: fields} }
 func array(element shape) shape    { return shape{element: &element} }
 func values(json ...string) shape  { return shape{values: json} }
 
+func (s shape) suiting(operators ...string) shape {
+	s.suits = operators
+	return s
+}
+
 var (
 	names   = values(`"app"`, `"app"`, `"app"`, `"web"`, `"\u0061pp"`, `""`, `"a]b"`, `"5"`, `5`)
 	lengths = values(`0`, `1`, `2`, `3`)
@@ -30,8 +36,17 @@ var (
 		`9223372036854775807`, `9223372036854775808`, `-9223372036854775808`, `-9223372036854775809`, `99999999999999999999999`)
 	texts = values(`"Always"`, `"Never"`, `""`, `"nginx:latest"`, `"nginx:1.27"`, `"nginx:\u006catest"`, `"registry.example:5000\/a\/b@sha256:0"`, `"5"`, `"true"`, `"null"`,
 		`"{\"image\":\"x\"}"`, `"[1]"`, `"["`, `"]}"`, `"\\"`, `"\\\\\""`, `"é\u00e9\ud83d\ude00"`, `"\ud800x"`, `"\u0000"`, `"\u2028"`)
-	flags = values(`true`, `false`)
-	odd   = []string{`null`, `null`, `null`, `""`, `"x"`, `"[{\"name\":\"app\"}]"`, `0`, `5`, `true`, `false`, `[]`, `{}`, `[null]`, `[[]]`, `[{"name":"app"}]`,
+	flags  = values(`true`, `false`)
+	images = values(`"nginx"`, `"nginx:latest"`, `"nginx:1.25"`, `"reg:5000/app"`, `"reg:5000/app:latest"`, `"reg:5000\/app:v1"`, `"app@`+randomDigest+`"`, `"app:latest@`+randomDigest+`"`,
+		`"app:v1@`+randomDigest+`"`, `"nginx:\u006catest"`, `"Nginx:latest"`, `"nginx:latest "`, `"localhost:5000"`, `"v1"`, `"a/"`, `""`).suiting("imageTag", "imageTag", "imageTag", "hasSuffix")
+	quantities = values(`"500m"`, `"0.5"`, `0.5`, `"5e-1"`, `"1"`, `1`, `1e0`, `"64Mi"`, `"64M"`, `67108864`, `"65536Ki"`, `"1E"`, `"1E3"`, `1E3`, `"1e3"`, `"1k"`, `"0"`, `-0`, `"-1"`, `"1 "`, `"1K"`, `".5"`, `"1."`,
+		`"100n"`, `"2u"`, `1e400`, `"8Ei"`, `9223372036854775808`).suiting("quantityGreaterThan", "quantityLessThan")
+	scripts    = values(`"\u00e9"`, `"é😀"`, `"\ud83d\ude00"`, `"e\u0301"`, `"abc"`, `""`).suiting("length")
+	policies   = values(`"Always"`, `"Never"`, `"OnFailure"`)
+	phases     = values(`"Pending"`, `"Running"`, `"Running"`, `"Succeeded"`, `"Failed"`)
+	namespaces = values(`"default"`, `"shop"`, `"shop-test"`, `""`, `"a/b"`)
+	kinds      = values(`"Job"`, `"ReplicaSet"`, `"DaemonSet"`)
+	odd        = []string{`null`, `null`, `null`, `""`, `"x"`, `"[{\"name\":\"app\"}]"`, `0`, `5`, `true`, `false`, `[]`, `{}`, `[null]`, `[[]]`, `[{"name":"app"}]`,
 		`{"0":{"name":"app"}}`, `{"name":null}`, `[5,"5",null,{"name":5},{"name":"app","image":"nginx:latest"}]`}
 )
 
@@ -40,21 +55,30 @@ var (
 	port  = object(field{"name", names}, field{"containerPort", numbers}, field{"protocol", values(`"TCP"`, `"UDP"`)})
 
 	containerShape = object(
-		field{"name", names}, field{"image", texts}, field{"livenessProbe", probe}, field{"ports", array(port)},
-		field{"args", array(texts)}, field{"sizes", array(numbers)}, field{"0", texts},
+		field{"name", names}, field{"image", images}, field{"livenessProbe", probe}, field{"ports", array(port).suiting("length", "contains")},
+		field{"restartPolicy", policies}, field{"command", scripts},
+		field{"args", array(texts).suiting("length", "oneOf", "contains")}, field{"sizes", array(numbers)}, field{"0", texts},
 		field{"env", array(object(field{"name", names}, field{"value", texts}))},
-		field{"resources", object(field{"limits", object(field{"cpu", texts}, field{"nvidia.com/gpu", numbers})})},
+		field{"resources", object(
+			field{"limits", object(field{"cpu", quantities}, field{"memory", quantities}, field{"nvidia.com/gpu", numbers})},
+			field{"requests", object(field{"cpu", quantities}, field{"memory", quantities}).suiting("length")},
+			field{"size", quantities},
+		)},
 		field{"securityContext", object(field{"privileged", flags}, field{"runAsUser", numbers})},
 	)
 	podShape = object(
-		field{"metadata", object(field{"name", names}, field{"labels", object(field{"app", texts}, field{"app.kubernetes.io/name", texts}, field{"0", texts})})},
+		field{"metadata", object(field{"name", names}, field{"namespace", namespaces}, field{"deletionTimestamp", texts},
+			field{"ownerReferences", array(object(field{"kind", kinds}, field{"name", names}))}, field{"labels", object(field{"app", texts}, field{"app.kubernetes.io/name", texts}, field{"0", texts})})},
 		field{"spec", object(
 			field{"containers", array(containerShape)}, field{"initContainers", array(containerShape)}, field{"hostNetwork", flags},
 			field{"priority", numbers}, field{"matrix", array(array(object(field{"name", names}, field{"n", numbers})))}, field{"args", array(texts)},
 		)},
-		field{"status", object(field{"phase", texts}, field{"restarts", numbers})},
+		field{"status", object(field{"phase", phases}, field{"restarts", numbers}, field{"containerStatuses", array(object(
+			field{"name", names}, field{"restartCount", lengths}, field{"state", object(field{"waiting", object(field{"reason", texts})})}))})},
 	)
 )
+
+const randomDigest = "sha256:0123456789abcdef0123456789abcdef"
 
 // oneIn is true once in n times.
 func oneIn(r *rand.Rand, n int) bool { return r.IntN(n) == 0 }
@@ -153,16 +177,89 @@ func randomTable(r *rand.Rand) []byte {
 				check["forEach"] = paths[0]
 			}
 		}
+		if oneIn(r, 3) {
+			check["when"] = randomPredicate(r, subject, 2)
+		}
 		check["violation"] = randomPredicate(r, subject, 1)
 		checks = append(checks, check)
 	}
-	text, err := json.Marshal(map[string]any{
+	table := map[string]any{
 		"apiVersion": "kube-devops.io/v1", "kind": "PolicyTable", "metadata": map[string]any{"name": "random"}, "checks": checks,
-	})
+	}
+	if oneIn(r, 2) {
+		table["pods"] = map[string]any{"skip": randomSkips(r)}
+	}
+	if oneIn(r, 2) {
+		table["waivers"] = randomWaivers(r, len(checks))
+	}
+	if oneIn(r, 2) {
+		table["namespaces"] = map[string]any{"include": randomGlobs(r), "exclude": randomGlobs(r)}
+	}
+	text, err := json.Marshal(table)
 	if err != nil {
 		panic(err)
 	}
 	return text
+}
+
+// randomSkips are few, and mostly about what few pods have.
+func randomSkips(r *rand.Rand) (skips []any) {
+	for i := range 1 + r.IntN(3) {
+		when := pick(r, []map[string]any{
+			{"path": "metadata.ownerReferences.#.kind", "operator": "equals", "value": "Job"},
+			{"path": "$.status.phase", "operator": "in", "value": []any{"Succeeded", "Failed"}},
+			{"path": "metadata.deletionTimestamp", "operator": "exists"},
+			{"all": []any{randomPredicate(r, podShape, 2), map[string]any{"path": "status.phase", "operator": "equals", "value": "Pending"}}},
+		})
+		skips = append(skips, map[string]any{"reason": fmt.Sprintf("r%d", i), "when": when})
+	}
+	return skips
+}
+
+func randomGlob(r *rand.Rand) string {
+	return pick(r, []string{"default", "shop", "shop-*", "*", "?hop", "[a-e]*", "[^s]*", "app", "a*", "*p", "web", "5", `a\]b`, "a]b", "[z-a]", "", "*-*-*"})
+}
+
+func randomGlobs(r *rand.Rand) []string {
+	var globs []string
+	for range 1 + r.IntN(3) {
+		globs = append(globs, randomGlob(r))
+	}
+	return globs
+}
+
+// randomWaivers each ask for one to three things; some expire at the same moment.
+func randomWaivers(r *rand.Rand, checks int) (waivers []any) {
+	for i := range 1 + r.IntN(6) {
+		w := map[string]any{
+			"id": fmt.Sprintf("w%d", i), "reason": "random",
+			"expires": pick(r, []string{"2030-01-01", "2030-01-01T00:00:00Z", "2030-01-01T02:00:00+02:00", "2030-01-01T00:00:01Z", "2029-12-31T23:59:59.999Z", "2031-06-30", "0001-01-01"}),
+		}
+		for range 1 + r.IntN(3) {
+			switch r.IntN(6) {
+			case 0:
+				w["namespace"] = randomGlob(r) + pick(r, []string{"", "*"})
+			case 1:
+				w["pod"] = randomGlob(r) + pick(r, []string{"", "*"})
+			case 2:
+				w["container"] = pick(r, []string{"app", "web", "*", "?*"})
+			case 3:
+				w["labels"] = pick(r, []map[string]string{{"app": "Always"}, {"app": ""}, {"0": "5", "app": "true"}, {"app.kubernetes.io/name": "Never"}, {"app": "", "0": ""}})
+			case 4:
+				w["owner"] = pick(r, []map[string]string{{"kind": "Job"}, {"kind": "ReplicaSet", "name": "a*"}, {"name": "*"}, {"name": "app"}})
+			default:
+				w["check"] = fmt.Sprintf("c%d", r.IntN(checks))
+				if oneIn(r, 2) {
+					w["check"] = []string{fmt.Sprintf("c%d", r.IntN(checks)), fmt.Sprintf("c%d", r.IntN(checks))}
+				}
+			}
+		}
+		if w["pod"] == "" && w["namespace"] == nil || w["namespace"] == "" && w["pod"] == nil || len(w) == 3 {
+			w["check"] = "c0" // or it might ask for nothing
+		}
+		waivers = append(waivers, w)
+	}
+	return waivers
 }
 
 func contains(list []string, s string) bool {
@@ -177,7 +274,7 @@ func contains(list []string, s string) bool {
 // randomSubjects returns a forEach path and the shape of its subjects.
 func randomSubjects(r *rand.Rand) (string, shape) {
 	if oneIn(r, 2) {
-		return pick(r, []string{"spec.containers", "spec.initContainers"}), containerShape
+		return pick(r, []string{"spec.containers", "spec.initContainers", `spec.initContainers.#(restartPolicy=="Always")#`, `spec.containers.#(name=="app")#`}), containerShape
 	}
 	for {
 		path, at := randomPath(r, podShape)
@@ -272,9 +369,10 @@ func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
 	}
 	path, at := randomPath(r, subject)
 	p := map[string]any{"path": prefix + path, "operator": pick(r, []string{
-		"exists", "absent", "equals", "notEquals", "in", "notIn", "hasPrefix", "hasSuffix", "contains", "matches", "greaterThan", "lessThan"})}
-	if at.element != nil && oneIn(r, 2) {
-		p["operator"] = "contains"
+		"exists", "absent", "equals", "notEquals", "in", "notIn", "hasPrefix", "hasSuffix", "contains", "matches", "greaterThan", "lessThan",
+		"oneOf", "length", "quantityGreaterThan", "quantityLessThan", "imageTag"})}
+	if at.suits != nil && oneIn(r, 2) {
+		p["operator"] = pick(r, at.suits)
 	}
 	switch p["operator"] {
 	case "exists", "absent":
@@ -284,7 +382,14 @@ func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
 		p["value"] = pick(r, []string{"^nginx", ":latest$", "^$", ".", "A.*s", "[0-9]+", "(?i)ALWAYS", `^\[`, "é"})
 	case "greaterThan", "lessThan":
 		p["value"] = randomNumber(r)
-	case "in", "notIn":
+	case "quantityGreaterThan", "quantityLessThan":
+		p["value"] = pick(r, []any{"500m", "0.5", 0.5, "501m", 1, "1", "63Mi", "64500k", "65M", "66M", 66e6, "1Ki", "999P", json.Number("1e3"), "1E", -1, "0", "1n", "1.0000000001"})
+	case "length":
+		least, most := r.IntN(4), r.IntN(8)
+		p["value"] = pick(r, []any{least, map[string]any{"min": least}, map[string]any{"max": most}, map[string]any{"min": least, "max": least + most}})
+	case "imageTag":
+		p["value"] = pick(r, []string{"latest", "latest", "latest", "v1", "1.25", "5000"})
+	case "in", "notIn", "oneOf":
 		var list []any
 		for range 1 + r.IntN(4) {
 			list = append(list, randomScalar(r, at))

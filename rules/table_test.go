@@ -3,6 +3,7 @@ package rules_test
 import (
 	"math"
 	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -17,6 +18,8 @@ kind: PolicyTable
 apiVersion: "kube-devops.io/v1"
 metadata: {name: full-1}
 namespaces: {exclude: ["a-*", "[xy]?", exact]}
+pods: {skip: [{reason: job, when: {path: metadata.ownerReferences.#.kind, operator: equals, value: Job}}]}
+waivers: [{id: w-1, reason: Why, expires: 2030-12-31, namespace: "a*", pod: b, container: c, labels: {d: e}, owner: {kind: F, name: g}, check: [full, least]}]
 grades: [{name: Good, min: 50.5}, {name: Bad, min: 0}]
 checks:
   - id: full
@@ -25,6 +28,7 @@ checks:
     severity: critical
     weight: 1000
     forEach: [spec.containers, spec.initContainers]
+    when: {path: name, operator: exists}
     violation: {path: image, operator: hasSuffix, value: ":latest"}
   - {id: least, weight: 1, violation: {path: a, operator: exists}}
 `
@@ -42,7 +46,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("name %q, want full-1", got)
 	}
 	// As sha256sum prints it for a file of that text.
-	if want := "sha256:a944c5689d5fb409aabddb99c6e18d31245148e0fd6a5ae4d72254fb022c1010"; table.Hash() != want {
+	if want := "sha256:e1cbcb4d9eda07a75cb25c0ae0cd06409d79447597754b8b2789364504ac4278"; table.Hash() != want {
 		t.Errorf("hash %q, want %q", table.Hash(), want)
 	}
 	if changed := load(t, fullTable+"#"); changed.Hash() == table.Hash() {
@@ -53,6 +57,8 @@ func TestLoad(t *testing.T) {
 func TestIncludes(t *testing.T) {
 	byDefault := tableOf(t, "", `{path: a, operator: exists}`)
 	none := load(t, "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: all}\nnamespaces: {exclude: []}\nchecks: [{id: c, weight: 1, violation: {path: a, operator: exists}}]\n")
+	included := load(t, strings.Replace(fullTable, `exclude: ["a-*", "[xy]?", exact]`, `include: ["shop*", "?-system", kube-system], exclude: ["*-test", "kube-*"]`, 1))
+	includedByDefault := load(t, strings.Replace(fullTable, `exclude: ["a-*", "[xy]?", exact]`, `include: ["shop*"]`, 1))
 	tests := []struct {
 		name       string
 		table      *rules.Table
@@ -63,6 +69,8 @@ func TestIncludes(t *testing.T) {
 			"cert-manager": false, "cert-manager-2": true, "monitoring": false, "my-monitoring": true, "observability": false, "argocd": false, "default": true, "": true,
 		}},
 		{"of the table", load(t, fullTable), map[string]bool{"a-": false, "a-b": false, "a": true, "xz": false, "yy": false, "x": true, "zz": true, "exact": false, "exactly": true, "kube-system": true}},
+		{"included, and of those excluded", included, map[string]bool{"shop": true, "shop-eu": true, "shops": true, "shop-test": false, "default": false, "": false, "kube-system": false, "x-system": true}},
+		{"included, with the excluded ones by default", includedByDefault, map[string]bool{"shop": true, "shop-system": false, "default": false}},
 		{"none left out", none, map[string]bool{"kube-system": true, "default": true}},
 	}
 	for _, tt := range tests {
@@ -104,6 +112,10 @@ func TestMessage(t *testing.T) {
 		`{path: image, operator: hasSuffix, value: ":latest"}`,
 		`{path: $.spec.hostNetwork, operator: exists}`,
 		`{path: policy, operator: notIn, value: [Always, 5, true]}`,
+		`{path: ports, operator: length, value: {min: 1, max: 3}}`,
+		`{path: ports, operator: length, value: 2}`,
+		`{path: cpu, operator: quantityGreaterThan, value: 500m}`,
+		`{path: image, operator: imageTag, value: latest}`,
 		`{not: {path: a, operator: absent}}`,
 		`{all: [{path: a, operator: greaterThan, value: 1.50}, {any: [{path: b, operator: exists}, {not: {path: c, operator: exists}}]}]}`,
 	)
@@ -111,6 +123,10 @@ func TestMessage(t *testing.T) {
 		"image hasSuffix :latest",
 		"$.spec.hostNetwork exists",
 		"policy notIn [Always, 5, true]",
+		"ports length {min: 1, max: 3}",
+		"ports length 2",
+		"cpu quantityGreaterThan 500m",
+		"image imageTag latest",
 		"not (a absent)",
 		"a greaterThan 1.50 and (b exists or (not (c exists)))",
 	}
@@ -134,6 +150,7 @@ func TestOperatorsAreExplained(t *testing.T) {
 		value := map[string]string{
 			"": "", "a string, number or boolean": ", value: true", "a list of those": ", value: [a, 5, true]",
 			"a string": ", value: a", "an RE2 expression": ", value: a", "a number": ", value: 5",
+			"a quantity of Kubernetes": ", value: 500m", "a whole number, or `{min: N, max: N}`": ", value: 3",
 		}
 		operand, ok := value[o.Value]
 		if !ok || o.Meaning == "" {

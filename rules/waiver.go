@@ -29,6 +29,13 @@ type ownerMatch struct{ kind, name string } // kind as it is written, name a glo
 // Active tells whether the waiver still holds at a moment.
 func (w *Waiver) Active(now time.Time) bool { return now.Before(w.Expires) }
 
+// An identity is what waivers ask of a pod, read once for all of them.
+type identity struct {
+	namespace, name string
+	labels          map[string]string
+	owners          []ownerMatch // as they are written in the pod
+}
+
 // waiver finds the waiver of a violation, of several the one that expires last.
 func (t *Table) waiver(e *evaluation, v Violation) *Waiver {
 	if len(t.waivers) == 0 {
@@ -36,80 +43,89 @@ func (t *Table) waiver(e *evaluation, v Violation) *Waiver {
 	}
 	if len(e.waivers) == 0 {
 		e.waivers = append(e.waivers, make([]truth, len(t.waivers))...)
+		e.identity = identify(e.pod)
 	}
 	var last *Waiver
 	for i, w := range t.waivers {
 		if last != nil && !w.Expires.After(last.Expires) {
 			continue
 		}
-		if len(w.checks) > 0 && !slices.Contains(w.checks, v.Check) || w.container != "" && (v.Path == "" || !matches(w.container, v.Name)) {
-			continue
-		}
 		if e.waivers[i] == unknown {
 			e.waivers[i] = isFalse
-			if w.isAbout(e.pod) {
+			if w.isAbout(&e.identity) {
 				e.waivers[i] = isTrue
 			}
 		}
-		if e.waivers[i] == isTrue {
+		if e.waivers[i] == isTrue && w.concerns(v) {
 			last = w
 		}
 	}
 	return last
 }
 
-// isAbout tells whether the waiver is about a pod, whatever the check and the container.
-func (w *Waiver) isAbout(pod gjson.Result) bool {
+// identify reads the identity of a pod. A pod without a namespace is in "default", as everywhere.
+func identify(pod gjson.Result) identity {
+	id := identity{namespace: "default", labels: make(map[string]string)}
 	metadata := pod.Get("metadata")
 	if !metadata.IsObject() {
-		metadata = gjson.Result{Type: gjson.JSON, Raw: "{}"}
+		return id
 	}
-	text := func(from gjson.Result, key string) string {
-		if value := from.Get(key); value.Type == gjson.String {
-			return value.Str
-		}
-		return ""
+	if namespace := textOf(metadata, "namespace"); namespace != "" {
+		id.namespace = namespace
 	}
-	namespace := text(metadata, "namespace")
-	if namespace == "" {
-		namespace = "default"
-	}
-	if w.namespace != "" && !matches(w.namespace, namespace) || w.pod != "" && !matches(w.pod, text(metadata, "name")) {
-		return false
-	}
-	return w.hasLabels(metadata.Get("labels")) && (w.owner == nil || w.owner.isAmong(metadata.Get("ownerReferences")))
-}
-
-func (w *Waiver) hasLabels(labels gjson.Result) bool {
-	wanted := len(w.labels)
-	if wanted == 0 {
-		return true
-	}
-	if !labels.IsObject() {
-		return false
-	}
+	id.name = textOf(metadata, "name")
 	// A label has dots and slashes in its name, which a path would have to escape.
-	labels.ForEach(func(name, value gjson.Result) bool {
-		if want, ok := w.labels[name.Str]; ok && value.Type == gjson.String && value.Str == want {
-			wanted--
-		}
-		return wanted > 0
-	})
-	return wanted == 0
-}
-
-func (o *ownerMatch) isAmong(references gjson.Result) bool {
-	found := false
-	if references.IsArray() {
-		references.ForEach(func(_, reference gjson.Result) bool {
-			if !reference.IsObject() {
-				return true
+	if labels := metadata.Get("labels"); labels.IsObject() {
+		labels.ForEach(func(name, value gjson.Result) bool {
+			if value.Type == gjson.String {
+				id.labels[name.Str] = value.Str
 			}
-			kind, name := reference.Get("kind"), reference.Get("name")
-			found = (o.kind == "" || kind.Type == gjson.String && kind.Str == o.kind) &&
-				(o.name == "" || name.Type == gjson.String && matches(o.name, name.Str))
-			return !found
+			return true
 		})
 	}
-	return found
+	if references := metadata.Get("ownerReferences"); references.IsArray() {
+		references.ForEach(func(_, reference gjson.Result) bool {
+			if reference.IsObject() {
+				id.owners = append(id.owners, ownerMatch{kind: textOf(reference, "kind"), name: textOf(reference, "name")})
+			}
+			return true
+		})
+	}
+	return id
 }
+
+// textOf is the text of an object's field, "" where it is not there or no text.
+func textOf(object gjson.Result, key string) string {
+	if value := object.Get(key); value.Type == gjson.String {
+		return value.Str
+	}
+	return ""
+}
+
+// isAbout tells whether the waiver is about a pod, whatever the check and the container.
+func (w *Waiver) isAbout(pod *identity) bool {
+	if w.namespace != "" && !isNamed(pod.namespace, w.namespace) || w.pod != "" && !isNamed(pod.name, w.pod) {
+		return false
+	}
+	for name, want := range w.labels {
+		if value, ok := pod.labels[name]; !ok || value != want {
+			return false
+		}
+	}
+	return w.owner == nil || slices.ContainsFunc(pod.owners, func(owner ownerMatch) bool {
+		return (w.owner.kind == "" || w.owner.kind == owner.kind) && (w.owner.name == "" || isNamed(owner.name, w.owner.name))
+	})
+}
+
+// concerns tells whether the waiver is about a violation, whatever the pod.
+func (w *Waiver) concerns(v Violation) bool {
+	return (len(w.checks) == 0 || slices.Contains(w.checks, v.Check)) &&
+		(w.container == "" || v.Path != "" && isNamed(v.Name, w.container))
+}
+
+// maxNameBytes is how long a name in Kubernetes may be.
+const maxNameBytes = 253
+
+// isNamed tells whether a glob matches a name. What is too long for a name matches none, so that a hostile one costs
+// nothing, however many waivers there are.
+func isNamed(name, glob string) bool { return len(name) <= maxNameBytes && matches(glob, name) }

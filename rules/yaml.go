@@ -89,7 +89,7 @@ func (r *reader) fields(node *yaml.Node, what string, required []string, known m
 		switch {
 		case !ok:
 			names := slices.Sorted(maps.Keys(known))
-			r.wrong(key, "unknown field %q%s; %s has only %s", key.Value, didYouMean(key.Value, names), what, strings.Join(names, ", "))
+			r.wrong(key, "unknown field %q%s; %s has only %s", key.Value, r.didYouMean(key.Value, names), what, strings.Join(names, ", "))
 		case seen[key.Value]:
 			r.wrong(key, "field %q stands here twice", key.Value)
 		default:
@@ -158,7 +158,10 @@ func (r *reader) glob(node *yaml.Node, what string) string {
 func didYouMean(word string, known []string) string {
 	best, distance := "", 3
 	for _, k := range known {
-		if d := editDistance(strings.ToLower(word), strings.ToLower(k)); d < distance && d < len(k) {
+		if len(word)-len(k) >= distance {
+			continue // so long a word is not worth the while
+		}
+		if d := editDistance(strings.ToLower(word), strings.ToLower(k)); d < distance && 2*d < len(k) {
 			best, distance = k, d
 		}
 	}
@@ -166,6 +169,14 @@ func didYouMean(word string, known []string) string {
 		return ""
 	}
 	return fmt.Sprintf(" (did you mean %q?)", best)
+}
+
+// didYouMean is that of a mistake that will be told of.
+func (r *reporter) didYouMean(word string, known []string) string {
+	if r.full() {
+		return ""
+	}
+	return didYouMean(word, known)
 }
 
 // editDistance is how many bytes must be inserted, deleted or replaced to make one word of the other (Levenshtein).

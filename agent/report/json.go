@@ -5,13 +5,15 @@ import (
 	"bufio"
 	"encoding/json"
 	"io"
+	"time"
 
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
 )
 
 // JSON writes the report as one JSON object, piece by piece. Numbers are not rounded. Namespaces are sorted by name,
-// violations by namespace, pod and check. Scores of no data are null.
+// violations by namespace, pod and check. Scores of no data are null. The violations that a waiver accepts are in no
+// count and no score, and follow in a list of their own where there are any.
 func JSON(to io.Writer, snap *state.Snapshot) error {
 	w := &jsonWriter{to: bufio.NewWriter(to)}
 	w.put(`{"policy": `)
@@ -30,8 +32,14 @@ func JSON(to io.Writer, snap *state.Snapshot) error {
 		w.put("}")
 	})
 	w.list("violations", len(snap.Violations), func(i int) {
-		w.violation(snap.Table, snap.Violations[i])
+		w.value(violationOf(snap.Table, snap.Violations[i]))
 	})
+	if len(snap.Waived) > 0 {
+		w.list("waived", len(snap.Waived), func(i int) {
+			v := snap.Waived[i]
+			w.value(waivedJSON{violationOf(snap.Table, v), v.Waiver.ID, v.Waiver.Expires.UTC().Format(time.RFC3339Nano)})
+		})
+	}
 	w.put("}\n")
 	if w.err != nil {
 		return w.err
@@ -53,6 +61,12 @@ type violationJSON struct {
 	Container string         `json:"container,omitempty"`
 	Path      string         `json:"path,omitempty"`
 	Message   string         `json:"message"`
+}
+
+type waivedJSON struct {
+	violationJSON
+	Waiver  string `json:"waiver"`
+	Expires string `json:"expires"`
 }
 
 // A jsonWriter writes pieces of JSON, and keeps the first error.
@@ -132,9 +146,9 @@ func (w *jsonWriter) counts(table *rules.Table, counts []int) {
 	w.put("}")
 }
 
-func (w *jsonWriter) violation(table *rules.Table, v state.PodViolation) {
+func violationOf(table *rules.Table, v state.PodViolation) violationJSON {
 	check := &table.Checks()[v.Check]
-	w.value(violationJSON{
+	return violationJSON{
 		Namespace: v.Namespace,
 		Pod:       v.Pod.Name,
 		Check:     check.ID,
@@ -143,5 +157,5 @@ func (w *jsonWriter) violation(table *rules.Table, v state.PodViolation) {
 		Container: v.Violation.Name,
 		Path:      v.Path,
 		Message:   check.Message(),
-	})
+	}
 }

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
@@ -39,6 +40,14 @@ checks:
     weight: 3
     violation: {path: spec.hostNetwork, operator: equals, value: true}
 grades: [{name: Healthy, min: 80}, {name: Stable, min: 60}, {name: Degraded, min: 40}, {name: Critical, min: 0}]
+`
+
+// accepting is a table whose waivers accept what the pods of a test violate, until they expire.
+const accepting = mixedTable + `
+waivers:
+  - {id: vendor, reason: The vendor has no other image, expires: 2030-06-30, container: two, check: zeta}
+  - {id: network, reason: An agent of the node, expires: 2030-12-31T18:00:00+02:00, pod: b, check: alpha}
+  - {id: unused, reason: r, expires: 2031-01-01, pod: nobody}
 `
 
 func loadTable(t *testing.T, text string) *rules.Table {
@@ -78,6 +87,14 @@ const nginx = `{"spec": {"containers": [{"name": "nginx", "image": "nginx:latest
 func TestJSON(t *testing.T) {
 	mixed := loadTable(t, mixedTable)
 	hostile := "q\"uote <tag> & \\back\nline \u2028 \x00 \U0001F600"
+	waived := func(now time.Time) *state.Snapshot {
+		s := observed(loadTable(t, accepting),
+			pod{"web", "b", `{"metadata": {"namespace": "web", "name": "b"}, "spec": {"hostNetwork": true, "containers": [{"name": "two", "image": "a:latest"}, {"name": "one", "image": "b:latest"}]}}`},
+			pod{"api", "z", `{"metadata": {"namespace": "api", "name": "z"}, "spec": {"containers": [{"name": "two", "image": "a:latest"}]}}`},
+		)
+		s.Advance(now)
+		return s.SnapshotWithViolations()
+	}
 	tests := []struct {
 		name   string // and that of the golden file
 		golden string
@@ -100,6 +117,18 @@ func TestJSON(t *testing.T) {
 				pod{"left-out", "bad", nginx},
 				pod{"empty", "nothing", `{}`},
 			).SnapshotWithViolations(),
+		},
+		{
+			name: "violations that are waived", golden: "waived.json",
+			snap: waived(time.Date(2030, 6, 29, 23, 59, 59, 0, time.UTC)),
+		},
+		{
+			name: "one waiver has expired", golden: "waived-less.json",
+			snap: waived(time.Date(2030, 6, 30, 0, 0, 0, 0, time.UTC)),
+		},
+		{
+			name: "all waivers have expired", golden: "waived-none.json",
+			snap: waived(time.Date(2030, 12, 31, 16, 0, 0, 0, time.UTC)),
 		},
 		{
 			name: "names that are hostile", golden: "hostile.json",
@@ -235,6 +264,7 @@ type decoded struct {
 	Cluster    scores
 	Namespaces []scores
 	Violations []violationJSON
+	Waived     []waivedJSON
 }
 
 type scores struct {
@@ -249,7 +279,7 @@ type scores struct {
 
 // Whatever the cluster holds: a reader gets every number back as it was, to the last bit.
 func TestNumbersAreNotRounded(t *testing.T) {
-	table := loadTable(t, mixedTable)
+	table := loadTable(t, strings.NewReplacer("pod: b, ", "", "container: two", "container: side").Replace(accepting))
 	rapid.Check(t, func(t *rapid.T) {
 		snap := observed(table, rapid.SliceOfN(rapid.Custom(drawPod), 0, 12).Draw(t, "pods")...).SnapshotWithViolations()
 		var out bytes.Buffer
@@ -265,7 +295,7 @@ func TestNumbersAreNotRounded(t *testing.T) {
 		if _, err := reader.Token(); err != io.EOF {
 			t.Fatalf("after the report comes more: %v", err)
 		}
-		if diff := cmp.Diff(expected(snap), got); diff != "" {
+		if diff := cmp.Diff(expected(snap), got, cmp.AllowUnexported(waivedJSON{})); diff != "" {
 			t.Fatalf("(-want +got):\n%s", diff)
 		}
 	})
@@ -303,13 +333,20 @@ func expected(snap *state.Snapshot) decoded {
 		}
 	}
 	for _, v := range snap.Violations {
-		check := snap.Table.Checks()[v.Check]
-		d.Violations = append(d.Violations, violationJSON{
-			Namespace: v.Namespace, Pod: v.Pod.Name, Check: check.ID, Severity: check.Severity, Weight: check.Weight,
-			Container: v.Violation.Name, Path: v.Path, Message: check.Message(),
-		})
+		d.Violations = append(d.Violations, expectedViolation(snap.Table, v))
+	}
+	for _, v := range snap.Waived {
+		d.Waived = append(d.Waived, waivedJSON{expectedViolation(snap.Table, v), v.Waiver.ID, v.Waiver.Expires.UTC().Format(time.RFC3339Nano)})
 	}
 	return d
+}
+
+func expectedViolation(table *rules.Table, v state.PodViolation) violationJSON {
+	check := table.Checks()[v.Check]
+	return violationJSON{
+		Namespace: v.Namespace, Pod: v.Pod.Name, Check: check.ID, Severity: check.Severity, Weight: check.Weight,
+		Container: v.Violation.Name, Path: v.Path, Message: check.Message(),
+	}
 }
 
 func scoresOf(table *rules.Table, m state.LiveMetrics, of state.Scores, ok bool) scores {

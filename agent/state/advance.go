@@ -14,8 +14,12 @@ type Change struct {
 }
 
 // Advance moves the moment for which waivers are judged forward. The violations of waivers that have expired by then
-// count again; the pods that fail another set of checks for it are returned, sorted.
+// count again; the pods that fail another set of checks for it are returned, sorted. A moment before the present one
+// changes nothing.
 func (s *ClusterState) Advance(now time.Time) []Change {
+	// The date of a waiver is one of the wall clock, so that this is the clock that must not go backward: with its
+	// monotonic reading a later time may name an earlier date.
+	now = now.Round(0)
 	if moment := s.moment(); !now.After(moment) || !s.expiresBetween(moment, now) {
 		s.advance(now)
 		return nil

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -25,6 +26,56 @@ func defaultTable(t testing.TB) *rules.Table {
 		t.Fatal(err)
 	}
 	return table
+}
+
+// base is a moment long before which, and after which, waivers of acceptingTable expire.
+var base = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// acceptingTable has the checks of the default table, skips pods and accepts violations. acceptedBy is the same once
+// more, in the words of the model.
+func acceptingTable(t testing.TB) *rules.Table {
+	t.Helper()
+	table, err := rules.Load("accepting.yaml", []byte(`apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: accepting}
+pods:
+  skip:
+    - {reason: finished, when: {path: status.phase, operator: in, value: [Succeeded, Failed]}}
+    - {reason: terminating, when: {path: metadata.deletionTimestamp, operator: exists}}
+checks:
+  - {id: latest_tag, weight: 5, forEach: spec.containers, violation: {path: image, operator: hasSuffix, value: ":latest"}}
+  - {id: missing_liveness, weight: 3, forEach: spec.containers, violation: {path: livenessProbe, operator: absent}}
+  - {id: missing_readiness, weight: 2, forEach: spec.containers, violation: {path: readinessProbe, operator: absent}}
+waivers:
+  - {id: shops, reason: r, expires: 2030-01-01T00:10:00Z, namespace: "sh*", check: latest_tag}
+  - {id: first-container, reason: r, expires: 2030-01-01T00:20:00Z, container: c0, check: [missing_liveness, latest_tag]}
+  - {id: team, reason: r, expires: 2030-01-01T00:20:00Z, labels: {team: a}}
+  - {id: pod-b, reason: r, expires: 2030-01-01T00:30:00Z, pod: b}
+  - {id: long-ago, reason: r, expires: 2029-01-01, pod: c}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+// A modelWaiver tells of a violation of a pod whether the waiver matches it.
+type modelWaiver struct {
+	id      string
+	expires time.Time
+	matches func(pod decodedPod, check int, container string) bool
+}
+
+var acceptedBy = []modelWaiver{
+	{"shops", base.Add(10 * time.Minute), func(p decodedPod, check int, _ string) bool {
+		return strings.HasPrefix(p.Metadata.Namespace, "sh") && check == 0
+	}},
+	{"first-container", base.Add(20 * time.Minute), func(_ decodedPod, check int, container string) bool {
+		return container == "c0" && check < 2
+	}},
+	{"team", base.Add(20 * time.Minute), func(p decodedPod, _ int, _ string) bool { return p.Metadata.Labels["team"] == "a" }},
+	{"pod-b", base.Add(30 * time.Minute), func(p decodedPod, _ int, _ string) bool { return p.Metadata.Name == "b" }},
+	{"long-ago", base.AddDate(-1, 0, 0), func(p decodedPod, _ int, _ string) bool { return p.Metadata.Name == "c" }},
 }
 
 // -- pods
@@ -51,6 +102,9 @@ func podJSON(containers ...container) []byte {
 // truncated is the JSON of a pod that has no verdict.
 var truncated = []byte(`{"spec":{"containers":[{"image":"nginx:latest"}`)
 
+// none are the waived violations of three checks.
+var none = []int{0, 0, 0}
+
 const truncatedError = "unexpected end of JSON at byte 47"
 
 // -- the model
@@ -65,38 +119,93 @@ type modelPod struct {
 	json string
 }
 
+// A decodedPod is what the checks, the skips and the waivers look at.
+type decodedPod struct {
+	Metadata struct {
+		Namespace, Name   string
+		Labels            map[string]string
+		DeletionTimestamp *string
+	}
+	Spec struct {
+		Containers []struct {
+			Name, Image                   string
+			LivenessProbe, ReadinessProbe any
+		}
+	}
+	Status struct{ Phase string }
+}
+
 var weights = []int{5, 3, 2}
 
-// violations decodes a pod and applies the three checks of the default table, as DESIGN has them. It is false for a pod
-// that cannot be decoded.
-func (p modelPod) violations() (violations []rules.Violation, containers int, ok bool) {
-	var pod struct {
-		Spec struct {
-			Containers []struct {
-				Name, Image                   string
-				LivenessProbe, ReadinessProbe any
-			}
+// An outcome is what becomes of a pod under a policy at a moment.
+type outcome struct {
+	unevaluated        bool
+	skipped            string
+	containers         int
+	violations, waived []rules.Violation
+}
+
+// A policy is the table as the model has it: the three checks of the default table, and what else there may be.
+type policy struct {
+	table   *rules.Table
+	skips   bool
+	waivers []modelWaiver
+}
+
+// of decodes a pod and applies the policy, as DESIGN has it.
+func (p policy) of(pod modelPod, now time.Time) outcome {
+	var decoded decodedPod
+	if json.Unmarshal([]byte(pod.json), &decoded) != nil {
+		return outcome{unevaluated: true}
+	}
+	if p.skips {
+		switch {
+		case decoded.Status.Phase == "Succeeded" || decoded.Status.Phase == "Failed":
+			return outcome{skipped: "finished"}
+		case decoded.Metadata.DeletionTimestamp != nil:
+			return outcome{skipped: "terminating"}
 		}
 	}
-	if json.Unmarshal([]byte(p.json), &pod) != nil {
-		return nil, 0, false
-	}
+	o := outcome{containers: len(decoded.Spec.Containers)}
 	for check := range weights {
-		for i, c := range pod.Spec.Containers {
+		for i, c := range decoded.Spec.Containers {
 			fails := []bool{strings.HasSuffix(c.Image, ":latest"), c.LivenessProbe == nil, c.ReadinessProbe == nil}[check]
-			if fails {
-				violations = append(violations, rules.Violation{Check: check, Path: fmt.Sprintf("spec.containers.%d", i), Name: c.Name})
+			if !fails {
+				continue
+			}
+			v := rules.Violation{Check: check, Path: fmt.Sprintf("spec.containers.%d", i), Name: c.Name}
+			var accepted bool
+			if v.Waiver, accepted = p.waiver(decoded, v, now); accepted {
+				o.waived = append(o.waived, v)
+			} else {
+				o.violations = append(o.violations, v)
 			}
 		}
 	}
-	return violations, len(pod.Spec.Containers), true
+	return o
+}
+
+// waiver finds the waiver of a violation that expires last, and tells whether it holds at the moment.
+func (p policy) waiver(pod decodedPod, v rules.Violation, now time.Time) (last *rules.Waiver, accepted bool) {
+	var expires time.Time
+	for _, w := range p.waivers {
+		if !w.matches(pod, v.Check, v.Name) || last != nil && !w.expires.After(expires) {
+			continue
+		}
+		expires, accepted = w.expires, now.Before(w.expires)
+		for _, of := range p.table.Waivers() {
+			if of.ID == w.id {
+				last = of
+			}
+		}
+	}
+	return last, accepted
 }
 
 // failed lists the checks that a pod fails.
-func (p modelPod) failed() []int {
-	violations, _, _ := p.violations()
+func (p policy) failed(pod modelPod, now time.Time) []int {
 	var checks []int
-	for _, v := range violations {
+	for _, v := range p.of(pod, now).violations {
 		if !slices.Contains(checks, v.Check) {
 			checks = append(checks, v.Check)
 		}
@@ -111,26 +220,46 @@ func (m model) keys() []podKey {
 	})
 }
 
-// snapshot computes the state from scratch.
+func (m model) pod(key podKey) state.Pod {
+	return state.Pod{Namespace: key.namespace, Name: key.name, UID: m[key].uid}
+}
+
+// snapshot computes the state under a table without skips and waivers from scratch.
 func (m model) snapshot(table *rules.Table) *state.Snapshot {
-	snap := &state.Snapshot{Table: table}
+	return m.snapshotAt(policy{table: table}, time.Time{})
+}
+
+// snapshotAt computes the state under a policy at a moment from scratch.
+func (m model) snapshotAt(p policy, now time.Time) *state.Snapshot {
+	snap := &state.Snapshot{Table: p.table, Skipped: make(map[string]int)}
 	for _, key := range m.keys() {
+		o := p.of(m[key], now)
+		if o.skipped != "" {
+			snap.Skipped[o.skipped]++
+			continue
+		}
 		if n := len(snap.Namespaces); n == 0 || snap.Namespaces[n-1].Name != key.namespace {
-			snap.Namespaces = append(snap.Namespaces, state.NamespaceSnapshot{Name: key.namespace, LiveMetrics: state.LiveMetrics{Violations: make([]int, 3), Subjects: make([]int, 3)}})
+			snap.Namespaces = append(snap.Namespaces, state.NamespaceSnapshot{
+				Name: key.namespace, LiveMetrics: state.LiveMetrics{Violations: make([]int, 3), Subjects: make([]int, 3), Waived: make([]int, 3)},
+			})
 		}
 		ns := &snap.Namespaces[len(snap.Namespaces)-1]
-		violations, containers, ok := m[key].violations()
-		if !ok {
+		if o.unevaluated {
 			ns.Unevaluated++
 			continue
 		}
 		ns.TotalPods++
 		for check := range weights {
-			ns.Subjects[check] += containers
+			ns.Subjects[check] += o.containers
 		}
-		for _, v := range violations {
+		for _, v := range o.violations {
 			ns.Violations[v.Check]++
-			snap.Violations = append(snap.Violations, state.PodViolation{Pod: state.Pod{Namespace: key.namespace, Name: key.name, UID: m[key].uid}, Violation: v})
+			snap.Violations = append(snap.Violations, state.PodViolation{Pod: m.pod(key), Violation: v})
+		}
+		for _, v := range o.waived {
+			ns.Waived[v.Check]++
+			ns.Subjects[v.Check]--
+			snap.Waived = append(snap.Waived, state.PodViolation{Pod: m.pod(key), Violation: v})
 		}
 	}
 	return snap

@@ -1,10 +1,12 @@
 package state_test
 
 import (
+	"fmt"
 	"math"
 	"math/big"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -17,32 +19,47 @@ import (
 // sameTable compares tables by identity.
 var sameTable = cmp.Comparer(func(a, b *rules.Table) bool { return a == b })
 
+// sameWaiver compares waivers by identity, and shows their names.
+var sameWaiver = cmp.Comparer(func(a, b *rules.Waiver) bool { return a == b })
+
 // TestStateEqualsScratch is the project's first invariant: after any sequence of events, the state is that of the pods
-// that remain, computed from scratch; and each event tells truly what it changed.
+// that remain, computed from scratch for the moment at which it stands; and each event tells truly what it changed.
+// Time is one of the events: waivers expire between the others, and in the middle of a list.
 func TestStateEqualsScratch(t *testing.T) {
-	table := defaultTable(t)
-	rapid.Check(t, func(t *rapid.T) {
-		m := machine{table: table, live: state.New(table), model: make(model)}
-		t.Repeat(map[string]func(*rapid.T){
-			"":           m.check,
-			"observe":    m.observe,
-			"duplicate":  m.duplicate,
-			"apply":      m.apply,
-			"recreate":   m.recreate,
-			"delete":     m.delete,
-			"deleteLate": m.deleteLate,
-			"leftOut":    m.leftOut,
-			"relist":     m.relist,
+	policies := map[string]policy{
+		"default":   {table: defaultTable(t)},
+		"accepting": {table: acceptingTable(t), skips: true, waivers: acceptedBy},
+	}
+	for name, p := range policies {
+		t.Run(name, func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				m := machine{policy: p, live: state.New(p.table), model: make(model)}
+				t.Repeat(map[string]func(*rapid.T){
+					"":            m.check,
+					"observe":     m.observe,
+					"duplicate":   m.duplicate,
+					"apply":       m.apply,
+					"recreate":    m.recreate,
+					"delete":      m.delete,
+					"deleteLate":  m.deleteLate,
+					"leftOut":     m.leftOut,
+					"relist":      m.relist,
+					"advance":     m.advance,
+					"relistSlow":  m.relistWhileTimePasses,
+					"advanceMore": m.advance,
+				})
+			})
 		})
-	})
+	}
 }
 
 // A machine does to the live state and to the model what happens to a cluster.
 type machine struct {
-	table *rules.Table
-	live  *state.ClusterState
-	model model
-	ready bool
+	policy policy
+	live   *state.ClusterState
+	model  model
+	now    time.Time
+	ready  bool
 }
 
 var (
@@ -52,19 +69,38 @@ var (
 	containerGen = rapid.Custom(func(t *rapid.T) container {
 		return container{rapid.Bool().Draw(t, "latest"), rapid.Bool().Draw(t, "noLiveness"), rapid.Bool().Draw(t, "noReadiness")}
 	})
-	jsonGen = rapid.Custom(func(t *rapid.T) []byte {
-		switch rapid.IntRange(0, 7).Draw(t, "kind") {
-		case 0:
-			return truncated
-		case 1:
-			return []byte(`{"spec":{}}`)
-		}
-		return podJSON(rapid.SliceOfN(containerGen, 0, 3).Draw(t, "containers")...)
-	})
 	podGen = rapid.Custom(func(t *rapid.T) state.Pod {
 		return state.Pod{Namespace: namespaceGen.Draw(t, "namespace"), Name: nameGen.Draw(t, "name"), UID: uidGen.Draw(t, "uid")}
 	})
+	// momentGen has the moments at which waivers expire, and those just before.
+	momentGen = rapid.Custom(func(t *rapid.T) time.Time {
+		minutes := rapid.SampledFrom([]int{-60 * 24 * 365, -1, 0, 5, 10, 20, 25, 30, 60}).Draw(t, "minutes")
+		return base.Add(time.Duration(minutes)*time.Minute + rapid.SampledFrom([]time.Duration{0, 0, -1, 1}).Draw(t, "nanoseconds"))
+	})
 )
+
+// drawEvaluable draws the JSON of a pod of which there is a verdict.
+func drawEvaluable(t *rapid.T, pod state.Pod) []byte {
+	metadata := fmt.Sprintf(`"namespace":%q,"name":%q`, pod.Namespace, pod.Name)
+	switch rapid.IntRange(0, 8).Draw(t, "kind") {
+	case 0:
+		return []byte(`{"spec":{}}`)
+	case 1:
+		metadata += `,"deletionTimestamp":"2030-01-01T00:00:00Z"`
+	case 2, 3:
+		metadata += `,"labels":{"team":` + rapid.SampledFrom([]string{`"a"`, `"b"`}).Draw(t, "team") + `}`
+	}
+	phase := rapid.SampledFrom([]string{"Running", "Running", "Running", "Running", "Succeeded"}).Draw(t, "phase")
+	spec := podJSON(rapid.SliceOfN(containerGen, 0, 3).Draw(t, "containers")...)
+	return []byte(`{"metadata":{` + metadata + `},"status":{"phase":"` + phase + `"},` + string(spec[1:]))
+}
+
+func drawJSON(t *rapid.T, pod state.Pod) []byte {
+	if rapid.IntRange(0, 7).Draw(t, "truncated") == 0 {
+		return truncated
+	}
+	return drawEvaluable(t, pod)
+}
 
 // see is what the model does when a pod is seen.
 func (m *machine) see(pod state.Pod, json []byte) (want state.Transition, ok bool) {
@@ -72,12 +108,14 @@ func (m *machine) see(pod state.Pod, json []byte) (want state.Transition, ok boo
 	before, existed := m.model[key]
 	after := modelPod{pod.UID, string(json)}
 	m.model[key] = after
-	_, _, ok = after.violations()
-	return state.Transition{
-		Before:    before.failed(),
-		After:     after.failed(),
+	want = state.Transition{
+		After:     m.policy.failed(after, m.now),
 		Recreated: existed && before.uid != "" && after.uid != "" && before.uid != after.uid,
-	}, ok
+	}
+	if existed {
+		want.Before = m.policy.failed(before, m.now)
+	}
+	return want, !m.policy.of(after, m.now).unevaluated
 }
 
 func (m *machine) observePod(t *rapid.T, pod state.Pod, json []byte) {
@@ -90,7 +128,40 @@ func (m *machine) observePod(t *rapid.T, pod state.Pod, json []byte) {
 }
 
 func (m *machine) observe(t *rapid.T) {
-	m.observePod(t, podGen.Draw(t, "pod"), jsonGen.Draw(t, "json"))
+	pod := podGen.Draw(t, "pod")
+	m.observePod(t, pod, drawJSON(t, pod))
+}
+
+// advance moves time on, or tries to move it back.
+func (m *machine) advance(t *rapid.T) {
+	now := momentGen.Draw(t, "moment")
+	m.advanced(t, now, m.live.Advance(now))
+	var next time.Time
+	for _, w := range m.policy.waivers {
+		if m.now.Before(w.expires) && (next.IsZero() || w.expires.Before(next)) {
+			next = w.expires
+		}
+	}
+	if got, ok := m.live.NextExpiry(); ok == next.IsZero() || !got.Equal(next) {
+		t.Fatalf("the next waiver expires at %v, %t; want %v", got, ok, next)
+	}
+}
+
+// advanced moves the time of the model on: the changes must be the differences of what each pod fails.
+func (m *machine) advanced(t *rapid.T, now time.Time, got []state.Change) {
+	var want []state.Change
+	if now.After(m.now) {
+		for _, key := range m.model.keys() {
+			before, after := m.policy.failed(m.model[key], m.now), m.policy.failed(m.model[key], now)
+			if !slices.Equal(before, after) {
+				want = append(want, state.Change{Pod: m.model.pod(key), Transition: state.Transition{Before: before, After: after}})
+			}
+		}
+		m.now = now
+	}
+	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("changes (-want +got):\n%s", diff)
+	}
 }
 
 // some draws a pod that is there; it is false where there is none.
@@ -99,8 +170,7 @@ func (m *machine) some(t *rapid.T) (state.Pod, bool) {
 	if len(keys) == 0 {
 		return state.Pod{}, false
 	}
-	key := rapid.SampledFrom(keys).Draw(t, "key")
-	return state.Pod{Namespace: key.namespace, Name: key.name, UID: m.model[key].uid}, true
+	return m.model.pod(rapid.SampledFrom(keys).Draw(t, "key")), true
 }
 
 // duplicate is the same event once more.
@@ -114,14 +184,15 @@ func (m *machine) duplicate(t *rapid.T) {
 func (m *machine) recreate(t *rapid.T) {
 	if pod, ok := m.some(t); ok {
 		pod.UID = uidGen.Draw(t, "uid")
-		m.observePod(t, pod, jsonGen.Draw(t, "json"))
+		m.observePod(t, pod, drawJSON(t, pod))
 	}
 }
 
 // apply takes a verdict that somebody else has made.
 func (m *machine) apply(t *rapid.T) {
-	pod, json := podGen.Draw(t, "pod"), podJSON(rapid.SliceOfN(containerGen, 0, 3).Draw(t, "containers")...)
-	verdict, err := m.table.Evaluate(json)
+	pod := podGen.Draw(t, "pod")
+	json := drawEvaluable(t, pod)
+	verdict, err := m.policy.table.Evaluate(json)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -136,7 +207,7 @@ func (m *machine) delete(t *rapid.T) {
 	before, existed := m.model[key]
 	want := state.Transition{}
 	if existed && (pod.UID == "" || before.uid == "" || pod.UID == before.uid) {
-		want.Before = before.failed()
+		want.Before = m.policy.failed(before, m.now)
 		delete(m.model, key)
 	}
 	sameTransition(t, want, m.live.Delete(pod))
@@ -154,7 +225,7 @@ func (m *machine) deleteLate(t *rapid.T) {
 func (m *machine) leftOut(t *rapid.T) {
 	pod := podGen.Draw(t, "pod")
 	pod.Namespace = rapid.SampledFrom([]string{"kube-system", "cattle-system", "monitoring"}).Draw(t, "namespace")
-	got, err := m.live.Observe(pod, jsonGen.Draw(t, "json"))
+	got, err := m.live.Observe(pod, drawJSON(t, pod))
 	if err != nil {
 		t.Fatalf("error %v of a pod that is left out", err)
 	}
@@ -163,57 +234,81 @@ func (m *machine) leftOut(t *rapid.T) {
 }
 
 // relist replaces everything: by pods that stay, change, come, and come twice; some are left out, some have no verdict.
-func (m *machine) relist(t *rapid.T) {
+func (m *machine) relist(t *rapid.T) { m.replace(t, -1, time.Time{}) }
+
+// relistWhileTimePasses does so while a moment comes in the middle of the list.
+func (m *machine) relistWhileTimePasses(t *rapid.T) {
+	m.replace(t, rapid.IntRange(0, 12).Draw(t, "after"), momentGen.Draw(t, "moment"))
+}
+
+func (m *machine) replace(t *rapid.T, after int, moment time.Time) {
 	var list []state.Observation
 	for range rapid.IntRange(0, 12).Draw(t, "pods") {
 		pod := podGen.Draw(t, "pod")
 		if rapid.IntRange(0, 9).Draw(t, "left out") == 0 {
 			pod.Namespace = "kube-system"
 		}
-		list = append(list, state.Observation{Pod: pod, JSON: jsonGen.Draw(t, "json")})
+		list = append(list, state.Observation{Pod: pod, JSON: drawJSON(t, pod)})
 	}
+	workers := rapid.IntRange(-1, 4).Draw(t, "workers")
+	var got []state.Pod
+	var changes []state.Change
+	failures := m.live.Replace(workers, func(yield func(state.Observation) bool) {
+		for i, o := range list {
+			if i == after {
+				changes = m.live.Advance(moment)
+			}
+			if !yield(o) {
+				return
+			}
+		}
+	})
+	if 0 <= after && after < len(list) {
+		// What expires in the middle changes the pods that are still there, and those that come are counted for it.
+		m.advanced(t, moment, changes)
+	}
+	for _, f := range failures {
+		if f.Err == nil || f.Err.Error() != truncatedError {
+			t.Fatalf("failure of %v: %v", f.Pod, f.Err)
+		}
+		got = append(got, f.Pod)
+	}
+	m.ready = true
 	m.model = make(model)
+	var want []state.Pod
 	for _, o := range list {
 		if o.Namespace != "kube-system" {
 			m.see(o.Pod, o.JSON)
 		}
 	}
-	var want []state.Pod
 	for _, key := range m.model.keys() {
-		if _, _, ok := m.model[key].violations(); !ok {
-			want = append(want, state.Pod{Namespace: key.namespace, Name: key.name, UID: m.model[key].uid})
+		if m.policy.of(m.model[key], m.now).unevaluated {
+			want = append(want, m.model.pod(key))
 		}
-	}
-	var got []state.Pod
-	for _, f := range m.live.Replace(rapid.IntRange(1, 3).Draw(t, "workers"), slices.Values(list)) {
-		if f.Err == nil {
-			t.Fatalf("failure of %v without an error", f.Pod)
-		}
-		got = append(got, f.Pod)
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatalf("failures (-want +got):\n%s", diff)
 	}
-	m.ready = true
 }
 
-// check compares the live state with the model after each event.
+// check compares the live state with the model, and with what follows from the model.
 func (m *machine) check(t *rapid.T) {
-	want := m.model.snapshot(m.table)
-	if diff := cmp.Diff(want, m.live.SnapshotWithViolations(), sameTable, cmpopts.EquateEmpty()); diff != "" {
+	want := m.model.snapshotAt(m.policy, m.now)
+	got := m.live.SnapshotWithViolations()
+	if diff := cmp.Diff(want, got, sameTable, sameWaiver, cmpopts.EquateEmpty()); diff != "" {
 		t.Fatalf("state (-scratch +live):\n%s", diff)
 	}
-	got := m.live.Snapshot()
-	if got.Violations != nil {
-		t.Fatalf("violations that nobody asked for: %v", got.Violations)
+	counts := m.live.Snapshot()
+	if want.Violations, want.Waived = nil, nil; counts.Violations != nil || counts.Waived != nil {
+		t.Fatal("a snapshot has violations that nobody asked for")
 	}
-	if diff := cmp.Diff(want.Namespaces, got.Namespaces, cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(want, counts, sameTable, cmpopts.EquateEmpty()); diff != "" {
 		t.Fatalf("counts (-scratch +live):\n%s", diff)
 	}
 	if m.live.Ready() != m.ready {
 		t.Fatalf("ready is %v, want %v", m.live.Ready(), m.ready)
 	}
-	total := state.LiveMetrics{Violations: make([]int, 3), Subjects: make([]int, 3)}
+	total := state.LiveMetrics{Violations: make([]int, 3), Subjects: make([]int, 3), Waived: make([]int, 3)}
 	var clusterScores, clusterCompliances []*big.Rat
 	for i, ns := range want.Namespaces {
 		total.TotalPods += ns.TotalPods
@@ -221,23 +316,25 @@ func (m *machine) check(t *rapid.T) {
 		for check := range weights {
 			total.Violations[check] += ns.Violations[check]
 			total.Subjects[check] += ns.Subjects[check]
+			total.Waived[check] += ns.Waived[check]
 		}
 		score, compliance := scores(ns.LiveMetrics)
 		if score != nil {
 			clusterScores, clusterCompliances = append(clusterScores, score), append(clusterCompliances, compliance)
 		}
-		gotScores, ok := got.Namespaces[i].Scores(m.table)
-		m.sameScores(t, score, compliance, gotScores, ok)
+		gotScores, ok := got.Namespaces[i].Scores(m.policy.table)
+		sameScores(t, score, compliance, gotScores, ok, true)
 	}
 	if diff := cmp.Diff(total, got.Totals()); diff != "" {
 		t.Fatalf("totals (-scratch +live):\n%s", diff)
 	}
 	gotScores, ok := got.Cluster()
-	m.sameScores(t, mean(clusterScores), mean(clusterCompliances), gotScores, ok)
+	sameScores(t, mean(clusterScores), mean(clusterCompliances), gotScores, ok, false)
 }
 
-// sameScores compares scores with exact fractions; nil means no data.
-func (m *machine) sameScores(t *rapid.T, score, compliance *big.Rat, got state.Scores, ok bool) {
+// sameScores compares scores with exact fractions; nil means no data. The scores of a namespace are rounded once, so that
+// its grade is exact at the bounds; a mean is a sum of rounded numbers.
+func sameScores(t *rapid.T, score, compliance *big.Rat, got state.Scores, ok, exact bool) {
 	if score == nil || !ok {
 		if score != nil || ok || got != (state.Scores{}) {
 			t.Fatalf("scores %v, %v, want %v and %v", got, ok, score, compliance)
@@ -254,8 +351,8 @@ func (m *machine) sameScores(t *rapid.T, score, compliance *big.Rat, got state.S
 		name string
 		min  float64
 	}{{"Degraded", 40}, {"Stable", 60}, {"Healthy", 80}} {
-		if math.Abs(wantCompliance-g.min) < 1e-9 && wantCompliance != g.min {
-			return // a mean so near to a bound may be rounded to either side
+		if math.Abs(wantCompliance-g.min) < 1e-9 && !(exact && wantCompliance == g.min) {
+			return // so near to a bound it may be rounded to either side
 		}
 		if wantCompliance >= g.min {
 			grade = g.name
@@ -270,4 +367,89 @@ func sameTransition(t *rapid.T, want, got state.Transition) {
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" {
 		t.Fatalf("transition (-want +got):\n%s", diff)
 	}
+}
+
+// TestWaiverNeverMakesAScoreWorse adds waivers to random tables, one after another: each time, and at each moment, the
+// scores of every namespace and of the cluster stay as good as they were, and no namespace comes or goes.
+func TestWaiverNeverMakesAScoreWorse(t *testing.T) {
+	better := 0
+	rapid.Check(t, func(t *rapid.T) {
+		table := drawTable(t)
+		var pods []state.Observation
+		for i := range rapid.IntRange(1, 12).Draw(t, "pods") {
+			pod := podGen.Draw(t, "pod")
+			pod.Name += fmt.Sprint(i)
+			pods = append(pods, state.Observation{Pod: pod, JSON: drawJSON(t, pod)})
+		}
+		now := momentGen.Draw(t, "moment")
+		snapshotOf := func(table *rules.Table) *state.Snapshot {
+			s := state.New(table)
+			s.Advance(now)
+			s.Replace(1, slices.Values(pods))
+			return s.SnapshotWithViolations()
+		}
+		before := snapshotOf(table)
+		for i := range rapid.IntRange(1, 3).Draw(t, "waivers") {
+			text := fmt.Sprintf("apiVersion: kube-devops.io/v1\nkind: Waivers\nwaivers:\n  - {id: w%d, reason: r, expires: %s, %s}\n", i,
+				momentGen.Draw(t, "expires").Format(time.RFC3339Nano),
+				rapid.SampledFrom([]string{"namespace: shop", `namespace: "*"`, `pod: "a*"`, `pod: "b*", check: c0`, "container: c0", "container: c1, check: [c0, c1]", "labels: {team: a}", "check: c1"}).Draw(t, "waiver"))
+			with, err := table.WithWaivers("waivers", []byte(text))
+			if err != nil {
+				t.Fatal(err)
+			}
+			after := snapshotOf(with)
+			noWorse(t, "cluster", before.Cluster, after.Cluster)
+			if len(before.Namespaces) != len(after.Namespaces) {
+				t.Fatalf("%d namespaces have become %d", len(before.Namespaces), len(after.Namespaces))
+			}
+			for i := range before.Namespaces {
+				was, is := before.Namespaces[i], after.Namespaces[i]
+				if was.Name != is.Name || was.TotalPods != is.TotalPods || was.Unevaluated != is.Unevaluated {
+					t.Fatalf("namespace %+v has become %+v", was, is)
+				}
+				if noWorse(t, was.Name,
+					func() (state.Scores, bool) { return was.Scores(table) },
+					func() (state.Scores, bool) { return is.Scores(with) }) {
+					better++
+				}
+			}
+			if len(before.Violations)+len(before.Waived) != len(after.Violations)+len(after.Waived) {
+				t.Fatalf("%d violations and %d that are waived have become %d and %d", len(before.Violations), len(before.Waived), len(after.Violations), len(after.Waived))
+			}
+			table, before = with, after
+		}
+	})
+	if better == 0 {
+		t.Error("no waiver has made any score better: nothing was tried")
+	}
+}
+
+// noWorse compares scores, to the last bit, and tells whether they have become better.
+func noWorse(t *rapid.T, of string, before, after func() (state.Scores, bool)) bool {
+	was, had := before()
+	is, has := after()
+	if had != has || is.Score > was.Score || is.Compliance < was.Compliance {
+		t.Fatalf("%s: scores %v, %t have become %v, %t", of, was, had, is, has)
+	}
+	return is.Score < was.Score
+}
+
+// drawTable draws a table of two to four checks, with subjects that are containers, or the pod itself.
+func drawTable(t *rapid.T) *rules.Table {
+	text := "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: random}\nchecks:\n"
+	for i := range rapid.IntRange(2, 4).Draw(t, "checks") {
+		text += fmt.Sprintf("  - {id: c%d, weight: %d, %s}\n", i, rapid.IntRange(1, 1000).Draw(t, "weight"), rapid.SampledFrom([]string{
+			`forEach: spec.containers, violation: {path: image, operator: imageTag, value: latest}`,
+			`forEach: spec.containers, violation: {path: livenessProbe, operator: absent}`,
+			`forEach: spec.containers, when: {path: livenessProbe, operator: exists}, violation: {path: readinessProbe, operator: absent}`,
+			`forEach: [spec.containers, 'spec.containers.#(name=="c0")#'], violation: {path: readinessProbe, operator: absent}`,
+			`violation: {path: metadata.labels.team, operator: exists}`,
+			`when: {path: status.phase, operator: equals, value: Running}, violation: {path: spec.containers.#, operator: greaterThan, value: 1}`,
+		}).Draw(t, "check"))
+	}
+	table, err := rules.Load("random", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
 }

@@ -92,11 +92,11 @@ func TestReplaceTakesTheLaterOfTwo(t *testing.T) {
 		want          state.LiveMetrics
 		failures      []state.Pod
 	}{
-		{"it was fixed", bad, clean, state.LiveMetrics{TotalPods: 300, Violations: []int{0, 0, 0}, Subjects: []int{300, 300, 300}}, nil},
-		{"it went bad", clean, bad, state.LiveMetrics{TotalPods: 300, Violations: []int{1, 0, 0}, Subjects: []int{300, 300, 300}}, nil},
-		{"it can be evaluated by now", truncated, bad, state.LiveMetrics{TotalPods: 300, Violations: []int{1, 0, 0}, Subjects: []int{300, 300, 300}}, nil},
-		{"it can no longer be evaluated", bad, truncated, state.LiveMetrics{TotalPods: 299, Unevaluated: 1, Violations: []int{0, 0, 0}, Subjects: []int{299, 299, 299}}, []state.Pod{pod("2")}},
-		{"it could never be evaluated", truncated, truncated, state.LiveMetrics{TotalPods: 299, Unevaluated: 1, Violations: []int{0, 0, 0}, Subjects: []int{299, 299, 299}}, []state.Pod{pod("2")}},
+		{"it was fixed", bad, clean, state.LiveMetrics{TotalPods: 300, Violations: []int{0, 0, 0}, Subjects: []int{300, 300, 300}, Waived: none}, nil},
+		{"it went bad", clean, bad, state.LiveMetrics{TotalPods: 300, Violations: []int{1, 0, 0}, Subjects: []int{300, 300, 300}, Waived: none}, nil},
+		{"it can be evaluated by now", truncated, bad, state.LiveMetrics{TotalPods: 300, Violations: []int{1, 0, 0}, Subjects: []int{300, 300, 300}, Waived: none}, nil},
+		{"it can no longer be evaluated", bad, truncated, state.LiveMetrics{TotalPods: 299, Unevaluated: 1, Violations: []int{0, 0, 0}, Subjects: []int{299, 299, 299}, Waived: none}, []state.Pod{pod("2")}},
+		{"it could never be evaluated", truncated, truncated, state.LiveMetrics{TotalPods: 299, Unevaluated: 1, Violations: []int{0, 0, 0}, Subjects: []int{299, 299, 299}, Waived: none}, []state.Pod{pod("2")}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -141,7 +141,7 @@ func TestReplaceIsOneStep(t *testing.T) {
 			}
 		}
 	})
-	want := []state.NamespaceSnapshot{{Name: "new", LiveMetrics: state.LiveMetrics{TotalPods: 1000, Violations: []int{0, 0, 0}, Subjects: []int{1000, 1000, 1000}}}}
+	want := []state.NamespaceSnapshot{{Name: "new", LiveMetrics: state.LiveMetrics{TotalPods: 1000, Violations: []int{0, 0, 0}, Subjects: []int{1000, 1000, 1000}, Waived: none}}}
 	if diff := cmp.Diff(want, s.Snapshot().Namespaces); diff != "" || looks != 10 {
 		t.Errorf("%d looks; state (-want +got):\n%s", looks, diff)
 	}

@@ -208,6 +208,7 @@ type Failure struct {
 // until Replace returns.
 func (s *ClusterState) Replace(workers int, pods iter.Seq[Observation]) []Failure {
 	fresh := New(s.table)
+	fresh.now = s.moment()
 	failed := make(map[Pod]Failure)
 	s.evaluateAll(max(1, workers), pods, func(b *batch) {
 		for i, o := range b.pods {
@@ -222,6 +223,8 @@ func (s *ClusterState) Replace(workers int, pods iter.Seq[Observation]) []Failur
 	failures := slices.SortedFunc(maps.Values(failed), func(a, b Failure) int { return a.compare(b.Pod) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	// The pods were counted for the moment at which the list began; the state may have moved on since.
+	fresh.Advance(s.now)
 	s.namespaces, s.skipped, s.ready = fresh.namespaces, fresh.skipped, true
 	return failures
 }

@@ -34,7 +34,8 @@ func TestExample(t *testing.T) {
 	pod := state.Pod{Namespace: "default", Name: "nginx", UID: "1"}
 	want := &state.Snapshot{
 		Table:      s.Table(),
-		Namespaces: []state.NamespaceSnapshot{{Name: "default", LiveMetrics: state.LiveMetrics{TotalPods: 1, Violations: []int{1, 1, 0}, Subjects: []int{1, 1, 1}}}},
+		Namespaces: []state.NamespaceSnapshot{{Name: "default", LiveMetrics: state.LiveMetrics{TotalPods: 1, Violations: []int{1, 1, 0}, Subjects: []int{1, 1, 1}, Waived: none}}},
+		Skipped:    map[string]int{},
 		Violations: []state.PodViolation{
 			{Pod: pod, Violation: rules.Violation{Check: 0, Path: "spec.containers.0", Name: "nginx"}},
 			{Pod: pod, Violation: rules.Violation{Check: 1, Path: "spec.containers.0", Name: "nginx"}},
@@ -142,7 +143,7 @@ func TestClusterIsTheMeanOfNamespaces(t *testing.T) {
 	if got, ok := snap.Namespaces[2].Scores(s.Table()); ok || got != (state.Scores{}) {
 		t.Errorf("scores of a namespace without a verdict: %v, %v", got, ok)
 	}
-	want := state.LiveMetrics{TotalPods: 4, Violations: []int{1, 1, 4}, Subjects: []int{4, 4, 4}, Unevaluated: 1}
+	want := state.LiveMetrics{TotalPods: 4, Violations: []int{1, 1, 4}, Subjects: []int{4, 4, 4}, Waived: none, Unevaluated: 1}
 	if diff := cmp.Diff(want, snap.Totals()); diff != "" {
 		t.Errorf("totals (-want +got):\n%s", diff)
 	}
@@ -154,7 +155,7 @@ func TestNoData(t *testing.T) {
 	empty := func(when string) {
 		t.Helper()
 		snap := s.SnapshotWithViolations()
-		if diff := cmp.Diff(&state.Snapshot{Table: s.Table(), Namespaces: []state.NamespaceSnapshot{}, Violations: []state.PodViolation{}}, snap, sameTable); diff != "" {
+		if diff := cmp.Diff(&state.Snapshot{Table: s.Table(), Namespaces: []state.NamespaceSnapshot{}, Skipped: map[string]int{}, Violations: []state.PodViolation{}}, snap, sameTable); diff != "" {
 			t.Errorf("%s: snapshot (-want +got):\n%s", when, diff)
 		}
 		if got, ok := snap.Cluster(); ok || got != (state.Scores{}) {
@@ -228,7 +229,7 @@ func TestFailedPodLosesItsCounts(t *testing.T) {
 	if diff := cmp.Diff(state.Transition{Before: []int{0}}, got); diff != "" {
 		t.Errorf("transition (-want +got):\n%s", diff)
 	}
-	want := []state.NamespaceSnapshot{{Name: "shop", LiveMetrics: state.LiveMetrics{Unevaluated: 1, Violations: []int{0, 0, 0}, Subjects: []int{0, 0, 0}}}}
+	want := []state.NamespaceSnapshot{{Name: "shop", LiveMetrics: state.LiveMetrics{Unevaluated: 1, Violations: []int{0, 0, 0}, Subjects: []int{0, 0, 0}, Waived: none}}}
 	if diff := cmp.Diff(want, s.Snapshot().Namespaces); diff != "" {
 		t.Errorf("namespaces (-want +got):\n%s", diff)
 	}
@@ -265,19 +266,21 @@ func TestSnapshotSharesNothing(t *testing.T) {
 		ns := &spoiled.Namespaces[i]
 		ns.TotalPods, ns.Name = 99, "spoiled"
 		for c := range ns.Violations {
-			ns.Violations[c], ns.Subjects[c] = 99, 99
+			ns.Violations[c], ns.Subjects[c], ns.Waived[c] = 99, 99, 99
 		}
-		ns.Violations, ns.Subjects = append(ns.Violations, 99), append(ns.Subjects, 99)
+		ns.Violations, ns.Subjects, ns.Waived = append(ns.Violations, 99), append(ns.Subjects, 99), append(ns.Waived, 99)
 	}
+	spoiled.Skipped["spoiled"] = 99
 	for i := range spoiled.Violations {
 		spoiled.Violations[i] = state.PodViolation{}
 	}
 	for i := range again.Namespaces {
 		ns := &again.Namespaces[i]
-		ns.Violations, ns.Subjects = slices.Clone(ns.Violations), slices.Clone(ns.Subjects)
+		ns.Violations, ns.Subjects, ns.Waived = slices.Clone(ns.Violations), slices.Clone(ns.Subjects), slices.Clone(ns.Waived)
 	}
 	_ = append(kept.Namespaces[0].Violations, 99)
 	_ = append(kept.Namespaces[0].Subjects, 99)
+	_ = append(kept.Namespaces[0].Waived, 99)
 	if diff := cmp.Diff(again, kept, sameTable); diff != "" {
 		t.Errorf("a snapshot changed with what was appended to a part of it (-before +after):\n%s", diff)
 	}

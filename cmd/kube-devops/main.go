@@ -55,7 +55,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(newAgentCommand(), newVersionCommand())
+	root.AddCommand(newAgentCommand(), newPolicyCommand(), newVersionCommand())
 	command, err := root.ExecuteContextC(ctx)
 	if err != nil {
 		hint := ""
@@ -63,7 +63,8 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			hint = fmt.Sprintf(" (see %s --help)", command.CommandPath())
 		}
 		for line := range strings.Lines(err.Error()) {
-			fmt.Fprintf(stderr, "kube-devops: %s%s\n", strings.TrimSuffix(line, "\n"), hint)
+			// Where stderr cannot be written to there is nobody to tell.
+			_, _ = fmt.Fprintf(stderr, "kube-devops: %s%s\n", strings.TrimSuffix(line, "\n"), hint)
 		}
 		return exitFailed
 	}

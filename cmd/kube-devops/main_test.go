@@ -179,7 +179,7 @@ func TestMistakesAreOneClearLine(t *testing.T) {
 		{"several mistakes", []string{"agent", "--listen", "nowhere", "--policy", ""},
 			[]string{"--policy is empty", `--listen "nowhere" is not host:port`}},
 		{"durations that do not fit", []string{"agent", "--lease-duration", "5s"}, []string{"lease-duration 5s: must be more than retry-period", "lease-duration 5s: must be more than margin"}},
-		{"no policy file", []string{"agent", "--policy", "none.yaml"}, []string{"load policy: open none.yaml: no such file or directory (neither a file, nor one of the tables that ship: default)"}},
+		{"no policy file", []string{"agent", "--policy", "none.yaml"}, []string{"load policy: read none.yaml: no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"}},
 		{"broken policy", []string{"agent", "--policy", bad, "--replay", shop}, []string{
 			bad + ":5: check a: weight must be a whole number from 1 to 1000, not 0", bad + ":6: check b: path \"*\""}},
 		{"no cluster", []string{"agent"}, []string{"no cluster: not in a pod, and no kubeconfig; name one with --kubeconfig, or serve a recording with --replay FILE"}},

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -19,7 +20,8 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-const readme = "../../README.md"
+// readme is absolute, since the transcripts run at the top of the repository.
+var readme, _ = filepath.Abs("../../README.md")
 
 // section compares a part of the README with what the code says, or writes it there under UPDATE_GOLDEN=1.
 func section(t *testing.T, name, want string) {
@@ -81,9 +83,10 @@ func TestREADMEFlags(t *testing.T) {
 	section(t, "flags", table([]string{"flag of `agent`", "default", "meaning"}, rows))
 }
 
-// The metrics of a leader are those of a recording, which has no cluster, and those of a standby, which has no scores.
+// The metrics of a leader are those of a recording, which has no cluster, and those of a standby, which has no scores. The
+// policy skips pods and waives a violation.
 func TestREADMEMetrics(t *testing.T) {
-	replay := scrape(t, "--replay", shop)
+	replay := scrape(t, "--replay", shop, "--policy", "../../testdata/policies/ours.yaml")
 	standby := scrape(t, "--kubeconfig", writeKubeconfig(t, unreachable))
 	var rows [][]string
 	for _, name := range slices.Sorted(keys(replay, standby)) {
@@ -152,4 +155,32 @@ func TestREADMETranscript(t *testing.T) {
 	}
 	b.WriteString("```\n")
 	section(t, "transcript", b.String())
+}
+
+// TestREADMETable has the table as the README shows it, which is without doubt.
+func TestREADMETable(t *testing.T) {
+	t.Chdir("../..")
+	const file = "testdata/policies/ours.yaml"
+	section(t, "table", fenced("yaml", content(t, file)))
+	if got := transcript(t, "policy lint --strict --dump testdata/dumps/shop.json "+file); strings.Count(got, "\n") != 1 {
+		t.Error(got)
+	}
+}
+
+func TestREADMEPolicy(t *testing.T) {
+	t.Chdir("../..")
+	section(t, "lint", fenced("console", transcript(t, "policy lint testdata/policies/draft.yaml")))
+	section(t, "test", fenced("console", "$ cat testdata/policies/tests.yaml\n"+content(t, "testdata/policies/tests.yaml")+transcript(t, "policy test testdata/policies")))
+	section(t, "diff", fenced("console", transcript(t, "policy diff default recommended testdata/dumps/shop.json")))
+}
+
+func fenced(language, text string) string { return "```" + language + "\n" + text + "```\n" }
+
+func content(t *testing.T, file string) string {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }

@@ -1,0 +1,260 @@
+package report
+
+import (
+	"bytes"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"unicode"
+
+	"github.com/kube-devops/kube-devops/agent/state"
+)
+
+// A Difference is what another policy does to the scores of the same pods.
+type Difference struct {
+	Before, After *state.Snapshot
+	// Namespaces are those that change, sorted by name.
+	Namespaces []NamespaceDifference
+	// Unchanged counts the other namespaces that have pods under either policy.
+	Unchanged int
+}
+
+// A NamespaceDifference is what another policy does to one namespace.
+type NamespaceDifference struct {
+	Namespace     string
+	Before, After Side
+	// Added and Removed count the violations that only one of the policies finds, by the id of the check.
+	Added, Removed map[string]int
+}
+
+// A Side is a namespace under one policy.
+type Side struct {
+	Pods   int
+	Scores *state.Scores // nil where no pod counts
+}
+
+// Compare finds out what changes from one snapshot to the other. Both have their violations.
+func Compare(before, after *state.Snapshot) *Difference {
+	d := &Difference{Before: before, After: after}
+	byName := make(map[string]*NamespaceDifference)
+	named := func(name string) *NamespaceDifference {
+		if byName[name] == nil {
+			byName[name] = &NamespaceDifference{Namespace: name, Added: make(map[string]int), Removed: make(map[string]int)}
+		}
+		return byName[name]
+	}
+	for _, ns := range before.Namespaces {
+		named(ns.Name).Before = side(before, ns.LiveMetrics)
+	}
+	for _, ns := range after.Namespaces {
+		named(ns.Name).After = side(after, ns.LiveMetrics)
+	}
+	was, is := violations(before), violations(after)
+	for v := range is {
+		if !was[v] {
+			named(v.namespace).Added[v.check]++
+		}
+	}
+	for v := range was {
+		if !is[v] {
+			named(v.namespace).Removed[v.check]++
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(byName)) {
+		if ns := byName[name]; ns.changes() {
+			d.Namespaces = append(d.Namespaces, *ns)
+		} else {
+			d.Unchanged++
+		}
+	}
+	return d
+}
+
+func side(snap *state.Snapshot, m state.LiveMetrics) Side {
+	scores, ok := m.Scores(snap.Table)
+	if !ok {
+		return Side{}
+	}
+	return Side{Pods: m.TotalPods, Scores: &scores}
+}
+
+// A foundViolation names a violation whatever the policy: by the check's id.
+type foundViolation struct{ namespace, pod, check, path string }
+
+func violations(snap *state.Snapshot) map[foundViolation]bool {
+	found := make(map[foundViolation]bool, len(snap.Violations))
+	for _, v := range snap.Violations {
+		found[foundViolation{v.Namespace, v.Pod.Name, snap.Table.Checks()[v.Check].ID, v.Path}] = true
+	}
+	return found
+}
+
+func (n *NamespaceDifference) changes() bool {
+	before, after := n.Before.Scores, n.After.Scores
+	return len(n.Added) > 0 || len(n.Removed) > 0 || n.Before.Pods != n.After.Pods || (before == nil) != (after == nil) ||
+		before != nil && *before != *after
+}
+
+// DifferenceText prints a table of the namespaces that change, and of the cluster.
+func DifferenceText(to io.Writer, d *Difference) error {
+	var b bytes.Buffer
+	if len(d.Namespaces) == 0 {
+		fmt.Fprintf(&b, "Nothing changes in %s.\n", count(d.Unchanged, "namespace"))
+		_, err := b.WriteTo(to)
+		return err
+	}
+	b.WriteString("NAMESPACE\tPODS\tSCORE\tCOMPLIANCE\tGRADE\tVIOLATIONS\n")
+	for i := range d.Namespaces {
+		ns := &d.Namespaces[i]
+		fmt.Fprintf(&b, "%s\t%s\t%s\n", printable(ns.Namespace), sideChange(ns.Before, ns.After), ns.violationChange())
+	}
+	before, after := d.cluster()
+	fmt.Fprintf(&b, "(cluster)\t%s\t\n", sideChange(before, after))
+	lines := aligned(b.Bytes())
+	fmt.Fprintf(lines, "%s changed, %d unchanged.\n", count(len(d.Namespaces), "namespace"), d.Unchanged)
+	_, err := lines.WriteTo(to)
+	return err
+}
+
+// aligned makes columns of cells that end with tabs, and leaves no spaces at the ends of lines.
+func aligned(cells []byte) *bytes.Buffer {
+	var columns, lines bytes.Buffer
+	w := tabwriter.NewWriter(&columns, 0, 0, 2, ' ', 0)
+	_, _ = w.Write(cells) // a buffer takes all
+	_ = w.Flush()
+	for line := range bytes.Lines(columns.Bytes()) {
+		lines.Write(append(bytes.TrimRight(line, " \n"), '\n'))
+	}
+	return &lines
+}
+
+func count(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
+}
+
+func (d *Difference) cluster() (before, after Side) {
+	of := func(snap *state.Snapshot) Side {
+		scores, ok := snap.Cluster()
+		if !ok {
+			return Side{}
+		}
+		return Side{Pods: snap.Totals().TotalPods, Scores: &scores}
+	}
+	return of(d.Before), of(d.After)
+}
+
+// sideChange is four cells: pods, score, compliance and grade.
+func sideChange(before, after Side) string {
+	cells := func(s Side) []string {
+		if s.Scores == nil {
+			return []string{"-", "-", "-", "-"}
+		}
+		return []string{strconv.Itoa(s.Pods), fmt.Sprintf("%.2f", s.Scores.Score), fmt.Sprintf("%.1f %%", s.Scores.Compliance), printable(s.Scores.Grade)}
+	}
+	old := cells(before)
+	for i, cell := range cells(after) {
+		old[i] = change(old[i], cell)
+	}
+	return strings.Join(old, "\t")
+}
+
+func change(before, after string) string {
+	if before == after {
+		return before
+	}
+	return before + " -> " + after
+}
+
+// violationChange lists the checks by how much they change, and then by id.
+func (n *NamespaceDifference) violationChange() string {
+	ids := make(map[string]bool)
+	for id := range n.Added {
+		ids[id] = true
+	}
+	for id := range n.Removed {
+		ids[id] = true
+	}
+	sorted := slices.SortedFunc(maps.Keys(ids), func(a, b string) int {
+		return cmp.Or(cmp.Compare(n.Added[b]+n.Removed[b], n.Added[a]+n.Removed[a]), cmp.Compare(a, b))
+	})
+	words := make([]string, 0, len(sorted))
+	for _, id := range sorted {
+		word := ""
+		if added := n.Added[id]; added > 0 {
+			word += fmt.Sprintf("+%d ", added)
+		}
+		if removed := n.Removed[id]; removed > 0 {
+			word += fmt.Sprintf("-%d ", removed)
+		}
+		words = append(words, word+id)
+	}
+	return strings.Join(words, ", ")
+}
+
+// printable quotes a text that a terminal would not show as it is. It comes from a recording that anybody may have made.
+func printable(text string) string {
+	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return strconv.Quote(text)
+	}
+	return text
+}
+
+type (
+	differenceJSON struct {
+		Before     policyJSON                `json:"before"`
+		After      policyJSON                `json:"after"`
+		Cluster    changeJSON                `json:"cluster"`
+		Unchanged  int                       `json:"unchanged"`
+		Namespaces []namespaceDifferenceJSON `json:"namespaces"`
+	}
+	namespaceDifferenceJSON struct {
+		Namespace string `json:"namespace"`
+		changeJSON
+		Added   map[string]int `json:"added"`
+		Removed map[string]int `json:"removed"`
+	}
+	changeJSON struct {
+		Before sideJSON `json:"before"`
+		After  sideJSON `json:"after"`
+	}
+	sideJSON struct {
+		Pods       int      `json:"pods"`
+		Score      *float64 `json:"score"`
+		Compliance *float64 `json:"compliance"`
+		Grade      *string  `json:"grade"`
+	}
+)
+
+// DifferenceJSON prints the difference as one JSON object. Numbers are not rounded, and those of no data are null.
+func DifferenceJSON(to io.Writer, d *Difference) error {
+	before, after := d.cluster()
+	out := differenceJSON{
+		Before:     policyJSON{d.Before.Table.Name(), d.Before.Table.Hash()},
+		After:      policyJSON{d.After.Table.Name(), d.After.Table.Hash()},
+		Cluster:    changeJSON{before.json(), after.json()},
+		Unchanged:  d.Unchanged,
+		Namespaces: make([]namespaceDifferenceJSON, len(d.Namespaces)),
+	}
+	for i, ns := range d.Namespaces {
+		out.Namespaces[i] = namespaceDifferenceJSON{ns.Namespace, changeJSON{ns.Before.json(), ns.After.json()}, ns.Added, ns.Removed}
+	}
+	encoder := json.NewEncoder(to)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(out)
+}
+
+func (s Side) json() sideJSON {
+	if s.Scores == nil {
+		return sideJSON{}
+	}
+	return sideJSON{s.Pods, &s.Scores.Score, &s.Scores.Compliance, &s.Scores.Grade}
+}

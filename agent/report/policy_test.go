@@ -1,0 +1,129 @@
+package report_test
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kube-devops/kube-devops/agent/report"
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+func loadPolicy(t *testing.T, text string) *rules.Table {
+	t.Helper()
+	table, err := rules.Load("t.yaml", []byte("apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: t}\n"+text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+// TestPolicyMarkdownEscapes has texts that would break a table, or be taken for markup.
+func TestPolicyMarkdownEscapes(t *testing.T) {
+	table := loadPolicy(t, `namespaces: {include: ["a|b"], exclude: []}
+checks:
+  - id: c
+    description: "a | b\n<script> *x* _y_ [z](u) \x60code\x60 \\"
+    weight: 1
+    violation: {path: a, operator: in, value: ["x|y", "\x60", "\n"]}
+waivers: [{id: w, reason: "a|b", expires: "2030-01-01T02:00:00+02:00", pod: "p|q"}]
+`)
+	var b bytes.Buffer
+	if err := report.PolicyMarkdown(&b, table); err != nil {
+		t.Fatal(err)
+	}
+	want := "# Policy `t`\n\n## Scope\n\nNamespaces `a\\|b`.\n\n## Checks\n\n" +
+		"| check | severity | weight | what is wrong | what to do |\n| --- | --- | ---: | --- | --- |\n" +
+		"| `c` | medium | 1 | a \\| b &lt;script> \\*x\\* \\_y\\_ \\[z](u) \\`code\\` \\\\ |  |\n\n" +
+		"### What they look for\n\n| check | of each | when | violation |\n| --- | --- | --- | --- |\n" +
+		"| `c` | pod |  | `` a in [x\\|y, `,  ] `` |\n\n" +
+		"## Grades\n\n| grade | compliance |\n| --- | --- |\n| Healthy | 80 % and more |\n| Stable | 60 % and more |\n| Degraded | 40 % and more |\n| Critical | 0 % and more |\n\n" +
+		"## Waivers\n\n| waiver | accepts | until | reason |\n| --- | --- | --- | --- |\n| `w` | `pod p\\|q` | 2030-01-01T00:00:00Z | a\\|b |\n"
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("Markdown (-want +got):\n%s", diff)
+	}
+	if err := report.PolicyMarkdown(failingWriter{}, table); !errors.Is(err, errFailing) {
+		t.Errorf("error %v, want that of the writer", err)
+	}
+}
+
+var errFailing = errors.New("no room")
+
+type failingWriter struct{}
+
+func (failingWriter) Write([]byte) (int, error) { return 0, errFailing }
+
+// comparison holds pods under two tables: one changes what a container must have, one leaves out a namespace.
+func comparison(t *testing.T) *report.Difference {
+	t.Helper()
+	before := state.New(loadPolicy(t, `checks:
+  - {id: image, weight: 2, forEach: spec.containers, violation: {path: image, operator: absent}}
+  - {id: gone, weight: 1, violation: {path: spec.gone, operator: exists}}
+`))
+	after := state.New(loadPolicy(t, `namespaces: {exclude: [left-out]}
+pods: {skip: [{reason: job, when: {path: job, operator: exists}}]}
+checks:
+  - {id: host, weight: 5, violation: {path: spec.host, operator: exists}}
+  - {id: image, weight: 2, forEach: spec.containers, violation: {path: image, operator: equals, value: a}}
+`))
+	pods := []struct{ namespace, name, json string }{
+		{"same", "a", `{"spec":{"containers":[{"image":"b"}]}}`},
+		{"left-out", "a", `{"spec":{"gone":1,"containers":[{}]}}`},
+		{"shop", "a", `{"spec":{"containers":[{"image":"a"},{"image":"a"},{}]}}`},
+		{"shop", "b", `{"spec":{"host":1}}`},
+		{"shop", "job", `{"job":1,"spec":{"containers":[{}]}}`},
+		{"weird\x1b[31m", "a", `{"spec":{"host":1}}`},
+		{"only-jobs", "a", `{"job":1}`},
+	}
+	for _, p := range pods {
+		for _, s := range []*state.ClusterState{before, after} {
+			if _, err := s.Observe(state.Pod{Namespace: p.namespace, Name: p.name}, []byte(p.json)); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	return report.Compare(before.SnapshotWithViolations(), after.SnapshotWithViolations())
+}
+
+func TestDifferenceText(t *testing.T) {
+	var b bytes.Buffer
+	if err := report.DifferenceText(&b, comparison(t)); err != nil {
+		t.Fatal(err)
+	}
+	want := `NAMESPACE        PODS    SCORE         COMPLIANCE        GRADE                VIOLATIONS
+left-out         1 -> -  3.00 -> -     0.0 % -> -        Critical -> -        -1 gone, -1 image
+only-jobs        1 -> -  0.00 -> -     100.0 % -> -      Healthy -> -
+shop             3 -> 2  1.33 -> 4.50  63.6 % -> 43.8 %  Stable -> Degraded   +2 -2 image, +1 host
+"weird\x1b[31m"  1       0.00 -> 5.00  100.0 % -> 0.0 %  Healthy -> Critical  +1 host
+(cluster)        7 -> 4  0.87 -> 3.17  72.7 % -> 47.9 %  Stable -> Degraded
+4 namespaces changed, 1 unchanged.
+`
+	if diff := cmp.Diff(want, b.String()); diff != "" {
+		t.Errorf("text (-want +got):\n%s", diff)
+	}
+	for _, write := range []func() error{
+		func() error { return report.DifferenceText(failingWriter{}, comparison(t)) },
+		func() error { return report.DifferenceText(failingWriter{}, &report.Difference{}) },
+		func() error { return report.DifferenceJSON(failingWriter{}, comparison(t)) },
+	} {
+		if err := write(); !errors.Is(err, errFailing) {
+			t.Errorf("error %v, want that of the writer", err)
+		}
+	}
+}
+
+// TestDifferenceOfNothing has no pods at all.
+func TestDifferenceOfNothing(t *testing.T) {
+	empty := state.New(loadPolicy(t, "checks: [{id: c, weight: 1, violation: {path: a, operator: exists}}]\n")).SnapshotWithViolations()
+	var text, json bytes.Buffer
+	if err := errors.Join(report.DifferenceText(&text, report.Compare(empty, empty)), report.DifferenceJSON(&json, report.Compare(empty, empty))); err != nil {
+		t.Fatal(err)
+	}
+	if text.String() != "Nothing changes in 0 namespaces.\n" || !strings.Contains(json.String(), `"score": null`) || !strings.Contains(json.String(), `"namespaces": []`) {
+		t.Errorf("%s%s", text.String(), json.String())
+	}
+}

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestPolicy compares all that each verb of policy prints with a file of testdata/policy.
+func TestPolicy(t *testing.T) {
+	const (
+		in     = "testdata/policy/"
+		suites = in + "suites/"
+	)
+	tests := []struct {
+		name string
+		args string
+	}{
+		{"help", ""},
+		{"unknown-verb", "lnt x"},
+
+		{"lint-shipped", "lint --strict ../../policies/default.yaml ../../policies/recommended.yaml ../../testdata/policies/ours.yaml --dump " + shop},
+		{"lint-mistakes", "lint " + in + "bad.yaml " + in + "strict.yaml " + in + "doubtful.yaml"},
+		{"lint-doubts", "lint " + in + "doubtful.yaml"},
+		{"lint-doubts-strict", "lint --strict " + in + "doubtful.yaml " + in + "strict.yaml"},
+		{"lint-waivers", "lint " + in + "waivers.yaml"},
+		{"lint-waivers-dump", "lint " + in + "waivers.yaml " + in + "strict.yaml --dump " + shop},
+		{"lint-waivers-policy", "lint " + in + "waivers.yaml --policy recommended"},
+		{"lint-waivers-mistakes", "lint " + in + "waivers-bad.yaml"},
+		{"lint-waivers-no-policy", "lint " + in + "waivers.yaml --policy none.yaml"},
+		{"lint-waivers-bad-policy", "lint " + in + "waivers.yaml --policy " + in + "bad.yaml"},
+		{"lint-tests", "lint " + suites + "ok/tests.yaml " + suites + "broken/tests.yaml"},
+		{"lint-no-file", "lint none.yaml " + in + "bad.yaml " + in},
+		{"lint-nothing", "lint"},
+		{"lint-no-dump", "lint " + in + "strict.yaml --dump none.json"},
+		{"lint-cut-dump", "lint " + in + "strict.yaml --dump -"},
+		{"lint-flag", "lint --stict x"},
+
+		{"show-default", "show"},
+		{"show-recommended", "show recommended"},
+		{"show-file", "show " + in + "strict.yaml"},
+		{"show-markdown", "show -o markdown " + in + "strict.yaml"},
+		{"show-markdown-recommended", "show recommended -o markdown"},
+		{"show-unknown", "show ours"},
+		{"show-bad", "show " + in + "bad.yaml"},
+		{"show-format", "show -o xml"},
+		{"show-two", "show default recommended"},
+
+		{"test-ok", "test " + suites + "ok"},
+		{"test-file", "test " + suites + "ok/tests.yaml " + suites + "ok"},
+		{"test-failing", "test " + suites + "ok " + suites + "failing"},
+		{"test-failing-junit", "test " + suites + "ok " + suites + "failing -o junit"},
+		{"test-broken", "test " + suites + "broken"},
+		{"test-broken-junit", "test " + suites + "broken " + suites + "nopod -o junit"},
+		{"test-no-cases", "test " + suites + "empty"},
+		{"test-no-pod", "test " + suites + "nopod"},
+		{"test-bad-policy", "test " + suites + "badpolicy"},
+		{"test-no-waivers", "test " + suites + "unknown"},
+		{"test-unknown-check", "test " + suites + "unknowncheck"},
+		{"test-no-tests", "test " + suites + "ok " + suites + "none"},
+		{"test-no-folder", "test " + suites + "nowhere"},
+		{"test-nothing", "test"},
+		{"test-format", "test . -o tap"},
+
+		{"diff-text", "diff default " + in + "strict.yaml " + shop},
+		{"diff-json", "diff default " + in + "strict.yaml " + shop + " -o json"},
+		{"diff-same", "diff default ../../policies/default.yaml " + shop},
+		{"diff-same-json", "diff default default " + shop + " -o json"},
+		{"diff-no-dump", "diff default recommended none.json"},
+		{"diff-cut-dump", "diff default recommended -"},
+		{"diff-bad-policy", "diff default " + in + "bad.yaml " + shop},
+		{"diff-two", "diff default recommended"},
+		{"diff-four", "diff default recommended a b"},
+	}
+	outputs := make(map[string]bool)
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			file := in + tt.name + ".txt"
+			outputs[file] = true
+			compareGolden(t, file, transcript(t, "policy "+tt.args))
+		})
+	}
+	files, err := filepath.Glob(in + "*.txt")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if !outputs[file] {
+			t.Errorf("%s is the output of no test", file)
+		}
+	}
+}
+
+// transcript is what a command prints, and its exit code where it is not 0.
+func transcript(t *testing.T, args string) string {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	code := run(t.Context(), strings.Fields(args), strings.NewReader(`{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"a"}},{"kind"`), &stdout, &stderr)
+	if (code == exitDone) != (stderr.Len() == 0) {
+		t.Errorf("exit code %d with %q on stderr", code, stderr.String())
+	}
+	text := "$ kube-devops " + strings.TrimSpace(args) + "\n" + stdout.String()
+	if stderr.Len() > 0 {
+		text += "-- stderr\n" + stderr.String()
+	}
+	if code != exitDone {
+		text += fmt.Sprintf("-- exit code %d\n", code)
+	}
+	return text
+}
+
+// TestPolicyShippedPods runs the tests of the tables that ship.
+func TestPolicyShippedPods(t *testing.T) {
+	if got := transcript(t, "policy test ../../testdata/checks"); !strings.Contains(got, " passed, 0 failed\n") || strings.Contains(got, "-- ") {
+		t.Error(got)
+	}
+}
+
+// TestPolicyDiffStdin reads the recording from standard input.
+func TestPolicyDiffStdin(t *testing.T) {
+	recording, err := os.ReadFile(shop)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var fromStdin, stderr bytes.Buffer
+	if code := run(t.Context(), []string{"policy", "diff", "default", "recommended", "-"}, bytes.NewReader(recording), &fromStdin, &stderr); code != exitDone {
+		t.Fatalf("exit code %d: %s", code, stderr.String())
+	}
+	want := transcript(t, "policy diff default recommended "+shop)
+	if !strings.HasSuffix(want, "\n"+fromStdin.String()) {
+		t.Errorf("from standard input:\n%s\nfrom the file:\n%s", fromStdin.String(), want)
+	}
+}

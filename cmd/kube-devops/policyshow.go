@@ -1,0 +1,32 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/kube-devops/kube-devops/agent/report"
+	"github.com/kube-devops/kube-devops/policies"
+)
+
+func newPolicyShowCommand() *cobra.Command {
+	format := newFormatFlag("yaml", "markdown")
+	command := &cobra.Command{
+		Use:   "show [FILE|NAME]",
+		Short: "Print a policy table with all its defaults",
+		Long: `Print a policy table, a file or one that ships (default: the table default),
+with all that it leaves to defaults: as YAML that loads again, or as Markdown.`,
+		Args: needArgs(0, 1, "a table"),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			table, err := policies.Open(append(args, policies.Default)[0])
+			if err != nil {
+				return err
+			}
+			if format.value == "markdown" {
+				return report.PolicyMarkdown(cmd.OutOrStdout(), table)
+			}
+			_, err = cmd.OutOrStdout().Write(table.YAML())
+			return err
+		},
+	}
+	format.addTo(command)
+	return command
+}

@@ -1,0 +1,187 @@
+package policies_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/santhosh-tekuri/jsonschema/v6"
+	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/policies"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// TestJSONSchemaIsFresh compares schema.json with what the code says.
+func TestJSONSchemaIsFresh(t *testing.T) {
+	golden(t, "schema.json", string(rules.JSONSchema()))
+}
+
+func compileSchema(t *testing.T) *jsonschema.Schema {
+	t.Helper()
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(rules.JSONSchema()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	compiler := jsonschema.NewCompiler()
+	compiler.DefaultDraft(jsonschema.Draft4) // the schema itself says that it is of another
+	if err := compiler.AddResource("schema.json", document); err != nil {
+		t.Fatal(err)
+	}
+	schema, err := compiler.Compile("schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return schema
+}
+
+// validate holds the text of a YAML file against the schema, as an editor does: as the JSON that it stands for.
+func validate(t *testing.T, schema *jsonschema.Schema, text []byte) error {
+	t.Helper()
+	var document any
+	if err := yaml.Unmarshal(text, &document); err != nil {
+		return err
+	}
+	asJSON, err := json.Marshal(document)
+	if err != nil {
+		return err
+	}
+	value, err := jsonschema.UnmarshalJSON(bytes.NewReader(asJSON))
+	if err != nil {
+		return err
+	}
+	return schema.Validate(value)
+}
+
+// TestJSONSchemaAccepts has all that ships, and one of each kind with every field.
+func TestJSONSchemaAccepts(t *testing.T) {
+	schema := compileSchema(t)
+	for _, name := range policies.Names() {
+		text, _ := policies.Shipped(name)
+		if err := validate(t, schema, text); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		table, err := policies.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := validate(t, schema, table.YAML()); err != nil {
+			t.Errorf("%s as it is shown: %v", name, err)
+		}
+	}
+	tests, err := filepath.Glob("../testdata/checks/*/tests.yaml")
+	more, moreErr := filepath.Glob("../testdata/checks/*/*/tests.yaml")
+	if len(tests) == 0 || len(more) == 0 {
+		t.Fatalf("found no policy tests: %v, %v", err, moreErr)
+	}
+	for _, file := range append(tests, more...) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := validate(t, schema, text); err != nil {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+	for name, text := range map[string]string{
+		"table": full, "waivers": "apiVersion: kube-devops.io/v1\nkind: Waivers\nwaivers:" + fullWaivers,
+		"test": "apiVersion: kube-devops.io/v1\nkind: PolicyTest\npolicy: default\nwaivers: w.yaml\nat: 2030-01-01T10:00:00Z\nchecks: [a]\ncases: [{name: a, pod: b, skipped: c}, {name: d, pod: e, violations: [{check: a, container: b, path: c}]}]\n",
+	} {
+		if err := validate(t, schema, []byte(text)); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if _, err := rules.Load("full.yaml", []byte(full)); err != nil {
+		t.Errorf("the full table does not load: %v", err)
+	}
+}
+
+const fullWaivers = `
+  - id: w
+    reason: r
+    expires: 2030-01-01
+    namespace: "a*"
+    pod: b
+    container: c
+    labels: {app.kubernetes.io/name: x}
+    owner: {kind: Job, name: "*"}
+    check: [a, b]
+  - {id: v, reason: r, expires: "2030-01-01T00:00:00+02:00", check: a}
+`
+
+const full = `apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: full}
+namespaces: {include: ["*"], exclude: []}
+pods: {skip: [{reason: job, when: {path: 'metadata.ownerReferences.#(kind=="Job").name', operator: exists}}]}
+checks:
+  - id: a
+    description: d
+    remediation: r
+    severity: low
+    weight: 1000
+    forEach: [spec.containers, 'spec.initContainers.#(restartPolicy=="Always")#', spec.containers.#.ports]
+    when: {not: {path: '$.metadata.annotations.a\.b/c-d', operator: absent}}
+    violation:
+      any:
+        - {all: [{path: a.0.#, operator: equals, value: 5}, {path: a, operator: notEquals, value: true}]}
+        - {path: a.#.b, operator: in, value: [a, 5, true]}
+        - {path: a, operator: notIn, value: [1.5]}
+        - {path: a, operator: oneOf, value: [a]}
+        - {path: a, operator: hasPrefix, value: ""}
+        - {path: a, operator: hasSuffix, value: x}
+        - {path: a, operator: contains, value: 5}
+        - {path: a, operator: matches, value: "^a$"}
+        - {path: a, operator: greaterThan, value: -1.5}
+        - {path: a, operator: lessThan, value: 1e3}
+        - {path: a, operator: quantityGreaterThan, value: 500m}
+        - {path: a, operator: quantityLessThan, value: 1.5}
+        - {path: a, operator: quantityLessThan, value: "-.5e-3"}
+        - {path: a, operator: length, value: 0}
+        - {path: a, operator: length, value: {min: 1, max: 2}}
+        - {path: a, operator: imageTag, value: v1.2-x}
+  - {id: b, weight: 1, violation: {path: a, operator: exists}}
+grades: [{name: A, min: 50.5}, {name: B, min: 0}]
+waivers:` + fullWaivers
+
+// beyondSchema are the bad tables that are wrong in what no JSON Schema can know: how one part goes with another, what the
+// text is beside the values in it, and how much of an expression there is.
+var beyondSchema = []string{
+	"alias-unknown.yaml", "alias.yaml", "anchor.yaml", "exclude-glob.yaml",
+	"grades-equal.yaml", "grades-no-zero.yaml", "grades-order.yaml", "id-duplicate.yaml", "include-glob.yaml", "merge-key.yaml",
+	"not-yaml-second-document.yaml", "predicate-deep.yaml", "regexp-back-reference.yaml", "regexp-bracket.yaml", "regexp-line-break.yaml",
+	"regexp-not-re2.yaml", "regexp-repeat-at-least.yaml", "regexp-repeat-nested.yaml", "regexp-repeat-refused.yaml", "regexp-repeat.yaml",
+	"second-document.yaml", "value-beyond-64-bits.yaml", "value-date.yaml", "waiver-id-duplicate.yaml",
+}
+
+// TestJSONSchemaRefuses holds all tables that do not load against the schema.
+func TestJSONSchemaRefuses(t *testing.T) {
+	schema := compileSchema(t)
+	files, err := filepath.Glob("../rules/testdata/bad/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatalf("found no bad tables: %v", err)
+	}
+	var accepted []string
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = validate(t, schema, text)
+		wrong := new(jsonschema.ValidationError)
+		switch {
+		case err == nil:
+			accepted = append(accepted, filepath.Base(file))
+		case !errors.As(err, &wrong) && slices.Contains(beyondSchema, filepath.Base(file)):
+			accepted = append(accepted, filepath.Base(file))
+		}
+	}
+	if diff := cmp.Diff(beyondSchema, accepted); diff != "" {
+		t.Errorf("accepted (-want +got):\n%s", diff)
+	}
+}

@@ -1,0 +1,189 @@
+package policytest
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"github.com/kube-devops/kube-devops/policies"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// FileName is what a file of cases is called.
+const FileName = "tests.yaml"
+
+// A Report is the outcome of all suites, in the order of their files.
+type Report []Suite
+
+// A Suite is the outcome of one file of cases.
+type Suite struct {
+	File   string
+	Policy string // the name of the table
+	// Err says why no case of the file could run: the file, its policy or its waivers are not as they must be.
+	Err     error
+	Results []Result
+}
+
+// A Result is the outcome of one case.
+type Result struct {
+	rules.PolicyCase
+	// Err says why there is no verdict: the pod cannot be read, or is none.
+	Err error
+	// Differences are none where the case passes.
+	Differences []rules.Difference
+}
+
+// Run runs the cases of all files in the folders and below. The moment judges the waivers of tests that name none. The
+// error is about the folders alone.
+func Run(now time.Time, folders ...string) (Report, error) {
+	var files []string
+	for _, folder := range folders {
+		found, err := find(folder)
+		if err != nil {
+			return nil, err
+		}
+		files = append(files, found...)
+	}
+	slices.Sort(files)
+	var report Report
+	for _, file := range slices.Compact(files) {
+		report = append(report, runFile(file, now))
+	}
+	return report, nil
+}
+
+func find(folder string) ([]string, error) {
+	var files []string
+	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+		if err == nil && entry.Name() == FileName && !entry.IsDir() {
+			files = append(files, filepath.Clean(path))
+		}
+		return err
+	})
+	if err == nil && len(files) == 0 {
+		err = fmt.Errorf("%s: there is no %s in it, or below", folder, FileName)
+	}
+	return files, err
+}
+
+func runFile(file string, now time.Time) Suite {
+	suite := Suite{File: file}
+	test, table, err := open(file)
+	if err != nil {
+		suite.Err = err
+		return suite
+	}
+	suite.Policy = table.Name()
+	if !test.At.IsZero() {
+		now = test.At
+	}
+	for _, c := range test.Cases {
+		result := Result{PolicyCase: c}
+		verdict, err := evaluate(table, beside(file, c.Pod))
+		if err != nil {
+			result.Err = fmt.Errorf("%s:%d: case %q: %w", file, c.Line, c.Name, err)
+		} else {
+			result.Differences = test.Compare(&c, table, verdict, now)
+		}
+		suite.Results = append(suite.Results, result)
+	}
+	return suite
+}
+
+// open loads a file of cases, and the policy that it is about.
+func open(file string) (*rules.PolicyTest, *rules.Table, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, nil, err
+	}
+	test, err := rules.LoadPolicyTest(file, text)
+	if err != nil {
+		return nil, nil, err
+	}
+	policy := test.Policy
+	if _, ships := policies.Shipped(policy); !ships {
+		policy = beside(file, policy)
+	}
+	table, err := policies.Open(policy)
+	if err == nil && test.Waivers != "" {
+		table, err = withWaivers(table, beside(file, test.Waivers))
+	}
+	if err == nil {
+		err = test.Against(table)
+	}
+	if mistakes := (rules.Mistakes)(nil); err != nil && !errors.As(err, &mistakes) {
+		err = fmt.Errorf("%s: %w", file, err) // mistakes name their own files
+	}
+	return test, table, err
+}
+
+func withWaivers(table *rules.Table, file string) (*rules.Table, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	return table.WithWaivers(file, text)
+}
+
+// beside is a path that a file names, which is relative to the file.
+func beside(file, path string) string {
+	if filepath.IsAbs(path) {
+		return path
+	}
+	return filepath.Join(filepath.Dir(file), path)
+}
+
+func evaluate(table *rules.Table, file string) (rules.Verdict, error) {
+	pod, namespace, err := readPod(file)
+	if err != nil {
+		return rules.Verdict{}, err
+	}
+	if !table.Includes(cmp.Or(namespace, "default")) {
+		return rules.Verdict{SkipReason: rules.NamespaceReason}, nil
+	}
+	verdict, err := table.Evaluate(pod)
+	if err != nil {
+		err = fmt.Errorf("%s: %w", file, err)
+	}
+	return verdict, err
+}
+
+// Counts are the numbers of cases that ran, of those that failed, and of suites and cases that could not run.
+func (r Report) Counts() (cases, failed, broken int) {
+	for _, s := range r {
+		if s.Err != nil {
+			broken++
+		}
+		for _, result := range s.Results {
+			switch {
+			case result.Err != nil:
+				broken++
+				continue
+			case len(result.Differences) > 0:
+				failed++
+			}
+			cases++
+		}
+	}
+	return cases, failed, broken
+}
+
+// Err says which suites and cases could not run, and how many cases failed; nil where all passed.
+func (r Report) Err() error {
+	var errs []error
+	for _, s := range r {
+		errs = append(errs, s.Err)
+		for _, result := range s.Results {
+			errs = append(errs, result.Err)
+		}
+	}
+	if cases, failed, _ := r.Counts(); failed > 0 {
+		errs = append(errs, fmt.Errorf("%d of %d cases failed", failed, cases))
+	}
+	return errors.Join(errs...)
+}

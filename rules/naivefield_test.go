@@ -1,0 +1,140 @@
+package rules_test
+
+import (
+	"encoding/json"
+	"math/big"
+	"regexp"
+	"strings"
+)
+
+// The operators of the field, read a second time: with expressions where the engine has scanners.
+
+var naiveQuantity = regexp.MustCompile(`^([-+]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:([numkMGTPE]|[KMGTPE]i)|[eE]([-+]?[0-9]+))?$`)
+
+// parseNaiveQuantity reads a quantity; nil where the text is none, or of another size than anybody writes.
+func parseNaiveQuantity(text, fault string) *big.Rat {
+	m := naiveQuantity.FindStringSubmatch(text)
+	if m == nil || len(text) > 64 {
+		return nil
+	}
+	factor := big.NewRat(1, 1)
+	ten, kibi := big.NewRat(1000, 1), big.NewRat(1024, 1)
+	if fault == "Ki is a thousand" {
+		kibi = ten
+	}
+	times := func(by *big.Rat, n int) {
+		for range n {
+			factor.Mul(factor, by)
+		}
+	}
+	switch suffix := m[3]; {
+	case m[4] != "":
+		exponent, ok := new(big.Int).SetString(m[4], 10)
+		if !ok || !exponent.IsInt64() || exponent.CmpAbs(big.NewInt(100)) > 0 {
+			return nil
+		}
+		for range max(exponent.Int64(), -exponent.Int64()) {
+			if exponent.Sign() > 0 {
+				factor.Mul(factor, big.NewRat(10, 1))
+			} else {
+				factor.Mul(factor, big.NewRat(1, 10))
+			}
+		}
+	case strings.HasSuffix(suffix, "i"):
+		times(kibi, strings.Index(" KMGTPE", suffix[:1]))
+	case suffix == "":
+	case suffix == "m", suffix == "u", suffix == "n":
+		times(big.NewRat(1, 1000), strings.Index(" mun", suffix))
+	default:
+		times(ten, strings.Index(" kMGTPE", suffix))
+	}
+	value := new(big.Rat)
+	whole, fraction, _ := strings.Cut(m[2], ".")
+	digits, _ := new(big.Int).SetString("0"+whole+fraction, 10)
+	value.SetFrac(digits, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(len(fraction))), nil))
+	if m[1] == "-" {
+		value.Neg(value)
+	}
+	return value.Mul(value, factor)
+}
+
+func (t *naiveTable) quantity(p *naivePredicate, value any) bool {
+	text := ""
+	switch value := value.(type) {
+	case string:
+		text = value
+	case json.Number:
+		if t.fault == "a number is no quantity" {
+			return false
+		}
+		text = value.String()
+	default:
+		return false
+	}
+	left, right := parseNaiveQuantity(text, t.fault), parseNaiveQuantity(p.Operand.Value, t.fault)
+	if left == nil || right == nil {
+		return false
+	}
+	order := left.Cmp(right)
+	if t.fault == "quantities are text" {
+		order = strings.Compare(text, p.Operand.Value)
+	}
+	if p.Operator == "quantityLessThan" {
+		return order < 0
+	}
+	return order > 0
+}
+
+func (t *naiveTable) length(p *naivePredicate, value any) bool {
+	n := 0
+	switch value := value.(type) {
+	case string:
+		if n = len([]rune(value)); t.fault == "the length of a text is in bytes" {
+			n = len(value)
+		}
+	case []any:
+		n = len(value)
+	case map[string]any:
+		if t.fault == "an object has no length" {
+			return false
+		}
+		n = len(value)
+	default:
+		return false
+	}
+	switch want := p.value.(type) {
+	case int:
+		return n == want
+	case map[string]any:
+		least, hasLeast := want["min"].(int)
+		most, hasMost := want["max"].(int)
+		return (!hasLeast || n >= least) && (!hasMost || n <= most || t.fault == "lengths have no max")
+	}
+	panic("a length that loaded")
+}
+
+// The grammar of the OCI distribution project; the groups are the path, the tag and the digest.
+var naiveReference = regexp.MustCompile(`^(?:(?:[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?(?:\.[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?)*|\[[a-fA-F0-9:]+\])(?::[0-9]+)?/)?` +
+	`([a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*(?:/[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*)*)` +
+	`(?::([0-9A-Za-z_][0-9A-Za-z_.-]{0,127}))?` +
+	`(?:@([A-Za-z][A-Za-z0-9]*(?:[-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}))?$`)
+
+func (t *naiveTable) imageTag(value any) (string, bool) {
+	text, isText := value.(string)
+	m := naiveReference.FindStringSubmatch(text)
+	if !isText || m == nil || len(m[1]) > 255 {
+		if t.fault == "anything is an image" && isText {
+			return text[strings.LastIndex(text, ":")+1:], true
+		}
+		return "", false
+	}
+	switch {
+	case m[3] != "" && t.fault != "a tag wins over a digest":
+		return "", true
+	case m[2] != "":
+		return m[2], true
+	case t.fault == "no tag is no tag":
+		return "", true
+	}
+	return "latest", true
+}
