@@ -198,6 +198,12 @@ func TestElectorStop(t *testing.T) {
 				r.line.set(func(f *faults) { f.cut = true })
 				time.Sleep(time.Minute)
 			}},
+		{name: "standby, API server unreachable", wait: 20 * time.Second, want: result{Holder: "b"}, within: 100 * time.Millisecond,
+			do: func(_ *testing.T, c *cluster, r *replica) {
+				editHolder("b")(c, nil, nil)
+				time.Sleep(5 * time.Second)
+				r.line.set(func(f *faults) { f.cut = true })
+			}},
 		{name: "client that does not come back", wait: 20 * time.Second, want: result{Holder: "a"}, within: 1100 * time.Millisecond,
 			do: func(_ *testing.T, c *cluster, r *replica) {
 				thaw := make(chan struct{})
@@ -255,6 +261,18 @@ func TestElectorStop(t *testing.T) {
 					})
 				})
 			}},
+		{name: "publication that is stuck when the lease runs out", wait: 20 * time.Second, within: 2500 * time.Millisecond,
+			want: result{Err: "run elector: a publication still runs 1s after its term has ended", Holder: "a"},
+			do: func(_ *testing.T, c *cluster, r *replica) {
+				r.line.set(func(f *faults) { f.cut = true })
+				c.watchers.Go(func() {
+					_ = r.candidate.Publish(context.Background(), func(context.Context) error {
+						time.Sleep(time.Minute)
+						return nil
+					})
+				})
+				r.sleepAfterRenewal(12 * time.Second)
+			}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -267,8 +285,9 @@ func TestElectorStop(t *testing.T) {
 					}
 				})
 				time.Sleep(tt.wait)
-				a.paused.Store(true) // the cluster's own publications
-				time.Sleep(100 * time.Millisecond * time.Duration(min(1, tt.wait)))
+				if a.paused.Store(true); tt.wait > 0 {
+					time.Sleep(100 * time.Millisecond) // the cluster's own publications end
+				}
 				if tt.do != nil {
 					tt.do(t, c, a)
 					time.Sleep(10 * time.Millisecond)
@@ -289,6 +308,9 @@ func TestElectorStop(t *testing.T) {
 				}
 				if took > tt.within {
 					t.Errorf("stopped after %s, want %s", took, tt.within)
+				}
+				if !a.disconnected.Load() {
+					t.Error("the connections of the client are left")
 				}
 				var refused *NotLeaderError
 				if err := a.candidate.Publish(t.Context(), nil); !errors.As(err, &refused) {
@@ -319,7 +341,7 @@ func TestElectorMustExit(t *testing.T) {
 		{"publication stuck, cut off", nil, func(c *cluster, r *replica) {
 			publishStuck(c, r)
 			r.line.set(func(f *faults) { f.cut = true })
-			time.Sleep(time.Until(r.line.lastRenewal().Add(13 * time.Second)))
+			r.sleepAfterRenewal(13 * time.Second)
 		}, "run elector: a publication still runs 2s after its term has ended", 2100 * time.Millisecond},
 		{"publication stuck, lease deleted", nil, func(c *cluster, r *replica) {
 			publishStuck(c, r)

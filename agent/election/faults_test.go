@@ -346,7 +346,7 @@ func drawStep(t *rapid.T) step {
 }
 
 // do carries out one step; what lasts is ended in the background.
-func (c *cluster) do(s step, replicas []*replica) {
+func (c *cluster) do(s step, replicas []*replica, profile func(o *Options)) {
 	r := replicas[s.Target]
 	net := func(change func(f *faults)) {
 		r.line.set(change)
@@ -390,7 +390,7 @@ func (c *cluster) do(s step, replicas []*replica) {
 	case "restart":
 		r.stop()
 		<-r.ended
-		replicas[s.Target] = c.start(fmt.Sprintf("%s%d", r.name[:1], len(c.all())))
+		replicas[s.Target] = c.start(fmt.Sprintf("%s%d", r.name[:1], len(c.all())), profile)
 	}
 }
 
@@ -398,14 +398,20 @@ func (c *cluster) do(s step, replicas []*replica) {
 func TestAnyFaults(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.Custom(drawStep), 1, 12).Draw(rt, "steps")
+		short := rapid.Bool().Draw(rt, "short lease")
+		profile := func(o *Options) {
+			if short {
+				o.LeaseDuration, o.RenewDeadline, o.RetryPeriod = 6*time.Second, 4*time.Second, time.Second
+			}
+		}
 		var problems []string
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster(t)
-			replicas := []*replica{c.start("a"), c.start("b"), c.start("c")}
+			replicas := []*replica{c.start("a", profile), c.start("b", profile), c.start("c", profile)}
 			time.Sleep(20 * time.Second)
 			for _, s := range steps {
 				time.Sleep(s.After)
-				c.do(s, replicas)
+				c.do(s, replicas, profile)
 			}
 			time.Sleep(20 * time.Second) // the longest fault
 			if recovery, err := c.settle(50 * time.Second); err != nil {

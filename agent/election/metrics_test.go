@@ -37,7 +37,7 @@ func TestMetrics(t *testing.T) {
 		scrape("before the term may publish", "0", "0", "0")
 		time.Sleep(10 * time.Second)
 		a.line.set(func(f *faults) { f.refused = true })
-		time.Sleep(time.Until(a.line.lastRenewal().Add(5 * time.Second)))
+		a.sleepAfterRenewal(5 * time.Second)
 		scrape("leader, 5 s after the last renewal", "1", "8", "0")
 		a.clock.set(func(c *skewedClock) { c.step = time.Minute })
 		scrape("at the moment at which the wall clock jumps", "0", "0", "0")

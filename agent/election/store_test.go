@@ -96,11 +96,6 @@ func (s *store) delete() {
 	s.lease = nil
 }
 
-func (s *store) holder() string {
-	lease, _ := s.get()
-	return holder(lease)
-}
-
 // A line is one replica's way to the store, and has the faults of a network and of an API server.
 type line struct {
 	coordinationv1client.LeaseInterface // the rest: not called, or the test panics

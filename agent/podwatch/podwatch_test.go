@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -216,5 +217,19 @@ func TestRunEndsBeforeItsQueue(t *testing.T) {
 		if n := b.handled.total(); n != 4 {
 			t.Errorf("Handle was called %d times, want 4: nothing more after the end of the context", n)
 		}
+	})
+}
+
+func TestNoWorkersMeansOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newAPIServer(many(3)...))
+		var err error
+		b.Watch, err = New(b.client, Options{Log: b.log, Registerer: prometheus.NewRegistry()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.run()
+		b.await(time.Second)
+		b.check()
 	})
 }

@@ -113,7 +113,7 @@ func (m model) keys() []podKey {
 
 // snapshot computes the state from scratch.
 func (m model) snapshot(table *rules.Table) *state.Snapshot {
-	snap := &state.Snapshot{Table: table}
+	snap := &state.Snapshot{Table: table, Namespaces: []state.NamespaceSnapshot{}, Violations: []state.PodViolation{}}
 	for _, key := range m.keys() {
 		if n := len(snap.Namespaces); n == 0 || snap.Namespaces[n-1].Name != key.namespace {
 			snap.Namespaces = append(snap.Namespaces, state.NamespaceSnapshot{Name: key.namespace, LiveMetrics: state.LiveMetrics{Violations: make([]int, 3), Subjects: make([]int, 3)}})
