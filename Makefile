@@ -48,8 +48,8 @@ cover: ## Coverage of rules and agent/state by their own tests; fails below 95 %
 	@.tools/cover '$(COVER_FLOOR)' ./rules ./agent/state
 
 .PHONY: e2e
-e2e: ## Test the binary against a real API server; the first run builds kube-apiserver and etcd (~12 min on 2 cores, seconds afterwards)
-	cd $(E2E) && go test -count=1 -timeout 20m ./...
+e2e: ## Test the binary against a real API server; the first run builds kube-apiserver and etcd (~5 min on 2 cores, seconds afterwards)
+	cd $(E2E) && go test -v -count=1 -timeout 40m ./...
 
 .PHONY: lint
 lint: ## gofmt and golangci-lint, import rules included (the first run compiles the linter: ~2 min)

@@ -132,8 +132,10 @@ func (e *evaluator) apply(pod state.Pod, json []byte) {
 	transition, err := st.Observe(pod, json)
 	e.metrics.each.Observe(time.Since(started).Seconds())
 	if err != nil {
+		// What the pod failed before is not resolved: nobody knows what it fails now.
 		e.metrics.failures.Inc()
 		e.failed(pod, err)
+		return
 	}
 	e.announce(st, pod, transition)
 }

@@ -134,7 +134,7 @@ func TestOpenErrors(t *testing.T) {
 		file string
 		want string
 	}{
-		{"no such table", "defualt", "open defualt: no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"},
+		{"no such table", "standard", "open standard: no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"},
 		{"no such file", "tables/own.yaml", "open tables/own.yaml: no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"},
 		{"no name", "", "open : no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"},
 		{"no way out of what ships", "../policies/default", "open ../policies/default: no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"},
@@ -149,7 +149,7 @@ func TestOpenErrors(t *testing.T) {
 			}
 		})
 	}
-	if _, err := policies.Open("defualt"); !errors.Is(err, fs.ErrNotExist) {
+	if _, err := policies.Open("standard"); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("error %v, want one that is fs.ErrNotExist", err)
 	}
 }

@@ -278,13 +278,10 @@ func appendUnescaped(to, text []byte) []byte {
 		}
 		r := codeUnit(text[i+1:])
 		i += 4
-		if utf16.IsSurrogate(r) {
-			half := r
-			r = utf8.RuneError
-			if rest := text[i+1:]; bytes.HasPrefix(rest, []byte(`\u`)) {
-				if r = utf16.DecodeRune(half, codeUnit(rest[2:])); r != utf8.RuneError {
-					i += 6
-				}
+		if rest := text[i+1:]; utf16.IsSurrogate(r) && bytes.HasPrefix(rest, []byte(`\u`)) {
+			if pair := utf16.DecodeRune(r, codeUnit(rest[2:])); pair != utf8.RuneError {
+				r = pair
+				i += 6
 			}
 		}
 		to = utf8.AppendRune(to, r)

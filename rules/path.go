@@ -92,7 +92,7 @@ scan:
 			break scan
 		case c == '\\':
 			if end+1 == len(rest) || rest[end+1] != '.' {
-				return "", errors.New(`has a backslash that is not part of \.`)
+				return "", errors.New("has a backslash that stands before no dot")
 			}
 			end += 2
 		case isKeyByte(c):
@@ -199,9 +199,6 @@ func walkSteps(steps []step, from gjson.Result, yield func(gjson.Result) bool) b
 			return goOn && s.kind != stepFirst
 		})
 		return goOn
-	}
-	if !present(from) {
-		return true
 	}
 	return yield(from)
 }

@@ -2,7 +2,7 @@
 //
 // The first run builds kube-apiserver, etcd and kubectl (see the binaries package), which takes about 6 minutes on two
 // cores; they are kept in .cache. To see the progress of that, run `go run ./cmd/control-plane` first. After that a run
-// takes about 2 minutes. The environment may say:
+// takes about a minute. The environment may say:
 //
 //	E2E_KUBECONFIG  run against the current context of this kubeconfig, as its administrator, and start nothing.
 //	                Everything made there has a name with a random part, and is deleted at the end.

@@ -66,13 +66,20 @@ func standsBy(t *testing.T, agent *blackbox.Agent) {
 	if leads, ok := metrics.Value("kube_devops_leader"); !ok || leads != 0 {
 		t.Errorf("%s: kube_devops_leader is %v (there: %v), want 0", agent.Name(), leads, ok)
 	}
-	status, body, err := agent.Get("/api/v1/report")
-	if err != nil || status != http.StatusServiceUnavailable {
-		t.Errorf("%s: GET /api/v1/report: %d %q %v, want 503", agent.Name(), status, body, err)
-	}
-	if holder := leaseHolder(t); holder == "" || !strings.Contains(body, holder) {
-		t.Errorf("%s: GET /api/v1/report: %q does not say that %q leads", agent.Name(), body, holder)
-	}
+	// It learns who leads when it first reads the Lease, which may be after it is ready.
+	waitFor(t, agent.Name()+" names the leader", seeTimeout, func() error {
+		status, body, err := agent.Get("/api/v1/report")
+		if err != nil {
+			return err
+		}
+		if status != http.StatusServiceUnavailable {
+			t.Fatalf("%s: GET /api/v1/report: %d %q, want 503", agent.Name(), status, body)
+		}
+		if holder := leaseHolder(t); holder == "" || !strings.Contains(body, holder) {
+			return fmt.Errorf("GET /api/v1/report: %q does not say that %q leads", body, holder)
+		}
+		return nil
+	})
 }
 
 // A publisherWatch scrapes agents in turn, without a pause, and notes who publishes. Because it asks one after the other,

@@ -60,7 +60,13 @@ func TestClient(t *testing.T) {
 		_, err := client.Leases("default").Get(context.Background(), "kube-devops-leader", metav1.GetOptions{})
 		return err
 	}
-	for _, client := range []v1.LeasesGetter{other, ours, ours} {
+	cfg1 := rest.CopyConfig(cfg)
+	cfg1.NextProtos = []string{"http/1.1"}
+	other1, err := v1.NewForConfig(cfg1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, client := range []v1.LeasesGetter{other, ours, ours, other1} {
 		if err := get(client); err != nil {
 			t.Fatal(err)
 		}
@@ -69,7 +75,7 @@ func TestClient(t *testing.T) {
 	if requests[0].proto != "HTTP/2.0" || requests[1].proto != "HTTP/1.1" {
 		t.Errorf("the others speak %s and we speak %s, want HTTP/2.0 and HTTP/1.1", requests[0].proto, requests[1].proto)
 	}
-	if requests[0].connection == requests[1].connection || requests[1].connection != requests[2].connection {
+	if requests[0].connection == requests[1].connection || requests[1].connection != requests[2].connection || requests[3].connection == requests[1].connection {
 		t.Errorf("connections %v, want one of our own and only one", requests)
 	}
 	if got, want := requests[1].path, "/apis/coordination.k8s.io/v1/namespaces/default/leases/kube-devops-leader?timeout=300ms"; got != want {

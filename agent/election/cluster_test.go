@@ -50,18 +50,19 @@ const silence = 500 * time.Millisecond
 
 // A replica is one process.
 type replica struct {
-	name      string
-	line      *line
-	clock     *skewedClock
-	candidate candidate
-	elector   *Elector // nil: another candidate
-	leading   atomic.Int32
-	stop      context.CancelFunc
-	ended     chan struct{}
-	err       error // of Run, after ended
-	paused    atomic.Bool
-	dead      atomic.Bool
-	first     time.Time // when it first began to publish; guarded by the cluster's lock
+	name         string
+	line         *line
+	clock        *skewedClock
+	candidate    candidate
+	elector      *Elector // nil: another candidate
+	leading      atomic.Int32
+	stop         context.CancelFunc
+	ended        chan struct{}
+	err          error // of Run, after ended
+	paused       atomic.Bool
+	dead         atomic.Bool
+	disconnected atomic.Bool // its client's connections are closed
+	first        time.Time   // when it first began to publish; guarded by the cluster's lock
 }
 
 // A skewedClock is a machine's clock that runs at its own rate, can be set, and can be suspended.
@@ -119,7 +120,7 @@ func (c *cluster) start(name string, change ...func(o *Options)) *replica {
 		defer r.leading.Add(-1)
 		lead(ctx)
 	}
-	e, err := newWithClient(r.line, func() {}, r.clock.read, o)
+	e, err := newWithClient(r.line, func() { r.disconnected.Store(true) }, r.clock.read, o)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -219,7 +220,7 @@ func (c *cluster) watchPermissions() {
 
 // over waits and tells whether the cluster is stopping.
 func (c *cluster) over(d time.Duration) bool {
-	time.Sleep(d)
+	<-time.After(d)
 	return c.stopping.Load()
 }
 
@@ -263,13 +264,19 @@ func (c *cluster) check() {
 // published without another interruption.
 func (c *cluster) settle(d time.Duration) (time.Duration, error) {
 	from := time.Now()
-	time.Sleep(d)
+	<-time.After(d)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.lastBegin) > silence {
 		return 0, fmt.Errorf("nobody publishes %s after the fault", d)
 	}
 	return max(0, c.resumed.Sub(from)), nil
+}
+
+// sleepAfterRenewal sleeps until some time after the last successful renewal of a replica that cannot renew any more.
+func (r *replica) sleepAfterRenewal(d time.Duration) {
+	<-time.After(100 * time.Millisecond) // for one that was under way
+	<-time.After(time.Until(r.line.lastRenewal().Add(d)))
 }
 
 // kill ends a replica as SIGKILL does, as far as anybody else can see.
@@ -288,7 +295,7 @@ func (c *cluster) close() {
 		<-r.ended
 	}
 	c.watchers.Wait()
-	time.Sleep(10 * time.Minute) // for what outlives its replica; nothing runs any more that costs real time
+	<-time.After(10 * time.Minute) // for what outlives its replica; nothing runs any more that costs real time
 	for _, r := range c.all() {
 		r.line.pending.Wait()
 	}

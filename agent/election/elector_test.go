@@ -55,16 +55,16 @@ func TestElectorLog(t *testing.T) {
 		defer c.close()
 		var logsA, logsB *observer.ObservedLogs
 		a := c.start("a", logTo(&logsA))
-		time.Sleep(20 * time.Second)
+		<-time.After(20 * time.Second)
 		b := c.start("b", logTo(&logsB))
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		a.clock.set(func(c *skewedClock) { c.step = -time.Minute })
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		editHolder("b")(c, a, b)
-		time.Sleep(30 * time.Second)
+		<-time.After(30 * time.Second)
 		b.stop()
 		<-b.ended
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		c.kill(a)
 
 		wantA := []string{
@@ -103,11 +103,11 @@ func TestElectorLogsEachTryOnce(t *testing.T) {
 		defer c.close()
 		var logs *observer.ObservedLogs
 		a := c.start("a", logTo(&logs))
-		time.Sleep(20 * time.Second)
+		<-time.After(20 * time.Second)
 		a.line.set(func(f *faults) { f.refused = true })
 		logs.TakeAll()
 		before := len(a.line.made())
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		want := map[string]int{
 			"error Error retrieving lease lock error=connection refused":                0,
 			"warn lease lost epoch=0 leader=a reason=the lease was not renewed in time": 1,
@@ -144,19 +144,19 @@ func TestElectorLead(t *testing.T) {
 				from := time.Since(c.began).Round(time.Second)
 				<-ctx.Done()
 				ended := time.Since(c.began).Round(time.Second)
-				time.Sleep(500 * time.Millisecond) // to finish
+				<-time.After(500 * time.Millisecond) // to finish
 				mu.Lock()
 				defer mu.Unlock()
 				spans = append(spans, fmt.Sprintf("%s-%s", from, ended))
 			}
 		})
-		time.Sleep(30 * time.Second)
+		<-time.After(30 * time.Second)
 		a.line.set(func(f *faults) { f.cut = true })
-		time.Sleep(30 * time.Second)
+		<-time.After(30 * time.Second)
 		a.line.heal()
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		c.store.delete()
-		time.Sleep(30 * time.Second)
+		<-time.After(30 * time.Second)
 		a.stop()
 		<-a.ended
 		if len(spans) != 3 || spans[0] != "15s-41s" && spans[0] != "15s-43s" {
@@ -187,7 +187,7 @@ func TestElectorStop(t *testing.T) {
 		{name: "standby", wait: 20 * time.Second, want: result{Holder: "b"}, within: 100 * time.Millisecond,
 			do: func(_ *testing.T, c *cluster, _ *replica) {
 				editHolder("b")(c, nil, nil)
-				time.Sleep(5 * time.Second)
+				<-time.After(5 * time.Second)
 			}},
 		{name: "leader that has not seen its successor", wait: 20 * time.Second, want: result{Holder: "b"}, within: 100 * time.Millisecond,
 			do: func(_ *testing.T, c *cluster, _ *replica) { editHolder("b")(c, nil, nil) }},
@@ -196,23 +196,29 @@ func TestElectorStop(t *testing.T) {
 		{name: "API server unreachable for long", wait: 20 * time.Second, want: result{Holder: "a"}, within: 2100 * time.Millisecond,
 			do: func(_ *testing.T, _ *cluster, r *replica) {
 				r.line.set(func(f *faults) { f.cut = true })
-				time.Sleep(time.Minute)
+				<-time.After(time.Minute)
+			}},
+		{name: "standby, API server unreachable", wait: 20 * time.Second, want: result{Holder: "b"}, within: 100 * time.Millisecond,
+			do: func(_ *testing.T, c *cluster, r *replica) {
+				editHolder("b")(c, nil, nil)
+				<-time.After(5 * time.Second)
+				r.line.set(func(f *faults) { f.cut = true })
 			}},
 		{name: "client that does not come back", wait: 20 * time.Second, want: result{Holder: "a"}, within: 1100 * time.Millisecond,
 			do: func(_ *testing.T, c *cluster, r *replica) {
 				thaw := make(chan struct{})
 				r.line.set(func(f *faults) { f.frozen = thaw })
 				c.watchers.Go(func() {
-					time.Sleep(10 * time.Second)
+					<-time.After(10 * time.Second)
 					close(thaw)
 				})
-				time.Sleep(5 * time.Second)
+				<-time.After(5 * time.Second)
 			}},
 		{name: "publication in flight", wait: 20 * time.Second, want: result{Released: true}, within: 3100 * time.Millisecond,
 			do: func(t *testing.T, c *cluster, r *replica) {
 				c.watchers.Go(func() {
 					err := r.candidate.Publish(context.Background(), func(ctx context.Context) error {
-						time.Sleep(3 * time.Second)
+						<-time.After(3 * time.Second)
 						return ctx.Err()
 					})
 					if err != nil {
@@ -234,14 +240,14 @@ func TestElectorStop(t *testing.T) {
 			do: func(_ *testing.T, c *cluster, r *replica) {
 				c.watchers.Go(func() {
 					_ = r.candidate.Publish(context.Background(), func(context.Context) error {
-						time.Sleep(time.Minute)
+						<-time.After(time.Minute)
 						return nil
 					})
 				})
 			}},
 		{name: "work that is stuck", wait: 20 * time.Second, within: 1100 * time.Millisecond,
 			want: result{Err: "run elector: the leader's work still runs 1s after its term has ended", Holder: "a"},
-			lead: func(context.Context) { time.Sleep(time.Minute) }},
+			lead: func(context.Context) { <-time.After(time.Minute) }},
 		{name: "work that has ended", wait: 20 * time.Second, want: result{Released: true}, within: 100 * time.Millisecond,
 			lead: func(context.Context) {}},
 		{name: "API server unreachable and publication that is stuck", wait: 20 * time.Second, within: 5100 * time.Millisecond,
@@ -250,10 +256,22 @@ func TestElectorStop(t *testing.T) {
 				r.line.set(func(f *faults) { f.cut = true })
 				c.watchers.Go(func() {
 					_ = r.candidate.Publish(context.Background(), func(context.Context) error {
-						time.Sleep(time.Minute)
+						<-time.After(time.Minute)
 						return nil
 					})
 				})
+			}},
+		{name: "publication that is stuck when the lease runs out", wait: 20 * time.Second, within: 2500 * time.Millisecond,
+			want: result{Err: "run elector: a publication still runs 1s after its term has ended", Holder: "a"},
+			do: func(_ *testing.T, c *cluster, r *replica) {
+				r.line.set(func(f *faults) { f.cut = true })
+				c.watchers.Go(func() {
+					_ = r.candidate.Publish(context.Background(), func(context.Context) error {
+						<-time.After(time.Minute)
+						return nil
+					})
+				})
+				r.sleepAfterRenewal(12 * time.Second)
 			}},
 	}
 	for _, tt := range tests {
@@ -266,12 +284,13 @@ func TestElectorStop(t *testing.T) {
 						o.Lead = tt.lead
 					}
 				})
-				time.Sleep(tt.wait)
-				a.paused.Store(true) // the cluster's own publications
-				time.Sleep(100 * time.Millisecond * time.Duration(min(1, tt.wait)))
+				<-time.After(tt.wait)
+				if a.paused.Store(true); tt.wait > 0 {
+					<-time.After(100 * time.Millisecond) // the cluster's own publications end
+				}
 				if tt.do != nil {
 					tt.do(t, c, a)
-					time.Sleep(10 * time.Millisecond)
+					<-time.After(10 * time.Millisecond)
 				}
 				from := time.Now()
 				a.stop()
@@ -290,6 +309,9 @@ func TestElectorStop(t *testing.T) {
 				if took > tt.within {
 					t.Errorf("stopped after %s, want %s", took, tt.within)
 				}
+				if !a.disconnected.Load() {
+					t.Error("the connections of the client are left")
+				}
 				var refused *NotLeaderError
 				if err := a.candidate.Publish(t.Context(), nil); !errors.As(err, &refused) {
 					t.Errorf("after the stop Publish returns %v", err)
@@ -302,7 +324,7 @@ func TestElectorStop(t *testing.T) {
 // Guarded work that does not end with its term makes the process exit before another replica can lead.
 func TestElectorMustExit(t *testing.T) {
 	stuck := func(context.Context) error {
-		time.Sleep(5 * time.Minute)
+		<-time.After(5 * time.Minute)
 		return nil
 	}
 	publishStuck := func(c *cluster, r *replica) {
@@ -319,14 +341,14 @@ func TestElectorMustExit(t *testing.T) {
 		{"publication stuck, cut off", nil, func(c *cluster, r *replica) {
 			publishStuck(c, r)
 			r.line.set(func(f *faults) { f.cut = true })
-			time.Sleep(time.Until(r.line.lastRenewal().Add(13 * time.Second)))
+			r.sleepAfterRenewal(13 * time.Second)
 		}, "run elector: a publication still runs 2s after its term has ended", 2100 * time.Millisecond},
 		{"publication stuck, lease deleted", nil, func(c *cluster, r *replica) {
 			publishStuck(c, r)
-			time.Sleep(time.Second)
+			<-time.After(time.Second)
 			c.store.delete()
 		}, "run elector: a publication still runs 5s after its term has ended", 7100 * time.Millisecond},
-		{"work stuck, lease edited", func(context.Context) { time.Sleep(5 * time.Minute) }, func(c *cluster, r *replica) {
+		{"work stuck, lease edited", func(context.Context) { <-time.After(5 * time.Minute) }, func(c *cluster, r *replica) {
 			editHolder("b")(c, nil, nil)
 		}, "run elector: the leader's work still runs 5s after its term has ended", 7100 * time.Millisecond},
 		{"elector dies", nil, func(_ *cluster, r *replica) {
@@ -343,9 +365,9 @@ func TestElectorMustExit(t *testing.T) {
 						o.Lead = tt.lead
 					}
 				})
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 				b := c.start("b")
-				time.Sleep(19 * time.Second)
+				<-time.After(19 * time.Second)
 				tt.do(c, a)
 				from := time.Now()
 				<-a.ended
@@ -376,9 +398,9 @@ func TestElectorSameIdentity(t *testing.T) {
 				c := newCluster(t)
 				defer c.close()
 				one := c.start("a")
-				time.Sleep(after)
+				<-time.After(after)
 				two := c.start("a")
-				time.Sleep(10 * time.Second)
+				<-time.After(10 * time.Second)
 				var errs []string
 				for _, r := range []*replica{one, two} {
 					select {
@@ -413,7 +435,7 @@ func TestElectorRollout(t *testing.T) {
 			c.forgive()
 			for i, r := range old {
 				c.start(fmt.Sprintf("new-%d", i))
-				time.Sleep(3 * time.Second)
+				<-time.After(3 * time.Second)
 				r.stop()
 				<-r.ended
 			}
@@ -446,9 +468,9 @@ func TestElectorTakeover(t *testing.T) {
 					c := newCluster(t)
 					defer c.close()
 					a := c.start("a")
-					time.Sleep(20 * time.Second)
+					<-time.After(20 * time.Second)
 					b := c.start("b")
-					time.Sleep(5*time.Second + latency()*200)
+					<-time.After(5*time.Second + latency()*200)
 					from := time.Now()
 					tt.cause(c, a)
 					if _, err := c.settle(40 * time.Second); err != nil {
@@ -481,12 +503,12 @@ func TestElectorPublish(t *testing.T) {
 		}
 		var got []string
 		got = append(got, publish())
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		got = append(got, publish())
-		time.Sleep(10 * time.Second)
+		<-time.After(10 * time.Second)
 		got = append(got, publish())
 		editHolder("b")(c, nil, nil)
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		got = append(got, publish())
 		a.stop()
 		<-a.ended
@@ -519,7 +541,7 @@ func TestElectorPublicationEndsWithTerm(t *testing.T) {
 		defer c.close()
 		a := c.start("a")
 		a.paused.Store(true)
-		time.Sleep(20 * time.Second)
+		<-time.After(20 * time.Second)
 		var took time.Duration
 		err := a.elector.Publish(t.Context(), func(ctx context.Context) error {
 			from := time.Now()

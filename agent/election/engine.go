@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/go-logr/zapr"
+	"go.uber.org/zap"
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/klog/v2"
 )
@@ -14,15 +15,16 @@ import (
 // An engine is the goroutine in which client-go's electors run, one after the other.
 type engine struct {
 	cancel context.CancelFunc
+	level  zap.AtomicLevel // of what client-go logs
 	done   chan struct{}
 	err    error // why it has died; to be read after done
 }
 
 func startEngine(ctx context.Context, e *Elector) *engine {
 	ctx, cancel := context.WithCancel(ctx)
+	g := &engine{cancel: cancel, level: zap.NewAtomicLevelAt(e.log.Level()), done: make(chan struct{})}
 	// client-go tells each step at Info. Ours are logged by us, so its are for debugging.
-	ctx = klog.NewContext(ctx, zapr.NewLogger(e.log).V(1))
-	g := &engine{cancel: cancel, done: make(chan struct{})}
+	ctx = klog.NewContext(ctx, zapr.NewLogger(e.log.WithOptions(zap.IncreaseLevel(g.level))).V(1))
 	go func() {
 		defer close(g.done)
 		// It returns only when it is cancelled; what else ends it is a panic, or a Goexit, of which nothing is recovered.
@@ -39,6 +41,7 @@ func startEngine(ctx context.Context, e *Elector) *engine {
 
 // stop cancels the campaign and tells whether it has ended.
 func (g *engine) stop() bool {
+	g.level.SetLevel(zap.DPanicLevel) // client-go reports the call that is cancelled as an error
 	g.cancel()
 	timeout := time.NewTimer(stopWithin)
 	defer timeout.Stop()

@@ -39,36 +39,36 @@ func faultTable() []fault {
 		}},
 		{row: 4, name: "leader cut off", recovers: 24 * time.Second, inject: func(_ *cluster, a, _ *replica) {
 			a.line.set(func(f *faults) { f.cut = true })
-			time.Sleep(14 * time.Second) // a may publish in these
+			<-time.After(14 * time.Second) // a may publish in these
 		}, naive: true},
 		{row: 4, name: "leader cut off and healed", recovers: 24 * time.Second, inject: func(_ *cluster, a, _ *replica) {
 			a.line.set(func(f *faults) { f.cut = true })
-			time.Sleep(time.Duration(rand.IntN(30000)) * time.Millisecond)
+			<-time.After(time.Duration(rand.IntN(30000)) * time.Millisecond)
 			a.line.heal()
 		}},
 		{row: 4, name: "both cut off and healed", recovers: 10 * time.Second, inject: func(_ *cluster, a, b *replica) {
 			a.line.set(func(f *faults) { f.refused = true })
 			b.line.set(func(f *faults) { f.refused = true })
-			time.Sleep(60 * time.Second)
+			<-time.After(60 * time.Second)
 			a.line.heal()
 			b.line.heal()
 		}},
 		{row: 5, name: "requests carried out late, then cut", recovers: 40 * time.Second, inject: func(_ *cluster, a, _ *replica) {
 			a.line.set(func(f *faults) { f.sendDelay = time.Duration(rand.IntN(20000)) * time.Millisecond })
-			time.Sleep(time.Duration(rand.IntN(8000)) * time.Millisecond)
+			<-time.After(time.Duration(rand.IntN(8000)) * time.Millisecond)
 			a.line.set(func(f *faults) { f.cut = true })
-			time.Sleep(14 * time.Second)
+			<-time.After(14 * time.Second)
 		}},
 		{row: 5, name: "answers lost", recovers: 24 * time.Second, inject: func(_ *cluster, a, _ *replica) {
 			a.line.set(func(f *faults) { f.loseAnswers = true })
-			time.Sleep(time.Duration(rand.IntN(30000)) * time.Millisecond)
+			<-time.After(time.Duration(rand.IntN(30000)) * time.Millisecond)
 			a.line.heal()
 		}},
 		{row: 5, name: "answers lost, then cut", recovers: 40 * time.Second, inject: func(_ *cluster, a, _ *replica) {
 			a.line.set(func(f *faults) { f.loseAnswers = true })
-			time.Sleep(time.Duration(rand.IntN(4000)) * time.Millisecond)
+			<-time.After(time.Duration(rand.IntN(4000)) * time.Millisecond)
 			a.line.set(func(f *faults) { f.cut = true })
-			time.Sleep(14 * time.Second)
+			<-time.After(14 * time.Second)
 		}},
 		{row: 6, name: "holder edited to the standby", recovers: 45 * time.Second, inject: editHolder("b"), naive: true},
 		{row: 6, name: "holder edited to the standby, leader cut off", recovers: 45 * time.Second, inject: cutAnd(editHolder("b")), naive: true},
@@ -77,7 +77,7 @@ func faultTable() []fault {
 		{row: 6, name: "holder taken away, leader cut off", recovers: 45 * time.Second, inject: cutAnd(editHolder("")), naive: true},
 		{row: 6, name: "holder edited there and back", recovers: 45 * time.Second, inject: func(c *cluster, a, b *replica) {
 			editHolder("b")(c, a, b)
-			time.Sleep(time.Duration(rand.IntN(6000)) * time.Millisecond)
+			<-time.After(time.Duration(rand.IntN(6000)) * time.Millisecond)
 			editHolder("a")(c, a, b)
 		}},
 		{row: 6, name: "duration edited to 1 s", recovers: 45 * time.Second, inject: editDuration(1)},
@@ -97,7 +97,7 @@ func faultTable() []fault {
 		}},
 		{row: 6, name: "standby named by hand, then stopped", recovers: 45 * time.Second, inject: cutAnd(func(c *cluster, a, b *replica) {
 			editHolder("b")(c, a, b)
-			time.Sleep(5 * time.Second)
+			<-time.After(5 * time.Second)
 			c.start("c")
 			b.stop()
 		})},
@@ -105,13 +105,13 @@ func faultTable() []fault {
 		{row: 7, name: "lease deleted, leader cut off for a while", recovers: 35 * time.Second, naive: true, inject: func(c *cluster, a, _ *replica) {
 			a.line.set(func(f *faults) { f.cut = true })
 			c.store.delete()
-			time.Sleep(6 * time.Second)
+			<-time.After(6 * time.Second)
 			a.line.heal()
 		}},
 		{row: 7, name: "lease deleted each second", recovers: 35 * time.Second, inject: func(c *cluster, _, _ *replica) {
 			for range 60 {
 				c.store.delete()
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 			}
 		}},
 		{row: 11, name: "flapping network", recovers: 24 * time.Second, inject: func(_ *cluster, a, b *replica) {
@@ -120,11 +120,11 @@ func faultTable() []fault {
 				for _, r := range victims {
 					r.line.set(func(f *faults) { f.cut = true })
 				}
-				time.Sleep(2*time.Second + time.Duration(rand.IntN(18000))*time.Millisecond)
+				<-time.After(2*time.Second + time.Duration(rand.IntN(18000))*time.Millisecond)
 				for _, r := range victims {
 					r.line.heal()
 				}
-				time.Sleep(time.Duration(rand.IntN(5000)) * time.Millisecond)
+				<-time.After(time.Duration(rand.IntN(5000)) * time.Millisecond)
 			}
 		}},
 		{row: 15, name: "leader's machine suspended", recovers: 24 * time.Second, inject: func(_ *cluster, a, _ *replica) {
@@ -136,9 +136,9 @@ func faultTable() []fault {
 		{row: 15, name: "clocks of different rates, leader cut off", recovers: 24 * time.Second, inject: func(_ *cluster, a, b *replica) {
 			a.clock.set(func(c *skewedClock) { c.rate = 0.99 })
 			b.clock.set(func(c *skewedClock) { c.rate = 1.01 })
-			time.Sleep(4 * time.Second)
+			<-time.After(4 * time.Second)
 			a.line.set(func(f *faults) { f.cut = true })
-			time.Sleep(14 * time.Second)
+			<-time.After(14 * time.Second)
 		}},
 	}
 	for _, d := range []time.Duration{5 * time.Second, 14 * time.Second, 30 * time.Second, 120 * time.Second} {
@@ -149,9 +149,9 @@ func faultTable() []fault {
 	for _, d := range lateAnswers {
 		table = append(table, fault{row: 5, name: fmt.Sprintf("answers %s late, then cut", d), recovers: 30 * time.Second, naive: d > 3*time.Second && d < 5*time.Second, inject: func(_ *cluster, a, _ *replica) {
 			a.line.set(func(f *faults) { f.answerDelay = d })
-			time.Sleep(4*time.Second + time.Duration(rand.IntN(6000))*time.Millisecond)
+			<-time.After(4*time.Second + time.Duration(rand.IntN(6000))*time.Millisecond)
 			a.line.set(func(f *faults) { f.cut = true })
-			time.Sleep(14 * time.Second)
+			<-time.After(14 * time.Second)
 		}})
 	}
 	for code, err := range map[int]error{
@@ -163,12 +163,12 @@ func faultTable() []fault {
 			for _, r := range []*replica{a, b} {
 				r.line.set(func(f *faults) { f.fail = map[string]error{"update": err, "create": err} })
 			}
-			time.Sleep(14 * time.Second)
+			<-time.After(14 * time.Second)
 			for range 46 {
 				if a.candidate.Valid() || b.candidate.Valid() {
 					c.note("row 9: published without a renewal for 13 s")
 				}
-				time.Sleep(time.Second)
+				<-time.After(time.Second)
 			}
 			a.line.heal()
 			b.line.heal()
@@ -181,7 +181,7 @@ func faultTable() []fault {
 			if a.candidate.Valid() {
 				c.note("the gate is open though the clocks disagree")
 			}
-			time.Sleep(3 * time.Second)
+			<-time.After(3 * time.Second)
 			if !a.candidate.Valid() || !c.held(before) {
 				c.note("the gate is still closed after a renewal, or the lease changed hands")
 			}
@@ -214,7 +214,7 @@ func cutAnd(inject func(c *cluster, a, b *replica)) func(c *cluster, a, b *repli
 	return func(c *cluster, a, b *replica) {
 		a.line.set(func(f *faults) { f.cut = true })
 		inject(c, a, b)
-		time.Sleep(14 * time.Second)
+		<-time.After(14 * time.Second)
 	}
 }
 
@@ -229,7 +229,7 @@ func (r *replica) freeze(d time.Duration) {
 	thaw := make(chan struct{})
 	r.paused.Store(true)
 	r.line.set(func(f *faults) { f.frozen = thaw })
-	time.Sleep(d)
+	<-time.After(d)
 	r.line.heal()
 	close(thaw)
 	r.paused.Store(false)
@@ -259,9 +259,9 @@ func try(t *testing.T, f fault, start func(c *cluster, name string) *replica) ou
 			o.doubles, o.permitted, o.gap = c.doubles, c.permitted, c.gap
 		}()
 		a := start(c, "a")
-		time.Sleep(20 * time.Second)
+		<-time.After(20 * time.Second)
 		b := start(c, "b")
-		time.Sleep(5*time.Second + time.Duration(rand.IntN(5000))*time.Millisecond)
+		<-time.After(5*time.Second + time.Duration(rand.IntN(5000))*time.Millisecond)
 		c.forgive()
 		f.inject(c, a, b)
 		var err error
@@ -346,12 +346,12 @@ func drawStep(t *rapid.T) step {
 }
 
 // do carries out one step; what lasts is ended in the background.
-func (c *cluster) do(s step, replicas []*replica) {
+func (c *cluster) do(s step, replicas []*replica, profile func(o *Options)) {
 	r := replicas[s.Target]
 	net := func(change func(f *faults)) {
 		r.line.set(change)
 		c.watchers.Go(func() {
-			time.Sleep(s.For)
+			<-time.After(s.For)
 			r.line.heal()
 		})
 	}
@@ -390,7 +390,7 @@ func (c *cluster) do(s step, replicas []*replica) {
 	case "restart":
 		r.stop()
 		<-r.ended
-		replicas[s.Target] = c.start(fmt.Sprintf("%s%d", r.name[:1], len(c.all())))
+		replicas[s.Target] = c.start(fmt.Sprintf("%s%d", r.name[:1], len(c.all())), profile)
 	}
 }
 
@@ -398,16 +398,22 @@ func (c *cluster) do(s step, replicas []*replica) {
 func TestAnyFaults(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.Custom(drawStep), 1, 12).Draw(rt, "steps")
+		short := rapid.Bool().Draw(rt, "short lease")
+		profile := func(o *Options) {
+			if short {
+				o.LeaseDuration, o.RenewDeadline, o.RetryPeriod = 6*time.Second, 4*time.Second, time.Second
+			}
+		}
 		var problems []string
 		synctest.Test(t, func(t *testing.T) {
 			c := newCluster(t)
-			replicas := []*replica{c.start("a"), c.start("b"), c.start("c")}
-			time.Sleep(20 * time.Second)
+			replicas := []*replica{c.start("a", profile), c.start("b", profile), c.start("c", profile)}
+			<-time.After(20 * time.Second)
 			for _, s := range steps {
-				time.Sleep(s.After)
-				c.do(s, replicas)
+				<-time.After(s.After)
+				c.do(s, replicas, profile)
 			}
-			time.Sleep(20 * time.Second) // the longest fault
+			<-time.After(20 * time.Second) // the longest fault
 			if recovery, err := c.settle(50 * time.Second); err != nil {
 				problems = append(problems, err.Error())
 			} else if recovery > 45*time.Second {

@@ -127,7 +127,7 @@ func TestGatePublications(t *testing.T) {
 			began := time.Now()
 			ctx, done, _ := g.enter(t.Context())
 			defer done()
-			time.Sleep(5 * time.Second)
+			<-time.After(5 * time.Second)
 			g.renewed(g.clock(), 0, 0)
 			<-ctx.Done()
 			if got := time.Since(began); got != 13*time.Second || !errors.Is(ctx.Err(), context.DeadlineExceeded) {

@@ -165,9 +165,6 @@ func (l *leaseLock) last() *sighting {
 func (l *leaseLock) write(
 	ctx context.Context, lease *coordinationv1.Lease, on basis, send func(context.Context) (*coordinationv1.Lease, error),
 ) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
 	if err := l.remember(write{lease.Spec, on}); err != nil {
 		return err
 	}

@@ -125,7 +125,7 @@ func TestLockNotBefore(t *testing.T) {
 				// Latencies are some milliseconds: count from the read, and write at once.
 				_, _, readErr := l.Get(t.Context())
 				readAt := l.clock().mono
-				time.Sleep(tt.seen)
+				<-time.After(tt.seen)
 				write := l.Update
 				if readErr != nil {
 					write = l.Create
@@ -151,7 +151,7 @@ func TestLockKnowsUnansweredWrites(t *testing.T) {
 		s := &store{}
 		l, to := lockAt(s, "a")
 		must(t, l.Create(t.Context(), record("a")))
-		time.Sleep(16 * time.Second)
+		<-time.After(16 * time.Second)
 		must(t, l.Update(t.Context(), record("a")))
 		admit(l.gate)
 		term := l.gate.look().term
@@ -250,7 +250,7 @@ func TestLockRelease(t *testing.T) {
 				s := &store{}
 				l, to := lockAt(s, "a")
 				must(t, l.Create(t.Context(), record("a")))
-				time.Sleep(tt.wait)
+				<-time.After(tt.wait)
 				tt.do(s, to)
 				var got result
 				if err := l.release(t.Context()); err != nil {
@@ -274,7 +274,7 @@ func TestLockReleaseAfterLateRenewal(t *testing.T) {
 		s := &store{}
 		l, to := lockAt(s, "a")
 		must(t, l.Create(t.Context(), record("a")))
-		time.Sleep(16 * time.Second)
+		<-time.After(16 * time.Second)
 		to.set(func(f *faults) { f.sendDelay = 100 * time.Millisecond })
 		ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 		defer cancel()

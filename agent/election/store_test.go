@@ -96,11 +96,6 @@ func (s *store) delete() {
 	s.lease = nil
 }
 
-func (s *store) holder() string {
-	lease, _ := s.get()
-	return holder(lease)
-}
-
 // A line is one replica's way to the store, and has the faults of a network and of an API server.
 type line struct {
 	coordinationv1client.LeaseInterface // the rest: not called, or the test panics
@@ -192,7 +187,7 @@ func (l *line) call(
 	arrived := make(chan struct{})
 	l.pending.Go(func() {
 		defer close(arrived)
-		time.Sleep(f.sendDelay + latency())
+		<-time.After(f.sendDelay + latency())
 		if err = f.fail[verb]; err == nil {
 			answer, err = do()
 		}

@@ -41,6 +41,7 @@ type apiServer struct {
 	mu        sync.Mutex
 	version   int
 	pods      map[Key]object
+	bare      map[Key]object // the same without managedFields
 	history   []change
 	compacted int           // watches from a version before this one are refused
 	changed   chan struct{} // closed and made anew by each change
@@ -55,7 +56,7 @@ type change struct {
 }
 
 func newAPIServer(pods ...object) *apiServer {
-	a := &apiServer{version: 100, pods: map[Key]object{}, changed: make(chan struct{})}
+	a := &apiServer{version: 100, pods: map[Key]object{}, bare: map[Key]object{}, changed: make(chan struct{})}
 	for _, pod := range pods {
 		a.put(pod)
 	}
@@ -83,7 +84,7 @@ func (a *apiServer) put(pod object) object {
 	}
 	a.version++
 	pod = withVersion(pod, a.version)
-	a.pods[key] = pod
+	a.pods[key], a.bare[key] = pod, withoutManagedFields(pod)
 	a.record(event, pod)
 	return pod
 }
@@ -96,6 +97,7 @@ func (a *apiServer) remove(key Key) {
 		return
 	}
 	delete(a.pods, key)
+	delete(a.bare, key)
 	a.version++
 	a.record("DELETED", withVersion(pod, a.version))
 }
@@ -124,11 +126,7 @@ func (a *apiServer) rewind(version int) {
 func (a *apiServer) content() map[Key]object {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	content := map[Key]object{}
-	for key, pod := range a.pods {
-		content[key] = withoutManagedFields(pod)
-	}
-	return content
+	return maps.Clone(a.bare)
 }
 
 // received are the requests so far.
@@ -197,6 +195,7 @@ type streaming struct {
 	noEnd  bool // the bookmark that ends the initial pods is lost
 	cutOff bool // the stream ends before that bookmark
 	hold   <-chan struct{}
+	pause  time.Duration // before each initial pod
 }
 
 // stream answers a watch.
@@ -222,7 +221,12 @@ func (a *apiServer) stream(how streaming) http.HandlerFunc {
 		}
 		out := newEvents(w)
 		for _, pod := range pods {
-			out.send("ADDED", pod)
+			select {
+			case <-time.After(how.pause):
+				out.send("ADDED", pod)
+			case <-r.Context().Done():
+				return
+			}
 		}
 		if initial && how.hold != nil {
 			select {
@@ -360,11 +364,9 @@ type wire struct {
 	accepted chan net.Conn
 	closed   chan struct{}
 
-	mu   sync.Mutex
-	down bool
-	// refused is called for each connection that is refused.
-	refused func()
-	conns   sets.Set[net.Conn]
+	mu    sync.Mutex
+	down  bool
+	conns sets.Set[net.Conn]
 }
 
 func newWire() *wire {

@@ -34,9 +34,10 @@ func TestMain(m *testing.M) {
 
 // A bench is a Watch of an API server, both in one bubble, and all that can be seen of it.
 type bench struct {
-	t    *testing.T
-	api  *apiServer
-	wire *wire
+	t      *testing.T
+	api    *apiServer
+	wire   *wire
+	client dynamic.Interface
 	*Watch
 	registry *prometheus.Registry
 	logs     *observer.ObservedLogs
@@ -68,7 +69,7 @@ func newBenchThrough(t *testing.T, api *apiServer, through func(http.RoundTrippe
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, api: api, wire: w, registry: prometheus.NewRegistry(), handled: newRecord(), ended: make(chan error, 1)}
+	b := &bench{t: t, api: api, wire: w, client: client, registry: prometheus.NewRegistry(), handled: newRecord(), ended: make(chan error, 1)}
 	core, logs := observer.New(zapcore.InfoLevel)
 	b.logs = logs
 	b.Watch, err = New(client, Options{Log: zap.New(core), Registerer: b.registry, Workers: 4})
@@ -93,7 +94,9 @@ func (b *bench) run() {
 	go func() { b.ended <- b.Run(ctx, b.handled.handle) }()
 	b.t.Cleanup(func() {
 		cancel()
-		<-b.ended
+		if err := <-b.ended; err != nil {
+			b.t.Errorf("Run returned %v, want nil", err)
+		}
 	})
 }
 
@@ -141,7 +144,7 @@ func (b *bench) awaitContent(limit time.Duration) {
 
 // agrees tells whether cache and Handle come to agree with the API server in time.
 func (b *bench) agrees(limit time.Duration) bool {
-	for deadline := time.Now().Add(limit); ; time.Sleep(500 * time.Millisecond) {
+	for deadline := time.Now().Add(limit); ; <-time.After(500 * time.Millisecond) {
 		synctest.Wait()
 		if reflect.DeepEqual(b.want(), b.view()) {
 			return true

@@ -149,6 +149,10 @@ func TestFaultsAtStart(t *testing.T) {
 			log: []string{failure + "watch: the initial stream of pods brought neither a pod nor its end for 2m0s"},
 		},
 		{
+			name: "the initial stream is slow", pods: 3,
+			script: streams(streaming{pause: 110 * time.Second}), within: 331 * time.Second, kinds: "watch-list@",
+		},
+		{
 			name: "the version is gone, said by a status", pods: 3,
 			script: only(kindWatchList, status(http.StatusGone, metav1.StatusReasonExpired)), within: 5 * time.Second,
 			kinds: "watch-list@ watch-list@ list@ watch@103",
@@ -218,7 +222,7 @@ func TestFaultsAtStart(t *testing.T) {
 					quiet = touch(api)
 				}
 				if test.heals > 0 {
-					time.Sleep(test.heals)
+					<-time.After(test.heals)
 					synctest.Wait()
 					if b.isSynced() {
 						t.Error("in sync though nothing was answered")
@@ -236,7 +240,7 @@ func TestFaultsAtStart(t *testing.T) {
 				}
 				b.checkLog(test.log, test.repeat)
 				// Whatever goes on behind: it does not press the server.
-				time.Sleep(5 * time.Minute)
+				<-time.After(5 * time.Minute)
 				b.awaitContent(65 * time.Second)
 				b.checkRequests()
 			})
@@ -341,7 +345,7 @@ func TestFaultsInSync(t *testing.T) {
 				api := newAPIServer(many(10)...)
 				b := startBench(t, api)
 				b.await(time.Second)
-				time.Sleep(90 * time.Second) // client-go takes a watch that ends within 1 s for a fault of its own
+				<-time.After(90 * time.Second) // client-go takes a watch that ends within 1 s for a fault of its own
 				before := len(api.received())
 				if test.down {
 					b.wire.stop()
@@ -356,7 +360,7 @@ func TestFaultsInSync(t *testing.T) {
 				api.remove(Key{"team-2", "pod-2"})
 				api.put(pod("team-2", "pod-2", "uid-again", "nginx:3"))
 				for range test.lasts / time.Second {
-					time.Sleep(time.Second)
+					<-time.After(time.Second)
 					if n := count(b.Watch); n != 10 {
 						t.Fatalf("%d pods in the cache during the fault, want 10", n)
 					}
@@ -381,6 +385,98 @@ func count(w *Watch) int {
 		n++
 	}
 	return n
+}
+
+// Between tries there are pauses, which grow up to a bound, and are longer where the server asks for it.
+func TestPauses(t *testing.T) {
+	tests := []struct {
+		name   string
+		fault  func(*bench)
+		pauses []time.Duration // the least; the most is half as much again
+	}{
+		{
+			name:   "connections are refused",
+			fault:  func(b *bench) { b.wire.stop() },
+			pauses: []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 8 * time.Second, 8 * time.Second},
+		},
+		{
+			name: "too many requests, for a list",
+			fault: func(b *bench) {
+				b.api.answer(func(r request) http.HandlerFunc {
+					if r.Kind == kindList {
+						return status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
+					}
+					return status(http.StatusForbidden, metav1.StatusReasonForbidden)
+				})
+			},
+			pauses: []time.Duration{0, 500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 8 * time.Second},
+		},
+		{
+			name: "too many requests, ask again in 20 s",
+			fault: func(b *bench) {
+				busy := statusOf(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
+				busy.Details = &metav1.StatusDetails{RetryAfterSeconds: 20}
+				b.api.answer(func(request) http.HandlerFunc {
+					return func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusTooManyRequests, busy) }
+				})
+			},
+			pauses: []time.Duration{20 * time.Second, 20 * time.Second, 20 * time.Second},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b := newBench(t, newAPIServer())
+				test.fault(b)
+				b.run()
+				<-time.After(2 * time.Minute)
+				entries := b.logs.All()
+				for i, least := range test.pauses {
+					pause := entries[i+1].Time.Sub(entries[i].Time)
+					if pause < least || pause > least+least/2 {
+						t.Errorf("pause %d is %s, want %s to %s", i, pause, least, least+least/2)
+					}
+				}
+				b.wire.start()
+				b.api.heal()
+				b.await(recovery)
+				b.checkRequests()
+			})
+		})
+	}
+}
+
+// A request that fails has one line in the log, and counts once.
+func TestOneLineForEachFailedRequest(t *testing.T) {
+	for name, handler := range map[string]http.HandlerFunc{
+		"403":     status(http.StatusForbidden, metav1.StatusReasonForbidden),
+		"410":     status(http.StatusGone, metav1.StatusReasonExpired),
+		"429":     status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests),
+		"500":     status(http.StatusInternalServerError, metav1.StatusReasonInternalError),
+		"504":     status(http.StatusGatewayTimeout, metav1.StatusReasonTimeout, metav1.CauseTypeResourceVersionTooLarge),
+		"text":    text("<html>502 Bad Gateway</html>"),
+		"nothing": text(""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := newAPIServer()
+				api.answer(always(handler)(api))
+				b := startBench(t, api)
+				<-time.After(10 * time.Minute)
+				synctest.Wait()
+				received := len(api.received())
+				if lines := len(b.warnings()); lines != received || received < 10 {
+					t.Errorf("%d requests were answered with an error, and %d lines are in the log", received, lines)
+				}
+				m := b.metrics()
+				counted := m[`kube_devops_watch_requests_total{verb="list"}`] + m[`kube_devops_watch_requests_total{verb="watch"}`]
+				if counted != float64(received) {
+					t.Errorf("%v requests counted of %d", counted, received)
+				}
+				b.checkRequests()
+			})
+		})
+	}
 }
 
 // touch changes a pod each 2 s, until it is stopped.

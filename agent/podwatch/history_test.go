@@ -76,7 +76,7 @@ func play(t *testing.T, initial int, history []step) string {
 			api.remove(s.Pod)
 			put(s.Pod)
 		case "wait":
-			time.Sleep(s.For)
+			<-time.After(s.For)
 		case "drop":
 			b.wire.drop()
 		case "compact":
@@ -107,7 +107,7 @@ func play(t *testing.T, initial int, history []step) string {
 	if !b.agrees(recovery) {
 		return "at the end: " + gocmp.Diff(b.want(), b.view())
 	}
-	time.Sleep(recovery)
+	<-time.After(recovery)
 	synctest.Wait()
 	return gocmp.Diff(b.want(), b.view()) + b.wrongRate() + b.wrongErrors()
 }

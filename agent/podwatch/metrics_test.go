@@ -1,6 +1,7 @@
 package podwatch
 
 import (
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -8,7 +9,6 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"net/http"
 )
 
 func TestMetrics(t *testing.T) {
@@ -48,7 +48,7 @@ func TestMetrics(t *testing.T) {
 		}
 		check("before Run", none)
 		b.run()
-		time.Sleep(3 * time.Second)
+		<-time.After(3 * time.Second)
 		want := none
 		want[`kube_devops_watch_errors_total{verb="watch"}`] = 1
 		want[`kube_devops_watch_requests_total{verb="list"}`] = 1
@@ -61,14 +61,14 @@ func TestMetrics(t *testing.T) {
 		want["kube_devops_last_event_timestamp_seconds"] = unix(time.Now())
 		want[`kube_devops_watch_requests_total{verb="watch"}`] = 2
 		check("in sync", want)
-		time.Sleep(5 * time.Second)
+		<-time.After(5 * time.Second)
 		check("without events", want)
 		api.put(pod("a", "one", "1", "nginx:1"))
 		want["pod_events_total"] = 4
 		want["kube_devops_last_event_timestamp_seconds"] = unix(time.Now())
 		check("after an event", want)
 		watched := b.started.Add(3 * time.Second)
-		time.Sleep(time.Until(watched.Add(70 * time.Second)))
+		<-time.After(time.Until(watched.Add(70 * time.Second)))
 		want["kube_devops_last_event_timestamp_seconds"] = unix(watched.Add(time.Minute))
 		check("after a bookmark", want)
 	})

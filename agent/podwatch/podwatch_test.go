@@ -7,6 +7,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
@@ -44,7 +45,7 @@ func TestSyncedAfterTheInitialList(t *testing.T) {
 					return nil
 				})
 				b := startBench(t, api)
-				time.Sleep(3 * time.Second)
+				<-time.After(3 * time.Second)
 				synctest.Wait()
 				if b.isSynced() {
 					t.Error("in sync though the initial list has not ended")
@@ -174,7 +175,7 @@ func TestHandleRunsOnceAtATime(t *testing.T) {
 			parallel++
 			most = max(most, parallel)
 			b.handled.mu.Unlock()
-			time.Sleep(100 * time.Millisecond)
+			<-time.After(100 * time.Millisecond)
 			b.handled.mu.Lock()
 			parallel--
 			b.handled.mu.Unlock()
@@ -190,7 +191,7 @@ func TestHandleRunsOnceAtATime(t *testing.T) {
 			} else {
 				api.remove(Key{"a", "two"})
 			}
-			time.Sleep(10 * time.Millisecond)
+			<-time.After(10 * time.Millisecond)
 		}
 		b.awaitContent(time.Second)
 		if most != 2 {
@@ -206,15 +207,29 @@ func TestHandleRunsOnceAtATime(t *testing.T) {
 func TestRunEndsBeforeItsQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newAPIServer(many(100)...))
-		b.handled.during = func(Key, *Pod) { time.Sleep(500 * time.Millisecond) }
+		b.handled.during = func(Key, *Pod) { <-time.After(500 * time.Millisecond) }
 		b.run()
 		b.await(time.Minute)
-		time.Sleep(250 * time.Millisecond)
+		<-time.After(250 * time.Millisecond)
 		if took := b.stop(); took > 500*time.Millisecond {
 			t.Errorf("Run took %s to end, want no more than the calls of Handle that were running", took)
 		}
 		if n := b.handled.total(); n != 4 {
 			t.Errorf("Handle was called %d times, want 4: nothing more after the end of the context", n)
 		}
+	})
+}
+
+func TestNoWorkersMeansOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := newBench(t, newAPIServer(many(3)...))
+		var err error
+		b.Watch, err = New(b.client, Options{Log: b.log, Registerer: prometheus.NewRegistry()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.run()
+		b.await(time.Second)
+		b.check()
 	})
 }

@@ -91,7 +91,7 @@ func TestRelist(t *testing.T) {
 					api.answer(server.script)
 					b := startBench(t, api)
 					b.await(time.Second)
-					time.Sleep(90 * time.Second)
+					<-time.After(90 * time.Second)
 					b.check()
 					b.wire.stop()
 					test.missed(api)
@@ -108,7 +108,7 @@ func TestRelist(t *testing.T) {
 						return nil
 					})
 					b.awaitContent(10 * time.Second)
-					time.Sleep(10 * time.Second)
+					<-time.After(10 * time.Second)
 					b.check()
 					if got, want := b.metrics()["pod_events_total"], 2+test.events; got != want {
 						t.Errorf("pod_events_total %v, want %v; requests: %s", got, want, b.kinds())
@@ -168,7 +168,7 @@ func TestWatchListIsTriedAgain(t *testing.T) {
 				b := startBench(t, api)
 				b.await(time.Second)
 				for i := range 4 {
-					time.Sleep(5 * time.Minute) // client-go begins with a short pause again
+					<-time.After(5 * time.Minute) // client-go begins with a short pause again
 					before := len(api.received())
 					refused, cut := false, 0
 					api.answer(func(r request) http.HandlerFunc {

@@ -52,7 +52,7 @@ func TestRealSockets(t *testing.T) {
 			if time.Now().After(deadline) {
 				t.Fatalf("no agreement with the API server after 10 s; requests: %s", b.kinds())
 			}
-			time.Sleep(5 * time.Millisecond)
+			<-time.After(5 * time.Millisecond)
 		}
 	}
 

@@ -11,6 +11,7 @@ import (
 	"golang.org/x/time/rate"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
@@ -90,19 +91,17 @@ func (s *source) failed(verb string, err error) {
 func (s *source) list(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	var list runtime.Object
-	err := s.persist(ctx, verbList, func() error {
+	var list *unstructured.UnstructuredList
+	err := s.persist(ctx, verbList, func() (err error) {
 		defer patience(listPatience, cancel).Stop()
-		l, err := s.pods.List(ctx, options)
-		if err == nil { // a nil pointer in an interface is not nil
-			list = l
-		}
+		list, err = s.pods.List(ctx, options)
 		return err
 	})
-	if err == nil {
-		s.heard()
+	if err != nil {
+		return nil, err
 	}
-	return list, err
+	s.heard()
+	return list, nil
 }
 
 func (s *source) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {

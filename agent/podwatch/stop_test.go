@@ -93,10 +93,10 @@ func TestStopAtAnyMoment(t *testing.T) {
 					b.run()
 					if test.synced {
 						b.await(time.Second)
-						time.Sleep(2 * time.Second)
+						<-time.After(2 * time.Second)
 						fail()
 					}
-					time.Sleep(moment)
+					<-time.After(moment)
 					synctest.Wait()
 					said := len(b.warnings())
 					if took := b.stop(); took > 0 {

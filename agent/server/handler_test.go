@@ -151,23 +151,23 @@ func TestHandler(t *testing.T) {
 			want: answered{200, metricsType, "", scoresText},
 		},
 		{
-			name: "scores cannot be gathered", target: "/metrics", with: func(o *Options) { o.Scores = gatherer("score_gauge", 2, broken{}) },
+			name: "scores cannot be gathered", target: "/metrics", with: func(o *Options) { o.Leader = gatherer("score_gauge", 2, broken{}) },
 			want: answered{500, textType, "", brokenText("[from Gatherer #2] ")},
 		},
 		{
 			name: "scores cannot be gathered, with permission", target: "/metrics",
-			with: func(o *Options) { o.Publish, o.Scores = granted, gatherer("score_gauge", 2, broken{}) },
+			with: func(o *Options) { o.Publish, o.Leader = granted, gatherer("score_gauge", 2, broken{}) },
 			want: answered{500, textType, "", brokenText("[from Gatherer #2] ")},
 		},
 		{
 			name: "scores cannot be gathered, without permission", target: "/metrics",
-			with: func(o *Options) { o.Publish, o.Scores = denied, gatherer("score_gauge", 2, broken{}) },
+			with: func(o *Options) { o.Publish, o.Leader = denied, gatherer("score_gauge", 2, broken{}) },
 			want: answered{200, metricsType, "", processText},
 		},
 		{
 			name: "process metrics cannot be gathered", target: "/metrics",
 			with: func(o *Options) { o.Publish, o.Process = denied, gatherer("process_gauge", 1, broken{}) },
-			want: answered{500, textType, "", brokenText("")},
+			want: answered{500, textType, "", brokenText("[from Gatherer #1] ")},
 		},
 		{name: "report, nobody else could publish", target: "/api/v1/report", want: answered{200, jsonType, "", reportText}},
 		{
@@ -283,7 +283,7 @@ func TestPermissionEndsWhileRendering(t *testing.T) {
 		ctx, end = context.WithCancel(ctx)
 		return publish(ctx)
 	}
-	o.Scores = gatherer("score_gauge", 2, hook(func() { end() }))
+	o.Leader = gatherer("score_gauge", 2, hook(func() { end() }))
 	o.Report = func(w io.Writer) error {
 		end()
 		_, err := io.WriteString(w, reportText)
@@ -399,7 +399,7 @@ func (g *gone) Write([]byte) (int, error) {
 func TestScrapesAtATime(t *testing.T) {
 	o := options()
 	started, release := make(chan struct{}), make(chan struct{})
-	o.Scores = gatherer("score_gauge", 2, hook(func() {
+	o.Leader = gatherer("score_gauge", 2, hook(func() {
 		started <- struct{}{}
 		<-release
 	}))

@@ -105,7 +105,9 @@ func (s *Server) Run(ctx context.Context) error {
 		s.options.Log.Warn("open requests did not finish in time; closing them")
 		err = s.http.Close()
 	}
-	<-ended
+	if serving := <-ended; !errors.Is(serving, http.ErrServerClosed) {
+		err = errors.Join(err, serving)
+	}
 	if err != nil {
 		return fmt.Errorf("stop HTTP: %w", err)
 	}

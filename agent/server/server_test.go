@@ -313,7 +313,7 @@ func TestPatienceWithClients(t *testing.T) {
 					if _, err := io.WriteString(conn, "x"); err != nil {
 						return
 					}
-					time.Sleep(time.Second)
+					<-time.After(time.Second)
 				}
 			},
 		},
@@ -325,7 +325,7 @@ func TestPatienceWithClients(t *testing.T) {
 		{
 			name: "reads nothing", say: strings.Replace(get, "healthz", "api/v1/report", 1), want: writeTimeout,
 			act: func(t *testing.T, conn net.Conn) {
-				time.Sleep(writeTimeout)
+				<-time.After(writeTimeout)
 				synctest.Wait()
 				untilClosed(t, conn)
 			},
@@ -337,7 +337,7 @@ func TestPatienceWithClients(t *testing.T) {
 					if _, err := conn.Read(make([]byte, 1)); err != nil {
 						return
 					}
-					time.Sleep(time.Second)
+					<-time.After(time.Second)
 				}
 			},
 		},
@@ -354,9 +354,8 @@ func TestPatienceWithClients(t *testing.T) {
 				before := time.Now()
 				conn := p.connect(t, test.say)
 				if test.say == get {
-					response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-					if err != nil || response.StatusCode != http.StatusOK {
-						t.Fatalf("answer %v, %v, want 200", response, err)
+					if status := readStatus(t, conn); status != http.StatusOK {
+						t.Fatalf("status %d, want 200", status)
 					}
 				}
 				test.act(t, conn)
@@ -370,6 +369,20 @@ func TestPatienceWithClients(t *testing.T) {
 			})
 		})
 	}
+}
+
+// readStatus reads one response and returns its status.
+func readStatus(t *testing.T, conn net.Conn) int {
+	t.Helper()
+	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	if _, err := io.Copy(io.Discard, response.Body); err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode
 }
 
 // untilClosed reads until the connection ends.
@@ -444,9 +457,8 @@ func TestHeaderTooLarge(t *testing.T) {
 		go func() {
 			_, _ = io.WriteString(conn, "GET /healthz HTTP/1.1\r\nX: "+strings.Repeat("x", 2*maxHeaderBytes))
 		}()
-		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
-		if err != nil || response.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
-			t.Errorf("answer %v, %v, want 431", response, err)
+		if status := readStatus(t, conn); status != http.StatusRequestHeaderFieldsTooLarge {
+			t.Errorf("status %d, want 431", status)
 		}
 	})
 }
@@ -473,18 +485,19 @@ func TestStop(t *testing.T) {
 				o.Log = zap.New(core)
 				whole := o.Report
 				o.Report = func(w io.Writer) error {
-					time.Sleep(test.takes)
+					<-time.After(test.takes)
 					return whole(w)
 				}
 				p, stop := startInMemory(t, o)
 				type result struct {
 					answered
 					err error
+					at  time.Time
 				}
 				results := make(chan result, 1)
 				go func() {
 					got, err := p.fetch("/api/v1/report")
-					results <- result{got, err}
+					results <- result{got, err, time.Now()}
 				}()
 				synctest.Wait()
 				before := time.Now()
@@ -504,6 +517,9 @@ func TestStop(t *testing.T) {
 				if (got.err != nil) != test.cut {
 					t.Errorf("the open request got %v, %v, want it cut off: %v", got.answered, got.err, test.cut)
 				}
+				if took := got.at.Sub(before); took.Round(time.Second) != test.want {
+					t.Errorf("the open request ended after %s, want %s", took, test.want)
+				}
 				if want := (answered{200, jsonType, "", reportText}); !test.cut && got.answered != want {
 					t.Errorf("the open request got %v, want %v", got.answered, want)
 				}
@@ -514,7 +530,7 @@ func TestStop(t *testing.T) {
 				if diff := cmp.Diff(test.log, lines); diff != "" {
 					t.Errorf("log (-want +got):\n%s", diff)
 				}
-				time.Sleep(test.takes) // the handler itself ends too
+				<-time.After(test.takes) // the handler itself ends too
 			})
 		})
 	}
@@ -524,9 +540,7 @@ func TestStopWithNothingOpen(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, stop := startInMemory(t, options())
 		conn := p.connect(t, get)
-		if _, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil {
-			t.Fatal(err)
-		}
+		readStatus(t, conn)
 		before := time.Now()
 		if err := stop(); err != nil {
 			t.Errorf("Run returned %v, want nil", err)

@@ -19,7 +19,7 @@ import (
 
 // Options say how a kube-devops process is started.
 type Options struct {
-	Name   string   // of its log files, and its POD_NAME
+	Name   string   // of its log files
 	Binary string   // path
 	Dir    string   // its home and the folder for its logs
 	Args   []string // from the verb on
@@ -34,7 +34,6 @@ func Start(opts Options) (*process.Process, error) {
 		Args: opts.Args,
 		Env: []string{
 			"HOME=" + opts.Dir, // no kubeconfig of the user's
-			"POD_NAME=" + opts.Name,
 		},
 	})
 }

@@ -1,0 +1,44 @@
+package podwatch
+
+import (
+	"testing"
+	"testing/synctest"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/watch"
+)
+
+// Who stops a stream gets its end, and nothing is left behind it, whatever it was about.
+func TestStreamStops(t *testing.T) {
+	tests := []struct {
+		name   string
+		before func(*watch.FakeWatcher)
+	}{
+		{name: "while nothing happens", before: func(*watch.FakeWatcher) {}},
+		{name: "while nobody takes an event", before: func(w *watch.FakeWatcher) { w.Add(&unstructured.Unstructured{}) }},
+		{name: "after its end", before: func(w *watch.FakeWatcher) { w.Stop() }},
+	}
+	for _, test := range tests {
+		for _, initial := range []bool{false, true} {
+			t.Run(test.name, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b := newBench(t, newAPIServer())
+					upstream, cancelled := watch.NewFake(), false
+					s := newStream(t.Context(), upstream, func() { cancelled = true }, newSource(b.client, b.log, b.Watch.metrics), initial)
+					go s.run()
+					test.before(upstream)
+					synctest.Wait()
+					s.Stop()
+					s.Stop()
+					synctest.Wait()
+					if _, open := <-s.ResultChan(); open {
+						t.Error("the events did not end")
+					}
+					if !upstream.IsStopped() || !cancelled {
+						t.Errorf("stopped: %v, context cancelled: %v; want both", upstream.IsStopped(), cancelled)
+					}
+				})
+			})
+		}
+	}
+}
