@@ -157,9 +157,9 @@ func TestWatchListIsTriedAgain(t *testing.T) {
 		cuts  int // initial streams that are cut off
 		kinds []string
 	}{
-		{name: "none is cut off", kinds: []string{kindWatch, kindWatchList}},
-		{name: "one is cut off", cuts: 1, kinds: []string{kindWatch, kindWatchList, kindWatchList}},
-		{name: "all are cut off", cuts: 9, kinds: []string{kindWatch, kindWatchList, kindWatchList, kindList, kindWatch}},
+		{name: "none is cut off", kinds: []string{kindWatchList}},
+		{name: "one is cut off", cuts: 1, kinds: []string{kindWatchList, kindWatchList}},
+		{name: "all are cut off", cuts: 9, kinds: []string{kindWatchList, kindWatchList, kindList, kindWatch}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -170,11 +170,12 @@ func TestWatchListIsTriedAgain(t *testing.T) {
 				for i := range 4 {
 					<-time.After(5 * time.Minute) // client-go begins with a short pause again
 					before := len(api.received())
-					refused, cut := false, 0
+					first, cut := true, 0
 					api.answer(func(r request) http.HandlerFunc {
+						resumes := first && r.Kind == kindWatch
+						first = false
 						switch {
-						case r.Kind == kindWatch && !refused:
-							refused = true
+						case resumes:
 							return gone
 						case r.Kind == kindWatchList && cut < test.cuts:
 							cut++
@@ -188,6 +189,10 @@ func TestWatchListIsTriedAgain(t *testing.T) {
 					var kinds []string
 					for _, r := range api.received()[before:] {
 						kinds = append(kinds, r.Kind)
+					}
+					// Where the connection breaks in the middle of an event, client-go does not try to resume.
+					if len(kinds) > 0 && kinds[0] == kindWatch {
+						kinds = kinds[1:]
 					}
 					if diff := gocmp.Diff(test.kinds, kinds); diff != "" {
 						t.Errorf("time %d: requests (-want +got):\n%s", i, diff)

@@ -7,6 +7,7 @@ package reload
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -175,10 +176,10 @@ func (w *Watcher) Run(ctx context.Context, initial [][]byte) error {
 func fingerprint(texts [][]byte, err error) [sha256.Size]byte {
 	hash := sha256.New()
 	if err != nil {
-		fmt.Fprintf(hash, "error %s", err)
+		hash.Write([]byte("error " + err.Error()))
 	}
 	for _, text := range texts {
-		fmt.Fprintf(hash, "%d bytes ", len(text))
+		hash.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(text))))
 		hash.Write(text)
 	}
 	return [sha256.Size]byte(hash.Sum(nil))
