@@ -310,6 +310,10 @@ func TestCallerCannotWriteBehindItsItem(t *testing.T) {
 	}
 }
 
+// pooled is how many allocations of a pod may be for what sync.Pool did not give back, as it does at random under the
+// race detector: encoding/json keeps its scanner there.
+var pooled = 0.0
+
 func TestNamespacesAreStoredOnce(t *testing.T) {
 	// Two allocations for each pod, its name and its uid, and no more: what comes on top is for the whole recording.
 	list := func(n int) string {
@@ -323,7 +327,7 @@ func TestNamespacesAreStoredOnce(t *testing.T) {
 		})
 	}
 	few, many := list(100), list(1100)
-	if got := (allocs(many) - allocs(few)) / 1000; got > 2.1 {
+	if got := (allocs(many) - allocs(few)) / 1000; got > 2.1+pooled {
 		t.Errorf("%.2f allocations for each pod, want 2", got)
 	}
 }

@@ -1,0 +1,5 @@
+//go:build race
+
+package dump
+
+func init() { pooled = 0.85 }
