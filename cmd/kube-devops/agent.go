@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"github.com/go-logr/zapr"
@@ -62,9 +63,14 @@ func newLogger(w io.Writer, level zapcore.Level) *zap.Logger {
 	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(config), zapcore.Lock(zapcore.AddSync(w)), level))
 }
 
-// bridgeLogs makes client-go, whose log is global, log as the agent does.
+var bridged sync.Once
+
+// bridgeLogs makes client-go log as the agent does. Its log is global to the process, and may not be changed once it is
+// in use: so the first agent of a process has it.
 func bridgeLogs(log *zap.Logger) {
-	klog.SetLoggerWithOptions(zapr.NewLogger(log.Named("client-go")), klog.ContextualLogger(true))
+	bridged.Do(func() {
+		klog.SetLoggerWithOptions(zapr.NewLogger(log.Named("client-go")), klog.ContextualLogger(true))
+	})
 }
 
 // findDeadPeersSoon sets, where the environment does not, how soon client-go notices that an API server behind a
