@@ -9,6 +9,7 @@ import (
 	"io"
 	"iter"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -42,6 +43,8 @@ type Agent struct {
 	watch   *podwatch.Watch
 	elector *election.Elector // nil where there is no election
 
+	recording sync.Mutex // held while the recording is read
+
 	leading atomic.Bool // the guarded work of a term runs
 	ready   atomic.Bool // readiness was reached once: from then on it is kept, since the state outlives all troubles
 }
@@ -55,6 +58,9 @@ var (
 // server.
 func New(o Options) (*Agent, error) {
 	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	if err := dump.CheckPath(o.Replay); err != nil {
 		return nil, err
 	}
 	source := newPolicySource(o.Policy, o.Waivers)
@@ -231,9 +237,9 @@ func (a *Agent) cached() iter.Seq[state.Observation] {
 }
 
 // retable puts another policy in force.
-func (a *Agent) retable(table *rules.Table) error {
+func (a *Agent) retable(ctx context.Context, table *rules.Table) error {
 	if a.watch == nil {
-		return a.readRecording(context.Background(), table)
+		return a.readRecording(ctx, table)
 	}
 	a.evaluator.retable(table, a.cached())
 	return nil
@@ -251,6 +257,9 @@ func (a *Agent) replay(ctx context.Context) error {
 var errReadOnce = errors.New("standard input cannot be read a second time")
 
 func (a *Agent) readRecording(ctx context.Context, table *rules.Table) error {
+	// The policy may change while the recording is read for the first time.
+	a.recording.Lock()
+	defer a.recording.Unlock()
 	if a.options.Replay == "-" && a.evaluator.current() != nil {
 		return errReadOnce
 	}

@@ -1,3 +1,5 @@
+//go:build unix
+
 package reload_test
 
 import (
@@ -18,6 +20,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kube-devops/kube-devops/agent/reload"
+	"github.com/kube-devops/kube-devops/agent/reload/reloadtest"
 )
 
 func write(tb testing.TB, file, text string) {
@@ -58,14 +61,14 @@ func TestRead(t *testing.T) {
 		}, []string{"A", ""}, ""},
 		{"no files", func(*testing.T) []string { return nil }, nil, ""},
 		{"a mounted directory", func(t *testing.T) []string {
-			m := newMount(t, map[string]string{"a": "A", "b": "B"})
-			return []string{m.path("b"), m.path("a")}
+			m := reloadtest.New(t, map[string]string{"a": "A", "b": "B"})
+			return []string{m.Path("b"), m.Path("a")}
 		}, []string{"B", "A"}, ""},
 		{"a mounted directory and a plain file", func(t *testing.T) []string {
-			m := newMount(t, map[string]string{"a": "A"})
+			m := reloadtest.New(t, map[string]string{"a": "A"})
 			plain := filepath.Join(t.TempDir(), "b")
 			write(t, plain, "B")
-			return []string{m.path("a"), plain}
+			return []string{m.Path("a"), plain}
 		}, []string{"A", "B"}, ""},
 		{"a link to another place in the place of ..data", func(t *testing.T) []string {
 			elsewhere, dir := t.TempDir(), t.TempDir()
@@ -88,22 +91,22 @@ func TestRead(t *testing.T) {
 		}, []string{strings.Repeat("x", reload.MaxBytes)}, ""},
 
 		{"larger than may be", func(t *testing.T) []string {
-			m := newMount(t, map[string]string{"a": strings.Repeat("x", reload.MaxBytes+1)})
-			return []string{m.path("a")}
+			m := reloadtest.New(t, map[string]string{"a": strings.Repeat("x", reload.MaxBytes+1)})
+			return []string{m.Path("a")}
 		}, nil, "read FILE: is larger than 1048576 bytes"},
 		{"a file that is not there", func(t *testing.T) []string {
 			return []string{filepath.Join(t.TempDir(), "a")}
 		}, nil, "read FILE: no such file or directory"},
 		{"a key that is not in the ConfigMap", func(t *testing.T) []string {
-			m := newMount(t, map[string]string{"a": "A"})
-			return []string{m.path("a"), m.path("b")}
+			m := reloadtest.New(t, map[string]string{"a": "A"})
+			return []string{m.Path("a"), m.Path("b")}
 		}, nil, "read FILE: no such file or directory"},
 		{"..data leads nowhere", func(t *testing.T) []string {
-			m := newMount(t, map[string]string{"a": "A"})
-			if err := os.RemoveAll(m.path(m.target)); err != nil {
+			m := reloadtest.New(t, map[string]string{"a": "A"})
+			if err := os.RemoveAll(m.Target()); err != nil {
 				t.Fatal(err)
 			}
-			return []string{m.path("a")}
+			return []string{m.Path("a")}
 		}, nil, "read FILE: no such file or directory"},
 		{"a directory", func(t *testing.T) []string { return []string{t.TempDir()} }, nil, "read FILE: is a directory, not a file"},
 		{"below a file", func(t *testing.T) []string {
@@ -221,12 +224,12 @@ func TestGenerationsAreNeverMixed(t *testing.T) {
 	generation := func(n int) map[string]string {
 		return map[string]string{"policy.yaml": fmt.Sprint("generation ", n), "waivers.yaml": fmt.Sprint("generation ", n)}
 	}
-	m := newMount(t, generation(0))
+	m := reloadtest.New(t, generation(0))
 	swapped := make(chan error, 1)
 	go func() {
 		defer close(swapped)
 		for n := range swaps {
-			if err := m.swap(generation(n + 1)); err != nil {
+			if err := m.Swap(generation(n + 1)); err != nil {
 				swapped <- err
 				return
 			}
@@ -241,7 +244,7 @@ func TestGenerationsAreNeverMixed(t *testing.T) {
 			}
 		default:
 		}
-		texts, err := reload.Read(t.Context(), m.path("policy.yaml"), m.path("waivers.yaml"))
+		texts, err := reload.Read(t.Context(), m.Path("policy.yaml"), m.Path("waivers.yaml"))
 		switch {
 		case err != nil:
 			t.Fatalf("read %d, while the directory is swapped: %v", reads, err)
@@ -316,13 +319,9 @@ const (
 
 func TestWatchOfAMountedDirectory(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMount(t, map[string]string{"policy": "P1", "waivers": "W1"})
-		w := watch(t, m.path("policy"), m.path("waivers"))
-		swap := func(files map[string]string) {
-			if err := m.swap(files); err != nil {
-				t.Fatal(err)
-			}
-		}
+		m := reloadtest.New(t, map[string]string{"policy": "P1", "waivers": "W1"})
+		w := watch(t, m.Path("policy"), m.Path("waivers"))
+		swap := func(files map[string]string) { m.MustSwap(t, files) }
 		w.expect(long)
 		swap(map[string]string{"policy": "P2", "waivers": "W2"})
 		w.expect(soon, "P2+W2")
@@ -430,19 +429,15 @@ func TestWatchSeesWhatChangedBeforeItBegan(t *testing.T) {
 // A read that is asked for is made at once, and told even when nothing is new: somebody waits for an answer.
 func TestWatchIsAsked(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		m := newMount(t, map[string]string{"policy": "P1"})
-		w := watch(t, m.path("policy"))
+		m := reloadtest.New(t, map[string]string{"policy": "P1"})
+		w := watch(t, m.Path("policy"))
 		w.expect(every + time.Millisecond) // just behind a look
-		if err := m.swap(map[string]string{"policy": "P2"}); err != nil {
-			t.Fatal(err)
-		}
+		m.MustSwap(t, map[string]string{"policy": "P2"})
 		w.now <- syscall.SIGHUP
 		w.expect(time.Millisecond, "P2")
 		w.now <- syscall.SIGHUP
 		w.expect(time.Millisecond, "P2")
-		if err := m.swap(nil); err != nil {
-			t.Fatal(err)
-		}
+		m.MustSwap(t, nil)
 		w.now <- syscall.SIGHUP
 		w.expect(time.Millisecond, "read policy: no such file or directory")
 		w.now <- syscall.SIGHUP

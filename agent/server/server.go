@@ -89,6 +89,9 @@ func New(o Options) (*Server, error) {
 // Addr is the address that the server is bound to, with its port.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
+// ServeHTTP answers one request without the socket.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.http.Handler.ServeHTTP(w, r) }
+
 // Run answers requests until ctx is done, then lets the open ones finish, for a time.
 func (s *Server) Run(ctx context.Context) error {
 	ended := make(chan error, 1)
