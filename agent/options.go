@@ -57,8 +57,8 @@ func DefaultOptions() Options {
 
 // AddFlags makes the options settable on a command line.
 func (o *Options) AddFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&o.Policy, "policy", o.Policy, "policy table: a file, which is looked at every 2 s and on SIGHUP, or the name of one that ships")
-	flags.StringVar(&o.Waivers, "waivers", o.Waivers, "file of waivers beside the policy table")
+	flags.StringVar(&o.Policy, "policy", o.Policy, "policy table: a file, which is loaded again when it changes and on SIGHUP, or the name of one that ships")
+	flags.StringVar(&o.Waivers, "waivers", o.Waivers, "file of waivers beside the policy table, loaded again as it is")
 	flags.StringVar(&o.Listen, "listen", o.Listen, "address of the HTTP endpoints")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file (default: the in-cluster configuration, else as kubectl finds it)")
 	flags.StringVar(&o.Replay, "replay", o.Replay, "serve a recording of pods, a file or - for standard input, instead of a cluster")

@@ -106,7 +106,7 @@ scan:
 	if key == "" {
 		return "", errors.New("has an empty key")
 	}
-	if strings.Trim(key, "0123456789") == "" {
+	if isIndex(key) {
 		if len(key) > 1 && key[0] == '0' {
 			return "", fmt.Errorf("has the index %s: an index has no leading zero", key)
 		}
