@@ -186,8 +186,8 @@ func TestReload(t *testing.T) {
 			return m.Swap(map[string]string{"policy.yaml": ""})
 		}, []any{"policy.yaml: the file is empty"}, ""},
 		{"half of a table", func(m *reloadtest.Mount) error {
-			whole := tableText("half", 9)
-			return m.Swap(map[string]string{"policy.yaml": whole[:strings.Index(whole, "violation")]})
+			half, _, _ := strings.Cut(tableText("half", 9), "violation")
+			return m.Swap(map[string]string{"policy.yaml": half})
 		}, []any{`policy.yaml:5: check latest_tag: a check lacks the field "violation"`}, ""},
 		{"no YAML", func(m *reloadtest.Mount) error {
 			return m.Swap(map[string]string{"policy.yaml": "checks: [\n"})
