@@ -162,11 +162,25 @@ type Baselined struct {
 	Violations int
 	// Resolved are those of the baseline that the scan no longer has, sorted. What a waiver accepts by now is not among them.
 	Resolved []Known
+
+	// known is what the baseline has of the scan, by workload: where it names pods, one of them stands for its workload.
+	known map[Known]bool
 }
 
 // Against tells what changed from the baseline to the scan.
 func (b *Baseline) Against(scan *Scan) *Baselined {
-	d := &Baselined{Baseline: b}
+	d := &Baselined{Baseline: b, known: make(map[Known]bool)}
+	left := maps.Clone(b.known)
+	for _, violations := range [][]state.PodViolation{scan.Snapshot.Violations, scan.Snapshot.Waived} {
+		for _, v := range violations {
+			byWorkload, byPod := scan.known(v)
+			if b.known[byWorkload] || b.known[byPod] {
+				d.known[byWorkload] = true
+				delete(left, byWorkload)
+				delete(left, byPod)
+			}
+		}
+	}
 	for _, found := range scan.findings(d) {
 		for _, f := range found {
 			if f.New {
@@ -176,14 +190,6 @@ func (b *Baseline) Against(scan *Scan) *Baselined {
 		}
 	}
 	slices.SortFunc(d.New, compareCosts)
-	left := maps.Clone(b.known)
-	for _, violations := range [][]state.PodViolation{scan.Snapshot.Violations, scan.Snapshot.Waived} {
-		for _, v := range violations {
-			byWorkload, byPod := scan.known(v)
-			delete(left, byWorkload)
-			delete(left, byPod)
-		}
-	}
 	d.Resolved = slices.SortedFunc(maps.Keys(left), Known.compare)
 	return d
 }
@@ -193,8 +199,8 @@ func (d *Baselined) isNew(scan *Scan, v state.PodViolation) bool {
 	if d == nil {
 		return false
 	}
-	byWorkload, byPod := scan.known(v)
-	return !d.Baseline.known[byWorkload] && !d.Baseline.known[byPod]
+	byWorkload, _ := scan.known(v)
+	return !d.known[byWorkload]
 }
 
 // otherPolicy says that the baseline was made under another policy; empty where it was not.
@@ -203,7 +209,7 @@ func (d *Baselined) otherPolicy(scan *Scan) string {
 	if d.Baseline.Policy == table.Name() && d.Baseline.Hash == table.Hash() {
 		return ""
 	}
-	return "The baseline was made under another policy: " + name(d.Baseline.Policy) + ", " + plain(head(d.Baseline.Hash, len("sha256:")+12)) + "."
+	return "The baseline was made under another policy: " + name(d.Baseline.Policy) + ", " + plain(head(d.Baseline.Hash, len("sha256:")+12))
 }
 
 // headline is the change in one sentence.

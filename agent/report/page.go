@@ -80,7 +80,7 @@ type (
 		pageScores
 		Pods, Violations         int
 		PodsText, ViolationsText string
-		Checks                   string
+		Checks                   []string
 	}
 	pageCheck struct {
 		ID, Severity, Message, Remediation string
@@ -91,13 +91,15 @@ type (
 		Bar                                float64 // percent of the longest
 	}
 	pageWorkload struct {
-		Namespace, Workload, Checks string
-		Pods, Points                int
-		PodsText, PointsText        string
-		Bar                         float64
+		Namespace, Workload  string
+		Checks               []string
+		Pods, Points         int
+		PodsText, PointsText string
+		Bar                  float64
 	}
 	pageWaiver struct {
-		ID, Until, Sort, Namespace, Checks, Reason string
+		ID, Until, Sort, Namespace, Reason string
+		Checks                             []string
 	}
 	pageChanges struct {
 		Headline, OtherPolicy string
@@ -106,7 +108,8 @@ type (
 		Resolved              []pageResolved
 	}
 	pageNew struct {
-		Check, Severity, Namespace, Workload, Subject, Violations string
+		Check, Severity, Namespace, Workload, Subject, ViolationsText string
+		Rank, Violations                                              int
 	}
 	pageResolved struct {
 		Check, Namespace, Workload, Subject string
@@ -170,7 +173,7 @@ func (p *page) namespaces(scan *Scan) {
 		p.NamespaceRows = append(p.NamespaceRows, pageNamespace{
 			Name: name(ns.Name), pageScores: pageScoresOf(scan.Snapshot.Table, ns.Scores, ns.hasScores),
 			Pods: ns.TotalPods, PodsText: number(ns.TotalPods), Violations: ns.violations, ViolationsText: number(ns.violations),
-			Checks: listed(scan.checkCounts(ns.Violations), 20),
+			Checks: scan.checkCounts(ns.Violations),
 		})
 	}
 }
@@ -200,7 +203,7 @@ func (p *page) workloads(scan *Scan) {
 	p.WorkloadsMore = moreText(others, "workload")
 	for _, of := range rows {
 		p.WorkloadRows = append(p.WorkloadRows, pageWorkload{
-			Namespace: name(of.namespace), Workload: name(of.workload.String()), Checks: listed(scan.checkCounts(of.violations), 20),
+			Namespace: name(of.namespace), Workload: name(of.workload.String()), Checks: scan.checkCounts(of.violations),
 			Pods: of.pods, PodsText: number(of.pods), Points: of.points, PointsText: number(of.points),
 			Bar: 100 * float64(of.points) / float64(rows[0].points),
 		})
@@ -214,7 +217,7 @@ func (p *page) waivers(scan *Scan) {
 	for _, row := range rows[:min(len(rows), pageRows)] {
 		p.WaiverRows = append(p.WaiverRows, pageWaiver{
 			ID: name(row.waiver.ID), Until: expiry(row.waiver), Sort: row.waiver.Expires.UTC().Format("2006-01-02T15:04:05"),
-			Namespace: name(row.namespace), Checks: listed(scan.checkCounts(row.violations), 20), Reason: prose(row.waiver.Reason, 400),
+			Namespace: name(row.namespace), Checks: scan.checkCounts(row.violations), Reason: prose(row.waiver.Reason, 400),
 		})
 	}
 }
@@ -228,6 +231,7 @@ func pageChangesOf(scan *Scan, b *Baselined) *pageChanges {
 		f := &b.New[i]
 		out.New = append(out.New, pageNew{
 			f.Check.ID, string(f.Check.Severity), name(f.Namespace), name(f.Workload.String()), subjectName(f.Subject()), number(f.Violations),
+			rank(f.Check.Severity), f.Violations,
 		})
 	}
 	for _, k := range b.Resolved[:min(len(b.Resolved), pageRows)] {

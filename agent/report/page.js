@@ -9,7 +9,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
     button.append(...head.childNodes);
     head.append(button);
     button.addEventListener("click", () => {
-      const number = head.classList.contains("number");
+      const number = "number" in head.dataset;
       const up = head.ariaSort ? head.ariaSort === "descending" : !number;
       const sign = up ? 1 : -1;
       const rows = [...body.rows].sort((a, b) => {
