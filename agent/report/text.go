@@ -129,7 +129,7 @@ func nearest(word string, names []string, most int) []string {
 	for _, n := range names {
 		have := strings.ToLower(head(n, 300))
 		distance := editDistance(wanted, have)
-		if strings.Contains(have, wanted) || strings.Contains(wanted, have) {
+		if wanted != "" && have != "" && (strings.Contains(have, wanted) || strings.Contains(wanted, have)) {
 			distance = min(distance, 2) // a part of the name, or more than it
 		}
 		if distance < 3 && 2*distance < max(len(have), len(wanted)) {
