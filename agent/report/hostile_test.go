@@ -42,7 +42,7 @@ var hostile = []string{
 	"\xff\xfe not UTF-8 \xc3", "\x00", "=1+1", "..", "\U0001F600", "\"quoted\\\"", "null", "true", "1e3", "~", "</details>", "\x7f",
 }
 
-// hostileScan has hostile names wherever a name may stand, and one of a megabyte.
+// hostileScan has hostile names wherever a name may stand, and long ones, one of a megabyte.
 func hostileScan(t testing.TB) *Scan {
 	t.Helper()
 	b := newScan(shipped(t, "default"))
@@ -53,14 +53,18 @@ func hostileScan(t testing.TB) *Scan {
 		}
 		b.scan.Origins[PodKey{namespace, pod}] = origin
 	}
-	for i, name := range append(hostile, strings.Repeat("long", 1<<18), strings.Repeat("\x1b", 1<<14)) {
+	for i, name := range hostile {
 		add(name, "pod", "main", Origin{Workload: Workload{"Pod", "pod"}})
 		add("team", name, name, Origin{Workload{"Deployment", name}, name, i})
 		add("team", fmt.Sprint(i), "main", Origin{Workload: Workload{name, "kind"}})
 	}
+	for _, name := range []string{strings.Repeat("long", 1<<18), strings.Repeat("\x1b", 1<<14)} {
+		add(name, "pod", "main", Origin{Workload: Workload{"Pod", "pod"}})
+		add("team", name, "main", Origin{Workload: Workload{"Pod", name}})
+	}
 	scan := b.done()
 	scan.Inputs.Files = 1
-	scan.Inputs.Others = map[string]int{}
+	scan.Inputs.Others = map[string]int{strings.Repeat("Kind", 1<<12): 1}
 	for _, name := range hostile {
 		scan.Inputs.Others[name]++
 		scan.Inputs.LeftOut = append(scan.Inputs.LeftOut, name)

@@ -20,6 +20,10 @@ func SARIF(to io.Writer, scan *Scan, o Options) error {
 	w.put(`{"$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",` +
 		"\n \"version\": \"2.1.0\",\n \"runs\": [{\"tool\": {\"driver\": {\"name\": \"kube-devops\", " +
 		"\"informationUri\": \"https://github.com/kube-devops/kube-devops\"")
+	if o.Version != "" {
+		w.put(`, "version": `)
+		w.value(o.Version)
+	}
 	checks := scan.Snapshot.Table.Checks()
 	w.list("rules", len(checks), func(i int) { w.value(sarifRuleOf(&checks[i])) })
 	w.put("}},\n \"invocations\": [")

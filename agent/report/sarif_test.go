@@ -61,7 +61,7 @@ func TestSARIFKeepsTheSchema(t *testing.T) {
 	schema := sarifSchema(t)
 	logs := recorded(t)
 	logs["hostile"] = func() (*Scan, Options) { return hostileScan(t), Options{} }
-	logs["nothing"] = func() (*Scan, Options) { return newScan(shipped(t, "recommended")).done(), Options{} }
+	logs["nothing"] = func() (*Scan, Options) { return newScan(shipped(t, "recommended")).done(), Options{Version: "v1.2.3"} }
 	for name, open := range logs {
 		t.Run(name, func(t *testing.T) {
 			scan, o := open()

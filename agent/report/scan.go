@@ -26,6 +26,8 @@ type Options struct {
 	Width int
 	// Baseline tells what is new against an older report; nil where there is none.
 	Baseline *Baselined
+	// Version is that of the program, for the forms that name it; empty where it is not known.
+	Version string
 }
 
 // A Format is one form of the report of a scan.

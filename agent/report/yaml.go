@@ -79,6 +79,9 @@ func (w *yamlWriter) value(token json.Token, indent int, fresh bool) error {
 	return err
 }
 
+// longestKey is how many characters a key of YAML may have in a line with its value; a longer one has its own line.
+const longestKey = 1000
+
 // item writes one item of a list or a mapping.
 func (w *yamlWriter) item(of json.Delim, indent int) error {
 	token, err := w.from.Token()
@@ -91,7 +94,11 @@ func (w *yamlWriter) item(of json.Delim, indent int) error {
 		}
 		return w.value(token, indent+2, true)
 	}
-	if _, err := w.to.WriteString(scalar(token) + ":"); err != nil {
+	key := scalar(token)
+	if len(key) > longestKey {
+		key = "? " + key + "\n" + strings.Repeat(" ", indent)
+	}
+	if _, err := w.to.WriteString(key + ":"); err != nil {
 		return err
 	}
 	if token, err = w.from.Token(); err != nil {
