@@ -225,9 +225,10 @@ Compliance ascending: legacy search payments storefront checkout`
 
 // TestPageIsClosed opens a page of hostile names: none of them becomes an element or a script, and no address is asked.
 func TestPageIsClosed(t *testing.T) {
-	page := printed(t, HTML, hostileScan(t), Options{})
-	document := rendered(t, page)
-	if title := textOf(elements(document, "title")[0]); title != "kube-devops: 0.0 %, Critical (incomplete)" {
+	scan := hostileScan(t)
+	document := rendered(t, printed(t, HTML, scan, Options{}))
+	cluster, _ := scan.Snapshot.Cluster()
+	if title := textOf(elements(document, "title")[0]); title != "kube-devops: "+percent(cluster.Compliance)+", Critical (incomplete)" {
 		t.Errorf("title %q", title)
 	}
 	if n := len(elements(document, "script")); n != 1 {
