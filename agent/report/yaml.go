@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -115,8 +114,18 @@ func (w *yamlWriter) line(fresh bool, text string) error {
 	return err
 }
 
-// plainYAML is what needs no quotes, but for the words that mean something else.
-var plainYAML = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_./-]*$`)
+// isPlain tells whether a text needs no quotes: it begins with a letter, has nothing but the letters of names, and is no
+// word that means something else.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		c := text[i]
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_'
+		if !letter && (i == 0 || !('0' <= c && c <= '9') && c != '.' && c != '/' && c != '-') {
+			return false
+		}
+	}
+	return text != "" && (len(text) > len("false") || !slices.Contains(wordsYAML, strings.ToLower(text)))
+}
 
 var wordsYAML = []string{"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
 
@@ -127,7 +136,7 @@ func scalar(token json.Token) string {
 		return "null"
 	case !ok:
 		return fmt.Sprint(token) // a number as it was written, true or false
-	case plainYAML.MatchString(text) && !slices.Contains(wordsYAML, strings.ToLower(text)):
+	case isPlain(text):
 		return text
 	}
 	return quotedYAML(text)
