@@ -23,6 +23,9 @@ type SyntaxError struct {
 
 func (e *SyntaxError) Error() string { return fmt.Sprintf("%s at byte %d", e.msg, e.Offset) }
 
+// Reason is the error without its place.
+func (e *SyntaxError) Reason() string { return e.msg }
+
 // A checker makes sure that a text is one JSON object as RFC 8259 has it, of valid UTF-8, no deeper than MaxDepth and
 // without a key that stands twice in one object. gjson takes anything for JSON, takes the first of two keys where
 // encoding/json takes the last, and would score half of a truncated pod: so it is given checked text alone.
