@@ -349,9 +349,24 @@ func (c *checker) number(i int) (int, error) {
 	return i, nil
 }
 
+// skipSpace passes over white space: mostly none, one space, or a line break and the spaces of an indentation, of which it
+// looks at eight at a time.
 func (c *checker) skipSpace(i int) int {
-	for i < len(c.data) {
-		switch c.data[i] {
+	data := c.data
+	if i >= len(data) || data[i] > ' ' {
+		return i
+	}
+	if data[i] == '\n' {
+		i++
+	}
+	for ; i+8 <= len(data); i += 8 {
+		if others := binary.LittleEndian.Uint64(data[i:]) ^ lows*' '; others != 0 {
+			i += bits.TrailingZeros64(others) / 8
+			break
+		}
+	}
+	for i < len(data) {
+		switch data[i] {
 		case ' ', '\n', '\t', '\r':
 			i++
 		default:

@@ -13,7 +13,8 @@ type Scan struct {
 	// Snapshot has its violations.
 	Snapshot *state.Snapshot
 	// Origins tell where the pods that have violations, waived ones too, come from.
-	Origins map[PodKey]Origin
+	// Pods of one workload of a recording share theirs.
+	Origins map[PodKey]*Origin
 	Inputs  Inputs
 }
 
@@ -93,7 +94,7 @@ func (w Workload) String() string { return w.Kind + "/" + w.Name }
 // origin is where a pod comes from; of one that nobody told of, the pod itself is the workload.
 func (s *Scan) origin(pod state.Pod) Origin {
 	if origin, ok := s.Origins[PodKey{pod.Namespace, pod.Name}]; ok {
-		return origin
+		return *origin
 	}
 	return Origin{Workload: Workload{"Pod", pod.Name}}
 }

@@ -35,7 +35,7 @@ type scanBuilder struct {
 }
 
 func newScan(table *rules.Table) *scanBuilder {
-	b := &scanBuilder{state.New(table), &Scan{Origins: make(map[PodKey]Origin)}, make(map[PodKey]bool)}
+	b := &scanBuilder{state.New(table), &Scan{Origins: make(map[PodKey]*Origin)}, make(map[PodKey]bool)}
 	b.scan.Inputs.Others = make(map[string]int)
 	b.state.Advance(moment)
 	return b
@@ -106,7 +106,7 @@ func (b *scanBuilder) add(object []byte, file string, line int) error {
 		b.scan.Inputs.Pods--
 	}
 	b.seen[key] = true
-	b.scan.Origins[key] = origin
+	b.scan.Origins[key] = &origin
 	_, err := b.state.Observe(state.Pod{Namespace: key.Namespace, Name: key.Name}, object)
 	return err
 }

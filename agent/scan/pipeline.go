@@ -220,8 +220,12 @@ func (s *scan) apply(file string, p *batched) {
 			s.again = fmt.Sprintf("%s/%s in %s", p.Namespace, p.Name, file)
 		}
 	}
+	var origin *report.Origin
 	if p.err == nil && len(p.verdict.Violations) > 0 {
-		s.result.Origins[key] = s.origin(file, p)
+		origin = s.origin(file, p)
+	}
+	if origin != nil {
+		s.result.Origins[key] = origin
 	} else if replaced {
 		delete(s.result.Origins, key)
 	}
@@ -250,28 +254,30 @@ func fault(file string, p *batched) error {
 }
 
 // origin is where a pod comes from.
-func (s *scan) origin(file string, p *batched) report.Origin {
-	var o report.Origin
+func (s *scan) origin(file string, p *batched) *report.Origin {
 	if p.Template {
 		kind, name, _ := strings.Cut(p.Name, "/")
-		o.Workload = report.Workload{Kind: s.once(kind), Name: s.once(name)}
-	} else if p.owner.kind != "" {
-		o.Workload = report.Workload{Kind: s.once(p.owner.kind), Name: s.once(p.owner.name)}
-	} else {
-		o.Workload = report.Workload{Kind: "Pod", Name: p.Name}
+		return &report.Origin{Workload: report.Workload{Kind: kind, Name: name}, File: file, Line: p.Line}
 	}
-	if p.Template || p.UID == "" { // it does not exist yet: this is where it can be mended
-		o.File, o.Line = file, p.Line
+	workload := report.Workload{Kind: p.owner.kind, Name: p.owner.name}
+	if p.UID == "" { // it does not exist yet: this is where it can be mended
+		if workload.Kind == "" {
+			workload = report.Workload{Kind: "Pod", Name: p.Name}
+		}
+		return &report.Origin{Workload: cloned(workload), File: file, Line: p.Line}
 	}
+	if workload.Kind == "" {
+		return nil // nothing is known but the pod
+	}
+	if known, ok := s.origins[workload]; ok {
+		return known
+	}
+	o := &report.Origin{Workload: cloned(workload)}
+	s.origins[o.Workload] = o
 	return o
 }
 
-// once returns the text as it is kept for all that share it.
-func (s *scan) once(text string) string {
-	if kept, ok := s.names[text]; ok {
-		return kept
-	}
-	text = strings.Clone(text)
-	s.names[text] = text
-	return text
+// cloned is a workload whose names are no part of a batch, which is used again.
+func cloned(w report.Workload) report.Workload {
+	return report.Workload{Kind: strings.Clone(w.Kind), Name: strings.Clone(w.Name)}
 }

@@ -65,8 +65,8 @@ func Run(ctx context.Context, options Options) (*report.Scan, error) {
 	s := &scan{
 		options: options,
 		state:   state.New(options.Table),
-		names:   make(map[string]string),
-		result:  &report.Scan{Origins: make(map[report.PodKey]report.Origin), Inputs: report.Inputs{Files: len(options.Files)}},
+		origins: make(map[report.Workload]*report.Origin),
+		result:  &report.Scan{Origins: make(map[report.PodKey]*report.Origin), Inputs: report.Inputs{Files: len(options.Files)}},
 		cancel:  cancel,
 	}
 	s.state.Advance(options.Now)
@@ -84,7 +84,7 @@ type scan struct {
 	options Options
 	state   *state.ClusterState
 	result  *report.Scan
-	names   map[string]string // of workloads and kinds: each is kept once
+	origins map[report.Workload]*report.Origin // of pods of recordings: one for each workload
 	cancel  context.CancelFunc
 	err     error  // of the first pod that could not be evaluated
 	again   string // the first pod that stood there again

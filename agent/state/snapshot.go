@@ -28,10 +28,10 @@ type NamespaceSnapshot struct {
 	LiveMetrics
 }
 
-// PodViolation is one violation and the pod that has it.
+// PodViolation is one violation and the pod that has it. Pods that are alike share the violation, which nobody changes.
 type PodViolation struct {
 	Pod
-	rules.Violation
+	*rules.Violation
 }
 
 // Totals sums the counts of the namespaces.
@@ -75,7 +75,8 @@ func (s *ClusterState) SnapshotWithViolations() *Snapshot {
 		snap.Waived = make([]PodViolation, 0, waived)
 	}
 	for _, p := range pods {
-		for _, v := range p.violations {
+		for i := range p.violations {
+			v := &p.violations[i]
 			into := &snap.Violations
 			if v.Waiver != nil && v.Waiver.Active(now) {
 				into = &snap.Waived

@@ -87,6 +87,7 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 	if err := o.validate(cmd, args); err != nil {
 		return asUsage(cmd, err)
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
 	table, err := o.table()
 	if err != nil {
 		return err
@@ -201,7 +202,6 @@ func loadBaseline(name string) (*report.Baseline, error) {
 const gcPercent = 40
 
 func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, files []dump.File) (*report.Scan, error) {
-	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
 	bar := newProgressBar(stderr, files)
 	var warnings []string
