@@ -298,31 +298,23 @@ func (y *yamlReader) finish() error {
 	if len(bytes.TrimSpace(text)) == 0 && !y.inList {
 		return nil
 	}
+	if !y.inList {
+		y.count++
+	}
 	root, err := y.parse(text)
 	if err == nil && root != nil && root.Kind != yaml.MappingNode {
 		err = y.fault(root.Line, fmt.Errorf("a document that is %s, not an object: %s", yamlKind(root), record))
 	}
 	if y.inList {
-		if err != nil {
-			return err
-		}
-		if root != nil {
-			y.mark(y.place)
-			if y.json, err = appendMembers(y.json, root, true); err != nil {
-				return y.explain(err)
-			}
-		}
-		y.json = append(y.json, "}\n"...)
-		return nil
+		return y.endList(root, err)
 	}
 	if err != nil {
-		y.count++
 		return y.survive(err)
 	}
 	if root == nil {
+		y.count-- // comments alone
 		return nil
 	}
-	y.count++
 	before := len(y.json)
 	y.mark(y.placeOfLine(root.Line))
 	if y.json, err = appendYAML(y.json, root); err != nil {
@@ -330,6 +322,21 @@ func (y *yamlReader) finish() error {
 		return y.survive(y.explain(err))
 	}
 	y.json = append(y.json, '\n')
+	return nil
+}
+
+// endList writes the keys that stand behind the items of a large list.
+func (y *yamlReader) endList(root *yaml.Node, err error) error {
+	if err != nil {
+		return err
+	}
+	if root != nil {
+		y.mark(y.place)
+		if y.json, err = appendMembers(y.json, root, true); err != nil {
+			return y.explain(err)
+		}
+	}
+	y.json = append(y.json, "}\n"...)
 	return nil
 }
 
