@@ -1,11 +1,12 @@
 // Package dump reads recorded pods: what `kubectl get pods -o json` prints (a List, or one Pod), a PodList of the API,
 // several of these in a row, JSON lines, and a recorded watch (`kubectl get pods -A -o json --watch
-// --output-watch-events`; without the last flag nothing tells a pod that went from one that changed). All of it plain or in
-// gzip.
+// --output-watch-events`; without the last flag nothing tells a pod that went from one that changed). The same in YAML, and
+// manifests, of which it makes the pods that they stand for where it is asked to. All of it plain, or in gzip or zstd.
 //
 // It splits the stream into items without decoding them, and holds one item at a time, however long the recording is.
 // Every item is checked to be valid JSON; a caller that checks the pods itself can leave that out (Unchecked), and then it
-// reads some GB/s. An error means that nothing of the input may be believed, the events before it included.
+// reads some GB/s. YAML is turned into JSON item by item, which is a hundred times as slow. An error means that nothing of
+// the input may be believed, the events before it included.
 package dump
 
 import (
