@@ -71,27 +71,35 @@ func (d *reader) makePod(o *object, m *manifest, namespace, name string) {
 	if kind == "" {
 		kind = o.kind.value
 	}
-	b := append(d.template[:0], `{"apiVersion":"v1","kind":"Pod","metadata":{"name":`...)
-	b = append(b, quote(name)...)
-	b = append(append(b, `,"namespace":`...), quote(namespace)...)
-	b = append(append(b, `,"ownerReferences":[{"apiVersion":`...), quote(o.apiVersion.value)...)
-	b = append(append(b, `,"kind":`...), quote(kind)...)
-	b = append(append(b, `,"name":`...), quote(o.name.value)...)
-	b = append(b, `,"controller":true}]`...)
+	b := d.template[:0]
+	text := func(words string) { b = append(b, words...) }
+	quoted := func(value string) { b = append(b, quote(value)...) }
+	text(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":`)
+	quoted(name)
+	text(`,"namespace":`)
+	quoted(namespace)
+	text(`,"ownerReferences":[{"apiVersion":`)
+	quoted(o.apiVersion.value)
+	text(`,"kind":`)
+	quoted(kind)
+	text(`,"name":`)
+	quoted(o.name.value)
+	text(`,"controller":true}]`)
 	for _, field := range m.metadata {
 		switch field.name {
 		case "name", "namespace", "ownerReferences":
 		default:
-			b = append(b, ',')
+			text(",")
 			b = d.appendMember(b, field)
 		}
 	}
-	b = append(b, '}')
+	text("}")
 	for _, field := range m.spec {
-		b = append(b, ',')
+		text(",")
 		b = d.appendMember(b, field)
 	}
-	d.template = append(b, '}')
+	text("}")
+	d.template = b
 }
 
 func (d *reader) appendMember(to []byte, m part) []byte {

@@ -45,7 +45,7 @@ The exit code is 1 where a threshold is crossed (--fail-on, --fail-under,
 --max-score, --baseline), 2 where anything went wrong or was left out, and 0
 otherwise.`,
 		Args: needArgs(1, math.MaxInt, "what to scan: files, folders, patterns, or - for standard input"),
-		RunE: func(cmd *cobra.Command, args []string) error { return o.run(cmd, args) },
+		RunE: o.run,
 	}
 	flags := command.Flags()
 	flags.StringVar(&o.policy, "policy", policies.Default, "policy table: a file, or the name of one that ships")
