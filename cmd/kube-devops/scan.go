@@ -158,18 +158,9 @@ func (o *scanOptions) validate(cmd *cobra.Command, args []string) error {
 
 // table loads the policy.
 func (o *scanOptions) table() (*rules.Table, error) {
-	table, err := policies.Open(o.policy)
+	table, err := policies.OpenWithWaivers(o.policy, o.waivers)
 	if err != nil {
 		return nil, loading("policy", err)
-	}
-	if o.waivers != "" {
-		text, err := os.ReadFile(o.waivers)
-		if err != nil {
-			return nil, loading("waivers", err)
-		}
-		if table, err = table.WithWaivers(o.waivers, text); err != nil {
-			return nil, loading("waivers", err)
-		}
 	}
 	if len(o.checks) > 0 {
 		if table, err = table.Only(o.checks...); err != nil {

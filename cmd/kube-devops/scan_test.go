@@ -141,7 +141,7 @@ func TestScanMistakes(t *testing.T) {
 		{[]string{shop, "--max-score", "-1"}, []string{`"-1" is no number from 0 on` + help}},
 		{[]string{shop, "--top", "-1", "--namespace", "["}, []string{`--namespace "[" is no pattern of a name, such as shop or team-*` + help, "--top -1 is less than nothing" + help}},
 		{[]string{shop, "--policy", "none.yaml"}, []string{"load policy: open none.yaml: no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"}},
-		{[]string{shop, "--waivers", "none.yaml"}, []string{"load waivers: open none.yaml: no such file or directory"}},
+		{[]string{shop, "--waivers", "none.yaml"}, []string{"load policy: open none.yaml: no such file or directory"}},
 		{[]string{shop, "--baseline", "none.json"}, []string{"load baseline: open none.json: no such file or directory"}},
 		{[]string{shop, "-o", "json=" + dir}, []string{"write " + dir + ": is a directory"}},
 		{[]string{shop, "-o", "json=" + dir + "/no/x"}, []string{"write " + dir + "/no/x: no such file or directory"}},
