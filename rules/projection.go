@@ -13,7 +13,11 @@ import (
 // A pod that is reduced to it is many times smaller, and has the same verdict: names, namespace, uid, resourceVersion
 // and owners are always kept, and so is whatever a condition, a subject or a waiver of the table may look at. Of what is
 // only asked for whether it is there, no more is kept than its type. Elements of arrays keep their places.
-type Projection struct{ root *wanted }
+type Projection struct {
+	root *wanted
+	// version: a condition reads metadata.resourceVersion, which is otherwise kept to name the pod alone.
+	version bool
+}
 
 // wanted is what is wanted of one value. Of a value of which nothing more is wanted, it is still to be known whether it
 // is there, and whether it is an object or an array.
@@ -43,17 +47,6 @@ type wantedElement struct {
 // Projection derives from the table what it reads of a pod.
 func (t *Table) Projection() *Projection {
 	root := new(wanted)
-	metadata := root.field("metadata")
-	for _, key := range []string{"name", "namespace", "uid", "resourceVersion"} {
-		metadata.field(key).whole = true
-	}
-	owner := metadata.field("ownerReferences").element()
-	owner.field("kind").whole, owner.field("name").whole = true, true
-	for _, w := range t.waivers {
-		for name := range w.labels {
-			metadata.field("labels").field(name).whole = true
-		}
-	}
 	for _, s := range t.skips {
 		root.add(s.when, root)
 	}
@@ -65,9 +58,25 @@ func (t *Table) Projection() *Projection {
 			}
 		}
 	}
+	metadata := root.field("metadata")
+	p := &Projection{root: root, version: metadata.whole || metadata.field("resourceVersion").whole}
+	for _, key := range []string{"name", "namespace", "uid", "resourceVersion"} {
+		metadata.field(key).whole = true
+	}
+	owner := metadata.field("ownerReferences").element()
+	owner.field("kind").whole, owner.field("name").whole = true, true
+	for _, w := range t.waivers {
+		for name := range w.labels {
+			metadata.field("labels").field(name).whole = true
+		}
+	}
 	root.arrange()
-	return &Projection{root}
+	return p
 }
+
+// ReadsVersion tells whether a verdict may depend on the pod's resourceVersion. If it does not, two forms of a pod that
+// differ in nothing else have the same verdict.
+func (p *Projection) ReadsVersion() bool { return p.version }
 
 // subjects are the places of a group's subjects: the pod itself where there is no forEach.
 func (w *wanted) subjects(g *group) []*wanted {
@@ -195,8 +204,11 @@ func (w *wanted) merge(other *wanted) {
 	}
 }
 
-// Covers tells whether a pod that was reduced to p can be reduced to other: nothing that other wants is lost.
-func (p *Projection) Covers(other *Projection) bool { return p.root.covers(other.root) }
+// Covers tells whether a pod that was reduced to p can be reduced to other: nothing that other wants is lost, and p has
+// as much to say about versions.
+func (p *Projection) Covers(other *Projection) bool {
+	return p.root.covers(other.root) && (p.version || !other.version)
+}
 
 func (w *wanted) covers(other *wanted) bool {
 	if w.whole || other == nil {

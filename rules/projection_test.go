@@ -150,6 +150,22 @@ func TestProjectionOfAllParts(t *testing.T) {
 	}
 }
 
+func TestReadsVersion(t *testing.T) {
+	for predicate, want := range map[string]bool{
+		`{path: metadata.resourceVersion, operator: equals, value: "5"}`:                 true,
+		`{path: metadata, operator: equals, value: "5"}`:                                 true,
+		`{path: $.metadata.resourceVersion, operator: hasSuffix, value: "5"}`:            true,
+		`{path: metadata.resourceVersion, operator: exists}`:                             false,
+		`{path: metadata.name, operator: equals, value: "5"}`:                            false,
+		`{path: "metadata.ownerReferences.#.resourceVersion", operator: in, value: [5]}`: false,
+	} {
+		table := load(t, "{apiVersion: kube-devops.io/v1, kind: PolicyTable, metadata: {name: t}, checks: [{id: c, weight: 1, violation: "+predicate+"}]}")
+		if got := table.Projection().ReadsVersion(); got != want {
+			t.Errorf("%s: ReadsVersion is %t, want %t", predicate, got, want)
+		}
+	}
+}
+
 // Where one projection covers another, a pod may be reduced by the one before it is reduced by the other: nothing is lost.
 // Where it does not, there is a pod of which something is lost.
 func TestCovers(t *testing.T) {
