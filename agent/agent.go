@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
 	"github.com/kube-devops/kube-devops/agent/dump"
@@ -42,6 +41,8 @@ type Agent struct {
 	// Of a live agent alone.
 	watch   *podwatch.Watch
 	elector *election.Elector // nil where there is no election
+	// projection is what the cache keeps of each pod. It is followPolicy's once Run is called.
+	projection *rules.Projection
 
 	recording sync.Mutex // held while the recording is read
 
@@ -115,14 +116,9 @@ func (a *Agent) connect(reg prometheus.Registerer) error {
 		return err
 	}
 	config.UserAgent = "kube-devops/" + a.options.Version
-	// A timeout would cut every watch, and a limit would only delay the few requests that there are.
-	config.Timeout, config.QPS = 0, -1
-	client, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return fmt.Errorf("make the client of the cluster: %w", err)
-	}
-	a.watch, err = podwatch.New(client, podwatch.Options{
-		Log: a.log, Registerer: reg, Workers: runtime.GOMAXPROCS(0),
+	a.projection = a.evaluator.table().Projection()
+	a.watch, err = podwatch.New(config, podwatch.Options{
+		Log: a.log, Registerer: reg, Workers: runtime.GOMAXPROCS(0), Projection: a.projection,
 	})
 	if err != nil {
 		return err
@@ -202,13 +198,19 @@ func (a *Agent) follow(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	return a.watch.Run(ctx, func(key podwatch.Key, pod *podwatch.Pod) {
-		if pod == nil {
-			a.evaluator.remove(state.Pod{Namespace: key.Namespace, Name: key.Name})
-			return
-		}
-		a.evaluator.apply(state.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}, pod.JSON)
+	now := a.present
+	return a.watch.Run(ctx, func(key podwatch.Key, _ *podwatch.Pod) {
+		a.evaluator.follow(state.Pod{Namespace: key.Namespace, Name: key.Name}, now)
 	})
+}
+
+// present is the form of a pod in the cache.
+func (a *Agent) present(name state.Pod) (state.Pod, []byte, bool) {
+	pod, ok := a.watch.Get(podwatch.Key{Namespace: name.Namespace, Name: name.Name})
+	if !ok {
+		return name, nil, false
+	}
+	return state.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}, pod.JSON, true
 }
 
 // lead is the work of one term: evaluate the whole cache, follow its changes, and forget all at the end.
@@ -241,8 +243,17 @@ func (a *Agent) retable(ctx context.Context, table *rules.Table) error {
 	if a.watch == nil {
 		return a.readRecording(ctx, table)
 	}
-	a.evaluator.retable(table, a.cached())
-	return nil
+	wanted := table.Projection()
+	if a.projection.Covers(wanted) {
+		a.evaluator.retable(table, func() {}, a.cached())
+		return nil
+	}
+	a.log.Info("the policy reads fields that are not in the cache; listing all pods anew",
+		zap.String("policy", table.Name()), zap.String("hash", table.Hash()))
+	return a.watch.Reproject(ctx, wanted, func(swap func()) {
+		a.evaluator.retable(table, swap, a.cached())
+		a.projection = wanted
+	})
 }
 
 // replay brings a recording into the state, which is published when all of it is there.

@@ -48,8 +48,9 @@ type Watch struct {
 	synced  chan struct{}
 	inSync  sync.Once // closes synced
 
+	started chan struct{} // closed by Run
 	mu      sync.Mutex
-	life    context.Context // of Run, and so of all lenses; nil before it
+	life    context.Context // of Run, and so of all lenses; set when started is closed
 	running sync.WaitGroup  // of the lenses
 }
 
@@ -70,6 +71,7 @@ func New(config *rest.Config, o Options) (*Watch, error) {
 		config:  config,
 		queue:   workqueue.NewTyped[Key](),
 		synced:  make(chan struct{}),
+		started: make(chan struct{}),
 	}
 	w.metrics = newMetrics(o.Registerer, w.queue.Len)
 	first, err := w.newLens(o.Projection)
@@ -145,10 +147,9 @@ func (w *Watch) changed(l *lens, obj any) {
 func (w *Watch) Run(ctx context.Context, handle Handle) error {
 	started := time.Now()
 	first := w.current.Load()
-	w.mu.Lock()
 	w.life = ctx
-	w.mu.Unlock()
-	_ = w.start(first) // or Run has ended already
+	_ = w.start(first) // or Run is to end already
+	close(w.started)
 	var group errgroup.Group
 	group.Go(func() error {
 		select {
@@ -180,8 +181,8 @@ func (w *Watch) Run(ctx context.Context, handle Handle) error {
 func (w *Watch) start(l *lens) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if w.life == nil || w.life.Err() != nil {
-		return errNotRunning
+	if w.life.Err() != nil {
+		return errEnded
 	}
 	ctx, stop := context.WithCancel(w.life)
 	l.stop = stop
@@ -194,17 +195,22 @@ func (w *Watch) start(l *lens) error {
 
 func (w *Watch) isInSync() { w.inSync.Do(func() { close(w.synced) }) }
 
-var errNotRunning = errors.New("the watch of pods does not run")
+var errEnded = errors.New("the watch of pods has ended")
 
 // Reproject lists all pods anew, reduced by another projection, beside the cache as it is. When the list is complete it
 // calls adopt, which must call swap, once: from then on Get and All know the new forms alone. Until then, and where
-// Reproject returns an error because ctx is done or Run does not run, nothing changes. Calls must not overlap.
+// Reproject returns an error because ctx is done or Run has ended, nothing changes. Calls must not overlap.
 //
 // The pods may differ in more than their fields at the swap: who keeps what follows from them must look at all of them.
 func (w *Watch) Reproject(ctx context.Context, projection Projection, adopt func(swap func())) error {
 	next, err := w.newLens(projection)
 	if err != nil {
 		return err
+	}
+	select {
+	case <-w.started:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	if err := w.start(next); err != nil {
 		return err
@@ -215,7 +221,7 @@ func (w *Watch) Reproject(ctx context.Context, projection Projection, adopt func
 		next.stop()
 		return ctx.Err()
 	case <-w.life.Done():
-		return errNotRunning
+		return errEnded
 	}
 	adopt(func() { w.current.Swap(next).stop() })
 	select {

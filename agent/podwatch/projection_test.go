@@ -198,7 +198,9 @@ func TestReprojectGivesUp(t *testing.T) {
 		api := newAPIServer(pod("a", "one", "1", "nginx:1"))
 		b := newNarrowBench(t, api)
 		unused := func(func()) { t.Error("adopted a list that is not complete") }
-		if err := b.Reproject(t.Context(), all{}, unused); err == nil {
+		cancelled, stop := context.WithCancel(t.Context())
+		stop()
+		if err := b.Reproject(cancelled, all{}, unused); err == nil {
 			t.Error("no error before Run")
 		}
 		b.run()
