@@ -33,6 +33,7 @@ type Agent struct {
 	log       *zap.Logger
 	evaluator *evaluator
 	server    *server.Server
+	profiler  *profiler // nil where it was not asked for
 
 	policy        policySource
 	policyTexts   [][]byte // what the files of the policy held at the start
@@ -106,6 +107,11 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, err
 	}
+	if o.ProfileListen != "" {
+		if a.profiler, err = newProfiler(o.ProfileListen, o.Log); err != nil {
+			return nil, err
+		}
+	}
 	return a, nil
 }
 
@@ -166,6 +172,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		return a.follow(watchCtx)
 	})
 	group.Go(func() error { return a.server.Run(serverCtx) })
+	if a.profiler != nil {
+		group.Go(func() error { return a.profiler.run(ctx) })
+	}
 	group.Go(func() error { return a.followPolicy(ctx) })
 	group.Go(func() error { return a.evaluator.expire(ctx) })
 	ended := make(chan error, 1)
