@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Once over real sockets, with TLS and HTTP/2 as in a cluster: sync, a change, a restart of the server on the same
+// Once over real sockets, with TLS as in a cluster: sync, a change, a restart of the server on the same
 // port, and the end.
 func TestRealSockets(t *testing.T) {
 	api := newAPIServer(many(5)...)

@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"sync"
 	"syscall"
 
@@ -38,7 +39,7 @@ With --replay it serves the same from a recording, made with
 			options.Log = newLogger(cmd.ErrOrStderr(), level)
 			options.Stdin = cmd.InOrStdin()
 			bridgeLogs(options.Log)
-			findDeadPeersSoon()
+			collectOften()
 			hangUps := make(chan os.Signal, 1)
 			signal.Notify(hangUps, syscall.SIGHUP)
 			defer signal.Stop(hangUps)
@@ -73,17 +74,12 @@ func bridgeLogs(log *zap.Logger) {
 	})
 }
 
-// findDeadPeersSoon sets, where the environment does not, how soon client-go notices that an API server behind a
-// standing connection is gone: after 5 + 3 s, instead of 30 + 15 s.
-func findDeadPeersSoon() {
-	for name, seconds := range map[string]string{
-		"HTTP2_READ_IDLE_TIMEOUT_SECONDS": "5",
-		"HTTP2_PING_TIMEOUT_SECONDS":      "3",
-	} {
-		if _, set := os.LookupEnv(name); !set {
-			// Setenv fails for a malformed name alone.
-			_ = os.Setenv(name, seconds)
-		}
+// collectOften lets the garbage collector run when the heap has grown by a quarter, where the environment does not say
+// otherwise: by default it waits until it has doubled. An event leaves a kilobyte of garbage, so that with a cache of
+// 100,000 pods the collector still rests for 20,000 events: it costs some microseconds of each, and saves 40 % of memory.
+func collectOften() {
+	if _, set := os.LookupEnv("GOGC"); !set {
+		debug.SetGCPercent(25)
 	}
 }
 

@@ -30,7 +30,10 @@ type options struct {
 	parts    string
 	policy   string
 	profiles string // a folder
-	binary   string
+	binaries string
+	clients  string
+	rounds   int
+	binary   string // the first of binaries
 	env      string // of the agent: NAME=VALUE, separated by commas
 }
 
@@ -45,7 +48,9 @@ func main() {
 	flag.StringVar(&o.parts, "parts", strings.Join(parts, ","), "what is measured")
 	flag.StringVar(&o.policy, "policy", "default", "policy of the agent")
 	flag.StringVar(&o.profiles, "profiles", "", "folder to write the agent's profiles of the sync to, instead of measuring")
-	flag.StringVar(&o.binary, "binary", "", "kube-devops binary (default: built from this repository)")
+	flag.StringVar(&o.binaries, "binary", "", "kube-devops binary, or several to compare in the sync, the first of which is used elsewhere (default: built from this repository)")
+	flag.StringVar(&o.clients, "clients", "get,dynamic,protobuf", "clients beside the agent in the sync")
+	flag.IntVar(&o.rounds, "rounds", 3, "how often each sync is measured; the round of least CPU is shown")
 	flag.StringVar(&o.env, "env", "", "environment of the agent, as GOMEMLIMIT=100MiB,GOGC=50")
 	flag.StringVar(&client, "client", "", "be one of the clients that are measured, and nothing else")
 	flag.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig of that client")
@@ -84,11 +89,12 @@ func run(ctx context.Context, o options) (err error) {
 		return fmt.Errorf("make a folder: %w", err)
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(b.dir)) }()
-	if b.binary == "" {
-		if b.binary, err = binaries.Agent(ctx, b.dir); err != nil {
+	if b.binaries == "" {
+		if b.binaries, err = binaries.Agent(ctx, b.dir); err != nil {
 			return err
 		}
 	}
+	b.binary, _, _ = strings.Cut(b.binaries, ",")
 	if o.profiles == "" && o.parts == "events" {
 		return b.events() // from a server of its own
 	}
