@@ -74,7 +74,7 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load policy: %w", err)
 	}
-	process, leading, standing := prometheus.NewRegistry(), prometheus.NewRegistry(), prometheus.NewRegistry()
+	process, standing := prometheus.NewRegistry(), prometheus.NewRegistry()
 	registerProcess(process, o.Version)
 	a := &Agent{
 		options:       o,
@@ -84,7 +84,6 @@ func New(o Options) (*Agent, error) {
 		policyMetrics: newPolicyMetrics(process),
 		evaluator:     newEvaluator(table, o.Log, newEvaluationMetrics(process)),
 	}
-	leading.MustRegister(scores{a.evaluator})
 	standing.MustRegister(policyInfo{a.evaluator})
 	if o.Replay == "" {
 		if err := a.connect(process); err != nil {
@@ -99,7 +98,7 @@ func New(o Options) (*Agent, error) {
 		Log:     o.Log,
 		Ready:   []server.Check{{Name: "pods", Ready: a.checkReady}},
 		Process: process,
-		Leader:  leading,
+		Leader:  newScrape(a.evaluator),
 		Standby: standing,
 		Report:  a.report,
 		Publish: a.evaluator.publish,
