@@ -3,7 +3,6 @@ package agent
 import (
 	"runtime"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -252,8 +251,15 @@ func (s scores) AppendText(to []byte) []byte {
 
 // appendLabel appends a label's value with its quotes, backslashes and line breaks escaped.
 func appendLabel(to []byte, value string) []byte {
-	if !strings.ContainsAny(value, "\"\\\n") {
-		return append(to, value...)
+	for i := range len(value) {
+		switch b := value[i]; b {
+		case '"', '\\':
+			to = append(to, '\\', b)
+		case '\n':
+			to = append(to, `\n`...)
+		default:
+			to = append(to, b)
+		}
 	}
-	return append(to, strings.NewReplacer(`\`, `\\`, "\n", `\n`, `"`, `\"`).Replace(value)...)
+	return to
 }

@@ -88,8 +88,11 @@ func BenchmarkScrape(b *testing.B) {
 		all = append(all, state.Observation{Pod: state.Pod{Namespace: fmt.Sprint("namespace-", i%5000), Name: fmt.Sprint("pod-", i)}, JSON: podJSON([]string{noProbes, clean}[i%2])})
 	}
 	e.begin(observations(all...))
-	for _, coding := range []string{"", "gzip"} {
-		b.Run("coding="+coding, func(b *testing.B) {
+	for _, run := range []struct {
+		name, coding string
+		changing     bool
+	}{{"plain", "", false}, {"gzip", "gzip", false}, {"plain-while-pods-change", "", true}} {
+		b.Run(run.name, func(b *testing.B) {
 			handler := server.Handler(server.Options{
 				Process: prometheus.NewRegistry(), Standby: prometheus.NewRegistry(), Leader: newScrape(e),
 				Report: func(io.Writer) error { return nil },
@@ -98,7 +101,7 @@ func BenchmarkScrape(b *testing.B) {
 			stop, stopped := make(chan struct{}), make(chan struct{})
 			go func() {
 				defer close(stopped)
-				for i := 0; ; i++ {
+				for i := 0; run.changing; i++ {
 					select {
 					case <-stop:
 						return
@@ -111,7 +114,7 @@ func BenchmarkScrape(b *testing.B) {
 			bytes := 0
 			for b.Loop() {
 				request := httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)
-				request.Header.Set("Accept-Encoding", coding)
+				request.Header.Set("Accept-Encoding", run.coding)
 				recorder := httptest.NewRecorder()
 				handler.ServeHTTP(recorder, request)
 				if bytes = recorder.Body.Len(); recorder.Code != http.StatusOK || bytes < 10_000 {

@@ -21,8 +21,8 @@ type TextAppender interface {
 	AppendText(to []byte) []byte
 }
 
-// textPage answers scrapes with the text of two gatherers, of which one writes it by itself. Who asks for another format,
-// and takes no text, is answered by other. No more scrapes than most are answered at the same time.
+// textPage answers scrapes with the text of two gatherers, of which one writes it by itself. Who asks for some
+// of the metrics, or takes no text, is answered by other. No more scrapes than most are answered at the same time.
 type textPage struct {
 	gathered prometheus.Gatherer
 	written  TextAppender
@@ -45,6 +45,10 @@ func (t *text) Write(p []byte) (int, error) {
 }
 
 func (p *textPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Query().Has("name[]") { // some metrics alone
+		p.other.ServeHTTP(w, r)
+		return
+	}
 	format := expfmt.Negotiate(r.Header)
 	if format.FormatType() != expfmt.TypeTextPlain {
 		if !strings.Contains(r.Header.Get("Accept"), "text/plain") {

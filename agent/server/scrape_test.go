@@ -75,6 +75,15 @@ func TestScrapeThatWritesItself(t *testing.T) {
 	}
 }
 
+func TestScrapeOfSomeMetrics(t *testing.T) {
+	o := options()
+	o.Leader = written{Gatherer: o.Leader, appending: func() { t.Error("wrote all") }}
+	want := answered{200, metricsType, "", scoresText}
+	if diff := cmp.Diff(want, ask(Handler(o), http.MethodGet, "/metrics?name[]=score_gauge")); diff != "" {
+		t.Errorf("answer (-want +got):\n%s", diff)
+	}
+}
+
 // Who takes no text is answered in what it takes.
 func TestScrapeInAnotherFormat(t *testing.T) {
 	o := options()
