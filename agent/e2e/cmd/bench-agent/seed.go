@@ -66,23 +66,61 @@ type operation struct {
 	Put putRequest `json:"requestPut"`
 }
 
-// put writes pods in one step.
+// put writes pods in one step. All get the same version, as never happens in a cluster: a watch that is cut off among them
+// cannot go on. So it is for pods that nobody watches yet.
 func (s *seeder) put(ctx context.Context, pods ...*corev1.Pod) error {
 	operations := make([]operation, len(pods))
 	for i, pod := range pods {
-		text, err := runtime.Encode(s.encoder, pod)
-		if err != nil {
-			return fmt.Errorf("encode a pod: %w", err)
+		var err error
+		if operations[i].Put, err = s.request(pod); err != nil {
+			return err
 		}
-		operations[i].Put = putRequest{[]byte("/registry/pods/" + pod.Namespace + "/" + pod.Name), text}
 	}
 	return s.call(ctx, "/v3/kv/txn", map[string]any{"success": operations})
 }
 
-// deleteAll deletes all pods, as fast as etcd can.
-func (s *seeder) deleteAll(ctx context.Context) error {
-	return s.call(ctx, "/v3/kv/deleterange", map[string]any{"key": []byte("/registry/pods/"), "range_end": []byte("/registry/pods0")})
+// putEach writes pods one by one, several at a time.
+func (s *seeder) putEach(ctx context.Context, pods ...*corev1.Pod) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(writers)
+	for _, pod := range pods {
+		group.Go(func() error {
+			request, err := s.request(pod)
+			if err != nil {
+				return err
+			}
+			return s.call(ctx, "/v3/kv/put", request)
+		})
+	}
+	return group.Wait()
 }
+
+const writers = 8
+
+func (s *seeder) request(pod *corev1.Pod) (putRequest, error) {
+	text, err := runtime.Encode(s.encoder, pod)
+	if err != nil {
+		return putRequest{}, fmt.Errorf("encode a pod: %w", err)
+	}
+	return putRequest{keyOf(pod.Namespace, pod.Name), text}, nil
+}
+
+func keyOf(namespace, name string) []byte { return []byte("/registry/pods/" + namespace + "/" + name) }
+
+// deleteAll deletes n pods one by one, several at a time.
+func (s *seeder) deleteAll(ctx context.Context, n int) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(writers)
+	for i := range n {
+		group.Go(func() error {
+			return s.call(ctx, "/v3/kv/deleterange", map[string]any{"key": keyOf(namespaceOf(i), nameOf(i))})
+		})
+	}
+	return group.Wait()
+}
+
+// transport keeps a connection for each writer.
+var transport = &http.Transport{MaxIdleConnsPerHost: writers}
 
 func (s *seeder) call(ctx context.Context, path string, request any) error {
 	body, err := json.Marshal(request)
@@ -93,7 +131,7 @@ func (s *seeder) call(ctx context.Context, path string, request any) error {
 	if err != nil {
 		return err
 	}
-	res, err := http.DefaultClient.Do(req)
+	res, err := (&http.Client{Transport: transport}).Do(req)
 	if err != nil {
 		return fmt.Errorf("write to etcd: %w", err)
 	}
