@@ -16,7 +16,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
 	"github.com/kube-devops/kube-devops/agent/dump"
@@ -34,6 +33,7 @@ type Agent struct {
 	log       *zap.Logger
 	evaluator *evaluator
 	server    *server.Server
+	profiler  *profiler // nil where it was not asked for
 
 	policy        policySource
 	policyTexts   [][]byte // what the files of the policy held at the start
@@ -42,6 +42,8 @@ type Agent struct {
 	// Of a live agent alone.
 	watch   *podwatch.Watch
 	elector *election.Elector // nil where there is no election
+	// projection is what the cache keeps of each pod. It is followPolicy's once Run is called.
+	projection *rules.Projection
 
 	recording sync.Mutex // held while the recording is read
 
@@ -72,7 +74,7 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load policy: %w", err)
 	}
-	process, leading, standing := prometheus.NewRegistry(), prometheus.NewRegistry(), prometheus.NewRegistry()
+	process, standing := prometheus.NewRegistry(), prometheus.NewRegistry()
 	registerProcess(process, o.Version)
 	a := &Agent{
 		options:       o,
@@ -82,7 +84,6 @@ func New(o Options) (*Agent, error) {
 		policyMetrics: newPolicyMetrics(process),
 		evaluator:     newEvaluator(table, o.Log, newEvaluationMetrics(process)),
 	}
-	leading.MustRegister(scores{a.evaluator})
 	standing.MustRegister(policyInfo{a.evaluator})
 	if o.Replay == "" {
 		if err := a.connect(process); err != nil {
@@ -97,13 +98,18 @@ func New(o Options) (*Agent, error) {
 		Log:     o.Log,
 		Ready:   []server.Check{{Name: "pods", Ready: a.checkReady}},
 		Process: process,
-		Leader:  leading,
+		Leader:  newScrape(a.evaluator),
 		Standby: standing,
 		Report:  a.report,
 		Publish: a.evaluator.publish,
 	})
 	if err != nil {
 		return nil, err
+	}
+	if o.ProfileListen != "" {
+		if a.profiler, err = newProfiler(o.ProfileListen, o.Log); err != nil {
+			return nil, err
+		}
 	}
 	return a, nil
 }
@@ -115,14 +121,9 @@ func (a *Agent) connect(reg prometheus.Registerer) error {
 		return err
 	}
 	config.UserAgent = "kube-devops/" + a.options.Version
-	// A timeout would cut every watch, and a limit would only delay the few requests that there are.
-	config.Timeout, config.QPS = 0, -1
-	client, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return fmt.Errorf("make the client of the cluster: %w", err)
-	}
-	a.watch, err = podwatch.New(client, podwatch.Options{
-		Log: a.log, Registerer: reg, Workers: runtime.GOMAXPROCS(0),
+	a.projection = a.evaluator.table().Projection()
+	a.watch, err = podwatch.New(config, podwatch.Options{
+		Log: a.log, Registerer: reg, Workers: runtime.GOMAXPROCS(0), Projection: a.projection,
 	})
 	if err != nil {
 		return err
@@ -170,6 +171,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		return a.follow(watchCtx)
 	})
 	group.Go(func() error { return a.server.Run(serverCtx) })
+	if a.profiler != nil {
+		group.Go(func() error { return a.profiler.run(ctx) })
+	}
 	group.Go(func() error { return a.followPolicy(ctx) })
 	group.Go(func() error { return a.evaluator.expire(ctx) })
 	ended := make(chan error, 1)
@@ -202,13 +206,19 @@ func (a *Agent) follow(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	return a.watch.Run(ctx, func(key podwatch.Key, pod *podwatch.Pod) {
-		if pod == nil {
-			a.evaluator.remove(state.Pod{Namespace: key.Namespace, Name: key.Name})
-			return
-		}
-		a.evaluator.apply(state.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}, pod.JSON)
+	now := a.present
+	return a.watch.Run(ctx, func(key podwatch.Key, _ *podwatch.Pod) {
+		a.evaluator.follow(state.Pod{Namespace: key.Namespace, Name: key.Name}, now)
 	})
+}
+
+// present is the form of a pod in the cache.
+func (a *Agent) present(name state.Pod) (state.Pod, []byte, bool) {
+	pod, ok := a.watch.Get(podwatch.Key{Namespace: name.Namespace, Name: name.Name})
+	if !ok {
+		return name, nil, false
+	}
+	return state.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}, pod.JSON, true
 }
 
 // lead is the work of one term: evaluate the whole cache, follow its changes, and forget all at the end.
@@ -241,8 +251,17 @@ func (a *Agent) retable(ctx context.Context, table *rules.Table) error {
 	if a.watch == nil {
 		return a.readRecording(ctx, table)
 	}
-	a.evaluator.retable(table, a.cached())
-	return nil
+	wanted := table.Projection()
+	if a.projection.Covers(wanted) {
+		a.evaluator.retable(table, func() {}, a.cached())
+		return nil
+	}
+	a.log.Info("the policy reads fields that are not in the cache; listing all pods anew",
+		zap.String("policy", table.Name()), zap.String("hash", table.Hash()))
+	return a.watch.Reproject(ctx, wanted, func(swap func()) {
+		a.evaluator.retable(table, swap, a.cached())
+		a.projection = wanted
+	})
 }
 
 // replay brings a recording into the state, which is published when all of it is there.

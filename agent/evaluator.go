@@ -55,9 +55,11 @@ func (e *evaluator) begin(pods iter.Seq[state.Observation]) {
 }
 
 // retable puts another policy in force. Where there is a state, all pods are evaluated anew, and old and new change
-// places in one step: nothing that is published is of both.
-func (e *evaluator) retable(table *rules.Table, pods iter.Seq[state.Observation]) {
+// places in one step: nothing that is published is of both. Before that, in the same step, it calls first, which may
+// change what pods and present (of follow) give.
+func (e *evaluator) retable(table *rules.Table, first func(), pods iter.Seq[state.Observation]) {
 	e.logAdoption(e.inTerm(func() *adoption {
+		first()
 		if e.current() == nil {
 			e.policy.Store(table)
 			return nil
@@ -148,9 +150,12 @@ func (e *evaluator) end() {
 	e.state.Store(nil)
 }
 
-// apply brings one pod in.
-func (e *evaluator) apply(pod state.Pod, json []byte) {
-	st, transition, err := e.observe(pod, json)
+// present gives the form that a pod has now, if there is one.
+type present func(name state.Pod) (pod state.Pod, json []byte, ok bool)
+
+// follow brings in the present form of a pod, or takes the pod out where there is none.
+func (e *evaluator) follow(name state.Pod, now present) {
+	st, pod, transition, err := e.bring(name, now)
 	if err != nil {
 		// What the pod failed before is not resolved: nobody knows what it fails now.
 		e.metrics.failures.Inc()
@@ -160,35 +165,23 @@ func (e *evaluator) apply(pod state.Pod, json []byte) {
 	e.announce(st, pod, transition)
 }
 
-// observe brings one pod into the state, and returns the state; where there is none nothing has changed.
-func (e *evaluator) observe(pod state.Pod, json []byte) (*state.ClusterState, state.Transition, error) {
+// bring changes the state as follow says, and returns the state; where there is none nothing has changed. It asks for
+// the form of the pod within the term: a form that was kept for one policy is never evaluated under another.
+func (e *evaluator) bring(name state.Pod, now present) (*state.ClusterState, state.Pod, state.Transition, error) {
 	e.term.RLock()
 	defer e.term.RUnlock()
 	st := e.current()
 	if st == nil {
-		return nil, state.Transition{}, nil
+		return nil, name, state.Transition{}, nil
+	}
+	pod, json, ok := now(name)
+	if !ok {
+		return st, name, st.Delete(name), nil
 	}
 	started := time.Now()
 	transition, err := st.Observe(pod, json)
 	e.metrics.each.Observe(time.Since(started).Seconds())
-	return st, transition, err
-}
-
-// remove takes one pod out.
-func (e *evaluator) remove(pod state.Pod) {
-	st, transition := e.withdraw(pod)
-	e.announce(st, pod, transition)
-}
-
-// withdraw takes one pod out of the state, as observe brings one in.
-func (e *evaluator) withdraw(pod state.Pod) (*state.ClusterState, state.Transition) {
-	e.term.RLock()
-	defer e.term.RUnlock()
-	st := e.current()
-	if st == nil {
-		return nil, state.Transition{}
-	}
-	return st, st.Delete(pod)
+	return st, pod, transition, err
 }
 
 func (e *evaluator) failed(pod state.Pod, err error) {

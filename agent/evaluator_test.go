@@ -259,3 +259,13 @@ func TestTermBeginsWhilePodsChange(t *testing.T) {
 		t.Errorf("violations (-scratch +live):\n%s", diff)
 	}
 }
+
+// apply brings in a pod of that form.
+func (e *evaluator) apply(pod state.Pod, json []byte) {
+	e.follow(pod, func(state.Pod) (state.Pod, []byte, bool) { return pod, json, true })
+}
+
+// remove takes a pod out.
+func (e *evaluator) remove(pod state.Pod) {
+	e.follow(pod, func(state.Pod) (state.Pod, []byte, bool) { return pod, nil, false })
+}

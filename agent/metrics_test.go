@@ -3,105 +3,128 @@ package agent
 import (
 	"bytes"
 	"fmt"
-	"slices"
-	"strings"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
 	"go.uber.org/zap"
 
-	"github.com/kube-devops/kube-devops/agent/dump"
-	"github.com/kube-devops/kube-devops/agent/report"
+	"github.com/kube-devops/kube-devops/agent/server"
 	"github.com/kube-devops/kube-devops/agent/state"
-	"github.com/kube-devops/kube-devops/policies"
+	"github.com/kube-devops/kube-devops/rules"
 )
 
-// TestMetricsOfAScanAreTheAgents gathers the metrics of an agent, and prints those of a scan of the same pods: the same
-// families with the same help, and the same series to the last digit.
-func TestMetricsOfAScanAreTheAgents(t *testing.T) {
-	for _, test := range []struct{ name, policy, waivers, dump string }{
-		{name: "default", policy: "default", dump: "../testdata/dumps/shop.json"},
-		{name: "odd pods", policy: "default", dump: "../testdata/dumps/edge.json"},
-		{name: "with skips and waivers", policy: "recommended", dump: "../testdata/dumps/shop.json", waivers: "{id: old, reason: r, expires: 2031-01-01, namespace: legacy, check: [latest_tag, runs_as_root]}"},
-		{name: "no pods", policy: "recommended"},
-	} {
+func evaluatorOf(table *rules.Table) *evaluator {
+	return newEvaluator(table, zap.NewNop(), newEvaluationMetrics(prometheus.NewRegistry()))
+}
+
+// The text that the scores write is the one that is gathered.
+func TestScoresAsText(t *testing.T) {
+	waived := loadTable(t, tableText("waived", 5, `pods: {skip: [{reason: done, when: {path: status.phase, operator: equals, value: Succeeded}}]}`,
+		`waivers: [{id: w, reason: "because", expires: "2999-01-01", namespace: "ns-1"}]`))
+	tests := []struct {
+		name string
+		e    *evaluator
+		pods []state.Observation
+	}{
+		{name: "a standby"},
+		{name: "no pods", pods: []state.Observation{}},
+		{name: "pods", pods: []state.Observation{
+			{Pod: state.Pod{Namespace: "ns-1", Name: "a"}, JSON: podJSON(latest)},
+			{Pod: state.Pod{Namespace: "ns-2", Name: "a"}, JSON: podJSON(latest + "," + clean + "," + clean)},
+			{Pod: state.Pod{Namespace: "ns-2", Name: "b"}, JSON: podJSON(clean)},
+			{Pod: state.Pod{Namespace: "ns-3", Name: "b"}, JSON: []byte(`{`)},
+			{Pod: state.Pod{Namespace: `"\` + "\n", Name: "b"}, JSON: podJSON(clean)},
+			{Pod: state.Pod{Namespace: "ns-3", Name: "c"}, JSON: []byte(`{"status":{"phase":"Succeeded"}}`)},
+		}},
+	}
+	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			table, err := policies.Open(test.policy)
+			e := evaluatorOf(waived)
+			if test.pods != nil {
+				e.begin(observations(test.pods...))
+			}
+			registry := prometheus.NewPedanticRegistry()
+			registry.MustRegister(scores{e})
+			families, err := registry.Gather()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if test.waivers != "" {
-				table, err = table.WithWaivers("waivers.yaml", fmt.Appendf(nil, "apiVersion: kube-devops.io/v1\nkind: Waivers\nwaivers: [%s]\n", test.waivers))
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-			s := state.New(table)
-			s.Advance(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))
-			if test.dump != "" {
-				_, err := dump.ReadPath(t.Context(), test.dump, nil, func(event dump.Event) error {
-					_, _ = s.Observe(state.Pod{Namespace: event.Namespace, Name: event.Name}, event.JSON) // an odd pod counts as that
-					return nil
-				})
-				if err != nil {
-					t.Fatal(err)
-				}
-			}
-			reg := prometheus.NewPedanticRegistry()
-			e := newEvaluator(table, zap.NewNop(), newEvaluationMetrics(prometheus.NewRegistry()))
-			e.state.Store(s)
-			reg.MustRegister(scores{e})
-			families, err := reg.Gather()
-			if err != nil {
-				t.Fatal(err)
-			}
-			var want bytes.Buffer
+			want := make(map[string]*dto.MetricFamily)
 			for _, family := range families {
-				if _, err := expfmt.MetricFamilyToText(&want, family); err != nil {
-					t.Fatal(err)
-				}
+				want[family.GetName()] = family
 			}
-			var got bytes.Buffer
-			if err := report.Prometheus(&got, &report.Scan{Snapshot: s.SnapshotWithViolations()}, report.Options{}); err != nil {
+			parser := expfmt.NewTextParser(model.UTF8Validation)
+			got, err := parser.TextToMetricFamilies(bytes.NewReader(scores{e}.AppendText(nil)))
+			if err != nil {
 				t.Fatal(err)
 			}
-			printed := parsed(t, got.String())
-			for name := range printed {
-				if strings.HasPrefix(name, "kube_devops_scan_") {
-					delete(printed, name) // an agent has none of these
-				}
-			}
-			if diff := cmp.Diff(parsed(t, want.String()), printed); diff != "" {
-				t.Errorf("metrics (-agent +scan):\n%s", diff)
+			sorted := cmpopts.SortSlices(func(a, b *dto.Metric) bool { return a.String() < b.String() })
+			if diff := cmp.Diff(want, got, sorted, cmp.Comparer(func(a, b *dto.LabelPair) bool { return a.String() == b.String() }),
+				cmp.Comparer(func(a, b *dto.Gauge) bool { return a.GetValue() == b.GetValue() }), cmpopts.IgnoreUnexported(dto.MetricFamily{}, dto.Metric{})); diff != "" {
+				t.Errorf("metrics (-gathered +written):\n%s", diff)
 			}
 		})
 	}
 }
 
-// parsed are the metric families of a text: help, type and series of each, the series and their labels sorted.
-func parsed(t *testing.T, text string) map[string]string {
-	t.Helper()
-	parser := expfmt.NewTextParser(model.UTF8Validation)
-	read, err := parser.TextToMetricFamilies(strings.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
+// BenchmarkScrape is a scrape of 5,000 namespaces under 20 checks, while pods change.
+func BenchmarkScrape(b *testing.B) {
+	var checks []string
+	for i := range 19 {
+		checks = append(checks, fmt.Sprintf("  - {id: check_%d, weight: 1, forEach: spec.containers, violation: {path: livenessProbe, operator: absent}}", i))
 	}
-	families := make(map[string]string)
-	for name, family := range read {
-		lines := []string{family.GetHelp(), family.GetType().String()}
-		for _, metric := range family.Metric {
-			labels := make(map[string]string) // which fmt prints in order
-			for _, pair := range metric.Label {
-				labels[pair.GetName()] = pair.GetValue()
+	e := evaluatorOf(loadTable(b, tableText("large", 5, checks...)))
+	var all []state.Observation
+	for i := range 10_000 {
+		all = append(all, state.Observation{Pod: state.Pod{Namespace: fmt.Sprint("namespace-", i%5000), Name: fmt.Sprint("pod-", i)}, JSON: podJSON([]string{noProbes, clean}[i%2])})
+	}
+	e.begin(observations(all...))
+	for _, run := range []struct {
+		name, coding string
+		changing     bool
+	}{{"plain", "", false}, {"gzip", "gzip", false}, {"plain-while-pods-change", "", true}} {
+		b.Run(run.name, func(b *testing.B) {
+			handler := server.Handler(server.Options{
+				Process: prometheus.NewRegistry(), Standby: prometheus.NewRegistry(), Leader: newScrape(e),
+				Report: func(io.Writer) error { return nil },
+			})
+			var events atomic.Int64
+			stop, stopped := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(stopped)
+				for i := 0; run.changing; i++ {
+					select {
+					case <-stop:
+						return
+					default:
+						e.apply(all[i%len(all)].Pod, all[i%len(all)].JSON)
+						events.Add(1)
+					}
+				}
+			}()
+			bytes := 0
+			for b.Loop() {
+				request := httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)
+				request.Header.Set("Accept-Encoding", run.coding)
+				recorder := httptest.NewRecorder()
+				handler.ServeHTTP(recorder, request)
+				if bytes = recorder.Body.Len(); recorder.Code != http.StatusOK || bytes < 10_000 {
+					b.Fatalf("answer %d of %d bytes", recorder.Code, bytes)
+				}
 			}
-			lines = append(lines, fmt.Sprint(labels, metric.GetGauge().GetValue()))
-		}
-		slices.Sort(lines[2:])
-		families[name] = strings.Join(lines, "\n")
+			b.ReportMetric(float64(events.Load())/b.Elapsed().Seconds(), "events/s")
+			b.ReportMetric(float64(bytes), "bytes")
+			close(stop)
+			<-stopped
+		})
 	}
-	return families
 }

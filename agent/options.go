@@ -24,6 +24,8 @@ type Options struct {
 	Reload <-chan os.Signal
 	// Listen is the address of the HTTP endpoints.
 	Listen string
+	// ProfileListen is the loopback address of the profiles; empty for none.
+	ProfileListen string
 	// Kubeconfig is a file; empty for the in-cluster configuration, else what kubectl would use.
 	Kubeconfig string
 	// Replay is a recording to serve instead of a cluster, "-" for Stdin; empty for a cluster.
@@ -60,6 +62,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Policy, "policy", o.Policy, "policy table: a file, which is loaded again when it changes and on SIGHUP, or the name of one that ships")
 	flags.StringVar(&o.Waivers, "waivers", o.Waivers, "file of waivers beside the policy table, loaded again as it is")
 	flags.StringVar(&o.Listen, "listen", o.Listen, "address of the HTTP endpoints")
+	flags.StringVar(&o.ProfileListen, "profile-listen", o.ProfileListen, "loopback address that serves the profiles of the process, for go tool pprof (default: none)")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file (default: the in-cluster configuration, else as kubectl finds it)")
 	flags.StringVar(&o.Replay, "replay", o.Replay, "serve a recording of pods, a file or - for standard input, instead of a cluster")
 	flags.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "agree with other replicas, by a Lease, on one that publishes")
@@ -78,6 +81,9 @@ func (o *Options) Validate() error {
 	}
 	if _, _, err := net.SplitHostPort(o.Listen); err != nil {
 		mistakes = append(mistakes, fmt.Errorf("--listen %q is not host:port, as 127.0.0.1:8080 or :8080", o.Listen))
+	}
+	if o.ProfileListen != "" && !isLoopback(o.ProfileListen) {
+		mistakes = append(mistakes, fmt.Errorf("--profile-listen %q is not on loopback, as 127.0.0.1:6060", o.ProfileListen))
 	}
 	if o.Replay != "" && o.Kubeconfig != "" {
 		mistakes = append(mistakes, errors.New("--replay and --kubeconfig exclude each other: a recording needs no cluster"))

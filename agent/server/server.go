@@ -130,9 +130,13 @@ func Handler(o Options) http.Handler {
 	mux.HandleFunc("GET /readyz", readyz(o.Ready))
 	scrape := promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}
 	standby := promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Standby}, scrape)
+	full := promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Leader}, scrape)
+	if written, ok := o.Leader.(TextAppender); ok {
+		full = newTextPage(o.Process, written, full, maxScrapes)
+	}
 	mux.Handle("GET /metrics", published{
 		publish: o.Publish,
-		page:    promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Leader}, scrape),
+		page:    full,
 		refused: func(w http.ResponseWriter, r *http.Request, _ error) { standby.ServeHTTP(w, r) },
 	})
 	mux.Handle("GET /api/v1/report", published{
