@@ -48,7 +48,8 @@ func TestProfiler(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("run returned %v, want nil", err)
 	}
-	if _, err := client.Get("http://" + p.listener.Addr().String()); err == nil {
+	if res, err := client.Get("http://" + p.listener.Addr().String()); err == nil {
+		res.Body.Close()
 		t.Error("profiles are served after the end")
 	}
 }
