@@ -385,15 +385,7 @@ func (c *checker) number(i int) (int, error) {
 	return i, nil
 }
 
-// skipSpace returns where the next byte is that is no space: mostly where it was asked to begin.
 func (c *checker) skipSpace(i int) int {
-	if i < len(c.data) && c.data[i] > ' ' {
-		return i
-	}
-	return c.skipSpaces(i)
-}
-
-func (c *checker) skipSpaces(i int) int {
 	for i < len(c.data) {
 		switch c.data[i] {
 		case ' ', '\n', '\t', '\r':
