@@ -27,7 +27,7 @@ E2E    := agent/e2e
 help: ## List the targets (this)
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "Variables: LISTEN=$(LISTEN) REPLAY=$(REPLAY) BENCH=$(BENCH) FUZZTIME=$(FUZZTIME) COVER_FLOOR=$(COVER_FLOOR) VERSION=$(VERSION)"
+	@echo "Variables: LISTEN=$(LISTEN) REPLAY=$(REPLAY) BENCH=$(BENCH) FUZZTIME=$(FUZZTIME) COVER_FLOOR=$(COVER_FLOOR) PODS=$(PODS) DURATION=$(DURATION) PARTS=$(PARTS) ROUNDS=$(ROUNDS) VERSION=$(VERSION)"
 
 # Reproducible: the same commit gives the same bytes in any folder. So no paths (-trimpath) and no time.
 .PHONY: build

@@ -34,6 +34,7 @@ type checker struct {
 	keys    [][]byte // of the objects that are open, outermost first
 	unquote []byte   // holds the keys that are written with escapes, as managedFields has many
 	keyEnd  int      // where the last key ended
+	escaped bool     // the last text has an escape
 	open    [MaxDepth]container
 }
 
@@ -186,13 +187,14 @@ func (c *checker) key(i int, of *container) (int, error) {
 	if i == len(c.data) || c.data[i] != '"' {
 		return 0, c.wrong(i, "found no key where one should be")
 	}
+	c.escaped = false
 	end, err := c.text(i)
 	if err != nil {
 		return 0, err
 	}
 	c.keyEnd = end
 	key := c.data[i+1 : end-1]
-	if bytes.IndexByte(key, '\\') >= 0 {
+	if c.escaped {
 		start := len(c.unquote)
 		c.unquote = appendUnescaped(c.unquote, key)
 		key = c.unquote[start:]
@@ -246,6 +248,7 @@ func (c *checker) text(i int) (int, error) {
 				return 0, c.wrong(i, "invalid escape in a string")
 			}
 			i += n
+			c.escaped = true
 		default:
 			return 0, c.wrong(i, "control character in a string")
 		}

@@ -2,8 +2,10 @@ package podwatch
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -214,20 +216,20 @@ func TestLines(t *testing.T) {
 				for {
 					n, err := l.Read(buffer)
 					line += string(buffer[:n])
-					if err == io.ErrShortBuffer && n > 0 {
+					if errors.Is(err, io.ErrShortBuffer) && n > 0 {
 						continue
 					}
 					if err != nil {
-						if err != io.EOF || line != "" {
+						if !errors.Is(err, io.EOF) || line != "" {
 							t.Errorf("%s: error %v after %q", name, err, line)
 						}
 						break
 					}
 					got, line = append(got, line), ""
 				}
-				expected := want
+				expected := slices.Clone(want)
 				if last != "" {
-					expected = append(want[:len(want):len(want)], last)
+					expected = append(expected, last)
 				}
 				if diff := cmp.Diff(expected, got); diff != "" {
 					t.Errorf("%s, buffer of %d (-want +got):\n%s", name, size, diff)

@@ -8,6 +8,7 @@ import (
 	"log"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 
@@ -76,7 +77,7 @@ func TestLargeReport(t *testing.T) {
 			if (err == nil) != test.whole {
 				t.Errorf("read with error %v, want a whole report: %t", err, test.whole)
 			}
-			if got, want := append(first, rest...), bytes.Repeat(piece, test.pages); test.whole && !bytes.Equal(got, want) || len(got) > len(want) {
+			if got, want := slices.Concat(first, rest), bytes.Repeat(piece, test.pages); test.whole && !bytes.Equal(got, want) || len(got) > len(want) {
 				t.Errorf("%d bytes received of %d", len(got), len(want))
 			}
 			if res.StatusCode != http.StatusOK {

@@ -49,7 +49,7 @@ func (p *textPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.other.ServeHTTP(w, r)
 		return
 	}
-	format := expfmt.Negotiate(r.Header)
+	format := expfmt.NegotiateAccept(r.Header, expfmt.DefaultAcceptedFormats()...)
 	if format.FormatType() != expfmt.TypeTextPlain {
 		if !strings.Contains(r.Header.Get("Accept"), "text/plain") {
 			p.other.ServeHTTP(w, r)

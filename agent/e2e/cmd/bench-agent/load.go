@@ -242,7 +242,10 @@ func (b *bench) changes() error {
 		if ended && len(delays) >= total || ctx.Err() != nil {
 			break
 		}
-		time.Sleep(5 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+		case <-time.After(5 * time.Millisecond):
+		}
 	}
 	if err := group.Wait(); err != nil {
 		return err

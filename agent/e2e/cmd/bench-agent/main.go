@@ -56,13 +56,13 @@ func main() {
 	flag.StringVar(&kubeconfig, "kubeconfig", "", "kubeconfig of that client")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
 	var err error
 	if client != "" {
 		err = beClient(ctx, client, kubeconfig)
 	} else {
 		err = run(ctx, o)
 	}
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench-agent:", err)
 		os.Exit(1)
