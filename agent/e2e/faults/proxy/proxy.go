@@ -118,6 +118,17 @@ func (p *Proxy) Add(rule Rule) (remove func()) { return p.rules.add(rule) }
 // Requests returns all requests until now that the connections let through.
 func (p *Proxy) Requests() []Request { return p.rules.requests() }
 
+// Count returns how many requests there were of a verb and a resource.
+func (p *Proxy) Count(verb, resource string) int {
+	n := 0
+	for _, request := range p.Requests() {
+		if request.Verb == verb && request.Resource == resource {
+			n++
+		}
+	}
+	return n
+}
+
 // errDropped ends a connection instead of an answer.
 var errDropped = errors.New("the answer is dropped")
 
