@@ -41,6 +41,7 @@ type Agent struct {
 	// Of a live agent alone.
 	watch   *podwatch.Watch
 	elector *election.Elector // nil where there is no election
+	auditor *auditor
 
 	leading atomic.Bool // the guarded work of a term runs
 	ready   atomic.Bool // readiness was reached once: from then on it is kept, since the state outlives all troubles
@@ -121,6 +122,13 @@ func (a *Agent) connect(reg prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
+	list, err := podwatch.NewLister(config)
+	if err != nil {
+		return err
+	}
+	a.auditor = &auditor{
+		log: a.log, watch: a.watch, list: list, evaluator: a.evaluator, cached: a.cached, metrics: newAuditMetrics(reg),
+	}
 	if !a.options.LeaderElect {
 		return nil
 	}
@@ -166,6 +174,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	group.Go(func() error { return a.server.Run(serverCtx) })
 	group.Go(func() error { return a.followPolicy(ctx) })
 	group.Go(func() error { return a.evaluator.expire(ctx) })
+	group.Go(func() error { return a.auditor.run(ctx, a.options.AuditInterval) })
 	ended := make(chan error, 1)
 	go func() { ended <- group.Wait() }()
 	select {

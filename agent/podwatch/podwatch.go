@@ -43,6 +43,7 @@ type Watch struct {
 	handler  cache.ResourceEventHandlerRegistration
 	queue    workqueue.TypedInterface[Key]
 	synced   chan struct{}
+	relists  relists
 }
 
 // New makes a Watch of all Pods that the client can see. The client must have no timeout of its own: it would cut
@@ -53,9 +54,11 @@ func New(client dynamic.Interface, o Options) (*Watch, error) {
 		workers: max(1, o.Workers),
 		queue:   workqueue.NewTyped[Key](),
 		synced:  make(chan struct{}),
+		relists: newRelists(),
 	}
 	w.metrics = newMetrics(o.Registerer, w.queue.Len)
 	source := newSource(client, o.Log, w.metrics)
+	source.relists = w.relists
 	// Resync is 0: it would replay the cache, which finds nothing that is wrong with the cache.
 	w.informer = cache.NewSharedIndexInformerWithOptions(source.listerWatcher(), &unstructured.Unstructured{},
 		cache.SharedIndexInformerOptions{ObjectDescription: "pods"})

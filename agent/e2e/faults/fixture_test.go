@@ -34,7 +34,7 @@ const (
 
 // A fixture is a pair of replicas before a cluster, and what a row may do to them.
 type fixture struct {
-	*testing.T
+	testing.TB
 	*environment
 	lease   lease
 	account *cluster.Account
@@ -50,8 +50,8 @@ type fixture struct {
 	all        []*replica // every process that there was
 }
 
-func newFixture(t *testing.T, e *environment, r *row, o *outcome) *fixture {
-	f := &fixture{T: t, environment: e, row: r, outcome: o, lease: leases[*leaseFlag], binary: binary}
+func newFixture(t testing.TB, e *environment, r *row, o *outcome) *fixture {
+	f := &fixture{TB: t, environment: e, row: r, outcome: o, lease: leases[*leaseFlag], binary: binary}
 	var err error
 	if f.dir, err = os.MkdirTemp(workDir, fmt.Sprintf("row-%d-", r.number)); err != nil {
 		t.Fatal(err)
@@ -117,9 +117,9 @@ func (f *fixture) start(slot int, extra ...string) *replica {
 				f.Fatal(err)
 			}
 			f.proxies[slot] = p
-			if err := p.Kubeconfig(f.kubeconfig, path); err != nil {
-				f.Fatal(err)
-			}
+		}
+		if err := f.proxies[slot].Kubeconfig(f.kubeconfig, path); err != nil {
+			f.Fatal(err)
 		}
 	}
 	args := append([]string{"agent", "--listen", "127.0.0.1:0", "--kubeconfig", path, "--lease-name", f.account.Name}, f.lease.args()...)
@@ -218,6 +218,14 @@ func (f *fixture) standby() *replica {
 // publishes waits until one of some replicas has published after a moment, and notes how long that took.
 func (f *fixture) publishes(since time.Time, within time.Duration, some ...*replica) *replica {
 	f.Helper()
+	who, at := f.next(since, within, some...)
+	f.recovered(at.Sub(since), within)
+	return who
+}
+
+// next waits for the next to publish after a moment.
+func (f *fixture) next(since time.Time, within time.Duration, some ...*replica) (*replica, time.Time) {
+	f.Helper()
 	var who *replica
 	var at time.Time
 	f.wait("a replica publishes", time.Until(since)+within, func() error {
@@ -231,8 +239,7 @@ func (f *fixture) publishes(since time.Time, within time.Duration, some ...*repl
 		}
 		return nil
 	})
-	f.recovered(at.Sub(since), within)
-	return who
+	return who, at
 }
 
 // recovered notes a time to recover, and checks it against its bound.
@@ -346,11 +353,7 @@ func (f *fixture) differs() error {
 // judge asks what is asked of every row.
 func (f *fixture) judge() {
 	f.Helper()
-	for i, a := range f.all {
-		for _, b := range f.all[:i] {
-			f.outcome.double += oracle.DoublePublish(a.heard(), b.heard())
-		}
-	}
+	f.outcome.double = f.double()
 	if f.outcome.double > f.row.stated {
 		f.Errorf("both replicas published for %s", f.outcome.double)
 	}
@@ -376,4 +379,14 @@ func (f *fixture) judge() {
 			return err
 		})
 	}
+}
+
+// double sums for how long two of all processes published at the same time.
+func (f *fixture) double() (total time.Duration) {
+	for i, a := range f.all {
+		for _, b := range f.all[:i] {
+			total += oracle.DoublePublish(a.heard(), b.heard())
+		}
+	}
+	return total
 }

@@ -42,7 +42,9 @@ func (l lease) takeover() time.Duration { return l.duration + 2*l.retry*22/10 }
 func (l lease) closes() time.Duration { return l.duration - l.margin }
 
 // of scales a duration that the matrix gives for a Lease of 15 s.
-func (l lease) of(full time.Duration) time.Duration { return full * l.duration / (15 * time.Second) }
+func (l lease) of(full time.Duration) time.Duration {
+	return time.Duration(float64(full) * l.duration.Seconds() / 15)
+}
 
 // An environment is one control plane with the agent's roles in it.
 type environment struct {
