@@ -16,6 +16,8 @@ type published struct {
 	page    http.Handler
 	// refused answers where there is no permission.
 	refused func(w http.ResponseWriter, r *http.Request, reason error)
+	// writers bounds how many read the page at the same time.
+	writers *lane
 }
 
 var errClosing = errors.New("the permission to publish ended while the page was rendered")
@@ -33,8 +35,10 @@ func (p published) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			// A writer without deadlines, as in tests, has no slow client behind it.
 			_ = control.SetWriteDeadline(deadline)
 		}
-		stop := context.AfterFunc(ctx, func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) })
+		cut := func() { _ = control.SetWriteDeadline(time.Unix(1, 0)) }
+		stop := context.AfterFunc(ctx, cut)
 		defer stop()
+		defer p.writers.enter(cut)()
 		written = true
 		return page.writeTo(w, control)
 	})

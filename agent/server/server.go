@@ -71,11 +71,14 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("set up the HTTP log: %w", err), listener.Close())
 	}
+	crowd := newCrowd(maxConnections)
 	return &Server{
 		options:  o,
 		listener: listener,
 		http: &http.Server{
-			Handler:           Handler(o),
+			Handler:           crowd.attend(Handler(o)),
+			ConnState:         crowd.observe,
+			ConnContext:       crowd.remember,
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       readTimeout,
 			WriteTimeout:      writeTimeout,
@@ -131,13 +134,15 @@ func Handler(o Options) http.Handler {
 		publish: o.Publish,
 		page:    promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Leader}, scrape),
 		refused: func(w http.ResponseWriter, r *http.Request, _ error) { standby.ServeHTTP(w, r) },
+		writers: &lane{max: maxWriters},
 	})
 	mux.Handle("GET /api/v1/report", published{
 		publish: o.Publish,
-		page:    reportPage(o.Report),
+		page:    atOnce(maxReports, reportPage(o.Report)),
 		refused: func(w http.ResponseWriter, _ *http.Request, err error) {
 			answer(w, http.StatusServiceUnavailable, err.Error()+"\n")
 		},
+		writers: &lane{max: maxWriters},
 	})
 	return mux
 }

@@ -1,0 +1,139 @@
+package server
+
+import (
+	"container/list"
+	"context"
+	"net"
+	"net/http"
+	"sync"
+)
+
+const (
+	// maxConnections is how many connections are open at the same time.
+	maxConnections = 256
+	// maxWriters is how many answers of one page are being written at the same time; each is in memory as a whole.
+	maxWriters = 16
+	// maxReports is how many reports are made at the same time.
+	maxReports = 4
+)
+
+// A crowd holds the connections of a server, and sends the longest waiting away when there are too many. Not the newest:
+// then a crowd that holds all places would keep out the probes of the kubelet, and the pod would be restarted. A
+// connection waits while no request of it is answered: it is new, idle, or slow to say what it wants.
+type crowd struct {
+	max int
+
+	mu      sync.Mutex
+	present map[net.Conn]*list.Element // nil while a request of it is answered
+	waiting list.List                  // of net.Conn, the longest waiting first
+}
+
+func newCrowd(most int) *crowd {
+	return &crowd{max: most, present: make(map[net.Conn]*list.Element)}
+}
+
+// observe hears of each connection that comes or goes; it is the ConnState of a server.
+func (c *crowd) observe(conn net.Conn, state http.ConnState) {
+	switch state {
+	case http.StateNew:
+		if away := c.join(conn); away != nil {
+			_ = away.Close()
+		}
+	case http.StateClosed, http.StateHijacked:
+		c.leave(conn)
+	}
+}
+
+// join adds a connection, and returns the one that must go for it, nil for none.
+func (c *crowd) join(conn net.Conn) net.Conn {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.present[conn] = c.waiting.PushBack(conn)
+	if len(c.present) <= c.max {
+		return nil
+	}
+	// The new one waits, so that there is one.
+	away := c.waiting.Remove(c.waiting.Front()).(net.Conn)
+	delete(c.present, away)
+	return away
+}
+
+func (c *crowd) leave(conn net.Conn) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if place := c.present[conn]; place != nil {
+		c.waiting.Remove(place)
+	}
+	delete(c.present, conn)
+}
+
+// connKey is that of the connection in the context of a request.
+type connKey struct{}
+
+func (c *crowd) remember(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, conn)
+}
+
+// attend lets a connection keep its place while a request of it is answered.
+func (c *crowd) attend(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if conn, ok := r.Context().Value(connKey{}).(net.Conn); ok {
+			c.served(conn, true)
+			defer c.served(conn, false)
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func (c *crowd) served(conn net.Conn, now bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	place, ok := c.present[conn]
+	switch {
+	case !ok: // it was sent away meanwhile
+	case now && place != nil:
+		c.waiting.Remove(place)
+		c.present[conn] = nil
+	case !now && place == nil:
+		c.present[conn] = c.waiting.PushBack(conn)
+	}
+}
+
+// A lane bounds how many clients are written to at the same time. One too many cuts off the one that reads for longest:
+// who reads at all is done before so many others have come.
+type lane struct {
+	max int
+
+	mu      sync.Mutex
+	writing list.List // of func(), the longest writing first
+}
+
+// enter begins to write; cut must make the writing end. The returned func ends it.
+func (l *lane) enter(cut func()) (leave func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	own := l.writing.PushBack(cut)
+	if l.writing.Len() > l.max {
+		l.writing.Remove(l.writing.Front()).(func())()
+	}
+	return func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.writing.Remove(own) // of one that was cut off it does nothing
+	}
+}
+
+// atOnce answers so many requests at the same time, and tells the others to come again.
+func atOnce(most int, next http.Handler) http.Handler {
+	places := make(chan struct{}, most)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case places <- struct{}{}:
+			defer func() { <-places }()
+			next.ServeHTTP(w, r)
+		default:
+			w.Header().Set("Retry-After", "1")
+			answer(w, http.StatusServiceUnavailable, "too many requests at the same time\n")
+		}
+	})
+}
