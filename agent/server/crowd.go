@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"sync"
+	"time"
 )
 
 const (
@@ -13,8 +14,11 @@ const (
 	maxConnections = 256
 	// maxWriters is how many answers of one page are being written at the same time; each is in memory as a whole.
 	maxWriters = 16
-	// maxReports is how many reports are made at the same time.
+	// maxReports is how many reports are made at the same time, maxScrapes how many times the metrics are gathered.
 	maxReports = 4
+	maxScrapes = 4
+	// turnPatience is how long a request waits for that.
+	turnPatience = 5 * time.Second
 )
 
 // A crowd holds the connections of a server, and sends the longest waiting away when there are too many. Not the newest:
@@ -123,17 +127,22 @@ func (l *lane) enter(cut func()) (leave func()) {
 	}
 }
 
-// atOnce answers so many requests at the same time, and tells the others to come again.
-func atOnce(most int, next http.Handler) http.Handler {
+// inTurn answers so many requests at the same time. Others wait for their turn, and those that wait for too long are told
+// to come again: a scraper among a hundred others gets its answer, a second later.
+func inTurn(most int, next http.Handler) http.Handler {
 	places := make(chan struct{}, most)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		patience := time.NewTimer(turnPatience)
+		defer patience.Stop()
 		select {
 		case places <- struct{}{}:
 			defer func() { <-places }()
 			next.ServeHTTP(w, r)
-		default:
+		case <-patience.C:
 			w.Header().Set("Retry-After", "1")
 			answer(w, http.StatusServiceUnavailable, "too many requests at the same time\n")
+		case <-r.Context().Done():
+			// Nobody waits any more; or the permission has ended, which the caller sees.
 		}
 	})
 }

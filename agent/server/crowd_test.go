@@ -95,7 +95,7 @@ func TestCrowdLeavesWhoIsServed(t *testing.T) {
 	})
 }
 
-// TestReportsAtATime: one too many is told to come again, and nobody waits.
+// TestReportsAtATime: one too many waits for a time, and is then told to come again. Nobody else waits.
 func TestReportsAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := options()
@@ -107,8 +107,12 @@ func TestReportsAtATime(t *testing.T) {
 			asking.Go(func() { _, _ = p.fetch("/api/v1/report") })
 		}
 		synctest.Wait()
+		before := time.Now()
 		if got, err := p.fetch("/api/v1/report"); err != nil || got.Status != http.StatusServiceUnavailable {
 			t.Errorf("%v, %v, want 503", got, err)
+		}
+		if took := time.Since(before); took != turnPatience {
+			t.Errorf("told so after %s, want %s", took, turnPatience)
 		}
 		if got, err := p.fetch("/healthz"); err != nil || got.Status != http.StatusOK {
 			t.Errorf("/healthz: %v, %v, want 200", got, err)

@@ -24,8 +24,6 @@ const (
 	// drainTimeout is how long open requests may go on when the server is told to stop.
 	drainTimeout   = 5 * time.Second
 	maxHeaderBytes = 16 << 10
-	// maxScrapes is how many requests for metrics are answered at the same time.
-	maxScrapes = 4
 )
 
 // A Check is a named condition of readiness: nil when it is fulfilled, else the reason why not.
@@ -128,17 +126,17 @@ func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "OK") })
 	mux.HandleFunc("GET /readyz", readyz(o.Ready))
-	scrape := promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}
-	standby := promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Standby}, scrape)
+	scrape := promhttp.HandlerOpts{}
+	standby := inTurn(maxScrapes, promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Standby}, scrape))
 	mux.Handle("GET /metrics", published{
 		publish: o.Publish,
-		page:    promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Leader}, scrape),
+		page:    inTurn(maxScrapes, promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Leader}, scrape)),
 		refused: func(w http.ResponseWriter, r *http.Request, _ error) { standby.ServeHTTP(w, r) },
 		writers: &lane{max: maxWriters},
 	})
 	mux.Handle("GET /api/v1/report", published{
 		publish: o.Publish,
-		page:    atOnce(maxReports, reportPage(o.Report)),
+		page:    inTurn(maxReports, reportPage(o.Report)),
 		refused: func(w http.ResponseWriter, _ *http.Request, err error) {
 			answer(w, http.StatusServiceUnavailable, err.Error()+"\n")
 		},
