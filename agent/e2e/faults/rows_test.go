@@ -22,8 +22,8 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/faults/proxy"
 )
 
-// matrix is the fault matrix. Times that the matrix gives for a Lease of 15 s are scaled to the Lease of the run.
-var matrix = []row{
+// everyMerge are the rows that run on every merge. Times that the matrix gives for a Lease of 15 s are scaled to the Lease of the run.
+var everyMerge = []row{
 	{number: 1, name: "leader killed (SIGKILL)", demand: "the other publishes within lease + 2 looks of a standby", quick: 3, trials: 20, trial: func(f *fixture) {
 		leader, standby := f.leader(), f.standby()
 		f.kill(leader)
