@@ -127,7 +127,7 @@ func (a *Agent) connect(reg prometheus.Registerer) error {
 		return err
 	}
 	a.auditor = &auditor{
-		log: a.log, watch: a.watch, list: list, evaluator: a.evaluator, cached: a.cached, metrics: newAuditMetrics(reg),
+		log: a.log, cache: a.watch, list: list, evaluator: a.evaluator, cached: a.cached, metrics: newAuditMetrics(reg),
 	}
 	if !a.options.LeaderElect {
 		return nil

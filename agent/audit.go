@@ -34,11 +34,19 @@ const (
 // and a recompute of it from the cache. Events alone can never show that an event was lost.
 type auditor struct {
 	log       *zap.Logger
-	watch     *podwatch.Watch
+	cache     auditedCache
 	list      podwatch.Lister
 	evaluator *evaluator
 	cached    func() iter.Seq[state.Observation]
 	metrics   *auditMetrics
+}
+
+// An auditedCache is what an audit asks of the watch.
+type auditedCache interface {
+	Synced() <-chan struct{}
+	Differences(ctx context.Context, list podwatch.Lister, pause time.Duration) ([]podwatch.Difference, error)
+	Relist()
+	Waiting() int
 }
 
 type auditMetrics struct {
@@ -77,7 +85,7 @@ func (a *auditor) run(ctx context.Context, interval time.Duration) error {
 		return nil
 	}
 	select {
-	case <-a.watch.Synced():
+	case <-a.cache.Synced():
 	case <-ctx.Done():
 		return nil
 	}
@@ -105,7 +113,7 @@ func (a *auditor) audit(ctx context.Context) error {
 
 // auditCache compares the cache with a list, and has all pods listed anew where they differ.
 func (a *auditor) auditCache(ctx context.Context) error {
-	differences, err := a.watch.Differences(ctx, a.list, auditPause)
+	differences, err := a.cache.Differences(ctx, a.list, auditPause)
 	if err != nil {
 		return fmt.Errorf("compare the cache with a list: %w", err)
 	}
@@ -119,7 +127,7 @@ func (a *auditor) auditCache(ctx context.Context) error {
 	a.metrics.divergence.WithLabelValues(partCache).Add(float64(len(differences)))
 	a.log.Error("the cache of pods differs from a list of them; listing all pods anew",
 		zap.Int("pods", len(differences)), zap.Strings("differences", names))
-	a.watch.Relist()
+	a.cache.Relist()
 	return nil
 }
 
@@ -143,7 +151,7 @@ func (a *auditor) auditState(ctx context.Context) error {
 			return !differs || now != pods
 		})
 	}
-	if len(suspects) == 0 || a.watch.Waiting() > 0 {
+	if len(suspects) == 0 || a.cache.Waiting() > 0 {
 		return nil
 	}
 	names := slices.Sorted(maps.Keys(suspects))
@@ -185,20 +193,43 @@ func (e *evaluator) diverging(pods iter.Seq[state.Observation]) map[string]uint6
 	return differ
 }
 
+// A part is what a snapshot says of one namespace.
+type part struct {
+	counts             state.NamespaceSnapshot
+	violations, waived []state.PodViolation
+}
+
+func parts(snap *state.Snapshot) map[string]*part {
+	byName := make(map[string]*part, len(snap.Namespaces))
+	of := func(name string) *part {
+		if byName[name] == nil {
+			byName[name] = &part{}
+		}
+		return byName[name]
+	}
+	for _, ns := range snap.Namespaces {
+		of(ns.Name).counts = ns
+	}
+	for _, v := range snap.Violations {
+		of(v.Namespace).violations = append(of(v.Namespace).violations, v)
+	}
+	for _, v := range snap.Waived {
+		of(v.Namespace).waived = append(of(v.Namespace).waived, v)
+	}
+	return byName
+}
+
 // unlike lists the namespaces that differ in two snapshots under one table.
 func unlike(a, b *state.Snapshot) []string {
-	byName := make(map[string]state.NamespaceSnapshot, len(a.Namespaces))
-	for _, ns := range a.Namespaces {
-		byName[ns.Name] = ns
-	}
+	one, other := parts(a), parts(b)
 	var names []string
-	for _, ns := range b.Namespaces {
-		if other, ok := byName[ns.Name]; !ok || !reflect.DeepEqual(ns, other) {
-			names = append(names, ns.Name)
+	for name, p := range one {
+		if q := other[name]; q == nil || !reflect.DeepEqual(p, q) {
+			names = append(names, name)
 		}
-		delete(byName, ns.Name)
+		delete(other, name)
 	}
-	return append(names, slices.Collect(maps.Keys(byName))...)
+	return append(names, slices.Collect(maps.Keys(other))...)
 }
 
 // renew computes the state anew, where there is one.

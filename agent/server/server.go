@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"time"
@@ -65,10 +66,6 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %q: %w", o.Listen, err)
 	}
-	errorLog, err := zap.NewStdLogAt(o.Log, zap.WarnLevel)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("set up the HTTP log: %w", err), listener.Close())
-	}
 	crowd := newCrowd(maxConnections)
 	return &Server{
 		options:  o,
@@ -82,7 +79,7 @@ func New(o Options) (*Server, error) {
 			WriteTimeout:      writeTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeaderBytes,
-			ErrorLog:          errorLog,
+			ErrorLog:          log.New(newComplaints(o.Log), "", 0),
 		},
 	}, nil
 }

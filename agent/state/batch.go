@@ -62,7 +62,7 @@ func (s *ClusterState) evaluateBatch(b *batch) {
 	b.contributions = make([]contribution, len(b.pods))
 	b.errs = make([]error, len(b.pods))
 	for i, o := range b.pods {
-		verdict, err := s.table.Evaluate(o.JSON)
+		verdict, err := evaluate(s.table, o.JSON)
 		if b.errs[i] = err; err != nil {
 			b.contributions[i] = contribution{uid: o.UID, failed: true}
 		} else {

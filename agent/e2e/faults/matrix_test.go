@@ -21,6 +21,7 @@ type row struct {
 	alone  bool          // it has a control plane of its own, which it may stop
 	direct bool          // no proxy: the agents meet the real end of the API server
 	fresh  bool          // each trial starts its own agents
+	heavy  bool          // it takes so much of the machine that no other row runs beside it
 	still  bool          // no pod changes but those of the row
 	stated time.Duration // a double publish that RELIABILITY states, and does not hide
 
@@ -65,7 +66,9 @@ func TestFaults(t *testing.T) {
 		r := &matrix[i]
 		if trials, wanted := r.wanted(); wanted {
 			t.Run(strings.ReplaceAll(r.key()+" "+r.name, "/", " or "), func(t *testing.T) {
-				t.Parallel()
+				if !r.heavy {
+					t.Parallel()
+				}
 				r.run(t, trials)
 			})
 		}

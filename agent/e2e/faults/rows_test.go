@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -330,7 +329,7 @@ func (f *fixture) serverRestarts(signal syscall.Signal, down, bound time.Duratio
 		f.Fatal(err)
 	}
 	up := time.Now()
-	f.change(f.Context(), fmt.Sprintf("after-%d", rand.Int()))
+	f.onePodMore()
 	f.recompute(bound)
 	f.recovered(time.Since(up), bound)
 	f.pair()
