@@ -2,11 +2,13 @@ package agent
 
 import (
 	"runtime"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
 )
 
@@ -124,6 +126,8 @@ var (
 		"Pods that were evaluated.", []string{"namespace"}, nil)
 	unevaluated = prometheus.NewDesc("kube_devops_pods_unevaluated",
 		"Pods of which there is no verdict, and which are in no score.", []string{"namespace"}, nil)
+	overflowed = prometheus.NewDesc("kube_devops_namespaces_overflowed",
+		"Namespaces that have no series of their own, because there are more than 5000; the series of namespace _other are of them together.", nil, nil)
 	violations = prometheus.NewDesc("kube_devops_violations",
 		"Violations of each check: one for each subject that fails it.", []string{"namespace", "check"}, nil)
 )
@@ -132,7 +136,7 @@ var (
 func (s scores) Describe(descs chan<- *prometheus.Desc) {
 	for _, desc := range []*prometheus.Desc{
 		policyDesc, clusterScore, clusterCompliance, namespaceScore, namespaceCompliance,
-		pods, skipped, unevaluated, violations, waived, waiverExpiry,
+		pods, skipped, unevaluated, violations, waived, waiverExpiry, overflowed,
 	} {
 		descs <- desc
 	}
@@ -147,6 +151,9 @@ func (s scores) Collect(metrics chan<- prometheus.Metric) {
 	}
 	snap := st.Snapshot()
 	gauge := func(desc *prometheus.Desc, value float64, labels ...string) {
+		for i, label := range labels {
+			labels[i] = strings.ToValidUTF8(label, "\uFFFD") // anything else panics
+		}
 		metrics <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, value, labels...)
 	}
 	metrics <- policyMetric(snap.Table)
@@ -160,7 +167,9 @@ func (s scores) Collect(metrics chan<- prometheus.Metric) {
 		gauge(clusterScore, cluster.Score)
 		gauge(clusterCompliance, cluster.Compliance/100)
 	}
-	for _, ns := range snap.Namespaces {
+	namespaces, over := capped(snap)
+	gauge(overflowed, float64(over))
+	for _, ns := range namespaces {
 		gauge(pods, float64(ns.TotalPods), ns.Name)
 		gauge(unevaluated, float64(ns.Unevaluated), ns.Name)
 		namespace, ok := ns.Scores(snap.Table)
@@ -176,4 +185,24 @@ func (s scores) Collect(metrics chan<- prometheus.Metric) {
 			}
 		}
 	}
+}
+
+const (
+	// maxNamespaces is how many namespaces have series of their own: who may create namespaces must not be able to fill
+	// the memory of a Prometheus.
+	maxNamespaces = 5000
+	// otherNamespaces stands for the rest. No namespace has an underscore in its name.
+	otherNamespaces = "_other"
+)
+
+// capped returns the namespaces that are exported, and how many of all are in the last of them together. Those that come
+// first by name have series of their own.
+func capped(snap *state.Snapshot) (namespaces []state.NamespaceSnapshot, over int) {
+	over = len(snap.Namespaces) - maxNamespaces
+	if over <= 0 {
+		return snap.Namespaces, 0
+	}
+	rest := state.Snapshot{Table: snap.Table, Namespaces: snap.Namespaces[maxNamespaces:]}
+	other := state.NamespaceSnapshot{Name: otherNamespaces, LiveMetrics: rest.Totals()}
+	return append(snap.Namespaces[:maxNamespaces:maxNamespaces], other), over
 }
