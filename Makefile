@@ -11,6 +11,8 @@ REPLAY      ?= testdata/dumps/shop.json
 BENCH       ?= .
 FUZZTIME    ?= 1m
 COVER_FLOOR ?= 95
+ROWS        ?= all
+DURATION    ?= 4h
 
 # A tag, or a tag and what came after it; v0.0.0-<commit> before the first tag; v0.0.0-unknown outside of git.
 VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || echo "v0.0.0-$$(git describe --always --dirty 2>/dev/null || echo unknown)")
@@ -21,9 +23,9 @@ E2E    := agent/e2e
 
 .PHONY: help
 help: ## List the targets (this)
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "Variables: LISTEN=$(LISTEN) REPLAY=$(REPLAY) BENCH=$(BENCH) FUZZTIME=$(FUZZTIME) COVER_FLOOR=$(COVER_FLOOR) VERSION=$(VERSION)"
+	@echo "Variables: LISTEN=$(LISTEN) REPLAY=$(REPLAY) BENCH=$(BENCH) FUZZTIME=$(FUZZTIME) COVER_FLOOR=$(COVER_FLOOR) ROWS=$(ROWS) DURATION=$(DURATION) VERSION=$(VERSION)"
 
 # Reproducible: the same commit gives the same bytes in any folder. So no paths (-trimpath) and no time.
 .PHONY: build
@@ -49,7 +51,22 @@ cover: ## Coverage of rules and agent/state by their own tests; fails below 95 %
 
 .PHONY: e2e
 e2e: ## Test the binary against a real API server; the first run builds kube-apiserver and etcd (~5 min on 2 cores, seconds afterwards)
-	cd $(E2E) && go test -v -count=1 -timeout 40m ./...
+	cd $(E2E) && go test -v -count=1 -timeout 40m $$(go list ./... | grep -v /faults$$)
+
+# Rows wait most of their time, for a Lease to run out: so eight of them at the same time.
+FAULTS := cd $(E2E) && go test -v -count=1 -parallel 8
+
+.PHONY: faults
+faults: ## Every row of the fault matrix that this machine can run, with the default Lease; writes deploy/RELIABILITY.md (~30 min)
+	$(FAULTS) -timeout 120m ./faults -args -rows='$(ROWS)' -lease=full -write
+
+.PHONY: faults-quick
+faults-quick: ## The rows of every merge, with a Lease of 6 s, and the planted fault that they must find (~4 min)
+	$(FAULTS) -timeout 20m ./faults
+
+.PHONY: soak
+soak: ## Two replicas for DURATION (4h): changes, policy edits, kills and restarts of the API server; prints its figures
+	$(FAULTS) -timeout 0 -run TestSoak ./faults -args -soak='$(DURATION)'
 
 .PHONY: lint
 lint: ## gofmt and golangci-lint, import rules included (the first run compiles the linter: ~2 min)

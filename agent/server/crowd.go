@@ -10,8 +10,9 @@ import (
 )
 
 const (
-	// maxConnections is how many connections are open at the same time.
-	maxConnections = 256
+	// maxConnections is how many connections are open at the same time: some 15 MB. With fewer a burst of them would send
+	// a probe away before it is heard.
+	maxConnections = 1000
 	// maxWriters is how many answers of one page are being written at the same time; each is in memory as a whole.
 	maxWriters = 16
 	// maxReports is how many reports are made at the same time, maxScrapes how many times the metrics are gathered.
@@ -21,19 +22,27 @@ const (
 	turnPatience = 5 * time.Second
 )
 
-// A crowd holds the connections of a server, and sends the longest waiting away when there are too many. Not the newest:
-// then a crowd that holds all places would keep out the probes of the kubelet, and the pod would be restarted. A
-// connection waits while no request of it is answered: it is new, idle, or slow to say what it wants.
+// A crowd holds the connections of a server, and sends one away when there are too many: the one that is idle for longest
+// after an answer, or else the one that waits for longest to be heard. Not the newest: then a crowd that holds all places
+// would keep out the probes of the kubelet, and the pod would be restarted. A connection of which a request is answered
+// stays.
 type crowd struct {
 	max int
 
 	mu      sync.Mutex
-	present map[net.Conn]*list.Element // nil while a request of it is answered
-	waiting list.List                  // of net.Conn, the longest waiting first
+	present map[net.Conn]*place
+	idle    list.List // of net.Conn: those that were answered, the longest idle first
+	fresh   list.List // of net.Conn: those that were not, the oldest first
+}
+
+// A place is that of a connection in one of the lists; in none while a request of it is answered.
+type place struct {
+	in *list.List
+	at *list.Element
 }
 
 func newCrowd(most int) *crowd {
-	return &crowd{max: most, present: make(map[net.Conn]*list.Element)}
+	return &crowd{max: most, present: make(map[net.Conn]*place)}
 }
 
 // observe hears of each connection that comes or goes; it is the ConnState of a server.
@@ -52,12 +61,15 @@ func (c *crowd) observe(conn net.Conn, state http.ConnState) {
 func (c *crowd) join(conn net.Conn) net.Conn {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.present[conn] = c.waiting.PushBack(conn)
+	c.present[conn] = &place{&c.fresh, c.fresh.PushBack(conn)}
 	if len(c.present) <= c.max {
 		return nil
 	}
-	// The new one waits, so that there is one.
-	away := c.waiting.Remove(c.waiting.Front()).(net.Conn)
+	from := &c.idle
+	if from.Len() == 0 {
+		from = &c.fresh // the new one at least is there
+	}
+	away := from.Remove(from.Front()).(net.Conn)
 	delete(c.present, away)
 	return away
 }
@@ -65,8 +77,8 @@ func (c *crowd) join(conn net.Conn) net.Conn {
 func (c *crowd) leave(conn net.Conn) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if place := c.present[conn]; place != nil {
-		c.waiting.Remove(place)
+	if p := c.present[conn]; p != nil && p.in != nil {
+		p.in.Remove(p.at)
 	}
 	delete(c.present, conn)
 }
@@ -92,14 +104,14 @@ func (c *crowd) attend(next http.Handler) http.Handler {
 func (c *crowd) served(conn net.Conn, now bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	place, ok := c.present[conn]
+	p := c.present[conn]
 	switch {
-	case !ok: // it was sent away meanwhile
-	case now && place != nil:
-		c.waiting.Remove(place)
-		c.present[conn] = nil
-	case !now && place == nil:
-		c.present[conn] = c.waiting.PushBack(conn)
+	case p == nil: // it was sent away meanwhile
+	case now && p.in != nil:
+		p.in.Remove(p.at)
+		p.in = nil
+	case !now && p.in == nil:
+		p.in, p.at = &c.idle, c.idle.PushBack(conn)
 	}
 }
 

@@ -47,7 +47,9 @@ type fixture struct {
 	kubeconfig string
 	slots      [2]*replica
 	proxies    [2]*proxy.Proxy
-	all        []*replica // every process that there was
+
+	mu  sync.Mutex
+	all []*replica // every process that there was
 }
 
 func newFixture(t testing.TB, e *environment, r *row, o *outcome) *fixture {
@@ -132,8 +134,17 @@ func (f *fixture) start(slot int, extra ...string) *replica {
 	r := &replica{Agent: agent, proxy: f.proxies[slot]}
 	r.listen()
 	f.slots[slot] = r
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	f.all = append(f.all, r)
 	return r
+}
+
+// live are the processes that run.
+func (f *fixture) live() []*replica {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.DeleteFunc(slices.Clone(f.all), func(r *replica) bool { return r.Ended() })
 }
 
 // wait asks until holds returns nil.

@@ -710,8 +710,7 @@ func (f *fixture) flood(r *replica, n int) (stop func(), most float64, p99 time.
 		at := time.Now()
 		res, err := client.Get("http://" + r.Addr + "/healthz")
 		if err != nil {
-			f.Errorf("/healthz in a flood: %v", err)
-			break
+			f.Fatalf("/healthz in a flood: %v", err)
 		}
 		_ = res.Body.Close()
 		took = append(took, time.Since(at))

@@ -33,6 +33,16 @@ func (o *outcome) recovered(took, bound time.Duration) {
 	o.bound = max(o.bound, bound)
 }
 
+// longest is the longest time to recover.
+func (o *outcome) longest() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.took) == 0 {
+		return 0
+	}
+	return slices.Max(o.took)
+}
+
 // results are the outcomes of the rows that have run, by their keys.
 var results = struct {
 	sync.Mutex
