@@ -150,3 +150,47 @@ func limited(conn net.Conn) io.Reader {
 	_ = conn.SetReadDeadline(time.Now().Add(time.Second))
 	return conn
 }
+
+// TestWhoIsSentAway: first who was answered, the longest idle before others, then who was never heard, the oldest before
+// others; and nobody who is being answered.
+func TestWhoIsSentAway(t *testing.T) {
+	names := map[net.Conn]string{}
+	c := newCrowd(3)
+	conns := map[string]net.Conn{}
+	for _, name := range strings.Split("abcdefghi", "") {
+		conn, other := net.Pipe()
+		t.Cleanup(func() { conn.Close(); other.Close() })
+		conns[name], names[conn] = conn, name
+	}
+	join := func(name, want string) {
+		t.Helper()
+		if got := names[c.join(conns[name])]; got != want {
+			t.Errorf("%s comes, and %q goes, want %q", name, got, want)
+		}
+	}
+	join("a", "")
+	join("b", "")
+	join("c", "")
+	c.served(conns["b"], true)
+	c.served(conns["b"], false)
+	join("d", "b") // idle
+	join("e", "a") // the oldest that was never heard
+	c.served(conns["c"], true)
+	join("f", "d") // c is being answered
+	c.served(conns["e"], true)
+	c.served(conns["f"], true)
+	join("g", "g") // all others are being answered
+	c.served(conns["e"], false)
+	c.served(conns["c"], false)
+	join("h", "e") // idle for longer than c
+	c.leave(conns["f"])
+	join("i", "")
+	for _, gone := range []string{"a", "g"} {
+		c.served(conns[gone], true) // too late
+		c.served(conns[gone], false)
+		c.leave(conns[gone])
+	}
+	if len(c.present) != 3 || c.idle.Len() != 1 || c.fresh.Len() != 2 {
+		t.Errorf("%d present, %d idle, %d not heard; want 3, 1, 2", len(c.present), c.idle.Len(), c.fresh.Len())
+	}
+}
