@@ -18,8 +18,10 @@ const (
 	// maxReports is how many reports are made at the same time, maxScrapes how many times the metrics are gathered.
 	maxReports = 4
 	maxScrapes = 4
-	// turnPatience is how long a request waits for that.
+	// turnPatience is how long a request waits for that, maxWaiting how many wait. One that waits holds its connection, and
+	// so they are far fewer than there may be connections.
 	turnPatience = 5 * time.Second
+	maxWaiting   = 128
 )
 
 // A crowd holds the connections of a server, and sends one away when there are too many: the one that is idle for longest
@@ -139,11 +141,22 @@ func (l *lane) enter(cut func()) (leave func()) {
 	}
 }
 
-// inTurn answers so many requests at the same time. Others wait for their turn, and those that wait for too long are told
-// to come again: a scraper among a hundred others gets its answer, a second later.
+// inTurn answers so many requests at the same time. Some others wait for their turn, and those that are too many, or wait for
+// too long, are told to come again: a scraper among a hundred others gets its answer, a second later.
 func inTurn(most int, next http.Handler) http.Handler {
-	places := make(chan struct{}, most)
+	places, queue := make(chan struct{}, most), make(chan struct{}, most+maxWaiting)
+	busy := func(w http.ResponseWriter) {
+		w.Header().Set("Retry-After", "1")
+		answer(w, http.StatusServiceUnavailable, "too many requests at the same time\n")
+	}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		select {
+		case queue <- struct{}{}:
+			defer func() { <-queue }()
+		default:
+			busy(w)
+			return
+		}
 		patience := time.NewTimer(turnPatience)
 		defer patience.Stop()
 		select {
@@ -151,8 +164,7 @@ func inTurn(most int, next http.Handler) http.Handler {
 			defer func() { <-places }()
 			next.ServeHTTP(w, r)
 		case <-patience.C:
-			w.Header().Set("Retry-After", "1")
-			answer(w, http.StatusServiceUnavailable, "too many requests at the same time\n")
+			busy(w)
 		case <-r.Context().Done():
 			// Nobody waits any more; or the permission has ended, which the caller sees.
 		}

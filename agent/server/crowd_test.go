@@ -125,6 +125,42 @@ func TestReportsAtATime(t *testing.T) {
 	})
 }
 
+// TestScrapesThatWait: while as many wait as may, one more is told at once to come again, and others are answered as ever.
+func TestScrapesThatWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o := options()
+		o.Publish = granted
+		held := make(chan struct{})
+		o.Leader = gatherer("score_gauge", 2, hook(func() { <-held }))
+		p, _ := startInMemory(t, o)
+		var answered sync.WaitGroup
+		var good atomic.Int64
+		for range maxScrapes + maxWaiting {
+			answered.Go(func() {
+				if got, err := p.fetch("/metrics"); err == nil && got.Status == http.StatusOK {
+					good.Add(1)
+				}
+			})
+		}
+		synctest.Wait()
+		before := time.Now()
+		if got, err := p.fetch("/metrics"); err != nil || got.Status != http.StatusServiceUnavailable {
+			t.Errorf("one too many: %v, %v, want 503", got, err)
+		}
+		if got, err := p.fetch("/healthz"); err != nil || got.Status != http.StatusOK {
+			t.Errorf("/healthz: %v, %v, want 200", got, err)
+		}
+		if took := time.Since(before); took != 0 {
+			t.Errorf("told so after %s, want at once", took)
+		}
+		close(held)
+		answered.Wait()
+		if good.Load() != maxScrapes+maxWaiting {
+			t.Errorf("%d of those who waited got their answer, want all %d", good.Load(), maxScrapes+maxWaiting)
+		}
+	})
+}
+
 // TestLane: of those who do not read, the longest writing is cut off, so that the pages in memory are bounded.
 func TestLane(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

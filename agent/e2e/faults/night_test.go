@@ -685,8 +685,11 @@ func (f *fixture) flood(r *replica, n int) (stop func(), most float64, p99 time.
 	var opened atomic.Int64
 	request := []byte("GET /metrics HTTP/1.1\r\nHost: agent\r\n\r\n")
 	dialer := net.Dialer{Timeout: 30 * time.Second}
-	for range n {
+	// All in the same moment would be more than the kernel keeps for any listener.
+	begun := time.Now()
+	for i := range n {
 		running.Go(func() {
+			f.pass(time.Until(begun.Add(time.Duration(i) * 5 * time.Second / time.Duration(n))))
 			conn, err := dialer.DialContext(ctx, "tcp", r.Addr)
 			if err != nil {
 				return

@@ -194,6 +194,9 @@ var everyMerge = []row{
 			f.exited(r, 0, exits)
 			f.recovered(time.Since(at), exits)
 		}
+		if r := f.slots[0]; r != nil {
+			f.kill(r)
+		}
 		stopped(f.start(0)) // it has only just begun
 		f.pair()
 		leader, standby := f.leader(), f.standby()
