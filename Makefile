@@ -58,7 +58,7 @@ FAULTS := cd $(E2E) && go test -v -count=1 -parallel 8
 
 .PHONY: faults
 faults: ## Every row of the fault matrix that this machine can run, with the default Lease; writes deploy/RELIABILITY.md (~30 min)
-	$(FAULTS) -timeout 120m ./faults -args -rows='$(ROWS)' -lease=full -write
+	$(FAULTS) -timeout 120m -run TestFaults ./faults -args -rows='$(ROWS)' -lease=full -write
 
 .PHONY: faults-quick
 faults-quick: ## The rows of every merge, with a Lease of 6 s, and the planted fault that they must find (~4 min)

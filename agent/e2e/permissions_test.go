@@ -182,7 +182,7 @@ func TestEachPermissionIsNeeded(t *testing.T) {
 				}
 			}
 			// The list is needed where the initial stream fails, and for the audit.
-			args := append(quickLease, "--kubeconfig", account.kubeconfig, "--lease-name", name, "--audit-interval=1s")
+			args := slices.Concat(quickLease, []string{"--kubeconfig", account.kubeconfig, "--lease-name", name, "--audit-interval=1s"})
 			agent := startAgent(t, "agent", liveArgs(args...)...)
 			refused := func() bool {
 				return strings.Contains(agent.Stderr(), "cannot "+missing.verb+` resource \"`+missing.resource+`\"`)

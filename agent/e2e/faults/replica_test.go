@@ -175,8 +175,8 @@ func (r *replica) floods() (string, error) {
 			return "", fmt.Errorf("a log line without a time: %v", line)
 		}
 		message := fmt.Sprint(line["msg"], " ", line["verb"])
-		all := append(at[message], ts)
-		at[message] = all
+		at[message] = append(at[message], ts)
+		all := at[message]
 		if n := len(all) - 1 - window; n >= 0 && ts.Sub(all[n]) < window*time.Second {
 			return message, nil
 		}
