@@ -9,13 +9,13 @@ import (
 	"io"
 	"iter"
 	"runtime"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 
 	"github.com/kube-devops/kube-devops/agent/dump"
@@ -33,6 +33,7 @@ type Agent struct {
 	log       *zap.Logger
 	evaluator *evaluator
 	server    *server.Server
+	profiler  *profiler // nil where it was not asked for
 
 	policy        policySource
 	policyTexts   [][]byte // what the files of the policy held at the start
@@ -42,6 +43,10 @@ type Agent struct {
 	watch   *podwatch.Watch
 	elector *election.Elector // nil where there is no election
 	auditor *auditor
+	// projection is what the cache keeps of each pod. It is followPolicy's once Run is called.
+	projection *rules.Projection
+
+	recording sync.Mutex // held while the recording is read
 
 	leading atomic.Bool // the guarded work of a term runs
 	ready   atomic.Bool // readiness was reached once: from then on it is kept, since the state outlives all troubles
@@ -58,6 +63,9 @@ func New(o Options) (*Agent, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
+	if err := dump.CheckPath(o.Replay); err != nil {
+		return nil, err
+	}
 	source := newPolicySource(o.Policy, o.Waivers)
 	texts, err := source.read(context.Background())
 	if err != nil {
@@ -67,7 +75,7 @@ func New(o Options) (*Agent, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load policy: %w", err)
 	}
-	process, leading, standing := prometheus.NewRegistry(), prometheus.NewRegistry(), prometheus.NewRegistry()
+	process, standing := prometheus.NewRegistry(), prometheus.NewRegistry()
 	registerProcess(process, o.Version)
 	a := &Agent{
 		options:       o,
@@ -77,7 +85,6 @@ func New(o Options) (*Agent, error) {
 		policyMetrics: newPolicyMetrics(process),
 		evaluator:     newEvaluator(table, o.Log, newEvaluationMetrics(process)),
 	}
-	leading.MustRegister(scores{a.evaluator})
 	standing.MustRegister(policyInfo{a.evaluator})
 	if o.Replay == "" {
 		if err := a.connect(process); err != nil {
@@ -92,13 +99,18 @@ func New(o Options) (*Agent, error) {
 		Log:     o.Log,
 		Ready:   []server.Check{{Name: "pods", Ready: a.checkReady}},
 		Process: process,
-		Leader:  leading,
+		Leader:  newScrape(a.evaluator),
 		Standby: standing,
 		Report:  a.report,
 		Publish: a.evaluator.publish,
 	})
 	if err != nil {
 		return nil, err
+	}
+	if o.ProfileListen != "" {
+		if a.profiler, err = newProfiler(o.ProfileListen, o.Log); err != nil {
+			return nil, err
+		}
 	}
 	return a, nil
 }
@@ -110,14 +122,9 @@ func (a *Agent) connect(reg prometheus.Registerer) error {
 		return err
 	}
 	config.UserAgent = "kube-devops/" + a.options.Version
-	// A timeout would cut every watch, and a limit would only delay the few requests that there are.
-	config.Timeout, config.QPS = 0, -1
-	client, err := dynamic.NewForConfig(config)
-	if err != nil {
-		return fmt.Errorf("make the client of the cluster: %w", err)
-	}
-	a.watch, err = podwatch.New(client, podwatch.Options{
-		Log: a.log, Registerer: reg, Workers: runtime.GOMAXPROCS(0),
+	a.projection = a.evaluator.table().Projection()
+	a.watch, err = podwatch.New(config, podwatch.Options{
+		Log: a.log, Registerer: reg, Workers: runtime.GOMAXPROCS(0), Projection: a.projection,
 	})
 	if err != nil {
 		return err
@@ -172,6 +179,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		return a.follow(watchCtx)
 	})
 	group.Go(func() error { return a.server.Run(serverCtx) })
+	if a.profiler != nil {
+		group.Go(func() error { return a.profiler.run(ctx) })
+	}
 	group.Go(func() error { return a.followPolicy(ctx) })
 	group.Go(func() error { return a.evaluator.expire(ctx) })
 	group.Go(func() error { return a.auditor.run(ctx, a.options.AuditInterval) })
@@ -205,13 +215,19 @@ func (a *Agent) follow(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	return a.watch.Run(ctx, func(key podwatch.Key, pod *podwatch.Pod) {
-		if pod == nil {
-			a.evaluator.remove(state.Pod{Namespace: key.Namespace, Name: key.Name})
-			return
-		}
-		a.evaluator.apply(state.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}, pod.JSON)
+	now := a.present
+	return a.watch.Run(ctx, func(key podwatch.Key, _ *podwatch.Pod) {
+		a.evaluator.follow(state.Pod{Namespace: key.Namespace, Name: key.Name}, now)
 	})
+}
+
+// present is the form of a pod in the cache.
+func (a *Agent) present(name state.Pod) (state.Pod, []byte, bool) {
+	pod, ok := a.watch.Get(podwatch.Key{Namespace: name.Namespace, Name: name.Name})
+	if !ok {
+		return name, nil, false
+	}
+	return state.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}, pod.JSON, true
 }
 
 // lead is the work of one term: evaluate the whole cache, follow its changes, and forget all at the end.
@@ -240,12 +256,21 @@ func (a *Agent) cached() iter.Seq[state.Observation] {
 }
 
 // retable puts another policy in force.
-func (a *Agent) retable(table *rules.Table) error {
+func (a *Agent) retable(ctx context.Context, table *rules.Table) error {
 	if a.watch == nil {
-		return a.readRecording(context.Background(), table)
+		return a.readRecording(ctx, table)
 	}
-	a.evaluator.retable(table, a.cached())
-	return nil
+	wanted := table.Projection()
+	if a.projection.Covers(wanted) {
+		a.evaluator.retable(table, func() {}, a.cached())
+		return nil
+	}
+	a.log.Info("the policy reads fields that are not in the cache; listing all pods anew",
+		zap.String("policy", table.Name()), zap.String("hash", table.Hash()))
+	return a.watch.Reproject(ctx, wanted, func(swap func()) {
+		a.evaluator.retable(table, swap, a.cached())
+		a.projection = wanted
+	})
 }
 
 // replay brings a recording into the state, which is published when all of it is there.
@@ -260,6 +285,9 @@ func (a *Agent) replay(ctx context.Context) error {
 var errReadOnce = errors.New("standard input cannot be read a second time")
 
 func (a *Agent) readRecording(ctx context.Context, table *rules.Table) error {
+	// The policy may change while the recording is read for the first time.
+	a.recording.Lock()
+	defer a.recording.Unlock()
 	if a.options.Replay == "-" && a.evaluator.current() != nil {
 		return errReadOnce
 	}

@@ -234,9 +234,11 @@ func unlike(a, b *state.Snapshot) []string {
 
 // renew computes the state anew, where there is one.
 func (e *evaluator) renew(pods iter.Seq[state.Observation]) {
-	e.term.Lock()
-	defer e.term.Unlock()
-	if st := e.current(); st != nil {
-		e.rebuild(st.Table(), pods)
-	}
+	e.logAdoption(e.inTerm(func() *adoption {
+		st := e.current()
+		if st == nil {
+			return nil
+		}
+		return e.rebuild(st.Table(), pods)
+	}))
 }

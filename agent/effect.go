@@ -11,15 +11,17 @@ import (
 	"github.com/kube-devops/kube-devops/agent/state"
 )
 
-// An effect is what a change of policy did to one namespace. A side is nil where there was no score.
+// An effect is what a change of policy did to one namespace, or to the cluster. A side is nil where there was no score.
 type effect struct {
-	namespace     string
+	namespace     string // empty for the cluster
 	before, after *state.Scores
 }
 
 // MarshalLogObject writes the effect into a log line.
 func (f effect) MarshalLogObject(to zapcore.ObjectEncoder) error {
-	to.AddString("namespace", f.namespace)
+	if f.namespace != "" {
+		to.AddString("namespace", f.namespace)
+	}
 	for _, side := range []struct {
 		name   string
 		scores *state.Scores

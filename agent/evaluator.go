@@ -1,9 +1,12 @@
 package agent
 
 import (
+	"cmp"
 	"context"
 	"iter"
+	"maps"
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,10 +31,14 @@ type evaluator struct {
 	term   sync.RWMutex
 	policy atomic.Pointer[rules.Table]
 	state  atomic.Pointer[state.ClusterState]
+
+	// voice is held while events are logged. It is never taken with the term held.
+	voice  sync.Mutex
+	untold map[state.Pod]news // of pods without UID: what could not be logged when it happened
 }
 
 func newEvaluator(table *rules.Table, log *zap.Logger, m *evaluationMetrics) *evaluator {
-	e := &evaluator{log: log, metrics: m}
+	e := &evaluator{log: log, metrics: m, untold: make(map[state.Pod]news)}
 	e.policy.Store(table)
 	return e
 }
@@ -44,73 +51,96 @@ func (e *evaluator) current() *state.ClusterState { return e.state.Load() }
 
 // begin evaluates all pods and makes that the state, in one step.
 func (e *evaluator) begin(pods iter.Seq[state.Observation]) {
-	e.term.Lock()
-	defer e.term.Unlock()
-	e.rebuild(e.table(), pods)
+	e.logAdoption(e.inTerm(func() *adoption { return e.rebuild(e.table(), pods) }))
 }
 
 // retable puts another policy in force. Where there is a state, all pods are evaluated anew, and old and new change
-// places in one step: nothing that is published is of both.
-func (e *evaluator) retable(table *rules.Table, pods iter.Seq[state.Observation]) {
+// places in one step: nothing that is published is of both. Before that, in the same step, it calls first, which may
+// change what pods and present (of follow) give.
+func (e *evaluator) retable(table *rules.Table, first func(), pods iter.Seq[state.Observation]) {
+	e.logAdoption(e.inTerm(func() *adoption {
+		first()
+		if e.current() == nil {
+			e.policy.Store(table)
+			return nil
+		}
+		return e.rebuild(table, pods)
+	}))
+}
+
+// adoptPolicy makes a state that was made elsewhere the one to publish, and its policy the one in force.
+func (e *evaluator) adoptPolicy(whole *state.ClusterState, took time.Duration) {
+	e.logAdoption(e.inTerm(func() *adoption { return e.adopt(whole, nil, took) }))
+}
+
+// inTerm makes a change of the whole state while no pod is brought in. What there is to tell of it is logged afterwards:
+// a log that blocks must hold up neither pods nor the end of the term.
+func (e *evaluator) inTerm(change func() *adoption) *adoption {
 	e.term.Lock()
 	defer e.term.Unlock()
-	if before := e.current(); before != nil {
-		e.rebuild(table, pods)
-		e.logEffect(before.Snapshot(), e.current().Snapshot())
-	}
-	e.policy.Store(table)
+	return change()
 }
 
 // rebuild makes a state of all pods under a table and adopts it. The term is held.
-func (e *evaluator) rebuild(table *rules.Table, pods iter.Seq[state.Observation]) {
+func (e *evaluator) rebuild(table *rules.Table, pods iter.Seq[state.Observation]) *adoption {
 	started := time.Now()
 	fresh := state.New(table)
 	fresh.Advance(started)
 	failures := fresh.Replace(runtime.GOMAXPROCS(0), pods)
 	e.metrics.failures.Add(float64(len(failures)))
-	for _, f := range failures[:min(len(failures), maxNamedFailures)] {
-		e.failed(f.Pod, f.Err)
-	}
-	e.adopt(fresh, time.Since(started))
+	return e.adopt(fresh, failures, time.Since(started))
 }
 
-// adoptPolicy makes a state that was made elsewhere the one to publish, and its policy the one in force.
-func (e *evaluator) adoptPolicy(whole *state.ClusterState, took time.Duration) {
-	e.term.Lock()
-	defer e.term.Unlock()
-	before := e.current()
-	e.adopt(whole, took)
-	if before != nil {
-		e.logEffect(before.Snapshot(), whole.Snapshot())
+// An adoption is what there is to tell of a state that was just made the one to publish.
+type adoption struct {
+	before, after *state.Snapshot // at the moment of the change; before is nil where there was none
+	failures      []state.Failure
+	took          time.Duration
+}
+
+// adopt makes a whole state the one to publish, and its policy the one in force. The term is held.
+func (e *evaluator) adopt(whole *state.ClusterState, failures []state.Failure, took time.Duration) *adoption {
+	a := &adoption{after: whole.Snapshot(), failures: failures, took: took}
+	if before := e.current(); before != nil {
+		a.before = before.Snapshot()
 	}
+	e.metrics.whole.Set(took.Seconds())
+	e.state.Store(whole)
 	e.policy.Store(whole.Table())
+	return a
 }
 
 // maxNamedFailures is how many pods without a verdict are named in the log when there are many at once.
 const maxNamedFailures = 10
 
-// adopt makes a whole state the one to publish, and logs one summary of it.
-func (e *evaluator) adopt(whole *state.ClusterState, took time.Duration) {
-	e.metrics.whole.Set(took.Seconds())
-	e.state.Store(whole)
-	snap := whole.Snapshot()
-	totals, violations := snap.Totals(), 0
+// logAdoption logs one summary of a state that was adopted, if one was, and what is different from the one before.
+func (e *evaluator) logAdoption(a *adoption) {
+	if a == nil {
+		return
+	}
+	for _, f := range a.failures[:min(len(a.failures), maxNamedFailures)] {
+		e.failed(f.Pod, f.Err)
+	}
+	totals, violations := a.after.Totals(), 0
 	for _, n := range totals.Violations {
 		violations += n
 	}
 	fields := []zap.Field{
-		zap.String("policy", whole.Table().Name()),
-		zap.Int("namespaces", len(snap.Namespaces)),
+		zap.String("policy", a.after.Table.Name()),
+		zap.Int("namespaces", len(a.after.Namespaces)),
 		zap.Int("pods", totals.TotalPods),
 		zap.Int("violations", violations),
 		zap.Int("unevaluated", totals.Unevaluated),
-		zap.Duration("took", took),
+		zap.Duration("took", a.took),
 	}
-	if scores, ok := snap.Cluster(); ok {
+	if scores, ok := a.after.Cluster(); ok {
 		fields = append(fields, zap.Float64("score", scores.Score), zap.Float64("compliance", scores.Compliance),
 			zap.String("grade", scores.Grade))
 	}
 	e.log.Info("all pods evaluated", fields...)
+	if a.before != nil {
+		e.logEffect(a.before, a.after)
+	}
 }
 
 // end drops the state.
@@ -120,17 +150,12 @@ func (e *evaluator) end() {
 	e.state.Store(nil)
 }
 
-// apply brings one pod in.
-func (e *evaluator) apply(pod state.Pod, json []byte) {
-	e.term.RLock()
-	defer e.term.RUnlock()
-	st := e.current()
-	if st == nil {
-		return
-	}
-	started := time.Now()
-	transition, err := st.Observe(pod, json)
-	e.metrics.each.Observe(time.Since(started).Seconds())
+// present gives the form that a pod has now, if there is one.
+type present func(name state.Pod) (pod state.Pod, json []byte, ok bool)
+
+// follow brings in the present form of a pod, or takes the pod out where there is none.
+func (e *evaluator) follow(name state.Pod, now present) {
+	st, pod, transition, err := e.bring(name, now)
 	if err != nil {
 		// What the pod failed before is not resolved: nobody knows what it fails now.
 		e.metrics.failures.Inc()
@@ -140,13 +165,23 @@ func (e *evaluator) apply(pod state.Pod, json []byte) {
 	e.announce(st, pod, transition)
 }
 
-// remove takes one pod out.
-func (e *evaluator) remove(pod state.Pod) {
+// bring changes the state as follow says, and returns the state; where there is none nothing has changed. It asks for
+// the form of the pod within the term: a form that was kept for one policy is never evaluated under another.
+func (e *evaluator) bring(name state.Pod, now present) (*state.ClusterState, state.Pod, state.Transition, error) {
 	e.term.RLock()
 	defer e.term.RUnlock()
-	if st := e.current(); st != nil {
-		e.announce(st, pod, st.Delete(pod))
+	st := e.current()
+	if st == nil {
+		return nil, name, state.Transition{}, nil
 	}
+	pod, json, ok := now(name)
+	if !ok {
+		return st, name, st.Delete(name), nil
+	}
+	started := time.Now()
+	transition, err := st.Observe(pod, json)
+	e.metrics.each.Observe(time.Since(started).Seconds())
+	return st, pod, transition, err
 }
 
 func (e *evaluator) failed(pod state.Pod, err error) {
@@ -154,10 +189,54 @@ func (e *evaluator) failed(pod state.Pod, err error) {
 		zap.String("namespace", pod.Namespace), zap.String("pod", pod.Name), zap.Error(err))
 }
 
-// announce logs what changed in the violations of a pod.
+// news is what changed in the violations of a pod, and the state that says so.
+type news struct {
+	state.Transition
+	of *state.ClusterState
+}
+
+// announce logs what changed in the violations of a pod. Without permission this replica has no voice, and what it has
+// to say waits for catchUp.
 func (e *evaluator) announce(st *state.ClusterState, pod state.Pod, t state.Transition) {
 	if !t.Changed() {
-		return
+		return // what waits is told later, and is right as it is
+	}
+	e.voice.Lock()
+	defer e.voice.Unlock()
+	pod.UID = ""
+	if waiting, ok := e.untold[pod]; ok && waiting.of == st {
+		t.Before, t.Recreated = waiting.Before, waiting.Recreated || t.Recreated
+	}
+	if e.speak(st, pod, t) == nil {
+		delete(e.untold, pod)
+	} else {
+		e.untold[pod] = news{t, st}
+	}
+}
+
+// catchUp tells what could not be told, as one change of each pod. What is of an earlier state is dropped: the summary of
+// the one that took its place has told of it, or, when the term has ended, that of who leads next.
+func (e *evaluator) catchUp() {
+	e.voice.Lock()
+	defer e.voice.Unlock()
+	current := e.current()
+	maps.DeleteFunc(e.untold, func(_ state.Pod, n news) bool { return n.of != current })
+	byName := func(a, b state.Pod) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	}
+	for _, pod := range slices.SortedFunc(maps.Keys(e.untold), byName) {
+		if e.speak(current, pod, e.untold[pod].Transition) != nil {
+			return
+		}
+		delete(e.untold, pod)
+	}
+}
+
+// speak logs what changed in the violations of a pod, if it may. The voice is held, so that of two changes of a pod the
+// later is told later.
+func (e *evaluator) speak(st *state.ClusterState, pod state.Pod, t state.Transition) error {
+	if !t.Changed() {
+		return nil
 	}
 	write := func(context.Context) error {
 		if len(t.Before) > 0 && (t.Recreated || len(t.After) == 0) {
@@ -169,11 +248,9 @@ func (e *evaluator) announce(st *state.ClusterState, pod state.Pod, t state.Tran
 		return nil
 	}
 	if e.publish == nil {
-		_ = write(context.Background())
-		return
+		return write(context.Background())
 	}
-	// Without permission this replica has no voice; who leads looks at all pods anew.
-	_ = e.publish(context.Background(), write)
+	return e.publish(context.Background(), write)
 }
 
 func (e *evaluator) event(st *state.ClusterState, message, event string, pod state.Pod, checks []int) {
@@ -185,7 +262,8 @@ func (e *evaluator) event(st *state.ClusterState, message, event string, pod sta
 		zap.String("pod", pod.Name), zap.Strings("violations", ids))
 }
 
-// expire keeps the moment of the state at the present, so that violations count again when their waivers expire.
+// expire keeps the moment of the state at the present, so that violations count again when their waivers expire, and
+// tells what could not be told when it happened.
 func (e *evaluator) expire(ctx context.Context) error {
 	// The wall clock may be set, so that it is looked at each second, and not only when a timer says so.
 	const look = time.Second
@@ -201,16 +279,25 @@ func (e *evaluator) expire(ctx context.Context) error {
 			return nil
 		case <-time.After(wait):
 			e.advance(time.Now())
+			e.catchUp()
 		}
 	}
 }
 
 func (e *evaluator) advance(now time.Time) {
+	st, changes := e.pass(now)
+	for _, change := range changes {
+		e.announce(st, change.Pod, change.Transition)
+	}
+}
+
+// pass moves the moment of the state, where there is one.
+func (e *evaluator) pass(now time.Time) (*state.ClusterState, []state.Change) {
 	e.term.RLock()
 	defer e.term.RUnlock()
-	if st := e.current(); st != nil {
-		for _, change := range st.Advance(now) {
-			e.announce(st, change.Pod, change.Transition)
-		}
+	st := e.current()
+	if st == nil {
+		return nil, nil
 	}
+	return st, st.Advance(now)
 }

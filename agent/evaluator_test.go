@@ -287,3 +287,13 @@ func TestHostileLogText(t *testing.T) {
 		t.Errorf("%d lines name the pod as it is called, want 2\n%s", named, text)
 	}
 }
+
+// apply brings in a pod of that form.
+func (e *evaluator) apply(pod state.Pod, json []byte) {
+	e.follow(pod, func(state.Pod) (state.Pod, []byte, bool) { return pod, json, true })
+}
+
+// remove takes a pod out.
+func (e *evaluator) remove(pod state.Pod) {
+	e.follow(pod, func(state.Pod) (state.Pod, []byte, bool) { return pod, nil, false })
+}

@@ -25,6 +25,8 @@ type Options struct {
 	Reload <-chan os.Signal
 	// Listen is the address of the HTTP endpoints.
 	Listen string
+	// ProfileListen is the loopback address of the profiles; empty for none.
+	ProfileListen string
 	// Kubeconfig is a file; empty for the in-cluster configuration, else what kubectl would use.
 	Kubeconfig string
 	// Replay is a recording to serve instead of a cluster, "-" for Stdin; empty for a cluster.
@@ -62,9 +64,10 @@ func DefaultOptions() Options {
 
 // AddFlags makes the options settable on a command line.
 func (o *Options) AddFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&o.Policy, "policy", o.Policy, "policy table: a file, which is looked at every 2 s and on SIGHUP, or the name of one that ships")
-	flags.StringVar(&o.Waivers, "waivers", o.Waivers, "file of waivers beside the policy table")
+	flags.StringVar(&o.Policy, "policy", o.Policy, "policy table: a file, which is loaded again when it changes and on SIGHUP, or the name of one that ships")
+	flags.StringVar(&o.Waivers, "waivers", o.Waivers, "file of waivers beside the policy table, loaded again as it is")
 	flags.StringVar(&o.Listen, "listen", o.Listen, "address of the HTTP endpoints")
+	flags.StringVar(&o.ProfileListen, "profile-listen", o.ProfileListen, "loopback address that serves the profiles of the process, for go tool pprof (default: none)")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file (default: the in-cluster configuration, else as kubectl finds it)")
 	flags.StringVar(&o.Replay, "replay", o.Replay, "serve a recording of pods, a file or - for standard input, instead of a cluster")
 	flags.DurationVar(&o.AuditInterval, "audit-interval", o.AuditInterval, "pause between two audits: the cache against a list of the pods, the state against a recompute; 0 for none")
@@ -87,6 +90,9 @@ func (o *Options) Validate() error {
 	}
 	if o.AuditInterval < 0 {
 		mistakes = append(mistakes, fmt.Errorf("--audit-interval %s is negative: give a pause as 10m, or 0 for no audits", o.AuditInterval))
+	}
+	if o.ProfileListen != "" && !isLoopback(o.ProfileListen) {
+		mistakes = append(mistakes, fmt.Errorf("--profile-listen %q is not on loopback, as 127.0.0.1:6060", o.ProfileListen))
 	}
 	if o.Replay != "" && o.Kubeconfig != "" {
 		mistakes = append(mistakes, errors.New("--replay and --kubeconfig exclude each other: a recording needs no cluster"))

@@ -41,7 +41,8 @@ func newPolicySource(policy, waivers string) policySource {
 // read returns the content of the files.
 func (p policySource) read(ctx context.Context) ([][]byte, error) {
 	texts, err := reload.Read(ctx, p.files...)
-	if errors.Is(err, fs.ErrNotExist) && p.shipped == nil {
+	var path *fs.PathError
+	if errors.Is(err, fs.ErrNotExist) && errors.As(err, &path) && path.Path == p.name {
 		return nil, fmt.Errorf("%w (a policy is a file, or one of the tables that ship: %s)", err, strings.Join(policies.Names(), ", "))
 	}
 	return texts, err
@@ -60,7 +61,7 @@ func (p policySource) compile(texts [][]byte) (*rules.Table, error) {
 	return table.WithWaivers(files[0], texts[0])
 }
 
-// reloadPeriod is the time between two looks at the policy's files.
+// reloadPeriod is the time after which the policy's files are read though nothing hints at a change.
 const reloadPeriod = 2 * time.Second
 
 // followPolicy takes over each new policy that is whole, until ctx is done.
@@ -70,13 +71,14 @@ func (a *Agent) followPolicy(ctx context.Context) error {
 		return nil
 	}
 	watcher := reload.Watcher{
-		Files: a.policy.files, Every: reloadPeriod, Now: a.options.Reload, Changed: a.reload,
+		Files: a.policy.files, Every: reloadPeriod, Now: a.options.Reload,
+		Changed: func(texts [][]byte, err error) { a.reload(ctx, texts, err) },
 	}
 	return watcher.Run(ctx, a.policyTexts)
 }
 
 // reload takes over a policy, or keeps the last good one.
-func (a *Agent) reload(texts [][]byte, err error) {
+func (a *Agent) reload(ctx context.Context, texts [][]byte, err error) {
 	var table *rules.Table
 	if err == nil {
 		table, err = a.policy.compile(texts)
@@ -86,16 +88,20 @@ func (a *Agent) reload(texts [][]byte, err error) {
 		a.log.Error("the policy cannot be loaded; the last good one stays in force", mistakes(err))
 		return
 	}
-	before := a.evaluator.table()
-	a.policyMetrics.loaded(time.Now())
-	if table.Hash() == before.Hash() {
+	if before := a.evaluator.table(); table.Hash() == before.Hash() {
+		a.policyMetrics.loaded(time.Now())
 		a.log.Info("the policy is as it was", zap.String("policy", table.Name()), zap.String("hash", table.Hash()))
 		return
 	}
 	a.log.Info("the policy has changed", zap.String("policy", table.Name()), zap.String("hash", table.Hash()),
 		zap.Int("checks", len(table.Checks())), zap.Int("waivers", len(table.Waivers())))
-	if err := a.retable(table); err != nil {
+	switch err := a.retable(ctx, table); {
+	case ctx.Err() != nil: // the agent is stopping
+	case err != nil:
+		a.policyMetrics.failed()
 		a.log.Error("the recording cannot be evaluated again; the scores stay those of the policy before", zap.Error(err))
+	default:
+		a.policyMetrics.loaded(time.Now())
 	}
 }
 

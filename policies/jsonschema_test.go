@@ -153,7 +153,7 @@ waivers:` + fullWaivers
 // text is beside the values in it, and how much of an expression there is.
 var beyondSchema = []string{
 	"alias-unknown.yaml", "alias.yaml", "anchor.yaml", "exclude-glob.yaml",
-	"grades-equal.yaml", "grades-no-zero.yaml", "grades-order.yaml", "id-duplicate.yaml", "include-glob.yaml", "merge-key.yaml",
+	"grades-equal.yaml", "grades-no-zero.yaml", "grades-order.yaml", "grades-same.yaml", "id-duplicate.yaml", "include-glob.yaml", "merge-key.yaml",
 	"not-yaml-second-document.yaml", "predicate-deep.yaml", "regexp-back-reference.yaml", "regexp-bracket.yaml", "regexp-line-break.yaml",
 	"regexp-not-re2.yaml", "regexp-repeat-at-least.yaml", "regexp-repeat-nested.yaml", "regexp-repeat-refused.yaml", "regexp-repeat.yaml",
 	"second-document.yaml", "value-beyond-64-bits.yaml", "value-date.yaml", "waiver-id-duplicate.yaml",

@@ -5,6 +5,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"strings"
@@ -54,7 +55,7 @@ func Open(fileOrName string) (*rules.Table, error) {
 	if text, ok := Shipped(fileOrName); ok {
 		return rules.Load(fileOrName+".yaml", text)
 	}
-	text, err := os.ReadFile(fileOrName)
+	text, err := ReadFile(fileOrName)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, fmt.Errorf("%w (a policy is a file, or one of the tables that ship: %s)", err, strings.Join(Names(), ", "))
 	}
@@ -62,4 +63,28 @@ func Open(fileOrName string) (*rules.Table, error) {
 		return nil, err
 	}
 	return rules.Load(fileOrName, text)
+}
+
+// OpenWithWaivers is Open, with the waivers of a file beside the table; without where the file's name is empty.
+func OpenWithWaivers(fileOrName, waivers string) (*rules.Table, error) {
+	table, err := Open(fileOrName)
+	if err != nil || waivers == "" {
+		return table, err
+	}
+	text, err := ReadFile(waivers)
+	if err != nil {
+		return nil, err
+	}
+	return table.WithWaivers(waivers, text)
+}
+
+// ReadFile returns the text of a table, of waivers or of policy tests. Of a file that is larger than those may be it reads
+// no more than shows that it is.
+func ReadFile(name string) ([]byte, error) {
+	file, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = file.Close() }() // what was only read loses nothing
+	return io.ReadAll(io.LimitReader(file, rules.MaxBytes+1))
 }

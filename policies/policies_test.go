@@ -160,3 +160,21 @@ func write(t *testing.T, file, text string) {
 		t.Fatal(err)
 	}
 }
+
+// A file that is larger than a table may be is not read to its end.
+func TestOpenOfAHugeFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "huge.yaml")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Truncate(file, 1<<40); err != nil { // it takes no room
+		t.Fatal(err)
+	}
+	want := file + ": the file is larger than 1048576 bytes"
+	if _, err := policies.Open(file); err == nil || err.Error() != want {
+		t.Errorf("Open: error %v, want %s", err, want)
+	}
+	if _, err := policies.OpenWithWaivers(policies.Default, file); err == nil || err.Error() != want {
+		t.Errorf("OpenWithWaivers: error %v, want %s", err, want)
+	}
+}

@@ -22,3 +22,18 @@ func TestEvaluateIntoDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations for a clean pod, want none", allocations)
 	}
 }
+
+func TestProjectionDoesNotAllocate(t *testing.T) {
+	projection := load(t, string(readFile(t, "../policies/default.yaml"))).Projection()
+	pod := realisticPod(t, true)
+	var reduced []byte
+	allocations := testing.AllocsPerRun(1000, func() {
+		var err error
+		if reduced, err = projection.AppendTo(reduced[:0], pod); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocations != 0 {
+		t.Errorf("%v allocations, want none", allocations)
+	}
+}

@@ -6,12 +6,12 @@ import "slices"
 // together, and leaves on the pod's root get the slots of their answers.
 func (t *Table) arrange() {
 	for _, s := range t.skips {
-		t.assignSlots(s.when)
+		t.assignSlots(s.when, true)
 	}
 	for i := range t.checks {
 		c := &t.checks[i]
-		t.assignSlots(c.when)
-		t.assignSlots(c.violation)
+		t.assignSlots(c.when, len(c.ForEach) == 0)
+		t.assignSlots(c.violation, len(c.ForEach) == 0)
 		at := slices.IndexFunc(t.groups, func(g group) bool {
 			return slices.Equal(t.checks[g.checks[0]].ForEach, c.ForEach)
 		})
@@ -23,6 +23,7 @@ func (t *Table) arrange() {
 					panic("a path that was read without a mistake: " + err.Error())
 				}
 				g.forEach = append(g.forEach, *where)
+				t.looks++
 			}
 			at = len(t.groups)
 			t.groups = append(t.groups, g)
@@ -31,22 +32,26 @@ func (t *Table) arrange() {
 	}
 }
 
-func (t *Table) assignSlots(p predicate) {
+// assignSlots gives slots to the leaves of a predicate, of which the pod itself is the subject or not.
+func (t *Table) assignSlots(p predicate, ofPod bool) {
 	switch p := p.(type) {
 	case allOf:
 		for _, q := range p {
-			t.assignSlots(q)
+			t.assignSlots(q, ofPod)
 		}
 	case anyOf:
 		for _, q := range p {
-			t.assignSlots(q)
+			t.assignSlots(q, ofPod)
 		}
 	case notOf:
-		t.assignSlots(p.of)
+		t.assignSlots(p.of, ofPod)
 	case *leaf:
 		if p.path.root {
 			p.slot = t.constants
 			t.constants++
+		}
+		if p.path.root || ofPod {
+			t.looks++
 		}
 	}
 }

@@ -202,3 +202,31 @@ func compareVerdicts(want, got naiveVerdict) string {
 	}
 	return cmp.Diff(want, got, cmpopts.EquateEmpty())
 }
+
+// TestManyFields evaluates pods that have more fields than are known by their names: at the root, in the spec, in both.
+func TestManyFields(t *testing.T) {
+	more := func(n int, object string) string {
+		var b strings.Builder
+		b.WriteString("{")
+		for i := range n {
+			fmt.Fprintf(&b, `"x%d":{"containers":[1]},`, i)
+		}
+		return b.String() + object[1:]
+	}
+	const spec = `{"hostNetwork":true,"containers":[{"name":"app","image":"nginx"}],"initContainers":[{"name":"init","image":"a:1","restartPolicy":"Always"}],` +
+		`"securityContext":{"runAsUser":0}}`
+	text := readFile(t, "../policies/recommended.yaml")
+	table, naive := load(t, string(text)), loadNaive(t, text)
+	var pods [][]byte
+	for _, root := range []int{0, 61, 62, 63, 64, 500} {
+		for _, inSpec := range []int{0, 59, 60, 61, 500} {
+			pods = append(pods, []byte(more(root, `{"metadata":{"name":"a"},"spec":`+more(inSpec, spec)+`}`)))
+		}
+	}
+	sameVerdicts(t, table, naive, text, pods)
+	for _, pod := range pods {
+		if verdict, err := table.Evaluate(pod); err != nil || len(verdict.Violations) < 8 {
+			t.Errorf("%d violations (%v) of %.100s", len(verdict.Violations), err, pod)
+		}
+	}
+}

@@ -201,6 +201,7 @@ func equal(a, b *yaml.Node) bool {
 }
 
 func (d *doubter) doubtCheck(node *yaml.Node) {
+	d.doubtOverlaps(entries(field(node, "forEach")))
 	subject := d.scope(field(node, "forEach"))
 	if subject.nothing {
 		return
@@ -237,6 +238,20 @@ func (d *doubter) doubtCheck(node *yaml.Node) {
 	not := &condition{kind: isNot, of: []*condition{violation}}
 	if passes := d.possible(&condition{kind: isAll, of: []*condition{let, not}}, true); !passes {
 		d.wrong(violation.node, "the violation is always true%s: every subject fails", strings.Join(where, ","))
+	}
+}
+
+// doubtOverlaps tells of paths that may lead to the same subject, which then counts once for each of them.
+func (d *doubter) doubtOverlaps(forEach []*yaml.Node) {
+	paths := make([]*subjectPath, len(forEach))
+	for i, entry := range forEach {
+		paths[i], _ = parseSubjectPath(entry.Value) // it was read without a mistake
+		for _, earlier := range paths[:i] {
+			if paths[i].overlaps(earlier) {
+				d.wrong(entry, "forEach: path %q may lead to what %q leads to: it counts twice then", entry.Value, earlier.source)
+				break
+			}
+		}
 	}
 }
 

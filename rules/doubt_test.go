@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"encoding/json"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -190,5 +191,52 @@ waivers:
 	}
 	if got := table.Accepting(pod, rules.Verdict{}); got != nil {
 		t.Errorf("waivers of no violation: %v", got)
+	}
+}
+
+// TestOverlapsAreDoubted pairs paths over a pod that has something at all of them: where the two count one subject twice
+// there is a doubt.
+func TestOverlapsAreDoubted(t *testing.T) {
+	paths := []string{
+		"l", "l.0.l", "l.1.l", "l.#.l", `l.#(k=="a").l`, `l.#(k=="b")#.l`, `l.#(k=="a")#`, `l.#(k=="b")#`, `l.#(n=="x")#`, `l.#(n=="y").l`,
+		"l.#.l.#.l", "l.0.l.0.l", `a\.l`, "a.l", "o.0", "o.0.l", "o.#.l",
+	}
+	const leaf = `[{"k":"a"},{"k":"b","l":[{"k":"a"}]}]`
+	pod := []byte(`{"l":[{"k":"a","n":"x","l":` + leaf + `},{"k":"b","n":"x","l":` + leaf + `},{"k":"b","n":"y","l":` + leaf + `}],
+		"a.l":[{}],"a":{"l":[{}]},"o":{"0":[{"l":[{}]}]}}`)
+	overlapping, apart := 0, 0
+	for i, a := range paths {
+		for _, b := range paths[:i] {
+			forEach, err := json.Marshal([]string{a, b})
+			if err != nil {
+				t.Fatal(err)
+			}
+			text := []byte("apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: t}\nchecks:\n" +
+				"- {id: c, weight: 1, forEach: " + string(forEach) + ", violation: {path: nothing, operator: absent}}\n")
+			table := load(t, string(text))
+			verdict, err := table.Evaluate(pod)
+			if err != nil {
+				t.Fatal(err)
+			}
+			counted := make(map[string]bool)
+			twice := ""
+			for _, v := range verdict.Violations {
+				if counted[v.Path] {
+					twice = v.Path
+				}
+				counted[v.Path] = true
+			}
+			doubts := table.Doubts("f", text, rules.Knowledge{})
+			if twice != "" {
+				if overlapping++; len(doubts) != 1 || !strings.Contains(doubts[0].Msg, "counts twice") {
+					t.Errorf("%s counts %s twice, and the doubts are %v", forEach, twice, doubts)
+				}
+			} else if len(doubts) == 0 {
+				apart++
+			}
+		}
+	}
+	if overlapping < 10 || apart < 10 {
+		t.Errorf("%d pairs overlap and %d do not: the test tries too few", overlapping, apart)
 	}
 }

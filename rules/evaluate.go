@@ -60,6 +60,8 @@ const (
 type evaluation struct {
 	checker  checker
 	pod      gjson.Result
+	apart    bool     // the pod is taken apart for this table
+	objects  []fields // taken apart: the pod first, then some of its fields
 	constant []truth
 	indexes  []int   // where the walk over subjects stands in each array, outermost first
 	waivers  []truth // of each waiver: whether it is about this pod; empty until a violation asks
@@ -96,7 +98,7 @@ func (t *Table) EvaluateInto(v *Verdict, pod []byte) error {
 	if err := e.checker.check(pod); err != nil {
 		return err
 	}
-	e.pod, e.err = parsed(pod), nil
+	e.pod, e.apart, e.err = parsed(pod), t.looks > fewLooks, nil
 	e.constant = append(e.constant[:0], make([]truth, t.constants)...)
 	v.Subjects = append(v.Subjects, make([]int, len(t.checks))...)
 	e.waivers = e.waivers[:0]
@@ -106,6 +108,7 @@ func (t *Table) EvaluateInto(v *Verdict, pod []byte) error {
 		}
 	}
 	e.pod, e.identity = gjson.Result{}, identity{}
+	e.forget()
 	if e.err != nil {
 		v.Violations, v.Subjects, v.SkipReason = v.Violations[:0], v.Subjects[:0], ""
 		return e.err

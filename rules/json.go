@@ -23,6 +23,9 @@ type SyntaxError struct {
 
 func (e *SyntaxError) Error() string { return fmt.Sprintf("%s at byte %d", e.msg, e.Offset) }
 
+// Reason is the error without its place.
+func (e *SyntaxError) Reason() string { return e.msg }
+
 // A checker makes sure that a text is one JSON object as RFC 8259 has it, of valid UTF-8, no deeper than MaxDepth and
 // without a key that stands twice in one object. gjson takes anything for JSON, takes the first of two keys where
 // encoding/json takes the last, and would score half of a truncated pod: so it is given checked text alone.
@@ -30,6 +33,7 @@ type checker struct {
 	data    []byte
 	keys    [][]byte // of the objects that are open, outermost first
 	unquote []byte   // holds the keys that are written with escapes, as managedFields has many
+	keyEnd  int      // where the last key ended
 	open    [MaxDepth]container
 }
 
@@ -45,20 +49,33 @@ const fewKeys = 48
 const truncated = "unexpected end of JSON"
 
 func (c *checker) check(data []byte) error {
-	c.data, c.keys, c.unquote = data, c.keys[:0], c.unquote[:0]
-	if !utf8.Valid(data) {
-		return &SyntaxError{Offset: invalidUTF8(data), msg: "invalid UTF-8"}
-	}
-	i := c.skipSpace(0)
-	if i == len(data) || data[i] != '{' {
-		return c.wrong(i, "a pod must be a JSON object")
-	}
-	end, err := c.value(i)
+	i, err := c.begin(data)
 	if err != nil {
 		return err
 	}
-	if end = c.skipSpace(end); end != len(data) {
-		return c.wrong(end, "text after the end of the pod")
+	if i, err = c.value(i, 0); err != nil {
+		return err
+	}
+	return c.end(i)
+}
+
+// begin takes up a text and returns where its object begins.
+func (c *checker) begin(data []byte) (int, error) {
+	c.data, c.keys, c.unquote = data, c.keys[:0], c.unquote[:0]
+	if !utf8.Valid(data) {
+		return 0, &SyntaxError{Offset: invalidUTF8(data), msg: "invalid UTF-8"}
+	}
+	i := c.skipSpace(0)
+	if i == len(data) || data[i] != '{' {
+		return 0, c.wrong(i, "a pod must be a JSON object")
+	}
+	return i, nil
+}
+
+// end makes sure that nothing stands behind the object, which ended at i.
+func (c *checker) end(i int) error {
+	if i = c.skipSpace(i); i != len(c.data) {
+		return c.wrong(i, "text after the end of the pod")
 	}
 	return nil
 }
@@ -70,9 +87,9 @@ func (c *checker) wrong(at int, msg string) error {
 	return &SyntaxError{Offset: at, msg: msg}
 }
 
-// value checks the value that begins at i and returns where it ends.
-func (c *checker) value(i int) (int, error) {
-	depth := 0 // containers that are open
+// value checks the value that begins at i, in as many containers as outside says, and returns where it ends.
+func (c *checker) value(i, outside int) (int, error) {
+	depth := outside // containers that are open
 	var err error
 	for {
 		// At i a value must begin.
@@ -82,11 +99,10 @@ func (c *checker) value(i int) (int, error) {
 		}
 		switch b := c.data[i]; b {
 		case '{', '[':
-			if depth == MaxDepth {
-				return 0, c.wrong(i, fmt.Sprintf("JSON nested deeper than %d", MaxDepth))
+			level, err := c.enter(i, depth)
+			if err != nil {
+				return 0, err
 			}
-			level := &c.open[depth]
-			level.object, level.first, level.seen = b == '{', len(c.keys), nil
 			depth++
 			if i = c.skipSpace(i + 1); i < len(c.data) && c.data[i] == b+2 { // ']' and '}' stand two after their openers
 				break
@@ -113,34 +129,56 @@ func (c *checker) value(i int) (int, error) {
 		}
 		// A value has ended, or at i is the end of an empty container: close what ends here.
 		for {
-			if depth == 0 {
+			if depth == outside {
 				return i, nil
 			}
-			if i = c.skipSpace(i); i == len(c.data) {
-				return 0, c.wrong(i, "")
-			}
 			level := &c.open[depth-1]
-			if c.data[i] == ',' {
-				i++
-				if level.object {
-					if i, err = c.key(c.skipSpace(i), level); err != nil {
-						return 0, err
-					}
-				}
-				break
+			var more bool
+			if i, more, err = c.next(i, level); err != nil {
+				return 0, err
 			}
-			closer := byte(']')
+			if !more {
+				depth--
+				continue
+			}
 			if level.object {
-				closer = '}'
+				if i, err = c.key(c.skipSpace(i), level); err != nil {
+					return 0, err
+				}
 			}
-			if c.data[i] != closer {
-				return 0, c.wrong(i, fmt.Sprintf("found %q where a comma or %q should be", c.data[i], closer))
-			}
-			c.keys = c.keys[:level.first]
-			depth--
-			i++
+			break
 		}
 	}
+}
+
+// enter opens the container that begins at i, in as many others as depth says.
+func (c *checker) enter(i, depth int) (*container, error) {
+	if depth == MaxDepth {
+		return nil, c.wrong(i, fmt.Sprintf("JSON nested deeper than %d", MaxDepth))
+	}
+	level := &c.open[depth]
+	level.object, level.first, level.seen = c.data[i] == '{', len(c.keys), nil
+	return level, nil
+}
+
+// next goes on behind a value of a container, or behind the opener of an empty one, that ended at i: over a comma, with
+// more to come, or over the end of the container, which it closes.
+func (c *checker) next(i int, of *container) (end int, more bool, err error) {
+	if i = c.skipSpace(i); i == len(c.data) {
+		return 0, false, c.wrong(i, "")
+	}
+	if c.data[i] == ',' {
+		return i + 1, true, nil
+	}
+	closer := byte(']')
+	if of.object {
+		closer = '}'
+	}
+	if c.data[i] != closer {
+		return 0, false, c.wrong(i, fmt.Sprintf("found %q where a comma or %q should be", c.data[i], closer))
+	}
+	c.keys = c.keys[:of.first]
+	return i + 1, false, nil
 }
 
 // key checks the key at i and the colon behind it, and returns where the value may begin.
@@ -152,6 +190,7 @@ func (c *checker) key(i int, of *container) (int, error) {
 	if err != nil {
 		return 0, err
 	}
+	c.keyEnd = end
 	key := c.data[i+1 : end-1]
 	if bytes.IndexByte(key, '\\') >= 0 {
 		start := len(c.unquote)
@@ -346,9 +385,24 @@ func (c *checker) number(i int) (int, error) {
 	return i, nil
 }
 
+// skipSpace passes over white space: mostly none, one space, or a line break and the spaces of an indentation, of which it
+// looks at eight at a time.
 func (c *checker) skipSpace(i int) int {
-	for i < len(c.data) {
-		switch c.data[i] {
+	data := c.data
+	if i >= len(data) || data[i] > ' ' {
+		return i
+	}
+	if data[i] == '\n' {
+		i++
+	}
+	for ; i+8 <= len(data); i += 8 {
+		if others := binary.LittleEndian.Uint64(data[i:]) ^ lows*' '; others != 0 {
+			i += bits.TrailingZeros64(others) / 8
+			break
+		}
+	}
+	for i < len(data) {
+		switch data[i] {
 		case ' ', '\n', '\t', '\r':
 			i++
 		default:

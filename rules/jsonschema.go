@@ -76,7 +76,7 @@ func JSONSchema() []byte {
 			"check":     checkSchema(),
 			"predicate": predicateSchema(),
 			"grade": closedObject("", "name min", schemaObject{
-				"name": text("The name of the grade."),
+				"name": pattern("The name of the grade; no two have the same.", `\S`),
 				"min":  schemaObject{"type": "number", "minimum": 0, "maximum": 100, "description": "The least compliance, in percent, that has this grade."},
 			}),
 			"waivers": listOf("Violations that somebody answers for, until a date.", 0, maxWaivers, reference("waiver")),

@@ -7,13 +7,16 @@ import (
 	"math"
 	"regexp"
 	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 )
 
+// MaxBytes is how large the text of a table, of waivers or of policy tests may be.
+const MaxBytes = 1 << 20
+
 // The bounds of a table.
 const (
-	maxTableBytes     = 1 << 20
 	maxChecks         = 500
 	maxWeight         = 1000
 	maxPredicates     = 200 // of one check
@@ -122,10 +125,22 @@ func (r *reader) condition(node *yaml.Node) predicate {
 
 func (r *reader) grades(node *yaml.Node) []Grade {
 	var grades []Grade
+	lines := make(map[string]int)
 	r.each(node, "grades", func(i int, entry *yaml.Node) {
 		g := Grade{Min: math.NaN()}
 		r.fields(entry, "a grade", []string{"name", "min"}, map[string]func(*yaml.Node){
-			"name": r.textInto(&g.Name, "a grade's name"),
+			"name": func(node *yaml.Node) {
+				var ok bool
+				if g.Name, ok = r.text(node, "a grade's name"); !ok {
+					return
+				}
+				if strings.TrimSpace(g.Name) == "" {
+					r.wrong(node, "a grade's name is empty")
+				} else if line, twice := lines[g.Name]; twice {
+					r.wrong(node, "the grade %q stands in line %d already", g.Name, line)
+				}
+				lines[g.Name] = node.Line
+			},
 			"min": func(node *yaml.Node) {
 				bound, err := parseScalar(node)
 				if err != nil || !bound.isNumber() || bound.float < 0 || bound.float > 100 {

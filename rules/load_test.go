@@ -155,7 +155,7 @@ func TestLoadBounds(t *testing.T) {
 				text := withViolation(leaf)
 				return text + strings.Repeat("#", n-len(text))
 			},
-			want: "f: the file has 1048577 bytes; 1048576 are allowed",
+			want: "f: the file is larger than 1048576 bytes",
 		},
 		{
 			name: "checks", bound: 500,

@@ -46,6 +46,10 @@ type step struct {
 	keys    string // stepKeys: the gjson path
 	key     string // stepFirst, stepAll: the key asked for
 	literal string
+
+	// stepKeys, made by takeApart: the names of the first two keys, and the gjson paths of what is behind each of them.
+	first, second             string
+	behindFirst, behindSecond string
 }
 
 // parsePath compiles a path and says what is wrong with one that is outside the grammar.
@@ -72,6 +76,11 @@ func parsePath(source string) (*valuePath, error) {
 			return nil, err
 		}
 		if rest == "" {
+			for i := range p.steps {
+				if s := &p.steps[i]; s.kind == stepKeys {
+					s.takeApart()
+				}
+			}
 			return p, nil
 		}
 		if rest[0] != '.' {
@@ -106,7 +115,7 @@ scan:
 	if key == "" {
 		return "", errors.New("has an empty key")
 	}
-	if strings.Trim(key, "0123456789") == "" {
+	if isIndex(key) {
 		if len(key) > 1 && key[0] == '0' {
 			return "", fmt.Errorf("has the index %s: an index has no leading zero", key)
 		}
@@ -166,11 +175,11 @@ func isKeyByte(c byte) bool {
 
 // walk calls yield for each value that the path leads to, absent (or null) values left out, until yield returns false.
 // It returns false when yield did.
-func (p *valuePath) walk(from gjson.Result, yield func(gjson.Result) bool) bool {
-	return walkSteps(p.steps, from, yield)
+func (p *valuePath) walk(e *evaluation, from gjson.Result, yield func(gjson.Result) bool) bool {
+	return walkSteps(e, p.steps, from, yield)
 }
 
-func walkSteps(steps []step, from gjson.Result, yield func(gjson.Result) bool) bool {
+func walkSteps(e *evaluation, steps []step, from gjson.Result, yield func(gjson.Result) bool) bool {
 	for i := range steps {
 		s := &steps[i]
 		if s.kind == stepKeys {
@@ -178,7 +187,7 @@ func walkSteps(steps []step, from gjson.Result, yield func(gjson.Result) bool) b
 			if !from.IsObject() && !from.IsArray() {
 				return true
 			}
-			if from = from.Get(s.keys); !present(from) {
+			if from = e.get(from, s); !present(from) {
 				return true
 			}
 			continue
@@ -195,7 +204,7 @@ func walkSteps(steps []step, from gjson.Result, yield func(gjson.Result) bool) b
 			if s.kind != stepEach && !s.selects(element) {
 				return true
 			}
-			goOn = walkSteps(rest, element, yield)
+			goOn = walkSteps(e, rest, element, yield)
 			return goOn && s.kind != stepFirst
 		})
 		return goOn

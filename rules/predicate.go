@@ -98,14 +98,14 @@ func (l *leaf) holds(e *evaluation, subject gjson.Result) bool {
 func (l *leaf) ask(e *evaluation, from gjson.Result) bool {
 	if single := l.path.steps; len(single) == 1 && single[0].kind == stepKeys {
 		// Nearly every path is one run of keys: no closure, no garbage. Subjects and pods are objects.
-		value := from.Get(single[0].keys)
+		value := e.get(from, &single[0])
 		if !present(value) {
 			return l.absent
 		}
 		return l.fulfilled(e, value)
 	}
 	some, found := false, false
-	l.path.walk(from, func(value gjson.Result) bool {
+	l.path.walk(e, from, func(value gjson.Result) bool {
 		some = true
 		found = l.fulfilled(e, value)
 		return !found

@@ -53,7 +53,7 @@ func (p *subjectPath) walk(e *evaluation, steps []step, from gjson.Result, yield
 		if !from.IsObject() && !from.IsArray() {
 			return true
 		}
-		return p.walk(e, steps[1:], from.Get(s.keys), yield)
+		return p.walk(e, steps[1:], e.get(from, s), yield)
 	}
 	if !from.IsArray() {
 		return true

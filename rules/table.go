@@ -35,6 +35,7 @@ type Table struct {
 
 	groups    []group
 	constants int // how many leaves look at the pod's root, whatever the subject
+	looks     int // how many paths begin at the pod
 }
 
 // Check is one row of the table.

@@ -15,8 +15,8 @@ import (
 
 // parse makes nodes of the text and returns the one document's root, or nil when there is none to go on with.
 func (r *reader) parse(text []byte) *yaml.Node {
-	if len(text) > maxTableBytes {
-		r.add(nil, "", "the file has %d bytes; %d are allowed", len(text), maxTableBytes)
+	if len(text) > MaxBytes {
+		r.add(nil, "", "the file is larger than %d bytes", MaxBytes)
 		return nil
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))

@@ -43,23 +43,29 @@ func (d *reader) document() error {
 	}
 	doc.end = in.pos - in.keep
 	var err error
-	switch {
-	case doc.streamed:
+	if doc.streamed {
 		err = d.finishList(&doc)
-	case doc.end > maxItem:
-		err = &Error{Offset: doc.offset, Err: errTooLarge}
-	case doc.kind.value == "" && (doc.event.end > 0 || doc.eventType.is != 0):
-		err = d.watchEvent(&doc)
-	case doc.kind.value == "List" || doc.kind.value == "PodList":
-		err = d.emptyList(&doc)
-	default:
-		err = d.object(Apply, &doc.object)
+	} else {
+		err = d.survive(d.whole(&doc))
 	}
 	if err != nil {
 		return err
 	}
 	d.done()
 	return nil
+}
+
+// whole makes an event of a document that was read.
+func (d *reader) whole(doc *document) error {
+	switch {
+	case doc.end > maxItem:
+		return &Error{Offset: doc.offset, Err: errTooLarge}
+	case doc.kind.value == "" && (doc.event.end > 0 || doc.eventType.is != 0):
+		return d.watchEvent(doc)
+	case doc.kind.value == "List" || doc.kind.value == "PodList":
+		return d.emptyList(doc)
+	}
+	return d.object(Apply, &doc.object)
 }
 
 // done lets go of the item that was read.
@@ -152,7 +158,7 @@ func (d *reader) items(doc *document) error {
 func (d *reader) listItem(doc *document) error {
 	in := d.in
 	if c := in.buf[in.pos]; c != '{' {
-		return fault(in.offset(in.pos), "an item that is %s, not an object", describe(c))
+		return d.noObject(c)
 	}
 	var o object
 	if err := in.readObject(&o); err != nil {
@@ -170,7 +176,20 @@ func (d *reader) listItem(doc *document) error {
 			o.kind.value = strings.TrimSuffix(doc.kind.value, "List")
 		}
 	}
-	return d.object(Apply, &o)
+	return d.survive(d.object(Apply, &o))
+}
+
+// noObject is an item that is none.
+func (d *reader) noObject(c byte) error {
+	in := d.in
+	err := fault(in.offset(in.pos), "an item that is %s, not an object", describe(c))
+	if d.leftOut == nil {
+		return err
+	}
+	if skipped := in.skip(); skipped != nil {
+		return err // it is no value at all
+	}
+	return d.survive(err)
 }
 
 // isList says whether what is known so far of a document with items is that of a list.

@@ -1,17 +1,18 @@
 // Package dump reads recorded pods: what `kubectl get pods -o json` prints (a List, or one Pod), a PodList of the API,
 // several of these in a row, JSON lines, and a recorded watch (`kubectl get pods -A -o json --watch
-// --output-watch-events`; without the last flag nothing tells a pod that went from one that changed). All of it plain or in
-// gzip.
+// --output-watch-events`; without the last flag nothing tells a pod that went from one that changed). The same in YAML, and
+// manifests, of which it makes the pods that they stand for where it is asked to. All of it plain, or in gzip or zstd.
 //
 // It splits the stream into items without decoding them, and holds one item at a time, however long the recording is.
 // Every item is checked to be valid JSON; a caller that checks the pods itself can leave that out (Unchecked), and then it
-// reads some GB/s. An error means that nothing of the input may be believed, the events before it included.
+// reads some GB/s. YAML is turned into JSON item by item, which is a hundred times as slow. An error means that nothing of
+// the input may be believed, the events before it included.
 package dump
 
 import (
 	"context"
-	"errors"
 	"io"
+	"sync/atomic"
 )
 
 // Op says what a recording did to a pod.
@@ -43,6 +44,21 @@ type Event struct {
 	JSON   []byte
 	Item   int   // 1-based position among all objects of the input, of whatever kind
 	Offset int64 // of the item's first byte, in the decompressed input; of a watch event, the event's first byte
+	Line   int   // 1-based, of that byte; 0 unless Manifests is asked for
+	// Watched is a pod of a watch event, which may well have come before.
+	Watched bool
+	// Template is the pod template of a workload manifest (see Manifests).
+	Template bool
+
+	made bool // JSON does not stand so in the input
+}
+
+// OffsetOf is the place in the input of a byte of JSON: of the item, where JSON was made of something else.
+func (e *Event) OffsetOf(i int) int64 {
+	if e.made || e.Watched {
+		return e.Offset
+	}
+	return e.Offset + int64(i)
 }
 
 // Stats counts what an input held.
@@ -62,6 +78,23 @@ type Option func(*reader)
 // behind it, and nothing else would tell.
 func Unchecked(d *reader) { d.unchecked = true }
 
+// Manifests makes the reader look for pod templates too, at spec.template and spec.jobTemplate.spec.template of objects
+// of any kind: a template is then an event as though it were a pod, in the namespace of its workload, whose name is the
+// kind and name of the workload, "Deployment/web". Its JSON has them too, and an owner of the kind that live pods of
+// such a workload have. Workloads that another one owns are no manifests. Events have the line on which they stand.
+func Manifests(d *reader) { d.manifests = true }
+
+// Among says that the input was found in a folder, where all sorts of files lie: an object that has neither a kind nor
+// an apiVersion is then left out as the other kinds are, under "no kind".
+func Among(d *reader) { d.among = true }
+
+// KeepGoing calls a function for an item that cannot be read, where the next one can be found beyond doubt, and goes on
+// with that. What ends the reading all the same, such as an input that is truncated, is the error of Read.
+func KeepGoing(leftOut func(*Error)) Option { return func(d *reader) { d.leftOut = leftOut } }
+
+// Progress adds to a counter what is read of the input, before it is decompressed.
+func Progress(bytes *atomic.Int64) Option { return func(d *reader) { d.progress = bytes } }
+
 // Read reads one recording to its end and calls fn for each pod, in the order of the recording. The name stands in
 // errors. An error of fn ends the reading and comes back wrapped, with the item's place.
 //
@@ -73,18 +106,29 @@ func Read(ctx context.Context, name string, r io.Reader, fn func(Event) error, o
 
 // readInput is Read on an input whose window may start at any size.
 func readInput(in *input, name string, fn func(Event) error, options ...Option) (Stats, error) {
-	d := &reader{in: in, fn: fn}
+	d := &reader{name: name, in: in, fn: fn}
 	for _, set := range options {
 		set(d)
+	}
+	if d.progress != nil {
+		in.r = &counting{in.r, d.progress}
 	}
 	err := d.read()
 	d.stats.Bytes = d.in.offset(d.in.end)
 	if err == nil {
 		return d.stats, nil
 	}
-	var e *Error
-	if !errors.As(err, &e) {
-		e = &Error{Offset: -1, Err: err}
-	}
-	return d.stats, &Error{Name: name, Item: d.item, Offset: e.Offset, Err: e.Err}
+	return d.stats, d.named(err)
+}
+
+// counting counts what is read of a reader.
+type counting struct {
+	r     io.Reader
+	bytes *atomic.Int64
+}
+
+func (c *counting) Read(p []byte) (int, error) {
+	n, err := c.r.Read(p)
+	c.bytes.Add(int64(n))
+	return n, err
 }

@@ -15,6 +15,8 @@ type Error struct {
 	Item   int    // 1-based; 0 where the fault is in no item
 	Offset int64  // of the fault, in bytes of the decompressed input; -1 where it has no place
 	Err    error
+
+	placed bool // Offset is one in the input, though the JSON was made of YAML
 }
 
 func (e *Error) Error() string {

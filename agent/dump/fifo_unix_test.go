@@ -41,3 +41,14 @@ func TestCancelWhileAPipeBlocks(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A pipe is not opened early: its writer would lose its reader.
+func TestCheckPathLeavesAPipeAlone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := CheckPath(path); err != nil {
+		t.Errorf("got %v", err)
+	}
+}

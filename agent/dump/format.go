@@ -8,29 +8,103 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
+
+	"github.com/klauspost/compress/zstd"
 )
 
 // open looks at the first bytes, and takes off what the JSON may be wrapped in.
-func (in *input) open() error {
+func (d *reader) open() error {
+	in := d.in
 	if err := in.look(4); err != nil {
 		return err
 	}
-	if in.starts("\x1f\x8b") {
-		packed := io.MultiReader(bytes.NewReader(in.buf[:in.end]), &rest{in.r, in.err})
-		unpacked, err := gzip.NewReader(bufio.NewReaderSize(packed, 64<<10))
-		if err != nil {
-			return &Error{Offset: -1, Err: gzipFault(err)}
+	unpack := map[string]func(io.Reader) (io.Reader, error){"\x1f\x8b": newGunzip, "\x28\xb5\x2f\xfd": newUnzstd}
+	for magic, open := range unpack {
+		if !in.starts(magic) {
+			continue
 		}
-		*in = *newInput(in.ctx, &gunzip{unpacked}, len(in.buf))
+		packed := io.MultiReader(bytes.NewReader(in.buf[:in.end]), &rest{in.r, in.err})
+		unpacked, err := open(packed)
+		if err != nil {
+			return &Error{Offset: -1, Err: err}
+		}
+		*in = *newInput(in.ctx, unpacked, len(in.buf))
 		if err := in.look(4); err != nil {
 			return err
 		}
+		break
 	}
 	if in.starts("\xef\xbb\xbf") { // a byte order mark
 		in.pos += 3
 		in.keep = in.pos
 	}
+	return d.openYAML()
+}
+
+// openYAML makes JSON of YAML, if that is what there is.
+func (d *reader) openYAML() error {
+	in := d.in
+	c, err := in.next()
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	if err != nil || c == '{' {
+		return err
+	}
+	// A live recording is not waited for longer than it takes to see one line.
+	for !hasLine(in.buf[in.pos:in.end]) && in.end-in.pos < 4<<10 {
+		if err := in.more(); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return err
+		}
+	}
+	if !isYAML(in.buf[in.pos:in.end]) {
+		return nil
+	}
+	in.countLines()
+	first := yamlPlace{in.offset(in.pos), in.lines + 1}
+	text := io.MultiReader(bytes.NewReader(bytes.Clone(in.buf[in.pos:in.end])), &rest{in.r, in.err})
+	convert := newYAMLReader(text, first, d.leaveOut())
+	*in = *newInput(in.ctx, convert, len(in.buf))
+	in.convert = convert
 	return nil
+}
+
+// leaveOut is what YAML calls for a document that it passes over; nil where the first fault ends the reading.
+func (d *reader) leaveOut() func(*Error) {
+	if d.leftOut == nil {
+		return nil
+	}
+	return func(e *Error) {
+		d.leftOut(&Error{Name: d.name, Item: e.Item, Offset: e.Offset, Err: e.Err})
+	}
+}
+
+var yamlStart = regexp.MustCompile(`^(---([ \t\r\n]|$)|%YAML |- |["']?[A-Za-z_][-A-Za-z0-9_./]*["']?:([ \t\r\n]|$))`)
+
+// hasLine says that there is a whole line that is no comment.
+func hasLine(text []byte) bool {
+	for line := range bytes.Lines(text) {
+		if !isBlank(line) {
+			return line[len(line)-1] == '\n'
+		}
+	}
+	return false
+}
+
+// isYAML guesses from the first line that is no comment.
+func isYAML(text []byte) bool {
+	comment := false
+	for line := range bytes.Lines(text) {
+		if isBlank(line) {
+			comment = true
+			continue
+		}
+		return yamlStart.Match(line) || comment && (line[0] == '{' || line[0] == '[')
+	}
+	return comment
 }
 
 // look reads until so many bytes can be seen from here on, or the recording ends.
@@ -64,12 +138,26 @@ func (r *rest) Read(p []byte) (int, error) {
 	return r.r.Read(p)
 }
 
-// gunzip says in its errors what is wrong with the file.
-type gunzip struct{ z *gzip.Reader }
+// unpacker says in its errors what is wrong with the file.
+type unpacker struct {
+	r     io.Reader
+	fault func(error) error
+}
 
-func (g *gunzip) Read(p []byte) (int, error) {
-	n, err := g.z.Read(p)
-	return n, gzipFault(err)
+func (u *unpacker) Read(p []byte) (int, error) {
+	n, err := u.r.Read(p)
+	if err != nil {
+		err = u.fault(err)
+	}
+	return n, err
+}
+
+func newGunzip(r io.Reader) (io.Reader, error) {
+	z, err := gzip.NewReader(bufio.NewReaderSize(r, 64<<10))
+	if err != nil {
+		return nil, gzipFault(err)
+	}
+	return &unpacker{z, gzipFault}, nil
 }
 
 func gzipFault(err error) error {
@@ -83,18 +171,59 @@ func gzipFault(err error) error {
 	return err
 }
 
+// maxWindow is how far back zstd data may reach, which is what must be kept of them: as far as zstd itself takes without
+// being told.
+const maxWindow = 128 << 20
+
+func newUnzstd(r io.Reader) (io.Reader, error) {
+	source := &remembering{r: r}
+	// Of one goroutine alone, which is ours: there is nothing to close.
+	z, err := zstd.NewReader(source, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
+	fault := func(err error) error { return zstdFault(err, source.err) }
+	if err != nil {
+		return nil, fault(err)
+	}
+	return &unpacker{z, fault}, nil
+}
+
+// remembering keeps the error of a reader, so that it can be told from a fault of what was read.
+type remembering struct {
+	r   io.Reader
+	err error
+}
+
+func (s *remembering) Read(p []byte) (int, error) {
+	n, err := s.r.Read(p)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
+	}
+	return n, err
+}
+
+func zstdFault(err, reading error) error {
+	switch {
+	case errors.Is(err, io.EOF):
+		return err
+	case reading != nil:
+		return reading
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		return errors.New("the zstd data is truncated: record it again")
+	case errors.Is(err, zstd.ErrWindowSizeExceeded), errors.Is(err, zstd.ErrDecoderSizeExceeded):
+		return fmt.Errorf("the zstd data needs more than %d MiB to unpack: unpack it with `zstd -dc --long=31`", maxWindow>>20)
+	}
+	return fmt.Errorf("the zstd data is damaged: %w", err)
+}
+
 // notAnObject says what a recording is, which does not start with an object.
 func (in *input) notAnObject() error {
 	// What can be seen is enough to guess; a reader that fails now has nothing to add.
 	_ = in.look(20)
 	at := in.offset(in.pos)
 	for _, kind := range []struct{ start, what string }{
-		{"apiVersion:", yaml}, {"kind:", yaml}, {"items:", yaml}, {"metadata:", yaml}, {"---", yaml}, {"- ", yaml}, {"#", yaml}, {"%YAML", yaml},
 		{"NAME", "the table that kubectl prints without -o, not JSON: " + record},
 		{"No resources found", "it says that there are no pods: " + record},
 		{"[", "a JSON array, not a List: " + record + ", or take it apart with `jq '.[]'`"},
 		{"\"", "a JSON string, not an object: " + record},
-		{"\x28\xb5\x2f\xfd", "compressed with zstd: unpack it with `zstd -dc`"},
 		{"\xff\xfe", "UTF-16, not UTF-8, which is what PowerShell's > writes: record it with `kubectl get pods -A -o json | Out-File -Encoding utf8`"},
 	} {
 		if in.starts(kind.start) {
@@ -107,5 +236,3 @@ func (in *input) notAnObject() error {
 	}
 	return fault(at, "not JSON (it starts with %q): %s", c, record)
 }
-
-const yaml = "YAML, not JSON: " + record

@@ -1,6 +1,7 @@
 package dump
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
@@ -24,6 +25,10 @@ type input struct {
 	keep int    // where the item starts that is being read
 	pos  int    // the next byte
 	end  int
+
+	convert *yamlReader // makes the JSON of YAML; nil where the input is JSON
+	lines   int         // line breaks before buf[counted]
+	counted int
 
 	depth   int               // how many objects of the item are open
 	key     []byte            // the key that object calls its function with
@@ -67,19 +72,47 @@ func (in *input) more() error {
 			return nil
 		}
 	}
+	var placed *Error // a fault of YAML
 	switch {
 	case errors.Is(in.err, io.EOF):
 		return io.EOF
 	case in.ctx.Err() != nil: // the input was closed to end a Read that blocked
 		return &Error{Offset: -1, Err: context.Cause(in.ctx)}
+	case errors.As(in.err, &placed):
+		return placed
 	case in.err != nil:
 		return &Error{Offset: in.offset(in.end), Err: in.err}
 	}
 	return &Error{Offset: in.offset(in.end), Err: io.ErrNoProgress}
 }
 
+// countLines counts the line breaks before the item that is being read.
+func (in *input) countLines() {
+	in.lines += bytes.Count(in.buf[in.counted:in.keep], []byte{'\n'})
+	in.counted = in.keep
+}
+
+// line is the line on which the item starts that is being read.
+func (in *input) line() int {
+	if in.convert != nil {
+		return in.convert.placeOf(in.offset(in.keep)).line
+	}
+	in.countLines()
+	return in.lines + 1
+}
+
+// place is the offset in the input of an offset in the JSON, where that was made of YAML.
+func (in *input) place(offset int64) int64 {
+	if in.convert == nil || offset < 0 {
+		return offset
+	}
+	return in.convert.placeOf(offset).offset
+}
+
 // slide moves what is still wanted to the front of the window.
 func (in *input) slide() {
+	in.countLines()
+	in.counted = 0
 	copy(in.buf, in.buf[in.keep:in.end])
 	in.base += int64(in.keep)
 	in.pos -= in.keep

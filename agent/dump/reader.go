@@ -6,15 +6,23 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"sync/atomic"
 )
 
 // reader reads the documents of one recording and makes events of them.
 type reader struct {
+	name  string
 	in    *input
 	fn    func(Event) error
 	stats Stats
 
 	unchecked bool // the insides of applied pods are fn's to check
+	manifests bool
+	among     bool
+	leftOut   func(*Error) // nil: the first fault ends the reading
+	progress  *atomic.Int64
+	stopped   bool // fn has failed
+	template  []byte
 
 	count int // objects so far
 	item  int // the one that is being read; 0: none
@@ -22,7 +30,7 @@ type reader struct {
 
 // read reads the whole recording.
 func (d *reader) read() error {
-	if err := d.in.open(); err != nil {
+	if err := d.open(); err != nil {
 		return err
 	}
 	began := false
@@ -51,6 +59,30 @@ func (d *reader) read() error {
 	if d.stats.Applied+d.stats.Deleted == 0 {
 		return d.noPods()
 	}
+	return nil
+}
+
+// named is an error that says where it is.
+func (d *reader) named(err error) *Error {
+	var e *Error
+	if !errors.As(err, &e) {
+		e = &Error{Offset: -1, Err: err}
+	}
+	item, offset := d.item, e.Offset
+	if e.placed {
+		item = max(item, e.Item)
+	} else {
+		offset = d.in.place(offset)
+	}
+	return &Error{Name: d.name, Item: item, Offset: offset, Err: e.Err}
+}
+
+// survive passes over the fault of an object that was read to its end, where that is wanted.
+func (d *reader) survive(err error) error {
+	if err == nil || d.leftOut == nil || d.stopped {
+		return err
+	}
+	d.leftOut(d.named(err))
 	return nil
 }
 
@@ -88,6 +120,9 @@ func (d *reader) object(op Op, o *object) error {
 	switch {
 	case o.kind.bad():
 		return d.fault(o, "kind is %s, not a string", describe(o.kind.is))
+	case kind == "" && d.among && o.apiVersion.value == "":
+		d.left("no kind")
+		return d.check(o)
 	case kind == "":
 		return d.fault(o, "an object without a kind: %s", record)
 	case kind == "Pod" && o.apiVersion.bad():
@@ -96,6 +131,11 @@ func (d *reader) object(op Op, o *object) error {
 		return d.pod(op, o)
 	case o.items == '[' && strings.HasSuffix(kind, "List"):
 		return d.fault(o, "a nested %s: take it apart with `jq '.items[]'`", clip(kind))
+	}
+	if d.manifests {
+		if found, err := d.workload(op, o); found || err != nil {
+			return err
+		}
 	}
 	if len(kind) > 63 { // longer than any that an API server takes
 		kind = kind[:63]
@@ -126,19 +166,28 @@ func (d *reader) pod(op Op, o *object) error {
 			return err
 		}
 	}
-	if op == Delete {
+	in := d.in
+	start, end := in.keep+o.start, in.keep+o.end
+	return d.give(Event{Op: op, Namespace: namespace, Name: o.name.value, UID: o.uid.value, JSON: in.buf[start:end:end], Watched: o.start > 0})
+}
+
+// give counts a pod of the item that was read, and calls the caller.
+func (d *reader) give(e Event) error {
+	if e.Op == Delete {
 		d.stats.Deleted++
 	} else {
 		d.stats.Applied++
 	}
 	in := d.in
-	start, end := in.keep+o.start, in.keep+o.end
-	err := d.fn(Event{
-		Op: op, Namespace: namespace, Name: o.name.value, UID: o.uid.value,
-		JSON: in.buf[start:end:end], Item: d.item, Offset: in.offset(in.keep),
-	})
-	if err != nil {
-		return &Error{Offset: in.offset(in.keep), Err: err}
+	at := in.offset(in.keep)
+	e.Item, e.Offset = d.item, in.place(at)
+	e.made = e.made || in.convert != nil
+	if d.manifests {
+		e.Line = in.line()
+	}
+	if err := d.fn(e); err != nil {
+		d.stopped = true
+		return &Error{Offset: at, Err: err}
 	}
 	return nil
 }

@@ -27,6 +27,23 @@ func ReadPath(ctx context.Context, path string, stdin io.Reader, fn func(Event) 
 	return Read(ctx, path, f, fn, options...)
 }
 
+// CheckPath tells early what ReadPath would say of a file that cannot be opened. It says nothing of "-", of no path, and
+// of a pipe, from which its writer would be cut off.
+func CheckPath(path string) error {
+	if path == "" || path == "-" {
+		return nil
+	}
+	if info, err := os.Stat(path); err == nil && !info.Mode().IsRegular() && !info.IsDir() {
+		return nil
+	}
+	f, err := openFile(path)
+	if err != nil {
+		return &Error{Name: path, Offset: -1, Err: err}
+	}
+	_ = f.Close() // nothing was read or written
+	return nil
+}
+
 func openFile(path string) (*os.File, error) {
 	f, err := os.Open(path)
 	if err != nil {

@@ -29,6 +29,7 @@ func TestReadPath(t *testing.T) {
 		stdin      io.Reader
 		want       []seen
 		err        string
+		early      bool // the error shows before the input is read
 	}{
 		{name: "a file", path: "a.json", want: []seen{applied(1, 0, "a", a)}},
 		{name: "gzip, whatever its name", path: "gzip.json", want: []seen{applied(1, 0, "a", a)}},
@@ -37,8 +38,8 @@ func TestReadPath(t *testing.T) {
 		{name: "stdin with EOF at once", path: "-", stdin: iotest.DataErrReader(strings.NewReader(a)), want: []seen{applied(1, 0, "a", a)}},
 		{name: "empty stdin", path: "-", stdin: strings.NewReader(""), err: "read stdin: the input is empty: " + hint},
 		{name: "stdin that fails", path: "-", stdin: iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader(a))), err: "read stdin: byte 1: timeout"},
-		{name: "no such file", path: "none.json", err: "read none.json: no such file or directory"},
-		{name: "a folder", path: ".", err: "read .: is a directory: name a file in it"},
+		{name: "no such file", path: "none.json", err: "read none.json: no such file or directory", early: true},
+		{name: "a folder", path: ".", err: "read .: is a directory: name a file in it", early: true},
 		{name: "empty file", path: "empty.json", err: "read empty.json: the input is empty: " + hint},
 		{name: "truncated file", path: "short.json", err: "read short.json: item 1, byte 30: unexpected end of JSON: the dump is truncated; record it again"},
 	}
@@ -55,6 +56,10 @@ func TestReadPath(t *testing.T) {
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("events (-want +got):\n%s", diff)
+			}
+			early := CheckPath(filepath.Clean(tt.path))
+			if (early != nil) != tt.early || early != nil && early.Error() != tt.err {
+				t.Errorf("told early: %v; want %v: %s", early, tt.early, tt.err)
 			}
 		})
 	}

@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,7 @@ import (
 	"io"
 	"math/rand/v2"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"testing"
 
@@ -18,8 +20,8 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/oracle"
 )
 
-// TestReplayEqualsLive changes a cluster while kubectl records it, dumps it, and replays both: the recordings get the
-// scores of the live agent to the last digit.
+// TestReplayEqualsLive changes a cluster while kubectl records it, dumps it, and replays and scans both: the recordings get
+// the scores of the live agent to the last digit, and those of the oracle.
 func TestReplayEqualsLive(t *testing.T) {
 	ctx := t.Context()
 	var namespaces []string
@@ -57,6 +59,61 @@ func TestReplayEqualsLive(t *testing.T) {
 			t.Errorf("%s: scores (-live +replayed):\n%s", filepath.Base(file), diff)
 		}
 	}
+	asYAML := filepath.Join(t.TempDir(), "pods.yaml")
+	y, err := env.Kubectl(ctx, nil, "get", "pods", "--all-namespaces", "-o", "yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(asYAML, y, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	counted, err := oracle.FromList(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{dump, recording, asYAML} {
+		scanned := scan(t, file)
+		if diff := cmp.Diff(want, ours(scanned, namespaces)); diff != "" {
+			t.Errorf("%s: scores (-live +scanned):\n%s", filepath.Base(file), diff)
+		}
+		if err := diffScores(ours(counted, namespaces), ours(scanned, namespaces)); err != nil {
+			t.Errorf("%s: the oracle and the scan: %v", filepath.Base(file), err)
+		}
+	}
+}
+
+// scan returns what a scan reports of a recording, in the units of the metrics.
+func scan(t *testing.T, file string) oracle.Scores {
+	t.Helper()
+	var stdout, stderr bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), env.binary, "scan", file, "-o", "json")
+	cmd.Stdout, cmd.Stderr = &stdout, &stderr
+	if err := cmd.Run(); err != nil {
+		t.Fatalf("scan %s: %v: %s", file, err, stderr.String())
+	}
+	var report struct {
+		Cluster    struct{ Score, Compliance *float64 }
+		Namespaces []struct {
+			Namespace         string
+			Pods              int
+			Score, Compliance float64
+			Violations        map[string]int
+		}
+	}
+	if err := json.Unmarshal(stdout.Bytes(), &report); err != nil {
+		t.Fatal(err)
+	}
+	scores := oracle.Scores{Namespaces: make(map[string]oracle.Namespace), Score: report.Cluster.Score}
+	if percent := report.Cluster.Compliance; percent != nil {
+		ratio := *percent / 100
+		scores.Compliance = &ratio
+	}
+	for _, ns := range report.Namespaces {
+		scores.Namespaces[ns.Namespace] = oracle.Namespace{
+			Pods: ns.Pods, Violations: ns.Violations, Score: ns.Score, Compliance: ns.Compliance / 100,
+		}
+	}
+	return scores
 }
 
 // replay returns what an agent publishes of a recording.

@@ -21,7 +21,6 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
 )
@@ -37,7 +36,7 @@ type bench struct {
 	t      *testing.T
 	api    *apiServer
 	wire   *wire
-	client dynamic.Interface
+	config *rest.Config
 	*Watch
 	registry *prometheus.Registry
 	logs     *observer.ObservedLogs
@@ -65,14 +64,11 @@ func newBenchThrough(t *testing.T, api *apiServer, through func(http.RoundTrippe
 		transport.CloseIdleConnections()
 		_ = server.Close()
 	})
-	client, err := dynamic.NewForConfig(&rest.Config{Host: "http://pods.test", Transport: through(transport), QPS: -1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	b := &bench{t: t, api: api, wire: w, client: client, registry: prometheus.NewRegistry(), handled: newRecord(), ended: make(chan error, 1)}
+	b := &bench{t: t, api: api, wire: w, config: &rest.Config{Host: "http://pods.test", Transport: through(transport)}, registry: prometheus.NewRegistry(), handled: newRecord(), ended: make(chan error, 1)}
 	core, logs := observer.New(zapcore.InfoLevel)
 	b.logs = logs
-	b.Watch, err = New(client, Options{Log: zap.New(core), Registerer: b.registry, Workers: 4})
+	var err error
+	b.Watch, err = New(b.config, Options{Log: zap.New(core), Registerer: b.registry, Workers: 4, Projection: all{}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -295,6 +291,23 @@ func (r *record) total() int {
 	}
 	return total
 }
+
+// all is a projection that keeps all but the managedFields, so that tests see what the API server has.
+type all struct{}
+
+func (all) AppendTo(dst, pod []byte) ([]byte, error) {
+	var o object
+	if err := json.Unmarshal(pod, &o); err != nil {
+		return dst, err
+	}
+	if metadata, ok := o["metadata"].(object); ok {
+		delete(metadata, "managedFields")
+	}
+	text, err := json.Marshal(o)
+	return append(dst, text...), err
+}
+
+func (all) ReadsVersion() bool { return true }
 
 // Builders of pods.
 

@@ -188,7 +188,7 @@ func TestFaultsAtStart(t *testing.T) {
 			script: always(text("<html>502 Bad Gateway</html>")), heals: 5 * time.Minute, within: 65 * time.Second,
 			log: []string{
 				failure + "watch: " + notJSON,
-				failure + "list: couldn't get version/kind; json parse error: invalid character '<' looking for beginning of value",
+				failure + "list: decode a list of pods: invalid character '<' looking for beginning of value",
 			}, repeat: true,
 		},
 		{
@@ -202,7 +202,7 @@ func TestFaultsAtStart(t *testing.T) {
 				}
 			},
 			heals: 5 * time.Minute, within: 65 * time.Second,
-			log: []string{failure + "watch: told to answer 422"}, repeat: true,
+			log: []string{failure + "watch: told to answer 422", failure + `list: decode a list of pods: its kind is "Table"`}, repeat: true,
 		},
 		{
 			name: "watches end at once, always", pods: 3,

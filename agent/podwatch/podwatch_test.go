@@ -224,7 +224,7 @@ func TestNoWorkersMeansOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newBench(t, newAPIServer(many(3)...))
 		var err error
-		b.Watch, err = New(b.client, Options{Log: b.log, Registerer: prometheus.NewRegistry()})
+		b.Watch, err = New(b.config, Options{Log: b.log, Registerer: prometheus.NewRegistry(), Projection: all{}})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -14,11 +14,10 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 )
 
-// Once over real sockets, with TLS and HTTP/2 as in a cluster: sync, a change, a restart of the server on the same
+// Once over real sockets, with TLS as in a cluster: sync, a change, a restart of the server on the same
 // port, and the end.
 func TestRealSockets(t *testing.T) {
 	api := newAPIServer(many(5)...)
@@ -27,17 +26,13 @@ func TestRealSockets(t *testing.T) {
 		t.Fatal(err)
 	}
 	server := serveTLS(api, listener)
-	client, err := dynamic.NewForConfig(&rest.Config{
+	config := &rest.Config{
 		Host: server.URL,
 		TLSClientConfig: rest.TLSClientConfig{
 			CAData: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw}),
 		},
-		QPS: -1,
-	})
-	if err != nil {
-		t.Fatal(err)
 	}
-	w, err := New(client, Options{Log: zap.NewNop(), Registerer: prometheus.NewRegistry(), Workers: 2})
+	w, err := New(config, Options{Log: zap.NewNop(), Registerer: prometheus.NewRegistry(), Workers: 2, Projection: all{}})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,7 +104,7 @@ func (s *source) list(ctx context.Context, options metav1.ListOptions) (runtime.
 		return nil, err
 	}
 	s.heard()
-	return list, nil
+	return podsOf(list)
 }
 
 func (s *source) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {

@@ -24,7 +24,7 @@ func TestStreamStops(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					b := newBench(t, newAPIServer())
 					upstream, cancelled := watch.NewFake(), false
-					s := newStream(t.Context(), upstream, func() { cancelled = true }, newSource(b.client, b.log, b.Watch.metrics), initial)
+					s := newStream(t.Context(), upstream, func() { cancelled = true }, newSource(newTestClient(t, b), b.log, b.Watch.metrics), initial)
 					go s.run()
 					test.before(upstream)
 					synctest.Wait()

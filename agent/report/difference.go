@@ -12,6 +12,7 @@ import (
 	"strings"
 	"text/tabwriter"
 	"unicode"
+	"unicode/utf8"
 
 	"github.com/kube-devops/kube-devops/agent/state"
 )
@@ -202,7 +203,7 @@ func (n *NamespaceDifference) violationChange() string {
 
 // printable quotes a text that a terminal would not show as it is. It comes from a recording that anybody may have made.
 func printable(text string) string {
-	if text == "" || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+	if text == "" || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.Quote(text)
 	}
 	return text

@@ -4,8 +4,13 @@ package report
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
@@ -15,8 +20,30 @@ import (
 // violations by namespace, pod and check. Scores of no data are null. The violations that a waiver accepts are in no
 // count and no score, and follow in a list of their own where there are any.
 func JSON(to io.Writer, snap *state.Snapshot) error {
+	return writeJSON(to, &Scan{Snapshot: snap}, Options{}, false)
+}
+
+// ScanJSON writes the report of a scan: that of JSON, and what a scan knows beside it. Each violation has its workload,
+// that of a manifest its file and line, and the new ones say so where there is a baseline. What could not be read stands
+// first, as "incomplete"; what the baseline says and what was read stand last.
+func ScanJSON(to io.Writer, scan *Scan, o Options) error { return writeJSON(to, scan, o, true) }
+
+func writeJSON(to io.Writer, scan *Scan, o Options, ofScan bool) error {
+	snap := scan.Snapshot
 	w := &jsonWriter{to: bufio.NewWriter(to)}
-	w.put(`{"policy": `)
+	violation := func(v state.PodViolation) violationJSON {
+		if !ofScan {
+			return violationOf(snap.Table, v)
+		}
+		return scan.violation(v)
+	}
+	w.put("{")
+	if len(scan.Inputs.LeftOut) > 0 {
+		w.put(`"incomplete": `)
+		w.value(scan.Inputs.LeftOut)
+		w.put(",\n ")
+	}
+	w.put(`"policy": `)
 	w.value(policyJSON{snap.Table.Name(), snap.Table.Hash()})
 	w.put(",\n \"cluster\": ")
 	w.cluster(snap)
@@ -32,19 +59,100 @@ func JSON(to io.Writer, snap *state.Snapshot) error {
 		w.put("}")
 	})
 	w.list("violations", len(snap.Violations), func(i int) {
-		w.value(violationOf(snap.Table, snap.Violations[i]))
+		v := violation(snap.Violations[i])
+		v.New = o.Baseline.isNew(scan, snap.Violations[i])
+		w.value(v)
 	})
 	if len(snap.Waived) > 0 {
-		w.list("waived", len(snap.Waived), func(i int) {
-			v := snap.Waived[i]
-			w.value(waivedJSON{violationOf(snap.Table, v), v.Waiver.ID, v.Waiver.Expires.UTC().Format(time.RFC3339Nano)})
-		})
+		w.list("waived", len(snap.Waived), func(i int) { w.value(waived(violation(snap.Waived[i]), snap.Waived[i].Waiver)) })
+	}
+	if ofScan {
+		w.baseline(o.Baseline)
+		w.put(",\n \"inputs\": ")
+		w.value(inputsOf(scan.Inputs))
 	}
 	w.put("}\n")
-	if w.err != nil {
-		return w.err
+	return w.end()
+}
+
+// NDJSON writes the violations, one JSON object a line, and then those that a waiver accepts: they alone have the keys
+// "waiver" and "expires". Where the report is on a part of the data, a line with the key "incomplete" comes first.
+func NDJSON(to io.Writer, scan *Scan, o Options) error {
+	w := &jsonWriter{to: bufio.NewWriter(to)}
+	if len(scan.Inputs.LeftOut) > 0 {
+		w.value(map[string][]string{"incomplete": scan.Inputs.LeftOut})
+		w.put("\n")
 	}
-	return w.to.Flush()
+	for _, v := range scan.Snapshot.Violations {
+		line := scan.violation(v)
+		line.New = o.Baseline.isNew(scan, v)
+		w.value(line)
+		w.put("\n")
+	}
+	for _, v := range scan.Snapshot.Waived {
+		w.value(waived(scan.violation(v), v.Waiver))
+		w.put("\n")
+	}
+	return w.end()
+}
+
+func waived(v violationJSON, by *rules.Waiver) waivedJSON {
+	return waivedJSON{v, by.ID, by.Expires.UTC().Format(time.RFC3339Nano)}
+}
+
+// violation is a violation with what the scan knows of its pod.
+func (s *Scan) violation(v state.PodViolation) violationJSON {
+	out := violationOf(s.Snapshot.Table, v)
+	origin := s.origin(v.Pod)
+	out.Workload, out.File, out.Line = origin.Workload.String(), origin.File, origin.Line
+	return out
+}
+
+type baselineJSON struct {
+	File       string      `json:"file"`
+	Policy     policyJSON  `json:"policy"`
+	New        int         `json:"new"`
+	Resolved   int         `json:"resolved"`
+	Violations []knownJSON `json:"resolvedViolations"`
+}
+
+type knownJSON struct {
+	Namespace string `json:"namespace"`
+	Workload  string `json:"workload,omitempty"`
+	Pod       string `json:"pod,omitempty"`
+	Check     string `json:"check"`
+	Subject   string `json:"subject,omitempty"`
+}
+
+func (w *jsonWriter) baseline(b *Baselined) {
+	if b == nil {
+		return
+	}
+	out := baselineJSON{
+		File: b.Baseline.Name, Policy: policyJSON{b.Baseline.Policy, b.Baseline.Hash},
+		New: b.Violations, Resolved: len(b.Resolved), Violations: make([]knownJSON, len(b.Resolved)),
+	}
+	for i, known := range b.Resolved {
+		out.Violations[i] = knownJSON(known)
+	}
+	w.put(",\n \"baseline\": ")
+	w.value(out)
+}
+
+type inputsJSON struct {
+	Files     int            `json:"files"`
+	Pods      int            `json:"pods"`
+	Templates int            `json:"templates"`
+	Others    map[string]int `json:"others"`
+	Repeated  int            `json:"repeated"`
+}
+
+func inputsOf(in Inputs) inputsJSON {
+	out := inputsJSON{in.Files, in.Pods, in.Templates, in.Others, in.Repeated}
+	if out.Others == nil {
+		out.Others = map[string]int{}
+	}
+	return out
 }
 
 type policyJSON struct {
@@ -61,6 +169,11 @@ type violationJSON struct {
 	Container string         `json:"container,omitempty"`
 	Path      string         `json:"path,omitempty"`
 	Message   string         `json:"message"`
+	// What follows is known to a scan alone.
+	Workload string `json:"workload,omitempty"`
+	File     string `json:"file,omitempty"`
+	Line     int    `json:"line,omitempty"`
+	New      bool   `json:"new,omitempty"`
 }
 
 type waivedJSON struct {
@@ -86,12 +199,42 @@ func (w *jsonWriter) value(v any) {
 	if err != nil && w.err == nil {
 		w.err = err
 	}
-	w.put(string(text))
+	w.put(quiet(string(text)))
+}
+
+// quiet escapes what a terminal may obey and JSON lets through: the control characters above ASCII, and invisible marks.
+func quiet(text string) string {
+	loud := func(r rune) bool { return r >= 0x7f && r != utf8.RuneError && !unicode.IsPrint(r) }
+	if strings.IndexFunc(text, loud) < 0 {
+		return text
+	}
+	var b strings.Builder
+	for _, r := range text {
+		if !loud(r) {
+			b.WriteRune(r)
+			continue
+		}
+		for _, unit := range utf16.Encode([]rune{r}) {
+			fmt.Fprintf(&b, `\u%04x`, unit)
+		}
+	}
+	return b.String()
+}
+
+// end writes what is still held, and returns the first error.
+func (w *jsonWriter) end() error {
+	if w.err != nil {
+		return w.err
+	}
+	return w.to.Flush()
 }
 
 func (w *jsonWriter) list(name string, n int, item func(i int)) {
 	w.put(",\n \"" + name + "\": [")
 	for i := range n {
+		if w.err != nil {
+			return
+		}
 		if i > 0 {
 			w.put(",")
 		}

@@ -1,14 +1,76 @@
 package report
 
-import "github.com/kube-devops/kube-devops/agent/state"
+import (
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/kube-devops/kube-devops/agent/state"
+)
 
 // A Scan is what a scan of recordings and manifests found. Each printer of a scan writes one of its forms.
 type Scan struct {
 	// Snapshot has its violations.
 	Snapshot *state.Snapshot
 	// Origins tell where the pods that have violations, waived ones too, come from.
-	Origins map[PodKey]Origin
+	// Pods of one workload of a recording share theirs.
+	Origins map[PodKey]*Origin
 	Inputs  Inputs
+}
+
+// Options say how a scan is printed. The zero value is for a file that keeps everything.
+type Options struct {
+	// Top is how many namespaces and how many workloads the lists for people show, worst first; 0 for all.
+	Top int
+	// Color allows the escape sequences of a terminal, and Width is its columns; 0 for lines as long as they get.
+	Color bool
+	Width int
+	// Baseline tells what is new against an older report; nil where there is none.
+	Baseline *Baselined
+	// Version is that of the program, for the forms that name it; empty where it is not known.
+	Version string
+}
+
+// A Format is one form of the report of a scan.
+type Format struct {
+	Name string
+	// Help says in a few words what it is for.
+	Help string
+	// Print writes the report.
+	Print func(to io.Writer, scan *Scan, o Options) error
+}
+
+// Formats are all forms of the report of a scan, the one for people first.
+func Formats() []Format {
+	return []Format{
+		{"table", "for people: namespaces and workloads, worst first", Table},
+		{"json", "everything, for scripts and for --baseline", ScanJSON},
+		{"yaml", "the same document as json", YAML},
+		{"ndjson", "the violations, one JSON object a line", NDJSON},
+		{"sarif", "SARIF 2.1.0, for code scanning", SARIF},
+		{"junit", "JUnit XML, for the test view of a CI system", JUnit},
+		{"github", "annotations of a GitHub workflow", GitHub},
+		{"markdown", "a comment for a pull request, 65,536 bytes at the most", Markdown},
+		{"html", "one self-contained page with charts", HTML},
+		{"prometheus", "metrics for the textfile collector, named as the agent's", Prometheus},
+	}
+}
+
+// FormatNamed finds a format. The error names the formats there are, and the one that is spelled alike.
+func FormatNamed(name string) (Format, error) {
+	formats := Formats()
+	names := make([]string, len(formats))
+	for i, f := range formats {
+		if f.Name == name {
+			return f, nil
+		}
+		names[i] = f.Name
+	}
+	hint := ""
+	if near := nearest(name, names, 1); len(near) > 0 {
+		hint = fmt.Sprintf("; did you mean %q?", near[0])
+	}
+	return Format{}, fmt.Errorf("unknown format %q%s (there are %s)", clipped(name, 40), hint, strings.Join(names, ", "))
 }
 
 // A PodKey names a pod, or the workload whose template stands for a pod ("Deployment/web").
@@ -28,6 +90,14 @@ type Workload struct{ Kind, Name string }
 
 // String is kind and name: "Deployment/web".
 func (w Workload) String() string { return w.Kind + "/" + w.Name }
+
+// origin is where a pod comes from; of one that nobody told of, the pod itself is the workload.
+func (s *Scan) origin(pod state.Pod) Origin {
+	if origin, ok := s.Origins[PodKey{pod.Namespace, pod.Name}]; ok {
+		return *origin
+	}
+	return Origin{Workload: Workload{"Pod", pod.Name}}
+}
 
 // Inputs counts what was read.
 type Inputs struct {

@@ -128,6 +128,9 @@ type lane struct {
 
 // enter begins to write; cut must make the writing end. The returned func ends it.
 func (l *lane) enter(cut func()) (leave func()) {
+	if l == nil { // it has no bound
+		return func() {}
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	own := l.writing.PushBack(cut)
@@ -141,7 +144,7 @@ func (l *lane) enter(cut func()) (leave func()) {
 	}
 }
 
-// inTurn answers so many requests at the same time. Some others wait for their turn, and those that are too many, or wait for
+// inTurn makes so many pages at the same time; a page that is published gives up its turn when it begins to be written. Some others wait for their turn, and those that are too many, or wait for
 // too long, are told to come again: a scraper among a hundred others gets its answer, a second later.
 func inTurn(most int, next http.Handler) http.Handler {
 	places, queue := make(chan struct{}, most), make(chan struct{}, most+maxWaiting)
@@ -152,16 +155,21 @@ func inTurn(most int, next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		select {
 		case queue <- struct{}{}:
-			defer func() { <-queue }()
 		default:
 			busy(w)
 			return
 		}
+		dequeue := sync.OnceFunc(func() { <-queue })
+		defer dequeue()
 		patience := time.NewTimer(turnPatience)
 		defer patience.Stop()
 		select {
 		case places <- struct{}{}:
-			defer func() { <-places }()
+			leave := sync.OnceFunc(func() { <-places; dequeue() })
+			defer leave()
+			if page, ok := w.(*rendering); ok {
+				page.leave = leave
+			}
 			next.ServeHTTP(w, r)
 		case <-patience.C:
 			busy(w)

@@ -87,6 +87,9 @@ func New(o Options) (*Server, error) {
 // Addr is the address that the server is bound to, with its port.
 func (s *Server) Addr() string { return s.listener.Addr().String() }
 
+// ServeHTTP answers one request without the socket.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.http.Handler.ServeHTTP(w, r) }
+
 // Run answers requests until ctx is done, then lets the open ones finish, for a time.
 func (s *Server) Run(ctx context.Context) error {
 	ended := make(chan error, 1)
@@ -125,9 +128,13 @@ func Handler(o Options) http.Handler {
 	mux.HandleFunc("GET /readyz", readyz(o.Ready))
 	scrape := promhttp.HandlerOpts{}
 	standby := inTurn(maxScrapes, promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Standby}, scrape))
+	full := promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Leader}, scrape)
+	if written, ok := o.Leader.(TextAppender); ok {
+		full = newTextPage(o.Process, written, full)
+	}
 	mux.Handle("GET /metrics", published{
 		publish: o.Publish,
-		page:    inTurn(maxScrapes, promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Leader}, scrape)),
+		page:    inTurn(maxScrapes, full),
 		refused: func(w http.ResponseWriter, r *http.Request, _ error) { standby.ServeHTTP(w, r) },
 		writers: &lane{max: maxWriters},
 	})

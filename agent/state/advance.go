@@ -37,11 +37,11 @@ func (s *ClusterState) Advance(now time.Time) []Change {
 				continue
 			}
 			s.now = before
-			failed := s.failedChecks(c.violations)
+			failed := s.failedChecks(c)
 			s.count(ns, c, -1)
 			s.now = now
 			s.count(ns, c, +1)
-			if t := (Transition{Before: failed, After: s.failedChecks(c.violations)}); t.Changed() {
+			if t := (Transition{Before: failed, After: s.failedChecks(c)}); t.Changed() {
 				changes = append(changes, Change{Pod{namespace, name, c.uid}, t})
 			}
 		}

@@ -3,14 +3,16 @@ package state
 import (
 	"iter"
 	"sync"
+
+	"github.com/kube-devops/kube-devops/rules"
 )
 
 // A batch is some pods on their way through evaluation.
 type batch struct {
-	pods          []Observation
-	contributions []contribution
-	errs          []error
-	done          chan struct{} // closed when the batch is evaluated
+	pods     []Observation
+	verdicts []rules.Verdict
+	errs     []error
+	done     chan struct{} // closed when the batch is evaluated
 }
 
 const batchSize = 128
@@ -59,14 +61,9 @@ func (s *ClusterState) evaluateAll(workers int, pods iter.Seq[Observation], appl
 
 func (s *ClusterState) evaluateBatch(b *batch) {
 	defer close(b.done)
-	b.contributions = make([]contribution, len(b.pods))
+	b.verdicts = make([]rules.Verdict, len(b.pods))
 	b.errs = make([]error, len(b.pods))
 	for i, o := range b.pods {
-		verdict, err := evaluate(s.table, o.JSON)
-		if b.errs[i] = err; err != nil {
-			b.contributions[i] = contribution{uid: o.UID, failed: true}
-		} else {
-			b.contributions[i] = contributionOf(o.Pod, verdict)
-		}
+		b.verdicts[i], b.errs[i] = evaluate(s.table, o.JSON)
 	}
 }

@@ -254,12 +254,12 @@ func (m model) snapshotAt(p policy, now time.Time) *state.Snapshot {
 		}
 		for _, v := range o.violations {
 			ns.Violations[v.Check]++
-			snap.Violations = append(snap.Violations, state.PodViolation{Pod: m.pod(key), Violation: v})
+			snap.Violations = append(snap.Violations, state.PodViolation{Pod: m.pod(key), Violation: &v})
 		}
 		for _, v := range o.waived {
 			ns.Waived[v.Check]++
 			ns.Subjects[v.Check]--
-			snap.Waived = append(snap.Waived, state.PodViolation{Pod: m.pod(key), Violation: v})
+			snap.Waived = append(snap.Waived, state.PodViolation{Pod: m.pod(key), Violation: &v})
 		}
 	}
 	return snap

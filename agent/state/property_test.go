@@ -2,7 +2,6 @@ package state_test
 
 import (
 	"fmt"
-	"math"
 	"math/big"
 	"slices"
 	"testing"
@@ -323,18 +322,18 @@ func (m *machine) check(t *rapid.T) {
 			clusterScores, clusterCompliances = append(clusterScores, score), append(clusterCompliances, compliance)
 		}
 		gotScores, ok := got.Namespaces[i].Scores(m.policy.table)
-		sameScores(t, score, compliance, gotScores, ok, true)
+		sameScores(t, score, compliance, gotScores, ok)
 	}
 	if diff := cmp.Diff(total, got.Totals()); diff != "" {
 		t.Fatalf("totals (-scratch +live):\n%s", diff)
 	}
 	gotScores, ok := got.Cluster()
-	sameScores(t, mean(clusterScores), mean(clusterCompliances), gotScores, ok, false)
+	sameScores(t, mean(clusterScores), mean(clusterCompliances), gotScores, ok)
 }
 
-// sameScores compares scores with exact fractions; nil means no data. The scores of a namespace are rounded once, so that
-// its grade is exact at the bounds; a mean is a sum of rounded numbers.
-func sameScores(t *rapid.T, score, compliance *big.Rat, got state.Scores, ok, exact bool) {
+// sameScores compares scores with exact fractions; nil means no data. Each score is rounded once, a mean too, so that the
+// grade is exact at the bounds.
+func sameScores(t *rapid.T, score, compliance *big.Rat, got state.Scores, ok bool) {
 	if score == nil || !ok {
 		if score != nil || ok || got != (state.Scores{}) {
 			t.Fatalf("scores %v, %v, want %v and %v", got, ok, score, compliance)
@@ -343,7 +342,7 @@ func sameScores(t *rapid.T, score, compliance *big.Rat, got state.Scores, ok, ex
 	}
 	wantScore, _ := score.Float64()
 	wantCompliance, _ := compliance.Float64()
-	if math.Abs(wantScore-got.Score) > 1e-9 || math.Abs(wantCompliance-got.Compliance) > 1e-9 {
+	if got.Score != wantScore || got.Compliance != wantCompliance {
 		t.Fatalf("scores %v, want %v and %v", got, wantScore, wantCompliance)
 	}
 	grade := "Critical"
@@ -351,9 +350,6 @@ func sameScores(t *rapid.T, score, compliance *big.Rat, got state.Scores, ok, ex
 		name string
 		min  float64
 	}{{"Degraded", 40}, {"Stable", 60}, {"Healthy", 80}} {
-		if math.Abs(wantCompliance-g.min) < 1e-9 && !(exact && wantCompliance == g.min) {
-			return // so near to a bound it may be rounded to either side
-		}
 		if wantCompliance >= g.min {
 			grade = g.name
 		}

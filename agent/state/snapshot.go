@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/kube-devops/kube-devops/rules"
 )
@@ -27,10 +28,10 @@ type NamespaceSnapshot struct {
 	LiveMetrics
 }
 
-// PodViolation is one violation and the pod that has it.
+// PodViolation is one violation and the pod that has it. Pods that are alike share the violation, which nobody changes.
 type PodViolation struct {
 	Pod
-	rules.Violation
+	*rules.Violation
 }
 
 // Totals sums the counts of the namespaces.
@@ -58,31 +59,61 @@ func (s *ClusterState) Snapshot() *Snapshot {
 
 // SnapshotWithViolations copies the counts and the violations of the same moment.
 func (s *ClusterState) SnapshotWithViolations() *Snapshot {
-	snap := s.withViolations()
-	// The violations of a pod are in order already, and the sort is stable.
-	byPod := func(a, b PodViolation) int { return a.compare(b.Pod) }
-	slices.SortStableFunc(snap.Violations, byPod)
-	slices.SortStableFunc(snap.Waived, byPod)
-	return snap
-}
-
-func (s *ClusterState) withViolations() *Snapshot {
-	s.mu.RLock()
-	defer s.mu.RUnlock()
-	snap := s.snapshot()
-	snap.Violations = []PodViolation{}
-	for namespace, ns := range s.namespaces {
-		for name, c := range ns.pods {
-			for _, v := range c.violations {
-				into := &snap.Violations
-				if s.waived(v) {
-					into = &snap.Waived
-				}
-				*into = append(*into, PodViolation{Pod{namespace, name, c.uid}, v})
+	snap, pods, now := s.withPods()
+	// Who changes the state does not wait for what follows: judgements do not change.
+	slices.SortFunc(pods, func(a, b judgedPod) int { return a.compare(b.Pod) })
+	violations, waived := 0, 0
+	for _, ns := range snap.Namespaces {
+		for check := range ns.Violations {
+			violations += ns.Violations[check]
+			waived += ns.Waived[check]
+		}
+	}
+	// Exact sizes: a large cluster has more violations than anything else.
+	snap.Violations = make([]PodViolation, 0, violations)
+	if waived > 0 {
+		snap.Waived = make([]PodViolation, 0, waived)
+	}
+	for _, p := range pods {
+		for i := range p.violations {
+			v := &p.violations[i]
+			into := &snap.Violations
+			if v.Waiver != nil && v.Waiver.Active(now) {
+				into = &snap.Waived
 			}
+			*into = append(*into, PodViolation{p.Pod, v})
 		}
 	}
 	return snap
+}
+
+// A judgedPod is a pod that has violations.
+type judgedPod struct {
+	Pod
+	*judgement
+}
+
+// withPods copies the counts, and which pods have violations, and says for which moment.
+func (s *ClusterState) withPods() (*Snapshot, []judgedPod, time.Time) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	n := 0
+	for _, j := range s.judgements.byHash {
+		for ; j != nil; j = j.next {
+			if len(j.violations) > 0 {
+				n += j.pods
+			}
+		}
+	}
+	pods := make([]judgedPod, 0, n)
+	for namespace, ns := range s.namespaces {
+		for name, c := range ns.pods {
+			if len(c.violations) > 0 {
+				pods = append(pods, judgedPod{Pod{namespace, name, c.uid}, c.judgement})
+			}
+		}
+	}
+	return s.snapshot(), pods, s.now
 }
 
 // snapshot copies the counts; the lock is held.

@@ -47,11 +47,8 @@ type NamespaceState struct {
 
 // A contribution is what one pod adds to the counts of its namespace.
 type contribution struct {
-	uid        string
-	violations []rules.Violation
-	subjects   []int
-	failed     bool   // there is no verdict of this pod
-	skipped    string // the reason why the table leaves the pod out; empty for a pod that counts
+	uid string
+	*judgement
 }
 
 // ClusterState is the live state of a cluster under one policy table. It is safe for concurrent use.
@@ -60,6 +57,7 @@ type ClusterState struct {
 
 	mu         sync.RWMutex
 	namespaces map[string]*NamespaceState
+	judgements judgements
 	skipped    map[string]int // pods left out, by reason
 	ready      bool
 	// now is the moment for which waivers are judged. It moves by Advance alone.
@@ -68,7 +66,9 @@ type ClusterState struct {
 
 // New makes an empty state, which is not ready. Its moment is before all time: no waiver has expired until Advance.
 func New(table *rules.Table) *ClusterState {
-	return &ClusterState{table: table, namespaces: make(map[string]*NamespaceState), skipped: make(map[string]int)}
+	return &ClusterState{
+		table: table, namespaces: make(map[string]*NamespaceState), judgements: newJudgements(), skipped: make(map[string]int),
+	}
 }
 
 // Table is the policy table that the state is kept under.
@@ -96,37 +96,69 @@ func (s *ClusterState) Observe(pod Pod, json []byte) (Transition, error) {
 	}
 	verdict, err := evaluate(s.table, json)
 	if err != nil {
-		return s.put(pod, contribution{uid: pod.UID, failed: true}), err
+		return s.fail(pod), err
 	}
 	return s.Apply(pod, verdict), nil
 }
 
-// Apply replaces what the pod contributed before, be it under another UID, by the verdict, which the state keeps.
+// Apply replaces what the pod contributed before, be it under another UID, by the verdict, of which the state keeps
+// nothing that the caller may not change.
 func (s *ClusterState) Apply(pod Pod, verdict rules.Verdict) Transition {
-	return s.put(pod, contributionOf(pod, verdict))
-}
-
-func contributionOf(pod Pod, verdict rules.Verdict) contribution {
-	return contribution{
-		uid: pod.UID, violations: verdict.Violations, subjects: verdict.Subjects, skipped: verdict.SkipReason,
-	}
-}
-
-func (s *ClusterState) put(pod Pod, c contribution) Transition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.putLocked(pod, c)
+	before, after := s.put(pod, verdict, false)
+	t := s.transition(before, after)
+	s.release(before)
+	return t
 }
 
-func (s *ClusterState) putLocked(pod Pod, c contribution) Transition {
+// fail is Apply where there is no verdict.
+func (s *ClusterState) fail(pod Pod) Transition {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	before, after := s.put(pod, rules.Verdict{}, true)
+	t := s.transition(before, after)
+	s.release(before)
+	return t
+}
+
+// Put is Apply for who does not ask what changed, but whether there was such a pod before. It costs no allocation
+// where other pods have the same verdict.
+func (s *ClusterState) Put(pod Pod, verdict rules.Verdict) (replaced bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.release(first(s.put(pod, verdict, false)))
+}
+
+// PutFailed is Put for a pod of which there is no verdict.
+func (s *ClusterState) PutFailed(pod Pod) (replaced bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.release(first(s.put(pod, rules.Verdict{}, true)))
+}
+
+func first(before, _ contribution) contribution { return before }
+
+// put returns what the pod contributed before, which is still to be released, and what it does now. The lock is held.
+func (s *ClusterState) put(pod Pod, verdict rules.Verdict, failed bool) (before, after contribution) {
 	ns := s.namespace(pod.Namespace)
 	before, existed := ns.pods[pod.Name]
 	if existed {
 		s.count(ns, before, -1)
 	}
-	ns.pods[pod.Name] = c
-	s.count(ns, c, +1)
-	return s.transition(before, c, existed)
+	after = contribution{pod.UID, s.judgements.share(verdict, failed)}
+	ns.pods[pod.Name] = after
+	s.count(ns, after, +1)
+	return before, after
+}
+
+// release lets go of what a pod contributed, and says whether there was such a pod. The lock is held.
+func (s *ClusterState) release(before contribution) bool {
+	if before.judgement == nil {
+		return false
+	}
+	s.judgements.release(before.judgement)
+	return true
 }
 
 // Delete takes away what the pod contributed. Where the UID is known and another pod holds the name by now, nothing
@@ -134,19 +166,37 @@ func (s *ClusterState) putLocked(pod Pod, c contribution) Transition {
 func (s *ClusterState) Delete(pod Pod) Transition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	before := s.remove(pod)
+	if before.judgement == nil {
+		return Transition{}
+	}
+	t := s.transition(before, contribution{})
+	s.release(before)
+	return t
+}
+
+// Remove is Delete for who does not ask what changed, but whether there was such a pod.
+func (s *ClusterState) Remove(pod Pod) (removed bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.release(s.remove(pod))
+}
+
+// remove returns what the pod contributed, which is still to be released. The lock is held.
+func (s *ClusterState) remove(pod Pod) contribution {
 	ns, ok := s.namespaces[pod.Namespace]
 	if !ok {
-		return Transition{}
+		return contribution{}
 	}
 	before, existed := ns.pods[pod.Name]
 	if !existed || pod.UID != "" && before.uid != "" && pod.UID != before.uid {
-		return Transition{}
+		return contribution{}
 	}
 	s.count(ns, before, -1)
 	if delete(ns.pods, pod.Name); len(ns.pods) == 0 {
 		delete(s.namespaces, pod.Namespace)
 	}
-	return s.transition(before, contribution{}, true)
+	return before
 }
 
 // namespace returns the state of a namespace, made where there is none. The lock is held.
@@ -212,7 +262,7 @@ func (s *ClusterState) Replace(workers int, pods iter.Seq[Observation]) []Failur
 	failed := make(map[Pod]Failure)
 	s.evaluateAll(max(1, workers), pods, func(b *batch) {
 		for i, o := range b.pods {
-			fresh.putLocked(o.Pod, b.contributions[i])
+			fresh.release(first(fresh.put(o.Pod, b.verdicts[i], b.errs[i] != nil)))
 			name := Pod{Namespace: o.Namespace, Name: o.Name}
 			delete(failed, name)
 			if b.errs[i] != nil {
@@ -225,6 +275,6 @@ func (s *ClusterState) Replace(workers int, pods iter.Seq[Observation]) []Failur
 	defer s.mu.Unlock()
 	// The pods were counted for the moment at which the list began; the state may have moved on since.
 	fresh.Advance(s.now)
-	s.namespaces, s.skipped, s.ready = fresh.namespaces, fresh.skipped, true
+	s.namespaces, s.judgements, s.skipped, s.ready = fresh.namespaces, fresh.judgements, fresh.skipped, true
 	return failures
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
 
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
@@ -37,8 +38,8 @@ func TestExample(t *testing.T) {
 		Namespaces: []state.NamespaceSnapshot{{Name: "default", LiveMetrics: state.LiveMetrics{TotalPods: 1, Violations: []int{1, 1, 0}, Subjects: []int{1, 1, 1}, Waived: none}}},
 		Skipped:    map[string]int{},
 		Violations: []state.PodViolation{
-			{Pod: pod, Violation: rules.Violation{Check: 0, Path: "spec.containers.0", Name: "nginx"}},
-			{Pod: pod, Violation: rules.Violation{Check: 1, Path: "spec.containers.0", Name: "nginx"}},
+			{Pod: pod, Violation: &rules.Violation{Check: 0, Path: "spec.containers.0", Name: "nginx"}},
+			{Pod: pod, Violation: &rules.Violation{Check: 1, Path: "spec.containers.0", Name: "nginx"}},
 		},
 	}
 	if diff := cmp.Diff(want, got, sameTable); diff != "" {
@@ -147,6 +148,52 @@ func TestClusterIsTheMeanOfNamespaces(t *testing.T) {
 	if diff := cmp.Diff(want, snap.Totals()); diff != "" {
 		t.Errorf("totals (-want +got):\n%s", diff)
 	}
+}
+
+// TestClusterGradeBoundaries has namespaces whose compliances are no whole numbers, but whose mean is a bound of a grade:
+// rounded one by one, the mean of many would come out a hair below or above it.
+func TestClusterGradeBoundaries(t *testing.T) {
+	table := newState(t).Table()
+	of := func(lost, possible int) state.LiveMetrics {
+		return state.LiveMetrics{TotalPods: 3, Violations: []int{lost, 0, 0}, Subjects: []int{possible, 0, 0}}
+	}
+	for bound, grade := range map[int][2]string{80: {"Healthy", "Stable"}, 60: {"Stable", "Degraded"}, 40: {"Degraded", "Critical"}} {
+		for _, n := range []int{1, 2, 3, 7, 49, 1000} {
+			snap := &state.Snapshot{Table: table}
+			for i := range n { // in threes: two above the bound, one as far below it as both together
+				possible := []int{300, 700, 900, 1100, 4900}[i/3%5]
+				lost := possible / 100 * (100 - bound)
+				if i/3*3+2 < n {
+					lost += []int{-1, -1, 2}[i%3]
+				}
+				snap.Namespaces = append(snap.Namespaces, state.NamespaceSnapshot{Name: fmt.Sprint(i), LiveMetrics: of(lost, possible)})
+			}
+			if got, ok := snap.Cluster(); !ok || got.Compliance != float64(bound) || got.Grade != grade[0] {
+				t.Errorf("%d namespaces around %d: %v, want exactly the bound and %s", n, bound, got, grade[0])
+			}
+			snap.Namespaces[0].Violations[0]++
+			if got, ok := snap.Cluster(); !ok || got.Compliance >= float64(bound) || got.Grade != grade[1] {
+				t.Errorf("%d namespaces, one violation below %d: %v, want less and %s", n, bound, got, grade[1])
+			}
+		}
+	}
+}
+
+// TestClusterOfEqualNamespaces has a mean that is each of its numbers.
+func TestClusterOfEqualNamespaces(t *testing.T) {
+	table := newState(t).Table()
+	rapid.Check(t, func(t *rapid.T) {
+		possible := rapid.IntRange(0, 1_000_000).Draw(t, "possible")
+		lost := rapid.IntRange(0, possible).Draw(t, "lost")
+		one := state.NamespaceSnapshot{LiveMetrics: state.LiveMetrics{
+			TotalPods: rapid.IntRange(1, 100_000).Draw(t, "pods"), Violations: []int{0, lost, 0}, Subjects: []int{0, possible, 0},
+		}}
+		want, _ := one.Scores(table)
+		snap := &state.Snapshot{Table: table, Namespaces: slices.Repeat([]state.NamespaceSnapshot{one}, rapid.IntRange(1, 300).Draw(t, "namespaces"))}
+		if got, ok := snap.Cluster(); !ok || got != want {
+			t.Fatalf("mean %v, want %v", got, want)
+		}
+	})
 }
 
 // TestNoData follows a cluster that has no pods, gets one and loses it.

@@ -3,8 +3,6 @@ package state
 import (
 	"cmp"
 	"slices"
-
-	"github.com/kube-devops/kube-devops/rules"
 )
 
 // A Transition says how an event changed the checks that a pod fails. Both sides hold the indexes of the checks, each
@@ -21,18 +19,22 @@ func (t Transition) Changed() bool {
 	return !slices.Equal(t.Before, t.After) || t.Recreated && len(t.After) > 0
 }
 
-func (s *ClusterState) transition(before, after contribution, existed bool) Transition {
+// transition compares two contributions of a pod, of which either may be none.
+func (s *ClusterState) transition(before, after contribution) Transition {
 	return Transition{
-		Before:    s.failedChecks(before.violations),
-		After:     s.failedChecks(after.violations),
-		Recreated: existed && after.uid != "" && before.uid != "" && before.uid != after.uid,
+		Before:    s.failedChecks(before),
+		After:     s.failedChecks(after),
+		Recreated: after.uid != "" && before.uid != "" && before.uid != after.uid,
 	}
 }
 
 // failedChecks lists the checks of violations that no waiver accepts. Violations are in the order of the table.
-func (s *ClusterState) failedChecks(violations []rules.Violation) []int {
+func (s *ClusterState) failedChecks(c contribution) []int {
+	if c.judgement == nil {
+		return nil
+	}
 	var checks []int
-	for _, v := range violations {
+	for _, v := range c.violations {
 		if n := len(checks); !s.waived(v) && (n == 0 || checks[n-1] != v.Check) {
 			checks = append(checks, v.Check)
 		}

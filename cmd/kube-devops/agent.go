@@ -5,6 +5,8 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
+	"runtime/debug"
 	"sync"
 	"syscall"
 
@@ -38,7 +40,7 @@ With --replay it serves the same from a recording, made with
 			options.Log = newLogger(cmd.ErrOrStderr(), level)
 			options.Stdin = cmd.InOrStdin()
 			bridgeLogs(options.Log)
-			findDeadPeersSoon()
+			staySmall()
 			hangUps := make(chan os.Signal, 1)
 			signal.Notify(hangUps, syscall.SIGHUP)
 			defer signal.Stop(hangUps)
@@ -73,17 +75,21 @@ func bridgeLogs(log *zap.Logger) {
 	})
 }
 
-// findDeadPeersSoon sets, where the environment does not, how soon client-go notices that an API server behind a
-// standing connection is gone: after 5 + 3 s, instead of 30 + 15 s.
-func findDeadPeersSoon() {
-	for name, seconds := range map[string]string{
-		"HTTP2_READ_IDLE_TIMEOUT_SECONDS": "5",
-		"HTTP2_PING_TIMEOUT_SECONDS":      "3",
-	} {
-		if _, set := os.LookupEnv(name); !set {
-			// Setenv fails for a malformed name alone.
-			_ = os.Setenv(name, seconds)
-		}
+// staySmall fits the runtime to a process that follows one stream of events, where the environment does not say
+// otherwise.
+//
+// The garbage collector runs when the heap has grown by a quarter, and not when it has doubled. An event leaves a kilobyte
+// of garbage: with a cache of 100,000 pods the collector still rests for 20,000 events.
+//
+// One thread runs Go code at a time. An event passes through seven goroutines of client-go, one after the other; where
+// there are idle threads each step wakes one that looks for work and finds none, for a third of all CPU. One core follows
+// some 20,000 events a second.
+func staySmall() {
+	if _, set := os.LookupEnv("GOGC"); !set {
+		debug.SetGCPercent(25)
+	}
+	if _, set := os.LookupEnv("GOMAXPROCS"); !set {
+		runtime.GOMAXPROCS(1)
 	}
 }
 

@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -19,8 +20,10 @@ var version = "dev"
 // The exit codes, on which other people's scripts rely.
 const (
 	exitDone        = 0
+	exitCrossed     = 1 // a scan worked, and a threshold was crossed
 	exitFailed      = 2
 	exitInterrupted = 130
+	exitBrokenPipe  = 141 // as of a program that SIGPIPE ended
 )
 
 func main() {
@@ -55,7 +58,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(newAgentCommand(), newPolicyCommand(), newVersionCommand())
+	root.AddCommand(newAgentCommand(), newScanCommand(), newPolicyCommand(), newVersionCommand())
 	command, err := root.ExecuteContextC(ctx)
 	if err != nil {
 		hint := ""
@@ -66,7 +69,16 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			// Where stderr cannot be written to there is nobody to tell.
 			_, _ = fmt.Fprintf(stderr, "kube-devops: %s%s\n", strings.TrimSuffix(line, "\n"), hint)
 		}
-		return exitFailed
+		return exitCode(err)
 	}
 	return exitDone
+}
+
+// exitCode is the one that an error asks for.
+func exitCode(err error) int {
+	var exit exitError
+	if errors.As(err, &exit) {
+		return exit.code
+	}
+	return exitFailed
 }

@@ -13,19 +13,26 @@ import (
 )
 
 func newPolicyDiffCommand() *cobra.Command {
+	var waivers, oldWaivers string
 	format := newFormatFlag("text", "json")
 	command := &cobra.Command{
 		Use:   "diff OLD NEW DUMP",
 		Short: "Print what another policy table would do to the scores",
 		Long: `Print what a change of the policy table, from OLD to NEW, would do to the score
 of each namespace of the recorded pods in DUMP, a file or - for standard input.
-Each table is a file, or the name of one that ships.`,
+Each table is a file, or the name of one that ships. The waivers of --waivers are
+beside both; where those are to change too, --old-waivers names the ones beside
+OLD, and is empty where there are none.`,
 		Args: needArgs(3, 3, "two policy tables and a recording"),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			now := time.Now()
 			var states [2]*state.ClusterState
+			beside := [2]string{waivers, waivers}
+			if cmd.Flags().Changed("old-waivers") {
+				beside[0] = oldWaivers
+			}
 			for i := range states {
-				table, err := policies.Open(args[i])
+				table, err := policies.OpenWithWaivers(args[i], beside[i])
 				if err != nil {
 					return err
 				}
@@ -53,6 +60,8 @@ Each table is a file, or the name of one that ships.`,
 			return report.DifferenceText(cmd.OutOrStdout(), difference)
 		},
 	}
+	command.Flags().StringVar(&waivers, "waivers", "", "file of waivers beside both tables")
+	command.Flags().StringVar(&oldWaivers, "old-waivers", "", "file of waivers beside OLD, instead of --waivers")
 	format.addTo(command)
 	return command
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"os"
 	"strings"
 	"time"
 
@@ -67,7 +66,7 @@ type lintedFile struct {
 func (l *linting) read(name, policy string) {
 	f := lintedFile{name: name}
 	var err error
-	if f.text, err = os.ReadFile(name); err == nil {
+	if f.text, err = policies.ReadFile(name); err == nil {
 		switch rules.KindOf(f.text) {
 		case rules.PolicyTestKind:
 			_, err = rules.LoadPolicyTest(name, f.text)

@@ -8,6 +8,7 @@ import (
 )
 
 func newPolicyShowCommand() *cobra.Command {
+	var waivers string
 	format := newFormatFlag("yaml", "markdown")
 	command := &cobra.Command{
 		Use:   "show [FILE|NAME]",
@@ -16,7 +17,7 @@ func newPolicyShowCommand() *cobra.Command {
 with all that it leaves to defaults: as YAML that loads again, or as Markdown.`,
 		Args: needArgs(0, 1, "a table"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			table, err := policies.Open(append(args, policies.Default)[0])
+			table, err := policies.OpenWithWaivers(append(args, policies.Default)[0], waivers)
 			if err != nil {
 				return err
 			}
@@ -27,6 +28,7 @@ with all that it leaves to defaults: as YAML that loads again, or as Markdown.`,
 			return err
 		},
 	}
+	command.Flags().StringVar(&waivers, "waivers", "", "file of waivers beside the table, to print with it")
 	format.addTo(command)
 	return command
 }

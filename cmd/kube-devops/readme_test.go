@@ -15,6 +15,7 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
+	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"github.com/kube-devops/kube-devops/rules"
@@ -72,15 +73,28 @@ func TestREADMEOperators(t *testing.T) {
 }
 
 func TestREADMEFlags(t *testing.T) {
-	var rows [][]string
-	newAgentCommand().Flags().VisitAll(func(f *pflag.Flag) {
-		value := f.DefValue
+	section(t, "flags", table([]string{"flag of `agent`", "default", "meaning"}, flagRows(newAgentCommand())))
+	section(t, "scanflags", table([]string{"flag of `scan`", "default", "meaning"}, flagRows(newScanCommand())))
+}
+
+func flagRows(command *cobra.Command) (rows [][]string) {
+	command.Flags().VisitAll(func(f *pflag.Flag) {
+		value := strings.Trim(f.DefValue, "[]") // of a flag that may be given several times
 		if value != "" {
 			value = "`" + value + "`"
 		}
-		rows = append(rows, []string{"`--" + f.Name + "`", value, f.Usage})
+		name := "`--" + f.Name + "`"
+		if f.Shorthand != "" {
+			name = "`-" + f.Shorthand + "`, " + name
+		}
+		rows = append(rows, []string{name, value, f.Usage})
 	})
-	section(t, "flags", table([]string{"flag of `agent`", "default", "meaning"}, rows))
+	return rows
+}
+
+func TestREADMEScan(t *testing.T) {
+	t.Chdir("../..")
+	section(t, "scan", fenced("console", transcript(t, "scan testdata/dumps/shop.json --top 4")))
 }
 
 // The metrics of a leader are those of a recording, which has no cluster, and those of a standby, which has no scores. The

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -97,7 +96,7 @@ func runFile(file string, now time.Time) Suite {
 
 // open loads a file of cases, and the policy that it is about.
 func open(file string) (*rules.PolicyTest, *rules.Table, error) {
-	text, err := os.ReadFile(file)
+	text, err := policies.ReadFile(file)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -109,10 +108,11 @@ func open(file string) (*rules.PolicyTest, *rules.Table, error) {
 	if _, ships := policies.Shipped(policy); !ships {
 		policy = beside(file, policy)
 	}
-	table, err := policies.Open(policy)
-	if err == nil && test.Waivers != "" {
-		table, err = withWaivers(table, beside(file, test.Waivers))
+	waivers := test.Waivers
+	if waivers != "" {
+		waivers = beside(file, waivers)
 	}
+	table, err := policies.OpenWithWaivers(policy, waivers)
 	if err == nil {
 		err = test.Against(table)
 	}
@@ -120,14 +120,6 @@ func open(file string) (*rules.PolicyTest, *rules.Table, error) {
 		err = fmt.Errorf("%s: %w", file, err) // mistakes name their own files
 	}
 	return test, table, err
-}
-
-func withWaivers(table *rules.Table, file string) (*rules.Table, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	return table.WithWaivers(file, text)
 }
 
 // beside is a path that a file names, which is relative to the file.

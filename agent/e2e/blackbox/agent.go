@@ -23,6 +23,7 @@ type Options struct {
 	Binary string   // path
 	Dir    string   // its home and the folder for its logs
 	Args   []string // from the verb on
+	Env    []string // beside HOME
 }
 
 // Start starts the binary and does not wait for anything.
@@ -32,9 +33,7 @@ func Start(opts Options) (*process.Process, error) {
 		Path: opts.Binary,
 		Dir:  opts.Dir,
 		Args: opts.Args,
-		Env: []string{
-			"HOME=" + opts.Dir, // no kubeconfig of the user's
-		},
+		Env:  append([]string{"HOME=" + opts.Dir}, opts.Env...), // no kubeconfig of the user's
 	})
 }
 

@@ -124,7 +124,7 @@ func FreePorts(n int) ([]int, error) {
 }
 
 func (p *ControlPlane) startEtcd(ctx context.Context) error {
-	client := "http://127.0.0.1:" + strconv.Itoa(p.etcdPort)
+	client := p.EtcdURL()
 	peer := "unix://" + "localhost:" + strconv.Itoa(p.etcdPort) // a socket file in dir: it has no peers
 	proc, err := process.Start(process.Options{
 		Name: "etcd",
@@ -235,6 +235,9 @@ func (p *ControlPlane) waitBootstrap(ctx context.Context) error {
 		return nil
 	})
 }
+
+// EtcdURL is where etcd answers clients, without a certificate. What is written there the API server takes for its own.
+func (p *ControlPlane) EtcdURL() string { return "http://127.0.0.1:" + strconv.Itoa(p.etcdPort) }
 
 // Running says whether kube-apiserver was started and has not ended.
 func (p *ControlPlane) Running() bool { return p.apiserver != nil && !p.apiserver.Ended() }

@@ -1,5 +1,5 @@
-// Package oracle computes the scores of the default policy table from a list of pods, in the plainest way there is. It
-// shares no code with the agent: where the two agree, both read the design alike.
+// Package oracle computes the scores of the default policy table, or of one with other weights, from a list of pods, in the
+// plainest way there is. It shares no code with the agent: where the two agree, both read the design alike.
 package oracle
 
 import (
@@ -38,10 +38,13 @@ func (s Scores) Only(keep func(namespace string) bool) Scores {
 	return out
 }
 
-var (
-	excluded = []string{"kube-*", "*-system", "cert-manager", "monitoring", "observability", "argocd"}
-	weights  = map[string]int{"latest_tag": 5, "missing_liveness": 3, "missing_readiness": 2}
-)
+var excluded = []string{"kube-*", "*-system", "cert-manager", "monitoring", "observability", "argocd"}
+
+// Weights are those of the three checks of the default table, by id.
+type Weights map[string]int
+
+// Default are the weights of the default table.
+var Default = Weights{"latest_tag": 5, "missing_liveness": 3, "missing_readiness": 2}
 
 type pod struct {
 	Metadata struct{ Namespace string }
@@ -54,8 +57,11 @@ type container struct {
 	ReadinessProbe *struct{}
 }
 
-// FromList returns the scores of the pods in the JSON of a List or PodList.
-func FromList(list []byte) (Scores, error) {
+// FromList returns the scores of the pods in the JSON of a List or PodList, under the default table.
+func FromList(list []byte) (Scores, error) { return Default.FromList(list) }
+
+// FromList returns the scores under a table with these weights.
+func (w Weights) FromList(list []byte) (Scores, error) {
 	var pods struct{ Items []pod }
 	if err := json.Unmarshal(list, &pods); err != nil {
 		return Scores{}, fmt.Errorf("decode the list of pods: %w", err)
@@ -68,7 +74,7 @@ func FromList(list []byte) (Scores, error) {
 	}
 	scores := Scores{Namespaces: map[string]Namespace{}}
 	for name, pods := range byNamespace {
-		scores.Namespaces[name] = score(pods)
+		scores.Namespaces[name] = w.score(pods)
 	}
 	scores.mean()
 	return scores, nil
@@ -81,7 +87,7 @@ func isExcluded(namespace string) bool {
 	})
 }
 
-func score(pods []pod) Namespace {
+func (w Weights) score(pods []pod) Namespace {
 	n := Namespace{Pods: len(pods), Violations: map[string]int{"latest_tag": 0, "missing_liveness": 0, "missing_readiness": 0}}
 	lost, atStake := 0, 0
 	for _, p := range pods {
@@ -91,7 +97,7 @@ func score(pods []pod) Namespace {
 				"missing_liveness":  c.LivenessProbe == nil,
 				"missing_readiness": c.ReadinessProbe == nil,
 			}
-			for check, weight := range weights {
+			for check, weight := range w {
 				atStake += weight
 				if failed[check] {
 					lost += weight

@@ -90,6 +90,9 @@ func (p *Process) file(stream string) string {
 // Name returns the name it was started under.
 func (p *Process) Name() string { return p.opts.Name }
 
+// Pid returns its process id.
+func (p *Process) Pid() int { return p.proc.Pid }
+
 // Done is closed when the process has ended.
 func (p *Process) Done() <-chan struct{} { return p.done }
 

@@ -1,0 +1,219 @@
+package dump
+
+import (
+	"bytes"
+	"encoding/json"
+)
+
+// ownerKinds are the kinds of the objects that own the pods of a workload, where it is not the workload itself.
+var ownerKinds = map[string]string{"Deployment": "ReplicaSet", "CronJob": "Job"}
+
+// workloads are the kinds whose template is one of a pod, whatever it holds.
+var workloads = map[string]bool{
+	"CronJob": true, "DaemonSet": true, "Deployment": true, "Job": true, "ReplicaSet": true, "ReplicationController": true, "StatefulSet": true,
+}
+
+// manifest is where the parts of a workload are that make a pod, from the start of the item.
+type manifest struct {
+	jobTemplate    bool // the template is the one of jobTemplate
+	template       byte // the first byte of the template; 0: there is none
+	metadata, spec []part
+	containers     bool // the spec has an array of them
+	owned          bool
+}
+
+// part is a key and its value, as they are written.
+type part struct {
+	name  string
+	whole span
+}
+
+// workload makes an event of the pod template of an object. It is false where the object has none.
+func (d *reader) workload(op Op, o *object) (bool, error) {
+	m, err := d.manifest(o)
+	if err != nil {
+		return false, err
+	}
+	if m.template != '{' || m.owned || !m.containers && !workloads[o.kind.value] {
+		return false, nil
+	}
+	if err := d.check(o); err != nil {
+		return true, err
+	}
+	for _, field := range []struct {
+		name string
+		text text
+	}{{"name", o.name}, {"namespace", o.namespace}} {
+		if field.text.bad() {
+			return true, d.fault(o, "metadata.%s is %s, not a string", field.name, describe(field.text.is))
+		}
+	}
+	if o.name.value == "" {
+		return true, d.fault(o, "a %s without a name", clip(o.kind.value))
+	}
+	namespace := o.namespace.value
+	if namespace == "" {
+		namespace = "default"
+	}
+	name := o.kind.value + "/" + o.name.value
+	d.makePod(o, m, namespace, name)
+	if len(d.template) > maxItem {
+		return true, d.fault(o, "%w", errTooLarge)
+	}
+	return true, d.give(Event{
+		Op: op, Namespace: namespace, Name: name, UID: o.uid.value, JSON: d.template, Watched: o.start > 0, Template: true, made: true,
+	})
+}
+
+// makePod writes the pod that a workload stands for: its template, with the name and the owner that say whose it is.
+func (d *reader) makePod(o *object, m *manifest, namespace, name string) {
+	kind := ownerKinds[o.kind.value]
+	if kind == "" {
+		kind = o.kind.value
+	}
+	b := d.template[:0]
+	text := func(words string) { b = append(b, words...) }
+	quoted := func(value string) { b = append(b, quote(value)...) }
+	text(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":`)
+	quoted(name)
+	text(`,"namespace":`)
+	quoted(namespace)
+	text(`,"ownerReferences":[{"apiVersion":`)
+	quoted(o.apiVersion.value)
+	text(`,"kind":`)
+	quoted(kind)
+	text(`,"name":`)
+	quoted(o.name.value)
+	text(`,"controller":true}]`)
+	for _, field := range m.metadata {
+		switch field.name {
+		case "name", "namespace", "ownerReferences":
+		default:
+			text(",")
+			b = d.appendMember(b, field)
+		}
+	}
+	text("}")
+	for _, field := range m.spec {
+		text(",")
+		b = d.appendMember(b, field)
+	}
+	text("}")
+	d.template = b
+}
+
+func (d *reader) appendMember(to []byte, m part) []byte {
+	to = append(append(to, quote(m.name)...), ':')
+	return append(to, d.in.buf[d.in.keep+m.whole.start:d.in.keep+m.whole.end]...)
+}
+
+func quote(s string) []byte {
+	b, err := json.Marshal(s)
+	if err != nil {
+		panic("a string always encodes: " + err.Error())
+	}
+	return b
+}
+
+// manifest looks again at an object that was read, for a pod template.
+func (d *reader) manifest(o *object) (*manifest, error) {
+	in := d.in
+	behind, depth := in.pos, in.depth
+	in.pos, in.depth = in.keep+o.start, 0
+	m := new(manifest)
+	err := d.fields(map[string]func() error{
+		"metadata": func() error {
+			return d.fields(map[string]func() error{
+				"ownerReferences": func() error {
+					m.owned = in.buf[in.pos] == '[' && !in.isEmptyArray()
+					return in.skip()
+				},
+			})
+		},
+		"spec": func() error {
+			return d.fields(map[string]func() error{
+				"template": func() error { return d.podTemplate(m, false) },
+				"jobTemplate": func() error {
+					return d.fields(map[string]func() error{
+						"spec": func() error {
+							return d.fields(map[string]func() error{
+								"template": func() error { return d.podTemplate(m, true) },
+							})
+						},
+					})
+				},
+			})
+		},
+	})
+	in.pos, in.depth = behind, depth
+	return m, err
+}
+
+// isEmptyArray says that nothing stands between the brackets of the array that comes next, which is in the window.
+func (in *input) isEmptyArray() bool {
+	return bytes.HasPrefix(bytes.TrimLeft(in.buf[in.pos+1:in.end], " \t\r\n"), []byte{']'})
+}
+
+// podTemplate reads a template. That of a CronJob's jobs counts before another one.
+func (d *reader) podTemplate(m *manifest, ofJob bool) error {
+	in := d.in
+	if m.jobTemplate && !ofJob {
+		return in.skip()
+	}
+	*m = manifest{owned: m.owned, jobTemplate: ofJob, template: in.buf[in.pos]}
+	return d.fields(map[string]func() error{
+		"metadata": func() error {
+			if in.buf[in.pos] != '{' {
+				return in.skip() // null, as generators like to write it
+			}
+			return in.object(func(key []byte) (err error) {
+				m.metadata, err = d.remember(m.metadata, key)
+				return err
+			})
+		},
+		"spec": func() error {
+			again := in.pos
+			if err := d.fields(map[string]func() error{
+				"containers": func() error {
+					m.containers = in.buf[in.pos] == '['
+					return in.skip()
+				},
+			}); err != nil {
+				return err
+			}
+			in.pos = again
+			var err error
+			m.spec, err = d.remember(m.spec, []byte("spec"))
+			return err
+		},
+	})
+}
+
+// remember passes over a value, and notes where it stands.
+func (d *reader) remember(members []part, key []byte) ([]part, error) {
+	in := d.in
+	name, start := string(key), in.pos-in.keep
+	err := in.skip()
+	return append(members, part{name, span{start, in.pos - in.keep}}), err
+}
+
+// fields reads a value by the functions of its keys. Where it is no object, it has none of them.
+func (d *reader) fields(read map[string]func() error) error {
+	in := d.in
+	if in.buf[in.pos] != '{' {
+		return in.skip()
+	}
+	seen := make(map[string]bool)
+	return in.object(func(key []byte) error {
+		name := string(key)
+		of, ok := read[name]
+		if !ok {
+			return in.skip()
+		}
+		if seen[name] {
+			return in.duplicate(key)
+		}
+		seen[name] = true
+		return of()
+	})
+}

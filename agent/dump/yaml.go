@@ -1,0 +1,407 @@
+package dump
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"sort"
+
+	"gopkg.in/yaml.v3"
+)
+
+// wholeDocument is how large a document of YAML may be, in bytes, before a list in it is taken apart by its lines. A
+// smaller one is read as a whole, with anchors that reach from one item to another.
+const wholeDocument = 256 << 10
+
+// yamlReader is a reader of the JSON that a stream of YAML stands for: each document is an object, and of a large List
+// each item is converted on its own, so that what it holds does not depend on the length of the list.
+type yamlReader struct {
+	lines   *bufio.Reader
+	err     error // what lines ended with
+	leftOut func(*Error)
+
+	text  []byte // of the document or item that is being gathered
+	place yamlPlace
+	next  yamlPlace // of the next line
+
+	itemsEnd int // where the line "items:" ends in text, of a document that may be a large list; 0: there is none
+	dash     int // the column of the list's dashes; -1: not known yet
+	inList   bool
+	behind   bool // the items of a list were all read, and what follows are its other keys
+	items    int  // written of the list
+	count    int  // objects so far
+
+	json  []byte
+	given int
+	base  int64 // offset of json[0] in all that was given
+	marks []yamlMark
+}
+
+// yamlPlace is where something stands in the YAML.
+type yamlPlace struct {
+	offset int64
+	line   int
+}
+
+// yamlMark says what the JSON from an offset on was made of.
+type yamlMark struct {
+	json int64
+	yamlPlace
+}
+
+func newYAMLReader(r io.Reader, first yamlPlace, leftOut func(*Error)) *yamlReader {
+	return &yamlReader{lines: bufio.NewReaderSize(r, 64<<10), next: first, place: first, dash: -1, leftOut: leftOut}
+}
+
+// Read implements io.Reader.
+func (y *yamlReader) Read(p []byte) (int, error) {
+	for y.given == len(y.json) {
+		if y.err != nil {
+			return 0, y.err
+		}
+		y.base += int64(len(y.json))
+		y.json, y.given = y.json[:0], 0
+		y.fill()
+	}
+	n := copy(p, y.json[y.given:])
+	y.given += n
+	return n, nil
+}
+
+// placeOf is where the object stands that an offset of the JSON is in.
+func (y *yamlReader) placeOf(offset int64) yamlPlace {
+	i := sort.Search(len(y.marks), func(i int) bool { return y.marks[i].json > offset }) - 1
+	if i < 0 {
+		if len(y.marks) == 0 {
+			return y.place
+		}
+		return y.marks[0].yamlPlace
+	}
+	return y.marks[i].yamlPlace
+}
+
+// mark notes that what is written next comes from a place.
+func (y *yamlReader) mark(at yamlPlace) {
+	// The window over the JSON is at most maxItem and a byte: nobody asks for what is further back.
+	json := y.base + int64(len(y.json))
+	if old := sort.Search(len(y.marks), func(i int) bool { return y.marks[i].json >= json-2*maxItem }); old > len(y.marks)/2 && old > 1024 {
+		y.marks = append(y.marks[:0], y.marks[old-1:]...)
+	}
+	y.marks = append(y.marks, yamlMark{json, at})
+}
+
+// fill reads lines until there is JSON to give, or an end.
+func (y *yamlReader) fill() {
+	for len(y.json) == 0 && y.err == nil {
+		line, err := y.line()
+		if err != nil {
+			y.err = err
+			if errors.Is(err, io.EOF) {
+				y.endDocument()
+			}
+			return
+		}
+		if err := y.take(line); err != nil && y.err == nil {
+			y.err = err
+		}
+	}
+}
+
+// line reads one line, with its break.
+func (y *yamlReader) line() ([]byte, error) {
+	line, err := y.lines.ReadSlice('\n')
+	if errors.Is(err, bufio.ErrBufferFull) {
+		whole := bytes.Clone(line)
+		for errors.Is(err, bufio.ErrBufferFull) {
+			if len(whole) > maxItem {
+				return nil, &Error{Offset: y.next.offset, Err: errTooLarge, placed: true}
+			}
+			line, err = y.lines.ReadSlice('\n')
+			whole = append(whole, line...)
+		}
+		line = whole
+	}
+	if len(line) > 0 && errors.Is(err, io.EOF) {
+		return line, nil
+	}
+	return line, err
+}
+
+// take adds a line to what is gathered, or ends that with it.
+func (y *yamlReader) take(line []byte) error {
+	at := y.next
+	y.next = yamlPlace{at.offset + int64(len(line)), at.line + 1}
+	switch {
+	case startsDocument(line, "---"):
+		y.endDocument()
+		y.place = at
+	case startsDocument(line, "..."):
+		y.endDocument()
+		y.place = y.next
+		return nil
+	case y.inList && !y.behind:
+		return y.listLine(line, at)
+	}
+	y.text = append(y.text, line...)
+	if y.itemsEnd == 0 && isItemsKey(line) {
+		y.itemsEnd = len(y.text)
+	} else if y.itemsEnd > 0 && y.dash < 0 && !isBlank(line) {
+		if y.dash = dashOf(line); y.dash < 0 {
+			y.itemsEnd = 0
+		}
+	}
+	switch {
+	case len(y.text) > wholeDocument && y.dash >= 0 && !y.inList:
+		return y.beginList()
+	case len(y.text) > maxItem:
+		return y.fault(1, errTooLarge)
+	}
+	return nil
+}
+
+func startsDocument(line []byte, marker string) bool {
+	return bytes.HasPrefix(line, []byte(marker)) && (len(line) == 3 || bytes.IndexByte([]byte(" \t\r\n"), line[3]) >= 0)
+}
+
+// isItemsKey says that a line is the key items of a document, with its value on the lines that follow.
+func isItemsKey(line []byte) bool {
+	rest, ok := bytes.CutPrefix(line, []byte("items:"))
+	return ok && isBlank(rest)
+}
+
+// isBlank says that a line has nothing, or a comment.
+func isBlank(line []byte) bool {
+	line = bytes.TrimLeft(line, " \t\r\n")
+	return len(line) == 0 || line[0] == '#'
+}
+
+// dashOf is the column of the dash that a line begins with, -1 where it begins with something else.
+func dashOf(line []byte) int {
+	rest := bytes.TrimLeft(line, " ")
+	if len(rest) == 0 || rest[0] != '-' || len(rest) > 1 && bytes.IndexByte([]byte(" \t\r\n"), rest[1]) < 0 {
+		return -1
+	}
+	return len(line) - len(rest)
+}
+
+// beginList writes the keys that stand before the items of a large list, and turns to the items.
+func (y *yamlReader) beginList() error {
+	text, place := y.text, y.place
+	y.inList, y.items = true, 0
+	root, err := y.parse(text[:y.itemsEnd])
+	if err != nil {
+		return err
+	}
+	y.mark(place)
+	y.json = append(y.json, '{')
+	if root != nil && root.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(root.Content); i += 2 {
+			if root.Content[i].Value == "items" {
+				root.Content = append(root.Content[:i:i], root.Content[i+2:]...)
+				break
+			}
+		}
+		before := len(y.json)
+		if y.json, err = appendMembers(y.json, root, false); err != nil {
+			return y.explain(err)
+		}
+		if len(y.json) > before {
+			y.json = append(y.json, ',')
+		}
+	}
+	y.json = append(y.json, `"items":[`...)
+	at := yamlPlace{place.offset + int64(y.itemsEnd), place.line + bytes.Count(text[:y.itemsEnd], []byte{'\n'})}
+	rest := bytes.Clone(text[y.itemsEnd:])
+	y.text, y.place = y.text[:0], at
+	for line := range bytes.Lines(rest) {
+		if err := y.listLine(line, at); err != nil {
+			return err
+		}
+		at = yamlPlace{at.offset + int64(len(line)), at.line + 1}
+	}
+	return nil
+}
+
+// listLine takes one line among the items of a large list.
+func (y *yamlReader) listLine(line []byte, at yamlPlace) error {
+	switch dash := dashOf(line); {
+	case y.behind:
+	case dash == y.dash:
+		if err := y.endItem(); err != nil {
+			return err
+		}
+		y.place = at
+	case !isBlank(line) && len(line)-len(bytes.TrimLeft(line, " ")) <= y.dash:
+		if err := y.endItem(); err != nil {
+			return err
+		}
+		y.behind, y.place = true, at
+		y.json = append(y.json, ']')
+	}
+	if y.text = append(y.text, line...); len(y.text) > maxItem {
+		return y.fault(1, errTooLarge)
+	}
+	return nil
+}
+
+// endItem writes the item that was gathered.
+func (y *yamlReader) endItem() error {
+	text := y.text
+	y.text = y.text[:0]
+	if len(bytes.TrimSpace(text)) == 0 {
+		return nil
+	}
+	y.count++
+	root, err := y.parse(text)
+	if err != nil {
+		return y.survive(err)
+	}
+	if root == nil {
+		return nil // comments before the first item
+	}
+	if root.Kind != yaml.SequenceNode || len(root.Content) != 1 {
+		return y.survive(y.fault(1, errors.New("invalid YAML: this is no item of a list")))
+	}
+	before := len(y.json)
+	if y.items > 0 {
+		y.json = append(y.json, ',')
+	}
+	y.mark(y.place)
+	if y.json, err = appendYAML(y.json, root.Content[0]); err != nil {
+		y.json = y.json[:before]
+		return y.survive(y.explain(err))
+	}
+	y.items++
+	return nil
+}
+
+// endDocument writes the document that was gathered.
+func (y *yamlReader) endDocument() {
+	err := y.finish()
+	if err != nil && y.err == nil || err != nil && errors.Is(y.err, io.EOF) {
+		y.err = err
+	}
+	y.text, y.itemsEnd, y.dash, y.inList, y.behind = y.text[:0], 0, -1, false, false
+}
+
+func (y *yamlReader) finish() error {
+	if y.inList && !y.behind {
+		if err := y.endItem(); err != nil {
+			return err
+		}
+		y.json = append(y.json, "]}\n"...)
+		return nil
+	}
+	text := y.text
+	if len(bytes.TrimSpace(text)) == 0 && !y.inList {
+		return nil
+	}
+	if !y.inList {
+		y.count++
+	}
+	root, err := y.parse(text)
+	if err == nil && root != nil && root.Kind != yaml.MappingNode {
+		err = y.fault(root.Line, fmt.Errorf("a document that is %s, not an object: %s", yamlKind(root), record))
+	}
+	if y.inList {
+		return y.endList(root, err)
+	}
+	if err != nil {
+		return y.survive(err)
+	}
+	if root == nil {
+		y.count-- // comments alone
+		return nil
+	}
+	before := len(y.json)
+	y.mark(y.placeOfLine(root.Line))
+	if y.json, err = appendYAML(y.json, root); err != nil {
+		y.json = y.json[:before]
+		return y.survive(y.explain(err))
+	}
+	y.json = append(y.json, '\n')
+	return nil
+}
+
+// endList writes the keys that stand behind the items of a large list.
+func (y *yamlReader) endList(root *yaml.Node, err error) error {
+	if err != nil {
+		return err
+	}
+	if root != nil {
+		y.mark(y.place)
+		if y.json, err = appendMembers(y.json, root, true); err != nil {
+			return y.explain(err)
+		}
+	}
+	y.json = append(y.json, "}\n"...)
+	return nil
+}
+
+func yamlKind(n *yaml.Node) string {
+	switch resolved(n).Kind {
+	case yaml.SequenceNode:
+		return "a list"
+	default:
+		return "a string or number"
+	}
+}
+
+func appendMembers(to []byte, root *yaml.Node, more bool) ([]byte, error) {
+	w := yamlWriter{json: to, start: len(to)}
+	err := w.members(root, more)
+	return w.json, err
+}
+
+// survive passes over the fault of one document or item, where that is wanted.
+func (y *yamlReader) survive(err error) error {
+	var e *Error
+	if err == nil || y.leftOut == nil || !errors.As(err, &e) {
+		return err
+	}
+	y.leftOut(e)
+	return nil
+}
+
+func (y *yamlReader) parse(text []byte) (*yaml.Node, error) {
+	y.text = text // what faults are found in
+	root, err := parseYAML(text)
+	if err != nil {
+		err = y.explain(err)
+	}
+	y.text = text[:0]
+	return root, err
+}
+
+// explain makes a fault in what was gathered one in the input.
+func (y *yamlReader) explain(err error) error {
+	var at *nodeError
+	if errors.As(err, &at) {
+		return y.fault(at.line, at.err)
+	}
+	return y.fault(1, err)
+}
+
+// fault is an error at a line of what was gathered.
+func (y *yamlReader) fault(line int, err error) error {
+	at := y.placeOfLine(line)
+	return &Error{Item: y.count, Offset: at.offset, Err: fmt.Errorf("line %d: %w", at.line, err), placed: true}
+}
+
+// placeOfLine is where a line, 1-based, of what was gathered stands.
+func (y *yamlReader) placeOfLine(line int) yamlPlace {
+	at := y.place
+	text := y.text[:cap(y.text)] // also when it was let go of
+	for range line - 1 {
+		i := bytes.IndexByte(text, '\n')
+		if i < 0 {
+			break
+		}
+		text = text[i+1:]
+		at.offset += int64(i) + 1
+		at.line++
+	}
+	return at
+}

@@ -1,0 +1,177 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/kube-devops/kube-devops/agent/e2e/blackbox"
+)
+
+// awaitCache waits until the API server serves all pods from its cache: the first client must not wait for it.
+func (b *bench) awaitCache() error {
+	config, err := clientcmd.BuildConfigFromFlags("", b.own.Kubeconfig())
+	if err != nil {
+		return err
+	}
+	_, err = plainGet(b.ctx, config)
+	return err
+}
+
+// sync measures the first list of all pods, client after client, in rounds.
+func (b *bench) sync() error {
+	var rows []string
+	costs := make(map[string]cost)
+	measure := func(name string, once func() (cost, error)) error {
+		spent, err := once()
+		if err != nil {
+			return err
+		}
+		if least, again := costs[name]; !again || spent.CPU < least.CPU {
+			costs[name] = spent
+		}
+		if !slices.Contains(rows, name) {
+			rows = append(rows, name)
+		}
+		return nil
+	}
+	for range b.rounds {
+		for _, c := range clients {
+			if !slices.Contains(strings.Split(b.options.clients, ","), c.name) {
+				continue
+			}
+			if err := measure(c.what, func() (cost, error) { return b.client(c.name) }); err != nil {
+				return err
+			}
+		}
+		for binary := range strings.SplitSeq(b.binaries, ",") {
+			if err := measure(filepath.Base(binary)+" agent", func() (cost, error) { return b.syncAgent(binary) }); err != nil {
+				return err
+			}
+		}
+	}
+	fmt.Printf("\nInitial sync of %d pods (the agent with policy %s, all pods evaluated), least CPU of %d rounds\n", b.pods, b.policy, b.rounds)
+	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', tabwriter.AlignRight)
+	line := func(cells ...string) { _, _ = fmt.Fprintln(table, strings.Join(cells, "\t")+"\t") }
+	head := []string{"client", "wall", "CPU", "peak RSS", "heap after GC"}
+	for _, c := range clients {
+		if _, measured := costs[c.what]; measured {
+			head = append(head, "CPU / "+c.name)
+		}
+	}
+	line(head...)
+	for _, name := range rows {
+		spent := costs[name]
+		cells := []string{name, seconds(spent.Wall), seconds(spent.CPU), megabytes(spent.Peak), megabytes(spent.Heap)}
+		for _, c := range clients {
+			if other, measured := costs[c.what]; measured {
+				cells = append(cells, fmt.Sprintf("%.2f", float64(spent.CPU)/float64(other.CPU)))
+			}
+		}
+		line(cells...)
+	}
+	return table.Flush()
+}
+
+func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
+
+// client runs one of the other clients.
+func (b *bench) client(name string) (cost, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return cost{}, err
+	}
+	cmd := exec.CommandContext(b.ctx, self, "-client", name, "-kubeconfig", b.own.Kubeconfig())
+	cmd.Stderr = os.Stderr
+	out, err := cmd.Output()
+	if err != nil {
+		return cost{}, fmt.Errorf("run client %s: %w", name, err)
+	}
+	var spent cost
+	return spent, json.Unmarshal(out, &spent)
+}
+
+// syncAgent starts an agent and says what it took until it was ready.
+func (b *bench) syncAgent(binary string) (cost, error) {
+	with := *b
+	with.binary = binary
+	agent, wall, err := with.startAgent("agent-sync", b.own.Kubeconfig(), "--profile-listen", "127.0.0.1:0")
+	if err != nil {
+		return cost{}, err
+	}
+	defer agent.Stop(10 * time.Second)
+	used, err := processOf(agent.Pid())
+	if err != nil {
+		return cost{}, err
+	}
+	heap, err := profileOf(agent, "heap?gc=1&debug=1")
+	if err != nil {
+		return cost{}, err
+	}
+	spent := cost{Wall: wall, CPU: used.cpu, Peak: used.peak}
+	_, after, _ := strings.Cut(string(heap), "\n# HeapAlloc = ")
+	if _, err := fmt.Sscan(after, &spent.Heap); err != nil {
+		return cost{}, fmt.Errorf("read the heap profile: %w", err)
+	}
+	return spent, nil
+}
+
+// profileOf asks the agent for a profile of itself.
+func profileOf(agent *blackbox.Agent, path string) ([]byte, error) {
+	lines, err := agent.Log()
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range lines {
+		addr, ok := line["profile_addr"].(string)
+		if !ok {
+			continue
+		}
+		res, err := http.Get("http://" + addr + "/debug/pprof/" + path)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = res.Body.Close() }()
+		text, err := io.ReadAll(res.Body)
+		if err == nil && res.StatusCode != http.StatusOK {
+			err = fmt.Errorf("GET /debug/pprof/%s: %s", path, res.Status)
+		}
+		return text, err
+	}
+	return nil, fmt.Errorf("the agent's log has no profile_addr\n%s", agent.Tail())
+}
+
+// profile writes profiles of the sync: where the CPU went, and what was kept and allocated.
+func (b *bench) profile() error {
+	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
+		return fmt.Errorf("make the folder of the profiles: %w", err)
+	}
+	agent, err := blackbox.StartAgent(b.ctx, blackbox.Options{Name: "agent-profile", Binary: b.binary, Dir: b.dir, Args: []string{
+		"agent", "--listen", "127.0.0.1:0", "--leader-elect=false", "--policy", b.policy, "--kubeconfig", b.own.Kubeconfig(), "--profile-listen", "127.0.0.1:0",
+	}})
+	if err != nil {
+		return err
+	}
+	defer agent.Stop(10 * time.Second)
+	length := max(15, b.pods/1000) // the sync, and more
+	for _, p := range []struct{ file, path string }{{"cpu.pprof", fmt.Sprintf("profile?seconds=%d", length)}, {"heap.pprof", "heap?gc=1"}} {
+		text, err := profileOf(agent, p.path)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(b.profiles, p.file), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}

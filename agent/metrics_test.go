@@ -1,0 +1,130 @@
+package agent
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"sync/atomic"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+	"github.com/prometheus/common/expfmt"
+	"github.com/prometheus/common/model"
+	"go.uber.org/zap"
+
+	"github.com/kube-devops/kube-devops/agent/server"
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+func evaluatorOf(table *rules.Table) *evaluator {
+	return newEvaluator(table, zap.NewNop(), newEvaluationMetrics(prometheus.NewRegistry()))
+}
+
+// The text that the scores write is the one that is gathered.
+func TestScoresAsText(t *testing.T) {
+	waived := loadTable(t, tableText("waived", 5, `pods: {skip: [{reason: done, when: {path: status.phase, operator: equals, value: Succeeded}}]}`,
+		`waivers: [{id: w, reason: "because", expires: "2999-01-01", namespace: "ns-1"}]`))
+	tests := []struct {
+		name string
+		e    *evaluator
+		pods []state.Observation
+	}{
+		{name: "a standby"},
+		{name: "no pods", pods: []state.Observation{}},
+		{name: "pods", pods: []state.Observation{
+			{Pod: state.Pod{Namespace: "ns-1", Name: "a"}, JSON: podJSON(latest)},
+			{Pod: state.Pod{Namespace: "ns-2", Name: "a"}, JSON: podJSON(latest + "," + clean + "," + clean)},
+			{Pod: state.Pod{Namespace: "ns-2", Name: "b"}, JSON: podJSON(clean)},
+			{Pod: state.Pod{Namespace: "ns-3", Name: "b"}, JSON: []byte(`{`)},
+			{Pod: state.Pod{Namespace: `"\` + "\n", Name: "b"}, JSON: podJSON(clean)},
+			{Pod: state.Pod{Namespace: "ns-3", Name: "c"}, JSON: []byte(`{"status":{"phase":"Succeeded"}}`)},
+		}},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			e := evaluatorOf(waived)
+			if test.pods != nil {
+				e.begin(observations(test.pods...))
+			}
+			registry := prometheus.NewPedanticRegistry()
+			registry.MustRegister(scores{e})
+			families, err := registry.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := make(map[string]*dto.MetricFamily)
+			for _, family := range families {
+				want[family.GetName()] = family
+			}
+			parser := expfmt.NewTextParser(model.UTF8Validation)
+			got, err := parser.TextToMetricFamilies(bytes.NewReader(scores{e}.AppendText(nil)))
+			if err != nil {
+				t.Fatal(err)
+			}
+			sorted := cmpopts.SortSlices(func(a, b *dto.Metric) bool { return a.String() < b.String() })
+			if diff := cmp.Diff(want, got, sorted, cmp.Comparer(func(a, b *dto.LabelPair) bool { return a.String() == b.String() }),
+				cmp.Comparer(func(a, b *dto.Gauge) bool { return a.GetValue() == b.GetValue() }), cmpopts.IgnoreUnexported(dto.MetricFamily{}, dto.Metric{})); diff != "" {
+				t.Errorf("metrics (-gathered +written):\n%s", diff)
+			}
+		})
+	}
+}
+
+// BenchmarkScrape is a scrape of 5,000 namespaces under 20 checks, while pods change.
+func BenchmarkScrape(b *testing.B) {
+	var checks []string
+	for i := range 19 {
+		checks = append(checks, fmt.Sprintf("  - {id: check_%d, weight: 1, forEach: spec.containers, violation: {path: livenessProbe, operator: absent}}", i))
+	}
+	e := evaluatorOf(loadTable(b, tableText("large", 5, checks...)))
+	var all []state.Observation
+	for i := range 10_000 {
+		all = append(all, state.Observation{Pod: state.Pod{Namespace: fmt.Sprint("namespace-", i%5000), Name: fmt.Sprint("pod-", i)}, JSON: podJSON([]string{noProbes, clean}[i%2])})
+	}
+	e.begin(observations(all...))
+	for _, run := range []struct {
+		name, coding string
+		changing     bool
+	}{{"plain", "", false}, {"gzip", "gzip", false}, {"plain-while-pods-change", "", true}} {
+		b.Run(run.name, func(b *testing.B) {
+			handler := server.Handler(server.Options{
+				Process: prometheus.NewRegistry(), Standby: prometheus.NewRegistry(), Leader: newScrape(e),
+				Report: func(io.Writer) error { return nil },
+			})
+			var events atomic.Int64
+			stop, stopped := make(chan struct{}), make(chan struct{})
+			go func() {
+				defer close(stopped)
+				for i := 0; run.changing; i++ {
+					select {
+					case <-stop:
+						return
+					default:
+						e.apply(all[i%len(all)].Pod, all[i%len(all)].JSON)
+						events.Add(1)
+					}
+				}
+			}()
+			bytes := 0
+			for b.Loop() {
+				request := httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)
+				request.Header.Set("Accept-Encoding", run.coding)
+				recorder := httptest.NewRecorder()
+				handler.ServeHTTP(recorder, request)
+				if bytes = recorder.Body.Len(); recorder.Code != http.StatusOK || bytes < 10_000 {
+					b.Fatalf("answer %d of %d bytes", recorder.Code, bytes)
+				}
+			}
+			b.ReportMetric(float64(events.Load())/b.Elapsed().Seconds(), "events/s")
+			b.ReportMetric(float64(bytes), "bytes")
+			close(stop)
+			<-stopped
+		})
+	}
+}

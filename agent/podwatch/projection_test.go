@@ -1,0 +1,244 @@
+package podwatch
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	gocmp "github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+)
+
+// images is a projection that keeps the names and the images, in a form of its own.
+type images struct{}
+
+func (images) AppendTo(dst, pod []byte) ([]byte, error) {
+	var p struct {
+		Metadata struct {
+			Name            string `json:"name"`
+			Namespace       string `json:"namespace"`
+			UID             string `json:"uid"`
+			ResourceVersion string `json:"resourceVersion"`
+		} `json:"metadata"`
+		Spec struct {
+			Containers []struct {
+				Image string `json:"image"`
+			} `json:"containers"`
+		} `json:"spec"`
+	}
+	if err := json.Unmarshal(pod, &p); err != nil {
+		return dst, err
+	}
+	text, err := json.Marshal(p)
+	return append(dst, text...), err
+}
+
+func (images) ReadsVersion() bool { return false }
+
+// newNarrowBench makes a Watch that keeps names and images.
+func newNarrowBench(t *testing.T, api *apiServer) *bench {
+	t.Helper()
+	b := newBench(t, api)
+	first, err := b.newLens(images{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.current.Store(first)
+	return b
+}
+
+func withStatus(pod object, phase string) object {
+	pod["status"] = object{"phase": phase}
+	return pod
+}
+
+// A change of nothing that is kept reaches the cache, and nobody else.
+func TestChangeOfTheStatusAlone(t *testing.T) {
+	servers := map[string]func(request) http.HandlerFunc{
+		"by an event": nil,
+		"by a relist": only(kindWatch, status(http.StatusGone, metav1.StatusReasonExpired))(nil),
+	}
+	for name, script := range servers {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := newAPIServer(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
+				b := newNarrowBench(t, api)
+				b.run()
+				b.await(time.Second)
+				key := Key{"a", "one"}
+				steps := []struct {
+					name   string
+					change func()
+					calls  int
+				}{
+					{"the status", func() { api.put(withStatus(pod("a", "one", "1", "nginx:1"), "Failed")) }, 1},
+					{"nothing", func() { api.put(withStatus(pod("a", "one", "1", "nginx:1"), "Failed")) }, 1},
+					{"the image", func() { api.put(pod("a", "one", "1", "nginx:2")) }, 2},
+					{"the UID", func() { api.put(pod("a", "one", "3", "nginx:2")) }, 3},
+					{"the status again", func() { api.put(withStatus(pod("a", "one", "3", "nginx:2"), "Failed")) }, 3},
+					{"all", func() { api.remove(key) }, 4},
+				}
+				for i, step := range steps {
+					api.answer(script)
+					if script != nil {
+						b.wire.drop()
+					}
+					step.change()
+					<-time.After(2 * time.Minute) // a relist waits
+					api.heal()
+					<-time.After(2 * time.Minute)
+					synctest.Wait()
+					if got := b.handled.calls[key]; got != step.calls {
+						t.Errorf("%s has changed: %d calls of Handle, want %d; requests: %s", step.name, got, step.calls, b.kinds())
+					}
+					if want := fmt.Sprint(103 + i); i < len(steps)-1 {
+						if cached, ok := b.Get(key); !ok || cached.ResourceVersion != want {
+							t.Errorf("%s has changed: the cache has %v, want version %s", step.name, cached, want)
+						}
+					}
+					if got, want := b.metrics()["pod_events_total"], float64(3+i); got != want {
+						t.Errorf("%s has changed: pod_events_total %v, want %v", step.name, got, want)
+					}
+				}
+			})
+		})
+	}
+}
+
+// kept are the images in the cache, by pod; a pod that is kept whole is "whole".
+func (b *bench) kept() map[Key]string {
+	images := map[Key]string{}
+	for pod := range b.All() {
+		o := decoded(pod)
+		if _, whole := o["apiVersion"]; whole {
+			images[Key{pod.Namespace, pod.Name}] = "whole"
+			continue
+		}
+		images[Key{pod.Namespace, pod.Name}] = o["spec"].(object)["containers"].([]any)[0].(object)["image"].(string)
+	}
+	return images
+}
+
+// Another projection lists all pods anew. The cache stays as it is and follows the cluster until all of it is there,
+// and then changes in one step.
+func TestReproject(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPIServer(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
+		b := newNarrowBench(t, api)
+		b.run()
+		b.await(time.Second)
+		held := make(chan struct{})
+		api.answer(streams(streaming{hold: held})(api))
+		ended := make(chan error, 1)
+		var before, after map[Key]string
+		go func() {
+			ended <- b.Reproject(t.Context(), all{}, func(swap func()) {
+				before = b.kept()
+				swap()
+				after = b.kept()
+			})
+		}()
+		<-time.After(10 * time.Second)
+		api.put(pod("a", "one", "1", "nginx:2"))
+		api.put(pod("a", "three", "3", "nginx:3"))
+		api.remove(Key{"a", "two"})
+		synctest.Wait()
+		want := map[Key]string{{"a", "one"}: "nginx:2", {"a", "three"}: "nginx:3"}
+		if diff := gocmp.Diff(want, b.kept()); diff != "" {
+			t.Errorf("while the list is on its way (-want +got):\n%s", diff)
+		}
+		close(held)
+		if err := <-ended; err != nil {
+			t.Fatal(err)
+		}
+		if diff := gocmp.Diff(want, before); diff != "" {
+			t.Errorf("before the swap (-want +got):\n%s", diff)
+		}
+		for key, kept := range after {
+			if kept != "whole" {
+				t.Errorf("after the swap %v is kept as %q", key, kept)
+			}
+		}
+		calls := b.handled.total()
+		b.awaitCache(t)
+		api.put(pod("a", "one", "1", "nginx:4"))
+		synctest.Wait()
+		b.awaitCache(t)
+		if b.handled.calls[Key{"a", "one"}] != 3 || b.handled.total() < calls {
+			t.Errorf("%d calls of Handle for a pod that has changed twice", b.handled.calls[Key{"a", "one"}])
+		}
+		if got := len(api.received()); got != 2 {
+			t.Errorf("%d requests, want 2: %s", got, b.kinds())
+		}
+	})
+}
+
+// awaitCache waits until the cache holds what the API server has.
+func (b *bench) awaitCache(t *testing.T) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; <-time.After(100 * time.Millisecond) {
+		synctest.Wait()
+		diff := gocmp.Diff(b.want().All, b.view().All)
+		if diff == "" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the cache (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// Without an answer from the API server everything stays as it was.
+func TestReprojectGivesUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPIServer(pod("a", "one", "1", "nginx:1"))
+		b := newNarrowBench(t, api)
+		unused := func(func()) { t.Error("adopted a list that is not complete") }
+		cancelled, stop := context.WithCancel(t.Context())
+		stop()
+		if err := b.Reproject(cancelled, all{}, unused); err == nil {
+			t.Error("no error before Run")
+		}
+		b.run()
+		b.await(time.Second)
+		api.answer(only(kindWatchList, silent)(api))
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute/2)
+		defer cancel()
+		if err := b.Reproject(ctx, all{}, unused); err == nil {
+			t.Error("no error when time is up")
+		}
+		api.put(pod("a", "one", "1", "nginx:2"))
+		synctest.Wait()
+		if got := b.kept()[Key{"a", "one"}]; got != "nginx:2" {
+			t.Errorf("the cache has %q, want nginx:2", got)
+		}
+		ended := make(chan error, 1)
+		go func() { ended <- b.Reproject(t.Context(), all{}, unused) }()
+		synctest.Wait()
+		b.stop()
+		if err := <-ended; err == nil {
+			t.Error("no error when Run ends")
+		}
+	})
+}
+
+// Where the initial list does not come, but that of another projection does, the Watch is in sync.
+func TestReprojectBeforeTheInitialList(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPIServer(many(20)...)
+		api.answer(streams(streaming{noEnd: true})(api))
+		b := newNarrowBench(t, api)
+		b.run()
+		<-time.After(time.Second)
+		api.heal()
+		if err := b.Reproject(t.Context(), all{}, func(swap func()) { swap() }); err != nil {
+			t.Fatal(err)
+		}
+		b.await(time.Second)
+		b.check()
+	})
+}

@@ -1,0 +1,626 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/common/expfmt"
+	"go.uber.org/zap"
+
+	"github.com/kube-devops/kube-devops/agent/reload"
+	"github.com/kube-devops/kube-devops/agent/reload/reloadtest"
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// recording has a pod in shop that fails latest_tag twice, a clean one, and a clean one in depot.
+const recording = `{"kind":"List","items":[
+{"kind":"Pod","metadata":{"namespace":"shop","name":"web"},"spec":{"containers":[{"name":"a","image":"web:latest"},{"name":"b","image":"web:latest"}]}},
+{"kind":"Pod","metadata":{"namespace":"shop","name":"db"},"spec":{"containers":[{"name":"c","image":"db:17"}]}},
+{"kind":"Pod","metadata":{"namespace":"depot","name":"db"},"spec":{"containers":[{"name":"c","image":"db:17"}]}}]}`
+
+// tableText is a table whose one check weighs as much as is said, with more lines at its end.
+func tableText(name string, weight int, more ...string) string {
+	return fmt.Sprintf(`apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: %s}
+checks:
+  - id: latest_tag
+    weight: %d
+    forEach: spec.containers
+    violation: {path: image, operator: hasSuffix, value: ":latest"}
+%s`, name, weight, strings.Join(more, "\n"))
+}
+
+// A replayed is an agent that serves a recording in a bubble: all its parts but the socket.
+type replayed struct {
+	*Agent
+	t    *testing.T
+	logs *lockedBuffer
+	hang chan os.Signal // asks for a look at the policy
+	stop func()
+}
+
+func replay(t *testing.T, policy, waivers string) *replayed {
+	t.Helper()
+	r := &replayed{t: t, logs: new(lockedBuffer), hang: make(chan os.Signal, 1)}
+	dump := filepath.Join(t.TempDir(), "pods.json")
+	if err := os.WriteFile(dump, []byte(recording), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := DefaultOptions()
+	o.Policy, o.Waivers, o.Replay, o.Listen, o.Reload, o.Log = policy, waivers, dump, "127.0.0.1:0", r.hang, jsonLogger(r.logs)
+	var err error
+	if r.Agent, err = New(o); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	var group sync.WaitGroup
+	for _, part := range []func(context.Context) error{r.publish, r.followPolicy, r.evaluator.expire} {
+		group.Go(func() {
+			if err := part(ctx); err != nil {
+				t.Errorf("a part of the agent failed: %v", err)
+			}
+		})
+	}
+	r.stop = sync.OnceFunc(func() {
+		cancel()
+		group.Wait()
+		if err := r.server.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	t.Cleanup(r.stop)
+	synctest.Wait()
+	return r
+}
+
+// wait lets time go by.
+func (r *replayed) wait(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func (r *replayed) page(path string) (status int, body string) {
+	answer := httptest.NewRecorder()
+	r.server.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, path, nil))
+	return answer.Code, answer.Body.String()
+}
+
+// metrics are the values of the series, which are written as Prometheus prints them.
+func (r *replayed) metrics(series ...string) map[string]float64 {
+	r.t.Helper()
+	_, body := r.page("/metrics")
+	values := make(map[string]float64)
+	for line := range strings.Lines(body) {
+		for _, name := range series {
+			if text, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), name+" "); ok {
+				value, err := strconv.ParseFloat(text, 64)
+				if err != nil {
+					r.t.Fatal(err)
+				}
+				values[name] = value
+			}
+		}
+	}
+	return values
+}
+
+// expect compares the values of some series.
+func (r *replayed) expect(want map[string]float64) {
+	r.t.Helper()
+	names := make([]string, 0, len(want))
+	for name := range want {
+		names = append(names, name)
+	}
+	if diff := cmp.Diff(want, r.metrics(names...)); diff != "" {
+		r.t.Errorf("after %s: metrics (-want +got):\n%s", time.Now().Format(time.TimeOnly), diff)
+	}
+}
+
+// entries are the lines of the log with a message, or with any where it is empty, from a line on. The folder of the
+// policy is left out of them.
+func (r *replayed) entries(message string, from int) []map[string]any {
+	r.t.Helper()
+	var entries []map[string]any
+	n := 0
+	folder := filepath.Dir(r.options.Policy) + "/"
+	for line := range strings.Lines(strings.ReplaceAll(r.logs.String(), folder, "")) {
+		if n++; n <= from {
+			continue
+		}
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil {
+			r.t.Fatalf("a log line is not JSON: %q", line)
+		}
+		if message == "" || entry["msg"] == message {
+			entries = append(entries, entry)
+		}
+	}
+	return entries
+}
+
+const (
+	successful = "kube_devops_policy_last_reload_successful"
+	loadedAt   = "kube_devops_policy_last_reload_success_timestamp_seconds"
+	shopScore  = `namespace_health_score{namespace="shop"}`
+	depotScore = `namespace_health_score{namespace="depot"}`
+	// soon is how long the agent may take to notice a change of a mounted directory.
+	soon = 300 * time.Millisecond
+)
+
+// A policy that cannot be loaded changes no score, and is told of once; the next good one heals all.
+func TestReload(t *testing.T) {
+	tests := []struct {
+		name     string
+		breaks   func(m *reloadtest.Mount) error
+		mistakes []any  // where the file was read
+		err      string // where it was not
+	}{
+		{"a mistake in a line", func(m *reloadtest.Mount) error {
+			return m.Swap(map[string]string{"policy.yaml": tableText("bad", 0)})
+		}, []any{"policy.yaml:6: check latest_tag: weight must be a whole number from 1 to 1000, not 0"}, ""},
+		{"two mistakes", func(m *reloadtest.Mount) error {
+			return m.Swap(map[string]string{"policy.yaml": tableText("Bad", 0)})
+		}, []any{
+			`policy.yaml:3: metadata.name "Bad" must be 1 to 63 lower-case letters, digits and dashes, with no dash at its ends`,
+			"policy.yaml:6: check latest_tag: weight must be a whole number from 1 to 1000, not 0",
+		}, ""},
+		{"an empty file", func(m *reloadtest.Mount) error {
+			return m.Swap(map[string]string{"policy.yaml": ""})
+		}, []any{"policy.yaml: the file is empty"}, ""},
+		{"half of a table", func(m *reloadtest.Mount) error {
+			half, _, _ := strings.Cut(tableText("half", 9), "violation")
+			return m.Swap(map[string]string{"policy.yaml": half})
+		}, []any{`policy.yaml:5: check latest_tag: a check lacks the field "violation"`}, ""},
+		{"no YAML", func(m *reloadtest.Mount) error {
+			return m.Swap(map[string]string{"policy.yaml": "checks: [\n"})
+		}, []any{"policy.yaml:1: not valid YAML: did not find expected node content"}, ""},
+		{"the file is gone", func(m *reloadtest.Mount) error { return m.Swap(nil) }, nil,
+			"read policy.yaml: no such file or directory"},
+		{"larger than may be", func(m *reloadtest.Mount) error {
+			return m.Swap(map[string]string{"policy.yaml": tableText("large", 9, strings.Repeat("#", reload.MaxBytes))})
+		}, nil, "read policy.yaml: is larger than 1048576 bytes"},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				start := time.Now()
+				m := reloadtest.New(t, map[string]string{"policy.yaml": tableText("one", 5)})
+				r := replay(t, m.Path("policy.yaml"), "")
+				r.expect(map[string]float64{shopScore: 5, depotScore: 0, successful: 1, loadedAt: float64(start.Unix())})
+
+				r.wait(10 * time.Second)
+				lines := len(r.entries("", 0))
+				if err := test.breaks(m); err != nil {
+					t.Fatal(err)
+				}
+				r.wait(soon)
+				for range 10 { // it is looked at again and again
+					r.expect(map[string]float64{shopScore: 5, depotScore: 0, successful: 0, loadedAt: float64(start.Unix())})
+					if status, body := r.page("/readyz"); status != http.StatusOK {
+						t.Fatalf("/readyz is %d %s", status, body)
+					}
+					r.wait(time.Second)
+				}
+				told := r.entries("", lines)
+				want := []map[string]any{{"level": "error", "msg": "the policy cannot be loaded; the last good one stays in force"}}
+				if test.err != "" {
+					want[0]["error"] = test.err
+				} else {
+					want[0]["mistakes"] = test.mistakes
+				}
+				for _, entry := range told {
+					delete(entry, "ts")
+				}
+				if diff := cmp.Diff(want, told); diff != "" {
+					t.Errorf("told in the log (-want +got):\n%s", diff)
+				}
+
+				healed := time.Now()
+				m.MustSwap(t, map[string]string{"policy.yaml": tableText("two", 7)})
+				r.wait(soon)
+				now := r.metrics(loadedAt)[loadedAt]
+				if min, max := float64(healed.Unix()), float64(time.Now().Unix()+1); now < min || now > max {
+					t.Errorf("loaded at %f, want between %f and %f", now, min, max)
+				}
+				r.expect(map[string]float64{shopScore: 7, depotScore: 0, successful: 1})
+
+				// The last good one again, after an error, is no change but a success.
+				if err := test.breaks(m); err != nil {
+					t.Fatal(err)
+				}
+				r.wait(soon)
+				r.expect(map[string]float64{shopScore: 7, successful: 0})
+				m.MustSwap(t, map[string]string{"policy.yaml": tableText("two", 7)})
+				r.wait(soon)
+				r.expect(map[string]float64{shopScore: 7, successful: 1})
+			})
+		})
+	}
+}
+
+// What a reload did to the scores is logged, by namespace.
+func TestReloadLogsItsEffect(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := reloadtest.New(t, map[string]string{"policy.yaml": tableText("one", 5)})
+		r := replay(t, m.Path("policy.yaml"), "")
+		r.wait(time.Second)
+		m.MustSwap(t, map[string]string{"policy.yaml": tableText("two", 7, "namespaces: {exclude: [depot]}")})
+		r.wait(soon)
+		effects := r.entries("scores under the new policy", 0)
+		for _, entry := range effects {
+			delete(entry, "ts")
+		}
+		want := []map[string]any{{
+			"level": "info", "msg": "scores under the new policy", "changed": 2.0,
+			"cluster": map[string]any{
+				"score_before": 2.5, "compliance_before": (100 - 200/3.0 + 100) / 2, "score_after": 7.0, "compliance_after": 100 - 200/3.0,
+			},
+			"namespaces": []any{
+				map[string]any{"namespace": "depot", "score_before": 0.0, "compliance_before": 100.0},
+				map[string]any{"namespace": "shop", "score_before": 5.0, "compliance_before": 100 - 200/3.0,
+					"score_after": 7.0, "compliance_after": 100 - 200/3.0},
+			},
+		}}
+		close := cmp.Comparer(func(a, b float64) bool { return a-b < 1e-9 && b-a < 1e-9 })
+		if diff := cmp.Diff(want, effects, close); diff != "" {
+			t.Errorf("logged (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// A signal asks for a look at once, and is answered in the log though nothing has changed.
+func TestReloadOnSignal(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := reloadtest.New(t, map[string]string{"policy.yaml": tableText("one", 5)})
+		r := replay(t, m.Path("policy.yaml"), "")
+		r.wait(time.Second)
+		m.MustSwap(t, map[string]string{"policy.yaml": tableText("two", 7)})
+		r.hang <- os.Interrupt
+		synctest.Wait()
+		r.expect(map[string]float64{shopScore: 7, successful: 1})
+		r.hang <- os.Interrupt
+		synctest.Wait()
+		if got := r.entries("the policy is as it was", 0); len(got) != 1 {
+			t.Errorf("answered %d times, want once: %v", len(got), got)
+		}
+	})
+}
+
+// A recording that cannot be read again leaves the scores, and is no success.
+func TestReloadWithoutItsRecording(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := reloadtest.New(t, map[string]string{"policy.yaml": tableText("one", 5)})
+		r := replay(t, m.Path("policy.yaml"), "")
+		kept, err := os.ReadFile(r.options.Replay)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Remove(r.options.Replay); err != nil {
+			t.Fatal(err)
+		}
+		m.MustSwap(t, map[string]string{"policy.yaml": tableText("two", 7)})
+		r.wait(time.Minute)
+		r.expect(map[string]float64{shopScore: 5, successful: 0})
+		if got := r.entries("the recording cannot be evaluated again; the scores stay those of the policy before", 0); len(got) != 1 {
+			t.Errorf("told %d times, want once: %v", len(got), got)
+		}
+		if err := os.WriteFile(r.options.Replay, kept, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		r.hang <- os.Interrupt
+		synctest.Wait()
+		r.expect(map[string]float64{shopScore: 7, successful: 1})
+	})
+}
+
+// An agent that is told to stop while it reads the recording again says nothing of it.
+func TestReloadEndsWithTheAgent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		m := reloadtest.New(t, map[string]string{"policy.yaml": tableText("one", 5)})
+		r := replay(t, m.Path("policy.yaml"), "")
+		r.stop()
+		lines := len(r.entries("", 0))
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		r.reload(ctx, [][]byte{[]byte(tableText("two", 7))}, nil)
+		r.expect(map[string]float64{shopScore: 5, successful: 1})
+		for _, entry := range r.entries("", lines) {
+			if entry["level"] != "info" {
+				t.Errorf("logged %v", entry)
+			}
+		}
+	})
+}
+
+// What a waiver accepts is in no score until the moment at which it expires. Then it counts by itself, and is logged.
+func TestWaiverExpiresLive(t *testing.T) {
+	const (
+		waivedWeb = `kube_devops_waived_violations{check="latest_tag",namespace="shop"}`
+		expiry    = `kube_devops_waiver_expiry_timestamp_seconds{waiver="web"}`
+	)
+	synctest.Test(t, func(t *testing.T) {
+		expires := time.Now().Add(90*time.Second + 500*time.Millisecond).UTC()
+		waivers := func(expires time.Time) string {
+			return fmt.Sprintf("apiVersion: kube-devops.io/v1\nkind: Waivers\nwaivers:\n- {id: web, reason: Ada knows, expires: %s, pod: web, container: a}\n",
+				expires.Format(time.RFC3339Nano))
+		}
+		m := reloadtest.New(t, map[string]string{"policy.yaml": tableText("one", 6), "waivers.yaml": waivers(expires)})
+		r := replay(t, m.Path("policy.yaml"), m.Path("waivers.yaml"))
+		seconds := float64(expires.Unix())
+		accepted := map[string]float64{shopScore: 3, depotScore: 0, waivedWeb: 1, expiry: seconds}
+		counted := map[string]float64{shopScore: 6, depotScore: 0, waivedWeb: 0, expiry: seconds}
+		r.expect(accepted)
+		r.wait(time.Until(expires) - time.Nanosecond)
+		r.expect(accepted)
+		if got := r.logs.events(t); len(got) > 0 {
+			t.Errorf("logged before: %v", got)
+		}
+		r.wait(time.Nanosecond)
+		r.expect(counted)
+		// The pod failed the check all the time, for its other container: no check is new.
+		if got := r.logs.events(t); len(got) > 0 {
+			t.Errorf("logged: %v", got)
+		}
+
+		// A longer waiver of both containers, and the pod fails nothing until it expires too.
+		later := time.Now().Add(time.Hour).UTC()
+		m.MustSwap(t, map[string]string{"policy.yaml": tableText("one", 6),
+			"waivers.yaml": strings.ReplaceAll(waivers(later), ", container: a", "")})
+		r.wait(soon)
+		seconds = float64(later.Unix())
+		r.expect(map[string]float64{shopScore: 0, depotScore: 0, waivedWeb: 2, expiry: seconds})
+		r.wait(time.Until(later))
+		r.expect(map[string]float64{shopScore: 6, depotScore: 0, waivedWeb: 0, expiry: seconds})
+		want := []map[string]any{{"event": "policy_violation", "namespace": "shop", "pod": "web", "violations": []any{"latest_tag"}}}
+		if diff := cmp.Diff(want, r.logs.events(t)); diff != "" {
+			t.Errorf("logged (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func loadTable(tb testing.TB, text string) *rules.Table {
+	tb.Helper()
+	table, err := rules.Load("policy.yaml", []byte(text))
+	if err != nil {
+		tb.Fatal(err)
+	}
+	return table
+}
+
+// While policies change places, pods come again and terms begin and end, every scrape is wholly of one policy, or has no
+// scores.
+func TestNoScrapeIsAMixture(t *testing.T) {
+	const changes = 300
+	var pods []state.Observation
+	for i := range 200 {
+		text := podJSON(strings.Join([]string{clean, latest, noProbes}[:1+i%3], ","))
+		pods = append(pods, state.Observation{Pod: state.Pod{Namespace: fmt.Sprint("ns-", i%7), Name: fmt.Sprint("pod-", i)}, JSON: text})
+	}
+	tables := []*rules.Table{
+		loadTable(t, tableText("one", 5)),
+		loadTable(t, tableText("two", 7, "  - {id: no_probe, weight: 2, forEach: spec.containers, violation: {path: livenessProbe, operator: absent}}")),
+		loadTable(t, tableText("three", 9, "namespaces: {exclude: [ns-3]}", `pods: {skip: [{reason: old, when: {path: "spec.containers.#", operator: equals, value: 3}}]}`)),
+	}
+	scrape := func(e *evaluator) string {
+		registry := prometheus.NewPedanticRegistry()
+		registry.MustRegister(scores{e})
+		families, err := registry.Gather()
+		if err != nil {
+			t.Error(err)
+		}
+		var text bytes.Buffer
+		for _, family := range families {
+			if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
+				t.Error(err)
+			}
+		}
+		return text.String()
+	}
+	newEvaluator := func(table *rules.Table) *evaluator {
+		return newEvaluator(table, zap.NewNop(), newEvaluationMetrics(prometheus.NewRegistry()))
+	}
+	whole := make(map[string]bool)
+	for _, table := range tables {
+		e := newEvaluator(table)
+		whole[scrape(e)] = true // a standby
+		e.begin(observations(pods...))
+		whole[scrape(e)] = true
+	}
+	if len(whole) != 2*len(tables) {
+		t.Fatalf("%d scrapes differ, want %d", len(whole), 2*len(tables))
+	}
+
+	e := newEvaluator(tables[0])
+	e.begin(observations(pods...))
+	var done atomic.Bool
+	var group sync.WaitGroup
+	seen := make([]map[string]int, 2)
+	for i := range seen {
+		seen[i] = make(map[string]int)
+		group.Go(func() {
+			for !done.Load() {
+				seen[i][scrape(e)]++
+			}
+		})
+	}
+	group.Go(func() {
+		for n := 0; !done.Load(); n++ {
+			pod := pods[n%len(pods)]
+			e.apply(pod.Pod, pod.JSON)
+		}
+	})
+	for n := range changes {
+		e.retable(tables[n%len(tables)], func() {}, observations(pods...))
+		if n%10 == 9 {
+			e.end()
+			e.begin(observations(pods...))
+		}
+	}
+	done.Store(true)
+	group.Wait()
+	for i := range seen {
+		for text, times := range seen[i] {
+			if !whole[text] {
+				t.Fatalf("%d scrapes are of no policy alone:\n%s", times, text)
+			}
+		}
+	}
+}
+
+// blocked is a log whose writer waits until it is let go.
+type blocked struct{ let chan struct{} }
+
+func (b blocked) Write(p []byte) (int, error) {
+	<-b.let
+	return len(p), nil
+}
+
+func (b blocked) Sync() error { return nil }
+
+// A log that blocks holds up neither the pods nor the end of a term.
+func TestBlockedLogHoldsUpNothing(t *testing.T) {
+	pod := state.Pod{Namespace: "a", Name: "b"}
+	tests := []struct {
+		name string
+		logs func(e *evaluator) // which blocks
+	}{
+		{"the begin of a term", func(e *evaluator) { e.begin(observations()) }},
+		{"another policy", func(e *evaluator) { e.retable(loadTable(t, tableText("two", 7)), func() {}, observations()) }},
+		{"a recording", func(e *evaluator) { e.adoptPolicy(state.New(e.table()), 0) }},
+		{"a violation", func(e *evaluator) { e.apply(state.Pod{Namespace: "a", Name: "other"}, podJSON(latest)) }},
+		{"a pod that cannot be evaluated", func(e *evaluator) { e.apply(state.Pod{Namespace: "a", Name: "other"}, nil) }},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				log := blocked{make(chan struct{})}
+				e := newTestEvaluator(t, jsonLogger(log), nil)
+				e.log = zap.NewNop()
+				e.begin(observations())
+				e.log = jsonLogger(log)
+				ended := make(chan struct{})
+				go func() {
+					test.logs(e)
+					close(ended)
+				}()
+				synctest.Wait()
+				select {
+				case <-ended:
+					t.Fatal("the log does not block")
+				default:
+				}
+				e.apply(pod, podJSON(clean))
+				if got := e.current().Snapshot().Totals().TotalPods; got == 0 {
+					t.Errorf("the pod is not counted while the log blocks")
+				}
+				e.advance(time.Now())
+				e.remove(pod)
+				e.end()
+				close(log.let)
+				<-ended
+			})
+		})
+	}
+}
+
+// What changes while there is no permission to say so is told when there is, as one change of each pod.
+func TestUntoldEventsAreToldLater(t *testing.T) {
+	permitted := false
+	publish := func(ctx context.Context, publish func(context.Context) error) error {
+		if !permitted {
+			return errors.New("the gate is closed")
+		}
+		return publish(ctx)
+	}
+	pod := func(name, uid string) state.Pod { return state.Pod{Namespace: "a", Name: name, UID: uid} }
+	event := func(kind, name string, checks ...any) map[string]any {
+		return map[string]any{"event": kind, "namespace": "a", "pod": name, "violations": checks}
+	}
+	const violation, resolved = "policy_violation", "policy_violation_resolved"
+	tests := []struct {
+		name   string
+		before []state.Observation
+		closed func(e *evaluator) // without permission
+		opened func(e *evaluator) // with it, before what waits is told
+		want   []map[string]any
+	}{
+		{"two pods come", nil, func(e *evaluator) {
+			e.apply(pod("y", "1"), podJSON(latest))
+			e.apply(pod("x", "1"), podJSON(latest))
+		}, nil, []map[string]any{event(violation, "x", "latest_tag"), event(violation, "y", "latest_tag")}},
+		{"a pod comes and goes", nil, func(e *evaluator) {
+			e.apply(pod("x", "1"), podJSON(latest))
+			e.remove(pod("x", "1"))
+		}, nil, nil},
+		{"a pod is mended", []state.Observation{{Pod: pod("x", "1"), JSON: podJSON(noProbes)}}, func(e *evaluator) {
+			e.apply(pod("x", "1"), podJSON(latest))
+			e.apply(pod("x", "1"), podJSON(clean))
+		}, nil, []map[string]any{event(resolved, "x", "latest_tag", "missing_liveness", "missing_readiness")}},
+		{"another takes its place", []state.Observation{{Pod: pod("x", "1"), JSON: podJSON(latest)}}, func(e *evaluator) {
+			e.apply(pod("x", "2"), podJSON(latest))
+			e.apply(pod("x", "2"), podJSON(latest))
+		}, nil, []map[string]any{event(resolved, "x", "latest_tag"), event(violation, "x", "latest_tag")}},
+		{"it changes again with permission", nil, func(e *evaluator) {
+			e.apply(pod("x", "1"), podJSON(latest))
+		}, func(e *evaluator) {
+			e.apply(pod("x", "1"), podJSON(noProbes))
+		}, []map[string]any{event(violation, "x", "latest_tag", "missing_liveness", "missing_readiness")}},
+		{"it changes back with permission", nil, func(e *evaluator) {
+			e.apply(pod("x", "1"), podJSON(latest))
+		}, func(e *evaluator) {
+			e.apply(pod("x", "1"), podJSON(clean))
+		}, nil},
+		{"the term ends", nil, func(e *evaluator) {
+			e.apply(pod("x", "1"), podJSON(latest))
+			e.end()
+		}, nil, nil},
+		{"another policy comes, with a summary", nil, func(e *evaluator) {
+			e.apply(pod("x", "1"), podJSON(latest))
+			e.retable(loadTable(t, tableText("two", 7)), func() {}, observations(state.Observation{Pod: pod("x", "1"), JSON: podJSON(latest)}))
+		}, nil, nil},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			log := new(lockedBuffer)
+			e := newTestEvaluator(t, jsonLogger(log), publish)
+			permitted = true
+			e.begin(observations(test.before...))
+			permitted = false
+			test.closed(e)
+			e.catchUp()
+			if got := log.events(t); len(got) > 0 {
+				t.Errorf("told without permission: %v", got)
+			}
+			permitted = true
+			if test.opened != nil {
+				test.opened(e)
+			}
+			e.catchUp()
+			e.catchUp()
+			if diff := cmp.Diff(test.want, log.events(t)); diff != "" {
+				t.Errorf("events (-want +got):\n%s", diff)
+			}
+			if len(e.untold) > 0 {
+				t.Errorf("still untold: %v", e.untold)
+			}
+		})
+	}
+}

@@ -1,0 +1,220 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// replicas is a scan of one Deployment of so many pods, whose names have a hash, with these containers.
+func replicas(t *testing.T, table *rules.Table, n int, hash string, containers ...string) *Scan {
+	t.Helper()
+	b := newScan(table)
+	for i := range n {
+		name := fmt.Sprintf("web-%s-%d", hash, i)
+		var list []string
+		for _, c := range containers {
+			list = append(list, `{"name": "`+c+`", "image": "a:latest", "livenessProbe": {}, "readinessProbe": {}}`)
+		}
+		object := `{"kind": "Pod", "metadata": {"namespace": "shop", "name": "` + name + `", "labels": {"pod-template-hash": "` + hash + `"},
+			"ownerReferences": [{"kind": "ReplicaSet", "name": "web-` + hash + `"}]}, "spec": {"containers": [` + strings.Join(list, ",") + `]}}`
+		if err := b.add([]byte(object), "", 0); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.done()
+}
+
+func baselineOf(t *testing.T, report []byte) *Baseline {
+	t.Helper()
+	b, err := LoadBaseline("old.json", bytes.NewReader(report))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
+// names are the new findings and the resolved ones, for a comparison.
+func (d *Baselined) names() (fresh, resolved []string) {
+	for _, f := range d.New {
+		fresh = append(fresh, fmt.Sprintf("%s %s %s %s x%d", f.Namespace, f.Workload, f.Check.ID, f.Subject(), f.Violations))
+	}
+	for _, k := range d.Resolved {
+		resolved = append(resolved, strings.Join([]string{k.Namespace, k.owner(), k.Check, k.Subject}, " "))
+	}
+	return fresh, resolved
+}
+
+// TestBaseline compares scans with older reports of theirs.
+func TestBaseline(t *testing.T) {
+	table := shipped(t, "default")
+	asScan := func(s *Scan) []byte { return printed(t, ScanJSON, s, Options{}) }
+	asAgent := func(s *Scan) []byte {
+		return printed(t, func(to io.Writer, s *Scan, _ Options) error { return JSON(to, s.Snapshot) }, s, Options{})
+	}
+	waived, err := table.WithWaivers("w.yaml", []byte(`
+apiVersion: kube-devops.io/v1
+kind: Waivers
+waivers: [{id: side, reason: r, expires: 2031-01-01, namespace: shop, container: side}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct {
+		name            string
+		old             []byte
+		scan            *Scan
+		fresh, resolved []string
+	}{
+		{name: "the same scan", old: asScan(replicas(t, table, 2, "a1", "main")), scan: replicas(t, table, 2, "a1", "main")},
+		{name: "other pods of the same workload, and more of them", old: asScan(replicas(t, table, 2, "a1", "main")), scan: replicas(t, table, 5, "b2", "main")},
+		{name: "fewer pods of it", old: asScan(replicas(t, table, 5, "a1", "main")), scan: replicas(t, table, 1, "b2", "main")},
+		{
+			name: "a container more", old: asScan(replicas(t, table, 2, "a1", "main")), scan: replicas(t, table, 3, "b2", "main", "side"),
+			fresh: []string{"shop Deployment/web latest_tag side x3"},
+		},
+		{
+			name: "a container less, and one of another name", old: asScan(replicas(t, table, 2, "a1", "main", "side")), scan: replicas(t, table, 2, "b2", "other"),
+			fresh:    []string{"shop Deployment/web latest_tag other x2"},
+			resolved: []string{"shop Deployment/web latest_tag main", "shop Deployment/web latest_tag side"},
+		},
+		{name: "containers in another order", old: asScan(replicas(t, table, 1, "a1", "main", "side")), scan: replicas(t, table, 1, "a1", "side", "main")},
+		{name: "the report of an agent, which knows pods", old: asAgent(replicas(t, table, 2, "a1", "main")), scan: replicas(t, table, 2, "a1", "main")},
+		{
+			name: "the report of an agent, and a pod more", old: asAgent(replicas(t, table, 2, "a1", "main")), scan: replicas(t, table, 3, "a1", "main"),
+		},
+		{
+			name: "everything gone", old: asAgent(replicas(t, table, 1, "a1", "main")), scan: newScan(table).done(),
+			resolved: []string{"shop Pod/web-a1-0 latest_tag main"},
+		},
+		{
+			name: "a waiver accepts it by now: neither new nor resolved", old: asScan(replicas(t, table, 1, "a1", "main", "side")), scan: replicas(t, waived, 1, "a1", "main", "side"),
+		},
+		{
+			name: "it was waived, and is no longer", old: asScan(replicas(t, waived, 1, "a1", "main", "side")), scan: replicas(t, table, 1, "a1", "main", "side"),
+			fresh: []string{"shop Deployment/web latest_tag side x1"},
+		},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			changes := baselineOf(t, test.old).Against(test.scan)
+			fresh, resolved := changes.names()
+			if diff := cmp.Diff(test.fresh, fresh); diff != "" {
+				t.Errorf("new (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff(test.resolved, resolved); diff != "" {
+				t.Errorf("resolved (-want +got):\n%s", diff)
+			}
+			// What is said of single violations agrees.
+			lines := strings.Count(string(printed(t, NDJSON, test.scan, Options{Baseline: changes})), `"new":true`)
+			if lines != changes.Violations {
+				t.Errorf("%d lines are new, want %d", lines, changes.Violations)
+			}
+		})
+	}
+}
+
+// TestBaselineOfItself takes each recording as its own baseline: nothing is new, nothing resolved, in any order of the
+// violations.
+func TestBaselineOfItself(t *testing.T) {
+	for folder, open := range recorded(t) {
+		scan, _ := open()
+		scan.Inputs.LeftOut = nil
+		scan.Snapshot.Violations = slices.Clone(scan.Snapshot.Violations)
+		old := baselineOf(t, printed(t, ScanJSON, scan, Options{}))
+		if old.Policy != scan.Snapshot.Table.Name() || old.Hash != scan.Snapshot.Table.Hash() {
+			t.Errorf("%s: policy %s, %s", folder, old.Policy, old.Hash)
+		}
+		changes := old.Against(scan)
+		if len(changes.New) > 0 || len(changes.Resolved) > 0 || changes.Violations != 0 {
+			t.Errorf("%s: %+v", folder, changes)
+		}
+		if text := string(printed(t, Table, scan, Options{Baseline: changes})); !strings.Contains(text, "Against old.json: 0 new violations, 0 resolved.") || strings.Contains(text, "another policy") {
+			t.Errorf("%s: the table says\n%s", folder, text)
+		}
+	}
+}
+
+// TestBrokenBaseline reads files that are no baselines.
+func TestBrokenBaseline(t *testing.T) {
+	scan, _ := recorded(t)["shop"]()
+	whole := string(printed(t, ScanJSON, scan, Options{}))
+	const policy = `{"policy": {"name": "p", "hash": "h"}, "violations": [`
+	for _, test := range []struct{ name, text, want string }{
+		{"empty", "", "byte 0: the file ends early"},
+		{"cut in a violation", whole[:strings.Index(whole, `"severity"`)+5], "the file ends early"},
+		{"cut at the end", strings.TrimRight(whole, "}\n"), "the file ends early"},
+		{"a list", "[]", "this is no report"},
+		{"a number", "7", "this is no report"},
+		{"no JSON", "apiVersion: v1", "invalid character"},
+		{"another object", `{"kind": "List", "items": []}`, "byte 29: this is no report: it has no policy or no violations"},
+		{"no violations", `{"policy": {"name": "p"}}`, "it has no policy or no violations"},
+		{"violations are an object", `{"policy": {}, "violations": {}}`, "violations is no list"},
+		{"a violation is a text", policy + `"x"]}`, "violation 1: json: cannot unmarshal string"},
+		{"a violation without a check", policy + `{"namespace": "a", "pod": "b", "check": "c"}, {"namespace": "a", "pod": "b"}]}`, "violation 2 has no namespace, no check or no pod"},
+		{"violations twice", policy + `], "violations": []}`, `"violations" stands there twice`},
+		{"something behind it", policy + `]} {}`, "something follows the report"},
+		{"on a part of the data", `{"incomplete": ["x"], ` + policy[1:] + `]}`, "the report is on a part of the data"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			_, err := LoadBaseline("old.json", strings.NewReader(test.text))
+			if err == nil {
+				t.Fatal("it was read")
+			}
+			if text := err.Error(); !strings.HasPrefix(text, "baseline old.json: byte ") || !strings.Contains(text, test.want) || strings.Contains(text, "\n") {
+				t.Errorf("error %q, want %q", text, test.want)
+			}
+		})
+	}
+}
+
+// TestBaselineInEachForm looks for what is new in the forms that tell.
+func TestBaselineInEachForm(t *testing.T) {
+	table := shipped(t, "default")
+	scan := replicas(t, table, 2, "b2", "main", "side")
+	changes := baselineOf(t, printed(t, ScanJSON, replicas(t, table, 2, "a1", "main", "gone"), Options{})).Against(scan)
+	for form, want := range map[string][]string{
+		"table":    {"Against old.json: 2 new violations, 1 resolved.", "NEW ", "RESOLVED "},
+		"markdown": {"Against old.json: 2 new violations, 1 resolved.", "1 resolved</summary>", "| latest\\_tag | high | shop | Deployment/web | side | 2 |"},
+		"json":     {`"new":2,"resolved":1,"resolvedViolations":[{"namespace":"shop","workload":"Deployment/web","check":"latest_tag","subject":"gone"}]`},
+		"html":     {"Against old.json: 2 new violations, 1 resolved.", `id="resolved"`},
+		"github":   {"title=new%3A latest_tag in shop/Deployment/web", "2 new violations, 1 resolved."},
+		"sarif":    {`"baselineState":"new"`, `"baselineState":"unchanged"`},
+		"junit":    {"new: The image ends with :latest: container side of Deployment/web in shop, 2 times"},
+	} {
+		format, err := FormatNamed(form)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := string(printed(t, format.Print, scan, Options{Baseline: changes}))
+		for _, part := range want {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s: %q is missing in:\n%s", form, part, text)
+			}
+		}
+	}
+	if text := string(printed(t, GitHub, scan, Options{Baseline: changes})); strings.Contains(text, "container main") {
+		t.Errorf("github annotates what is not new:\n%s", text)
+	}
+}
+
+// TestScanWithoutOrigins treats each pod as its own workload.
+func TestScanWithoutOrigins(t *testing.T) {
+	b := newScan(shipped(t, "default"))
+	if _, err := b.state.Observe(state.Pod{Namespace: "default", Name: "nginx"}, []byte(nginx)); err != nil {
+		t.Fatal(err)
+	}
+	scan := b.done()
+	scan.Origins = nil
+	if text := string(printed(t, Table, scan, Options{})); !strings.Contains(text, "default    Pod/nginx     1       8  latest_tag 1, missing_liveness 1\n") {
+		t.Errorf("the table says\n%s", text)
+	}
+}

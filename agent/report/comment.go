@@ -1,0 +1,213 @@
+package report
+
+import (
+	"fmt"
+	"io"
+	"strings"
+)
+
+// commentSize is how long a comment may be at GitHub. It is counted in bytes here, of which there are never fewer than
+// characters.
+const commentSize = 65_536
+
+// Markdown writes a comment for a pull request: the cluster, what is new, the namespaces, and the details folded. It has
+// 65,536 bytes at the most, and says what was cut.
+func Markdown(to io.Writer, scan *Scan, o Options) error {
+	w := &commentWriter{scan: scan, o: o}
+	w.headline()
+	w.changes()
+	w.namespaces()
+	w.workloads()
+	w.waived()
+	w.checks()
+	if notes := scan.notes(); len(notes) > 0 {
+		text := "\n"
+		for _, note := range notes {
+			text += "- " + markdownText(note) + "\n"
+		}
+		w.put(text)
+	}
+	w.put(fmt.Sprintf("\n<sub>Policy %s, %s</sub>\n", markdownText(name(scan.Snapshot.Table.Name())), shortHash(scan.Snapshot.Table)))
+	if len(w.cut) > 0 {
+		w.to.WriteString("\nCut to the size of a comment: " + strings.Join(w.cut, ", ") + ".\n")
+	}
+	_, err := io.WriteString(to, w.to.String())
+	return err
+}
+
+type commentWriter struct {
+	scan *Scan
+	o    Options
+	to   strings.Builder
+	cut  []string
+}
+
+// reserved is what closes a folded part and says what was cut.
+const reserved = 1024
+
+// put writes a text if there is room for it, and tells.
+func (w *commentWriter) put(text string) bool {
+	if w.to.Len()+len(text) > commentSize-reserved {
+		return false
+	}
+	w.to.WriteString(text)
+	return true
+}
+
+// table writes a table, as many of its rows as there is room for; others were left out before.
+func (w *commentWriter) table(what, head string, rows, others int, row func(i int) string) {
+	if rows == 0 || !w.put(head) {
+		if rows > 0 {
+			w.cut = append(w.cut, counted(rows+others, what))
+		}
+		return
+	}
+	for i := range rows {
+		if !w.put(row(i)) {
+			w.cut = append(w.cut, counted(rows-i, what))
+			others += rows - i
+			break
+		}
+	}
+	if others > 0 {
+		w.to.WriteString("\n" + moreText(others, what) + "\n") // from what is reserved
+	}
+}
+
+// folded writes a part that a reader opens.
+func (w *commentWriter) folded(title string, part func()) {
+	if !w.put("\n<details><summary>" + title + "</summary>\n\n") {
+		w.cut = append(w.cut, title)
+		return
+	}
+	part()
+	w.to.WriteString("\n</details>\n")
+}
+
+func (w *commentWriter) headline() {
+	scores, ok := w.scan.Snapshot.Cluster()
+	sign := map[bool]string{true: "", false: "⚪ "}[ok]
+	if ok {
+		sign = map[string]string{green: "🟢 ", yellow: "🟡 ", red: "🔴 "}[gradeColor(w.scan.Snapshot.Table, scores.Grade)]
+	}
+	w.put("### " + sign + markdownText(w.scan.headline()) + "\n")
+	left := w.scan.Inputs.LeftOut
+	if len(left) == 0 {
+		return
+	}
+	w.put("\n> [!WARNING]\n> **Incomplete: this report is on a part of the data.** Left out:\n")
+	for i, text := range left {
+		if i == 20 {
+			w.put("> - and " + number(len(left)-i) + " more\n")
+			break
+		}
+		w.put("> - " + markdownText(prose(text, 400)) + "\n")
+	}
+}
+
+func (w *commentWriter) changes() {
+	b := w.o.Baseline
+	if b == nil {
+		return
+	}
+	w.put("\n**" + markdownText(b.headline()) + "**\n")
+	if text := b.otherPolicy(w.scan); text != "" {
+		w.put("\n" + markdownText(text) + "\n")
+	}
+	first, others := b.New, 0
+	if w.o.Top > 0 && len(first) > w.o.Top {
+		first, others = first[:w.o.Top], len(first)-w.o.Top
+	}
+	w.table("new finding", "\n| new | severity | namespace | workload | subject | violations |\n| --- | --- | --- | --- | --- | ---: |\n", len(first), others, func(i int) string {
+		f := &first[i]
+		return markdownRow(f.Check.ID, string(f.Check.Severity), name(f.Namespace), name(f.Workload.String()), subjectName(f.Subject()), number(f.Violations))
+	})
+	if len(b.Resolved) == 0 {
+		return
+	}
+	resolved := b.Resolved
+	if w.o.Top > 0 && len(resolved) > w.o.Top {
+		resolved = resolved[:w.o.Top]
+	}
+	w.folded(number(len(b.Resolved))+" resolved", func() {
+		w.table("resolved finding", "| resolved | namespace | workload | subject |\n| --- | --- | --- | --- |\n", len(resolved), len(b.Resolved)-len(resolved), func(i int) string {
+			k := resolved[i]
+			return markdownRow(name(k.Check), name(k.Namespace), name(k.owner()), subjectName(k.Subject))
+		})
+	})
+}
+
+func (w *commentWriter) namespaces() {
+	rows, others := w.scan.worstNamespaces(w.o.Top)
+	w.table("namespace", "\n| namespace | pods | compliance | score | grade | violations |\n| --- | ---: | ---: | ---: | --- | --- |\n", len(rows), others, func(i int) string {
+		ns := rows[i]
+		if !ns.hasScores {
+			return markdownRow(name(ns.Name), number(ns.TotalPods), "no data", "", "", "")
+		}
+		return markdownRow(name(ns.Name), number(ns.TotalPods), percent(ns.Compliance), fmt.Sprintf("%.2f", ns.Score), shown(ns.Grade, 40),
+			listed(w.scan.checkCounts(ns.Violations), 6))
+	})
+}
+
+func (w *commentWriter) workloads() {
+	rows, others := w.scan.worstWorkloads(w.o.Top, nil)
+	if len(rows) == 0 {
+		return
+	}
+	w.folded("Worst workloads", func() {
+		w.table("workload", "| namespace | workload | pods | points | violations |\n| --- | --- | ---: | ---: | --- |\n", len(rows), others, func(i int) string {
+			of := rows[i]
+			return markdownRow(name(of.namespace), name(of.workload.String()), number(of.pods), number(of.points), listed(w.scan.checkCounts(of.violations), 6))
+		})
+	})
+}
+
+func (w *commentWriter) waived() {
+	rows := w.scan.waivers()
+	if len(rows) == 0 {
+		return
+	}
+	w.folded(counted(len(w.scan.Snapshot.Waived), "violation")+" waived", func() {
+		w.table("waiver", "| waiver | until | namespace | violations | reason |\n| --- | --- | --- | --- | --- |\n", len(rows), 0, func(i int) string {
+			row := rows[i]
+			return markdownRow(name(row.waiver.ID), expiry(row.waiver), name(row.namespace), listed(w.scan.checkCounts(row.violations), 6), prose(row.waiver.Reason, 200))
+		})
+	})
+}
+
+// checks say what to do about the checks that have violations.
+func (w *commentWriter) checks() {
+	counts := w.scan.Snapshot.Totals().Violations
+	if sum(counts) == 0 {
+		return
+	}
+	all := w.scan.Snapshot.Table.Checks()
+	found := worst[int]{compare: func(a, b int) int { return a - b }}
+	for i := range all {
+		if counts[i] > 0 {
+			found.add(i)
+		}
+	}
+	order, _ := found.trim()
+	w.folded("What to do", func() {
+		w.table("check", "| check | severity | weight | violations | what is wrong | what to do |\n| --- | --- | ---: | ---: | --- | --- |\n", len(order), 0, func(i int) string {
+			c := &all[order[i]]
+			return markdownRow(c.ID, string(c.Severity), number(c.Weight), number(counts[order[i]]), prose(c.Message(), 300), prose(c.Remediation, 300))
+		})
+	})
+}
+
+func markdownRow(cells ...string) string {
+	for i, text := range cells {
+		cells[i] = markdownText(text)
+	}
+	return "| " + strings.Join(cells, " | ") + " |\n"
+}
+
+// markdownMarks are what Markdown, or GitHub in it, takes for markup: also mentions, references and links.
+var markdownMarks = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `\`, `\\`, "|", `\|`, "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`, "]", `\]`, "~", `\~`, "!", `\!`, "@", "@\u2060", "#", `\#`, "://", ":\u2060//", "www.", "www\u2060.")
+
+// markdownText is a text that is read as it is, whatever it holds.
+func markdownText(text string) string {
+	return markdownMarks.Replace(plain(strings.TrimSpace(text)))
+}

@@ -1,0 +1,107 @@
+package report
+
+import (
+	"bytes"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// annotations is how many of each level GitHub shows of one step.
+const annotations = 10
+
+// GitHub writes annotations of a workflow: the findings that cost most, of each level as many as GitHub shows, and one
+// with the scores. Where there is a baseline, only new findings are annotated.
+func GitHub(to io.Writer, scan *Scan, o Options) error {
+	byLevel := map[string]*worst[Finding]{}
+	for level, most := range map[string]int{"error": annotations, "warning": annotations, "notice": annotations - 1} {
+		byLevel[level] = &worst[Finding]{most: most, compare: compareCosts}
+	}
+	if len(scan.Inputs.LeftOut) > 0 {
+		byLevel["error"].most--
+	}
+	for _, found := range scan.findings(o.Baseline) {
+		for _, f := range found {
+			if f.Waiver == nil && (o.Baseline == nil || f.New) {
+				byLevel[githubLevel(f.Check.Severity)].add(f)
+			}
+		}
+	}
+	var b bytes.Buffer
+	if left := scan.Inputs.LeftOut; len(left) > 0 {
+		annotate(&b, "error", "kube-devops: incomplete", "", 0,
+			"This report is on a part of the data. Left out:\n"+strings.Join(left[:min(len(left), 20)], "\n"))
+	}
+	others := 0
+	for _, level := range []string{"error", "warning", "notice"} {
+		first, more := byLevel[level].trim()
+		others += more
+		for _, f := range first {
+			message := f.sentence()
+			if f.Check.Remediation != "" {
+				message += ".\n" + f.Check.Remediation
+			}
+			title := f.Check.ID + " in " + f.Namespace + "/" + f.Workload.String()
+			if f.New {
+				title = "new: " + title
+			}
+			annotate(&b, level, title, f.File, f.Line, message)
+		}
+	}
+	summary := scan.headline()
+	if o.Baseline != nil {
+		summary += "\n" + o.Baseline.headline()
+	}
+	if others > 0 {
+		summary += "\n" + counted(others, "finding") + " more, not annotated: GitHub shows 10 of each level."
+	}
+	if n := len(scan.Snapshot.Waived); n > 0 {
+		summary += "\n" + counted(n, "violation") + " waived."
+	}
+	annotate(&b, "notice", "kube-devops", "", 0, summary)
+	_, err := b.WriteTo(to)
+	return err
+}
+
+func githubLevel(s rules.Severity) string {
+	if level := sarifLevel(s); level != "note" {
+		return level
+	}
+	return "notice"
+}
+
+var (
+	githubData     = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A")
+	githubProperty = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
+)
+
+// annotate writes one workflow command. Nothing in its texts can begin another one: line breaks are escaped, and control
+// characters are gone.
+func annotate(b *bytes.Buffer, level, title, file string, line int, message string) {
+	lines := strings.Split(message, "\n")
+	for i, text := range lines {
+		lines[i] = plain(head(text, 1000))
+	}
+	properties := ""
+	if file != "" && file != "-" {
+		properties = "file=" + githubProperty.Replace(plain(head(file, 4096)))
+		if line > 0 {
+			properties += fmt.Sprintf(",line=%d", line)
+		}
+		properties += ","
+	}
+	fmt.Fprintf(b, "::%s %stitle=%s::%s\n", level, properties, githubProperty.Replace(plain(head(title, 250))), githubData.Replace(strings.Join(lines, "\n")))
+}
+
+// headline is the cluster in one line.
+func (s *Scan) headline() string {
+	cluster, ok := s.Snapshot.Cluster()
+	if !ok {
+		return "No data: no pod was scored"
+	}
+	totals := s.Snapshot.Totals()
+	return fmt.Sprintf("Compliance %s, score %.2f, %s: %s in %s, %s", percent(cluster.Compliance), cluster.Score, shown(cluster.Grade, 40),
+		counted(totals.TotalPods, "pod"), counted(s.scoredNamespaces(), "namespace"), counted(sum(totals.Violations), "violation"))
+}

@@ -1,0 +1,241 @@
+package report
+
+import (
+	"bufio"
+	"cmp"
+	"crypto/sha256"
+	_ "embed"
+	"encoding/base64"
+	"fmt"
+	"html/template"
+	"io"
+
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// How many rows a page holds: what a browser shows without effort. What is left out is counted on the page.
+const (
+	pageNamespaces = 2000
+	pageRows       = 500
+)
+
+var (
+	//go:embed page.html
+	pageText string
+	//go:embed page.css
+	pageStyle string
+	//go:embed page.js
+	pageScript string
+
+	pageTemplate = template.Must(template.New("page").Parse(pageText))
+)
+
+// HTML writes one page that needs nothing else: no other file, no network. Its policy for browsers allows its own style
+// and script alone, so that no text of a recording can become one.
+func HTML(to io.Writer, scan *Scan, o Options) error {
+	buffer := bufio.NewWriter(to)
+	if err := pageTemplate.Execute(buffer, newPage(scan, o)); err != nil {
+		return err
+	}
+	return buffer.Flush()
+}
+
+type (
+	page struct {
+		Security string
+		Style    template.CSS
+		Script   template.JS
+
+		Policy, Hash string
+		Cluster      pageScores
+		Pods         int
+		PodsText     string
+		Namespaces   string
+		Violations   string
+		LeftOut      []string
+		LeftOutMore  string
+
+		Changes        *pageChanges
+		NamespaceRows  []pageNamespace
+		NamespacesMore string
+		CheckRows      []pageCheck
+		WorkloadRows   []pageWorkload
+		WorkloadsMore  string
+		WaiverRows     []pageWaiver
+		WaiversMore    string
+		Waived         string
+		Notes          []string
+	}
+	// pageScores has each number exactly, for sorting, and as it is shown.
+	pageScores struct {
+		HasScores                        bool
+		Compliance, Score                float64
+		ComplianceText, ScoreText, Grade string
+		Class                            string // best, middle or worst
+		Rank                             int    // of the grade, 0 the best
+	}
+	pageNamespace struct {
+		Name string
+		pageScores
+		Pods, Violations         int
+		PodsText, ViolationsText string
+		Checks                   []string
+	}
+	pageCheck struct {
+		ID, Severity, Message, Remediation string
+		Rank, Weight, Violations, Subjects int
+		ViolationsText, SubjectsText       string
+		Points                             int
+		PointsText                         string
+		Bar                                float64 // percent of the longest
+	}
+	pageWorkload struct {
+		Namespace, Workload  string
+		Checks               []string
+		Pods, Points         int
+		PodsText, PointsText string
+		Bar                  float64
+	}
+	pageWaiver struct {
+		ID, Until, Sort, Namespace, Reason string
+		Checks                             []string
+	}
+	pageChanges struct {
+		Headline, OtherPolicy string
+		New                   []pageNew
+		NewMore, ResolvedMore string
+		Resolved              []pageResolved
+	}
+	pageNew struct {
+		Check, Severity, Namespace, Workload, Subject, ViolationsText string
+		Rank, Violations                                              int
+	}
+	pageResolved struct {
+		Check, Namespace, Workload, Subject string
+	}
+)
+
+func newPage(scan *Scan, o Options) *page {
+	table, totals := scan.Snapshot.Table, scan.Snapshot.Totals()
+	p := &page{
+		Security: "default-src 'none'; base-uri 'none'; form-action 'none'; style-src " + sourceHash(pageStyle) + "; script-src " + sourceHash(pageScript),
+		Style:    template.CSS(pageStyle), Script: template.JS(pageScript),
+		Policy: name(table.Name()), Hash: shortHash(table),
+		Pods: totals.TotalPods, PodsText: number(totals.TotalPods),
+		Namespaces: number(scan.scoredNamespaces()), Violations: number(sum(totals.Violations)),
+		Notes: scan.notes(),
+	}
+	cluster, ok := scan.Snapshot.Cluster()
+	p.Cluster = pageScoresOf(table, cluster, ok)
+	left := scan.Inputs.LeftOut
+	for _, text := range left[:min(len(left), pageRows)] {
+		p.LeftOut = append(p.LeftOut, prose(text, 400))
+	}
+	p.LeftOutMore = moreText(len(left)-len(p.LeftOut), "input")
+	p.namespaces(scan)
+	p.checks(scan, totals)
+	p.workloads(scan)
+	p.waivers(scan)
+	if o.Baseline != nil {
+		p.Changes = pageChangesOf(scan, o.Baseline)
+	}
+	return p
+}
+
+// sourceHash names a style or a script in a security policy.
+func sourceHash(text string) string {
+	hash := sha256.Sum256([]byte(text))
+	return "'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"
+}
+
+func pageScoresOf(table *rules.Table, scores state.Scores, ok bool) pageScores {
+	if !ok {
+		return pageScores{}
+	}
+	out := pageScores{
+		HasScores: true, Compliance: scores.Compliance, Score: scores.Score,
+		ComplianceText: percent(scores.Compliance), ScoreText: fmt.Sprintf("%.2f", scores.Score), Grade: shown(scores.Grade, 40),
+		Class: map[string]string{green: "best", yellow: "middle", red: "worst"}[gradeColor(table, scores.Grade)],
+	}
+	for i, grade := range table.Grades() {
+		if grade.Name == scores.Grade {
+			out.Rank = i
+		}
+	}
+	return out
+}
+
+func (p *page) namespaces(scan *Scan) {
+	rows, others := scan.worstNamespaces(pageNamespaces)
+	p.NamespacesMore = moreText(others, "namespace")
+	for _, ns := range rows {
+		p.NamespaceRows = append(p.NamespaceRows, pageNamespace{
+			Name: name(ns.Name), pageScores: pageScoresOf(scan.Snapshot.Table, ns.Scores, ns.hasScores),
+			Pods: ns.TotalPods, PodsText: number(ns.TotalPods), Violations: ns.violations, ViolationsText: number(ns.violations),
+			Checks: scan.checkCounts(ns.Violations),
+		})
+	}
+}
+
+func (p *page) checks(scan *Scan, totals state.LiveMetrics) {
+	checks := scan.Snapshot.Table.Checks()
+	longest := 1
+	order := worst[pageCheck]{compare: func(a, b pageCheck) int { return cmp.Compare(b.Points, a.Points) }}
+	for i := range checks {
+		c := &checks[i]
+		n, subjects := totals.Violations[i], totals.Subjects[i]
+		longest = max(longest, n)
+		order.add(pageCheck{
+			ID: c.ID, Severity: string(c.Severity), Rank: rank(c.Severity), Message: prose(c.Message(), 400), Remediation: prose(c.Remediation, 400),
+			Weight: c.Weight, Violations: n, ViolationsText: number(n), Subjects: subjects, SubjectsText: number(subjects),
+			Points: n * c.Weight, PointsText: number(n * c.Weight),
+		})
+	}
+	p.CheckRows, _ = order.trim()
+	for i := range p.CheckRows {
+		p.CheckRows[i].Bar = 100 * float64(p.CheckRows[i].Violations) / float64(longest)
+	}
+}
+
+func (p *page) workloads(scan *Scan) {
+	rows, others := scan.worstWorkloads(pageRows, nil)
+	p.WorkloadsMore = moreText(others, "workload")
+	for _, of := range rows {
+		p.WorkloadRows = append(p.WorkloadRows, pageWorkload{
+			Namespace: name(of.namespace), Workload: name(of.workload.String()), Checks: scan.checkCounts(of.violations),
+			Pods: of.pods, PodsText: number(of.pods), Points: of.points, PointsText: number(of.points),
+			Bar: 100 * float64(of.points) / float64(rows[0].points),
+		})
+	}
+}
+
+func (p *page) waivers(scan *Scan) {
+	rows := scan.waivers()
+	p.Waived = counted(len(scan.Snapshot.Waived), "violation")
+	p.WaiversMore = moreText(len(rows)-pageRows, "waiver")
+	for _, row := range rows[:min(len(rows), pageRows)] {
+		p.WaiverRows = append(p.WaiverRows, pageWaiver{
+			ID: name(row.waiver.ID), Until: expiry(row.waiver), Sort: row.waiver.Expires.UTC().Format("2006-01-02T15:04:05"),
+			Namespace: name(row.namespace), Checks: scan.checkCounts(row.violations), Reason: prose(row.waiver.Reason, 400),
+		})
+	}
+}
+
+func pageChangesOf(scan *Scan, b *Baselined) *pageChanges {
+	out := &pageChanges{
+		Headline: b.headline(), OtherPolicy: b.otherPolicy(scan),
+		NewMore: moreText(len(b.New)-pageRows, "finding"), ResolvedMore: moreText(len(b.Resolved)-pageRows, "finding"),
+	}
+	for i := range b.New[:min(len(b.New), pageRows)] {
+		f := &b.New[i]
+		out.New = append(out.New, pageNew{
+			f.Check.ID, string(f.Check.Severity), name(f.Namespace), name(f.Workload.String()), subjectName(f.Subject()), number(f.Violations),
+			rank(f.Check.Severity), f.Violations,
+		})
+	}
+	for _, k := range b.Resolved[:min(len(b.Resolved), pageRows)] {
+		out.Resolved = append(out.Resolved, pageResolved{name(k.Check), name(k.Namespace), name(k.owner()), subjectName(k.Subject)})
+	}
+	return out
+}

@@ -1,0 +1,271 @@
+package report
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/policies"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// root is the top of the repository.
+const root = "../.."
+
+// moment is the one for which the waivers of these tests are judged.
+var moment = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// A scanBuilder makes a scan of pods and manifests, as the reader of recordings does, in a plain way.
+type scanBuilder struct {
+	state *state.ClusterState
+	scan  *Scan
+	seen  map[PodKey]bool
+}
+
+func newScan(table *rules.Table) *scanBuilder {
+	b := &scanBuilder{state.New(table), &Scan{Origins: make(map[PodKey]*Origin)}, make(map[PodKey]bool)}
+	b.scan.Inputs.Others = make(map[string]int)
+	b.state.Advance(moment)
+	return b
+}
+
+func (b *scanBuilder) done() *Scan {
+	b.scan.Snapshot = b.state.SnapshotWithViolations()
+	return b.scan
+}
+
+// An item is what the builder reads of an object.
+type item struct {
+	Kind     string
+	Metadata struct {
+		Namespace, Name string
+		OwnerReferences []struct{ Kind, Name string }
+		Labels          map[string]string
+	}
+	Spec any // an object, unless the recording is odd
+}
+
+// template is the pod template of a workload's manifest; nil where there is none.
+func (i *item) template() map[string]any {
+	spec, _ := i.Spec.(map[string]any)
+	if job, ok := spec["jobTemplate"].(map[string]any); ok {
+		spec, _ = job["spec"].(map[string]any)
+	}
+	template, _ := spec["template"].(map[string]any)
+	return template
+}
+
+func (b *scanBuilder) add(object []byte, file string, line int) error {
+	var it item
+	if err := json.Unmarshal(object, &it); err != nil {
+		return err
+	}
+	if it.Metadata.Namespace == "" {
+		it.Metadata.Namespace = "default"
+	}
+	template := it.template()
+	key := PodKey{it.Metadata.Namespace, it.Metadata.Name}
+	origin := Origin{Workload{"Pod", it.Metadata.Name}, file, line}
+	switch {
+	case it.Kind == "Pod" || it.Kind == "":
+		b.scan.Inputs.Pods++
+		if owners := it.Metadata.OwnerReferences; len(owners) > 0 {
+			origin.Workload = Workload{owners[0].Kind, owners[0].Name}
+			if hash := it.Metadata.Labels["pod-template-hash"]; hash != "" {
+				origin.Workload = Workload{"Deployment", strings.TrimSuffix(owners[0].Name, "-"+hash)}
+			}
+		}
+	case template != nil:
+		b.scan.Inputs.Templates++
+		origin.Workload = Workload{it.Kind, it.Metadata.Name}
+		key.Name = origin.Workload.String()
+		metadata, _ := template["metadata"].(map[string]any)
+		metadata["namespace"], metadata["name"] = key.Namespace, it.Metadata.Name
+		var err error
+		if object, err = json.Marshal(template); err != nil {
+			return err
+		}
+	default:
+		b.scan.Inputs.Others[it.Kind]++
+		return nil
+	}
+	if b.seen[key] {
+		b.scan.Inputs.Repeated++
+		b.scan.Inputs.Pods--
+	}
+	b.seen[key] = true
+	b.scan.Origins[key] = &origin
+	_, err := b.state.Observe(state.Pod{Namespace: key.Namespace, Name: key.Name}, object)
+	return err
+}
+
+// recording reads a dump.
+func recording(t testing.TB, table *rules.Table, file string) *Scan {
+	t.Helper()
+	b := newScan(table)
+	b.scan.Inputs.Files = 1
+	var list struct{ Items []json.RawMessage }
+	if err := json.Unmarshal(contentOf(t, file), &list); err != nil {
+		t.Fatal(err)
+	}
+	for i, object := range list.Items {
+		if err := b.add(object, "", 0); err != nil {
+			b.scan.Inputs.LeftOut = append(b.scan.Inputs.LeftOut, fmt.Sprintf("%s: item %d: %v", file, i+1, err))
+		}
+	}
+	return b.done()
+}
+
+// manifests reads the objects of a YAML file.
+func manifests(t testing.TB, table *rules.Table, file string) *Scan {
+	t.Helper()
+	b := newScan(table)
+	b.scan.Inputs.Files = 1
+	decoder := yaml.NewDecoder(bytes.NewReader(contentOf(t, file)))
+	for {
+		var node yaml.Node
+		if err := decoder.Decode(&node); errors.Is(err, io.EOF) {
+			return b.done()
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		var value map[string]any
+		if err := node.Decode(&value); err != nil {
+			t.Fatal(err)
+		}
+		object, err := json.Marshal(value)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := b.add(object, file, node.Content[0].Line); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func contentOf(t testing.TB, file string) []byte {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+func shipped(t testing.TB, name string) *rules.Table {
+	t.Helper()
+	table, err := policies.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+// bookshop is the scan of the manifests, with waivers, and what changed from its baseline.
+func bookshop(t testing.TB) (*Scan, *Baselined) {
+	t.Helper()
+	const waivers, baseline = "testdata/manifests/waivers.yaml", "testdata/reports/bookshop/baseline.json"
+	table, err := shipped(t, "recommended").WithWaivers(waivers, contentOf(t, waivers))
+	if err != nil {
+		t.Fatal(err)
+	}
+	scan := manifests(t, table, "testdata/manifests/bookshop.yaml")
+	old, err := LoadBaseline(baseline, bytes.NewReader(contentOf(t, baseline)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return scan, old.Against(scan)
+}
+
+// recorded are the scans of the golden files, by their folder.
+func recorded(t testing.TB) map[string]func() (*Scan, Options) {
+	t.Helper()
+	return map[string]func() (*Scan, Options){
+		"shop": func() (*Scan, Options) {
+			return recording(t, shipped(t, "default"), "testdata/dumps/shop.json"), Options{Top: 20}
+		},
+		"edge": func() (*Scan, Options) {
+			scan := recording(t, shipped(t, "default"), "testdata/dumps/edge.json")
+			scan.Inputs.LeftOut = append(scan.Inputs.LeftOut, "testdata/dumps/cut.json: item 7 (byte 1234): the file ends in the middle of an object")
+			return scan, Options{Top: 3}
+		},
+		"bookshop": func() (*Scan, Options) {
+			scan, changes := bookshop(t)
+			return scan, Options{Top: 20, Baseline: changes}
+		},
+	}
+}
+
+// TestFormats compares each form of three recordings with a golden file.
+func TestFormats(t *testing.T) {
+	files := map[string]string{
+		"table": "table.txt", "json": "report.json", "yaml": "report.yaml", "ndjson": "violations.ndjson", "sarif": "report.sarif",
+		"junit": "junit.xml", "github": "github.txt", "markdown": "comment.md", "html": "report.html", "prometheus": "metrics.prom",
+	}
+	for folder, open := range recorded(t) {
+		scan, o := open()
+		for _, format := range Formats() {
+			reported(t, folder, files[format.Name], scan, func(to io.Writer) error { return format.Print(to, scan, o) })
+		}
+		narrow := o
+		narrow.Width, narrow.Color = 80, true
+		reported(t, folder, "table-80-color.txt", scan, func(to io.Writer) error { return Table(to, scan, narrow) })
+		for _, ns := range scan.Snapshot.Namespaces {
+			reported(t, folder, "explain-"+ns.Name+".txt", scan, func(to io.Writer) error { return Explain(to, scan, ns.Name, o) })
+		}
+	}
+}
+
+// reported compares a report with a golden file, but for the hash of the table: it is another one after each change, be it
+// to a comment.
+func reported(t *testing.T, folder, file string, scan *Scan, print func(io.Writer) error) {
+	t.Helper()
+	var b bytes.Buffer
+	if err := print(&b); err != nil {
+		t.Errorf("%s/%s: %v", folder, file, err)
+		return
+	}
+	table := scan.Snapshot.Table
+	text := strings.NewReplacer(table.Hash(), "sha256:...", shortHash(table), "sha256:...").Replace(b.String())
+	golden(t, filepath.Join("..", root, "testdata", "reports", folder, file), text)
+}
+
+// TestGoldenFilesAreAllCompared finds files that no test renews any more.
+func TestGoldenFilesAreAllCompared(t *testing.T) {
+	for folder, open := range recorded(t) {
+		want := []string{"table.txt", "report.json", "report.yaml", "violations.ndjson", "report.sarif", "junit.xml", "github.txt",
+			"comment.md", "report.html", "metrics.prom", "table-80-color.txt"}
+		scan, _ := open()
+		for _, ns := range scan.Snapshot.Namespaces {
+			want = append(want, "explain-"+ns.Name+".txt")
+		}
+		if folder == "bookshop" {
+			want = append(want, "baseline.json")
+		}
+		entries, err := os.ReadDir(filepath.Join(root, "testdata", "reports", folder))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, entry := range entries {
+			got = append(got, entry.Name())
+		}
+		slices.Sort(want)
+		slices.Sort(got)
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("testdata/reports/%s (-want +got):\n%s", folder, diff)
+		}
+	}
+}

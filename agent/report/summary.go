@@ -1,0 +1,205 @@
+package report
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// A namespaceSummary is one row of the list of namespaces.
+type namespaceSummary struct {
+	state.NamespaceSnapshot
+	state.Scores
+	hasScores  bool // there is data
+	violations int  // of all checks
+}
+
+// worstNamespaces are the namespaces, the worst first: the lowest compliance, then the highest score, then by name; what
+// has no data last. It also tells how many others there are.
+func (s *Scan) worstNamespaces(most int) (first []namespaceSummary, others int) {
+	w := worst[namespaceSummary]{most: most, compare: func(a, b namespaceSummary) int {
+		if a.hasScores != b.hasScores {
+			return map[bool]int{true: -1, false: 1}[a.hasScores]
+		}
+		return cmp.Or(cmp.Compare(a.Compliance, b.Compliance), cmp.Compare(b.Score, a.Score), cmp.Compare(a.Name, b.Name))
+	}}
+	for _, ns := range s.Snapshot.Namespaces {
+		row := namespaceSummary{NamespaceSnapshot: ns, violations: sum(ns.Violations)}
+		row.Scores, row.hasScores = ns.LiveMetrics.Scores(s.Snapshot.Table)
+		w.add(row)
+	}
+	return w.trim()
+}
+
+// A workloadSummary is what one workload costs its namespace.
+type workloadSummary struct {
+	namespace  string
+	workload   Workload
+	pods       int // that have violations
+	points     int
+	violations []int // of each check
+}
+
+// worstWorkloads are the workloads that cost most points, and how many others have violations. Where namespace is not
+// nil it is the only one.
+func (s *Scan) worstWorkloads(most int, namespace *string) (first []workloadSummary, others int) {
+	checks := s.Snapshot.Table.Checks()
+	w := worst[workloadSummary]{most: most, compare: func(a, b workloadSummary) int {
+		return cmp.Or(cmp.Compare(b.points, a.points), cmp.Compare(a.namespace, b.namespace), a.workload.compare(b.workload))
+	}}
+	rest := s.Snapshot.Violations
+	for len(rest) > 0 {
+		here := rest[0].Namespace
+		byWorkload := make(map[Workload]*workloadSummary)
+		pod := state.Pod{}
+		for len(rest) > 0 && rest[0].Namespace == here {
+			v := rest[0]
+			rest = rest[1:]
+			if namespace != nil && *namespace != here {
+				continue
+			}
+			workload := s.origin(v.Pod).Workload
+			of := byWorkload[workload]
+			if of == nil {
+				of = &workloadSummary{namespace: here, workload: workload, violations: make([]int, len(checks))}
+				byWorkload[workload] = of
+			}
+			if pod != v.Pod {
+				pod = v.Pod
+				of.pods++
+			}
+			of.points += checks[v.Check].Weight
+			of.violations[v.Check]++
+		}
+		for _, of := range byWorkload {
+			w.add(*of)
+		}
+	}
+	return w.trim()
+}
+
+// A waiverSummary is what one waiver accepts in one namespace.
+type waiverSummary struct {
+	waiver     *rules.Waiver
+	namespace  string
+	violations []int // of each check
+}
+
+// waivers are the waivers that accept violations, sorted by expiry, id and namespace.
+func (s *Scan) waivers() []waiverSummary {
+	type key struct {
+		waiver    *rules.Waiver
+		namespace string
+	}
+	at := make(map[key]int)
+	var rows []waiverSummary
+	for _, v := range s.Snapshot.Waived {
+		k := key{v.Waiver, v.Namespace}
+		i, ok := at[k]
+		if !ok {
+			i = len(rows)
+			at[k] = i
+			rows = append(rows, waiverSummary{v.Waiver, v.Namespace, make([]int, len(s.Snapshot.Table.Checks()))})
+		}
+		rows[i].violations[v.Check]++
+	}
+	slices.SortStableFunc(rows, func(a, b waiverSummary) int {
+		return cmp.Or(a.waiver.Expires.Compare(b.waiver.Expires), cmp.Compare(a.waiver.ID, b.waiver.ID))
+	})
+	return rows
+}
+
+// checkCounts lists the checks that have a count, the one with the most points first: "latest_tag 3".
+func (s *Scan) checkCounts(counts []int) []string {
+	checks := s.Snapshot.Table.Checks()
+	order := make([]int, 0, len(checks))
+	for i := range checks {
+		if counts[i] > 0 {
+			order = append(order, i)
+		}
+	}
+	slices.SortStableFunc(order, func(a, b int) int {
+		return cmp.Compare(counts[b]*checks[b].Weight, counts[a]*checks[a].Weight)
+	})
+	words := make([]string, len(order))
+	for i, check := range order {
+		words[i] = checks[check].ID + " " + number(counts[check])
+	}
+	return words
+}
+
+// scoredNamespaces counts the namespaces that have data.
+func (s *Scan) scoredNamespaces() int {
+	n := 0
+	for _, ns := range s.Snapshot.Namespaces {
+		if ns.TotalPods > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// notes say what was read and what is in no score, a sentence each.
+func (s *Scan) notes() []string {
+	in := s.Inputs
+	var notes []string
+	note := func(n int, text string) {
+		if n > 0 {
+			notes = append(notes, text)
+		}
+	}
+	read := "Read " + counted(in.Files, "file") + ": " + counted(in.Pods, "pod")
+	if in.Templates > 0 {
+		read += " and " + counted(in.Templates, "pod template")
+	}
+	note(in.Files, read+".")
+	note(in.Repeated, counted(in.Repeated, "pod")+" stood there again: the later one counts.")
+	others := 0
+	for _, n := range in.Others {
+		others += n
+	}
+	note(others, "Left out "+counted(others, "object")+" without pods: "+listed(byCount(in.Others), 8)+".")
+	skipped := 0
+	for _, n := range s.Snapshot.Skipped {
+		skipped += n
+	}
+	note(skipped, "The policy leaves out "+counted(skipped, "pod")+": "+listed(byCount(s.Snapshot.Skipped), 8)+".")
+	unevaluated := s.Snapshot.Totals().Unevaluated
+	note(unevaluated, "Of "+counted(unevaluated, "pod")+" there is no verdict: they are in no score.")
+	return notes
+}
+
+// listed joins the first so many words, and says how many others there are.
+func listed(words []string, most int) string {
+	text := ""
+	for i, word := range words {
+		if i == most {
+			return text + ", " + number(len(words)-most) + " more"
+		}
+		if i > 0 {
+			text += ", "
+		}
+		text += word
+	}
+	return text
+}
+
+func sum(counts []int) int {
+	total := 0
+	for _, n := range counts {
+		total += n
+	}
+	return total
+}
+
+// expiry is a waiver's end for people: the day, and the time where it is not midnight, in UTC.
+func expiry(w *rules.Waiver) string {
+	at := w.Expires.UTC()
+	if at.Equal(at.Truncate(24 * time.Hour)) {
+		return at.Format(time.DateOnly)
+	}
+	return at.Format("2006-01-02 15:04 MST")
+}

@@ -1,0 +1,283 @@
+package scan
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/kube-devops/kube-devops/agent/dump"
+	"github.com/kube-devops/kube-devops/agent/report"
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+const (
+	// batchBytes is how much text a batch has before it is sent: small enough for a core's own cache.
+	batchBytes = 256 << 10
+	// batchPods bounds a batch of small pods.
+	batchPods = 256
+)
+
+// A batch is some pods on their way through evaluation, or the word of one that is left out.
+type batch struct {
+	file    string
+	text    []byte
+	pods    []batched
+	leftOut string
+	done    chan struct{} // has an element once the batch is evaluated
+}
+
+// A batched pod is one of a batch, and what came of it.
+type batched struct {
+	dump.Event      // without its JSON
+	end        int  // of its text in that of the batch; it begins where the one before ends
+	counts     bool // its namespace is looked at
+	verdict    rules.Verdict
+	err        error
+	owner      owner // of a pod that has violations
+}
+
+// A pipeline takes pods through evaluation into the state.
+type pipeline struct {
+	ctx     context.Context
+	scan    *scan
+	filling *batch
+	free    chan *batch
+	todo    chan *batch
+	inOrder chan *batch
+	running sync.WaitGroup
+}
+
+func (s *scan) newPipeline(ctx context.Context) *pipeline {
+	workers := max(1, s.options.Workers)
+	n := 2*workers + 2
+	p := &pipeline{ctx: ctx, scan: s, free: make(chan *batch, n), todo: make(chan *batch, n), inOrder: make(chan *batch, n)}
+	for range n {
+		p.free <- &batch{done: make(chan struct{}, 1)}
+	}
+	for range workers {
+		p.running.Go(func() {
+			for b := range p.todo {
+				b.evaluate(s.options.Table)
+				b.done <- struct{}{}
+			}
+		})
+	}
+	p.running.Go(func() {
+		for b := range p.inOrder {
+			<-b.done
+			s.merge(b)
+			b.reset()
+			p.free <- b
+		}
+	})
+	return p
+}
+
+// send adds an event to the batch that is being filled.
+func (p *pipeline) send(file string, e dump.Event) error {
+	if p.filling != nil && p.filling.file != file {
+		p.flush()
+	}
+	b, err := p.batch()
+	if err != nil {
+		return err
+	}
+	b.file = file
+	if e.Op == dump.Apply {
+		b.text = append(b.text, e.JSON...)
+	}
+	e.JSON = nil
+	if len(b.pods) < cap(b.pods) { // for the memory of the verdict
+		b.pods = b.pods[:len(b.pods)+1]
+	} else {
+		b.pods = append(b.pods, batched{})
+	}
+	pod := &b.pods[len(b.pods)-1]
+	pod.Event, pod.end, pod.counts, pod.err = e, len(b.text), p.scan.looksAt(e.Namespace), nil
+	if len(b.text) >= batchBytes || len(b.pods) >= batchPods {
+		p.flush()
+	}
+	return nil
+}
+
+// batch is the one that is being filled.
+func (p *pipeline) batch() (*batch, error) {
+	if p.filling != nil {
+		return p.filling, nil
+	}
+	select {
+	case <-p.ctx.Done():
+		return nil, context.Cause(p.ctx)
+	case p.filling = <-p.free:
+		return p.filling, nil
+	}
+}
+
+// leaveOut takes the word of what cannot be read through the pipeline too, so that these come in order.
+func (p *pipeline) leaveOut(err error) {
+	b, stopped := p.batch()
+	if stopped != nil {
+		return
+	}
+	b.leftOut = leftOut(err)
+	p.flush()
+}
+
+// flush sends the batch that is being filled. There is room: there are no more batches than the channels hold.
+func (p *pipeline) flush() {
+	if b := p.filling; b != nil {
+		p.filling = nil
+		p.inOrder <- b
+		p.todo <- b
+	}
+}
+
+// close waits until all that was sent is in the state.
+func (p *pipeline) close() {
+	p.flush()
+	close(p.todo)
+	close(p.inOrder)
+	p.running.Wait()
+}
+
+// reset makes a batch ready to be filled again. What one large pod made it grow to is let go.
+func (b *batch) reset() {
+	if b.text = b.text[:0]; cap(b.text) > 4*batchBytes {
+		b.text = nil
+	}
+	b.pods, b.leftOut = b.pods[:0], ""
+}
+
+// evaluate judges the pods. Those that are left out for their namespace too, as nothing else makes sure that they are
+// what the splitter took them for.
+func (b *batch) evaluate(table *rules.Table) {
+	start := 0
+	for i := range b.pods {
+		p := &b.pods[i]
+		text := b.text[start:p.end]
+		start = p.end
+		if p.Op == dump.Delete {
+			continue
+		}
+		p.err = table.EvaluateInto(&p.verdict, text)
+		if p.owner = (owner{}); p.err == nil && p.counts && len(p.verdict.Violations) > 0 && !p.Template {
+			p.owner = ownerOf(text)
+		}
+	}
+}
+
+// merge brings a batch into the state.
+func (s *scan) merge(b *batch) {
+	for i := range b.pods {
+		if s.err != nil {
+			return
+		}
+		s.apply(b.file, &b.pods[i])
+	}
+	if b.leftOut != "" {
+		s.result.Inputs.LeftOut = append(s.result.Inputs.LeftOut, b.leftOut)
+	}
+}
+
+func (s *scan) apply(file string, p *batched) {
+	if p.err != nil && !s.tolerate(file, p) {
+		return
+	}
+	if !p.counts {
+		s.others++
+		return
+	}
+	named := state.Pod{Namespace: p.Namespace, Name: p.Name}
+	if p.Watched {
+		named.UID = p.UID // of an item of a list nobody asks for it
+	}
+	key := report.PodKey{Namespace: p.Namespace, Name: p.Name}
+	inputs := &s.result.Inputs
+	total := &inputs.Pods
+	if p.Template {
+		total = &inputs.Templates
+	}
+	if p.Op == dump.Delete {
+		if s.state.Remove(named) {
+			*total--
+			delete(s.result.Origins, key)
+		}
+		return
+	}
+	var replaced bool
+	if p.err != nil {
+		replaced = s.state.PutFailed(named)
+	} else {
+		replaced = s.state.Put(named, p.verdict)
+	}
+	if !replaced {
+		*total++
+	} else if !p.Watched {
+		if inputs.Repeated++; s.again == "" {
+			s.again = fmt.Sprintf("%s/%s in %s", p.Namespace, p.Name, file)
+		}
+	}
+	var origin *report.Origin
+	if p.err == nil && len(p.verdict.Violations) > 0 {
+		origin = s.origin(file, p)
+	}
+	if origin != nil {
+		s.result.Origins[key] = origin
+	} else if replaced {
+		delete(s.result.Origins, key)
+	}
+}
+
+// tolerate says whether to go on behind a pod that cannot be evaluated.
+func (s *scan) tolerate(file string, p *batched) bool {
+	err := fault(file, p)
+	if s.options.KeepGoing {
+		s.result.Inputs.LeftOut = append(s.result.Inputs.LeftOut, leftOut(err))
+		return true
+	}
+	s.err = err
+	s.cancel()
+	return false
+}
+
+// fault says where a pod stands that cannot be evaluated.
+func fault(file string, p *batched) error {
+	e := &dump.Error{Name: file, Item: p.Item, Offset: p.Offset, Err: fmt.Errorf("pod %s/%s: %w", p.Namespace, p.Name, p.err)}
+	var syntax *rules.SyntaxError
+	if errors.As(p.err, &syntax) {
+		e.Offset, e.Err = p.OffsetOf(syntax.Offset), fmt.Errorf("pod %s/%s: invalid JSON: %s", p.Namespace, p.Name, syntax.Reason())
+	}
+	return e
+}
+
+// origin is where a pod comes from.
+func (s *scan) origin(file string, p *batched) *report.Origin {
+	if p.Template {
+		kind, name, _ := strings.Cut(p.Name, "/")
+		return &report.Origin{Workload: report.Workload{Kind: kind, Name: name}, File: file, Line: p.Line}
+	}
+	workload := report.Workload{Kind: p.owner.kind, Name: p.owner.name}
+	if p.UID == "" { // it does not exist yet: this is where it can be mended
+		if workload.Kind == "" {
+			workload = report.Workload{Kind: "Pod", Name: p.Name}
+		}
+		return &report.Origin{Workload: cloned(workload), File: file, Line: p.Line}
+	}
+	if workload.Kind == "" {
+		return nil // nothing is known but the pod
+	}
+	if known, ok := s.origins[workload]; ok {
+		return known
+	}
+	o := &report.Origin{Workload: cloned(workload)}
+	s.origins[o.Workload] = o
+	return o
+}
+
+// cloned is a workload whose names are no part of a batch, which is used again.
+func cloned(w report.Workload) report.Workload {
+	return report.Workload{Kind: strings.Clone(w.Kind), Name: strings.Clone(w.Name)}
+}

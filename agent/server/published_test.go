@@ -1,0 +1,102 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"log"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+
+	"go.uber.org/zap"
+)
+
+// pieces are what a large report is written in.
+var piece = []byte(strings.Repeat("x", 4096))
+
+// A large report is written as it is rendered. Its reader can tell whether it is whole.
+func TestLargeReport(t *testing.T) {
+	const many = 3 * streamAfter / 4096
+	tests := []struct {
+		name  string
+		pages int
+		fault func(end func()) error // in the middle
+		whole bool
+	}{
+		{name: "whole", pages: many, whole: true},
+		{name: "just in memory", pages: streamAfter / 4096, whole: true},
+		{name: "one piece more", pages: streamAfter/4096 + 1, whole: true},
+		{name: "the permission ends", pages: many, fault: func(end func()) error { end(); return nil }},
+		{name: "the report fails", pages: many, fault: func(func()) error { return errors.New("no more") }},
+	}
+	for _, test := range tests {
+		t.Run(test.name, func(t *testing.T) {
+			o := options()
+			o.Log = zap.NewNop()
+			var end func()
+			o.Publish = func(ctx context.Context, publish func(context.Context) error) error {
+				ctx, cancel := context.WithCancel(ctx)
+				defer cancel()
+				end = cancel
+				return publish(ctx)
+			}
+			received := make(chan struct{}) // a part has arrived
+			o.Report = func(w io.Writer) error {
+				for i := range test.pages {
+					if test.fault != nil && i == test.pages-1 {
+						<-received
+						if err := test.fault(end); err != nil {
+							return err
+						}
+					}
+					if _, err := w.Write(piece); err != nil {
+						return err
+					}
+				}
+				return nil
+			}
+			server := httptest.NewUnstartedServer(Handler(o))
+			server.Config.ErrorLog = log.New(io.Discard, "", 0)
+			server.Start()
+			defer server.Close()
+			res, err := server.Client().Get(server.URL + "/api/v1/report")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			first := make([]byte, 4096)
+			if _, err := io.ReadFull(res.Body, first); err != nil {
+				t.Fatal(err)
+			}
+			close(received)
+			rest, err := io.ReadAll(res.Body)
+			if (err == nil) != test.whole {
+				t.Errorf("read with error %v, want a whole report: %t", err, test.whole)
+			}
+			if got, want := append(first, rest...), bytes.Repeat(piece, test.pages); test.whole && !bytes.Equal(got, want) || len(got) > len(want) {
+				t.Errorf("%d bytes received of %d", len(got), len(want))
+			}
+			if res.StatusCode != http.StatusOK {
+				t.Errorf("status %d", res.StatusCode)
+			}
+		})
+	}
+}
+
+// What is kept of a large page in memory does not grow with it.
+func TestLargeReportIsNotKept(t *testing.T) {
+	page := &rendering{ctx: t.Context(), to: httptest.NewRecorder(), header: make(http.Header), status: http.StatusOK}
+	page.control = http.NewResponseController(page.to)
+	for range 4 * streamAfter / len(piece) {
+		if _, err := page.Write(piece); err != nil {
+			t.Fatal(err)
+		}
+		if page.body.Len() > streamAfter {
+			t.Fatalf("%d bytes are kept", page.body.Len())
+		}
+	}
+	page.release()
+}

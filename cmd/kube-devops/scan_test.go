@@ -1,0 +1,291 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kube-devops/kube-devops/agent/dump"
+	"github.com/kube-devops/kube-devops/agent/report"
+)
+
+// runScan runs the verb, and returns its exit code and what it wrote.
+func runScan(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
+	t.Helper()
+	var out, err output
+	code = run(t.Context(), append([]string{"scan"}, args...), strings.NewReader(stdin), &out, &err)
+	return code, out.String(), err.String()
+}
+
+const (
+	badPod  = `{"kind":"Pod","metadata":{"name":"a","namespace":"shop","uid":"u"},"spec":{"containers":[{"name":"c","image":"i:latest"}]}}`
+	goodPod = `{"kind":"Pod","metadata":{"name":"b","namespace":"shop","uid":"v"},"spec":{"containers":[{"name":"c","image":"i:1","livenessProbe":{},"readinessProbe":{}}]}}`
+)
+
+// TestScanIsTheReportOfAReplay: the counts and scores of a scan are those that an agent serves of the same recording.
+func TestScanIsTheReportOfAReplay(t *testing.T) {
+	for _, file := range []string{shop, "../../testdata/dumps/shop-watch.json", "../../testdata/dumps/edge.json"} {
+		a := startAgent(t, "--replay", file)
+		a.waitReady(t)
+		_, body := a.get(t, "/api/v1/report")
+		a.stop(t)
+		code, stdout, stderr := runScan(t, "", file, "-o", "json")
+		if code != exitDone {
+			t.Fatalf("%s: code %d: %s", file, code, stderr)
+		}
+		var live, scanned map[string]json.RawMessage
+		if err := errors.Join(json.Unmarshal([]byte(body), &live), json.Unmarshal([]byte(stdout), &scanned)); err != nil {
+			t.Fatal(err)
+		}
+		for _, part := range []string{"policy", "cluster", "namespaces"} {
+			if diff := cmp.Diff(string(live[part]), string(scanned[part])); diff != "" {
+				t.Errorf("%s: %s (-replay +scan):\n%s", file, part, diff)
+			}
+		}
+		var before, after []map[string]any
+		if err := errors.Join(json.Unmarshal(live["violations"], &before), json.Unmarshal(scanned["violations"], &after)); err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range after { // what a scan knows beside it
+			delete(v, "workload")
+			delete(v, "file")
+			delete(v, "line")
+		}
+		if diff := cmp.Diff(before, after); diff != "" {
+			t.Errorf("%s: violations (-replay +scan):\n%s", file, diff)
+		}
+	}
+}
+
+func TestScanExitCodes(t *testing.T) {
+	dir := t.TempDir()
+	old := filepath.Join(dir, "old.json")
+	if code, _, stderr := runScan(t, strings.Replace(badPod, `"i:latest"`, `"i:1"`, 1), "-", "-o", "json="+old); code != exitDone {
+		t.Fatal(stderr)
+	}
+	waivers := filepath.Join(dir, "w.yaml")
+	if err := os.WriteFile(waivers, []byte("apiVersion: kube-devops.io/v1\nkind: Waivers\nwaivers: [{id: w, reason: r, expires: 2099-01-01, pod: a}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		args   string
+		code   int
+		stderr string
+	}{
+		{"-", 0, ""},
+		{"- --fail-on critical", 0, ""},
+		{"- --fail-on high", 1, "kube-devops: --fail-on high: 1 violation\n"},
+		{"- --fail-on medium", 1, "kube-devops: --fail-on medium: 3 violations\n"},
+		{"- --fail-on any", 1, "kube-devops: --fail-on any: 3 violations\n"},
+		{"- --fail-on any --waivers " + waivers, 0, ""},
+		{"- --fail-on any --check missing_readiness", 1, "kube-devops: --fail-on any: 1 violation\n"},
+		{"- --fail-under 50", 0, ""},
+		{"- --fail-under 50.1", 1, "kube-devops: --fail-under 50.1: the compliance of the cluster is 50 %\n"},
+		{"- --max-score 5", 0, ""},
+		{"- --max-score 4.9", 1, "kube-devops: --max-score 4.9: the score of the cluster is 5\n"},
+		{"- --max-score 1 --fail-on high", 1, "kube-devops: --fail-on high: 1 violation\nkube-devops: --max-score 1: the score of the cluster is 5\n"},
+		{"- --baseline " + old, 1, "kube-devops: --baseline " + old + ": 1 new violation\n"},
+		{"- --fail-on high --baseline " + old, 1, "kube-devops: --fail-on high: 1 new violation\n"},
+		{"- --fail-on critical --baseline " + old, 0, ""},
+		{"- --check missing_liveness --baseline " + old, 0, ""},
+		{"- --namespace other", 2, "kube-devops: no pods that count: 2 pods, all in namespaces that the policy or --namespace leaves out\n"},
+		{"- --check latest", 2, "kube-devops: --check: policy default has no check \"latest\"; did you mean latest_tag?\n"},
+		{"- --explain shop", 0, ""},
+	} {
+		code, stdout, stderr := runScan(t, badPod+goodPod, strings.Fields(tt.args)...)
+		if code != tt.code || stderr != tt.stderr || (stdout == "") != (tt.code == 2) {
+			t.Errorf("scan %s: code %d, want %d; stderr %q, want %q; %d bytes on stdout", tt.args, code, tt.code, stderr, tt.stderr, len(stdout))
+		}
+	}
+}
+
+func TestScanMistakes(t *testing.T) {
+	dir := t.TempDir()
+	broken := filepath.Join(dir, "broken.json")
+	if err := os.WriteFile(broken, []byte(`{"kind":"List","items":[`+badPod+`,{"kind":"Po`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	const help = " (see kube-devops scan --help)"
+	for _, tt := range []struct {
+		args []string
+		want []string
+	}{
+		{nil, []string{"name what to scan: files, folders, patterns, or - for standard input" + help}},
+		{[]string{"none.json"}, []string{"read none.json: no such file or directory"}},
+		{[]string{dir + "/*.yaml"}, []string{"no file fits the pattern"}},
+		{[]string{broken}, []string{"read " + broken + ": item 2, byte "}},
+		{[]string{"-"}, []string{"read stdin: the input is empty"}},
+		{[]string{"-", "-"}, []string{"- is there twice: standard input can be read once" + help}},
+		{[]string{""}, []string{"a file without a name: name what to scan" + help}},
+		{[]string{shop, "-o", "tabel"}, []string{`did you mean "table"?`}},
+		{[]string{shop, "-o", "json="}, []string{`"json=" names no file behind =` + help}},
+		{[]string{shop, "-o", "json", "-o", "yaml"}, []string{"two reports would go to standard output: write one to a file, as -o json=FILE" + help}},
+		{[]string{shop, "-o", "json=x", "-o", "yaml=x"}, []string{"two reports would go to x" + help}},
+		{[]string{shop, "-o", "json", "--explain", "x"}, []string{"two reports would go to standard output"}},
+		{[]string{shop, "--explain", "chekout"}, []string{"checkout"}},
+		{[]string{shop, "--explain", ""}, []string{"--explain is empty: name a namespace" + help}},
+		{[]string{shop, "--fail-on", "worst"}, []string{`"worst" is not one of critical, high, medium, low, any` + help}},
+		{[]string{shop, "--fail-under", "101"}, []string{`"101" is no number from 0 to 100` + help}},
+		{[]string{shop, "--fail-under", "NaN"}, []string{`"NaN" is no number from 0 to 100` + help}},
+		{[]string{shop, "--max-score", "-1"}, []string{`"-1" is no number from 0 on` + help}},
+		{[]string{shop, "--top", "-1", "--namespace", "["}, []string{`--namespace "[" is no pattern of a name, such as shop or team-*` + help, "--top -1 is less than nothing" + help}},
+		{[]string{shop, "--policy", "none.yaml"}, []string{"load policy: open none.yaml: no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"}},
+		{[]string{shop, "--waivers", "none.yaml"}, []string{"load policy: open none.yaml: no such file or directory"}},
+		{[]string{shop, "--baseline", "none.json"}, []string{"load baseline: open none.json: no such file or directory"}},
+		{[]string{shop, "-o", "json=" + dir}, []string{"write " + dir + ": is a directory"}},
+		{[]string{shop, "-o", "json=" + dir + "/no/x"}, []string{"write " + dir + "/no/x: no such file or directory"}},
+	} {
+		code, stdout, stderr := runScan(t, "", tt.args...)
+		lines := strings.Split(strings.TrimSuffix(stderr, "\n"), "\n")
+		if code != exitFailed || stdout != "" || len(lines) != len(tt.want) {
+			t.Errorf("scan %q: code %d, stdout %q, stderr:\n%s", tt.args, code, stdout, stderr)
+			continue
+		}
+		for i, want := range tt.want {
+			if !strings.HasPrefix(lines[i], "kube-devops: ") || !strings.Contains(lines[i], want) {
+				t.Errorf("scan %q: line %d is %q; want %q in it", tt.args, i+1, lines[i], want)
+			}
+		}
+	}
+}
+
+func TestScanKeepsGoing(t *testing.T) {
+	code, stdout, stderr := runScan(t, badPod+`{"kind":"Pod"}`+goodPod, "-", "--keep-going", "-o", "json", "--fail-on", "any")
+	want := "kube-devops: --fail-on any: 3 violations\n" +
+		"kube-devops: left out: stdin: item 2, byte 123: a pod without a name: record it with `kubectl get pods -A -o json`\n" +
+		"kube-devops: the report is on a part of the data: 1 fault left out\n"
+	if code != exitFailed || stderr != want || !strings.Contains(stdout, `"incomplete": ["stdin: item 2,`) {
+		t.Errorf("code %d, stderr:\n%s\nstdout:\n%s", code, stderr, stdout)
+	}
+}
+
+func TestScanWarnsOfRepeatedPods(t *testing.T) {
+	code, _, stderr := runScan(t, badPod+badPod, "-")
+	if want := "kube-devops: warning: 1 pod stood there again, the first of them shop/a in stdin: the later counts\n"; code != exitDone || stderr != want {
+		t.Errorf("code %d, stderr %q", code, stderr)
+	}
+}
+
+// TestScanWritesFilesWhole: a report in a file is there as a whole, with the permissions of a new file, or not at all.
+func TestScanWritesFilesWhole(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	if err := errors.Join(os.WriteFile("old.json", []byte("old"), 0o600), os.Symlink("old.json", "link.json")); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{"-", "-o", "table", "-o", "json=link.json"}
+	for _, f := range report.Formats()[1:] {
+		args = append(args, "-o", f.Name+"=new."+f.Name)
+	}
+	code, stdout, stderr := runScan(t, badPod, args...)
+	if code != exitDone || !strings.Contains(stdout, "NAMESPACE") {
+		t.Fatalf("code %d, stderr %q, stdout %q", code, stderr, stdout)
+	}
+	if info, err := os.Lstat("link.json"); err != nil || info.Mode()&os.ModeSymlink == 0 {
+		t.Errorf("the link is one no longer: %v, %v", info.Mode(), err)
+	}
+	entries, err := os.ReadDir(".")
+	if err != nil || len(entries) != 2+len(report.Formats())-1 {
+		t.Errorf("%v lie there, %v", entries, err)
+	}
+	_, direct, _ := runScan(t, badPod, "-", "-o", "json")
+	for _, name := range []string{"old.json", "new.json"} {
+		if text, err := os.ReadFile(name); err != nil || string(text) != direct {
+			t.Errorf("%s differs from what stdout gets: %v", name, err)
+		}
+	}
+	failed := errors.New("disk full")
+	err = writeWhole("old.json", func(w io.Writer) error {
+		_, _ = io.WriteString(w, "half")
+		return failed
+	})
+	if text, _ := os.ReadFile("old.json"); !errors.Is(err, failed) || string(text) != direct {
+		t.Errorf("%v; the file is %q", err, text)
+	}
+	if after, _ := os.ReadDir("."); len(after) != len(entries) {
+		t.Errorf("%v lie there", after)
+	}
+	if err := writeWhole(os.DevNull, func(w io.Writer) error { _, err := w.Write([]byte("x")); return err }); err != nil {
+		t.Error(err)
+	}
+	if info, err := os.Stat(os.DevNull); err != nil || info.Mode().IsRegular() {
+		t.Errorf("%s is %v, %v", os.DevNull, info.Mode(), err)
+	}
+}
+
+// brokenPipe is a stdout whose reader has gone.
+type brokenPipe struct{}
+
+func (brokenPipe) Write([]byte) (int, error) { return 0, syscall.EPIPE }
+
+func TestScanBrokenPipeIsQuiet(t *testing.T) {
+	for _, format := range report.Formats() {
+		var stderr bytes.Buffer
+		code := run(t.Context(), []string{"scan", shop, "-o", format.Name}, nil, brokenPipe{}, &stderr)
+		if code != exitBrokenPipe || stderr.Len() > 0 {
+			t.Errorf("%s: code %d, stderr %q", format.Name, code, stderr.String())
+		}
+	}
+}
+
+func TestScanInterrupted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, w := io.Pipe()
+		ctx, cancel := context.WithCancel(t.Context())
+		var stdout, stderr output
+		code := make(chan int)
+		go func() { code <- run(ctx, []string{"scan", "-"}, r, &stdout, &stderr) }()
+		if _, err := io.WriteString(w, badPod); err != nil {
+			t.Fatal(err)
+		}
+		synctest.Wait() // all that was written is read, and nothing more comes
+		cancel()
+		if got := <-code; got != exitInterrupted || stdout.String()+stderr.String() != "" {
+			t.Errorf("code %d, stdout %q, stderr %q", got, stdout.String(), stderr.String())
+		}
+		_ = w.Close() // ends the goroutine that still reads
+	})
+}
+
+func TestProgressBar(t *testing.T) {
+	for read, want := range map[int64]string{
+		0: "[..............................]   0 % of 200 MB", 100_000_000: "[###############...............]  50 % of 200 MB",
+		999_000_000: "[##############################] 100 % of 200 MB",
+	} {
+		if got := progressLine(read, 200_000_000); strings.ReplaceAll(got, " ", ".") != strings.ReplaceAll(want, " ", ".") {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+	synctest.Test(t, func(t *testing.T) {
+		var to output
+		bar := &progressBar{}
+		bar.start(&to, 100<<20)
+		bar.read.Add(50 << 20)
+		<-time.After(2 * progressEach) // of the bubble's clock
+		synctest.Wait()
+		if !strings.Contains(to.String(), " 50 %") {
+			t.Errorf("the bar shows %q", to.String())
+		}
+		bar.stop()
+		if !strings.HasSuffix(to.String(), "\r\x1b[K") {
+			t.Errorf("the bar stays: %q", to.String())
+		}
+	})
+	var to output
+	bar := newProgressBar(&to, []dump.File{{Path: "x", Size: 1 << 40}}) // no terminal
+	bar.stop()
+	if to.String() != "" {
+		t.Errorf("%q", to.String())
+	}
+}

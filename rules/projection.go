@@ -1,0 +1,383 @@
+package rules
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// A Projection is what a table reads of a pod, and what names the pod. It is immutable.
+//
+// A pod that is reduced to it is many times smaller, and has the same verdict: names, namespace, uid, resourceVersion
+// and owners are always kept, and so is whatever a condition, a subject or a waiver of the table may look at. Of what is
+// only asked for whether it is there, no more is kept than its type. Elements of arrays keep their places.
+type Projection struct {
+	root *wanted
+	// version: a condition reads metadata.resourceVersion, which is otherwise kept to name the pod alone.
+	version bool
+}
+
+// wanted is what is wanted of one value. Of a value of which nothing more is wanted, it is still to be known whether it
+// is there, and whether it is an object or an array.
+type wanted struct {
+	// whole: all of it.
+	whole bool
+	// counted: how many elements, keys or characters it has.
+	counted bool
+	// fields of an object, sorted by key.
+	fields []wantedField
+	// each is what is wanted of each element of an array; nil where the array may lose its elements.
+	each *wanted
+	// at are single elements of an array, sorted by index. What is wanted of each element is wanted of these too.
+	at []wantedElement
+}
+
+type wantedField struct {
+	key string
+	of  *wanted
+}
+
+type wantedElement struct {
+	index int
+	of    *wanted
+}
+
+// Projection derives from the table what it reads of a pod.
+func (t *Table) Projection() *Projection {
+	root := new(wanted)
+	for _, s := range t.skips {
+		root.add(s.when, root)
+	}
+	for i := range t.groups {
+		for _, subject := range root.subjects(&t.groups[i]) {
+			for _, c := range t.groups[i].checks {
+				root.add(t.checks[c].when, subject)
+				root.add(t.checks[c].violation, subject)
+			}
+		}
+	}
+	metadata := root.field("metadata")
+	p := &Projection{root: root, version: metadata.whole || metadata.field("resourceVersion").whole}
+	for _, key := range []string{"name", "namespace", "uid", "resourceVersion"} {
+		metadata.field(key).whole = true
+	}
+	owner := metadata.field("ownerReferences").element()
+	owner.field("kind").whole, owner.field("name").whole = true, true
+	for _, w := range t.waivers {
+		for name := range w.labels {
+			metadata.field("labels").field(name).whole = true
+		}
+	}
+	root.arrange()
+	return p
+}
+
+// ReadsVersion tells whether a verdict may depend on the pod's resourceVersion. If it does not, two forms of a pod that
+// differ in nothing else have the same verdict.
+func (p *Projection) ReadsVersion() bool { return p.version }
+
+// subjects are the places of a group's subjects: the pod itself where there is no forEach.
+func (w *wanted) subjects(g *group) []*wanted {
+	if len(g.forEach) == 0 {
+		return []*wanted{w}
+	}
+	var places []*wanted
+	for i := range g.forEach {
+		subject := w.follow(g.forEach[i].steps)
+		subject.field("name").whole = true
+		places = append(places, subject)
+	}
+	return places
+}
+
+// add wants all that a predicate reads of a subject, and of the pod, whose root w is.
+func (w *wanted) add(p predicate, subject *wanted) {
+	switch p := p.(type) {
+	case allOf:
+		for _, q := range p {
+			w.add(q, subject)
+		}
+	case anyOf:
+		for _, q := range p {
+			w.add(q, subject)
+		}
+	case notOf:
+		w.add(p.of, subject)
+	case *leaf:
+		if p.path.root {
+			subject = w
+		}
+		value := subject.follow(p.path.steps)
+		switch {
+		case p.path.steps[len(p.path.steps)-1].kind == stepLength:
+			// The elements are there to be counted; the number itself stands nowhere in the pod.
+		case p.operator == "length":
+			value.counted = true
+		case p.test != nil:
+			value.whole = true
+		}
+	}
+}
+
+// follow wants what a walk along a path looks at, and returns the place where it ends.
+func (w *wanted) follow(steps []step) *wanted {
+	for i := range steps {
+		switch s := &steps[i]; s.kind {
+		case stepKeys:
+			for _, key := range splitKeys(s.keys) {
+				w = w.field(strings.ReplaceAll(key, `\.`, "."))
+			}
+		case stepEach, stepLength:
+			w = w.element()
+		case stepFirst, stepAll:
+			w = w.element()
+			w.field(s.key).whole = true
+		}
+	}
+	return w
+}
+
+// field is the place of an object's field, made where it is not wanted yet.
+func (w *wanted) field(key string) *wanted {
+	if of := w.find([]byte(key)); of != nil {
+		return of
+	}
+	of := new(wanted)
+	w.fields = append(w.fields, wantedField{key, of})
+	return of
+}
+
+// element is the place of each element of an array.
+func (w *wanted) element() *wanted {
+	if w.each == nil {
+		w.each = new(wanted)
+	}
+	return w.each
+}
+
+// find returns what is wanted of an object's field, nil for nothing. Few fields of an object are wanted.
+func (w *wanted) find(key []byte) *wanted {
+	for i := range w.fields {
+		if w.fields[i].key == string(key) {
+			return w.fields[i].of
+		}
+	}
+	return nil
+}
+
+// arrange prepares a tree that is complete for use. A key that is a number is an index where it meets an array.
+func (w *wanted) arrange() {
+	slices.SortFunc(w.fields, func(a, b wantedField) int { return cmp.Compare(a.key, b.key) })
+	for _, f := range w.fields {
+		if index, err := strconv.Atoi(f.key); err == nil && index >= 0 && strconv.Itoa(index) == f.key {
+			of := new(wanted)
+			of.merge(f.of)
+			of.merge(w.each)
+			w.at = append(w.at, wantedElement{index, of})
+		}
+	}
+	slices.SortFunc(w.at, func(a, b wantedElement) int { return cmp.Compare(a.index, b.index) })
+	if w.each != nil {
+		w.each.arrange()
+	}
+	for _, f := range w.fields {
+		f.of.arrange()
+	}
+	for _, e := range w.at {
+		e.of.arrange()
+	}
+}
+
+// merge wants what another tree does too, which shares nothing with this one afterwards. Neither is arranged yet.
+func (w *wanted) merge(other *wanted) {
+	if other == nil {
+		return
+	}
+	w.whole, w.counted = w.whole || other.whole, w.counted || other.counted
+	for _, f := range other.fields {
+		w.field(f.key).merge(f.of)
+	}
+	if other.each != nil {
+		w.element().merge(other.each)
+	}
+}
+
+// Covers tells whether a pod that was reduced to p can be reduced to other: nothing that other wants is lost, and p has
+// as much to say about versions.
+func (p *Projection) Covers(other *Projection) bool {
+	return p.root.covers(other.root) && (p.version || !other.version)
+}
+
+func (w *wanted) covers(other *wanted) bool {
+	if w.whole || other == nil {
+		return true
+	}
+	if other.whole || other.counted && !w.counted || other.each != nil && (w.each == nil || !w.each.covers(other.each)) {
+		return false
+	}
+	for _, f := range other.fields {
+		if of := w.find([]byte(f.key)); of == nil || !of.covers(f.of) {
+			return false
+		}
+	}
+	return true
+}
+
+// A projector is the working memory of reducing one pod.
+type projector struct {
+	checker
+	to []byte
+}
+
+var projectors = sync.Pool{New: func() any { return new(projector) }}
+
+// AppendTo appends the pod, given as JSON, reduced to what is wanted. The text of the pod is checked as a whole, in the
+// same pass: what Evaluate refuses as no pod is refused here with the same *SyntaxError, and dst is returned as it was.
+// A table with this projection has the same verdict of the result, or the same error, as of the pod.
+func (p *Projection) AppendTo(dst, pod []byte) ([]byte, error) {
+	r := projectors.Get().(*projector)
+	defer projectors.Put(r)
+	r.to = dst
+	err := r.reduce(pod, p.root)
+	reduced := r.to
+	r.to, r.data = nil, nil
+	if err != nil {
+		return dst, err
+	}
+	return reduced, nil
+}
+
+func (r *projector) reduce(pod []byte, root *wanted) error {
+	i, err := r.begin(pod)
+	if err != nil {
+		return err
+	}
+	if i, err = r.project(i, 0, root); err != nil {
+		return err
+	}
+	return r.end(i)
+}
+
+// project takes over what is wanted of the value that begins at i, in as many containers as depth says, and returns
+// where it ends.
+func (r *projector) project(i, depth int, want *wanted) (int, error) {
+	if i == len(r.data) {
+		return 0, r.wrong(i, "")
+	}
+	first := r.data[i]
+	if !want.whole && first == '{' {
+		return r.object(i, depth, want)
+	}
+	if !want.whole && first == '[' {
+		return r.array(i, depth, want)
+	}
+	end, err := r.value(i, depth)
+	switch {
+	case err != nil:
+		return 0, err
+	case want.whole, first == 't', first == 'f', first == 'n', first == '"' && want.counted:
+		r.to = append(r.to, r.data[i:end]...)
+	case first == '"':
+		r.to = append(r.to, `""`...)
+	default:
+		r.to = append(r.to, '0')
+	}
+	return end, nil
+}
+
+// isThere is what is wanted of a value of which only its being there is of interest.
+var isThere = new(wanted)
+
+func (r *projector) object(i, depth int, want *wanted) (int, error) {
+	level, err := r.enter(i, depth)
+	if err != nil {
+		return 0, err
+	}
+	r.to = append(r.to, '{')
+	if i = r.skipSpace(i + 1); i < len(r.data) && r.data[i] == '}' {
+		r.to = append(r.to, '}')
+		i, _, err = r.next(i, level)
+		return i, err
+	}
+	for first, more := true, true; more; {
+		start := r.skipSpace(i)
+		if i, err = r.key(start, level); err != nil {
+			return 0, err
+		}
+		of := want.find(r.keys[len(r.keys)-1])
+		if of == nil && want.counted {
+			of = isThere
+		}
+		i = r.skipSpace(i)
+		if of == nil || !want.counted && i < len(r.data) && r.data[i] == 'n' {
+			i, err = r.value(i, depth+1) // not wanted, or null, which is as good as nothing
+		} else {
+			if !first {
+				r.to = append(r.to, ',')
+			}
+			first = false
+			r.to = append(append(r.to, r.data[start:r.keyEnd]...), ':')
+			i, err = r.project(i, depth+1, of)
+		}
+		if err != nil {
+			return 0, err
+		}
+		if i, more, err = r.next(i, level); err != nil {
+			return 0, err
+		}
+	}
+	r.to = append(r.to, '}')
+	return i, nil
+}
+
+func (r *projector) array(i, depth int, want *wanted) (int, error) {
+	level, err := r.enter(i, depth)
+	if err != nil {
+		return 0, err
+	}
+	each := want.each
+	if each == nil && want.counted {
+		each = isThere
+	}
+	r.to = append(r.to, '[')
+	if i = r.skipSpace(i + 1); i < len(r.data) && r.data[i] == ']' {
+		r.to = append(r.to, ']')
+		i, _, err = r.next(i, level)
+		return i, err
+	}
+	at := want.at
+	for index, more := 0, true; more; index++ {
+		i = r.skipSpace(i)
+		of := each
+		if len(at) > 0 && at[0].index == index {
+			of, at = at[0].of, at[1:]
+		}
+		switch {
+		case of == nil && len(at) == 0: // nor is anything behind it
+			i, err = r.value(i, depth+1)
+		case of == nil:
+			r.comma(index)
+			r.to = append(r.to, "null"...)
+			i, err = r.value(i, depth+1)
+		default:
+			r.comma(index)
+			i, err = r.project(i, depth+1, of)
+		}
+		if err != nil {
+			return 0, err
+		}
+		if i, more, err = r.next(i, level); err != nil {
+			return 0, err
+		}
+	}
+	r.to = append(r.to, ']')
+	return i, nil
+}
+
+func (r *projector) comma(index int) {
+	if index > 0 {
+		r.to = append(r.to, ',')
+	}
+}
