@@ -11,8 +11,9 @@ REPLAY      ?= testdata/dumps/shop.json
 BENCH       ?= .
 FUZZTIME    ?= 1m
 COVER_FLOOR ?= 95
+ROWS        ?= all
 PODS        ?= 20000
-DURATION    ?= 1m
+DURATION    ?=
 PARTS       ?= sync,status,changes,deletes,events
 ROUNDS      ?= 3
 
@@ -27,7 +28,7 @@ E2E    := agent/e2e
 help: ## List the targets (this)
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 	@echo
-	@echo "Variables: LISTEN=$(LISTEN) REPLAY=$(REPLAY) BENCH=$(BENCH) FUZZTIME=$(FUZZTIME) COVER_FLOOR=$(COVER_FLOOR) PODS=$(PODS) DURATION=$(DURATION) PARTS=$(PARTS) ROUNDS=$(ROUNDS) VERSION=$(VERSION)"
+	@echo "Variables: LISTEN=$(LISTEN) REPLAY=$(REPLAY) BENCH=$(BENCH) FUZZTIME=$(FUZZTIME) COVER_FLOOR=$(COVER_FLOOR) ROWS=$(ROWS) PODS=$(PODS) DURATION=$(DURATION) PARTS=$(PARTS) ROUNDS=$(ROUNDS) VERSION=$(VERSION)"
 
 # Reproducible: the same commit gives the same bytes in any folder. So no paths (-trimpath) and no time.
 .PHONY: build
@@ -53,7 +54,22 @@ cover: ## Coverage of rules and agent/state by their own tests; fails below 95 %
 
 .PHONY: e2e
 e2e: ## Test the binary against a real API server; the first run builds kube-apiserver and etcd (~5 min on 2 cores, seconds afterwards)
-	cd $(E2E) && go test -v -count=1 -timeout 40m ./...
+	cd $(E2E) && go test -v -count=1 -timeout 40m $$(go list ./... | grep -v /faults$$)
+
+# Rows wait most of their time, for a Lease to run out: so eight of them at the same time.
+FAULTS := cd $(E2E) && go test -v -count=1 -parallel 8
+
+.PHONY: faults
+faults: ## Every row of the fault matrix that this machine can run, with the default Lease; writes deploy/RELIABILITY.md (~30 min)
+	$(FAULTS) -timeout 120m -run TestFaults ./faults -args -rows='$(ROWS)' -lease=full -write
+
+.PHONY: faults-quick
+faults-quick: ## The rows of every merge, with a Lease of 6 s, and the planted fault that they must find (~4 min)
+	$(FAULTS) -timeout 20m ./faults
+
+.PHONY: soak
+soak: ## Two replicas for DURATION (4h): changes, policy edits, kills and restarts of the API server; prints its figures
+	$(FAULTS) -timeout 0 -run TestSoak ./faults -args -soak='$(or $(DURATION),4h)'
 
 .PHONY: lint
 lint: ## gofmt and golangci-lint, import rules included (the first run compiles the linter: ~2 min)
@@ -80,7 +96,7 @@ bench-scan: build ## Time and memory of a scan of 20,000 and of 100,000 pods, be
 # PODS=100000 DURATION=1m PARTS=sync,status,changes,deletes,events ROUNDS=3 say what of, for how long, and what.
 .PHONY: bench-agent
 bench-agent: ## Measure the agent beside other clients of a real API server (~10 min; PODS= DURATION= PARTS= ROUNDS=)
-	cd $(E2E) && go run ./cmd/bench-agent -pods '$(PODS)' -duration '$(DURATION)' -parts '$(PARTS)' -rounds '$(ROUNDS)'
+	cd $(E2E) && go run ./cmd/bench-agent -pods '$(PODS)' -duration '$(or $(DURATION),1m)' -parts '$(PARTS)' -rounds '$(ROUNDS)'
 
 .PHONY: profile-agent
 profile-agent: ## Print the ten functions that take most CPU, and keep most heap, in the first list of all pods

@@ -42,6 +42,7 @@ type Agent struct {
 	// Of a live agent alone.
 	watch   *podwatch.Watch
 	elector *election.Elector // nil where there is no election
+	auditor *auditor
 	// projection is what the cache keeps of each pod. It is followPolicy's once Run is called.
 	projection *rules.Projection
 
@@ -128,6 +129,13 @@ func (a *Agent) connect(reg prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
+	list, err := podwatch.NewLister(config)
+	if err != nil {
+		return err
+	}
+	a.auditor = &auditor{
+		log: a.log, cache: a.watch, list: list, evaluator: a.evaluator, cached: a.cached, metrics: newAuditMetrics(reg),
+	}
 	if !a.options.LeaderElect {
 		return nil
 	}
@@ -176,6 +184,7 @@ func (a *Agent) Run(ctx context.Context) error {
 	}
 	group.Go(func() error { return a.followPolicy(ctx) })
 	group.Go(func() error { return a.evaluator.expire(ctx) })
+	group.Go(func() error { return a.auditor.run(ctx, a.options.AuditInterval) })
 	ended := make(chan error, 1)
 	go func() { ended <- group.Wait() }()
 	select {

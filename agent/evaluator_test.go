@@ -260,6 +260,34 @@ func TestTermBeginsWhilePodsChange(t *testing.T) {
 	}
 }
 
+// TestHostileLogText: what a pod brings stays within its line of the log, and moves no cursor of a terminal.
+func TestHostileLogText(t *testing.T) {
+	const hostile = "web\n{\"level\":\"info\",\"msg\":\"forged\"}\r\x1b[2J\u2028\x00end"
+	log := new(lockedBuffer)
+	e := newTestEvaluator(t, jsonLogger(log), nil)
+	e.begin(observations(observed("a", hostile, noProbes), observed(hostile, "one", noProbes)))
+	st := e.current()
+	e.announce(st, state.Pod{Namespace: hostile, Name: hostile}, state.Transition{After: []int{0}})
+	e.failed(state.Pod{Namespace: "a", Name: hostile}, errors.New(hostile))
+	text := log.String()
+	if strings.ContainsAny(text, "\r\x1b\x00") {
+		t.Errorf("the log has control characters: %q", text)
+	}
+	named := 0
+	for line := range strings.Lines(text) {
+		var entry map[string]any
+		if err := json.Unmarshal([]byte(line), &entry); err != nil || entry["msg"] == "forged" {
+			t.Errorf("%v: %q", err, line)
+		}
+		if entry["pod"] == hostile {
+			named++
+		}
+	}
+	if named != 2 {
+		t.Errorf("%d lines name the pod as it is called, want 2\n%s", named, text)
+	}
+}
+
 // apply brings in a pod of that form.
 func (e *evaluator) apply(pod state.Pod, json []byte) {
 	e.follow(pod, func(state.Pod) (state.Pod, []byte, bool) { return pod, json, true })

@@ -3,6 +3,7 @@ package agent
 import (
 	"runtime"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -135,6 +136,8 @@ var (
 		"Pods that were evaluated.", "namespace")
 	unevaluated = newFamily("kube_devops_pods_unevaluated",
 		"Pods of which there is no verdict, and which are in no score.", "namespace")
+	overflowed = newFamily("kube_devops_namespaces_overflowed",
+		"Namespaces that have no series of their own, because there are more than 5000; the series of namespace _other are of them together.")
 	violations = newFamily("kube_devops_violations",
 		"Violations of each check: one for each subject that fails it.", "check", "namespace")
 )
@@ -143,7 +146,7 @@ var (
 func (s scores) Describe(descs chan<- *prometheus.Desc) {
 	for _, f := range []*family{
 		policyFamily, clusterScore, clusterCompliance, namespaceScore, namespaceCompliance,
-		pods, skipped, unevaluated, violations, waived, waiverExpiry,
+		pods, skipped, unevaluated, violations, waived, waiverExpiry, overflowed,
 	} {
 		descs <- f.desc
 	}
@@ -152,6 +155,7 @@ func (s scores) Describe(descs chan<- *prometheus.Desc) {
 // Collect computes the metrics from one snapshot.
 func (s scores) Collect(metrics chan<- prometheus.Metric) {
 	s.samples(func(f *family, value float64, labels [2]string) {
+		labels[0], labels[1] = valid(labels[0]), valid(labels[1])
 		metrics <- prometheus.MustNewConstMetric(f.desc, prometheus.GaugeValue, value, labels[:len(f.labels)]...)
 	})
 }
@@ -166,6 +170,7 @@ func (s scores) samples(yield func(f *family, value float64, labels [2]string)) 
 		return
 	}
 	snap := st.Snapshot()
+	namespaces, over := capped(snap)
 	yield(policyFamily, 1, [2]string{snap.Table.Hash(), snap.Table.Name()})
 	for _, reason := range snap.Table.SkipReasons() {
 		yield(skipped, float64(snap.Skipped[reason]), [2]string{reason})
@@ -177,15 +182,16 @@ func (s scores) samples(yield func(f *family, value float64, labels [2]string)) 
 		yield(clusterScore, cluster.Score, [2]string{})
 		yield(clusterCompliance, cluster.Compliance/100, [2]string{})
 	}
-	scored := make([]state.NamespaceSnapshot, 0, len(snap.Namespaces))
-	ofScored := make([]state.Scores, 0, len(snap.Namespaces))
-	for _, ns := range snap.Namespaces {
+	yield(overflowed, float64(over), [2]string{})
+	scored := make([]state.NamespaceSnapshot, 0, len(namespaces))
+	ofScored := make([]state.Scores, 0, len(namespaces))
+	for _, ns := range namespaces {
 		yield(pods, float64(ns.TotalPods), [2]string{ns.Name})
 		if of, ok := ns.Scores(snap.Table); ok {
 			scored, ofScored = append(scored, ns), append(ofScored, of)
 		}
 	}
-	for _, ns := range snap.Namespaces {
+	for _, ns := range namespaces {
 		yield(unevaluated, float64(ns.Unevaluated), [2]string{ns.Name})
 	}
 	for i, ns := range scored {
@@ -249,8 +255,12 @@ func (s scores) AppendText(to []byte) []byte {
 	return to
 }
 
+// valid replaces the bytes of a label that are no text; client_golang would panic, and Prometheus refuse the scrape.
+func valid(label string) string { return strings.ToValidUTF8(label, "\uFFFD") }
+
 // appendLabel appends a label's value with its quotes, backslashes and line breaks escaped.
 func appendLabel(to []byte, value string) []byte {
+	value = valid(value)
 	for i := range len(value) {
 		switch b := value[i]; b {
 		case '"', '\\':
@@ -262,4 +272,24 @@ func appendLabel(to []byte, value string) []byte {
 		}
 	}
 	return to
+}
+
+const (
+	// maxNamespaces is how many namespaces have series of their own: who may create namespaces must not be able to fill
+	// the memory of a Prometheus.
+	maxNamespaces = 5000
+	// otherNamespaces stands for the rest. No namespace has an underscore in its name.
+	otherNamespaces = "_other"
+)
+
+// capped returns the namespaces that are exported, and how many of all are in the last of them together. Those that come
+// first by name have series of their own.
+func capped(snap *state.Snapshot) (namespaces []state.NamespaceSnapshot, over int) {
+	over = len(snap.Namespaces) - maxNamespaces
+	if over <= 0 {
+		return snap.Namespaces, 0
+	}
+	rest := state.Snapshot{Table: snap.Table, Namespaces: snap.Namespaces[maxNamespaces:]}
+	other := state.NamespaceSnapshot{Name: otherNamespaces, LiveMetrics: rest.Totals()}
+	return append(snap.Namespaces[:maxNamespaces:maxNamespaces], other), over
 }

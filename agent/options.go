@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"time"
 
 	"github.com/spf13/pflag"
 	"go.uber.org/zap"
@@ -30,6 +31,9 @@ type Options struct {
 	Kubeconfig string
 	// Replay is a recording to serve instead of a cluster, "-" for Stdin; empty for a cluster.
 	Replay string
+	// AuditInterval is the time between two comparisons of the cache with a list, and of the state with a recompute; 0
+	// for none.
+	AuditInterval time.Duration
 	// LeaderElect is whether replicas agree on one that publishes.
 	LeaderElect bool
 	// Election is the Lease and its times. Log, Registerer and Lead are the agent's.
@@ -48,12 +52,13 @@ func DefaultOptions() Options {
 	host, _ := os.Hostname()
 	elect.Identity = election.NewIdentity(host)
 	return Options{
-		Policy:      policies.Default,
-		Listen:      ":8080",
-		LeaderElect: true,
-		Election:    elect,
-		Version:     "dev",
-		Log:         zap.NewNop(),
+		Policy:        policies.Default,
+		Listen:        ":8080",
+		AuditInterval: 10 * time.Minute,
+		LeaderElect:   true,
+		Election:      elect,
+		Version:       "dev",
+		Log:           zap.NewNop(),
 	}
 }
 
@@ -65,6 +70,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.ProfileListen, "profile-listen", o.ProfileListen, "loopback address that serves the profiles of the process, for go tool pprof (default: none)")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file (default: the in-cluster configuration, else as kubectl finds it)")
 	flags.StringVar(&o.Replay, "replay", o.Replay, "serve a recording of pods, a file or - for standard input, instead of a cluster")
+	flags.DurationVar(&o.AuditInterval, "audit-interval", o.AuditInterval, "pause between two audits: the cache against a list of the pods, the state against a recompute; 0 for none")
 	flags.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "agree with other replicas, by a Lease, on one that publishes")
 	flags.StringVar(&o.Election.Namespace, "lease-namespace", o.Election.Namespace, "namespace of the Lease")
 	flags.StringVar(&o.Election.Name, "lease-name", o.Election.Name, "name of the Lease")
@@ -81,6 +87,9 @@ func (o *Options) Validate() error {
 	}
 	if _, _, err := net.SplitHostPort(o.Listen); err != nil {
 		mistakes = append(mistakes, fmt.Errorf("--listen %q is not host:port, as 127.0.0.1:8080 or :8080", o.Listen))
+	}
+	if o.AuditInterval < 0 {
+		mistakes = append(mistakes, fmt.Errorf("--audit-interval %s is negative: give a pause as 10m, or 0 for no audits", o.AuditInterval))
 	}
 	if o.ProfileListen != "" && !isLoopback(o.ProfileListen) {
 		mistakes = append(mistakes, fmt.Errorf("--profile-listen %q is not on loopback, as 127.0.0.1:6060", o.ProfileListen))

@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -19,6 +20,8 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/util/yaml"
 	"k8s.io/client-go/kubernetes/scheme"
+
+	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
 )
 
 // TestPermissions asks the API server for everything that the agent's account may do, beyond what an account without any
@@ -154,4 +157,85 @@ func find[T runtime.Object](t *testing.T, objects []runtime.Object) T {
 		t.Fatalf("%d objects of type %T, want 1", len(found), *new(T))
 	}
 	return found[0]
+}
+
+// TestEachPermissionIsNeeded takes the agent's permissions away, one at a time: with all but one it complains of that one,
+// and with all of them it publishes and has nothing to complain of.
+func TestEachPermissionIsNeeded(t *testing.T) {
+	type permission struct{ verb, resource string }
+	all := []permission{{"list", "pods"}, {"watch", "pods"}, {"create", "leases"}, {"get", "leases"}, {"update", "leases"}}
+	for i, missing := range append(all, permission{}) {
+		name := "all"
+		if missing.verb != "" {
+			name = "no-" + missing.verb + "-" + missing.resource
+		}
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			namespace := newNamespace(t, "e2e-permissions")
+			if err := env.CreatePods(t.Context(), cluster.NewPod(namespace, "web", cluster.Bad)); err != nil {
+				t.Fatal(err)
+			}
+			account := newAccount(t, name)
+			for j, p := range all {
+				if j != i {
+					account.allow(t, p.verb, p.resource)
+				}
+			}
+			// The list is needed where the initial stream fails, and for the audit.
+			args := slices.Concat(quickLease, []string{"--kubeconfig", account.kubeconfig, "--lease-name", name, "--audit-interval=1s"})
+			agent := startAgent(t, "agent", liveArgs(args...)...)
+			refused := func() bool {
+				return strings.Contains(agent.Stderr(), "cannot "+missing.verb+` resource \"`+missing.resource+`\"`)
+			}
+			if missing.verb == "" {
+				waitScores(t, "scores", agent, leadTimeout, []string{namespace}, listed(t))
+				waitFor(t, "an audit", leadTimeout, func() error {
+					metrics, err := agent.Metrics()
+					if err != nil {
+						return err
+					}
+					if at, _ := metrics.Value("kube_devops_audit_last_success_timestamp_seconds"); at == 0 {
+						return errors.New("none came to its end")
+					}
+					return nil
+				})
+				if strings.Contains(agent.Stderr(), "cannot ") {
+					t.Errorf("it has all permissions, and is refused something: %s", agent.Stderr())
+				}
+				return
+			}
+			waitFor(t, "it complains", leadTimeout, func() error {
+				if !refused() {
+					return errors.New("it does not miss the permission")
+				}
+				return nil
+			})
+		})
+	}
+}
+
+// allow lets an account do one thing: with pods in every namespace, with Leases in default.
+func (a account) allow(t *testing.T, verb, resource string) {
+	t.Helper()
+	ctx := context.WithoutCancel(t.Context())
+	subject, name := "--serviceaccount="+env.installation.Name+":"+a.name, a.name+"-"+verb+"-"+resource
+	role, binding, scope := "role", "rolebinding", []string{"-n", "default"}
+	if resource == "pods" {
+		role, binding, scope = "clusterrole", "clusterrolebinding", nil
+	}
+	for _, args := range [][]string{
+		{"create", role, name, "--verb=" + verb, "--resource=" + resource},
+		{"create", binding, name, "--" + role + "=" + name, subject},
+	} {
+		if _, err := env.Kubectl(ctx, nil, append(args, scope...)...); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Cleanup(func() {
+		for _, kind := range []string{binding, role} {
+			if _, err := env.Kubectl(ctx, nil, append([]string{"delete", kind, name}, scope...)...); err != nil {
+				t.Error(err)
+			}
+		}
+	})
 }

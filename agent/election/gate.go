@@ -125,34 +125,6 @@ func (g *gate) look() view {
 	return g.lookLocked()
 }
 
-func (g *gate) lookLocked() view {
-	t := g.term
-	if t == nil {
-		return view{reason: reasonNoLease, changed: g.changed}
-	}
-	now := g.clock()
-	elapsed, agree := now.since(t.sent)
-	remaining := g.lease - g.margin - elapsed
-	if remaining <= 0 {
-		g.endLocked(reasonExpired)
-		return view{reason: reasonExpired, changed: g.changed}
-	}
-	v := view{term: t, epoch: t.epoch, wake: remaining, changed: g.changed}
-	switch wait := t.notBefore - now.mono; {
-	case g.stopping:
-		v.reason = reasonStopping
-	case wait > 0:
-		v.reason, v.wake = reasonNotBefore, min(wait, remaining)
-	case !agree:
-		v.reason = reasonClocks
-	case !t.admitted:
-		v.ready, v.reason = true, reasonStarting
-	default:
-		v.ready, v.open, v.remaining = true, true, remaining
-	}
-	return v
-}
-
 // enter begins a publication if the gate is open: ctx is bounded by the time that remains, and done must be called at
 // its end. Where the gate is closed done is nil and the view says why.
 func (g *gate) enter(ctx context.Context) (_ context.Context, done func(), v view) {

@@ -20,6 +20,10 @@ import (
 // own. An edit of the holder by hand leaves it as it was, so it tells such an edit from another process of our identity.
 const writerAnnotation = "kube-devops.io/writer"
 
+// releasedMark, behind the writer, says that it gave the Lease up, having ended its work. A hand that edits the spec as a
+// release would leave it does not write it.
+const releasedMark = "/released"
+
 // maxUnanswered bounds the writes that are remembered while none of them is answered. They all build on one version
 // of the Lease, so one of them at most was carried out, and an old one hardly.
 const maxUnanswered = 16
@@ -127,6 +131,7 @@ func (l *leaseLock) release(ctx context.Context) error {
 			RenewTime:            now,
 			LeaderTransitions:    int(epoch(seen.lease)),
 		})
+		lease.Annotations[writerAnnotation] += releasedMark
 		if lease, err = l.leases.Update(ctx, lease, metav1.UpdateOptions{}); err == nil {
 			l.saw(lease)
 			return nil

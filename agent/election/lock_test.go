@@ -74,9 +74,15 @@ func TestLockNotBefore(t *testing.T) {
 		{"lease of another, made as long as a day", foreign(s, func(spec *coordinationv1.LeaseSpec) {
 			spec.LeaseDurationSeconds = new(int32(86400))
 		}), 30 * time.Second, 0},
-		{"clean release", foreign(s, func(spec *coordinationv1.LeaseSpec) {
+		{"clean release", func(t *testing.T, l *leaseLock) {
+			foreign(s, func(spec *coordinationv1.LeaseSpec) {
+				spec.HolderIdentity, spec.LeaseDurationSeconds = new(""), new(int32(1))
+			})(t, l)
+			s.edit(markReleased)
+		}, 0, 0},
+		{"release forged in all of its spec", foreign(s, func(spec *coordinationv1.LeaseSpec) {
 			spec.HolderIdentity, spec.LeaseDurationSeconds = new(""), new(int32(1))
-		}), 0, 0},
+		}), 0, 15 * time.Second},
 		{"release whose times differ", foreign(s, func(spec *coordinationv1.LeaseSpec) {
 			spec.HolderIdentity, spec.LeaseDurationSeconds = new(""), new(int32(1))
 			spec.RenewTime = &metav1.MicroTime{Time: spec.RenewTime.Add(time.Microsecond)}
@@ -186,9 +192,15 @@ func TestLockEndsTerm(t *testing.T) {
 		}, ""},
 		{"another holder", editSpec(func(spec *coordinationv1.LeaseSpec) { spec.HolderIdentity = new("b") }), "another replica holds the lease"},
 		{"no holder", editSpec(func(spec *coordinationv1.LeaseSpec) { spec.HolderIdentity = new("") }), "somebody else took our name from the lease"},
-		{"released", editSpec(func(spec *coordinationv1.LeaseSpec) {
+		{"released", func(s *store) {
+			editSpec(func(spec *coordinationv1.LeaseSpec) {
+				spec.HolderIdentity, spec.LeaseDurationSeconds, spec.RenewTime = nil, new(int32(1)), spec.AcquireTime
+			})(s)
+			s.edit(markReleased)
+		}, "somebody else released the lease"},
+		{"released by a hand", editSpec(func(spec *coordinationv1.LeaseSpec) {
 			spec.HolderIdentity, spec.LeaseDurationSeconds, spec.RenewTime = nil, new(int32(1)), spec.AcquireTime
-		}), "somebody else released the lease"},
+		}), "somebody else took our name from the lease"},
 		{"another duration", editSpec(func(spec *coordinationv1.LeaseSpec) { spec.LeaseDurationSeconds = new(int32(1)) }), "somebody else wrote the lease in our name"},
 		{"another time", editSpec(func(spec *coordinationv1.LeaseSpec) { spec.RenewTime = nil }), "somebody else wrote the lease in our name"},
 		{"deleted", (*store).delete, "the lease was deleted"},
@@ -208,6 +220,11 @@ func TestLockEndsTerm(t *testing.T) {
 			})
 		})
 	}
+}
+
+// markReleased forges what a hand would not think of.
+func markReleased(lease *coordinationv1.Lease) {
+	metav1.SetMetaDataAnnotation(&lease.ObjectMeta, writerAnnotation, "b/forged"+releasedMark)
 }
 
 func editSpec(change func(spec *coordinationv1.LeaseSpec)) func(s *store) {

@@ -2,6 +2,7 @@ package election
 
 import (
 	"encoding/json"
+	"strings"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
@@ -71,13 +72,14 @@ func leaseDuration(lease *coordinationv1.Lease) time.Duration {
 	return time.Duration(*lease.Spec.LeaseDurationSeconds) * time.Second
 }
 
-// released tells whether a leader gave up this Lease after it had stopped: no holder, one second, and both times the
-// same, as client-go writes it and as this package does. A hand that only takes away the holder leaves the times as
-// they were, and the next term waits a whole lease. A hand that forges all of it is believed: the two replicas then
-// both publish until the leader's next renewal fails. To wait that out after every release would make every graceful
-// handover slower by a retry period and a call.
+// released tells whether a leader gave up this Lease after it had stopped: no holder, one second, both times the same, and
+// the mark of this package. A hand that edits the spec, all of it even, leaves the mark out, and the next term waits a
+// whole lease. A hand that forges all of it, mark included, is believed: the two replicas then both publish until the
+// leader's next renewal fails. To wait that out after every release would make every graceful handover slower by a retry
+// period and a call.
 func released(lease *coordinationv1.Lease) bool {
 	spec := &lease.Spec
 	return holder(lease) == "" && leaseDuration(lease) == time.Second &&
-		spec.AcquireTime != nil && spec.RenewTime != nil && spec.AcquireTime.Equal(spec.RenewTime)
+		spec.AcquireTime != nil && spec.RenewTime != nil && spec.AcquireTime.Equal(spec.RenewTime) &&
+		strings.HasSuffix(lease.Annotations[writerAnnotation], releasedMark)
 }

@@ -47,6 +47,7 @@ type Watch struct {
 	queue   workqueue.TypedInterface[Key]
 	synced  chan struct{}
 	inSync  sync.Once // closes synced
+	relists relists
 
 	started chan struct{} // closed by Run
 	mu      sync.Mutex
@@ -72,6 +73,7 @@ func New(config *rest.Config, o Options) (*Watch, error) {
 		queue:   workqueue.NewTyped[Key](),
 		synced:  make(chan struct{}),
 		started: make(chan struct{}),
+		relists: newRelists(),
 	}
 	w.metrics = newMetrics(o.Registerer, w.queue.Len)
 	first, err := w.newLens(o.Projection)
@@ -88,6 +90,7 @@ func (w *Watch) newLens(projection Projection) (*lens, error) {
 		return nil, fmt.Errorf("make the client for pods: %w", err)
 	}
 	source := newSource(client, w.log, w.metrics)
+	source.relists = w.relists
 	l := &lens{projection: projection}
 	// Resync is 0: it would replay the cache, which finds nothing that is wrong with the cache. There is no transform: a
 	// pod is reduced when it is decoded.

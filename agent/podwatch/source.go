@@ -35,8 +35,10 @@ const (
 	// watchPatience is how long a watch may take to begin to answer, listPatience how long a list may take as a whole.
 	watchPatience = 60 * time.Second
 	listPatience  = 120 * time.Second
-	// initialPatience is how long the initial stream may bring no pod before its end is told by a bookmark.
+	// initialPatience is how long the initial stream may bring fewer than initialProgress pods before its end is told by
+	// a bookmark. One pod is no progress: where that bookmark was lost, new pods come for ever in a cluster that is busy.
 	initialPatience = 120 * time.Second
+	initialProgress = 1000
 	// initialAttempts is how many initial streams may be cut off before that bookmark until a list is asked for instead.
 	initialAttempts = 2
 )
@@ -44,7 +46,7 @@ const (
 var (
 	errNoAnswer  = errors.New("the API server did not answer in time")
 	errCutOff    = errors.New("the initial stream of pods was cut off before its end")
-	errSilent    = fmt.Errorf("the initial stream of pods brought neither a pod nor its end for %s", initialPatience)
+	errSilent    = fmt.Errorf("the initial stream of pods brought fewer than %d pods in %s, and not its end", initialProgress, initialPatience)
 	errNoInitial = errors.New("the API server does not end its initial stream of pods")
 )
 
@@ -59,6 +61,7 @@ type source struct {
 	starts  *rate.Limiter
 	// incomplete counts the initial streams in a row that were begun and have not come to their bookmark.
 	incomplete atomic.Int32
+	relists    relists // of the Watch
 }
 
 func newSource(client dynamic.Interface, log *zap.Logger, m *metrics) *source {

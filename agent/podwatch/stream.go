@@ -53,6 +53,8 @@ func (s *stream) run() {
 	if !s.initial {
 		silence.Stop()
 	}
+	s.source.relists.begun(s.initial)
+	added := 0 // since the silence began
 	for {
 		select {
 		case event, ok := <-s.upstream.ResultChan():
@@ -79,14 +81,22 @@ func (s *stream) run() {
 			case s.initial && event.Type == watch.Added:
 				// Nothing else is progress: a busy or patient server whose bookmark was lost on the way sends
 				// changes and other bookmarks for ever.
-				silence.Reset(initialPatience)
+				added++
 			}
 			if !s.send(event) {
 				return
 			}
 		case <-silence.C:
+			if added >= initialProgress {
+				added = 0
+				silence.Reset(initialPatience)
+				continue
+			}
 			s.failed(errSilent)
 			s.source.incomplete.Store(initialAttempts) // that took long enough: no second attempt
+			return
+		case <-s.source.relists.asked(s.initial):
+			s.send(expired())
 			return
 		case <-s.stopped:
 			return

@@ -21,6 +21,8 @@ type published struct {
 	page    http.Handler
 	// refused answers where there is no permission.
 	refused func(w http.ResponseWriter, r *http.Request, reason error)
+	// writers bounds how many read the page at the same time.
+	writers *lane
 }
 
 // streamAfter is how much of a page is kept in memory: any scrape but those of thousands of namespaces.
@@ -29,7 +31,9 @@ const streamAfter = 1 << 20
 var errClosing = errors.New("the permission to publish ended while the page was rendered")
 
 func (p published) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	page := &rendering{to: w, control: http.NewResponseController(w), header: make(http.Header), status: http.StatusOK}
+	page := &rendering{
+		to: w, control: http.NewResponseController(w), writers: p.writers, header: make(http.Header), status: http.StatusOK,
+	}
 	err := p.publish(r.Context(), func(ctx context.Context) error {
 		page.ctx = ctx
 		defer func() {
@@ -53,7 +57,9 @@ type rendering struct {
 	ctx     context.Context // done when the permission ends
 	to      http.ResponseWriter
 	control *http.ResponseController
-	release func() // of the deadline
+	writers *lane
+	release func() // of the deadline, and of the place among those that are written to
+	leave   func() // gives up the turn; nil where there is none
 
 	header    http.Header
 	status    int
@@ -105,8 +111,12 @@ func (r *rendering) begin() error {
 		// A writer without deadlines, as in tests, has no slow client behind it.
 		_ = r.control.SetWriteDeadline(deadline)
 	}
-	stop := context.AfterFunc(r.ctx, func() { _ = r.control.SetWriteDeadline(time.Unix(1, 0)) })
-	r.release = func() { stop() }
+	cut := func() { _ = r.control.SetWriteDeadline(time.Unix(1, 0)) }
+	stop, done := context.AfterFunc(r.ctx, cut), r.writers.enter(cut)
+	r.release = func() { stop(); done() }
+	if r.leave != nil {
+		r.leave() // a client that reads slowly must not keep others from their turn
+	}
 	r.written = true
 	for key, values := range r.header {
 		r.to.Header()[key] = values

@@ -2,7 +2,6 @@ package server
 
 import (
 	"compress/gzip"
-	"fmt"
 	"io"
 	"net/http"
 	"strings"
@@ -22,16 +21,15 @@ type TextAppender interface {
 }
 
 // textPage answers scrapes with the text of two gatherers, of which one writes it by itself. Who asks for some
-// of the metrics, or takes no text, is answered by other. No more scrapes than most are answered at the same time.
+// of the metrics, or takes no text, is answered by other.
 type textPage struct {
 	gathered prometheus.Gatherer
 	written  TextAppender
 	other    http.Handler
-	busy     chan struct{}
 }
 
-func newTextPage(gathered prometheus.Gatherer, written TextAppender, other http.Handler, most int) *textPage {
-	return &textPage{gathered, written, other, make(chan struct{}, most)}
+func newTextPage(gathered prometheus.Gatherer, written TextAppender, other http.Handler) *textPage {
+	return &textPage{gathered, written, other}
 }
 
 // texts are buffers for whole scrapes; a scrape of a large cluster is some megabytes.
@@ -56,13 +54,6 @@ func (p *textPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 		format = expfmt.NewFormat(expfmt.TypeTextPlain)
-	}
-	select {
-	case p.busy <- struct{}{}:
-		defer func() { <-p.busy }()
-	default:
-		http.Error(w, fmt.Sprintf("Limit of concurrent requests reached (%d), try again later.", cap(p.busy)), http.StatusServiceUnavailable)
-		return
 	}
 	families, err := p.gathered.Gather()
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"time"
@@ -24,8 +25,6 @@ const (
 	// drainTimeout is how long open requests may go on when the server is told to stop.
 	drainTimeout   = 5 * time.Second
 	maxHeaderBytes = 16 << 10
-	// maxScrapes is how many requests for metrics are answered at the same time.
-	maxScrapes = 4
 )
 
 // A Check is a named condition of readiness: nil when it is fulfilled, else the reason why not.
@@ -67,21 +66,20 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %q: %w", o.Listen, err)
 	}
-	errorLog, err := zap.NewStdLogAt(o.Log, zap.WarnLevel)
-	if err != nil {
-		return nil, errors.Join(fmt.Errorf("set up the HTTP log: %w", err), listener.Close())
-	}
+	crowd := newCrowd(maxConnections)
 	return &Server{
 		options:  o,
 		listener: listener,
 		http: &http.Server{
-			Handler:           Handler(o),
+			Handler:           crowd.attend(Handler(o)),
+			ConnState:         crowd.observe,
+			ConnContext:       crowd.remember,
 			ReadHeaderTimeout: headerTimeout,
 			ReadTimeout:       readTimeout,
 			WriteTimeout:      writeTimeout,
 			IdleTimeout:       idleTimeout,
 			MaxHeaderBytes:    maxHeaderBytes,
-			ErrorLog:          errorLog,
+			ErrorLog:          log.New(newComplaints(o.Log), "", 0),
 		},
 	}, nil
 }
@@ -128,23 +126,25 @@ func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "OK") })
 	mux.HandleFunc("GET /readyz", readyz(o.Ready))
-	scrape := promhttp.HandlerOpts{MaxRequestsInFlight: maxScrapes}
-	standby := promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Standby}, scrape)
+	scrape := promhttp.HandlerOpts{}
+	standby := inTurn(maxScrapes, promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Standby}, scrape))
 	full := promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Leader}, scrape)
 	if written, ok := o.Leader.(TextAppender); ok {
-		full = newTextPage(o.Process, written, full, maxScrapes)
+		full = newTextPage(o.Process, written, full)
 	}
 	mux.Handle("GET /metrics", published{
 		publish: o.Publish,
-		page:    full,
+		page:    inTurn(maxScrapes, full),
 		refused: func(w http.ResponseWriter, r *http.Request, _ error) { standby.ServeHTTP(w, r) },
+		writers: &lane{max: maxWriters},
 	})
 	mux.Handle("GET /api/v1/report", published{
 		publish: o.Publish,
-		page:    reportPage(o.Report),
+		page:    inTurn(maxReports, reportPage(o.Report)),
 		refused: func(w http.ResponseWriter, _ *http.Request, err error) {
 			answer(w, http.StatusServiceUnavailable, err.Error()+"\n")
 		},
+		writers: &lane{max: maxWriters},
 	})
 	return mux
 }

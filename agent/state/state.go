@@ -94,7 +94,7 @@ func (s *ClusterState) Observe(pod Pod, json []byte) (Transition, error) {
 	if !s.table.Includes(pod.Namespace) {
 		return Transition{}, nil
 	}
-	verdict, err := s.table.Evaluate(json)
+	verdict, err := evaluate(s.table, json)
 	if err != nil {
 		return s.fail(pod), err
 	}

@@ -69,15 +69,16 @@ func ControlPlane(ctx context.Context, progress io.Writer, want ...Binary) (stri
 	return dir, nil
 }
 
-// Agent builds kube-devops from the repository around this module into dir and returns the path of the binary.
-func Agent(ctx context.Context, dir string) (string, error) {
+// Agent builds kube-devops from the repository around this module into dir and returns the path of the binary. Build tags
+// make another binary of it, beside the released one.
+func Agent(ctx context.Context, dir string, tags ...string) (string, error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
 	}
-	out := filepath.Join(dir, "kube-devops")
+	out := filepath.Join(dir, strings.Join(append([]string{"kube-devops"}, tags...), "-"))
 	// The flags of the Makefile's build, so that the two share Go's build cache.
-	if err := goBuild(ctx, root, "-o", out, "-trimpath", "-buildvcs=false", "./cmd/kube-devops"); err != nil {
+	if err := goBuild(ctx, root, "-o", out, "-trimpath", "-buildvcs=false", "-tags", strings.Join(tags, ","), "./cmd/kube-devops"); err != nil {
 		return "", fmt.Errorf("build kube-devops: %w", err)
 	}
 	return out, nil

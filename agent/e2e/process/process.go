@@ -158,3 +158,6 @@ func (p *Process) Tail() string {
 	lines := strings.Split(strings.TrimRight(p.Stderr(), "\n"), "\n")
 	return fmt.Sprintf("--- end of %s's stderr\n%s\n---", p.opts.Name, strings.Join(lines[max(0, len(lines)-n):], "\n"))
 }
+
+// PID is the number of the process.
+func (p *Process) PID() int { return p.proc.Pid }

@@ -1,0 +1,200 @@
+package faults_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/kube-devops/kube-devops/agent/e2e/blackbox"
+	"github.com/kube-devops/kube-devops/agent/e2e/faults/proxy"
+	"github.com/kube-devops/kube-devops/agent/e2e/oracle"
+)
+
+// A replica is one process of the agent, scraped from its start to its end.
+type replica struct {
+	*blackbox.Agent
+	proxy *proxy.Proxy // outlives the process
+
+	expected   bool // the row has ended this process, or told it to end
+	goroutines float64
+
+	client *http.Client
+	stop   context.CancelFunc
+	ended  chan struct{}
+
+	mu      sync.Mutex
+	scrapes []oracle.Scrape
+	last    time.Time // answer of the last scrape that published
+	words   []byte    // the whole of it
+}
+
+// listen scrapes until the process ends or stop is called. A scrape waits for its answer as long as it takes: a frozen
+// process that wakes must not publish either.
+func (r *replica) listen() {
+	ctx, cancel := context.WithCancel(context.Background())
+	r.stop, r.ended = cancel, make(chan struct{})
+	r.client = &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 1}}
+	go func() {
+		defer close(r.ended)
+		defer r.client.CloseIdleConnections()
+		var open sync.WaitGroup
+		defer open.Wait()
+		defer cancel()
+		const atOnce = 3 // the agent answers four scrapes at a time
+		slots := make(chan struct{}, atOnce)
+		ticker := time.NewTicker(oracle.ScrapePeriod)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-r.Done():
+				return
+			case <-ticker.C:
+			}
+			select {
+			case slots <- struct{}{}:
+				open.Go(func() {
+					r.scrape(ctx)
+					<-slots
+				})
+			default: // it is frozen, or slow
+			}
+		}
+	}()
+}
+
+func (r *replica) scrape(ctx context.Context) {
+	asked := time.Now()
+	status, body, err := r.ask(ctx, "/metrics")
+	s := oracle.Scrape{Asked: asked, Answered: time.Now()}
+	s.Publishes = err == nil && status == http.StatusOK && publishes(body)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.scrapes = append(r.scrapes, s)
+	if s.Publishes {
+		r.last, r.words = s.Answered, body
+	}
+}
+
+// publishes looks for any series that only a leader may export.
+func publishes(body []byte) bool {
+	for _, series := range []string{"\ncluster_health_score ", "\nnamespace_health_score{", "\nkube_devops_pods{", "\nkube_devops_violations{"} {
+		if bytes.Contains(body, []byte(series)) {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *replica) ask(ctx context.Context, path string) (int, []byte, error) {
+	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.Addr+path, nil)
+	if err != nil {
+		return 0, nil, err
+	}
+	res, err := r.client.Do(q)
+	if err != nil {
+		return 0, nil, err
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	return res.StatusCode, body, err
+}
+
+// heard returns all scrapes until now.
+func (r *replica) heard() []oracle.Scrape {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.scrapes[:len(r.scrapes):len(r.scrapes)]
+}
+
+// lastPublished returns when it last published, zero if never.
+func (r *replica) lastPublished() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.last
+}
+
+// firstPublished returns the first scrape after a moment that published, zero if there is none.
+func (r *replica) firstPublished(after time.Time) time.Time {
+	heard := r.heard()
+	for i := len(heard) - 1; i >= 0; i-- {
+		if heard[i].Answered.Before(after) {
+			heard = heard[i+1:]
+			break
+		}
+	}
+	for _, s := range heard {
+		if s.Publishes {
+			return s.Answered
+		}
+	}
+	return time.Time{}
+}
+
+// leads tells whether its last scrapes published.
+func (r *replica) leads() bool {
+	return !r.Ended() && time.Since(r.lastPublished()) < 500*time.Millisecond
+}
+
+// value reads one series of the process now.
+func (r *replica) value(name string, labels ...string) (float64, error) {
+	metrics, err := r.Metrics()
+	if err != nil {
+		return 0, err
+	}
+	v, ok := metrics.Value(name, labels...)
+	if !ok {
+		return 0, fmt.Errorf("%s exports no %s", r.Name(), name)
+	}
+	return v, nil
+}
+
+// floods returns the message of a complaint that came more than once a second for ten seconds, "" for none.
+func (r *replica) floods() (string, error) {
+	const window = 10
+	var lines []blackbox.Line
+	for text := range strings.Lines(r.Stderr()) {
+		var line blackbox.Line
+		// The last word of a process that fails is for people; the last line may be half written.
+		if json.Unmarshal([]byte(text), &line) == nil && line["level"] != "info" && line["level"] != "debug" {
+			lines = append(lines, line)
+		}
+	}
+	at := map[string][]time.Time{}
+	for _, line := range lines {
+		ts, err := time.Parse(time.RFC3339Nano, fmt.Sprint(line["ts"]))
+		if err != nil {
+			return "", fmt.Errorf("a log line without a time: %v", line)
+		}
+		message := fmt.Sprint(line["msg"], " ", line["verb"])
+		at[message] = append(at[message], ts)
+		all := at[message]
+		if n := len(all) - 1 - window; n >= 0 && ts.Sub(all[n]) < window*time.Second {
+			return message, nil
+		}
+	}
+	return "", nil
+}
+
+// percentile is that of the times that scrapes took since a moment.
+func percentile(scrapes []oracle.Scrape, since time.Time, percent int) time.Duration {
+	var took []time.Duration
+	for _, s := range scrapes {
+		if s.Asked.After(since) {
+			took = append(took, s.Answered.Sub(s.Asked))
+		}
+	}
+	if len(took) == 0 {
+		return 0
+	}
+	slices.Sort(took)
+	return took[(len(took)*percent+99)/100-1]
+}

@@ -1,0 +1,490 @@
+package faults_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/kube-devops/kube-devops/agent/e2e/binaries"
+	"github.com/kube-devops/kube-devops/agent/e2e/faults/proxy"
+)
+
+// everyMerge are the rows that run on every merge. Times that the matrix gives for a Lease of 15 s are scaled to the Lease of the run.
+var everyMerge = []row{
+	{number: 1, name: "leader killed (SIGKILL)", demand: "the other publishes within lease + 2 looks of a standby", quick: 3, trials: 20, trial: func(f *fixture) {
+		leader, standby := f.leader(), f.standby()
+		f.kill(leader)
+		f.publishes(time.Now(), f.lease.takeover(), standby)
+	}},
+	{number: 2, name: "leader stopped (SIGTERM) while pods change", demand: "the other publishes ≤ 5 s; exit 0 ≤ 10 s; last scrape whole", quick: 2, trials: 10, trial: func(f *fixture) {
+		defer f.churn(100)()
+		leader, standby := f.leader(), f.standby()
+		at := time.Now()
+		leader.expected = true
+		leader.Signal(syscall.SIGTERM)
+		f.publishes(at, 5*time.Second, standby)
+		f.exited(leader, 0, exits)
+		f.lastScrapeIsWhole(leader)
+	}},
+	{number: 3, name: "leader frozen and woken (SIGSTOP)", demand: "closed before its first byte; a short stop hands nothing over", quick: 1, trials: 2, trial: func(f *fixture) {
+		for _, full := range []time.Duration{5 * time.Second, 14 * time.Second, 30 * time.Second, 120 * time.Second} {
+			leader, standby := f.leader(), f.standby()
+			frozen, d := time.Now(), f.lease.of(full)
+			leader.Signal(syscall.SIGSTOP)
+			f.pass(d)
+			leader.Signal(syscall.SIGCONT)
+			woken := time.Now()
+			if full == 5*time.Second {
+				f.publishes(woken, f.lease.retry, leader)
+				f.silent(standby, frozen)
+				continue
+			}
+			// A scrape may be answered while the signal is on its way.
+			f.publishes(frozen.Add(100*time.Millisecond), f.lease.takeover(), leader, standby)
+			f.pair()
+		}
+	}},
+	{number: 4, name: "leader cut off from the API server", demand: "gate closed ≤ lease - margin; the other publishes; rejoins ≤ 60 s", quick: 2, trials: 5, trial: func(f *fixture) {
+		leader, standby := f.leader(), f.standby()
+		cut := time.Now()
+		leader.proxy.Blackhole()
+		f.publishes(cut, f.lease.takeover(), standby)
+		f.silent(leader, cut.Add(f.lease.closes()))
+		leader.proxy.Heal()
+		f.rejoins(leader, 60*time.Second)
+	}},
+	{number: 5, name: "answer to the renewal late, then cut", demand: "no double publish", quick: 1, trials: 2, trial: func(f *fixture) {
+		for _, full := range []time.Duration{time.Second, 3 * time.Second, 4800 * time.Millisecond, 9 * time.Second} {
+			leader, standby := f.leader(), f.standby()
+			renewals := leader.proxy.Count("update", "leases")
+			remove := leader.proxy.Add(proxy.Rule{Verb: "write", Resource: "leases", Hold: f.lease.of(full)})
+			f.wait("a renewal is sent", 2*f.lease.duration, func() error {
+				if leader.proxy.Count("update", "leases") == renewals {
+					return errors.New("none")
+				}
+				return nil
+			})
+			f.pass(f.lease.of(full))
+			leader.proxy.Blackhole()
+			f.publishes(time.Now(), f.lease.takeover(), standby)
+			remove()
+			leader.proxy.Heal()
+			f.rejoins(leader, 60*time.Second)
+			f.pair()
+		}
+	}},
+	{number: 6, variant: "a", name: "Lease edited: holder to the standby, to a stranger, to nobody; duration 1 and 86400; released by hand", demand: "some replica publishes again ≤ 3 leases", quick: 1, trials: 2, trial: func(f *fixture) {
+		for _, edit := range []string{
+			fmt.Sprintf(`{"spec":{"holderIdentity":%q}}`, f.identity(f.standby())),
+			`{"spec":{"holderIdentity":"x"}}`,
+			`{"spec":{"holderIdentity":""}}`,
+			`{"spec":{"leaseDurationSeconds":1}}`,
+			`{"spec":{"leaseDurationSeconds":86400}}`,
+			`{"spec":{"holderIdentity":"","leaseDurationSeconds":1}}`,
+			releasedSpec(),
+		} {
+			f.edited(edit)
+		}
+	}},
+	{number: 6, variant: "b", name: "Lease released by a forger, the agent's mark included", demand: "≤ 5 s of two voices, as stated; some replica publishes again", quick: 1, trials: 3, stated: 5 * time.Second, trial: func(f *fixture) {
+		f.edited(`{"metadata":{"annotations":{"kube-devops.io/writer":"x/released"}},` + releasedSpec()[1:])
+	}},
+	{number: 7, name: "Lease deleted, once and each second for a minute", demand: "one replica publishes ≤ 2 leases + 5 s after the last", quick: 1, trials: 2, trial: func(f *fixture) {
+		f.deleteLease()
+		noticed := time.Now().Add(2 * f.lease.retry)
+		f.pass(time.Until(noticed))
+		f.publishes(noticed, 2*f.lease.duration+5*time.Second, f.slots[:]...)
+		f.pair()
+		for range max(10, int(f.lease.of(time.Minute)/time.Second)) {
+			f.deleteLease()
+			f.pass(time.Second)
+		}
+		f.publishes(time.Now(), 2*f.lease.duration+5*time.Second, f.slots[:]...)
+	}},
+	{number: 16, name: "API server restarted, SIGTERM and SIGKILL, down 2 and 20 s", demand: "caught up ≤ 10 and 30 s; scores never wrong; staleness true to 2 s", quick: 1, trials: 1, alone: true, direct: true, still: true, trial: func(f *fixture) {
+		f.serverRestarts(syscall.SIGTERM, 2*time.Second, 10*time.Second)
+		f.serverRestarts(syscall.SIGKILL, f.lease.of(20*time.Second), 30*time.Second)
+	}},
+	{number: 21, variant: "a", name: "initial stream without its end mark", demand: "ready ≤ 150 s; ≤ 2 requests/s", quick: 1, trials: 1, fresh: true, trial: func(f *fixture) {
+		f.startsThough(proxy.Rule{Verb: "watch", Resource: "pods", Watch: func(e *proxy.Event) proxy.Fate {
+			if e.End {
+				return proxy.Swallow
+			}
+			return proxy.Pass
+		}})
+	}},
+	{number: 21, variant: "b", name: "initial stream closed early", demand: "ready ≤ 150 s; ≤ 2 requests/s", quick: 1, trials: 1, fresh: true, trial: func(f *fixture) {
+		f.startsThough(proxy.Rule{Verb: "watch", Resource: "pods", Watch: func(e *proxy.Event) proxy.Fate {
+			if e.N > 2 {
+				return proxy.BreakOff
+			}
+			return proxy.Pass
+		}})
+	}},
+	{number: 21, variant: "c", name: "initial stream empty", demand: "ready ≤ 150 s; ≤ 2 requests/s", quick: 1, trials: 1, fresh: true, trial: func(f *fixture) {
+		f.startsThough(proxy.Rule{Verb: "watch", Resource: "pods", Watch: func(*proxy.Event) proxy.Fate { return proxy.BreakOff }})
+	}},
+	{number: 21, variant: "d", name: "watch never answered", demand: "ready ≤ 150 s; ≤ 2 requests/s", quick: 1, trials: 1, fresh: true, trial: func(f *fixture) {
+		f.startsThough(proxy.Rule{Verb: "watch", Resource: "pods", Silent: true})
+	}},
+	{number: 32, name: "policy broken, empty, deleted, 5 MiB, a bomb, an unknown field, two documents", demand: "last good stays; told ≤ 5 s; mended ≤ 5 s", quick: 1, trials: 1, args: []string{"--policy=mount/table.yaml"}, fresh: true, still: true, trial: func(f *fixture) {
+		good := f.defaultPolicy()
+		f.mountPolicy(good)
+		f.pair()
+		before := f.served()
+		for _, broken := range []struct{ name, text string }{
+			{"broken", good[:len(good)/2] + "\n\t{"},
+			{"empty", ""},
+			{"deleted", missing},
+			{"5 MiB", good + strings.Repeat("# "+strings.Repeat("x", 1021)+"\n", 5<<10)},
+			{"a bomb", "a: &a [x,x]\nb: &b [*a,*a]\nchecks: [*b,*b]\n"},
+			{"an unknown field", good + "\nfrobnicate: true\n"},
+			{"two documents", good + "\n---\n" + good},
+		} {
+			f.mountPolicy(broken.text)
+			f.reloaded(broken.name, 0)
+			if diff := cmp.Diff(before, f.served()); diff != "" {
+				f.Errorf("%s: scores (-before +now):\n%s", broken.name, diff)
+			}
+			f.mountPolicy(good)
+			mended := time.Now()
+			f.reloaded(broken.name+", and mended", 1)
+			f.recovered(time.Since(mended), 5*time.Second)
+		}
+	}},
+	{number: 36, name: "200 connections that send or read 1 byte a second", demand: "closed ≤ 35 s; scrapes p99 ≤ 250 ms", quick: 1, trials: 1, trial: func(f *fixture) {
+		leader := f.leader()
+		files := f.files(leader)
+		began := time.Now()
+		defer f.slowClients(leader, 200)()
+		f.wait("the slow connections are open", 5*time.Second, func() error {
+			if now := f.files(leader); now < files+80 {
+				return fmt.Errorf("%d open files, %d before", now, files)
+			}
+			return nil
+		})
+		f.wait("the slow connections are closed", 40*time.Second, func() error {
+			if now := f.files(leader); now > files+5 {
+				return fmt.Errorf("%d open files, %d before", now, files)
+			}
+			return nil
+		})
+		f.recovered(time.Since(began), 35*time.Second)
+		if p99 := percentile(leader.heard(), began, 99); p99 > 250*time.Millisecond {
+			f.Errorf("p99 of scrapes is %s", p99)
+		}
+	}},
+	{number: 39, name: "SIGTERM during the sync and while the API server is gone; twice", demand: "exit 0 ≤ 10 s; the second at once, not 0", quick: 1, trials: 5, fresh: true, trial: func(f *fixture) {
+		stopped := func(r *replica) {
+			at := time.Now()
+			r.expected = true
+			r.Signal(syscall.SIGTERM)
+			f.exited(r, 0, exits)
+			f.recovered(time.Since(at), exits)
+		}
+		if r := f.slots[0]; r != nil {
+			f.kill(r)
+		}
+		stopped(f.start(0)) // it has only just begun
+		f.pair()
+		leader, standby := f.leader(), f.standby()
+		leader.proxy.Blackhole()
+		standby.proxy.Cut()
+		f.pass(time.Second)
+		stopped(standby)
+		leader.expected = true
+		leader.Signal(syscall.SIGTERM)
+		f.pass(100 * time.Millisecond)
+		if leader.Ended() {
+			f.Fatal("it has ended before the second signal")
+		}
+		leader.Signal(syscall.SIGTERM)
+		f.exited(leader, 130, time.Second)
+	}},
+}
+
+// identity is what a replica writes into the Lease.
+func (f *fixture) identity(r *replica) string {
+	f.Helper()
+	lines, err := r.Log()
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, line := range lines {
+		if identity, ok := line["identity"].(string); ok {
+			return identity
+		}
+	}
+	f.Fatalf("%s has not told its identity", r.Name())
+	return ""
+}
+
+// edited patches the Lease, and waits until some replica publishes for good.
+func (f *fixture) edited(patch string) {
+	f.Helper()
+	at := time.Now()
+	leases := f.Admin.CoordinationV1().Leases(metav1.NamespaceDefault)
+	if _, err := leases.Patch(f.Context(), f.account.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+		f.Fatal(err)
+	}
+	// The leader learns of it at its next renewal.
+	settled := at.Add(2*f.lease.retry + time.Second)
+	f.pass(time.Until(settled))
+	_, again := f.next(settled, 3*f.lease.duration-time.Since(at), f.slots[:]...)
+	f.recovered(again.Sub(at), 3*f.lease.duration)
+	f.pair()
+}
+
+// releasedSpec is the spec of a Lease as an agent leaves it that gives it up.
+func releasedSpec() string {
+	now := metav1.NowMicro().UTC().Format(metav1.RFC3339Micro)
+	return fmt.Sprintf(`{"spec":{"holderIdentity":"","leaseDurationSeconds":1,"acquireTime":%q,"renewTime":%q}}`, now, now)
+}
+
+func (f *fixture) deleteLease() {
+	f.Helper()
+	err := f.Admin.CoordinationV1().Leases(metav1.NamespaceDefault).Delete(f.Context(), f.account.Name, metav1.DeleteOptions{})
+	if err != nil && !strings.Contains(err.Error(), "not found") {
+		f.Fatal(err)
+	}
+}
+
+// rejoins waits until a replica that was cut off has heard of the API server again, and stands by.
+func (f *fixture) rejoins(r *replica, within time.Duration) {
+	f.Helper()
+	healed := time.Now()
+	f.wait(r.Name()+" rejoins", within, func() error {
+		heard, err := r.value("kube_devops_last_event_timestamp_seconds")
+		if err != nil {
+			return err
+		}
+		if at := time.UnixMilli(int64(heard * 1000)); at.Before(healed) {
+			return fmt.Errorf("last heard %s before the network was mended", healed.Sub(at))
+		}
+		return ready(r)
+	})
+}
+
+// lastScrapeIsWhole checks that what a leader published last was all of it.
+func (f *fixture) lastScrapeIsWhole(r *replica) {
+	f.Helper()
+	r.mu.Lock()
+	words := string(r.words)
+	r.mu.Unlock()
+	if !strings.HasSuffix(words, "\n") {
+		f.Errorf("the last scrape ends in the middle of a line: %q", words[max(0, len(words)-100):])
+	}
+	for _, family := range []string{"cluster_health_score ", "namespace_health_score{", "kube_devops_pods{", "kube_devops_violations{", "process_start_time_seconds "} {
+		if !strings.Contains(words, "\n"+family) {
+			f.Errorf("the last scrape has no %s", family)
+		}
+	}
+}
+
+// served is the score series that are published, without those of other rows.
+func (f *fixture) served() []string {
+	f.Helper()
+	metrics, err := f.leader().Metrics()
+	if err != nil {
+		f.Fatal(err)
+	}
+	var lines []string
+	for name, n := range metrics.Scores().Namespaces {
+		if slices.Contains(f.namespaces, name) {
+			lines = append(lines, fmt.Sprint(name, n))
+		}
+	}
+	slices.Sort(lines)
+	if len(lines) != len(f.namespaces) {
+		f.Fatalf("scores of %d namespaces, want %d", len(lines), len(f.namespaces))
+	}
+	return lines
+}
+
+// serverRestarts takes the API server away for a time, and waits until the scores follow the pods again.
+func (f *fixture) serverRestarts(signal syscall.Signal, down, bound time.Duration) {
+	f.Helper()
+	leader := f.leader()
+	first, err := leader.Metrics()
+	if err != nil {
+		f.Fatal(err)
+	}
+	stopped := time.Now()
+	f.Own.StopAPIServer(signal)
+	for time.Since(stopped) < down {
+		f.pass(200 * time.Millisecond)
+		now, err := leader.Metrics()
+		if err != nil {
+			f.Fatal(err)
+		}
+		// Without renewals its time runs out, and then it publishes nothing.
+		if diff := cmp.Diff(first.Scores(), now.Scores()); diff != "" && len(now.Published()) > 0 {
+			f.Errorf("scores without an API server (-before +now):\n%s", diff)
+		}
+	}
+	heard, err := leader.value("kube_devops_last_event_timestamp_seconds")
+	if err != nil {
+		f.Fatal(err)
+	}
+	if last := time.UnixMilli(int64(heard * 1000)); last.After(stopped.Add(2 * time.Second)) {
+		f.Errorf("it says it has heard of the API server %s after that was gone", last.Sub(stopped))
+	}
+	if err := f.Own.StartAPIServer(f.Context()); err != nil {
+		f.Fatal(err)
+	}
+	up := time.Now()
+	f.onePodMore()
+	f.recompute(bound)
+	f.recovered(time.Since(up), bound)
+	f.pair()
+}
+
+// startsThough starts two agents behind proxies with a rule, and waits until they are ready all the same.
+func (f *fixture) startsThough(rule proxy.Rule) {
+	f.Helper()
+	const bound = 150 * time.Second
+	began := time.Now()
+	for slot := range f.slots {
+		p, err := proxy.Start(f.kubeconfig)
+		if err != nil {
+			f.Fatal(err)
+		}
+		p.Add(rule)
+		f.proxies[slot] = p
+		f.start(slot)
+	}
+	for _, r := range f.slots {
+		f.wait(r.Name()+" is ready", time.Until(began)+bound, func() error { return ready(r) })
+		f.recovered(time.Since(began), bound)
+		var n int
+		for _, q := range r.proxy.Requests() {
+			if q.Resource == "pods" {
+				n++
+			}
+		}
+		if limit := 3 + int(2*time.Since(began)/time.Second); n > limit {
+			f.Errorf("%d requests for pods in %s", n, time.Since(began))
+		}
+	}
+}
+
+// defaultPolicy is the text of the table that ships.
+func (f *fixture) defaultPolicy() string {
+	f.Helper()
+	root, err := binaries.Root()
+	if err != nil {
+		f.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(root, "policies", "default.yaml"))
+	if err != nil {
+		f.Fatal(err)
+	}
+	return string(text)
+}
+
+const missing = "\x00no file"
+
+// mountPolicy writes the policy as a kubelet does: a new folder, and a link to it that is replaced in one step.
+func (f *fixture) mountPolicy(text string) {
+	f.Helper()
+	mount := filepath.Join(f.dir, "mount")
+	name := fmt.Sprintf("..%d", time.Now().UnixNano())
+	folder := filepath.Join(mount, name)
+	err := os.MkdirAll(folder, 0o755)
+	if err == nil && text != missing {
+		err = os.WriteFile(filepath.Join(folder, "table.yaml"), []byte(text), 0o600)
+	}
+	old, _ := os.Readlink(filepath.Join(mount, "..data"))
+	fresh := filepath.Join(mount, "..data_tmp")
+	if err := errors.Join(err, os.Symlink(name, fresh), os.Rename(fresh, filepath.Join(mount, "..data"))); err != nil {
+		f.Fatal(err)
+	}
+	if old == "" {
+		if err := os.Symlink(filepath.Join("..data", "table.yaml"), filepath.Join(mount, "table.yaml")); err != nil {
+			f.Fatal(err)
+		}
+	} else if err := os.RemoveAll(filepath.Join(mount, old)); err != nil {
+		f.Fatal(err)
+	}
+}
+
+// reloaded waits until both replicas tell how the last reload went.
+func (f *fixture) reloaded(what string, want float64) {
+	f.Helper()
+	f.wait(what, 5*time.Second, func() error {
+		for _, r := range f.slots {
+			got, err := r.value("kube_devops_policy_last_reload_successful")
+			if err != nil {
+				return err
+			}
+			if got != want {
+				return fmt.Errorf("%s: the last reload is %v, want %v", r.Name(), got, want)
+			}
+		}
+		return nil
+	})
+}
+
+// files is how many files and connections a process has open.
+func (f *fixture) files(r *replica) int {
+	f.Helper()
+	open, err := r.value("process_open_fds")
+	if err != nil {
+		f.Fatal(err)
+	}
+	return int(open)
+}
+
+// slowClients opens connections to an agent, half of which send a byte a second and half of which read one, until the
+// returned func is called.
+func (f *fixture) slowClients(r *replica, n int) (stop func()) {
+	f.Helper()
+	ctx, cancel := context.WithCancel(f.Context())
+	var running sync.WaitGroup
+	for i := range n {
+		conn, err := net.Dial("tcp", r.Addr)
+		if err != nil {
+			f.Fatal(err)
+		}
+		running.Go(func() {
+			defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+			request := []byte("GET /metrics HTTP/1.1\r\nHost: agent\r\nConnection: close\r\nX-Slow: " + strings.Repeat("x", 1000) + "\r\n\r\n")
+			if i%2 == 0 {
+				if _, err := conn.Write(request); err != nil {
+					return
+				}
+			}
+			ticker := time.NewTicker(time.Second)
+			defer ticker.Stop()
+			for sent := 0; ; sent++ {
+				var err error
+				if i%2 == 0 {
+					_, err = conn.Read(make([]byte, 1))
+				} else {
+					_, err = conn.Write(request[sent%len(request) : sent%len(request)+1])
+				}
+				if err != nil {
+					return
+				}
+				select {
+				case <-ticker.C:
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+	}
+	return func() { cancel(); running.Wait() }
+}

@@ -1,0 +1,195 @@
+package faults_test
+
+import (
+	"context"
+	"flag"
+	"math/rand/v2"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+var soakFlag = flag.Duration("soak", 0, "how long TestSoak runs; 0 for not at all")
+
+// What happens in a soak of four hours, and how often; a shorter one has it more often, down to the least.
+var soakSteps = []struct {
+	name         string
+	every, least time.Duration
+}{
+	{"recompute and policy edit", 5 * time.Minute, 30 * time.Second},
+	{"kill", 10 * time.Minute, time.Minute},
+	{"restart", 30 * time.Minute, 150 * time.Second},
+}
+
+// TestSoak lets two replicas live for long: 50 changes a second, the policy edited, the leader killed and the API server
+// restarted time and again.
+func TestSoak(t *testing.T) {
+	if *soakFlag == 0 {
+		t.Skip("asked for by make soak")
+	}
+	e, err := newEnvironment(t.Context(), "soak")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(e.Stop)
+	o := &outcome{}
+	f := newFixture(t, e, &row{number: 41, name: "soak", direct: true, args: []string{"--policy=mount/table.yaml", "--audit-interval=1m"}}, o)
+	good := f.defaultPolicy()
+	edited := strings.Replace(good, "The container has no liveness probe", "The container has no liveness probe at all", 1)
+	if edited == good {
+		t.Fatal("the edit does not change the policy")
+	}
+	f.mountPolicy(good)
+	f.pair()
+
+	figures := &figures{of: map[*replica][]figure{}}
+	stopFigures := figures.follow(f)
+	defer stopFigures()
+	began, kills, restarts, edits := time.Now(), 0, 0, 0
+	due := make([]time.Time, len(soakSteps))
+	every := func(i int) time.Duration {
+		return max(soakSteps[i].least, time.Duration(float64(soakSteps[i].every)*soakFlag.Hours()/4))
+	}
+	for i := range due {
+		due[i] = began.Add(every(i))
+	}
+	stop := f.churn(50)
+	defer func() { stop() }()
+	for time.Since(began) < *soakFlag && !t.Failed() {
+		f.pass(time.Second)
+		for i := range due {
+			if time.Now().Before(due[i]) {
+				continue
+			}
+			due[i] = time.Now().Add(every(i))
+			switch i {
+			case 0:
+				stop()
+				f.recompute(quiet)
+				edits++
+				f.mountPolicy([]string{good, edited}[edits%2])
+				stop = f.churn(50)
+			case 1:
+				kills++
+				leader, standby := f.leader(), f.standby()
+				f.kill(leader)
+				f.publishes(time.Now(), f.lease.takeover(), standby)
+				f.pair()
+			case 2:
+				restarts++
+				f.Own.StopAPIServer([]syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}[rand.IntN(2)])
+				f.pass(2 * time.Second)
+				if err := f.Own.StartAPIServer(context.WithoutCancel(f.Context())); err != nil {
+					t.Fatal(err)
+				}
+				f.pair()
+			}
+		}
+	}
+	stop()
+	f.recompute(quiet)
+	stopFigures()
+	f.judge()
+	var diverged float64
+	for _, r := range f.slots {
+		for _, part := range []string{"cache", "state"} {
+			n, err := r.value("kube_devops_state_divergence_total", "part", part)
+			if err != nil {
+				t.Error(err)
+			}
+			diverged += n
+		}
+	}
+	if diverged > 0 {
+		t.Errorf("the audits of the replicas that live have found %v differences", diverged)
+	}
+	slope, files, routines := figures.slope(), figures.growth(func(g figure) float64 { return g.files }), figures.growth(func(g figure) float64 { return g.goroutines })
+	t.Logf("soak of %s: double publish %s; %d recomputes equal, %d kills (the next published after %s at the most), %d restarts of the API server, %d policy edits; heap %+.2f MiB/h, open files %+.0f, goroutines %+.0f over the life of a process",
+		time.Since(began).Round(time.Second), seconds(o.double), o.recomputed, kills, seconds(o.longest()), restarts, edits, slope, files, routines)
+	// In less time the noise of the collector is larger than that.
+	if *soakFlag >= time.Hour && slope > 1 {
+		t.Errorf("the heap grows by %.2f MiB/h", slope)
+	}
+	if files > 10 || routines > 10 {
+		t.Errorf("open files %+.0f, goroutines %+.0f: they do not stay flat", files, routines)
+	}
+}
+
+// A figure is what a process says of itself at one moment.
+type figure struct {
+	age                     float64 // hours
+	heap, files, goroutines float64 // heap in MiB
+}
+
+// figures are those of all processes, from when each was a minute old.
+type figures struct{ of map[*replica][]figure }
+
+func (g *figures) follow(f *fixture) (stop func()) {
+	ctx, cancel := context.WithCancel(f.Context())
+	done := make(chan struct{})
+	born := map[*replica]time.Time{}
+	go func() {
+		defer close(done)
+		ticker := time.NewTicker(2 * time.Second)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-ticker.C:
+			}
+			for _, r := range f.live() {
+				metrics, err := r.Metrics()
+				if err != nil {
+					continue
+				}
+				if born[r].IsZero() {
+					born[r] = time.Now()
+				}
+				age := time.Since(born[r])
+				if age < 30*time.Second {
+					continue
+				}
+				heap, _ := metrics.Value("go_memstats_heap_alloc_bytes")
+				files, _ := metrics.Value("process_open_fds")
+				routines, _ := metrics.Value("go_goroutines")
+				g.of[r] = append(g.of[r], figure{age.Hours(), heap / (1 << 20), files, routines})
+			}
+		}
+	}()
+	return func() { cancel(); <-done }
+}
+
+// slope is how fast the heap grows, in MiB an hour: the least squares of all processes, each with a level of its own.
+func (g *figures) slope() float64 {
+	var xy, xx float64
+	for _, of := range g.of {
+		var x, y float64
+		for _, p := range of {
+			x, y = x+p.age/float64(len(of)), y+p.heap/float64(len(of))
+		}
+		for _, p := range of {
+			xy, xx = xy+(p.age-x)*(p.heap-y), xx+(p.age-x)*(p.age-x)
+		}
+	}
+	if xx == 0 {
+		return 0
+	}
+	return xy / xx
+}
+
+// growth is by how much a figure has grown in the life of a process, at the most: its last quarter over its first.
+func (g *figures) growth(of func(figure) float64) float64 {
+	var most float64
+	for _, all := range g.of {
+		if quarter := len(all) / 4; quarter > 0 {
+			var first, last float64
+			for i := range quarter {
+				first, last = first+of(all[i])/float64(quarter), last+of(all[len(all)-1-i])/float64(quarter)
+			}
+			most = max(most, last-first)
+		}
+	}
+	return most
+}

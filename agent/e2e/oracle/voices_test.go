@@ -1,0 +1,49 @@
+package oracle
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+// scrapes reads one scrape each 50 ms: x publishes, . does not. Each takes 2 ms.
+func scrapes(text string) []Scrape {
+	start := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+	var all []Scrape
+	for i, c := range text {
+		asked := start.Add(time.Duration(i) * ScrapePeriod)
+		all = append(all, Scrape{Asked: asked, Answered: asked.Add(2 * time.Millisecond), Publishes: c == 'x'})
+	}
+	return all
+}
+
+func TestDoublePublish(t *testing.T) {
+	late := scrapes("...")
+	late[2].Publishes = true
+	late[2].Answered = late[2].Asked.Add(time.Second) // it was asked before the other led
+	for _, test := range []struct {
+		name string
+		a, b []Scrape
+		want time.Duration
+	}{
+		{"nobody", scrapes("......"), scrapes("......"), 0},
+		{"one", scrapes("xxxxxx"), scrapes("......"), 0},
+		{"one after the other", scrapes("xxx....."), scrapes("....xxxx"), 0},
+		{"in the same scrape period", scrapes("xxxx...."), scrapes("...xxxxx"), 0},
+		{"one scrape in the term of the other", scrapes("...x...."), scrapes("xxxxxxxx"), 50 * time.Millisecond},
+		{"half a second", scrapes("xxxxxxxxxxxxxx...."), scrapes("..xxxxxxxxxxxxxxxx"), 550 * time.Millisecond},
+		{"between two terms", scrapes("xxx...xxx"), scrapes("....x...."), 0},
+		{"back and forth", scrapes("x.x.x.x"), scrapes(".x.x.x."), 0},
+		{"a late answer", late, scrapes("...." + strings.Repeat("x", 20)), 50 * time.Millisecond},
+		{"a late answer, and nobody else", late, scrapes("......"), 0},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := DoublePublish(test.a, test.b); got != test.want {
+				t.Errorf("%s, want %s", got, test.want)
+			}
+			if got := DoublePublish(test.b, test.a); got != test.want {
+				t.Errorf("the other way round: %s, want %s", got, test.want)
+			}
+		})
+	}
+}
