@@ -168,8 +168,9 @@ func TestReproject(t *testing.T) {
 		api.put(pod("a", "one", "1", "nginx:4"))
 		synctest.Wait()
 		b.awaitCache(t)
-		if b.handled.calls[Key{"a", "one"}] != 3 || b.handled.total() < calls {
-			t.Errorf("%d calls of Handle for a pod that has changed twice", b.handled.calls[Key{"a", "one"}])
+		// The first form, two changes; and the first change once more where the new list tells of it behind the swap.
+		if got := b.handled.calls[Key{"a", "one"}]; got < 3 || got > 4 || b.handled.total() <= calls {
+			t.Errorf("%d calls of Handle for a pod that has changed twice, %d of %d behind the swap", got, b.handled.total()-calls, b.handled.total())
 		}
 		if got := len(api.received()); got != 2 {
 			t.Errorf("%d requests, want 2: %s", got, b.kinds())
