@@ -64,6 +64,6 @@ func (s *ClusterState) evaluateBatch(b *batch) {
 	b.verdicts = make([]rules.Verdict, len(b.pods))
 	b.errs = make([]error, len(b.pods))
 	for i, o := range b.pods {
-		b.verdicts[i], b.errs[i] = evaluate(s.table, o.JSON)
+		b.errs[i] = evaluate(s.table, &b.verdicts[i], o.JSON)
 	}
 }

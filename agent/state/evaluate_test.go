@@ -13,13 +13,13 @@ import (
 // TestPanicIsOnePods evaluates pods of which one makes the engine panic, one by one and all at once: that one is counted as
 // not evaluated and named, and the others are as they would be without it.
 func TestPanicIsOnePods(t *testing.T) {
-	evaluateOne = func(table *rules.Table, json []byte) (rules.Verdict, error) {
+	evaluateOne = func(table *rules.Table, verdict *rules.Verdict, json []byte) error {
 		if bytes.Contains(json, []byte("poison")) {
-			return rules.Verdict{}, fmt.Errorf("no check %v", table.Checks()[len(table.Checks())])
+			return fmt.Errorf("no check %v", table.Checks()[len(table.Checks())])
 		}
-		return table.Evaluate(json)
+		return table.EvaluateInto(verdict, json)
 	}
-	t.Cleanup(func() { evaluateOne = (*rules.Table).Evaluate })
+	t.Cleanup(func() { evaluateOne = (*rules.Table).EvaluateInto })
 	table, err := rules.Load("table.yaml", []byte(onePolicy))
 	if err != nil {
 		t.Fatal(err)

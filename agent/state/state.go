@@ -94,12 +94,16 @@ func (s *ClusterState) Observe(pod Pod, json []byte) (Transition, error) {
 	if !s.table.Includes(pod.Namespace) {
 		return Transition{}, nil
 	}
-	verdict, err := evaluate(s.table, json)
-	if err != nil {
+	verdict := verdicts.Get().(*rules.Verdict)
+	defer verdicts.Put(verdict)
+	if err := evaluate(s.table, verdict, json); err != nil {
 		return s.fail(pod), err
 	}
-	return s.Apply(pod, verdict), nil
+	return s.Apply(pod, *verdict), nil
 }
+
+// verdicts are used again, as the state keeps no part of them: a pod without violations costs no allocation.
+var verdicts = sync.Pool{New: func() any { return new(rules.Verdict) }}
 
 // Apply replaces what the pod contributed before, be it under another UID, by the verdict, of which the state keeps
 // nothing that the caller may not change.
