@@ -2,6 +2,7 @@ package rules
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strconv"
 	"strings"
@@ -46,7 +47,26 @@ type wantedElement struct {
 
 // Projection derives from the table what it reads of a pod.
 func (t *Table) Projection() *Projection {
+	return t.projection(nil)
+}
+
+// ProjectionWith is Projection, and keeps besides what paths lead to, which are those of a table and start at the pod.
+func (t *Table) ProjectionWith(paths ...string) (*Projection, error) {
+	compiled := make([]*valuePath, len(paths))
+	for i, text := range paths {
+		var err error
+		if compiled[i], err = parsePath(text); err != nil {
+			return nil, fmt.Errorf("path %q %w", text, err)
+		}
+	}
+	return t.projection(compiled), nil
+}
+
+func (t *Table) projection(besides []*valuePath) *Projection {
 	root := new(wanted)
+	for i := range besides {
+		root.follow(besides[i].steps).whole = true
+	}
 	for _, s := range t.skips {
 		root.add(s.when, root)
 	}

@@ -10,6 +10,9 @@ import (
 // An owner is the workload that a pod belongs to; without a kind there is none. Its texts are parts of the pod's JSON.
 type owner struct{ kind, name string }
 
+// ownerPaths lead to what ownerOf reads, besides what names a pod.
+var ownerPaths = []string{"metadata.ownerReferences.#.controller", "metadata.labels.pod-template-hash"}
+
 // ownerOf finds the workload of a pod, given as JSON that was checked: of the controllers the outermost that its names
 // tell. A Deployment has its pods through a ReplicaSet, a CronJob through a Job, and a recording of pods has neither.
 func ownerOf(pod []byte) owner {

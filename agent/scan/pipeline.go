@@ -24,6 +24,7 @@ const (
 type batch struct {
 	file    string
 	text    []byte
+	reduced []byte // the pods that have owners, without what nobody reads
 	pods    []batched
 	leftOut string
 	done    chan struct{} // has an element once the batch is evaluated
@@ -60,7 +61,7 @@ func (s *scan) newPipeline(ctx context.Context) *pipeline {
 	for range workers {
 		p.running.Go(func() {
 			for b := range p.todo {
-				b.evaluate(s.options.Table)
+				b.evaluate(s.options.Table, s.projection)
 				b.done <- struct{}{}
 			}
 		})
@@ -148,12 +149,15 @@ func (b *batch) reset() {
 	if b.text = b.text[:0]; cap(b.text) > 4*batchBytes {
 		b.text = nil
 	}
+	if b.reduced = b.reduced[:0]; cap(b.reduced) > batchBytes {
+		b.reduced = nil
+	}
 	b.pods, b.leftOut = b.pods[:0], ""
 }
 
-// evaluate judges the pods. Those that are left out for their namespace too, as nothing else makes sure that they are
-// what the splitter took them for.
-func (b *batch) evaluate(table *rules.Table) {
+// evaluate judges the pods of a batch. Those that are left out for their namespace are checked too, as nothing else makes
+// sure that they are what the splitter took them for.
+func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 	start := 0
 	for i := range b.pods {
 		p := &b.pods[i]
@@ -162,9 +166,20 @@ func (b *batch) evaluate(table *rules.Table) {
 		if p.Op == dump.Delete {
 			continue
 		}
-		p.err = table.EvaluateInto(&p.verdict, text)
-		if p.owner = (owner{}); p.err == nil && p.counts && len(p.verdict.Violations) > 0 && !p.Template {
-			p.owner = ownerOf(text)
+		p.owner = owner{}
+		// The check of a pod takes out what the table reads: the rest of the work is quick.
+		before := len(b.reduced)
+		if b.reduced, p.err = projection.AppendTo(b.reduced, text); p.err != nil {
+			continue
+		}
+		reduced := b.reduced[before:]
+		if p.counts {
+			p.err = table.EvaluateInto(&p.verdict, reduced)
+		}
+		if p.counts && p.err == nil && len(p.verdict.Violations) > 0 && !p.Template {
+			p.owner = ownerOf(reduced)
+		} else {
+			b.reduced = b.reduced[:before]
 		}
 	}
 }

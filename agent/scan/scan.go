@@ -69,6 +69,10 @@ func Run(ctx context.Context, options Options) (*report.Scan, error) {
 		result:  &report.Scan{Origins: make(map[report.PodKey]*report.Origin), Inputs: report.Inputs{Files: len(options.Files)}},
 		cancel:  cancel,
 	}
+	var err error
+	if s.projection, err = options.Table.ProjectionWith(ownerPaths...); err != nil {
+		return nil, err
+	}
 	s.state.Advance(options.Now)
 	if err := s.run(ctx); err != nil {
 		return nil, err
@@ -81,14 +85,15 @@ var ErrNoneCount = errors.New("no pods that count")
 
 // A scan is one on its way.
 type scan struct {
-	options Options
-	state   *state.ClusterState
-	result  *report.Scan
-	origins map[report.Workload]*report.Origin // of pods of recordings: one for each workload
-	cancel  context.CancelFunc
-	err     error  // of the first pod that could not be evaluated
-	again   string // the first pod that stood there again
-	others  int    // pods that were read, and left out for their namespace
+	options    Options
+	projection *rules.Projection
+	state      *state.ClusterState
+	result     *report.Scan
+	origins    map[report.Workload]*report.Origin // of pods of recordings: one for each workload
+	cancel     context.CancelFunc
+	err        error  // of the first pod that could not be evaluated
+	again      string // the first pod that stood there again
+	others     int    // pods that were read, and left out for their namespace
 }
 
 // run reads all files. Where it returns an error, that is the first in the order of the input.
