@@ -95,20 +95,25 @@ contexts: [{name: c, context: {cluster: c, user: u}}], users: [{name: u, user: {
 		b.Fatalf("no scores of version %d after %s", version, within)
 	}
 	waitForScores(5 * time.Minute)
+	change := func(b *testing.B, name string, signal bool) time.Duration {
+		version++
+		started := time.Now()
+		m.MustSwap(b, table(name, version))
+		if signal {
+			signals <- os.Interrupt
+		}
+		waitForScores(time.Minute)
+		return time.Since(started)
+	}
 	for _, name := range policies.Names() {
+		// The first time the table may read fields that the cache does not have, and then all pods are listed anew.
+		b.Logf("%s for the first time: %s", name, change(b, name, false).Round(time.Millisecond))
 		for _, notice := range []string{"file", "signal"} {
 			b.Run(name+"/"+notice, func(b *testing.B) {
 				var longest time.Duration
 				before := processorTime(b)
 				for b.Loop() {
-					version++
-					started := time.Now()
-					m.MustSwap(b, table(name, version))
-					if notice == "signal" {
-						signals <- os.Interrupt
-					}
-					waitForScores(time.Minute)
-					longest = max(longest, time.Since(started))
+					longest = max(longest, change(b, name, notice == "signal"))
 				}
 				b.ReportMetric(float64(longest.Milliseconds()), "ms-max")
 				b.ReportMetric(float64((processorTime(b)-before).Milliseconds())/float64(b.N), "ms-processor/reload")
