@@ -54,7 +54,8 @@ var everyMerge = []row{
 			// A scrape may be answered while the signal is on its way.
 			who, at := f.next(frozen.Add(100*time.Millisecond), 2*f.lease.duration, leader, standby)
 			f.Logf("frozen for %s: %s published after %s", d, who.Name(), at.Sub(frozen))
-			// The one that takes over was itself woken a moment ago, and may look at the Lease a few seconds later.
+			// The one that takes over was itself woken a moment ago: client-go's old campaign goes on to its renew deadline,
+			// and the new one waits a whole lease from its own first look.
 			f.recovered(at.Sub(frozen), 2*f.lease.duration)
 			f.pair()
 		}
