@@ -237,7 +237,7 @@ var night = []row{
 		f.pass(max(30*time.Second, f.lease.of(120*time.Second)))
 		for i, r := range f.slots {
 			n := r.proxy.Count("list", "pods") + r.proxy.Count("watch", "pods") - before[i]
-			if limit := 3 + int(2*time.Since(began)/time.Second); n > limit {
+			if limit := 5 + int(2*time.Since(began).Seconds()); n > limit {
 				f.Errorf("%s: %d requests for pods in %s", r.Name(), n, time.Since(began))
 			}
 		}

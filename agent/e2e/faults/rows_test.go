@@ -38,7 +38,7 @@ var everyMerge = []row{
 		f.exited(leader, 0, exits)
 		f.lastScrapeIsWhole(leader)
 	}},
-	{number: 3, name: "leader frozen and woken (SIGSTOP)", demand: "closed before its first byte; a short stop hands nothing over", quick: 1, trials: 2, trial: func(f *fixture) {
+	{number: 3, name: "leader frozen and woken (SIGSTOP)", demand: "closed before its first byte; a short stop hands nothing over; one publishes ≤ 2 leases", quick: 1, trials: 1, trial: func(f *fixture) {
 		for _, full := range []time.Duration{5 * time.Second, 14 * time.Second, 30 * time.Second, 120 * time.Second} {
 			leader, standby := f.leader(), f.standby()
 			frozen, d := time.Now(), f.lease.of(full)
@@ -52,7 +52,11 @@ var everyMerge = []row{
 				continue
 			}
 			// A scrape may be answered while the signal is on its way.
-			f.publishes(frozen.Add(100*time.Millisecond), f.lease.takeover(), leader, standby)
+			who, at := f.next(frozen.Add(100*time.Millisecond), 2*f.lease.duration, leader, standby)
+			f.Logf("frozen for %s: %s published after %s", d, who.Name(), at.Sub(frozen))
+			// The one that takes over was itself woken a moment ago: client-go's old campaign goes on to its renew deadline,
+			// and the new one waits a whole lease from its own first look.
+			f.recovered(at.Sub(frozen), 2*f.lease.duration)
 			f.pair()
 		}
 	}},
@@ -164,7 +168,7 @@ var everyMerge = []row{
 			f.recovered(time.Since(mended), 5*time.Second)
 		}
 	}},
-	{number: 36, name: "200 connections that send or read 1 byte a second", demand: "closed ≤ 35 s; scrapes p99 ≤ 250 ms", quick: 1, trials: 1, trial: func(f *fixture) {
+	{number: 36, heavy: true, name: "200 connections that send or read 1 byte a second", demand: "closed ≤ 35 s; scrapes p99 ≤ 250 ms", quick: 1, trials: 1, trial: func(f *fixture) {
 		leader := f.leader()
 		files := f.files(leader)
 		began := time.Now()
@@ -182,6 +186,7 @@ var everyMerge = []row{
 			return nil
 		})
 		f.recovered(time.Since(began), 35*time.Second)
+		f.pass(time.Until(began.Add(20 * time.Second)))
 		if p99 := percentile(leader.heard(), began, 99); p99 > 250*time.Millisecond {
 			f.Errorf("p99 of scrapes is %s", p99)
 		}
@@ -374,7 +379,7 @@ func (f *fixture) startsThough(rule proxy.Rule) {
 				n++
 			}
 		}
-		if limit := 3 + int(2*time.Since(began)/time.Second); n > limit {
+		if limit := 5 + int(2*time.Since(began).Seconds()); n > limit {
 			f.Errorf("%d requests for pods in %s", n, time.Since(began))
 		}
 	}
