@@ -95,4 +95,3 @@ func writeSBOM(path string, binary Binary, version, imageDigest string) error {
 	}
 	return os.WriteFile(path, b.Bytes(), 0o644)
 }
-
