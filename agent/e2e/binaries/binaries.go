@@ -84,6 +84,20 @@ func Agent(ctx context.Context, dir string, tags ...string) (string, error) {
 	return out, nil
 }
 
+// Helm builds the command helm, at the version that deploy/go.mod pins, into dir and returns the path of the binary.
+func Helm(ctx context.Context, dir string) (string, error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	out := filepath.Join(dir, "helm")
+	// No flags of our own, so that the tests of deploy/ share Go's build cache.
+	if err := goBuild(ctx, filepath.Join(root, "deploy"), "-o", out, "helm.sh/helm/v4/cmd/helm"); err != nil {
+		return "", fmt.Errorf("build helm: %w", err)
+	}
+	return out, nil
+}
+
 // Root returns the repository's top folder: the nearest one above the working directory that holds the root module.
 func Root() (string, error) {
 	dir, err := os.Getwd()
