@@ -19,7 +19,6 @@ import (
 
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/promql/parser"
 	"sigs.k8s.io/yaml"
 )
@@ -327,7 +326,7 @@ func TestMetrics(t *testing.T) {
 				}
 				used[n.Name] = true
 				for _, matcher := range n.LabelMatchers {
-					if matcher.Name != labels.MetricName {
+					if matcher.Name != model.MetricNameLabel {
 						checkLabel(t, where, m, matcher.Name)
 					}
 				}

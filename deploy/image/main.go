@@ -19,7 +19,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 	out := flags.String("out", "", "folder for what is written")
 	version := flags.String("version", "", "version of the binaries: the tag of the image")
 	flags.Usage = func() {
-		fmt.Fprintln(stderr, "usage: image -out DIR -version VERSION BINARY...")
+		_, _ = fmt.Fprintln(stderr, "usage: image -out DIR -version VERSION BINARY...")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
@@ -31,11 +31,11 @@ func run(args []string, stdout, stderr io.Writer) int {
 	}
 	lines, err := Write(*out, *version, flags.Args())
 	if err != nil {
-		fmt.Fprintln(stderr, "image:", err)
+		_, _ = fmt.Fprintln(stderr, "image:", err)
 		return 2
 	}
 	for _, line := range lines {
-		fmt.Fprintln(stdout, line)
+		_, _ = fmt.Fprintln(stdout, line)
 	}
 	return 0
 }
