@@ -195,7 +195,7 @@ func TestRefused(t *testing.T) {
 func TestArgs(t *testing.T) {
 	lease := []any{
 		"--listen=:8080", "--lease-namespace=default", "--lease-name=kube-devops-leader", "--lease-duration=15s",
-		"--renew-deadline=10s", "--retry-period=2s", "--log-level=info",
+		"--renew-deadline=10s", "--retry-period=800ms", "--log-level=info",
 	}
 	for _, test := range []struct {
 		name  string

@@ -139,4 +139,3 @@ func installOperator(t *testing.T) {
 		})
 	}
 }
-

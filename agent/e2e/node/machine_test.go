@@ -209,13 +209,16 @@ func (m *machine) run(ctx context.Context, name, path string, ready func() error
 		return err
 	}
 	m.processes = append(m.processes, proc)
-	err = cluster.Eventually(ctx, 2*time.Minute, 100*time.Millisecond, func() error {
-		if proc.Ended() {
-			return fmt.Errorf("%s has ended\n%s", name, proc.Tail())
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	go func() {
+		select {
+		case <-proc.Done(): // waiting longer would not mend it
+			cancel()
+		case <-ctx.Done():
 		}
-		return ready()
-	})
-	if err != nil {
+	}()
+	if err = cluster.Eventually(ctx, 2*time.Minute, 100*time.Millisecond, ready); err != nil {
 		return fmt.Errorf("start %s: %w\n%s", name, err, proc.Tail())
 	}
 	return nil

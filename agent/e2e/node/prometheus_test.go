@@ -19,18 +19,13 @@ import (
 
 const prometheusURL = "http://127.0.0.1:9090"
 
-// The way that deploy/README.md shows, with a second for the times.
+// Debian builds Prometheus without the discovery of Kubernetes: the test writes the file that a discovery would keep.
 const prometheusConfig = `global: {scrape_interval: 1s, evaluation_interval: 1s, scrape_timeout: 1s}
 rule_files: [rules.yaml]
 scrape_configs:
   - job_name: kube-devops
     honor_labels: true
-    kubernetes_sd_configs:
-      - {role: pod, kubeconfig_file: admin.kubeconfig, namespaces: {names: [kube-devops]}}
-    relabel_configs:
-      - {source_labels: [__meta_kubernetes_pod_annotation_prometheus_io_scrape], regex: "true", action: keep}
-      - {source_labels: [__meta_kubernetes_pod_phase], regex: Running, action: keep}
-      - {source_labels: [__meta_kubernetes_pod_name], target_label: instance}
+    file_sd_configs: [{files: [targets.json]}]
 `
 
 // scraped has a real Prometheus scrape the agents and load the rules of the chart. An alert fires for a bad deployment, and
@@ -104,7 +99,22 @@ func startPrometheus(t *testing.T) {
 		t.Fatal(err)
 	}
 	rules = regexp.MustCompile(`(?m)^(\s+for:).*$`).ReplaceAll(rules, []byte("$1 2s"))
-	for name, text := range map[string][]byte{"rules.yaml": rules, "prometheus.yaml": []byte(prometheusConfig)} {
+	all, err := pods(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	var targets []map[string]any
+	for _, pod := range all {
+		targets = append(targets, map[string]any{
+			"targets": []string{pod.Status.PodIP + ":" + pod.Annotations["prometheus.io/port"]},
+			"labels":  map[string]string{"instance": pod.Name, "namespace": pod.Namespace, "cluster": "e2e"},
+		})
+	}
+	discovered, err := json.Marshal(targets)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, text := range map[string][]byte{"targets.json": discovered, "rules.yaml": rules, "prometheus.yaml": []byte(prometheusConfig)} {
 		if err := os.WriteFile(env.path(name), text, 0o644); err != nil {
 			t.Fatal(err)
 		}
