@@ -56,6 +56,9 @@ func cannot() string {
 	if os.Geteuid() != 0 {
 		return "a kubelet needs root"
 	}
+	if err := anotherUser(); err != nil {
+		return "this root is one of a user namespace, which lacks the users of containers: " + err.Error()
+	}
 	probe := exec.Command("/proc/self/exe", "-test.run=^$")
 	probe.Env = append(os.Environ(), insideEnv+"=probe")
 	probe.SysProcAttr = namespaces()
@@ -71,6 +74,15 @@ func cannot() string {
 	}
 	removeCgroups()
 	return ""
+}
+
+// anotherUser gives a file to the user that the agent runs as.
+func anotherUser() error {
+	f, err := os.CreateTemp("", "e2e-node-user-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Chown(65532, 65532), f.Close(), os.Remove(f.Name()))
 }
 
 // namespaces end with the process that is started in them, and all that is in them ends too.

@@ -422,8 +422,22 @@ func killLeader(t *testing.T) {
 	scoresAsListed(t)
 }
 
-// memoryLimits has the kernel hold the limit of the chart, and the agent stay below it.
+// memoryLimits has the kernel hold the limit of the chart, and the agent stay below it; a neighbour that exceeds its own is
+// ended, and nobody else.
 func memoryLimits(t *testing.T) {
+	kubectl(t, hog, "apply", "-f", "-")
+	eventually(t, "who exceeds the limit is ended", time.Minute, func() error {
+		pod, err := env.Admin.CoreV1().Pods("default").Get(t.Context(), "hog", metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		for _, status := range pod.Status.ContainerStatuses {
+			if end := status.State.Terminated; end != nil && end.Reason == "OOMKilled" {
+				return nil
+			}
+		}
+		return fmt.Errorf("its containers are %+v", pod.Status.ContainerStatuses)
+	})
 	all, err := pods(t.Context())
 	if err != nil {
 		t.Fatal(err)

@@ -146,3 +146,14 @@ spec:
 }
 
 const bothProbes = `, livenessProbe: {exec: {command: [/workload, ok]}}, readinessProbe: {exec: {command: [/workload, ok]}}`
+
+// hog takes more memory than it may.
+const hog = `
+apiVersion: v1
+kind: Pod
+metadata: {name: hog}
+spec:
+  restartPolicy: Never
+  containers:
+    - {name: eats, image: workload:v1, imagePullPolicy: Never, args: [eat], resources: {limits: {memory: 32Mi}}}
+`
