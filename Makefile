@@ -35,6 +35,19 @@ help: ## List the targets (this)
 build: ## Build bin/kube-devops, static and reproducible
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kube-devops ./cmd/kube-devops
 
+# Reproducible too: the binary is the one layer, and nothing in the image has a time.
+.PHONY: image
+image: ## Pack images for amd64 and arm64 into bin/image: docker-archives, an OCI layout, SBOMs (no image builder needed)
+	for arch in amd64 arm64; do \
+		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false \
+			-ldflags '-s -w -X main.version=$(VERSION)' -o bin/image/linux-$$arch/kube-devops ./cmd/kube-devops; \
+	done
+	cd deploy && go run ./image -out '$(CURDIR)/bin/image' -version '$(VERSION)' '$(CURDIR)'/bin/image/linux-*/kube-devops
+
+.PHONY: chart
+chart: ## Pack the chart, with the version of the binaries, into bin
+	cd deploy && go tool helm package chart --version '$(patsubst v%,%,$(VERSION))' --app-version '$(VERSION)' --destination ../bin
+
 .PHONY: run
 run: build ## Serve the scores of a recorded dump on :8080, no cluster needed; then: curl localhost:8080/metrics
 	@echo 'Serving $(REPLAY) on $(LISTEN). In another terminal: curl localhost:$(lastword $(subst :, ,$(LISTEN)))/metrics   (Ctrl-C stops.)'
@@ -43,6 +56,10 @@ run: build ## Serve the scores of a recorded dump on :8080, no cluster needed; t
 .PHONY: test
 test: ## Run all tests that need no cluster (under a minute once built)
 	go test ./...
+
+.PHONY: test-deploy
+test-deploy: ## Test the chart, rules, dashboards and the image (the first run compiles helm: ~4 min)
+	cd deploy && go test ./...
 
 .PHONY: race
 race: ## The same tests under the race detector (needs a C compiler)
@@ -71,11 +88,16 @@ faults-quick: ## The rows of every merge, with a Lease of 6 s, and the planted f
 soak: ## Two replicas for DURATION (4h): changes, policy edits, kills and restarts of the API server; prints its figures
 	$(FAULTS) -timeout 0 -run TestSoak ./faults -args -soak='$(or $(DURATION),4h)'
 
+.PHONY: e2e-node
+e2e-node: ## Install the chart on a real kubelet, as root on Linux; installs containerd, runc and Prometheus from Debian when missing
+	cd $(E2E) && E2E_NODE=1 go test -v -count=1 -timeout 40m ./node
+
 .PHONY: lint
 lint: ## gofmt and golangci-lint, import rules included (the first run compiles the linter: ~2 min)
 	@.tools/files '*.go' | xargs -0 -r gofmt -l | { ! grep . || { echo 'not formatted; run: make fmt' >&2; exit 1; }; }
 	$(LINTER) run --config '$(CURDIR)/.golangci.yml' ./...
 	cd $(E2E) && $(LINTER) run --config '$(CURDIR)/.golangci.yml' ./...
+	cd deploy && $(LINTER) run --config '$(CURDIR)/.golangci.yml' ./...
 
 .PHONY: fmt
 fmt: ## Format all Go files

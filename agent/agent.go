@@ -86,8 +86,12 @@ func New(o Options) (*Agent, error) {
 		evaluator:     newEvaluator(table, o.Log, newEvaluationMetrics(process)),
 	}
 	standing.MustRegister(policyInfo{a.evaluator})
+	var access server.AccessFunc
 	if o.Replay == "" {
 		if err := a.connect(process); err != nil {
+			return nil, err
+		}
+		if access, err = o.access(); err != nil {
 			return nil, err
 		}
 	}
@@ -103,6 +107,9 @@ func New(o Options) (*Agent, error) {
 		Standby: standing,
 		Report:  a.report,
 		Publish: a.evaluator.publish,
+
+		Certificate: o.Certificate,
+		Access:      access,
 	})
 	if err != nil {
 		return nil, err

@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 
 	"github.com/kube-devops/kube-devops/agent/election"
+	"github.com/kube-devops/kube-devops/agent/server"
 	"github.com/kube-devops/kube-devops/policies"
 )
 
@@ -27,6 +28,10 @@ type Options struct {
 	Listen string
 	// ProfileListen is the loopback address of the profiles; empty for none.
 	ProfileListen string
+	// Certificate is for TLS at Listen; empty for plain HTTP.
+	Certificate server.Certificate
+	// MetricsAuth is whether the API server is asked who may read metrics and the report.
+	MetricsAuth bool
 	// Kubeconfig is a file; empty for the in-cluster configuration, else what kubectl would use.
 	Kubeconfig string
 	// Replay is a recording to serve instead of a cluster, "-" for Stdin; empty for a cluster.
@@ -68,6 +73,9 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Waivers, "waivers", o.Waivers, "file of waivers beside the policy table, loaded again as it is")
 	flags.StringVar(&o.Listen, "listen", o.Listen, "address of the HTTP endpoints")
 	flags.StringVar(&o.ProfileListen, "profile-listen", o.ProfileListen, "loopback address that serves the profiles of the process, for go tool pprof (default: none)")
+	flags.StringVar(&o.Certificate.CertFile, "tls-cert-file", o.Certificate.CertFile, "certificate for TLS, a file of PEM that may be renewed in place (default: plain HTTP)")
+	flags.StringVar(&o.Certificate.KeyFile, "tls-private-key-file", o.Certificate.KeyFile, "private key of the certificate")
+	flags.BoolVar(&o.MetricsAuth, "metrics-auth", o.MetricsAuth, "let in to metrics and report whom the API server knows (TokenReview) and permits get on that path (SubjectAccessReview); needs TLS")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file (default: the in-cluster configuration, else as kubectl finds it)")
 	flags.StringVar(&o.Replay, "replay", o.Replay, "serve a recording of pods, a file or - for standard input, instead of a cluster")
 	flags.DurationVar(&o.AuditInterval, "audit-interval", o.AuditInterval, "pause between two audits: the cache against a list of the pods, the state against a recompute; 0 for none")
@@ -94,6 +102,7 @@ func (o *Options) Validate() error {
 	if o.ProfileListen != "" && !isLoopback(o.ProfileListen) {
 		mistakes = append(mistakes, fmt.Errorf("--profile-listen %q is not on loopback, as 127.0.0.1:6060", o.ProfileListen))
 	}
+	mistakes = append(mistakes, o.validateAccess())
 	if o.Replay != "" && o.Kubeconfig != "" {
 		mistakes = append(mistakes, errors.New("--replay and --kubeconfig exclude each other: a recording needs no cluster"))
 	}

@@ -51,12 +51,16 @@ type Options struct {
 	Report func(w io.Writer) error
 	// Publish asks for the permission; nil where nobody else could publish.
 	Publish PublishFunc
+	// Certificate is for TLS; empty for none.
+	Certificate Certificate
+	// Access is asked about every request for metrics or the report; nil lets everybody in.
+	Access AccessFunc
 }
 
 // A Server answers HTTP on one address.
 type Server struct {
 	options  Options
-	listener net.Listener
+	listener net.Listener // with TLS, where there is a certificate
 	http     *http.Server
 }
 
@@ -66,10 +70,14 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %q: %w", o.Listen, err)
 	}
+	secured, err := o.Certificate.listen(listener, o.Log)
+	if err != nil {
+		return nil, errors.Join(err, listener.Close())
+	}
 	crowd := newCrowd(maxConnections)
 	return &Server{
 		options:  o,
-		listener: listener,
+		listener: secured,
 		http: &http.Server{
 			Handler:           crowd.attend(Handler(o)),
 			ConnState:         crowd.observe,
@@ -132,20 +140,20 @@ func Handler(o Options) http.Handler {
 	if written, ok := o.Leader.(TextAppender); ok {
 		full = newTextPage(o.Process, written, full)
 	}
-	mux.Handle("GET /metrics", published{
+	mux.Handle("GET /metrics", guard(o.Access, published{
 		publish: o.Publish,
 		page:    inTurn(maxScrapes, full),
 		refused: func(w http.ResponseWriter, r *http.Request, _ error) { standby.ServeHTTP(w, r) },
 		writers: &lane{max: maxWriters},
-	})
-	mux.Handle("GET /api/v1/report", published{
+	}))
+	mux.Handle("GET /api/v1/report", guard(o.Access, published{
 		publish: o.Publish,
 		page:    inTurn(maxReports, reportPage(o.Report)),
 		refused: func(w http.ResponseWriter, _ *http.Request, err error) {
 			answer(w, http.StatusServiceUnavailable, err.Error()+"\n")
 		},
 		writers: &lane{max: maxWriters},
-	})
+	}))
 	return mux
 }
 

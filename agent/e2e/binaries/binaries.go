@@ -1,5 +1,6 @@
-// Package binaries builds what the end-to-end tests run: kube-apiserver, etcd and kubectl from the versions that
-// kube/go.mod pins, and kube-devops from the repository itself. Go and its module proxy are all it needs.
+// Package binaries builds what the end-to-end tests run: etcd and the programs of Kubernetes from the versions that
+// kube/go.mod pins, helm from the one that deploy/go.mod pins, and kube-devops, as a binary and as an image, from the
+// repository itself. Go and its module proxy are all it needs.
 package binaries
 
 import (
@@ -13,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -32,11 +34,14 @@ type Binary struct {
 	cold    string // how long the first build takes on two cores
 }
 
-// The programs that ControlPlane can build.
+// The programs that ControlPlane can build. The last three are of a cluster with a node.
 var (
-	Etcd      = Binary{"etcd", "go.etcd.io/etcd/server/v3", "v3.7.3", "1 minute"}
-	Kubectl   = Binary{"kubectl", "k8s.io/kubernetes/cmd/kubectl", Version, "1 minute"}
-	APIServer = Binary{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", Version, "6 minutes"}
+	Etcd              = Binary{"etcd", "go.etcd.io/etcd/server/v3", "v3.7.3", "1 minute"}
+	Kubectl           = Binary{"kubectl", "k8s.io/kubernetes/cmd/kubectl", Version, "1 minute"}
+	APIServer         = Binary{"kube-apiserver", "k8s.io/kubernetes/cmd/kube-apiserver", Version, "6 minutes"}
+	ControllerManager = Binary{"kube-controller-manager", "k8s.io/kubernetes/cmd/kube-controller-manager", Version, "2 minutes"}
+	Scheduler         = Binary{"kube-scheduler", "k8s.io/kubernetes/cmd/kube-scheduler", Version, "1 minute"}
+	Kubelet           = Binary{"kubelet", "k8s.io/kubernetes/cmd/kubelet", Version, "1 minute"}
 )
 
 // ControlPlane builds those of the given programs that are missing and returns the folder that holds them all,
@@ -82,6 +87,49 @@ func Agent(ctx context.Context, dir string, tags ...string) (string, error) {
 		return "", fmt.Errorf("build kube-devops: %w", err)
 	}
 	return out, nil
+}
+
+// Helm builds the command helm, at the version that deploy/go.mod pins, into dir and returns the path of the binary.
+func Helm(ctx context.Context, dir string) (string, error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	out := filepath.Join(dir, "helm")
+	// No flags of our own, so that the tests of deploy/ share Go's build cache.
+	if err := goBuild(ctx, filepath.Join(root, "deploy"), "-o", out, "helm.sh/helm/v4/cmd/helm"); err != nil {
+		return "", fmt.Errorf("build helm: %w", err)
+	}
+	return out, nil
+}
+
+// Image packs kube-devops into a docker-archive in dir, under the tag given, and returns its path. It is the image of
+// `make image`, for this machine's architecture alone.
+func Image(ctx context.Context, dir, tag string) (string, error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	binary := filepath.Join(dir, "kube-devops")
+	if err := goBuild(ctx, root, "-o", binary, "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version="+tag, "./cmd/kube-devops"); err != nil {
+		return "", fmt.Errorf("build kube-devops: %w", err)
+	}
+	cmd := exec.CommandContext(ctx, "go", "run", "./image", "-out", dir, "-version", tag, binary)
+	cmd.Dir = filepath.Join(root, "deploy")
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
+	if output, err := cmd.CombinedOutput(); err != nil {
+		return "", fmt.Errorf("pack kube-devops: %w\n%s", err, output)
+	}
+	return filepath.Join(dir, "kube-devops-linux-"+runtime.GOARCH+".tar"), nil
+}
+
+// Program builds a package of this module, without shared libraries, to out.
+func Program(ctx context.Context, out, pkg string) error {
+	root, err := Root()
+	if err != nil {
+		return err
+	}
+	return goBuild(ctx, filepath.Join(root, "agent", "e2e"), "-o", out, "-trimpath", "-ldflags", "-s -w", pkg)
 }
 
 // Root returns the repository's top folder: the nearest one above the working directory that holds the root module.

@@ -105,7 +105,7 @@ func (a *Agent) Metrics() (Metrics, error) {
 	if status != http.StatusOK {
 		return nil, fmt.Errorf("GET /metrics: status %d", status)
 	}
-	return parseMetrics(body)
+	return ParseMetrics(body)
 }
 
 // A Line is one line of the agent's log, decoded.

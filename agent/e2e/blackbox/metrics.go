@@ -19,7 +19,8 @@ var published = []string{"cluster_health_score", "namespace_health_score", "kube
 // Metrics is one scrape, by the name of the family.
 type Metrics map[string]*dto.MetricFamily
 
-func parseMetrics(text string) (Metrics, error) {
+// ParseMetrics reads the text of one scrape.
+func ParseMetrics(text string) (Metrics, error) {
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(text))
 	if err != nil {

@@ -1,0 +1,280 @@
+//go:build linux
+
+package node
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kube-devops/kube-devops/agent/e2e/blackbox"
+)
+
+const (
+	product  = "kube-devops" // the release, its namespace, its Deployment
+	selector = "app.kubernetes.io/name=" + product
+)
+
+var scraper = &http.Client{Timeout: 2 * time.Second}
+
+// pods are the agents that are not on their way out.
+func pods(ctx context.Context) ([]corev1.Pod, error) {
+	list, err := env.Admin.CoreV1().Pods(product).List(ctx, metav1.ListOptions{LabelSelector: selector})
+	if err != nil {
+		return nil, err
+	}
+	return list.Items, nil
+}
+
+// get asks a pod for a page.
+func get(pod corev1.Pod, path string) (int, string, error) {
+	if pod.Status.PodIP == "" {
+		return 0, "", errors.New(pod.Name + " has no address")
+	}
+	res, err := scraper.Get("http://" + pod.Status.PodIP + ":8080" + path)
+	if err != nil {
+		return 0, "", err
+	}
+	defer func() { _ = res.Body.Close() }()
+	body, err := io.ReadAll(res.Body)
+	return res.StatusCode, string(body), err
+}
+
+func scrape(pod corev1.Pod) (blackbox.Metrics, error) {
+	status, body, err := get(pod, "/metrics")
+	if err != nil {
+		return nil, err
+	}
+	if status != http.StatusOK {
+		return nil, fmt.Errorf("scrape %s: status %d", pod.Name, status)
+	}
+	return blackbox.ParseMetrics(body)
+}
+
+func isReady(pod corev1.Pod) bool {
+	for _, c := range pod.Status.Conditions {
+		if c.Type == corev1.PodReady {
+			return c.Status == corev1.ConditionTrue
+		}
+	}
+	return false
+}
+
+// leader returns the one pod that leads, and the others.
+func leader(ctx context.Context) (lead corev1.Pod, standby []corev1.Pod, err error) {
+	all, err := pods(ctx)
+	if err != nil {
+		return lead, nil, err
+	}
+	var leaders []string
+	for _, pod := range all {
+		metrics, err := scrape(pod)
+		if err != nil {
+			return lead, nil, err
+		}
+		if value, _ := metrics.Value("kube_devops_leader"); value == 1 {
+			leaders, lead = append(leaders, pod.Name), pod
+		} else {
+			standby = append(standby, pod)
+		}
+	}
+	if len(leaders) != 1 {
+		return lead, nil, fmt.Errorf("the leaders are %v, want one", leaders)
+	}
+	return lead, standby, nil
+}
+
+// A look is one scrape of one pod: published or not, at some moment between the two times.
+type look struct {
+	asked, answered time.Time
+	publishes       bool
+}
+
+// A watcher looks at all agents, every 50 ms, until it is stopped.
+type watcher struct {
+	cancel  context.CancelFunc
+	parties sync.WaitGroup
+
+	mu    sync.Mutex
+	looks map[string][]look // by pod
+	ready []int             // how many were Ready, each 50 ms
+}
+
+func watch(ctx context.Context) *watcher {
+	ctx, cancel := context.WithCancel(ctx)
+	w := &watcher{cancel: cancel, looks: make(map[string][]look)}
+	w.parties.Go(func() {
+		w.every(ctx, 50*time.Millisecond, func() {
+			all, err := pods(ctx)
+			if err != nil {
+				return // the test is over
+			}
+			ready := 0
+			for _, pod := range all {
+				if isReady(pod) && pod.DeletionTimestamp == nil {
+					ready++
+				}
+				w.follow(ctx, pod)
+			}
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.ready = append(w.ready, ready)
+		})
+	})
+	return w
+}
+
+// every calls do at once, and then with that pause in between, until ctx is done.
+func (w *watcher) every(ctx context.Context, pause time.Duration, do func()) {
+	ticker := time.NewTicker(pause)
+	defer ticker.Stop()
+	for ctx.Err() == nil {
+		do()
+		select {
+		case <-ctx.Done():
+		case <-ticker.C:
+		}
+	}
+}
+
+// follow begins to look at a pod that is new.
+func (w *watcher) follow(ctx context.Context, pod corev1.Pod) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, known := w.looks[pod.Name]; known || pod.Status.PodIP == "" {
+		return
+	}
+	w.looks[pod.Name] = nil
+	w.parties.Go(func() {
+		w.every(ctx, 50*time.Millisecond, func() {
+			l := look{asked: time.Now()}
+			metrics, err := scrape(pod)
+			l.answered, l.publishes = time.Now(), err == nil && len(metrics.Published()) > 0
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.looks[pod.Name] = append(w.looks[pod.Name], l)
+		})
+	})
+}
+
+// stop ends it, and returns what it saw.
+func (w *watcher) stop() (looks map[string][]look, ready []int) {
+	w.cancel()
+	w.parties.Wait()
+	return w.looks, w.ready
+}
+
+// twoPublishers fails the test where a pod published between two looks in a row at which another did.
+func twoPublishers(t *testing.T, looks map[string][]look) {
+	t.Helper()
+	total := 0
+	for one, looksOne := range looks {
+		for other, looksOther := range looks {
+			if one == other {
+				continue
+			}
+			for i := 1; i < len(looksOther); i++ {
+				before, after := looksOther[i-1], looksOther[i]
+				if !before.publishes || !after.publishes {
+					continue
+				}
+				for _, l := range looksOne {
+					if l.publishes && !l.asked.Before(before.answered) && !l.answered.After(after.asked) {
+						t.Errorf("%s published at %s, between two scrapes that %s published at", one, l.asked.Format(time.StampMilli), other)
+					}
+				}
+			}
+		}
+		total += len(looksOne)
+	}
+	t.Logf("%d scrapes of %d replicas", total, len(looks))
+	if total < 20 || len(looks) < 2 {
+		t.Errorf("%d scrapes of %d replicas show nothing", total, len(looks))
+	}
+}
+
+// gap is the time between the last publication of one and the first of another after it.
+func gap(t *testing.T, looks map[string][]look, from string) time.Duration {
+	t.Helper()
+	var last, first time.Time
+	for _, l := range looks[from] {
+		if l.publishes {
+			last = l.asked
+		}
+	}
+	for pod, all := range looks {
+		for _, l := range all {
+			if pod != from && l.publishes && l.answered.After(last) && (first.IsZero() || l.answered.Before(first)) {
+				first = l.answered
+			}
+		}
+	}
+	if last.IsZero() || first.IsZero() {
+		t.Fatalf("no hand-over from %s was seen", from)
+	}
+	return first.Sub(last)
+}
+
+// processOf finds the process of an agent by the name of its pod, which is its host's.
+func processOf(pod string) (int, error) {
+	folders, err := filepath.Glob("/proc/[0-9]*")
+	if err != nil {
+		return 0, err
+	}
+	for _, folder := range folders {
+		command, err1 := os.ReadFile(filepath.Join(folder, "cmdline"))
+		environment, err2 := os.ReadFile(filepath.Join(folder, "environ"))
+		if err1 != nil || err2 != nil || !bytes.HasPrefix(command, []byte("/kube-devops\x00agent")) {
+			continue
+		}
+		for variable := range bytes.SplitSeq(environment, []byte{0}) {
+			if string(variable) == "HOSTNAME="+pod {
+				return strconv.Atoi(filepath.Base(folder))
+			}
+		}
+	}
+	return 0, errors.New("no process of pod " + pod)
+}
+
+// memory is the limit of a process's control group, and the most that it ever used, in bytes.
+func memory(pid int) (limit, peak int64, err error) {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	if err != nil {
+		return 0, 0, err
+	}
+	for line := range strings.Lines(string(text)) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		folder, limitFile, peakFile := "/sys/fs/cgroup"+parts[2], "memory.max", "memory.peak"
+		if parts[0] != "0" {
+			folder, limitFile, peakFile = "/sys/fs/cgroup/memory"+parts[2], "memory.limit_in_bytes", "memory.max_usage_in_bytes"
+			if parts[1] != "memory" {
+				continue
+			}
+		}
+		limit, err1 := number(filepath.Join(folder, limitFile))
+		peak, err2 := number(filepath.Join(folder, peakFile))
+		return limit, peak, errors.Join(err1, err2)
+	}
+	return 0, 0, errors.New("no control group for memory in " + string(text))
+}
+
+func number(path string) (int64, error) {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return 0, err
+	}
+	return strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+}

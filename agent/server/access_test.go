@@ -1,0 +1,63 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// TestAccess has the pages that are for some alone, those that are for all, and every answer of who decides.
+func TestAccess(t *testing.T) {
+	type asked struct{ Token, Path string }
+	type result struct {
+		Status       int
+		Body         string
+		Authenticate string
+		Asked        []asked
+	}
+	const needs, unknown, silent = "this page needs a bearer token\n", "the token is not valid\n", "cannot find out who may read this page\n"
+	for _, test := range []struct {
+		name, path, authorization string
+		want                      result
+	}{
+		{"health is for all", "/healthz", "", result{200, "OK", "", nil}},
+		{"readiness is for all", "/readyz", "", result{200, "READY", "", nil}},
+		{"no token", "/metrics", "", result{401, needs, "Bearer", nil}},
+		{"no token for the report", "/api/v1/report", "", result{401, needs, "Bearer", nil}},
+		{"a password", "/metrics", "Basic Zm9vOmJhcg==", result{401, needs, "Bearer", nil}},
+		{"an empty token", "/metrics", "Bearer ", result{401, needs, "Bearer", nil}},
+		{"a good token", "/metrics", "Bearer good", result{200, processText + scoresText, "", []asked{{"good", "/metrics"}}}},
+		{"the scheme in another case", "/api/v1/report", "bearer good", result{200, reportText, "", []asked{{"good", "/api/v1/report"}}}},
+		{"a token of nobody", "/metrics", "Bearer bad", result{401, unknown, `Bearer error="invalid_token"`, []asked{{"bad", "/metrics"}}}},
+		{"a token of somebody else", "/metrics", "Bearer other", result{403, "forbidden: bob may not get /metrics\n", "", []asked{{"other", "/metrics"}}}},
+		{"nobody to ask", "/metrics", "Bearer down", result{503, silent, "", []asked{{"down", "/metrics"}}}},
+		{"a page that is none", "/secret", "", result{404, "404 page not found\n", "", nil}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			var got result
+			o := options()
+			o.Publish = granted
+			o.Access = func(_ context.Context, token, path string) error {
+				got.Asked = append(got.Asked, asked{token, path})
+				return map[string]error{
+					"bad": ErrUnknown, "other": fmt.Errorf("%w: bob may not get %s", ErrForbidden, path), "down": errors.New("secret trouble"),
+				}[token]
+			}
+			request := httptest.NewRequest(http.MethodGet, test.path, nil)
+			if test.authorization != "" {
+				request.Header.Set("Authorization", test.authorization)
+			}
+			recorder := httptest.NewRecorder()
+			Handler(o).ServeHTTP(recorder, request)
+			got.Status, got.Body, got.Authenticate = recorder.Code, recorder.Body.String(), recorder.Header().Get("WWW-Authenticate")
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}

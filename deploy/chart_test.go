@@ -1,0 +1,321 @@
+package deploy
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/api/resource"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+)
+
+// settings are ways to install the chart, each with what is rendered beyond the rest.
+var settings = []struct {
+	name    string
+	flags   []string
+	objects []string
+}{
+	{name: "nothing set"},
+	{name: "a policy of one's own", flags: []string{"--set-file", "policy.table=../testdata/policies/ours.yaml"},
+		objects: []string{"ConfigMap/kube-devops-policy"}},
+	{name: "a policy as YAML, with waivers", flags: []string{"--values", "testdata/values/policy.yaml"},
+		objects: []string{"ConfigMap/kube-devops-policy"}},
+	{name: "a ConfigMap of one's own", flags: []string{"--set", "policy.existingConfigMap=ours,policy.waiversKey=waivers.yaml"}},
+	{name: "TLS and authorization", flags: []string{"--set", "http.tls.secretName=tls,http.auth=true"},
+		objects: []string{"ClusterRole/kube-devops-auth", "ClusterRole/kube-devops-metrics-reader", "ClusterRoleBinding/kube-devops-auth"}},
+	{name: "the Prometheus Operator", flags: []string{"--set", "serviceMonitor.enabled=true,prometheusRule.enabled=true,prometheusRule.fleet=true"},
+		objects: []string{"PrometheusRule/kube-devops", "ServiceMonitor/kube-devops"}},
+	{name: "pods, without the Service", flags: []string{"--values", "testdata/values/podmonitor.yaml"},
+		objects: []string{"PodMonitor/kube-devops"}},
+	{name: "a dashboard", flags: []string{"--set", "dashboard.enabled=true"}, objects: []string{"ConfigMap/kube-devops-dashboards"}},
+	{name: "a network policy", flags: []string{"--values", "testdata/values/network.yaml"}, objects: []string{"NetworkPolicy/kube-devops"}},
+	{name: "its namespace", flags: []string{"--set", "namespace.create=true"}, objects: []string{"Namespace/kube-devops"}},
+	{name: "where it runs", flags: []string{"--values", "testdata/values/placed.yaml"}},
+}
+
+// always is what every installation has.
+var always = []string{
+	"ClusterRole/kube-devops", "ClusterRoleBinding/kube-devops", "Deployment/kube-devops", "PodDisruptionBudget/kube-devops",
+	"Role/kube-devops", "RoleBinding/kube-devops", "Service/kube-devops", "ServiceAccount/kube-devops",
+}
+
+// TestChart lints and renders the chart in every setting, and holds each to what no setting may change.
+func TestChart(t *testing.T) {
+	for _, setting := range settings {
+		t.Run(setting.name, func(t *testing.T) {
+			if out, err := helm(t.Context(), t.TempDir(), append([]string{"lint", "--strict", chart}, setting.flags...)...); err != nil {
+				t.Errorf("helm lint: %v%s", err, out)
+			}
+			all := documents(t, render(t, setting.flags...))
+			want, got := slices.Concat(always, setting.objects), kinds(all)
+			slices.Sort(want)
+			slices.Sort(got)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("objects (-want +got):\n%s", diff)
+			}
+			checkDeployment(t, object(t, all, "Deployment", "kube-devops"))
+			checkPermissions(t, all)
+		})
+	}
+}
+
+// checkDeployment has what every pod of the agent is: restricted, never away as a whole, and fed by a folder.
+func checkDeployment(t *testing.T, deployment map[string]any) {
+	t.Helper()
+	pod := field[map[string]any](t, deployment, "spec", "template", "spec")
+	container := field[[]any](t, pod, "containers")[0].(map[string]any)
+	for path, want := range map[string]any{
+		"spec.strategy.rollingUpdate.maxUnavailable":               0,
+		"spec.strategy.rollingUpdate.maxSurge":                     1,
+		"spec.template.spec.securityContext.runAsNonRoot":          true,
+		"spec.template.spec.securityContext.runAsUser":             65532,
+		"spec.template.spec.securityContext.seccompProfile.type":   "RuntimeDefault",
+		"spec.template.spec.enableServiceLinks":                    false,
+		"spec.template.spec.serviceAccountName":                    "kube-devops",
+		"container.securityContext.allowPrivilegeEscalation":       false,
+		"container.securityContext.readOnlyRootFilesystem":         true,
+		"container.securityContext.capabilities.drop":              []any{"ALL"},
+		"container.livenessProbe.httpGet.path":                     "/healthz",
+		"container.readinessProbe.httpGet.path":                    "/readyz",
+		"spec.template.spec.topologySpreadConstraints.0.maxSkew":   1,
+		"spec.template.spec.terminationGracePeriodSeconds":         30,
+		"spec.template.spec.automountServiceAccountToken":          true,
+		"spec.selector.matchLabels.app\\.kubernetes\\.io/instance": "kube-devops",
+	} {
+		root, rest := deployment, path
+		if after, ok := strings.CutPrefix(path, "container."); ok {
+			root, rest = container, after
+		}
+		if got := lookup(root, rest); fmt.Sprint(got) != fmt.Sprint(want) { // as text: a number of YAML may be of several types
+			t.Errorf("%s is %v, want %v", path, got, want)
+		}
+	}
+	for _, mount := range optional[[]any](container, "volumeMounts") {
+		if sub, has := mount.(map[string]any)["subPath"]; has {
+			t.Errorf("a volume is mounted by subPath %v: it would never change", sub)
+		}
+	}
+	limit := resource.MustParse(field[string](t, container, "resources", "limits", "memory"))
+	if _, cpu := field[map[string]any](t, container, "resources", "limits")["cpu"]; cpu {
+		t.Error("the CPU is limited: a throttled leader loses its Lease")
+	}
+	env := field[[]any](t, container, "env")[0].(map[string]any)
+	soft := resource.MustParse(strings.TrimSuffix(env["value"].(string), "B"))
+	if ratio := float64(soft.Value()) / float64(limit.Value()); env["name"] != "GOMEMLIMIT" || ratio < 0.85 || ratio > 0.95 {
+		t.Errorf("%v=%v is %.0f %% of the memory limit %s, want about 90", env["name"], env["value"], 100*ratio, limit.String())
+	}
+}
+
+// lookup follows a path of keys and indexes; `\.` is a dot in a key.
+func lookup(value any, path string) any {
+	for key := range strings.SplitSeq(strings.ReplaceAll(path, `\.`, "\x00"), ".") {
+		key = strings.ReplaceAll(key, "\x00", ".")
+		switch v := value.(type) {
+		case map[string]any:
+			value = v[key]
+		case []any:
+			var i int
+			if _, err := fmt.Sscan(key, &i); err != nil || i >= len(v) {
+				return nil
+			}
+			value = v[i]
+		default:
+			return nil
+		}
+	}
+	return value
+}
+
+func field[T any](t *testing.T, object map[string]any, path ...string) T {
+	t.Helper()
+	value, found, err := unstructured.NestedFieldNoCopy(object, path...)
+	typed, ok := value.(T)
+	if err != nil || !found || !ok {
+		t.Fatalf("%s is %v (%v), want a %T", strings.Join(path, "."), value, err, typed)
+	}
+	return typed
+}
+
+func optional[T any](object map[string]any, path ...string) T {
+	value, _, _ := unstructured.NestedFieldNoCopy(object, path...)
+	typed, _ := value.(T)
+	return typed
+}
+
+// checkPermissions has every rule of every role in every setting: there are no others, and no wildcard.
+func checkPermissions(t *testing.T, all []document) {
+	t.Helper()
+	known := []string{
+		`{"apiGroups":[""],"resources":["pods"],"verbs":["list","watch"]}`,
+		`{"apiGroups":["coordination.k8s.io"],"resources":["leases"],"verbs":["create"]}`,
+		`{"apiGroups":["coordination.k8s.io"],"resourceNames":["kube-devops-leader"],"resources":["leases"],"verbs":["get","update"]}`,
+		`{"apiGroups":["authentication.k8s.io"],"resources":["tokenreviews"],"verbs":["create"]}`,
+		`{"apiGroups":["authorization.k8s.io"],"resources":["subjectaccessreviews"],"verbs":["create"]}`,
+		`{"nonResourceURLs":["/metrics","/api/v1/report"],"verbs":["get"]}`,
+	}
+	for _, d := range all {
+		for _, rule := range optional[[]any](d.Object, "rules") {
+			text := asJSON(t, rule)
+			if !slices.Contains(known, text) {
+				t.Errorf("%s %s grants %s", d.GetKind(), d.GetName(), text)
+			}
+		}
+	}
+}
+
+// TestRefused has values with a mistake, and the words by which each is told.
+func TestRefused(t *testing.T) {
+	for _, test := range []struct{ name, set, want string }{
+		{"a name that is none", "replica=3", "additional properties 'replica' not allowed"},
+		{"a name that is none, deeper", "http.prot=80", "additional properties 'prot' not allowed"},
+		{"a word for a number", "replicas=two", "at '/replicas': got string, want integer"},
+		{"a privileged port", "http.port=80", "at '/http/port'"},
+		{"a duration that is none", "lease.duration=15", "at '/lease/duration'"},
+		{"a level that is none", "logLevel=loud", "at '/logLevel'"},
+		{"a digest that is none", "image.digest=latest", "at '/image/digest'"},
+		{"two sources of the policy", "policy.existingConfigMap=x,policy.table=y", "policy.existingConfigMap excludes policy.table"},
+		{"tokens in the clear", "http.auth=true", "tokens must not travel in the clear"},
+		{"two monitors", "serviceMonitor.enabled=true,podMonitor.enabled=true", "every pod would be scraped twice"},
+		{"no account", "serviceAccount.create=false", "serviceAccount.name is needed"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			out, err := helm(t.Context(), t.TempDir(), "template", "kube-devops", chart, "--set", test.set)
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("--set %s: error %v, want one with %q\n%s", test.set, err, test.want, out)
+			}
+		})
+	}
+}
+
+// TestArgs has the flags that the settings become.
+func TestArgs(t *testing.T) {
+	lease := []any{
+		"--listen=:8080", "--lease-namespace=default", "--lease-name=kube-devops-leader", "--lease-duration=15s",
+		"--renew-deadline=10s", "--retry-period=800ms", "--log-level=info",
+	}
+	for _, test := range []struct {
+		name  string
+		flags []string
+		want  []any
+	}{
+		{"nothing set", nil, append([]any{"agent", "--policy=default"}, lease...)},
+		{"another table that ships", []string{"--set", "policy.name=recommended"}, append([]any{"agent", "--policy=recommended"}, lease...)},
+		{"a policy and waivers", []string{"--values", "testdata/values/policy.yaml"},
+			append([]any{"agent", "--policy=/etc/kube-devops/policy.yaml", "--waivers=/etc/kube-devops/waivers.yaml"}, lease...)},
+		{"a ConfigMap of one's own", []string{"--set", "policy.existingConfigMap=ours,policy.tableKey=t.yaml"},
+			append([]any{"agent", "--policy=/etc/kube-devops/t.yaml"}, lease...)},
+		{"TLS, authorization and more", []string{"--set", "http.tls.secretName=tls,http.auth=true", "--set", "extraArgs={--a=b}"},
+			slices.Concat([]any{"agent", "--policy=default"}, lease, []any{
+				"--tls-cert-file=/etc/kube-devops-tls/tls.crt", "--tls-private-key-file=/etc/kube-devops-tls/tls.key", "--metrics-auth", "--a=b",
+			})},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			deployment := object(t, documents(t, render(t, test.flags...)), "Deployment", "kube-devops")
+			if diff := cmp.Diff(test.want, lookup(deployment, "spec.template.spec.containers.0.args")); diff != "" {
+				t.Errorf("args (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestPolicyText has a policy arrive in the ConfigMap as it was given, so that a line in a mistake is the author's.
+func TestPolicyText(t *testing.T) {
+	const file = "../testdata/policies/ours.yaml"
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	configMap := object(t, documents(t, render(t, "--set-file", "policy.table="+file)), "ConfigMap", "kube-devops-policy")
+	if diff := cmp.Diff(string(want), lookup(configMap, `data.policy\.yaml`)); diff != "" {
+		t.Errorf("policy.yaml (-given +ConfigMap):\n%s", diff)
+	}
+}
+
+// TestNames has two releases in one namespace, which share no object.
+func TestNames(t *testing.T) {
+	names := make(map[string]string)
+	for _, release := range []string{"kube-devops", "second"} {
+		out, err := helm(t.Context(), t.TempDir(), "template", release, chart, "--set-file", "policy.table=../testdata/policies/ours.yaml",
+			"--set", "http.tls.secretName=tls,http.auth=true,networkPolicy.enabled=true,dashboard.enabled=true")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range kinds(documents(t, out)) {
+			if other, taken := names[name]; taken {
+				t.Errorf("%s is in release %s and in %s", name, other, release)
+			}
+			names[name] = release
+		}
+		if !strings.Contains(out, map[string]string{"kube-devops": "--lease-name=kube-devops-leader", "second": "--lease-name=second-kube-devops-leader"}[release]) {
+			t.Errorf("release %s does not have a Lease of its own", release)
+		}
+	}
+}
+
+// TestNotes has what Helm says after an install lead on.
+func TestNotes(t *testing.T) {
+	for set, want := range map[string][]string{
+		"replicas=2":                                  {"rollout status deployment/kube-devops", "get lease kube-devops-leader", "curl http://localhost:8080/metrics", "annotated", "prometheusRule.enabled", "table default"},
+		"http.tls.secretName=tls,http.auth=true":      {`curl -k -H "Authorization: Bearer`, "https://localhost:8080", "kube-devops-metrics-reader"},
+		"serviceMonitor.enabled=true":                 {"A ServiceMonitor is there"},
+		"policy.existingConfigMap=ours":               {"The policy is ConfigMap ours"},
+		"scrapeAnnotations=false,podLabels.team=core": {"Nothing says how yet"},
+	} {
+		out, err := helm(t.Context(), t.TempDir(), "install", "kube-devops", chart, "--dry-run=client", "--namespace", "kube-devops", "--set", set)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, notes, _ := strings.Cut(out, "NOTES:")
+		for _, words := range want {
+			if !strings.Contains(notes, words) {
+				t.Errorf("with %s the notes lack %q:\n%s", set, words, notes)
+			}
+		}
+	}
+}
+
+// TestManifests has deploy/manifests be what the chart renders, a file for each template. UPDATE_GOLDEN=1 writes them.
+func TestManifests(t *testing.T) {
+	want := make(map[string]string)
+	for _, d := range documents(t, render(t, "--set", "namespace.create=true")) {
+		if text, more := want[d.template]; more {
+			want[d.template] = text + "---\n" + d.text
+		} else {
+			want[d.template] = "# Rendered from chart/templates/" + d.template + ": change it there, then UPDATE_GOLDEN=1 go test .\n" + d.text
+		}
+	}
+	const folder = "manifests"
+	if os.Getenv("UPDATE_GOLDEN") != "" {
+		if err := os.RemoveAll(folder); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.MkdirAll(folder, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		for name, text := range want {
+			if err := os.WriteFile(filepath.Join(folder, name), []byte(text), 0o644); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return
+	}
+	got := make(map[string]string)
+	files, err := os.ReadDir(folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(filepath.Join(folder, file.Name()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got[file.Name()] = string(text)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("deploy/manifests is not what the chart renders; run: cd deploy && UPDATE_GOLDEN=1 go test . (-chart +manifests):\n%s", diff)
+	}
+}
