@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -373,29 +371,6 @@ func TestReaderThatFails(t *testing.T) {
 	})
 	if !errors.Is(err, broken) {
 		t.Errorf("got %v", err)
-	}
-}
-
-// TestMemory: what is held of a pod does not depend on its size, nor much on how many there are.
-func TestMemory(t *testing.T) {
-	name := filepath.Join(t.TempDir(), "list.json")
-	f, err := os.Create(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	const pods = 4000
-	if err := errors.Join(dumptest.WriteList(f, 1, pods), f.Close()); err != nil {
-		t.Fatal(err)
-	}
-	var before, after runtime.MemStats
-	runtime.ReadMemStats(&before)
-	if _, err := Run(t.Context(), Options{Table: open(t, policies.Default), Files: files(t, name), Workers: 2}); err != nil {
-		t.Fatal(err)
-	}
-	runtime.ReadMemStats(&after)
-	// All that was ever allocated, garbage included, of 57 MB: the batches, and less than 1 KiB a pod.
-	if got, most := after.TotalAlloc-before.TotalAlloc, uint64(6<<20+pods<<10); got > most {
-		t.Errorf("%d KiB were allocated, %d at the most", got>>10, most>>10)
 	}
 }
 
