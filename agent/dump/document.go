@@ -60,12 +60,21 @@ func (d *reader) whole(doc *document) error {
 	switch {
 	case doc.end > maxItem:
 		return &Error{Offset: doc.offset, Err: errTooLarge}
+	case d.among && doc.isForeign():
+		d.left("no kind")
+		return d.checkRest(doc)
 	case doc.kind.value == "" && (doc.event.end > 0 || doc.eventType.is != 0):
 		return d.watchEvent(doc)
 	case doc.kind.value == "List" || doc.kind.value == "PodList":
 		return d.emptyList(doc)
 	}
 	return d.object(Apply, &doc.object)
+}
+
+// isForeign tells an object that is not of Kubernetes: the values or the Chart.yaml of a chart, say, which has a type and an
+// apiVersion too.
+func (doc *document) isForeign() bool {
+	return doc.kind.is == 0 && doc.event.end == 0 && !doc.keys["metadata"] && !doc.keys["spec"] && !doc.keys["items"]
 }
 
 // done lets go of the item that was read.

@@ -85,7 +85,7 @@ func Unchecked(d *reader) { d.unchecked = true }
 func Manifests(d *reader) { d.manifests = true }
 
 // Among says that the input was found in a folder, where all sorts of files lie: an object that has neither a kind nor
-// an apiVersion is then left out as the other kinds are, under "no kind".
+// anything else of Kubernetes is then left out as the other kinds are, under "no kind".
 func Among(d *reader) { d.among = true }
 
 // KeepGoing calls a function for an item that cannot be read, where the next one can be found beyond doubt, and goes on

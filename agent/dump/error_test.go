@@ -29,6 +29,7 @@ func errorTests(t testing.TB) []errorTest {
 		{"table", "NAMESPACE   NAME   READY\nshop        a      1/1\n", "read x.json: byte 0: the table that kubectl prints without -o, not JSON: " + hint},
 		{"no resources", "No resources found\n", "read x.json: byte 0: it says that there are no pods: " + hint},
 		{"array", "[" + a + "]", "read x.json: byte 0: a JSON array, not a List: record it with `kubectl get pods -A -o json`, or take it apart with `jq '.[]'`"},
+		{"template", "{{- if .Values.web }}\nkind: Pod\n{{- end }}\n", "read x.json: byte 0: a template, not YAML: render it first, as with `helm template`"},
 		{"string", `"a"`, "read x.json: byte 0: a JSON string, not an object: " + hint},
 		{"number", "17", "read x.json: byte 0: not JSON (it starts with '1'): " + hint},
 		{"letter", "hello", "read x.json: byte 0: not JSON (it starts with 'h'): " + hint},

@@ -214,12 +214,21 @@ func zstdFault(err, reading error) error {
 	return fmt.Errorf("the zstd data is damaged: %w", err)
 }
 
+// isTemplate tells that no object begins here, but an action of a Go template.
+func (in *input) isTemplate() bool {
+	_ = in.look(2) // one brace at the end of the input is none
+	return in.starts(action)
+}
+
+const action = "{{"
+
 // notAnObject says what a recording is, which does not start with an object.
 func (in *input) notAnObject() error {
 	// What can be seen is enough to guess; a reader that fails now has nothing to add.
 	_ = in.look(20)
 	at := in.offset(in.pos)
 	for _, kind := range []struct{ start, what string }{
+		{action, "a template, not YAML: render it first, as with `helm template`"},
 		{"NAME", "the table that kubectl prints without -o, not JSON: " + record},
 		{"No resources found", "it says that there are no pods: " + record},
 		{"[", "a JSON array, not a List: " + record + ", or take it apart with `jq '.[]'`"},

@@ -2,6 +2,7 @@ package dump
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -213,10 +214,15 @@ func TestFiles(t *testing.T) {
 }
 
 func TestAmong(t *testing.T) {
-	input := "replicas: 3\nimage: {tag: latest}\n---\nkind: Pod\nmetadata: {name: a}\n"
+	input := "replicas: 3\nimage: {tag: latest}\n---\nkind: Pod\nmetadata: {name: a}\n---\napiVersion: v2\nname: chart\ntype: application\n"
 	stats, err := Read(t.Context(), "values.yaml", strings.NewReader(input), func(Event) error { return nil }, Among)
-	if err != nil || stats.Applied != 1 || stats.Others["no kind"] != 1 {
+	if err != nil || stats.Applied != 1 || stats.Others["no kind"] != 2 {
 		t.Errorf("%+v, %v", stats, err)
+	}
+	for _, text := range []string{"apiVersion: v1\nmetadata: {name: a}\n", "type: ADDED\nobject: {metadata: {name: a}}\n"} {
+		if _, err := Read(t.Context(), "pod.yaml", strings.NewReader(text), func(Event) error { return nil }, Among); err == nil || errors.Is(err, ErrNoPods) {
+			t.Errorf("%q: %v, want an error that names what is missing", text, err)
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func (d *reader) read() error {
 		if c != '{' && began {
 			return d.in.unexpected("another object")
 		}
-		if c != '{' {
+		if c != '{' || !began && d.in.isTemplate() {
 			return d.in.notAnObject()
 		}
 		began = true
