@@ -8,12 +8,10 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
 	"gopkg.in/yaml.v3"
 
 	"github.com/kube-devops/kube-devops/agent/state"
@@ -205,67 +203,5 @@ func recorded(t testing.TB) map[string]func() (*Scan, Options) {
 			scan, changes := bookshop(t)
 			return scan, Options{Top: 20, Baseline: changes}
 		},
-	}
-}
-
-// TestFormats compares each form of three recordings with a golden file.
-func TestFormats(t *testing.T) {
-	files := map[string]string{
-		"table": "table.txt", "json": "report.json", "yaml": "report.yaml", "ndjson": "violations.ndjson", "sarif": "report.sarif",
-		"junit": "junit.xml", "github": "github.txt", "markdown": "comment.md", "html": "report.html", "prometheus": "metrics.prom",
-	}
-	for folder, open := range recorded(t) {
-		scan, o := open()
-		for _, format := range Formats() {
-			reported(t, folder, files[format.Name], scan, func(to io.Writer) error { return format.Print(to, scan, o) })
-		}
-		narrow := o
-		narrow.Width, narrow.Color = 80, true
-		reported(t, folder, "table-80-color.txt", scan, func(to io.Writer) error { return Table(to, scan, narrow) })
-		for _, ns := range scan.Snapshot.Namespaces {
-			reported(t, folder, "explain-"+ns.Name+".txt", scan, func(to io.Writer) error { return Explain(to, scan, ns.Name, o) })
-		}
-	}
-}
-
-// reported compares a report with a golden file, but for the hash of the table: it is another one after each change, be it
-// to a comment.
-func reported(t *testing.T, folder, file string, scan *Scan, print func(io.Writer) error) {
-	t.Helper()
-	var b bytes.Buffer
-	if err := print(&b); err != nil {
-		t.Errorf("%s/%s: %v", folder, file, err)
-		return
-	}
-	table := scan.Snapshot.Table
-	text := strings.NewReplacer(table.Hash(), "sha256:...", shortHash(table), "sha256:...").Replace(b.String())
-	golden(t, filepath.Join("..", root, "testdata", "reports", folder, file), text)
-}
-
-// TestGoldenFilesAreAllCompared finds files that no test renews any more.
-func TestGoldenFilesAreAllCompared(t *testing.T) {
-	for folder, open := range recorded(t) {
-		want := []string{"table.txt", "report.json", "report.yaml", "violations.ndjson", "report.sarif", "junit.xml", "github.txt",
-			"comment.md", "report.html", "metrics.prom", "table-80-color.txt"}
-		scan, _ := open()
-		for _, ns := range scan.Snapshot.Namespaces {
-			want = append(want, "explain-"+ns.Name+".txt")
-		}
-		if folder == "bookshop" {
-			want = append(want, "baseline.json")
-		}
-		entries, err := os.ReadDir(filepath.Join(root, "testdata", "reports", folder))
-		if err != nil {
-			t.Fatal(err)
-		}
-		var got []string
-		for _, entry := range entries {
-			got = append(got, entry.Name())
-		}
-		slices.Sort(want)
-		slices.Sort(got)
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("testdata/reports/%s (-want +got):\n%s", folder, diff)
-		}
 	}
 }

@@ -33,7 +33,7 @@ func newScanCommand() *cobra.Command {
 cluster:
 
   kubectl get pods -A -o json | kube-devops scan -
-  kube-devops scan deploy/ --fail-on high -o table -o sarif=out.sarif
+  kube-devops scan manifests/ --fail-on high -o table -o sarif=out.sarif
 
 It reads what kubectl prints as JSON and YAML, JSON lines, recorded watch
 events, and manifests; files, folders with all that lies in them, patterns and
