@@ -52,3 +52,21 @@ func TestCheckPathLeavesAPipeAlone(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 }
+
+// TestCancelEndsAnOpenThatBlocks: a pipe that nobody writes to opens when somebody does.
+func TestCancelEndsAnOpenThatBlocks(t *testing.T) {
+	pipe := filepath.Join(t.TempDir(), "pipe")
+	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := ReadPath(ctx, pipe, nil, func(Event) error { return nil }); !errors.Is(err, context.Canceled) {
+		t.Errorf("got %v", err)
+	}
+	w, err := os.OpenFile(pipe, os.O_WRONLY, 0) // ends the goroutine that still opens
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = w.Close()
+}

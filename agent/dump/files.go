@@ -96,11 +96,15 @@ var endings = []string{".json", ".jsonl", ".ndjson", ".yaml", ".yml"}
 // filesIn lists what lies in a folder, sorted, and in the folders in it, but for hidden ones.
 func filesIn(folder string) ([]File, error) {
 	var files []File
-	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
+	root := folder
+	if info, err := os.Lstat(folder); err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		root += string(filepath.Separator) // a link that is walked is what it leads to
+	}
+	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		hidden := path != folder && strings.HasPrefix(entry.Name(), ".")
+		hidden := path != root && strings.HasPrefix(entry.Name(), ".")
 		if entry.IsDir() {
 			if hidden {
 				return fs.SkipDir

@@ -78,6 +78,7 @@ func (d *reader) leaveOut() func(*Error) {
 		return nil
 	}
 	return func(e *Error) {
+		d.passed = true
 		d.leftOut(&Error{Name: d.name, Item: e.Item, Offset: e.Offset, Err: e.Err})
 	}
 }

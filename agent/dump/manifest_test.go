@@ -112,6 +112,8 @@ func TestKeepGoing(t *testing.T) {
 		{"garbage", list(a, "\x01", b), []string{"a"}, nil, "read x: item 2, byte 94: an item that is '\\x01', not an object"},
 		{"yaml", "kind: Pod\nmetadata: {name: a}\n---\na: [\n---\nkind: Pod\nmetadata: {name: b}\n", []string{"a", "b"}, []string{
 			"read x: item 2, byte 34: line 4: invalid YAML: did not find expected node content"}, ""},
+		{"yaml that is nothing else", "kind: Pod\nkind: Pod\n", nil, []string{`read x: item 1, byte 10: line 2: duplicate key "kind"`}, ""},
+		{"an item that is nothing else", list(`{"kind":"Pod"}`), nil, []string{"read x: item 1, byte 24: a pod without a name: " + hint}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var pods, left []string
@@ -181,6 +183,9 @@ func TestFiles(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	if err := os.Symlink("d/e", "link"); err != nil {
+		t.Fatal(err)
+	}
 	for _, tt := range []struct {
 		paths []string
 		want  string
@@ -191,6 +196,7 @@ func TestFiles(t *testing.T) {
 		{[]string{"d/README.md", "d/.git"}, "d/README.md d/.git/x.json*", ""},
 		{[]string{"./b.json", "b.json", "*.json"}, "./b.json a[1].json*", ""},
 		{[]string{"a[1].json"}, "a[1].json", ""},
+		{[]string{"link"}, "link/x.jsonl* link/x.ndjson.zst*", ""},
 		{[]string{"d*/*.yml.gz"}, "d/z.yml.gz*", ""},
 		{[]string{"d*"}, "d/a.YAML* d/e/x.jsonl* d/e/x.ndjson.zst* d/z.yml.gz*", ""},
 		{[]string{"none.json", "*.yaml", "[", "empty", "b.json"}, "b.json", "read none.json: no such file or directory\nread *.yaml: no file fits the pattern\n" +

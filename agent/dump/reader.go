@@ -21,6 +21,7 @@ type reader struct {
 	among     bool
 	leftOut   func(*Error) // nil: the first fault ends the reading
 	progress  *atomic.Int64
+	passed    bool // something was left out, and told
 	stopped   bool // fn has failed
 	template  []byte
 
@@ -53,6 +54,9 @@ func (d *reader) read() error {
 			return err
 		}
 	}
+	if d.passed && d.stats.Applied+d.stats.Deleted == 0 {
+		return nil // why there are no pods was told
+	}
 	if !began {
 		return fault(-1, "the input is empty: %s", record)
 	}
@@ -82,6 +86,7 @@ func (d *reader) survive(err error) error {
 	if err == nil || d.leftOut == nil || d.stopped {
 		return err
 	}
+	d.passed = true
 	d.leftOut(d.named(err))
 	return nil
 }

@@ -16,7 +16,7 @@ func ReadPath(ctx context.Context, path string, stdin io.Reader, fn func(Event) 
 	if path == "-" {
 		return Read(ctx, "stdin", newAhead(ctx, stdin), fn, options...)
 	}
-	f, err := openFile(path)
+	f, err := openOrStop(ctx, path)
 	if err != nil {
 		return Stats{}, &Error{Name: path, Offset: -1, Err: err}
 	}
@@ -42,6 +42,34 @@ func CheckPath(path string) error {
 	}
 	_ = f.Close() // nothing was read or written
 	return nil
+}
+
+// openOrStop is openFile that returns when ctx ends, as before a pipe that nobody writes to. That keeps one goroutine until
+// somebody does.
+func openOrStop(ctx context.Context, path string) (*os.File, error) {
+	if info, err := os.Stat(path); err != nil || info.Mode().IsRegular() {
+		return openFile(path)
+	}
+	type opened struct {
+		f   *os.File
+		err error
+	}
+	done := make(chan opened, 1)
+	go func() {
+		f, err := openFile(path)
+		done <- opened{f, err}
+	}()
+	select {
+	case o := <-done:
+		return o.f, o.err
+	case <-ctx.Done():
+		go func() {
+			if o := <-done; o.err == nil {
+				_ = o.f.Close() // nothing was read or written
+			}
+		}()
+		return nil, context.Cause(ctx)
+	}
 }
 
 func openFile(path string) (*os.File, error) {

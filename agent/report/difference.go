@@ -159,7 +159,7 @@ func sideChange(before, after Side) string {
 		if s.Scores == nil {
 			return []string{"-", "-", "-", "-"}
 		}
-		return []string{strconv.Itoa(s.Pods), fmt.Sprintf("%.2f", s.Scores.Score), fmt.Sprintf("%.1f %%", s.Scores.Compliance), printable(s.Scores.Grade)}
+		return []string{strconv.Itoa(s.Pods), fmt.Sprintf("%.2f", s.Scores.Score), percent(s.Scores.Compliance), printable(s.Scores.Grade)}
 	}
 	old := cells(before)
 	for i, cell := range cells(after) {

@@ -97,7 +97,7 @@ func TestDifferenceText(t *testing.T) {
 	want := `NAMESPACE        PODS    SCORE         COMPLIANCE        GRADE                VIOLATIONS
 left-out         1 -> -  3.00 -> -     0.0 % -> -        Critical -> -        -1 gone, -1 image
 only-jobs        1 -> -  0.00 -> -     100.0 % -> -      Healthy -> -
-shop             3 -> 2  1.33 -> 4.50  63.6 % -> 43.8 %  Stable -> Degraded   +2 -2 image, +1 host
+shop             3 -> 2  1.33 -> 4.50  63.6 % -> 43.7 %  Stable -> Degraded   +2 -2 image, +1 host
 "weird\x1b[31m"  1       0.00 -> 5.00  100.0 % -> 0.0 %  Healthy -> Critical  +1 host
 (cluster)        7 -> 4  0.87 -> 3.17  72.7 % -> 47.9 %  Stable -> Degraded
 4 namespaces changed, 1 unchanged.

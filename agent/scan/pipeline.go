@@ -7,6 +7,8 @@ import (
 	"strings"
 	"sync"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/agent/state"
@@ -38,6 +40,7 @@ type batched struct {
 	verdict    rules.Verdict
 	err        error
 	owner      owner // of a pod that has violations
+	bare       bool  // of a manifest: it has no container
 }
 
 // A pipeline takes pods through evaluation into the state.
@@ -166,7 +169,7 @@ func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 		if p.Op == dump.Delete {
 			continue
 		}
-		p.owner = owner{}
+		p.owner, p.bare = owner{}, false
 		// The check of a pod takes out what the table reads: the rest of the work is quick.
 		before := len(b.reduced)
 		if b.reduced, p.err = projection.AppendTo(b.reduced, text); p.err != nil {
@@ -175,6 +178,7 @@ func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 		reduced := b.reduced[before:]
 		if p.counts {
 			p.err = table.EvaluateInto(&p.verdict, reduced)
+			p.bare = (p.Template || p.UID == "") && !gjson.GetBytes(text, "spec.containers.0.name").Exists()
 		}
 		if p.counts && p.err == nil && len(p.verdict.Violations) > 0 && !p.Template {
 			p.owner = ownerOf(reduced)
@@ -208,6 +212,11 @@ func (s *scan) apply(file string, p *batched) {
 	named := state.Pod{Namespace: p.Namespace, Name: p.Name}
 	if p.Watched {
 		named.UID = p.UID // of an item of a list nobody asks for it
+	}
+	if p.bare {
+		if s.bare++; s.bare == 1 {
+			s.firstBare = fmt.Sprintf("%s/%s in %s", p.Namespace, p.Name, file)
+		}
 	}
 	key := report.PodKey{Namespace: p.Namespace, Name: p.Name}
 	inputs := &s.result.Inputs

@@ -94,6 +94,10 @@ type scan struct {
 	err        error  // of the first pod that could not be evaluated
 	again      string // the first pod that stood there again
 	others     int    // pods that were read, and left out for their namespace
+	// bare counts the manifests in which there is no container, of which firstBare is the first: nothing can be wrong with
+	// what is not there.
+	bare      int
+	firstBare string
 }
 
 // run reads all files. Where it returns an error, that is the first in the order of the input.
@@ -164,6 +168,10 @@ func (s *scan) finish() (*report.Scan, error) {
 	if n := r.Inputs.Repeated; n > 0 && s.options.Warn != nil {
 		s.options.Warn(fmt.Sprintf("%s stood there again, the first of them %s: the later counts", plural(n, "pod"), s.again))
 	}
+	if s.bare > 0 && s.options.Warn != nil {
+		s.options.Warn(fmt.Sprintf("%s no container that has a name, the first of them %s: see whether spec.containers is spelt right",
+			have(s.bare, "manifest"), s.firstBare))
+	}
 	r.Snapshot = s.state.SnapshotWithViolations()
 	return r, nil
 }
@@ -189,6 +197,13 @@ func (s *scan) nothing() error {
 		return fmt.Errorf("%w in %s, only %s of other kinds", dump.ErrNoPods, in, plural(kinds, "object"))
 	}
 	return fmt.Errorf("%w in %s", dump.ErrNoPods, in)
+}
+
+func have(n int, what string) string {
+	if n == 1 {
+		return plural(n, what) + " has"
+	}
+	return plural(n, what) + " have"
 }
 
 func plural(n int, what string) string {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -126,6 +127,32 @@ func TestPolicyShippedPods(t *testing.T) {
 }
 
 // TestPolicyDiffStdin reads the recording from standard input.
+// TestPolicyDiffOfManifests: the templates of workloads count as they do in a scan.
+func TestPolicyDiffOfManifests(t *testing.T) {
+	const bookshop = "../../testdata/manifests/bookshop.yaml"
+	var difference, scanned struct {
+		Cluster struct {
+			Before           struct{ Pods int }
+			Pods, Namespaces int
+		}
+	}
+	for _, of := range []struct {
+		args []string
+		into any
+	}{{[]string{"policy", "diff", "default", "recommended", bookshop, "-o", "json"}, &difference}, {[]string{"scan", bookshop, "-o", "json"}, &scanned}} {
+		var stdout, stderr bytes.Buffer
+		if code := run(t.Context(), of.args, nil, &stdout, &stderr); code != exitDone {
+			t.Fatalf("%q: exit code %d: %s", of.args, code, stderr.String())
+		}
+		if err := json.Unmarshal(stdout.Bytes(), of.into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, want := difference.Cluster.Before.Pods, scanned.Cluster.Pods; got != want || want != 6 {
+		t.Errorf("diff looks at %d pods, scan at %d, want 6", got, want)
+	}
+}
+
 func TestPolicyDiffStdin(t *testing.T) {
 	recording, err := os.ReadFile(shop)
 	if err != nil {

@@ -55,7 +55,7 @@ otherwise.`,
 	flags.Var(&o.failUnder, "fail-under", "exit 1 where the compliance of the cluster, the mean of its namespaces, is below this percentage")
 	flags.Var(&o.maxScore, "max-score", "exit 1 where the score of the cluster, the mean of its namespaces, is above this")
 	flags.StringVar(&o.baseline, "baseline", "", "older report, printed by -o json: --fail-on (default here: any) looks at new violations alone")
-	flags.StringArrayVar(&o.namespaces, "namespace", nil, "namespaces to look at, a name or a pattern; may be given several times (default: those of the policy)")
+	flags.StringSliceVar(&o.namespaces, "namespace", nil, "namespaces to look at, a name or a pattern; may be given several times (default: those of the policy)")
 	flags.StringSliceVar(&o.checks, "check", nil, "ids of the checks to make; may be given several times (default: those of the policy)")
 	flags.IntVar(&o.top, "top", 0, "how many namespaces and workloads the reports for people list, worst first (0: all)")
 	flags.StringVar(&o.explain, "explain", "", "print where the points of this namespace went, in place of the table")
@@ -124,6 +124,17 @@ func (o *scanOptions) validate(cmd *cobra.Command, args []string) error {
 	}
 	if cmd.Flags().Changed("explain") && o.explain == "" {
 		errs = append(errs, errors.New("--explain is empty: name a namespace"))
+	}
+	for _, name := range []string{"baseline", "waivers", "policy"} {
+		if flag := cmd.Flags().Lookup(name); flag.Changed && flag.Value.String() == "" {
+			errs = append(errs, fmt.Errorf("--%s is empty: name a file", name))
+		}
+	}
+	if cmd.Flags().Changed("check") && len(o.checks) == 0 {
+		errs = append(errs, errors.New("--check is empty: name a check"))
+	}
+	if cmd.Flags().Changed("namespace") && len(o.namespaces) == 0 {
+		errs = append(errs, errors.New("--namespace is empty: name a namespace or a pattern"))
 	}
 	stdin := 0
 	for _, arg := range args {
@@ -338,6 +349,9 @@ func (f *outputFlags) Set(value string) error {
 	}
 	if named && file == "" {
 		return fmt.Errorf("%q names no file behind =", value)
+	}
+	if file == "-" {
+		return fmt.Errorf("%q names no file: without =- it goes to standard output", value)
 	}
 	*f = append(*f, outputFlag{format, file})
 	return nil

@@ -135,6 +135,9 @@ func TestScanMistakes(t *testing.T) {
 		{[]string{shop, "-o", "json", "--explain", "x"}, []string{"two reports would go to standard output"}},
 		{[]string{shop, "--explain", "chekout"}, []string{"checkout"}},
 		{[]string{shop, "--explain", ""}, []string{"--explain is empty: name a namespace" + help}},
+		{[]string{shop, "--baseline", "", "--waivers", "", "--check", "", "--namespace", ""}, []string{"--baseline is empty: name a file" + help,
+			"--waivers is empty: name a file" + help, "--check is empty: name a check" + help, "--namespace is empty: name a namespace or a pattern" + help}},
+		{[]string{shop, "-o", "json=-"}, []string{`"json=-" names no file: without =- it goes to standard output` + help}},
 		{[]string{shop, "--fail-on", "worst"}, []string{`"worst" is not one of critical, high, medium, low, any` + help}},
 		{[]string{shop, "--fail-under", "101"}, []string{`"101" is no number from 0 to 100` + help}},
 		{[]string{shop, "--fail-under", "NaN"}, []string{`"NaN" is no number from 0 to 100` + help}},
@@ -174,6 +177,29 @@ func TestScanWarnsOfRepeatedPods(t *testing.T) {
 	code, _, stderr := runScan(t, badPod+badPod, "-")
 	if want := "kube-devops: warning: 1 pod stood there again, the first of them shop/a in stdin: the later counts\n"; code != exitDone || stderr != want {
 		t.Errorf("code %d, stderr %q", code, stderr)
+	}
+}
+
+// TestScanWarnsOfManifestsWithoutContainers: a name that is spelt wrong must not look like a clean manifest.
+func TestScanWarnsOfManifestsWithoutContainers(t *testing.T) {
+	manifests := `{kind: Deployment, metadata: {name: web}, spec: {template: {spec: {contaniers: [{name: a, image: "a:latest"}]}}}}
+---
+{kind: Pod, metadata: {name: none}, spec: {containers: []}}
+---
+{kind: Pod, metadata: {name: one}, spec: {containers: [{name: a}]}}
+`
+	code, _, stderr := runScan(t, "# manifests\n---\n"+manifests, "-")
+	if want := "kube-devops: warning: 2 manifests have no container that has a name, the first of them default/Deployment/web in stdin: " +
+		"see whether spec.containers is spelt right\n"; code != exitDone || stderr != want {
+		t.Errorf("code %d, stderr %q", code, stderr)
+	}
+}
+
+func TestScanOfNamespacesByCommas(t *testing.T) {
+	_, both, _ := runScan(t, "", shop, "-o", "json", "--namespace", "legacy,search")
+	_, each, _ := runScan(t, "", shop, "-o", "json", "--namespace", "legacy", "--namespace", "search")
+	if both != each || !strings.Contains(both, `"namespaces": 2,`) {
+		t.Errorf("with a comma:\n%s\none by one:\n%s", both, each)
 	}
 }
 
