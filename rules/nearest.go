@@ -34,7 +34,7 @@ func (s *Schema) nearest(from *schemaType, path *valuePath, wrong *misstep) stri
 	}
 	best := ""
 	for _, candidate := range candidates {
-		if best == "" || editDistance(candidate, path.source) < editDistance(best, path.source) {
+		if best == "" || EditDistance(candidate, path.source) < EditDistance(best, path.source) {
 			best = candidate
 		}
 	}
@@ -58,7 +58,7 @@ func (m *misstep) corrected() string {
 		}
 	}
 	slices.SortFunc(alternatives, func(a, b string) int {
-		if d := editDistance(a, m.key) - editDistance(b, m.key); d != 0 {
+		if d := EditDistance(a, m.key) - EditDistance(b, m.key); d != 0 {
 			return d
 		}
 		return strings.Compare(a, b)
@@ -82,7 +82,7 @@ func (m *misstep) corrected() string {
 // alike tells whether two words may be one that is misspelled, in the plural or in other letters.
 func alike(a, b string) bool {
 	a, b = strings.ToLower(a), strings.ToLower(b)
-	return editDistance(a, b) <= max(1, min(3, len(b)/4))
+	return EditDistance(a, b) <= max(1, min(3, len(b)/4))
 }
 
 // pathsTo lists the paths below a type that end with a field of the name, whatever its letters' case: the shortest

@@ -161,7 +161,7 @@ func didYouMean(word string, known []string) string {
 		if len(word)-len(k) >= distance {
 			continue // so long a word is not worth the while
 		}
-		if d := editDistance(strings.ToLower(word), strings.ToLower(k)); d < distance && 2*d < len(k) {
+		if d := EditDistance(strings.ToLower(word), strings.ToLower(k)); d < distance && 2*d < len(k) {
 			best, distance = k, d
 		}
 	}
@@ -179,8 +179,8 @@ func (r *reporter) didYouMean(word string, known []string) string {
 	return didYouMean(word, known)
 }
 
-// editDistance is how many bytes must be inserted, deleted or replaced to make one word of the other (Levenshtein).
-func editDistance(a, b string) int {
+// EditDistance is how many bytes must be inserted, deleted or replaced to make one word of the other (Levenshtein).
+func EditDistance(a, b string) int {
 	row := make([]int, len(b)+1)
 	for j := range row {
 		row[j] = j

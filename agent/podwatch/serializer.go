@@ -30,8 +30,6 @@ func newClient(config *rest.Config, projection Projection) (dynamic.Interface, e
 	// A path is given with each request; this one would be seen in none.
 	config.GroupVersion, config.APIPath = nil, "/none"
 	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
-	// To inflate a pod costs as much as to decode it here, and to deflate it costs the API server several times that. The
-	// way between the two is short.
 	// Over HTTP/2 each event is answered by two frames that open the window again, which are a quarter of all the work.
 	// There, a ping finds a dead connection after 45 s; here TCP does, after 8.
 	config.NextProtos = []string{"http/1.1"}
@@ -41,6 +39,8 @@ func newClient(config *rest.Config, projection Projection) (dynamic.Interface, e
 			KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: time.Second, Count: 3},
 		}).DialContext
 	}
+	// To inflate a pod costs as much as to decode it here, and to deflate it costs the API server several times that. The
+	// way between the two is short.
 	config.DisableCompression = true
 	config.NegotiatedSerializer = runtime.NewSimpleNegotiatedSerializer(runtime.SerializerInfo{
 		MediaType: runtime.ContentTypeJSON, MediaTypeType: "application", MediaTypeSubType: "json", EncodesAsText: true,

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/kube-devops/kube-devops/rules"
 )
 
 // nameWidth is how much of a name is shown to people, in characters. Kubernetes has none that is longer than 253; a
@@ -128,7 +130,7 @@ func nearest(word string, names []string, most int) []string {
 	wanted := strings.ToLower(head(word, 300))
 	for _, n := range names {
 		have := strings.ToLower(head(n, 300))
-		distance := editDistance(wanted, have)
+		distance := rules.EditDistance(wanted, have)
 		if wanted != "" && have != "" && (strings.Contains(have, wanted) || strings.Contains(wanted, have)) {
 			distance = min(distance, 2) // a part of the name, or more than it
 		}
@@ -142,24 +144,4 @@ func nearest(word string, names []string, most int) []string {
 		found = append(found, c.name)
 	}
 	return found
-}
-
-// editDistance is how many bytes must be inserted, deleted or replaced to make one word of the other (Levenshtein).
-func editDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
 }
