@@ -7,7 +7,6 @@ import (
 	"hash/maphash"
 	"iter"
 	"maps"
-	"reflect"
 	"runtime"
 	"slices"
 	"time"
@@ -168,8 +167,6 @@ var seed = maphash.MakeSeed()
 // diverging compares the state with one computed anew from pods, and returns the namespaces that differ, with a
 // fingerprint of their pods. An event that is on its way makes a difference too.
 func (e *evaluator) diverging(pods iter.Seq[state.Observation]) map[string]uint64 {
-	e.term.RLock()
-	defer e.term.RUnlock()
 	st := e.current()
 	if st == nil {
 		return nil
@@ -177,6 +174,7 @@ func (e *evaluator) diverging(pods iter.Seq[state.Observation]) map[string]uint6
 	prints := make(map[string]uint64)
 	fresh := state.New(st.Table())
 	fresh.Advance(time.Now())
+	// The term is not held, so that neither pods nor another policy wait for this.
 	fresh.Replace(max(1, runtime.GOMAXPROCS(0)/2), func(yield func(state.Observation) bool) {
 		for o := range pods {
 			// A sum, because the pods come in no order.
@@ -186,50 +184,14 @@ func (e *evaluator) diverging(pods iter.Seq[state.Observation]) map[string]uint6
 			}
 		}
 	})
+	if e.current() != st { // the pods may have been in the form of another policy
+		return nil
+	}
 	differ := make(map[string]uint64)
-	for _, namespace := range unlike(st.SnapshotWithViolations(), fresh.SnapshotWithViolations()) {
+	for _, namespace := range st.Differences(fresh) {
 		differ[namespace] = prints[namespace]
 	}
 	return differ
-}
-
-// A part is what a snapshot says of one namespace.
-type part struct {
-	counts             state.NamespaceSnapshot
-	violations, waived []state.PodViolation
-}
-
-func parts(snap *state.Snapshot) map[string]*part {
-	byName := make(map[string]*part, len(snap.Namespaces))
-	of := func(name string) *part {
-		if byName[name] == nil {
-			byName[name] = &part{}
-		}
-		return byName[name]
-	}
-	for _, ns := range snap.Namespaces {
-		of(ns.Name).counts = ns
-	}
-	for _, v := range snap.Violations {
-		of(v.Namespace).violations = append(of(v.Namespace).violations, v)
-	}
-	for _, v := range snap.Waived {
-		of(v.Namespace).waived = append(of(v.Namespace).waived, v)
-	}
-	return byName
-}
-
-// unlike lists the namespaces that differ in two snapshots under one table.
-func unlike(a, b *state.Snapshot) []string {
-	one, other := parts(a), parts(b)
-	var names []string
-	for name, p := range one {
-		if q := other[name]; q == nil || !reflect.DeepEqual(p, q) {
-			names = append(names, name)
-		}
-		delete(other, name)
-	}
-	return append(names, slices.Collect(maps.Keys(other))...)
 }
 
 // renew computes the state anew, where there is one.

@@ -255,7 +255,7 @@ func TestTermBeginsWhilePodsChange(t *testing.T) {
 	if diff := cmp.Diff(want.Namespaces, got.Namespaces); diff != "" {
 		t.Errorf("namespaces (-scratch +live):\n%s", diff)
 	}
-	if diff := cmp.Diff(want.Violations, got.Violations); diff != "" {
+	if diff := cmp.Diff(slices.Collect(want.Violations()), slices.Collect(got.Violations())); diff != "" {
 		t.Errorf("violations (-scratch +live):\n%s", diff)
 	}
 }

@@ -48,7 +48,7 @@ func (k Known) owner() string {
 func (s *Scan) known(v state.PodViolation) (byWorkload, byPod Known) {
 	check := s.Snapshot.Table.Checks()[v.Check].ID
 	subject := cmp.Or(v.Violation.Name, v.Path)
-	return Known{Namespace: v.Namespace, Workload: s.origin(v.Pod).Workload.String(), Check: check, Subject: subject},
+	return Known{Namespace: v.Namespace, Workload: originOf(v).Workload.String(), Check: check, Subject: subject},
 		Known{Namespace: v.Namespace, Pod: v.Pod.Name, Check: check, Subject: subject}
 }
 
@@ -171,14 +171,12 @@ type Baselined struct {
 func (b *Baseline) Against(scan *Scan) *Baselined {
 	d := &Baselined{Baseline: b, known: make(map[Known]bool)}
 	left := maps.Clone(b.known)
-	for _, violations := range [][]state.PodViolation{scan.Snapshot.Violations, scan.Snapshot.Waived} {
-		for _, v := range violations {
-			byWorkload, byPod := scan.known(v)
-			if b.known[byWorkload] || b.known[byPod] {
-				d.known[byWorkload] = true
-				delete(left, byWorkload)
-				delete(left, byPod)
-			}
+	for v := range scan.Snapshot.AllViolations() {
+		byWorkload, byPod := scan.known(v)
+		if b.known[byWorkload] || b.known[byPod] {
+			d.known[byWorkload] = true
+			delete(left, byWorkload)
+			delete(left, byPod)
 		}
 	}
 	for _, found := range scan.findings(d) {

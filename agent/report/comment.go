@@ -167,7 +167,7 @@ func (w *commentWriter) waived() {
 	if len(rows) == 0 {
 		return
 	}
-	w.folded(counted(len(w.scan.Snapshot.Waived), "violation")+" waived", func() {
+	w.folded(counted(w.scan.waivedViolations(), "violation")+" waived", func() {
 		w.table("waiver", "| waiver | until | namespace | violations | reason |\n| --- | --- | --- | --- | --- |\n", len(rows), 0, func(i int) string {
 			row := rows[i]
 			return markdownRow(name(row.waiver.ID), expiry(row.waiver), name(row.namespace), listed(w.scan.checkCounts(row.violations), 6), prose(row.waiver.Reason, 200))

@@ -89,8 +89,8 @@ func side(snap *state.Snapshot, m state.LiveMetrics) Side {
 type foundViolation struct{ namespace, pod, check, path string }
 
 func violations(snap *state.Snapshot) map[foundViolation]bool {
-	found := make(map[foundViolation]bool, len(snap.Violations))
-	for _, v := range snap.Violations {
+	found := make(map[foundViolation]bool, sum(snap.Totals().Violations))
+	for v := range snap.Violations() {
 		found[foundViolation{v.Namespace, v.Pod.Name, snap.Table.Checks()[v.Check].ID, v.Path}] = true
 	}
 	return found

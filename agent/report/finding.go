@@ -48,45 +48,36 @@ type findingKey struct {
 // waived. No more than those of one namespace are held at a time.
 func (s *Scan) findings(b *Baselined) iter.Seq2[string, []Finding] {
 	return func(yield func(string, []Finding) bool) {
-		counting, waived := s.Snapshot.Violations, s.Snapshot.Waived
-		for len(counting) > 0 || len(waived) > 0 {
-			var namespace string
-			if len(waived) == 0 || len(counting) > 0 && counting[0].Namespace <= waived[0].Namespace {
-				namespace = counting[0].Namespace
-			} else {
-				namespace = waived[0].Namespace
+		var r *rollUp
+		for v, waived := range s.Snapshot.AllViolations() {
+			if r != nil && r.namespace != v.Namespace {
+				if !yield(r.namespace, r.sorted()) {
+					return
+				}
+				r = nil
 			}
-			r := rollUp{scan: s, baseline: b, at: make(map[findingKey]int)}
-			counting = r.take(namespace, counting, false)
-			waived = r.take(namespace, waived, true)
-			if !yield(namespace, r.sorted()) {
-				return
+			if r == nil {
+				r = &rollUp{scan: s, baseline: b, namespace: v.Namespace, at: make(map[findingKey]int)}
 			}
+			r.add(v, waived)
+		}
+		if r != nil {
+			yield(r.namespace, r.sorted())
 		}
 	}
 }
 
-// A rollUp makes findings of violations.
+// A rollUp makes findings of the violations of one namespace.
 type rollUp struct {
-	scan     *Scan
-	baseline *Baselined
-	found    []Finding
-	at       map[findingKey]int
-}
-
-// take adds the violations of a namespace, with which the list begins, and returns the others.
-func (r *rollUp) take(namespace string, violations []state.PodViolation, waived bool) []state.PodViolation {
-	for i, v := range violations {
-		if v.Namespace != namespace {
-			return violations[i:]
-		}
-		r.add(v, waived)
-	}
-	return nil
+	scan      *Scan
+	baseline  *Baselined
+	namespace string
+	found     []Finding
+	at        map[findingKey]int
 }
 
 func (r *rollUp) add(v state.PodViolation, waived bool) {
-	origin := r.scan.origin(v.Pod)
+	origin := originOf(v)
 	key := findingKey{origin.Workload, v.Check, cmp.Or(v.Violation.Name, v.Path), nil}
 	if waived {
 		key.waiver = v.Waiver

@@ -57,7 +57,7 @@ func GitHub(to io.Writer, scan *Scan, o Options) error {
 	if others > 0 {
 		summary += "\n" + counted(others, "finding") + " more, not annotated: GitHub shows 10 of each level."
 	}
-	if n := len(scan.Snapshot.Waived); n > 0 {
+	if n := scan.waivedViolations(); n > 0 {
 		summary += "\n" + counted(n, "violation") + " waived."
 	}
 	annotate(&b, "notice", "kube-devops", "", 0, summary)

@@ -52,10 +52,9 @@ func hostileScan(t testing.TB) *Scan {
 			probes = `, "livenessProbe": {}, "readinessProbe": {}` // one violation of a long name will do
 		}
 		text := fmt.Sprintf(`{"spec": {"containers": [{"name": %s, "image": "a:latest"%s}]}}`, quoted(container), probes)
-		if _, err := b.state.Observe(state.Pod{Namespace: namespace, Name: pod}, []byte(text)); err != nil {
+		if err := b.put(namespace, pod, []byte(text), &origin); err != nil {
 			t.Fatal(err)
 		}
-		b.scan.Origins[PodKey{namespace, pod}] = &origin
 	}
 	for i, name := range hostile {
 		add(name, "pod", "main", Origin{Workload: Workload{"Pod", "pod"}})
@@ -340,11 +339,9 @@ func large(t testing.TB, pods int) *Scan {
 		t.Fatal(err)
 	}
 	s := state.New(table)
-	origins := make(map[PodKey]*Origin, pods)
 	for i := range pods {
 		pod := state.Pod{Namespace: fmt.Sprintf("team-%03d", i/1000), Name: fmt.Sprintf("web-%d-7d9c5b6f4-%05d", i/10, i)}
-		s.Apply(pod, verdict)
-		origins[PodKey{pod.Namespace, pod.Name}] = &Origin{Workload: Workload{"Deployment", fmt.Sprintf("web-%d", i/10)}}
+		s.Put(pod, verdict, &Origin{Workload: Workload{"Deployment", fmt.Sprintf("web-%d", i/10)}})
 	}
-	return &Scan{Snapshot: s.SnapshotWithViolations(), Origins: origins, Inputs: Inputs{Files: 1, Pods: pods}}
+	return &Scan{Snapshot: s.SnapshotWithViolations(), Inputs: Inputs{Files: 1, Pods: pods}}
 }

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"iter"
+	"slices"
 	"strings"
 	"time"
 	"unicode"
@@ -47,8 +49,7 @@ func writeJSON(to io.Writer, scan *Scan, o Options, ofScan bool) error {
 	w.value(policyJSON{snap.Table.Name(), snap.Table.Hash()})
 	w.put(",\n \"cluster\": ")
 	w.cluster(snap)
-	w.list("namespaces", len(snap.Namespaces), func(i int) {
-		ns := snap.Namespaces[i]
+	list(w, "namespaces", slices.Values(snap.Namespaces), func(ns state.NamespaceSnapshot) {
 		scores, ok := ns.Scores(snap.Table)
 		w.put(`{"namespace": `)
 		w.value(ns.Name)
@@ -58,13 +59,13 @@ func writeJSON(to io.Writer, scan *Scan, o Options, ofScan bool) error {
 		w.counts(snap.Table, ns.Violations)
 		w.put("}")
 	})
-	w.list("violations", len(snap.Violations), func(i int) {
-		v := violation(snap.Violations[i])
-		v.New = o.Baseline.isNew(scan, snap.Violations[i])
-		w.value(v)
+	list(w, "violations", snap.Violations(), func(v state.PodViolation) {
+		line := violation(v)
+		line.New = o.Baseline.isNew(scan, v)
+		w.value(line)
 	})
-	if len(snap.Waived) > 0 {
-		w.list("waived", len(snap.Waived), func(i int) { w.value(waived(violation(snap.Waived[i]), snap.Waived[i].Waiver)) })
+	if scan.waivedViolations() > 0 {
+		list(w, "waived", snap.Waived(), func(v state.PodViolation) { w.value(waived(violation(v), v.Waiver)) })
 	}
 	if ofScan {
 		w.baseline(o.Baseline)
@@ -83,13 +84,13 @@ func NDJSON(to io.Writer, scan *Scan, o Options) error {
 		w.value(map[string][]string{"incomplete": scan.Inputs.LeftOut})
 		w.put("\n")
 	}
-	for _, v := range scan.Snapshot.Violations {
+	for v := range scan.Snapshot.Violations() {
 		line := scan.violation(v)
 		line.New = o.Baseline.isNew(scan, v)
 		w.value(line)
 		w.put("\n")
 	}
-	for _, v := range scan.Snapshot.Waived {
+	for v := range scan.Snapshot.Waived() {
 		w.value(waived(scan.violation(v), v.Waiver))
 		w.put("\n")
 	}
@@ -103,7 +104,7 @@ func waived(v violationJSON, by *rules.Waiver) waivedJSON {
 // violation is a violation with what the scan knows of its pod.
 func (s *Scan) violation(v state.PodViolation) violationJSON {
 	out := violationOf(s.Snapshot.Table, v)
-	origin := s.origin(v.Pod)
+	origin := originOf(v)
 	out.Workload, out.File, out.Line = origin.Workload.String(), origin.File, origin.Line
 	return out
 }
@@ -229,17 +230,17 @@ func (w *jsonWriter) end() error {
 	return w.to.Flush()
 }
 
-func (w *jsonWriter) list(name string, n int, item func(i int)) {
+// list writes a member that is an array, item by item.
+func list[T any](w *jsonWriter, name string, of iter.Seq[T], item func(T)) {
 	w.put(",\n \"" + name + "\": [")
-	for i := range n {
+	separator := "\n  "
+	for each := range of {
 		if w.err != nil {
 			return
 		}
-		if i > 0 {
-			w.put(",")
-		}
-		w.put("\n  ")
-		item(i)
+		w.put(separator)
+		item(each)
+		separator = ",\n  "
 	}
 	w.put("]")
 }

@@ -332,10 +332,10 @@ func expected(snap *state.Snapshot) decoded {
 			d.Cluster.Namespaces++
 		}
 	}
-	for _, v := range snap.Violations {
+	for v := range snap.Violations() {
 		d.Violations = append(d.Violations, expectedViolation(snap.Table, v))
 	}
-	for _, v := range snap.Waived {
+	for v := range snap.Waived() {
 		d.Waived = append(d.Waived, waivedJSON{expectedViolation(snap.Table, v), v.Waiver.ID, v.Waiver.Expires.UTC().Format(time.RFC3339Nano)})
 	}
 	return d

@@ -212,7 +212,7 @@ func (p *page) workloads(scan *Scan) {
 
 func (p *page) waivers(scan *Scan) {
 	rows := scan.waivers()
-	p.Waived = counted(len(scan.Snapshot.Waived), "violation")
+	p.Waived = counted(scan.waivedViolations(), "violation")
 	p.WaiversMore = moreText(len(rows)-pageRows, "waiver")
 	for _, row := range rows[:min(len(rows), pageRows)] {
 		p.WaiverRows = append(p.WaiverRows, pageWaiver{

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/kube-devops/kube-devops/rules"
@@ -24,8 +25,7 @@ func SARIF(to io.Writer, scan *Scan, o Options) error {
 		w.put(`, "version": `)
 		w.value(o.Version)
 	}
-	checks := scan.Snapshot.Table.Checks()
-	w.list("rules", len(checks), func(i int) { w.value(sarifRuleOf(&checks[i])) })
+	list(w, "rules", slices.Values(scan.Snapshot.Table.Checks()), func(c rules.Check) { w.value(sarifRuleOf(&c)) })
 	w.put("}},\n \"invocations\": [")
 	w.value(sarifInvocationOf(scan))
 	w.put("],\n \"columnKind\": \"unicodeCodePoints\",\n \"properties\": {\"policy\": ")

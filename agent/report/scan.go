@@ -10,12 +10,9 @@ import (
 
 // A Scan is what a scan of recordings and manifests found. Each printer of a scan writes one of its forms.
 type Scan struct {
-	// Snapshot has its violations.
+	// Snapshot has its violations. Their origins, of type *Origin, tell where the pods come from.
 	Snapshot *state.Snapshot
-	// Origins tell where the pods that have violations, waived ones too, come from.
-	// Pods of one workload of a recording share theirs.
-	Origins map[PodKey]*Origin
-	Inputs  Inputs
+	Inputs   Inputs
 }
 
 // Options say how a scan is printed. The zero value is for a file that keeps everything.
@@ -73,10 +70,7 @@ func FormatNamed(name string) (Format, error) {
 	return Format{}, fmt.Errorf("unknown format %q%s (there are %s)", clipped(name, 40), hint, strings.Join(names, ", "))
 }
 
-// A PodKey names a pod, or the workload whose template stands for a pod ("Deployment/web").
-type PodKey struct{ Namespace, Name string }
-
-// An Origin is where a pod comes from.
+// An Origin is where a pod comes from. Pods of one workload of a recording share theirs.
 type Origin struct {
 	// Workload is what the pod belongs to: its Deployment, StatefulSet and so on, or the pod itself where nothing owns it.
 	Workload Workload
@@ -91,12 +85,12 @@ type Workload struct{ Kind, Name string }
 // String is kind and name: "Deployment/web".
 func (w Workload) String() string { return w.Kind + "/" + w.Name }
 
-// origin is where a pod comes from; of one that nobody told of, the pod itself is the workload.
-func (s *Scan) origin(pod state.Pod) Origin {
-	if origin, ok := s.Origins[PodKey{pod.Namespace, pod.Name}]; ok {
+// originOf is where the pod comes from; of one that nobody told of, the pod itself is the workload.
+func originOf(v state.PodViolation) Origin {
+	if origin, ok := v.Origin.(*Origin); ok {
 		return *origin
 	}
-	return Origin{Workload: Workload{"Pod", pod.Name}}
+	return Origin{Workload: Workload{"Pod", v.Pod.Name}}
 }
 
 // Inputs counts what was read.

@@ -29,11 +29,11 @@ var moment = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 type scanBuilder struct {
 	state *state.ClusterState
 	scan  *Scan
-	seen  map[PodKey]bool
+	seen  map[state.Pod]bool
 }
 
 func newScan(table *rules.Table) *scanBuilder {
-	b := &scanBuilder{state.New(table), &Scan{Origins: make(map[PodKey]*Origin)}, make(map[PodKey]bool)}
+	b := &scanBuilder{state.New(table), new(Scan), make(map[state.Pod]bool)}
 	b.scan.Inputs.Others = make(map[string]int)
 	b.state.Advance(moment)
 	return b
@@ -74,7 +74,7 @@ func (b *scanBuilder) add(object []byte, file string, line int) error {
 		it.Metadata.Namespace = "default"
 	}
 	template := it.template()
-	key := PodKey{it.Metadata.Namespace, it.Metadata.Name}
+	key := state.Pod{Namespace: it.Metadata.Namespace, Name: it.Metadata.Name}
 	origin := Origin{Workload{"Pod", it.Metadata.Name}, file, line}
 	switch {
 	case it.Kind == "Pod" || it.Kind == "":
@@ -104,9 +104,23 @@ func (b *scanBuilder) add(object []byte, file string, line int) error {
 		b.scan.Inputs.Pods--
 	}
 	b.seen[key] = true
-	b.scan.Origins[key] = &origin
-	_, err := b.state.Observe(state.Pod{Namespace: key.Namespace, Name: key.Name}, object)
-	return err
+	return b.put(key.Namespace, key.Name, object, &origin)
+}
+
+// put evaluates a pod, which does not count where that fails.
+func (b *scanBuilder) put(namespace, name string, object []byte, origin *Origin) error {
+	pod := state.Pod{Namespace: namespace, Name: name}
+	table := b.state.Table()
+	if !table.Includes(namespace) {
+		return nil
+	}
+	verdict, err := table.Evaluate(object)
+	if err != nil {
+		b.state.PutFailed(pod)
+		return err
+	}
+	b.state.Put(pod, verdict, origin)
+	return nil
 }
 
 // recording reads a dump.

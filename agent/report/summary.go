@@ -50,34 +50,36 @@ func (s *Scan) worstWorkloads(most int, namespace *string) (first []workloadSumm
 	w := worst[workloadSummary]{most: most, compare: func(a, b workloadSummary) int {
 		return cmp.Or(cmp.Compare(b.points, a.points), cmp.Compare(a.namespace, b.namespace), a.workload.compare(b.workload))
 	}}
-	rest := s.Snapshot.Violations
-	for len(rest) > 0 {
-		here := rest[0].Namespace
-		byWorkload := make(map[Workload]*workloadSummary)
-		pod := state.Pod{}
-		for len(rest) > 0 && rest[0].Namespace == here {
-			v := rest[0]
-			rest = rest[1:]
-			if namespace != nil && *namespace != here {
-				continue
-			}
-			workload := s.origin(v.Pod).Workload
-			of := byWorkload[workload]
-			if of == nil {
-				of = &workloadSummary{namespace: here, workload: workload, violations: make([]int, len(checks))}
-				byWorkload[workload] = of
-			}
-			if pod != v.Pod {
-				pod = v.Pod
-				of.pods++
-			}
-			of.points += checks[v.Check].Weight
-			of.violations[v.Check]++
-		}
+	byWorkload := make(map[Workload]*workloadSummary) // of the namespace at hand
+	addAll := func() {
 		for _, of := range byWorkload {
 			w.add(*of)
 		}
+		clear(byWorkload)
 	}
+	var pod state.Pod
+	for v := range s.Snapshot.Violations() {
+		if v.Namespace != pod.Namespace {
+			addAll()
+		}
+		another := v.Pod != pod
+		pod = v.Pod
+		if namespace != nil && *namespace != v.Namespace {
+			continue
+		}
+		workload := originOf(v).Workload
+		of := byWorkload[workload]
+		if of == nil {
+			of = &workloadSummary{namespace: v.Namespace, workload: workload, violations: make([]int, len(checks))}
+			byWorkload[workload] = of
+		}
+		if another {
+			of.pods++
+		}
+		of.points += checks[v.Check].Weight
+		of.violations[v.Check]++
+	}
+	addAll()
 	return w.trim()
 }
 
@@ -96,7 +98,7 @@ func (s *Scan) waivers() []waiverSummary {
 	}
 	at := make(map[key]int)
 	var rows []waiverSummary
-	for _, v := range s.Snapshot.Waived {
+	for v := range s.Snapshot.Waived() {
 		k := key{v.Waiver, v.Namespace}
 		i, ok := at[k]
 		if !ok {
@@ -111,6 +113,9 @@ func (s *Scan) waivers() []waiverSummary {
 	})
 	return rows
 }
+
+// waivedViolations counts the violations that a waiver accepts.
+func (s *Scan) waivedViolations() int { return sum(s.Snapshot.Totals().Waived) }
 
 // checkCounts lists the checks that have a count, the one with the most points first: "latest_tag 3".
 func (s *Scan) checkCounts(counts []int) []string {

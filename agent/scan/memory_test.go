@@ -25,12 +25,23 @@ func TestMemory(t *testing.T) {
 	if err := errors.Join(dumptest.WriteList(f, 1, pods), f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	var before, after runtime.MemStats
+	options := Options{Table: open(t, policies.Default), Files: files(t, name), Workers: 2}
+	var before, after, held runtime.MemStats
+	runtime.GC()
 	runtime.ReadMemStats(&before)
-	if _, err := Run(t.Context(), Options{Table: open(t, policies.Default), Files: files(t, name), Workers: 2}); err != nil {
+	found, err := Run(t.Context(), options)
+	if err != nil {
 		t.Fatal(err)
 	}
 	runtime.ReadMemStats(&after)
+	runtime.GC()
+	runtime.ReadMemStats(&held)
+	// A name, a dozen bytes and the empty half of a table of slots, and as much again for the namespaces and the table of
+	// the policy.
+	if got, most := int64(held.HeapAlloc)-int64(before.HeapAlloc), int64(128*pods); got > most {
+		t.Errorf("%d bytes a pod are held, %d at the most", got/pods, most/pods)
+	}
+	runtime.KeepAlive(found)
 	// All that was ever allocated, garbage included, of 57 MB: the batches, and less than 1 KiB a pod.
 	if got, most := after.TotalAlloc-before.TotalAlloc, uint64(6<<20+pods<<10); got > most {
 		t.Errorf("%d KiB were allocated, %d at the most", got>>10, most>>10)

@@ -218,7 +218,6 @@ func (s *scan) apply(file string, p *batched) {
 			s.firstBare = fmt.Sprintf("%s/%s in %s", p.Namespace, p.Name, file)
 		}
 	}
-	key := report.PodKey{Namespace: p.Namespace, Name: p.Name}
 	inputs := &s.result.Inputs
 	total := &inputs.Pods
 	if p.Template {
@@ -227,7 +226,6 @@ func (s *scan) apply(file string, p *batched) {
 	if p.Op == dump.Delete {
 		if s.state.Remove(named) {
 			*total--
-			delete(s.result.Origins, key)
 		}
 		return
 	}
@@ -235,7 +233,7 @@ func (s *scan) apply(file string, p *batched) {
 	if p.err != nil {
 		replaced = s.state.PutFailed(named)
 	} else {
-		replaced = s.state.Put(named, p.verdict)
+		replaced = s.state.Put(named, p.verdict, s.origin(file, p))
 	}
 	if !replaced {
 		*total++
@@ -243,15 +241,6 @@ func (s *scan) apply(file string, p *batched) {
 		if inputs.Repeated++; s.again == "" {
 			s.again = fmt.Sprintf("%s/%s in %s", p.Namespace, p.Name, file)
 		}
-	}
-	var origin *report.Origin
-	if p.err == nil && len(p.verdict.Violations) > 0 {
-		origin = s.origin(file, p)
-	}
-	if origin != nil {
-		s.result.Origins[key] = origin
-	} else if replaced {
-		delete(s.result.Origins, key)
 	}
 }
 
@@ -277,8 +266,12 @@ func fault(file string, p *batched) error {
 	return e
 }
 
-// origin is where a pod comes from.
-func (s *scan) origin(file string, p *batched) *report.Origin {
+// origin is where a pod comes from, as a *report.Origin; nil where nothing is known but the pod, and where nobody asks,
+// as the pod has no violations.
+func (s *scan) origin(file string, p *batched) any {
+	if len(p.verdict.Violations) == 0 {
+		return nil
+	}
 	if p.Template {
 		kind, name, _ := strings.Cut(p.Name, "/")
 		return &report.Origin{Workload: report.Workload{Kind: kind, Name: name}, File: file, Line: p.Line}
@@ -291,7 +284,7 @@ func (s *scan) origin(file string, p *batched) *report.Origin {
 		return &report.Origin{Workload: cloned(workload), File: file, Line: p.Line}
 	}
 	if workload.Kind == "" {
-		return nil // nothing is known but the pod
+		return nil
 	}
 	if known, ok := s.origins[workload]; ok {
 		return known

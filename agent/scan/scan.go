@@ -66,7 +66,7 @@ func Run(ctx context.Context, options Options) (*report.Scan, error) {
 		options: options,
 		state:   state.New(options.Table),
 		origins: make(map[report.Workload]*report.Origin),
-		result:  &report.Scan{Origins: make(map[report.PodKey]*report.Origin), Inputs: report.Inputs{Files: len(options.Files)}},
+		result:  &report.Scan{Inputs: report.Inputs{Files: len(options.Files)}},
 		cancel:  cancel,
 	}
 	var err error

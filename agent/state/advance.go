@@ -7,7 +7,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// A Change is a pod and how its violations changed.
+// A Change is a pod, named without its UID, and how its violations changed.
 type Change struct {
 	Pod
 	Transition
@@ -32,7 +32,9 @@ func (s *ClusterState) Advance(now time.Time) []Change {
 	}
 	var changes []Change
 	for namespace, ns := range s.namespaces {
-		for name, c := range ns.pods {
+		for reference := range ns.pods.all() {
+			known := ns.pods.at(reference)
+			c := s.contributed(known)
 			if !slices.ContainsFunc(c.violations, func(v rules.Violation) bool { return expires(v.Waiver, before, now) }) {
 				continue
 			}
@@ -42,7 +44,7 @@ func (s *ClusterState) Advance(now time.Time) []Change {
 			s.now = now
 			s.count(ns, c, +1)
 			if t := (Transition{Before: failed, After: s.failedChecks(c)}); t.Changed() {
-				changes = append(changes, Change{Pod{namespace, name, c.uid}, t})
+				changes = append(changes, Change{Pod{Namespace: namespace, Name: known.name}, t})
 			}
 		}
 	}

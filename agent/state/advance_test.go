@@ -35,7 +35,7 @@ waivers:
 	observe(t, s, state.Pod{Namespace: "shop", Name: "clean", UID: "1"}, podJSON(container{}, container{}))
 	day, later := base, time.Date(2030, 2, 1, 10, 0, 0, 0, time.UTC)
 	change := func(name string, before, after []int) state.Change {
-		return state.Change{Pod: state.Pod{Namespace: "shop", Name: name, UID: "1"}, Transition: state.Transition{Before: before, After: after}}
+		return state.Change{Pod: state.Pod{Namespace: "shop", Name: name}, Transition: state.Transition{Before: before, After: after}}
 	}
 	waived := state.LiveMetrics{TotalPods: 3, Violations: []int{0, 0}, Subjects: []int{2, 4}, Waived: []int{4, 2}}
 	halfWaived := state.LiveMetrics{TotalPods: 3, Violations: []int{2, 0}, Subjects: []int{4, 4}, Waived: []int{2, 2}}
@@ -74,8 +74,8 @@ waivers:
 				t.Errorf("scores %v, %t; want %v", got, ok, step.scores)
 			}
 			sum := func(of []int) int { return of[0] + of[1] }
-			if len(snap.Violations) != sum(step.counts.Violations) || len(snap.Waived) != sum(step.counts.Waived) {
-				t.Errorf("%d violations and %d that are waived are listed", len(snap.Violations), len(snap.Waived))
+			if listed := viewOf(snap); len(listed.Violations) != sum(step.counts.Violations) || len(listed.Waived) != sum(step.counts.Waived) {
+				t.Errorf("%d violations and %d that are waived are listed", len(listed.Violations), len(listed.Waived))
 			}
 		})
 	}
@@ -153,10 +153,10 @@ func TestConcurrentAdvance(t *testing.T) {
 				s.Advance(now)
 				snap := s.SnapshotWithViolations()
 				totals, listed, waived := snap.Totals(), make([]int, 3), make([]int, 3)
-				for _, v := range snap.Violations {
+				for v := range snap.Violations() {
 					listed[v.Check]++
 				}
-				for _, v := range snap.Waived {
+				for v := range snap.Waived() {
 					waived[v.Check]++
 				}
 				if !slices.Equal(totals.Violations, listed) || !slices.Equal(totals.Waived, waived) {
@@ -178,7 +178,7 @@ func TestConcurrentAdvance(t *testing.T) {
 	}
 	s.Replace(2, slices.Values(list))
 	passing.Wait()
-	if diff := cmp.Diff(scratch.snapshotAt(p, last), s.SnapshotWithViolations(), sameTable, sameWaiver); diff != "" {
+	if diff := cmp.Diff(scratch.snapshotAt(p, last), viewOf(s.SnapshotWithViolations()), sameTable, sameWaiver); diff != "" {
 		t.Errorf("state (-scratch +live):\n%s", diff)
 	}
 }

@@ -220,18 +220,33 @@ func (m model) keys() []podKey {
 	})
 }
 
+// pod names the pod as snapshots do, without its UID.
+func (k podKey) pod() state.Pod { return state.Pod{Namespace: k.namespace, Name: k.name} }
+
 func (m model) pod(key podKey) state.Pod {
 	return state.Pod{Namespace: key.namespace, Name: key.name, UID: m[key].uid}
 }
 
 // snapshot computes the state under a table without skips and waivers from scratch.
-func (m model) snapshot(table *rules.Table) *state.Snapshot {
+func (m model) snapshot(table *rules.Table) *view {
 	return m.snapshotAt(policy{table: table}, time.Time{})
 }
 
+// A view is all that a snapshot tells, to be compared.
+type view struct {
+	Table              *rules.Table
+	Namespaces         []state.NamespaceSnapshot
+	Skipped            map[string]int
+	Violations, Waived []state.PodViolation
+}
+
+func viewOf(s *state.Snapshot) *view {
+	return &view{s.Table, s.Namespaces, s.Skipped, slices.Collect(s.Violations()), slices.Collect(s.Waived())}
+}
+
 // snapshotAt computes the state under a policy at a moment from scratch.
-func (m model) snapshotAt(p policy, now time.Time) *state.Snapshot {
-	snap := &state.Snapshot{Table: p.table, Skipped: make(map[string]int)}
+func (m model) snapshotAt(p policy, now time.Time) *view {
+	snap := &view{Table: p.table, Skipped: make(map[string]int)}
 	for _, key := range m.keys() {
 		o := p.of(m[key], now)
 		if o.skipped != "" {
@@ -254,12 +269,12 @@ func (m model) snapshotAt(p policy, now time.Time) *state.Snapshot {
 		}
 		for _, v := range o.violations {
 			ns.Violations[v.Check]++
-			snap.Violations = append(snap.Violations, state.PodViolation{Pod: m.pod(key), Violation: &v})
+			snap.Violations = append(snap.Violations, state.PodViolation{Pod: key.pod(), Violation: &v})
 		}
 		for _, v := range o.waived {
 			ns.Waived[v.Check]++
 			ns.Subjects[v.Check]--
-			snap.Waived = append(snap.Waived, state.PodViolation{Pod: m.pod(key), Violation: &v})
+			snap.Waived = append(snap.Waived, state.PodViolation{Pod: key.pod(), Violation: &v})
 		}
 	}
 	return snap

@@ -153,7 +153,7 @@ func (m *machine) advanced(t *rapid.T, now time.Time, got []state.Change) {
 		for _, key := range m.model.keys() {
 			before, after := m.policy.failed(m.model[key], m.now), m.policy.failed(m.model[key], now)
 			if !slices.Equal(before, after) {
-				want = append(want, state.Change{Pod: m.model.pod(key), Transition: state.Transition{Before: before, After: after}})
+				want = append(want, state.Change{Pod: key.pod(), Transition: state.Transition{Before: before, After: after}})
 			}
 		}
 		m.now = now
@@ -294,10 +294,10 @@ func (m *machine) replace(t *rapid.T, after int, moment time.Time) {
 func (m *machine) check(t *rapid.T) {
 	want := m.model.snapshotAt(m.policy, m.now)
 	got := m.live.SnapshotWithViolations()
-	if diff := cmp.Diff(want, got, sameTable, sameWaiver, cmpopts.EquateEmpty()); diff != "" {
+	if diff := cmp.Diff(want, viewOf(got), sameTable, sameWaiver, cmpopts.EquateEmpty()); diff != "" {
 		t.Fatalf("state (-scratch +live):\n%s", diff)
 	}
-	counts := m.live.Snapshot()
+	counts := viewOf(m.live.Snapshot())
 	if want.Violations, want.Waived = nil, nil; counts.Violations != nil || counts.Waived != nil {
 		t.Fatal("a snapshot has violations that nobody asked for")
 	}
@@ -409,8 +409,8 @@ func TestWaiverNeverMakesAScoreWorse(t *testing.T) {
 					better++
 				}
 			}
-			if len(before.Violations)+len(before.Waived) != len(after.Violations)+len(after.Waived) {
-				t.Fatalf("%d violations and %d that are waived have become %d and %d", len(before.Violations), len(before.Waived), len(after.Violations), len(after.Waived))
+			if len(viewOf(before).Violations)+len(viewOf(before).Waived) != len(viewOf(after).Violations)+len(viewOf(after).Waived) {
+				t.Fatalf("%d violations and %d that are waived have become %d and %d", len(viewOf(before).Violations), len(viewOf(before).Waived), len(viewOf(after).Violations), len(viewOf(after).Waived))
 			}
 			table, before = with, after
 		}

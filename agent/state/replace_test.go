@@ -71,7 +71,7 @@ func TestReplaceEqualsOneByOne(t *testing.T) {
 				if diff := cmp.Diff(want.Namespaces, s.Snapshot().Namespaces); diff != "" {
 					t.Errorf("counts (-one by one +at once):\n%s", diff)
 				}
-				if diff := cmp.Diff(want.Violations, s.SnapshotWithViolations().Violations); diff != "" {
+				if diff := cmp.Diff(viewOf(want).Violations, viewOf(s.SnapshotWithViolations()).Violations); diff != "" {
 					t.Errorf("violations (-one by one +at once):\n%s", diff)
 				}
 				if diff := cmp.Diff(wantFailures, failures); diff != "" {
@@ -125,13 +125,13 @@ func TestReplaceIsOneStep(t *testing.T) {
 	s := newState(t)
 	old := state.Pod{Namespace: "old", Name: "old", UID: "1"}
 	observe(t, s, old, podJSON(container{latest: true}))
-	before := s.SnapshotWithViolations()
+	before := viewOf(s.SnapshotWithViolations())
 	looks := 0
 	s.Replace(2, func(yield func(state.Observation) bool) {
 		for i := range 1000 {
 			if i%100 == 0 {
 				looks++
-				if diff := cmp.Diff(before, s.SnapshotWithViolations(), sameTable); diff != "" || s.Ready() {
+				if diff := cmp.Diff(before, viewOf(s.SnapshotWithViolations()), sameTable); diff != "" || s.Ready() {
 					t.Errorf("after %d of the pods, ready %v, state (-before +now):\n%s", i, s.Ready(), diff)
 				}
 			}

@@ -2,6 +2,7 @@ package state
 
 import (
 	"cmp"
+	"iter"
 	"maps"
 	"slices"
 	"time"
@@ -16,10 +17,16 @@ type Snapshot struct {
 	Namespaces []NamespaceSnapshot
 	// Skipped counts the pods that the table leaves out, by reason.
 	Skipped map[string]int
-	// Violations are sorted by namespace, pod, check and subject; nil where they were not asked for.
-	Violations []PodViolation
-	// Waived are the violations that a waiver accepts, sorted and asked for as the others.
-	Waived []PodViolation
+
+	judged     []judgedNamespace // sorted by name; where violations were asked for
+	judgements []*judgement      // by number
+	now        time.Time
+}
+
+// A judgedNamespace are the pods of one namespace that have violations, sorted by name.
+type judgedNamespace struct {
+	name string
+	pods frozen
 }
 
 // NamespaceSnapshot are the counts of one namespace.
@@ -28,10 +35,48 @@ type NamespaceSnapshot struct {
 	LiveMetrics
 }
 
-// PodViolation is one violation and the pod that has it. Pods that are alike share the violation, which nobody changes.
+// PodViolation is one violation and the pod that has it, named without its UID. Pods that are alike share the violation,
+// which nobody changes.
 type PodViolation struct {
 	Pod
 	*rules.Violation
+	// Origin is what the source told of the pod; nil where it told nothing.
+	Origin any
+}
+
+// Violations are those that count, sorted by namespace, pod, check and subject; none where they were not asked for.
+func (s *Snapshot) Violations() iter.Seq[PodViolation] { return s.those(false) }
+
+// Waived are the violations that a waiver accepts, sorted as the others.
+func (s *Snapshot) Waived() iter.Seq[PodViolation] { return s.those(true) }
+
+func (s *Snapshot) those(waived bool) iter.Seq[PodViolation] {
+	return func(yield func(PodViolation) bool) {
+		for v, accepted := range s.AllViolations() {
+			if accepted == waived && !yield(v) {
+				return
+			}
+		}
+	}
+}
+
+// AllViolations are those that count and those that do not, sorted, each with whether a waiver accepts it.
+func (s *Snapshot) AllViolations() iter.Seq2[PodViolation, bool] {
+	return func(yield func(PodViolation, bool) bool) {
+		for i := range s.judged {
+			ns := &s.judged[i]
+			for _, reference := range ns.pods.references {
+				pod := ns.pods.at(reference)
+				j := s.judgements[pod.judgement]
+				for i := range j.violations {
+					v := &j.violations[i]
+					if !yield(PodViolation{Pod{Namespace: ns.name, Name: pod.name}, v, j.origin}, waives(v.Waiver, s.now)) {
+						return
+					}
+				}
+			}
+		}
+	}
 }
 
 // Totals sums the counts of the namespaces.
@@ -57,63 +102,44 @@ func (s *ClusterState) Snapshot() *Snapshot {
 	return s.snapshot()
 }
 
-// SnapshotWithViolations copies the counts and the violations of the same moment.
+// SnapshotWithViolations copies the counts, and what the violations of the same moment can be told from: a few bytes for
+// each pod that has any.
 func (s *ClusterState) SnapshotWithViolations() *Snapshot {
-	snap, pods, now := s.withPods()
-	// Who changes the state does not wait for what follows: judgements do not change.
-	slices.SortFunc(pods, func(a, b judgedPod) int { return a.compare(b.Pod) })
-	violations, waived := 0, 0
-	for _, ns := range snap.Namespaces {
-		for check := range ns.Violations {
-			violations += ns.Violations[check]
-			waived += ns.Waived[check]
-		}
+	snap := s.withViolations()
+	// Who changes the state does not wait for what follows.
+	for i := range snap.judged {
+		snap.judged[i].pods.sort()
 	}
-	// Exact sizes: a large cluster has more violations than anything else.
-	snap.Violations = make([]PodViolation, 0, violations)
-	if waived > 0 {
-		snap.Waived = make([]PodViolation, 0, waived)
-	}
-	for _, p := range pods {
-		for i := range p.violations {
-			v := &p.violations[i]
-			into := &snap.Violations
-			if v.Waiver != nil && v.Waiver.Active(now) {
-				into = &snap.Waived
-			}
-			*into = append(*into, PodViolation{p.Pod, v})
-		}
-	}
+	slices.SortFunc(snap.judged, func(a, b judgedNamespace) int { return cmp.Compare(a.name, b.name) })
 	return snap
 }
 
-// A judgedPod is a pod that has violations.
-type judgedPod struct {
-	Pod
-	*judgement
-}
-
-// withPods copies the counts, and which pods have violations, and says for which moment.
-func (s *ClusterState) withPods() (*Snapshot, []judgedPod, time.Time) {
+func (s *ClusterState) withViolations() *Snapshot {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
-	n := 0
-	for _, j := range s.judgements.byHash {
-		for ; j != nil; j = j.next {
-			if len(j.violations) > 0 {
-				n += j.pods
+	snap := s.snapshot()
+	snap.judgements, snap.now = slices.Clone(s.judgements.byID), s.now
+	for name, ns := range s.namespaces {
+		violates := func(reference uint32) bool {
+			return len(snap.judgements[ns.pods.judgementAt(reference)].violations) > 0
+		}
+		n := 0
+		for reference := range ns.pods.all() {
+			if violates(reference) {
+				n++
 			}
 		}
-	}
-	pods := make([]judgedPod, 0, n)
-	for namespace, ns := range s.namespaces {
-		for name, c := range ns.pods {
-			if len(c.violations) > 0 {
-				pods = append(pods, judgedPod{Pod{namespace, name, c.uid}, c.judgement})
+		references := make([]uint32, 0, n)
+		for reference := range ns.pods.all() {
+			if violates(reference) {
+				references = append(references, reference)
 			}
 		}
+		if n > 0 {
+			snap.judged = append(snap.judged, judgedNamespace{name, ns.pods.freeze(references)})
+		}
 	}
-	return s.snapshot(), pods, s.now
+	return snap
 }
 
 // snapshot copies the counts; the lock is held.

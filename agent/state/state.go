@@ -6,9 +6,11 @@
 package state
 
 import (
+	"bytes"
 	"iter"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -42,12 +44,12 @@ func newLiveMetrics(checks int) LiveMetrics {
 // NamespaceState is the live state of one namespace: its counts, and what each pod contributes to them.
 type NamespaceState struct {
 	LiveMetrics
-	pods map[string]contribution
+	pods podTable
 }
 
-// A contribution is what one pod adds to the counts of its namespace.
+// A contribution is what one pod adds to the counts of its namespace; the zero value is of a pod that there is not.
 type contribution struct {
-	uid string
+	uid []byte // packed; empty where it is not known
 	*judgement
 }
 
@@ -62,6 +64,7 @@ type ClusterState struct {
 	ready      bool
 	// now is the moment for which waivers are judged. It moves by Advance alone.
 	now time.Time
+	uid []byte // that of the pod at hand, in memory that is used again
 }
 
 // New makes an empty state, which is not ready. Its moment is before all time: no waiver has expired until Advance.
@@ -108,19 +111,16 @@ var verdicts = sync.Pool{New: func() any { return new(rules.Verdict) }}
 // Apply replaces what the pod contributed before, be it under another UID, by the verdict, of which the state keeps
 // nothing that the caller may not change.
 func (s *ClusterState) Apply(pod Pod, verdict rules.Verdict) Transition {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	before, after := s.put(pod, verdict, false)
-	t := s.transition(before, after)
-	s.release(before)
-	return t
+	return s.change(pod, judged(verdict, nil))
 }
 
 // fail is Apply where there is no verdict.
-func (s *ClusterState) fail(pod Pod) Transition {
+func (s *ClusterState) fail(pod Pod) Transition { return s.change(pod, judgement{failed: true}) }
+
+func (s *ClusterState) change(pod Pod, to judgement) Transition {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	before, after := s.put(pod, rules.Verdict{}, true)
+	before, after := s.put(pod, to)
 	t := s.transition(before, after)
 	s.release(before)
 	return t
@@ -128,32 +128,49 @@ func (s *ClusterState) fail(pod Pod) Transition {
 
 // Put is Apply for who does not ask what changed, but whether there was such a pod before. It costs no allocation
 // where other pods have the same verdict.
-func (s *ClusterState) Put(pod Pod, verdict rules.Verdict) (replaced bool) {
+//
+// The origin is what the source knows of the pod: the state hands it out with the violations, and asks nothing of it but
+// to be comparable. Pods of one origin and one verdict share their memory.
+func (s *ClusterState) Put(pod Pod, verdict rules.Verdict, origin any) (replaced bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.release(first(s.put(pod, verdict, false)))
+	return s.release(first(s.put(pod, judged(verdict, origin))))
 }
 
 // PutFailed is Put for a pod of which there is no verdict.
 func (s *ClusterState) PutFailed(pod Pod) (replaced bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.release(first(s.put(pod, rules.Verdict{}, true)))
+	return s.release(first(s.put(pod, judgement{failed: true})))
 }
 
 func first(before, _ contribution) contribution { return before }
 
+// judged is what is known of a pod with that verdict.
+func judged(v rules.Verdict, origin any) judgement {
+	return judgement{violations: v.Violations, subjects: v.Subjects, skipped: v.SkipReason, origin: origin}
+}
+
 // put returns what the pod contributed before, which is still to be released, and what it does now. The lock is held.
-func (s *ClusterState) put(pod Pod, verdict rules.Verdict, failed bool) (before, after contribution) {
+func (s *ClusterState) put(pod Pod, to judgement) (before, after contribution) {
 	ns := s.namespace(pod.Namespace)
-	before, existed := ns.pods[pod.Name]
+	slot, old, existed := ns.pods.find(pod.Name)
 	if existed {
+		before = s.contributed(old)
 		s.count(ns, before, -1)
 	}
-	after = contribution{pod.UID, s.judgements.share(verdict, failed)}
-	ns.pods[pod.Name] = after
+	s.uid = packUID(s.uid[:0], pod.UID)
+	after = contribution{s.uid, s.judgements.share(&to)}
+	if !existed || before.judgement != after.judgement || !bytes.Equal(before.uid, after.uid) {
+		ns.pods.put(slot, old, existed, after.id, after.uid, pod.Name)
+	}
 	s.count(ns, after, +1)
 	return before, after
+}
+
+// contributed is what an entry says. The lock is held.
+func (s *ClusterState) contributed(e entry) contribution {
+	return contribution{e.uid, s.judgements.byID[e.judgement]}
 }
 
 // release lets go of what a pod contributed, and says whether there was such a pod. The lock is held.
@@ -192,12 +209,13 @@ func (s *ClusterState) remove(pod Pod) contribution {
 	if !ok {
 		return contribution{}
 	}
-	before, existed := ns.pods[pod.Name]
-	if !existed || pod.UID != "" && before.uid != "" && pod.UID != before.uid {
+	slot, old, existed := ns.pods.find(pod.Name)
+	if s.uid = packUID(s.uid[:0], pod.UID); !existed || otherUID(s.uid, old.uid) {
 		return contribution{}
 	}
+	before := s.contributed(old)
 	s.count(ns, before, -1)
-	if delete(ns.pods, pod.Name); len(ns.pods) == 0 {
+	if ns.pods.remove(slot, old); ns.pods.pods == 0 {
 		delete(s.namespaces, pod.Namespace)
 	}
 	return before
@@ -207,8 +225,8 @@ func (s *ClusterState) remove(pod Pod) contribution {
 func (s *ClusterState) namespace(name string) *NamespaceState {
 	ns, ok := s.namespaces[name]
 	if !ok {
-		ns = &NamespaceState{LiveMetrics: newLiveMetrics(len(s.table.Checks())), pods: make(map[string]contribution)}
-		s.namespaces[name] = ns
+		ns = &NamespaceState{LiveMetrics: newLiveMetrics(len(s.table.Checks()))}
+		s.namespaces[strings.Clone(name)] = ns
 	}
 	return ns
 }
@@ -241,8 +259,10 @@ func (s *ClusterState) count(ns *NamespaceState, c contribution, sign int) {
 
 // waived tells whether a waiver accepts the violation at the state's moment.
 func (s *ClusterState) waived(v rules.Violation) bool {
-	return v.Waiver != nil && v.Waiver.Active(s.now)
+	return waives(v.Waiver, s.now)
 }
+
+func waives(w *rules.Waiver, now time.Time) bool { return w != nil && w.Active(now) }
 
 // An Observation is one pod and its JSON, for Replace.
 type Observation struct {
@@ -266,7 +286,11 @@ func (s *ClusterState) Replace(workers int, pods iter.Seq[Observation]) []Failur
 	failed := make(map[Pod]Failure)
 	s.evaluateAll(max(1, workers), pods, func(b *batch) {
 		for i, o := range b.pods {
-			fresh.release(first(fresh.put(o.Pod, b.verdicts[i], b.errs[i] != nil)))
+			known := judged(b.verdicts[i], nil)
+			if b.errs[i] != nil {
+				known = judgement{failed: true}
+			}
+			fresh.release(first(fresh.put(o.Pod, known)))
 			name := Pod{Namespace: o.Namespace, Name: o.Name}
 			delete(failed, name)
 			if b.errs[i] != nil {

@@ -32,8 +32,8 @@ func TestExample(t *testing.T) {
 	s := newState(t)
 	observe(t, s, state.Pod{Namespace: "default", Name: "nginx", UID: "1"}, []byte(`{"spec":{"containers":[{"name":"nginx","image":"nginx:latest","readinessProbe":{}}]}}`))
 	got := s.SnapshotWithViolations()
-	pod := state.Pod{Namespace: "default", Name: "nginx", UID: "1"}
-	want := &state.Snapshot{
+	pod := state.Pod{Namespace: "default", Name: "nginx"}
+	want := &view{
 		Table:      s.Table(),
 		Namespaces: []state.NamespaceSnapshot{{Name: "default", LiveMetrics: state.LiveMetrics{TotalPods: 1, Violations: []int{1, 1, 0}, Subjects: []int{1, 1, 1}, Waived: none}}},
 		Skipped:    map[string]int{},
@@ -42,7 +42,7 @@ func TestExample(t *testing.T) {
 			{Pod: pod, Violation: &rules.Violation{Check: 1, Path: "spec.containers.0", Name: "nginx"}},
 		},
 	}
-	if diff := cmp.Diff(want, got, sameTable); diff != "" {
+	if diff := cmp.Diff(want, viewOf(got), sameTable); diff != "" {
 		t.Errorf("snapshot (-want +got):\n%s", diff)
 	}
 	wantScores := state.Scores{Score: 8, Compliance: 20, Grade: "Critical"}
@@ -202,7 +202,7 @@ func TestNoData(t *testing.T) {
 	empty := func(when string) {
 		t.Helper()
 		snap := s.SnapshotWithViolations()
-		if diff := cmp.Diff(&state.Snapshot{Table: s.Table(), Namespaces: []state.NamespaceSnapshot{}, Skipped: map[string]int{}, Violations: []state.PodViolation{}}, snap, sameTable); diff != "" {
+		if diff := cmp.Diff(&view{Table: s.Table(), Namespaces: []state.NamespaceSnapshot{}, Skipped: map[string]int{}}, viewOf(snap), sameTable); diff != "" {
 			t.Errorf("%s: snapshot (-want +got):\n%s", when, diff)
 		}
 		if got, ok := snap.Cluster(); ok || got != (state.Scores{}) {
@@ -308,7 +308,7 @@ func TestSnapshotSharesNothing(t *testing.T) {
 		observe(t, s, state.Pod{Namespace: "b", Name: "b"}, podJSON(container{latest: true}))
 	}
 	fill()
-	spoiled, kept, again := s.SnapshotWithViolations(), s.SnapshotWithViolations(), s.SnapshotWithViolations()
+	spoiled, kept, again := s.SnapshotWithViolations(), s.SnapshotWithViolations(), viewOf(s.SnapshotWithViolations())
 	for i := range spoiled.Namespaces {
 		ns := &spoiled.Namespaces[i]
 		ns.TotalPods, ns.Name = 99, "spoiled"
@@ -318,9 +318,6 @@ func TestSnapshotSharesNothing(t *testing.T) {
 		ns.Violations, ns.Subjects, ns.Waived = append(ns.Violations, 99), append(ns.Subjects, 99), append(ns.Waived, 99)
 	}
 	spoiled.Skipped["spoiled"] = 99
-	for i := range spoiled.Violations {
-		spoiled.Violations[i] = state.PodViolation{}
-	}
 	for i := range again.Namespaces {
 		ns := &again.Namespaces[i]
 		ns.Violations, ns.Subjects, ns.Waived = slices.Clone(ns.Violations), slices.Clone(ns.Subjects), slices.Clone(ns.Waived)
@@ -328,20 +325,20 @@ func TestSnapshotSharesNothing(t *testing.T) {
 	_ = append(kept.Namespaces[0].Violations, 99)
 	_ = append(kept.Namespaces[0].Subjects, 99)
 	_ = append(kept.Namespaces[0].Waived, 99)
-	if diff := cmp.Diff(again, kept, sameTable); diff != "" {
+	if diff := cmp.Diff(again, viewOf(kept), sameTable); diff != "" {
 		t.Errorf("a snapshot changed with what was appended to a part of it (-before +after):\n%s", diff)
 	}
-	if diff := cmp.Diff(kept, s.SnapshotWithViolations(), sameTable); diff != "" {
+	if diff := cmp.Diff(again, viewOf(s.SnapshotWithViolations()), sameTable); diff != "" {
 		t.Errorf("the state changed with a snapshot (-before +after):\n%s", diff)
 	}
 	observe(t, s, state.Pod{Namespace: "a", Name: "a"}, podJSON(container{}))
 	observe(t, s, state.Pod{Namespace: "b", Name: "c"}, podJSON(container{latest: true}, container{latest: true}))
 	s.Replace(1, slices.Values([]state.Observation{}))
-	if diff := cmp.Diff(again, kept, sameTable); diff != "" {
+	if diff := cmp.Diff(again, viewOf(kept), sameTable); diff != "" {
 		t.Errorf("a snapshot changed with the state (-before +after):\n%s", diff)
 	}
 	fill()
-	if diff := cmp.Diff(again, s.SnapshotWithViolations(), sameTable); diff != "" {
+	if diff := cmp.Diff(again, viewOf(s.SnapshotWithViolations()), sameTable); diff != "" {
 		t.Errorf("the state of the same pods differs (-before +after):\n%s", diff)
 	}
 }
@@ -363,7 +360,7 @@ func TestConcurrentEvents(t *testing.T) {
 			snap.Cluster()
 			counted := snap.Totals()
 			listed := make([]int, 3)
-			for _, v := range snap.Violations {
+			for v := range snap.Violations() {
 				listed[v.Check]++
 			}
 			if !slices.Equal(counted.Violations, listed) {
@@ -414,7 +411,7 @@ func TestConcurrentEvents(t *testing.T) {
 			}
 		}
 	}
-	if diff := cmp.Diff(scratch.snapshot(s.Table()), s.SnapshotWithViolations(), sameTable); diff != "" {
+	if diff := cmp.Diff(scratch.snapshot(s.Table()), viewOf(s.SnapshotWithViolations()), sameTable); diff != "" {
 		t.Errorf("state (-scratch +live):\n%s", diff)
 	}
 	if len(scratch) == 0 {

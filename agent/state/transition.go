@@ -24,7 +24,7 @@ func (s *ClusterState) transition(before, after contribution) Transition {
 	return Transition{
 		Before:    s.failedChecks(before),
 		After:     s.failedChecks(after),
-		Recreated: after.uid != "" && before.uid != "" && before.uid != after.uid,
+		Recreated: otherUID(before.uid, after.uid),
 	}
 }
 
