@@ -37,6 +37,7 @@ type cost struct {
 	CPU  time.Duration
 	Peak int // RSS, bytes
 	Heap int // bytes, after a garbage collection
+	File int // RSS of the agent that is pages of its binary, bytes
 }
 
 // beClient is what a client's process does. It writes its cost to stdout.

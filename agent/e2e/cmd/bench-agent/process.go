@@ -11,8 +11,8 @@ import (
 
 // A usage is what a process has taken until now.
 type usage struct {
-	cpu       time.Duration
-	peak, rss int // bytes
+	cpu             time.Duration
+	peak, rss, file int // bytes; file are those of rss that are pages of the binary
 }
 
 // processOf reads the usage of a process from /proc, so that all are measured in one way.
@@ -40,15 +40,11 @@ func processOf(pid int) (usage, error) {
 	for line := range strings.Lines(string(status)) {
 		var kilobytes int
 		switch name, value, _ := strings.Cut(line, ":"); name {
-		case "VmHWM", "VmRSS":
+		case "VmHWM", "VmRSS", "RssFile":
 			if _, err := fmt.Sscan(value, &kilobytes); err != nil {
 				return usage{}, err
 			}
-			if name == "VmHWM" {
-				u.peak = kilobytes << 10
-			} else {
-				u.rss = kilobytes << 10
-			}
+			*map[string]*int{"VmHWM": &u.peak, "VmRSS": &u.rss, "RssFile": &u.file}[name] = kilobytes << 10
 		}
 	}
 	return u, nil

@@ -80,7 +80,25 @@ func (b *bench) sync() error {
 		}
 		line(cells...)
 	}
-	return table.Flush()
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	return b.limited(costs[filepath.Base(b.binary)+" agent"])
+}
+
+// limited measures the sync under a GOMEMLIMIT that is little more than what remains of it.
+func (b *bench) limited(free cost) error {
+	const room = 1.15
+	limit := int(float64(free.Heap)*room) + 8<<20 // for stacks and the runtime's own
+	with := *b
+	with.env = strings.TrimPrefix(b.env+fmt.Sprintf(",GOMEMLIMIT=%d", limit), ",")
+	spent, err := with.syncAgent(b.binary)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("With GOMEMLIMIT at %s: CPU %s (%.2f of without), peak RSS %s, of which %s are pages of the binary and %s count for the limit\n",
+		megabytes(limit), seconds(spent.CPU), float64(spent.CPU)/float64(free.CPU), megabytes(spent.Peak), megabytes(spent.File), megabytes(spent.Peak-spent.File))
+	return nil
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
@@ -118,7 +136,7 @@ func (b *bench) syncAgent(binary string) (cost, error) {
 	if err != nil {
 		return cost{}, err
 	}
-	spent := cost{Wall: wall, CPU: used.cpu, Peak: used.peak}
+	spent := cost{Wall: wall, CPU: used.cpu, Peak: used.peak, File: used.file}
 	_, after, _ := strings.Cut(string(heap), "\n# HeapAlloc = ")
 	if _, err := fmt.Sscan(after, &spent.Heap); err != nil {
 		return cost{}, fmt.Errorf("read the heap profile: %w", err)
