@@ -95,8 +95,8 @@ func newWithClient(
 // Publish runs publish if this replica may publish at this moment, and returns its error; else it returns a
 // *NotLeaderError. The context of publish ends when the permission does, at the latest when the last renewal of the
 // Lease is too old. What publish does must end with it, a blocked write included: give the connection a write
-// deadline of ctx.Deadline() and interrupt it when ctx is done. What takes time is better prepared first; ask Valid
-// again before the first byte.
+// deadline of ctx.Deadline() and interrupt it when ctx is done. What takes time is better prepared first; ask ctx.Err
+// again before the first byte, as that looks at the wall clock too, which goes on while a machine is suspended.
 func (e *Elector) Publish(ctx context.Context, publish func(ctx context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -109,8 +109,7 @@ func (e *Elector) Publish(ctx context.Context, publish func(ctx context.Context)
 	return publish(ctx)
 }
 
-// Valid tells whether this replica may publish at this moment. Unlike a context it knows the wall clock too, which
-// goes on while a machine is suspended.
+// Valid tells whether this replica may publish at this moment, by both clocks.
 func (e *Elector) Valid() bool {
 	return e.gate.look().open
 }

@@ -138,11 +138,35 @@ func (g *gate) enter(ctx context.Context) (_ context.Context, done func(), v vie
 	t.publications++
 	ctx, cancel := context.WithTimeout(ctx, v.remaining)
 	unhook := context.AfterFunc(t.ctx, cancel)
-	return ctx, func() {
+	return permission{ctx, g, t, cancel}, func() {
 		unhook()
 		cancel()
 		g.leave(t)
 	}, v
+}
+
+// A permission is the context of a publication. The timer of a context goes by the monotonic clock, which stands still
+// while a machine is suspended: asked for its error, a permission looks at the gate, which knows both clocks.
+type permission struct {
+	context.Context
+	gate   *gate
+	term   *term
+	cancel context.CancelFunc
+}
+
+// Err tells why the permission has ended; nil while it has not.
+func (p permission) Err() error {
+	if !p.gate.permits(p.term) {
+		p.cancel()
+	}
+	return p.Context.Err()
+}
+
+// permits tells whether a publication that began in a term may still go on: it may until the term ends, also in a gate
+// that lets no other one begin.
+func (g *gate) permits(t *term) bool {
+	v := g.look()
+	return v.term == t && v.reason != reasonClocks
 }
 
 func (g *gate) leave(t *term) {

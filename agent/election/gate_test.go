@@ -176,6 +176,28 @@ func TestGatePublications(t *testing.T) {
 			}
 		})
 	})
+	for _, asleep := range []struct {
+		name  string
+		clock func(c *handClock)
+		ended bool
+	}{
+		{"a suspended machine wakes after the end of the permission", func(c *handClock) { c.wall = c.wall.Add(time.Minute) }, true},
+		{"the clocks disagree by as much as a short sleep", func(c *handClock) { c.wall = c.wall.Add(2 * time.Second) }, true},
+		{"a little time goes by", func(c *handClock) { c.pass(5 * time.Second) }, false},
+	} {
+		t.Run(asleep.name, func(t *testing.T) {
+			clock := newHandClock()
+			g := newGate(15*time.Second, 2*time.Second, clock.read)
+			g.renewed(g.clock(), 0, 0)
+			admit(g)
+			ctx, done, _ := g.enter(t.Context())
+			defer done()
+			asleep.clock(clock)
+			if ended := ctx.Err() != nil; ended != asleep.ended || isDone(ctx.Done()) != asleep.ended {
+				t.Errorf("the publication has ended: %v, want %v", ctx.Err(), asleep.ended)
+			}
+		})
+	}
 	t.Run("what the caller's context says counts too", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			parent, cancel := context.WithCancel(t.Context())

@@ -81,6 +81,9 @@ func (r *rendering) Write(p []byte) (int, error) {
 			_, r.err = r.body.WriteTo(r.to)
 		}
 	}
+	if r.err == nil && r.ctx.Err() != nil {
+		r.err = errClosing
+	}
 	if r.err != nil {
 		return 0, r.err
 	}
