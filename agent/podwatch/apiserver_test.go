@@ -26,6 +26,7 @@ const (
 	kindList      = "list"
 	kindWatch     = "watch"      // from a version
 	kindWatchList = "watch-list" // a watch that begins with all pods
+	kindVersion   = "version"    // a list of one pod, to know the present version
 )
 
 // A request is one that the API server has received.
@@ -144,6 +145,8 @@ func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if initial, _ := strconv.ParseBool(query.Get("sendInitialEvents")); initial {
 			req.Kind = kindWatchList
 		}
+	} else if query.Get("limit") == "1" {
+		req.Kind = kindVersion
 	}
 	a.mu.Lock()
 	a.requests = append(a.requests, req)
@@ -159,7 +162,7 @@ func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
-	if req.Kind == kindList {
+	if req.Kind == kindList || req.Kind == kindVersion {
 		a.list(w, r)
 		return
 	}
@@ -206,6 +209,7 @@ func (a *apiServer) stream(how streaming) http.HandlerFunc {
 		initial := query.Get("sendInitialEvents") == "true"
 		a.mu.Lock()
 		position, version, expired := a.after(from), a.version, from < a.compacted
+		future := !initial && from > version
 		var pods []object
 		if initial {
 			pods, position = a.sorted(), len(a.history)
@@ -217,6 +221,10 @@ func (a *apiServer) stream(how streaming) http.HandlerFunc {
 			return
 		case !initial && expired:
 			status(http.StatusGone, metav1.StatusReasonExpired)(w, r)
+			return
+		case future: // a watch from a version that is still to come is told of nothing until then, and of no error
+			newEvents(w)
+			silent(w, r)
 			return
 		}
 		out := newEvents(w)

@@ -375,7 +375,7 @@ func TestFaultsInSync(t *testing.T) {
 				api.heal()
 				b.wire.start()
 				b.awaitContent(test.within)
-				relist := slices.ContainsFunc(api.received()[before:], func(r request) bool { return r.Kind != kindWatch })
+				relist := slices.ContainsFunc(api.received()[before:], func(r request) bool { return r.Kind == kindWatchList || r.Kind == kindList })
 				if relist != test.relist {
 					t.Errorf("all pods were asked for again: %v, want %v; requests: %s", relist, test.relist, b.kinds())
 				}

@@ -1,6 +1,7 @@
 package podwatch
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -54,6 +55,49 @@ func newNarrowBench(t *testing.T, api *apiServer) *bench {
 func withStatus(pod object, phase string) object {
 	pod["status"] = object{"phase": phase}
 	return pod
+}
+
+// panicky panics over some pods, as a projection may that has a fault of its own.
+type panicky struct{ images }
+
+func (p panicky) AppendTo(dst, pod []byte) ([]byte, error) {
+	if bytes.Contains(pod, []byte("poison")) {
+		panic("a fault of the projection")
+	}
+	return p.images.AppendTo(dst, pod)
+}
+
+// A pod over which the projection panics is kept as it came, and all others as they are wanted.
+func TestProjectionThatPanics(t *testing.T) {
+	servers := map[string]func(request) http.HandlerFunc{
+		"by WatchList": nil,
+		"by LIST":      only(kindWatchList, status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid))(nil),
+	}
+	for name, script := range servers {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := newAPIServer(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "poison:1"))
+				api.answer(script)
+				b := newBench(t, api)
+				first, err := b.newLens(panicky{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				b.current.Store(first)
+				b.run()
+				b.await(5 * time.Second)
+				api.put(pod("b", "three", "3", "poison:1"))
+				api.put(pod("b", "four", "4", "nginx:1"))
+				synctest.Wait()
+				for key, whole := range map[Key]bool{{"a", "one"}: false, {"a", "two"}: true, {"b", "three"}: true, {"b", "four"}: false} {
+					pod, ok := b.Get(key)
+					if !ok || bytes.Contains(pod.JSON, []byte(`"apiVersion"`)) != whole {
+						t.Errorf("%v: kept %t, want it whole: %t", key, ok, whole)
+					}
+				}
+			})
+		})
+	}
 }
 
 // A change of nothing that is kept reaches the cache, and nobody else.

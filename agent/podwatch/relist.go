@@ -31,13 +31,16 @@ func (r relists) begun(initial bool) {
 	}
 }
 
-// Relist asks for a list of all pods. The cache stays as it is until that is there, and then holds what was listed.
-func (w *Watch) Relist() {
+// ask wishes for a list.
+func (r relists) ask() {
 	select {
-	case w.relists <- struct{}{}:
+	case r <- struct{}{}:
 	default: // it is asked for already
 	}
 }
+
+// Relist asks for a list of all pods. The cache stays as it is until that is there, and then holds what was listed.
+func (w *Watch) Relist() { w.relists.ask() }
 
 // Waiting returns how many pods have changed and wait for Handle.
 func (w *Watch) Waiting() int { return w.queue.Len() }

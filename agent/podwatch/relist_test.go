@@ -3,6 +3,8 @@ package podwatch
 import (
 	"fmt"
 	"net/http"
+	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -144,6 +146,99 @@ func TestVersionsGoBackwardsWithinAWatch(t *testing.T) {
 		b.check()
 		if got := b.metrics()["pod_events_total"]; got != 5 {
 			t.Errorf("pod_events_total %v, want 5", got)
+		}
+	})
+}
+
+// Where etcd is restored from a backup versions go back, and a watch from one that is still to come is told of nothing.
+func TestVersionsGoBackwardsBetweenWatches(t *testing.T) {
+	for _, test := range []struct {
+		name   string
+		script func(request) http.HandlerFunc
+		within time.Duration
+		relist bool
+	}{
+		{name: "the present version is known", within: 5 * time.Second, relist: true},
+		{
+			name: "at first it is not", within: streamPatience + 30*time.Second, relist: true,
+			script: func() func(request) http.HandlerFunc {
+				asked := 0
+				return func(r request) http.HandlerFunc {
+					if r.Kind == kindVersion {
+						if asked++; asked == 1 {
+							return status(http.StatusForbidden, metav1.StatusReasonForbidden)
+						}
+					}
+					return nil
+				}
+			}(),
+		},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				api := newAPIServer(many(10)...)
+				b := startBench(t, api)
+				b.await(time.Second)
+				<-time.After(90 * time.Second) // client-go takes a watch that ends within 1 s for a fault of its own
+				before := len(api.received())
+				api.answer(test.script)
+				b.wire.stop()
+				synctest.Wait()
+				api.rewind(20)
+				api.remove(Key{"team-1", "pod-1"})
+				api.put(pod("team-0", "pod-0", "uid-0", "nginx:2"))
+				b.wire.start()
+				b.awaitContent(test.within)
+				if got := slices.ContainsFunc(api.received()[before:], func(r request) bool { return r.Kind == kindWatchList }); got != test.relist {
+					t.Errorf("all pods were asked for again: %v; requests: %s", got, b.kinds())
+				}
+				if log := strings.Join(b.warnings(), "\n"); !strings.Contains(log, "the versions of the API server have gone back") {
+					t.Errorf("the log does not tell:\n%s", log)
+				}
+			})
+		})
+	}
+}
+
+// A connection that stays open and brings nothing any more, as what stands before an API server may hold one, is not waited
+// on for ever: the watch goes on over another one, and no pod is listed anew.
+func TestWatchThatFellSilent(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api := newAPIServer(many(10)...)
+		b := startBench(t, api)
+		b.await(time.Second)
+		<-time.After(90 * time.Second)
+		deaf := false
+		api.answer(func(r request) http.HandlerFunc {
+			if r.Kind == kindWatch && !deaf {
+				deaf = true
+				return func(w http.ResponseWriter, r *http.Request) {
+					newEvents(w)
+					silent(w, r)
+				}
+			}
+			return nil
+		})
+		b.wire.drop()
+		<-time.After(5 * time.Second)
+		before := len(api.received())
+		api.put(pod("team-0", "pod-0", "uid-0", "nginx:2"))
+		<-time.After(streamPatience - 10*time.Second)
+		if b.agrees(0) {
+			t.Fatal("the change was seen: nothing was silent")
+		}
+		b.awaitContent(10 * time.Second)
+		for _, r := range api.received()[before:] {
+			if r.Kind == kindWatchList || r.Kind == kindList {
+				t.Errorf("all pods were asked for again; requests: %s", b.kinds())
+			}
+		}
+		b.checkLog([]string{failure + "watch: " + errDeaf.Error()}, false)
+		// A cluster in which nothing happens has its bookmarks, and is not silent.
+		before = len(api.received())
+		<-time.After(4 * time.Minute)
+		if n := len(api.received()) - before; n > 1 {
+			t.Errorf("%d requests in four minutes in which nothing happened; requests: %s", n, b.kinds())
 		}
 	})
 }

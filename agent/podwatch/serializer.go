@@ -141,16 +141,31 @@ func (d *podDecoder) Decode(text []byte, _ *schema.GroupVersionKind, into runtim
 	if into != nil {
 		return nil, nil, fmt.Errorf("decode a pod: into %T", into)
 	}
+	if pod := d.reduce(text); pod != nil {
+		return pod, nil, nil
+	}
+	return d.decodeWhole(text)
+}
+
+// reduce makes a pod of a text; nil where it is not an ordinary pod. One that makes the projection panic is none either:
+// it must not end the process, as it would be there again after the restart, on every replica.
+func (d *podDecoder) reduce(text []byte) (pod *Pod) {
+	defer func() {
+		if recover() != nil {
+			pod = nil
+		}
+	}()
 	buffer := buffers.Get().(*[]byte)
 	defer buffers.Put(buffer)
 	reduced, err := d.projection.AppendTo((*buffer)[:0], text)
-	if err == nil {
-		*buffer = reduced
-		if pod := newPod(bytes.Clone(reduced)); pod.Name != "" {
-			return pod, nil, nil
-		}
+	if err != nil {
+		return nil
 	}
-	return d.decodeWhole(text)
+	*buffer = reduced
+	if pod = newPod(bytes.Clone(reduced)); pod.Name == "" {
+		return nil
+	}
+	return pod
 }
 
 // decodeWhole decodes what is not an ordinary pod: a bookmark, a Status, or a pod that cannot be reduced.

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
+	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/apimachinery/pkg/watch"
 	"k8s.io/client-go/dynamic"
@@ -41,6 +42,11 @@ const (
 	initialProgress = 1000
 	// initialAttempts is how many initial streams may be cut off before that bookmark until a list is asked for instead.
 	initialAttempts = 2
+	// streamPatience is how long a watch may bring nothing: an API server sends a bookmark each minute. What stands
+	// before it may hold a connection open for ever on which nothing comes any more.
+	streamPatience = 150 * time.Second
+	// versionEvery is the least time between two looks at whether versions have gone back.
+	versionEvery = 10 * time.Second
 )
 
 var (
@@ -48,6 +54,7 @@ var (
 	errCutOff    = errors.New("the initial stream of pods was cut off before its end")
 	errSilent    = fmt.Errorf("the initial stream of pods brought fewer than %d pods in %s, and not its end", initialProgress, initialPatience)
 	errNoInitial = errors.New("the API server does not end its initial stream of pods")
+	errDeaf      = fmt.Errorf("the watch of pods brought neither a change nor a bookmark in %s", streamPatience)
 )
 
 // A source lists and watches pods for the informer. It stands between client-go and the API server to know when the
@@ -62,6 +69,9 @@ type source struct {
 	// incomplete counts the initial streams in a row that were begun and have not come to their bookmark.
 	incomplete atomic.Int32
 	relists    relists // of the Watch
+	// resuming: the next watch goes on where another one has ended, and does not follow on a list.
+	resuming atomic.Bool
+	versions *rate.Limiter // of looks at whether they have gone back
 }
 
 func newSource(client dynamic.Interface, log *zap.Logger, m *metrics) *source {
@@ -71,6 +81,8 @@ func newSource(client dynamic.Interface, log *zap.Logger, m *metrics) *source {
 		log:     log,
 		metrics: m,
 		starts:  rate.NewLimiter(rate.Every(startEvery), startBurst),
+
+		versions: rate.NewLimiter(rate.Every(versionEvery), 1),
 	}
 }
 
@@ -104,6 +116,7 @@ func (s *source) list(ctx context.Context, options metav1.ListOptions) (runtime.
 		return nil, err
 	}
 	s.heard()
+	s.resuming.Store(false)
 	return podsOf(list)
 }
 
@@ -125,9 +138,40 @@ func (s *source) watch(ctx context.Context, options metav1.ListOptions) (watch.I
 		cancel(nil)
 		return nil, err
 	}
+	if resumes := s.resuming.Swap(true) && !initial; resumes && s.wentBack(ctx, options.ResourceVersion) {
+		s.relists.ask()
+	}
 	st := newStream(ctx, upstream, func() { cancel(nil) }, s, initial)
 	go st.run()
 	return st, nil
+}
+
+// wentBack tells whether the API server is at a version before the one from which a watch is to go on, as where etcd was
+// restored from a backup. It would tell that watch of nothing, and of no error either, until it has come to that version
+// again. Where the answer cannot be had, a watch that stays silent will ask again.
+func (s *source) wentBack(ctx context.Context, from string) bool {
+	if !s.versions.Allow() {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, watchPatience)
+	defer cancel()
+	s.metrics.requests.WithLabelValues(verbList).Inc()
+	list, err := s.pods.List(ctx, metav1.ListOptions{Limit: 1}) // of no version: the present one
+	if err != nil {
+		s.log.Debug("the present version of the pods is not known", zap.Error(err))
+		return false
+	}
+	pods, err := podsOf(list)
+	if err != nil {
+		return false
+	}
+	// Versions that are no numbers cannot be compared.
+	if order, err := resourceversion.CompareResourceVersion(pods.ResourceVersion, from); err != nil || order >= 0 {
+		return false
+	}
+	s.log.Warn("the versions of the API server have gone back, as when it is restored from a backup; listing all pods anew",
+		zap.String("version", pods.ResourceVersion), zap.String("seen", from))
+	return true
 }
 
 // patience ends a request that takes longer.
@@ -172,5 +216,9 @@ func (s *source) persist(ctx context.Context, verb string, request func() error)
 	}
 }
 
-// heard notes that the API server has just been heard of.
-func (s *source) heard() { s.metrics.lastEvent.SetToCurrentTime() }
+// heard notes that the API server has just been heard of, and returns when that was.
+func (s *source) heard() time.Time {
+	now := time.Now()
+	s.metrics.lastEvent.Set(float64(now.UnixNano()) / 1e9)
+	return now
+}

@@ -12,7 +12,7 @@ import (
 )
 
 // A stream passes on the events of one watch, and watches it: when it was last heard of, and whether an initial stream
-// comes to its end.
+// comes to its end. One that has fallen silent is ended.
 type stream struct {
 	ctx      context.Context // of the watch
 	upstream watch.Interface
@@ -48,12 +48,13 @@ func (s *stream) run() {
 	defer close(s.events)
 	defer s.cancel()
 	defer s.upstream.Stop()
-	silence := time.NewTimer(initialPatience)
+	silence := time.NewTimer(streamPatience)
 	defer silence.Stop()
-	if !s.initial {
-		silence.Stop()
+	if s.initial {
+		silence.Reset(initialPatience)
 	}
 	s.source.relists.begun(s.initial)
+	heard := time.Now()
 	added := 0 // since the silence began
 	for {
 		select {
@@ -64,7 +65,7 @@ func (s *stream) run() {
 				}
 				return
 			}
-			s.source.heard()
+			heard = s.source.heard()
 			switch {
 			case event.Type == watch.Error:
 				err := apierrors.FromObject(event.Object)
@@ -77,7 +78,7 @@ func (s *stream) run() {
 			case s.initial && endsInitialStream(event):
 				s.initial = false
 				s.source.incomplete.Store(0)
-				silence.Stop()
+				silence.Reset(streamPatience)
 			case s.initial && event.Type == watch.Added:
 				// Nothing else is progress: a busy or patient server whose bookmark was lost on the way sends
 				// changes and other bookmarks for ever.
@@ -87,6 +88,14 @@ func (s *stream) run() {
 				return
 			}
 		case <-silence.C:
+			if !s.initial {
+				if left := streamPatience - time.Since(heard); left > 0 {
+					silence.Reset(left)
+					continue
+				}
+				s.failed(errDeaf)
+				return // client-go goes on from the version that it has
+			}
 			if added >= initialProgress {
 				added = 0
 				silence.Reset(initialPatience)
