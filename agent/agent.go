@@ -246,7 +246,7 @@ func (a *Agent) lead(ctx context.Context) {
 		return
 	case <-a.watch.Synced():
 	}
-	a.evaluator.begin(a.cached())
+	a.evaluator.begin(ctx, a.cached())
 	defer a.evaluator.end()
 	<-ctx.Done()
 }

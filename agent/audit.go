@@ -201,6 +201,6 @@ func (e *evaluator) renew(pods iter.Seq[state.Observation]) {
 		if st == nil {
 			return nil
 		}
-		return e.rebuild(st.Table(), pods)
+		return e.rebuild(context.Background(), st.Table(), pods)
 	}))
 }

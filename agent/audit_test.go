@@ -86,7 +86,7 @@ func TestAuditOfTheState(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				a, log := newTestAuditor(t, &fakeCache{}, pods)
-				a.evaluator.begin(pods())
+				a.evaluator.begin(t.Context(), pods())
 				want := a.evaluator.current().Snapshot()
 				test.spoil(a.evaluator.current())
 				if err := a.audit(t.Context()); err != nil {
@@ -119,7 +119,7 @@ func TestAuditOfAStateThatMoves(t *testing.T) {
 			return observations(observed("a", "one", forms[at%3]))
 		}
 		a, log := newTestAuditor(t, &fakeCache{}, pods)
-		a.evaluator.begin(observations(observed("a", "one", clean)))
+		a.evaluator.begin(t.Context(), observations(observed("a", "one", clean)))
 		if err := a.audit(t.Context()); err != nil {
 			t.Fatal(err)
 		}
@@ -131,7 +131,7 @@ func TestAuditOfAStateThatMoves(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			pods := func() iter.Seq[state.Observation] { return observations(observed("a", "one", latest)) }
 			a, log := newTestAuditor(t, &fakeCache{waiting: 7}, pods)
-			a.evaluator.begin(observations(observed("a", "one", clean)))
+			a.evaluator.begin(t.Context(), observations(observed("a", "one", clean)))
 			if err := a.audit(t.Context()); err != nil {
 				t.Fatal(err)
 			}

@@ -49,9 +49,10 @@ func (e *evaluator) table() *rules.Table { return e.policy.Load() }
 // current is the state that may be published, nil where there is none: on a standby, and until it is whole.
 func (e *evaluator) current() *state.ClusterState { return e.state.Load() }
 
-// begin evaluates all pods and makes that the state, in one step.
-func (e *evaluator) begin(pods iter.Seq[state.Observation]) {
-	e.logAdoption(e.inTerm(func() *adoption { return e.rebuild(e.table(), pods) }))
+// begin evaluates all pods and makes that the state, in one step; or nothing, where ctx ends before that: a replica that
+// has lost its lead must not be held up by the work for it.
+func (e *evaluator) begin(ctx context.Context, pods iter.Seq[state.Observation]) {
+	e.logAdoption(e.inTerm(func() *adoption { return e.rebuild(ctx, e.table(), pods) }))
 }
 
 // retable puts another policy in force. Where there is a state, all pods are evaluated anew, and old and new change
@@ -64,7 +65,7 @@ func (e *evaluator) retable(table *rules.Table, first func(), pods iter.Seq[stat
 			e.policy.Store(table)
 			return nil
 		}
-		return e.rebuild(table, pods)
+		return e.rebuild(context.Background(), table, pods)
 	}))
 }
 
@@ -81,12 +82,21 @@ func (e *evaluator) inTerm(change func() *adoption) *adoption {
 	return change()
 }
 
-// rebuild makes a state of all pods under a table and adopts it. The term is held.
-func (e *evaluator) rebuild(table *rules.Table, pods iter.Seq[state.Observation]) *adoption {
+// rebuild makes a state of all pods under a table and adopts it, unless ctx ends before that. The term is held.
+func (e *evaluator) rebuild(ctx context.Context, table *rules.Table, pods iter.Seq[state.Observation]) *adoption {
 	started := time.Now()
 	fresh := state.New(table)
 	fresh.Advance(started)
-	failures := fresh.Replace(runtime.GOMAXPROCS(0), pods)
+	failures := fresh.Replace(runtime.GOMAXPROCS(0), func(yield func(state.Observation) bool) {
+		for pod := range pods {
+			if ctx.Err() != nil || !yield(pod) {
+				return
+			}
+		}
+	})
+	if ctx.Err() != nil {
+		return nil
+	}
 	e.metrics.failures.Add(float64(len(failures)))
 	return e.adopt(fresh, failures, time.Since(started))
 }

@@ -110,17 +110,17 @@ func TestEventsOfThePolicyLog(t *testing.T) {
 			e.remove(pod)
 		}, nil},
 		{"the pods of the start are told in the summary alone", func(e *evaluator) {
-			e.begin(observations(state.Observation{Pod: pod, JSON: podJSON(noProbes)}))
+			e.begin(t.Context(), observations(state.Observation{Pod: pod, JSON: podJSON(noProbes)}))
 			e.apply(pod, podJSON(noProbes))
 		}, nil},
 		{"a clean pod is never logged", func(e *evaluator) {
-			e.begin(observations())
+			e.begin(t.Context(), observations())
 			e.apply(pod, podJSON(clean))
 			e.apply(pod, podJSON(clean))
 			e.remove(pod)
 		}, nil},
 		{"each change of the set is logged once", func(e *evaluator) {
-			e.begin(observations())
+			e.begin(t.Context(), observations())
 			e.apply(pod, podJSON(noProbes+","+noProbes))
 			e.apply(pod, podJSON(noProbes))
 			e.apply(pod, podJSON(latest))
@@ -132,20 +132,20 @@ func TestEventsOfThePolicyLog(t *testing.T) {
 			resolved("latest_tag"),
 		}},
 		{"a pod that goes resolves what it failed", func(e *evaluator) {
-			e.begin(observations())
+			e.begin(t.Context(), observations())
 			e.apply(pod, podJSON(latest))
 			e.remove(state.Pod{Namespace: "default", Name: "nginx"})
 		}, []map[string]any{violation("latest_tag"), resolved("latest_tag")}},
 		{"a pod that takes the place of another is another", func(e *evaluator) {
-			e.begin(observations(state.Observation{Pod: pod, JSON: podJSON(latest)}))
+			e.begin(t.Context(), observations(state.Observation{Pod: pod, JSON: podJSON(latest)}))
 			e.apply(again, podJSON(latest))
 		}, []map[string]any{resolved("latest_tag"), violation("latest_tag")}},
 		{"excluded namespaces are silent", func(e *evaluator) {
-			e.begin(observations())
+			e.begin(t.Context(), observations())
 			e.apply(state.Pod{Namespace: "kube-system", Name: "dns"}, podJSON(latest))
 		}, nil},
 		{"after the term there is silence", func(e *evaluator) {
-			e.begin(observations())
+			e.begin(t.Context(), observations())
 			e.end()
 			e.apply(pod, podJSON(latest))
 		}, nil},
@@ -171,7 +171,7 @@ func TestNoVoiceWithoutPermission(t *testing.T) {
 	}
 	log := new(lockedBuffer)
 	e := newTestEvaluator(t, jsonLogger(log), publish)
-	e.begin(observations())
+	e.begin(t.Context(), observations())
 	e.apply(state.Pod{Namespace: "a", Name: "told"}, podJSON(latest))
 	permitted = false
 	e.apply(state.Pod{Namespace: "a", Name: "untold"}, podJSON(latest))
@@ -204,7 +204,7 @@ func TestTermBeginsWhilePodsChange(t *testing.T) {
 		}
 	}
 	begin := func() {
-		e.begin(func(yield func(state.Observation) bool) {
+		e.begin(t.Context(), func(yield func(state.Observation) bool) {
 			mu.Lock()
 			defer mu.Unlock()
 			for name, json := range store {
@@ -260,12 +260,32 @@ func TestTermBeginsWhilePodsChange(t *testing.T) {
 	}
 }
 
+// TestBeginOfATermThatEnds: who loses the lead while it evaluates all pods stops at once, and has no state.
+func TestBeginOfATermThatEnds(t *testing.T) {
+	e := newTestEvaluator(t, zap.NewNop(), nil)
+	ctx, lose := context.WithCancel(t.Context())
+	given := 0
+	e.begin(ctx, func(yield func(state.Observation) bool) {
+		for i := range 100_000 {
+			if given = i + 1; i == 1000 {
+				lose()
+			}
+			if !yield(observed("a", fmt.Sprint(i), clean)) {
+				return
+			}
+		}
+	})
+	if e.current() != nil || given > 1001 {
+		t.Errorf("%d pods were looked at, and there is a state: %t", given, e.current() != nil)
+	}
+}
+
 // TestHostileLogText: what a pod brings stays within its line of the log, and moves no cursor of a terminal.
 func TestHostileLogText(t *testing.T) {
 	const hostile = "web\n{\"level\":\"info\",\"msg\":\"forged\"}\r\x1b[2J\u2028\x00end"
 	log := new(lockedBuffer)
 	e := newTestEvaluator(t, jsonLogger(log), nil)
-	e.begin(observations(observed("a", hostile, noProbes), observed(hostile, "one", noProbes)))
+	e.begin(t.Context(), observations(observed("a", hostile, noProbes), observed(hostile, "one", noProbes)))
 	st := e.current()
 	e.announce(st, state.Pod{Namespace: hostile, Name: hostile}, state.Transition{After: []int{0}})
 	e.failed(state.Pod{Namespace: "a", Name: hostile}, errors.New(hostile))

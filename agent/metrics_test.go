@@ -50,7 +50,7 @@ func TestScoresAsText(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			e := evaluatorOf(waived)
 			if test.pods != nil {
-				e.begin(observations(test.pods...))
+				e.begin(t.Context(), observations(test.pods...))
 			}
 			registry := prometheus.NewPedanticRegistry()
 			registry.MustRegister(scores{e})
@@ -87,7 +87,7 @@ func BenchmarkScrape(b *testing.B) {
 	for i := range 10_000 {
 		all = append(all, state.Observation{Pod: state.Pod{Namespace: fmt.Sprint("namespace-", i%5000), Name: fmt.Sprint("pod-", i)}, JSON: podJSON([]string{noProbes, clean}[i%2])})
 	}
-	e.begin(observations(all...))
+	e.begin(b.Context(), observations(all...))
 	for _, run := range []struct {
 		name, coding string
 		changing     bool

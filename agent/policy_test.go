@@ -441,7 +441,7 @@ func TestNoScrapeIsAMixture(t *testing.T) {
 	for _, table := range tables {
 		e := newEvaluator(table)
 		whole[scrape(e)] = true // a standby
-		e.begin(observations(pods...))
+		e.begin(t.Context(), observations(pods...))
 		whole[scrape(e)] = true
 	}
 	if len(whole) != 2*len(tables) {
@@ -449,7 +449,7 @@ func TestNoScrapeIsAMixture(t *testing.T) {
 	}
 
 	e := newEvaluator(tables[0])
-	e.begin(observations(pods...))
+	e.begin(t.Context(), observations(pods...))
 	var done atomic.Bool
 	var group sync.WaitGroup
 	seen := make([]map[string]int, 2)
@@ -471,7 +471,7 @@ func TestNoScrapeIsAMixture(t *testing.T) {
 		e.retable(tables[n%len(tables)], func() {}, observations(pods...))
 		if n%10 == 9 {
 			e.end()
-			e.begin(observations(pods...))
+			e.begin(t.Context(), observations(pods...))
 		}
 	}
 	done.Store(true)
@@ -502,7 +502,7 @@ func TestBlockedLogHoldsUpNothing(t *testing.T) {
 		name string
 		logs func(e *evaluator) // which blocks
 	}{
-		{"the begin of a term", func(e *evaluator) { e.begin(observations()) }},
+		{"the begin of a term", func(e *evaluator) { e.begin(t.Context(), observations()) }},
 		{"another policy", func(e *evaluator) { e.retable(loadTable(t, tableText("two", 7)), func() {}, observations()) }},
 		{"a recording", func(e *evaluator) { e.adoptPolicy(state.New(e.table()), 0) }},
 		{"a violation", func(e *evaluator) { e.apply(state.Pod{Namespace: "a", Name: "other"}, podJSON(latest)) }},
@@ -514,7 +514,7 @@ func TestBlockedLogHoldsUpNothing(t *testing.T) {
 				log := blocked{make(chan struct{})}
 				e := newTestEvaluator(t, jsonLogger(log), nil)
 				e.log = zap.NewNop()
-				e.begin(observations())
+				e.begin(t.Context(), observations())
 				e.log = jsonLogger(log)
 				ended := make(chan struct{})
 				go func() {
@@ -602,7 +602,7 @@ func TestUntoldEventsAreToldLater(t *testing.T) {
 			log := new(lockedBuffer)
 			e := newTestEvaluator(t, jsonLogger(log), publish)
 			permitted = true
-			e.begin(observations(test.before...))
+			e.begin(t.Context(), observations(test.before...))
 			permitted = false
 			test.closed(e)
 			e.catchUp()

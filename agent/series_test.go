@@ -46,7 +46,7 @@ func TestNamespacesOverflow(t *testing.T) {
 	for _, n := range []int{1, maxNamespaces, maxNamespaces + 1, maxNamespaces + 300} {
 		t.Run(fmt.Sprint(n, " namespaces"), func(t *testing.T) {
 			e := newTestEvaluator(t, zap.NewNop(), nil)
-			e.begin(func(yield func(state.Observation) bool) {
+			e.begin(t.Context(), func(yield func(state.Observation) bool) {
 				for i := range n {
 					if !yield(observed(fmt.Sprintf("ns-%05d", i), "one", noProbes)) || !yield(observed(fmt.Sprintf("ns-%05d", i), "two", clean)) {
 						return
@@ -78,7 +78,7 @@ func TestNamespacesOverflow(t *testing.T) {
 // TestLabelsThatAreNoText: a name from a recording may hold any bytes, and a label may not.
 func TestLabelsThatAreNoText(t *testing.T) {
 	e := newTestEvaluator(t, zap.NewNop(), nil)
-	e.begin(observations(observed("a\xff\xfeb", "one", clean)))
+	e.begin(t.Context(), observations(observed("a\xff\xfeb", "one", clean)))
 	for name := range gathered(t, e)["kube_devops_pods"] {
 		if !strings.Contains(name, "a\uFFFDb") {
 			t.Errorf("namespace %q, want the bytes that are no text replaced", name)
