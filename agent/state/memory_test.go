@@ -1,0 +1,44 @@
+//go:build !race
+
+package state_test
+
+import (
+	"fmt"
+	"runtime"
+	"testing"
+
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// TestPodsAreSmall measures what the state takes of each pod: with the UIDs, and when all of them were made again and again.
+func TestPodsAreSmall(t *testing.T) {
+	const pods = 50_000
+	heap := func() uint64 {
+		runtime.GC()
+		var m runtime.MemStats
+		runtime.ReadMemStats(&m)
+		return m.HeapAlloc
+	}
+	s := newState(t)
+	verdict := rules.Verdict{Subjects: []int{1, 1, 1}, Violations: []rules.Violation{{Check: 0, Path: "spec.containers.0", Name: "web"}}}
+	before := heap()
+	for round := range 6 {
+		for i := range pods {
+			name := fmt.Sprintf("payments-worker-5d8f9c7b4-%05d", i) // 31 bytes
+			s.Put(state.Pod{Namespace: fmt.Sprint("team-", i%20), Name: name, UID: fmt.Sprintf("6f9619ff-8b86-d011-b42d-%06x%06x", round, i)}, verdict, nil)
+		}
+		each := float64(heap()-before) / pods
+		most := 75. // 31 + 17 + 6, two slots at the most, and what is left of chunks
+		if round > 0 {
+			most *= 2 // half may be waste
+		}
+		if each > most {
+			t.Fatalf("round %d: %.1f bytes a pod, %.0f at the most", round, each, most)
+		}
+		if round == 0 {
+			t.Logf("%.1f bytes a pod", each)
+		}
+	}
+	runtime.KeepAlive(s)
+}
