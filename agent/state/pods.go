@@ -37,6 +37,8 @@ const (
 	chunkSize = 1 << chunkBits
 	goneSlot  = ^uint32(0)
 
+	mostChunks = 1<<(32-chunkBits) - 1
+
 	leastSlots = 8
 	leastWaste = 4 << 10
 )
@@ -61,7 +63,10 @@ func (e *entries) add(judgement uint32, uid []byte, name string) uint32 {
 	last := len(e.chunks) - 1
 	if last < 0 || len(e.chunks[last])+size > chunkSize {
 		e.chunks = append(e.chunks, make([]byte, 0, e.room(size)))
-		last++
+		if last++; last >= mostChunks {
+			// All of an etcd is less than that: whoever came so far has no memory left for more.
+			panic("a namespace has more than 4 GiB of names of pods")
+		}
 	}
 	at := len(e.chunks[last])
 	// The first chunk of a small namespace grows, and who holds a text of it keeps the old one.
