@@ -13,6 +13,9 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
+// byteOrderMark is what some editors begin a file of UTF-8 with.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
 // open looks at the first bytes, and takes off what the JSON may be wrapped in.
 func (d *reader) open() error {
 	in := d.in
@@ -35,8 +38,8 @@ func (d *reader) open() error {
 		}
 		break
 	}
-	if in.starts("\xef\xbb\xbf") { // a byte order mark
-		in.pos += 3
+	if in.starts(string(byteOrderMark)) {
+		in.pos += len(byteOrderMark)
 		in.keep = in.pos
 	}
 	return d.openYAML()
@@ -67,6 +70,7 @@ func (d *reader) openYAML() error {
 	first := yamlPlace{in.offset(in.pos), in.lines + 1}
 	text := io.MultiReader(bytes.NewReader(bytes.Clone(in.buf[in.pos:in.end])), &rest{in.r, in.err})
 	convert := newYAMLReader(text, first, d.leaveOut())
+	convert.among = d.among
 	*in = *newInput(in.ctx, convert, len(in.buf))
 	in.convert = convert
 	return nil

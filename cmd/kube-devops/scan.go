@@ -98,11 +98,11 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	files, err := dump.Files(args)
-	if err != nil {
-		return err
+	files, faults := dump.Files(args)
+	if len(faults) > 0 && (!o.keepGoing || len(files) == 0) {
+		return errors.Join(faults...)
 	}
-	found, err := o.scan(cmd, table, files)
+	found, err := o.scan(cmd, table, files, faults)
 	if err != nil {
 		return err
 	}
@@ -203,18 +203,18 @@ func loadBaseline(name string) (*report.Baseline, error) {
 // that runs far more often than by default costs next to nothing, and the peak stays where it is for a few pods.
 const gcPercent = 15
 
-func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, files []dump.File) (*report.Scan, error) {
+func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, files []dump.File, faults []error) (*report.Scan, error) {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
 	bar := newProgressBar(stderr, files)
 	var warnings []string
 	found, err := scan.Run(ctx, scan.Options{
-		Table: table, Now: time.Now(), Files: files, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing,
+		Table: table, Now: time.Now(), Files: files, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing, LeftOut: faults,
 		Workers: runtime.GOMAXPROCS(0), Progress: &bar.read, Warn: func(line string) { warnings = append(warnings, line) },
 	})
 	bar.stop()
 	for _, line := range warnings {
 		// Where stderr cannot be written to there is nobody to tell.
-		_, _ = fmt.Fprintf(stderr, "kube-devops: warning: %s\n", line)
+		_, _ = fmt.Fprintf(stderr, "kube-devops: warning: %s\n", dump.OneLine(line))
 	}
 	if err != nil && ctx.Err() != nil {
 		return nil, exitError{exitInterrupted, nil}

@@ -186,12 +186,16 @@ func TestScanWarnsOfManifestsWithoutContainers(t *testing.T) {
 ---
 {kind: Pod, metadata: {name: none}, spec: {containers: []}}
 ---
-{kind: Pod, metadata: {name: one}, spec: {containers: [{name: a}]}}
+{kind: Pod, metadata: {name: one}, spec: {containers: [{nome: a, image: "a:1"}]}}
+---
+{kind: Pod, metadata: {name: two}, spec: {containers: [{name: a, image: "a:1"}]}}
 `
-	code, _, stderr := runScan(t, "# manifests\n---\n"+manifests, "-")
-	if want := "kube-devops: warning: 2 manifests have no container that has a name, the first of them default/Deployment/web in stdin: " +
-		"see whether spec.containers is spelt right\n"; code != exitDone || stderr != want {
-		t.Errorf("code %d, stderr %q", code, stderr)
+	code, stdout, stderr := runScan(t, "# manifests\n---\n"+manifests, "-")
+	want := "kube-devops: warning: 2 manifests have no image and are left out as patches, the first of them default/Deployment/web in stdin: " +
+		"render them first (kustomize build . | kube-devops scan -), or see whether spec.containers is spelt right\n" +
+		"kube-devops: warning: 1 manifest has no container that has a name, the first of them default/one in stdin: see whether spec.containers is spelt right\n"
+	if code != exitDone || stderr != want || !strings.Contains(stdout, "Left out 2 objects without pods: patches 2.\n") {
+		t.Errorf("code %d, stderr %q, stdout:\n%s", code, stderr, stdout)
 	}
 }
 
