@@ -62,7 +62,7 @@ func LoadBaseline(name string, r io.Reader) (*Baseline, error) {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = errors.New("the file ends early")
 		}
-		return nil, fmt.Errorf("baseline %s: byte %d: %w; make it with: kube-devops scan -o json", name, d.InputOffset(), err)
+		return nil, fmt.Errorf("baseline %s: byte %d: %w; make it with: kube-devops scan -o json", printable(name), d.InputOffset(), err)
 	}
 	return b, nil
 }
