@@ -12,26 +12,29 @@ import (
 // A source is one input.
 type source struct {
 	name string // for people: a path, or stdin
-	file string // for a report: a path that is clean, with slashes; empty for stdin, where nothing can be mended
+	file string // for a report: a path that is clean, with slashes; empty where nothing can be mended, as on stdin
 }
 
 func sourceOf(file dump.File) source {
-	if file.Path == "-" {
+	switch {
+	case file.Path == "-":
 		return source{name: "stdin"}
-	}
-	if isStdin(file.Path) {
+	case isOpenAlready(file.Path):
 		return source{name: file.Path}
 	}
 	return source{name: file.Path, file: path.Clean(filepath.ToSlash(file.Path))}
 }
 
-// isStdin says that a path is one of those under which a system shows standard input as a file.
-func isStdin(name string) bool {
-	switch filepath.Clean(name) {
-	case "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0", "/proc/thread-self/fd/0":
-		return true
+// isOpenAlready says that a path is one of those under which a system shows standard input and other open files: nobody
+// else finds what is behind it.
+func isOpenAlready(name string) bool {
+	name = filepath.Clean(name)
+	for _, folder := range []string{"/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/"} {
+		if strings.HasPrefix(name, folder) {
+			return true
+		}
 	}
-	return false
+	return name == "/dev/stdin"
 }
 
 // origin is where a pod comes from, as a *report.Origin; nil where nothing is known but the pod, and where nobody asks,

@@ -2,10 +2,7 @@ package scan
 
 import (
 	"fmt"
-	"hash/maphash"
 	"strings"
-
-	"github.com/tidwall/gjson"
 
 	"github.com/kube-devops/kube-devops/agent/dump"
 )
@@ -82,55 +79,4 @@ func have(n int, what string) string {
 		return plural(n, what) + " has"
 	}
 	return plural(n, what) + " have"
-}
-
-// mayBePatch says that nothing but the missing images tells a manifest from a part of one, as Kustomize merges them. What
-// was recorded is whole.
-func (p *batched) mayBePatch() bool { return p.UID == "" && !p.Watched && (p.Template || !p.Listed) }
-
-// hasImage says whether a container of a pod, given as JSON that was checked, has an image: without one nothing can be
-// applied.
-func hasImage(pod []byte) bool {
-	found := false
-	gjson.GetBytes(pod, "spec.containers").ForEach(func(_, container gjson.Result) bool {
-		found = container.Get("image").String() != ""
-		return !found
-	})
-	return found
-}
-
-// places are the files in which pods stand, in a few bytes of each pod.
-type places struct {
-	seed  maphash.Seed
-	at    map[uint64]int32 // index in names, by the hash of a pod's name
-	names []string
-}
-
-func newPlaces() *places { return &places{seed: maphash.MakeSeed(), at: make(map[uint64]int32)} }
-
-func (p *places) hash(pod *batched) uint64 {
-	return maphash.Comparable(p.seed, [2]string{pod.Namespace, pod.Name})
-}
-
-// put notes where a pod stands. Files come one after the other.
-func (p *places) put(from source, pod *batched) {
-	if p == nil {
-		return
-	}
-	if len(p.names) == 0 || p.names[len(p.names)-1] != from.name {
-		p.names = append(p.names, from.name)
-	}
-	p.at[p.hash(pod)] = int32(len(p.names) - 1)
-}
-
-// of is the file in which a pod stood; empty where that is not known.
-func (p *places) of(pod *batched) string {
-	if p == nil {
-		return ""
-	}
-	at, ok := p.at[p.hash(pod)]
-	if !ok {
-		return ""
-	}
-	return p.names[at]
 }

@@ -164,15 +164,9 @@ func TestOriginsInFiles(t *testing.T) {
 	}
 	for path, want := range map[string][]string{
 		"./d/../d//one.json": {"Deployment/web d/one.json:2 ", "Pod/a :0 d/one.json"}, "d/one.json ./two.json": {"Deployment/web two.json:2 ", "Pod/a :0 two.json"},
-		"-": {"Deployment/web :0 ", "Pod/a :0 "}, "/dev/stdin": {"Deployment/web :0 ", "Pod/a :0 "},
+		"-": {"Deployment/web :0 ", "Pod/a :0 "},
 	} {
 		found, err := Run(t.Context(), Options{Table: open(t, policies.Default), Files: namedFiles(path), Stdin: strings.NewReader(recorded + manifest), Workers: 1})
-		if path == "/dev/stdin" { // which is that of the test
-			if got := sourceOf(dump.File{Path: path}); got != (source{name: path}) {
-				t.Errorf("%+v", got)
-			}
-			continue
-		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -190,6 +184,11 @@ func TestOriginsInFiles(t *testing.T) {
 		}
 		if diff := cmp.Diff(want, slices.Compact(got)); diff != "" {
 			t.Errorf("%s: origins (-want +got):\n%s", path, diff)
+		}
+	}
+	for _, path := range []string{"/dev/stdin", "/dev/fd/0", "/dev/fd/63", "/proc/self/fd/0"} {
+		if got := sourceOf(dump.File{Path: path}); got != (source{name: path}) {
+			t.Errorf("%s: %+v", path, got)
 		}
 	}
 }
