@@ -148,7 +148,7 @@ func (y *yamlReader) take(line []byte) error {
 		}
 	}
 	switch {
-	case startsDocument(line, "---"):
+	case startsDocument(line, "---") && !y.hasDirectives():
 		y.endDocument()
 		y.place = at
 	case startsDocument(line, "..."):
@@ -183,6 +183,21 @@ func (y *yamlReader) isAtStart() bool {
 		}
 	}
 	return !y.inList
+}
+
+// hasDirectives says that what was gathered are directives, such as %YAML 1.1, of the document that the next marker starts.
+func (y *yamlReader) hasDirectives() bool {
+	found := false
+	for line := range bytes.Lines(y.text) {
+		if isBlank(line) {
+			continue
+		}
+		if line[0] != '%' {
+			return false
+		}
+		found = true
+	}
+	return found && !y.inList
 }
 
 func startsDocument(line []byte, marker string) bool {

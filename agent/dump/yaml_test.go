@@ -88,9 +88,9 @@ func TestYAMLEqualsJSON(t *testing.T) {
 
 // TestYAMLPlaces: the offset and the line of an event are those of its first byte.
 func TestYAMLPlaces(t *testing.T) {
-	small := "# manifests\n---\n# the first\nkind: Pod\nmetadata: {name: a}\n---\n\nkind: Pod\nmetadata:\n  name: b\n---\n{kind: Pod, metadata: {name: c}}\n"
+	small := "%YAML 1.1\n# manifests\n---\n# the first\nkind: Pod\nmetadata: {name: a}\n---\n\nkind: Pod\nmetadata:\n  name: b\n---\n{kind: Pod, metadata: {name: c}}\n"
 	large := string(asYAML(t, listOf(t, 60)))
-	for _, input := range []string{small, large, small + "---\n" + large, large + "---\n" + small} {
+	for _, input := range []string{small, large, small + "---\n" + large, large + "...\n" + small} {
 		lines := strings.SplitAfter(input, "\n")
 		_, err := Read(t.Context(), "x.yaml", strings.NewReader(input), func(e Event) error {
 			at, line := input[e.Offset:], strings.Join(lines[:e.Line-1], "")
