@@ -165,10 +165,10 @@ func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 		p := &b.pods[i]
 		text := b.text[start:p.end]
 		start = p.end
+		p.owner, p.bare, p.patch = owner{}, false, false
 		if p.Op == dump.Delete {
 			continue
 		}
-		p.owner, p.bare, p.patch = owner{}, false, false
 		// The check of a pod takes out what the table reads: the rest of the work is quick.
 		before := len(b.reduced)
 		if b.reduced, p.err = projection.AppendTo(b.reduced, text); p.err != nil {

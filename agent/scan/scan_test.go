@@ -447,6 +447,27 @@ func TestDeletedPodsAreGone(t *testing.T) {
 	}
 }
 
+// TestDeletedPodsAreGoneBehindPatches: what a batch held before is no part of what it holds now.
+func TestDeletedPodsAreGoneBehindPatches(t *testing.T) {
+	t.Chdir(t.TempDir())
+	texts := slices.Repeat([]string{`{"kind":"Pod","metadata":{"name":"patch"}}`}, 8)
+	texts = append(texts, small("a", "")+small("b", ""), `{"type":"DELETED","object":`+small("a", "")+`}`)
+	var paths []string
+	for i, text := range texts {
+		paths = append(paths, fmt.Sprintf("%02d.json", i))
+		if err := os.WriteFile(paths[i], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := Run(t.Context(), Options{Table: open(t, policies.Default), Files: files(t, paths...), Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found.Inputs.Pods != 1 || found.Inputs.Others["patches"] != 8 {
+		t.Errorf("%+v", found.Inputs)
+	}
+}
+
 func TestNamespacesAreTheUniverse(t *testing.T) {
 	var list bytes.Buffer
 	if err := dumptest.WriteList(&list, 1, 300); err != nil {
