@@ -16,6 +16,8 @@ type document struct {
 	unchecked []span // values of which nothing but the brackets was read
 	streamed  bool   // it had items, which were read
 	kindless  place  // the first item that had no kind while the list had none yet
+	foreign   place  // the first item that is not of Kubernetes, in a list that may not be either
+	own       bool   // it has items that are
 	offset    int64
 }
 
@@ -39,6 +41,9 @@ func (d *reader) document() error {
 	d.item = d.count + 1
 	doc := document{keys: make(map[string]bool), offset: in.offset(in.pos)}
 	if err := in.object(func(key []byte) error { return d.member(&doc, key) }); err != nil {
+		if err = d.foreignFile(&doc, err); err == nil {
+			d.done()
+		}
 		return err
 	}
 	doc.end = in.pos - in.keep
@@ -59,22 +64,16 @@ func (d *reader) document() error {
 func (d *reader) whole(doc *document) error {
 	switch {
 	case doc.end > maxItem:
-		return &Error{Offset: doc.offset, Err: errTooLarge}
+		return d.foreignFile(doc, &Error{Offset: doc.offset, Err: errTooLarge})
 	case d.among && doc.isForeign():
-		d.left("no kind")
-		return d.checkRest(doc)
+		d.left(noKind)
+		return d.foreignFile(doc, d.checkRest(doc))
 	case doc.kind.value == "" && (doc.event.end > 0 || doc.eventType.is != 0):
 		return d.watchEvent(doc)
 	case doc.kind.value == "List" || doc.kind.value == "PodList":
 		return d.emptyList(doc)
 	}
 	return d.object(Apply, &doc.object)
-}
-
-// isForeign tells an object that is not of Kubernetes: the values or the Chart.yaml of a chart, say, which has a type and an
-// apiVersion too.
-func (doc *document) isForeign() bool {
-	return doc.kind.is == 0 && doc.event.end == 0 && !doc.keys["metadata"] && !doc.keys["spec"] && !doc.keys["items"]
 }
 
 // done lets go of the item that was read.
@@ -93,7 +92,7 @@ func (d *reader) member(doc *document, key []byte) error {
 		return in.duplicate(key)
 	}
 	if doc.keySize += len(key) + 16; doc.keySize > maxKeySize {
-		return fault(in.offset(in.pos), "too many keys in one document, which no List or pod has: %s", record)
+		return &Error{Offset: in.offset(in.pos), Err: errManyKeys}
 	}
 	doc.keys[string(key)] = true
 	c, start := in.buf[in.pos], in.pos-in.keep
@@ -166,6 +165,9 @@ func (d *reader) items(doc *document) error {
 
 func (d *reader) listItem(doc *document) error {
 	in := d.in
+	if d.among && doc.kind.is == 0 && doc.apiVersion.is == 0 {
+		return d.looseItem(doc)
+	}
 	if c := in.buf[in.pos]; c != '{' {
 		return d.noObject(c)
 	}
@@ -173,6 +175,13 @@ func (d *reader) listItem(doc *document) error {
 	if err := in.readObject(&o); err != nil {
 		return err
 	}
+	return d.listed(doc, &o)
+}
+
+// listed makes an event of an item that was read.
+func (d *reader) listed(doc *document, o *object) error {
+	in := d.in
+	o.listed = true
 	if o.kind.value == "" && !o.kind.bad() {
 		switch doc.kind.value {
 		case "": // it may come yet; if it is another one, finishList fails
@@ -185,7 +194,7 @@ func (d *reader) listItem(doc *document) error {
 			o.kind.value = strings.TrimSuffix(doc.kind.value, "List")
 		}
 	}
-	return d.survive(d.object(Apply, &o))
+	return d.survive(d.object(Apply, o))
 }
 
 // noObject is an item that is none.
@@ -218,6 +227,13 @@ func (d *reader) finishList(doc *document) error {
 		return err
 	}
 	first, kind := doc.kindless, doc.kind.value
+	if done, err := d.looseList(doc); done || err != nil {
+		return err
+	}
+	// Nothing but its kind, which kubectl prints last, tells that a list in YAML goes on to its end.
+	if kind == "" && d.in.convert != nil {
+		return fault(doc.offset, "the list has no kind: the dump is truncated; record it again")
+	}
 	if first.item == 0 || kind == "PodList" {
 		return nil
 	}

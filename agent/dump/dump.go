@@ -47,6 +47,8 @@ type Event struct {
 	Line   int   // 1-based, of that byte; 0 unless Manifests is asked for
 	// Watched is a pod of a watch event, which may well have come before.
 	Watched bool
+	// Listed is a pod that is an item of a list.
+	Listed bool
 	// Template is the pod template of a workload manifest (see Manifests).
 	Template bool
 
@@ -81,11 +83,12 @@ func Unchecked(d *reader) { d.unchecked = true }
 // Manifests makes the reader look for pod templates too, at spec.template and spec.jobTemplate.spec.template of objects
 // of any kind: a template is then an event as though it were a pod, in the namespace of its workload, whose name is the
 // kind and name of the workload, "Deployment/web". Its JSON has them too, and an owner of the kind that live pods of
-// such a workload have. Workloads that another one owns are no manifests. Events have the line on which they stand.
+// such a workload have. Workloads that another one owns are no manifests. What has no name but a generateName has that
+// for its name. Events have the line on which they stand.
 func Manifests(d *reader) { d.manifests = true }
 
-// Among says that the input was found in a folder, where all sorts of files lie: an object that has neither a kind nor
-// anything else of Kubernetes is then left out as the other kinds are, under "no kind".
+// Among says that the input was found in a folder, where all sorts of files lie: what has neither a kind nor anything
+// else of Kubernetes, be it an object, a list or a whole file, is then left out as the other kinds are, under "no kind".
 func Among(d *reader) { d.among = true }
 
 // KeepGoing calls a function for an item that cannot be read, where the next one can be found beyond doubt, and goes on

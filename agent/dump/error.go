@@ -3,7 +3,10 @@ package dump
 import (
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // ErrNoPods says that an input was read to its end and had no pod: neither one to apply nor one to delete.
@@ -21,7 +24,7 @@ type Error struct {
 
 func (e *Error) Error() string {
 	var b strings.Builder
-	b.WriteString("read " + e.Name + ": ")
+	b.WriteString("read " + OneLine(e.Name) + ": ")
 	if e.Item > 0 {
 		fmt.Fprintf(&b, "item %d, ", e.Item)
 	}
@@ -40,12 +43,41 @@ const record = "record it with `kubectl get pods -A -o json`"
 
 var (
 	errTruncated = errors.New("unexpected end of JSON: the dump is truncated; record it again")
+	errManyKeys  = errors.New("too many keys in one document, which no List or pod has: " + record)
 	errTooLarge  = fmt.Errorf("the item is larger than %d MiB, which no pod is", maxItem>>20)
 )
 
 // fault is an error at a place of the input. Whoever knows the input's name and the item fills them in.
 func fault(offset int64, format string, args ...any) *Error {
 	return &Error{Offset: offset, Err: fmt.Errorf(format, args...)}
+}
+
+// OneLine is what somebody else wrote, a name or a whole message, as a part of one line that cannot drive a terminal or a
+// CI system: what does not print is written as Go writes it, a line break as \n. What is longer than any path is cut.
+func OneLine(text string) string {
+	const most = 4096
+	rest := ""
+	if len(text) > most {
+		text, rest = text[:most], "..."
+	}
+	if utf8.ValidString(text) && !strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+		return text + rest
+	}
+	var b strings.Builder
+	for len(text) > 0 {
+		r, size := utf8.DecodeRuneInString(text)
+		switch {
+		case r == utf8.RuneError && size == 1:
+			fmt.Fprintf(&b, `\x%02x`, text[0])
+		case unicode.IsPrint(r):
+			b.WriteRune(r)
+		default:
+			quoted := strconv.QuoteRune(r)
+			b.WriteString(quoted[1 : len(quoted)-1])
+		}
+		text = text[size:]
+	}
+	return b.String() + rest
 }
 
 // clip shortens and quotes what somebody else wrote, so that it fits one line of a terminal and cannot drive it.

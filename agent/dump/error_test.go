@@ -1,12 +1,30 @@
 package dump
 
 import (
+	"archive/tar"
+	"bytes"
+	"errors"
 	"strings"
 	"testing"
 )
 
 // hint ends the errors that a better recording would not have.
 const hint = "record it with `kubectl get pods -A -o json`"
+
+// tarOf is an archive of one file.
+func tarOf(t testing.TB, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	w := tar.NewWriter(&b)
+	err := w.WriteHeader(&tar.Header{Name: "pods.json", Mode: 0o600, Size: int64(len(text))})
+	if err == nil {
+		_, err = w.Write([]byte(text))
+	}
+	if err := errors.Join(err, w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
 
 type errorTest struct{ name, input, want string }
 
@@ -37,6 +55,14 @@ func errorTests(t testing.TB) []errorTest {
 		{"NUL", "\x00\x00\x00\x00", "read x.json: byte 0: not JSON but a binary file (byte 0x00): " + hint},
 		{"beyond ASCII", "é", "read x.json: byte 0: not JSON but a binary file (byte 0xc3): " + hint},
 		{"UTF-16", "\xff\xfe{\x00\"\x00", "read x.json: byte 0: UTF-16, not UTF-8, which is what PowerShell's > writes: record it with `kubectl get pods -A -o json | Out-File -Encoding utf8`"},
+		{"UTF-16, big end first", "\xfe\xff\x00{", "read x.json: byte 0: UTF-16, not UTF-8: write it anew, as with `iconv -f UTF-16 -t UTF-8`"},
+		{"UTF-32", "\xff\xfe\x00\x00{\x00\x00\x00", "read x.json: byte 0: UTF-32, not UTF-8: write it anew, as with `iconv -f UTF-32 -t UTF-8`"},
+		{"UTF-32, big end first", "\x00\x00\xfe\xff\x00\x00\x00{", "read x.json: byte 0: UTF-32, not UTF-8: write it anew, as with `iconv -f UTF-32 -t UTF-8`"},
+		{"zip", "PK\x03\x04\x14\x00", "read x.json: byte 0: a zip archive: unpack it, and name the folder"},
+		{"bzip2", "BZh91AY&SY", "read x.json: byte 0: packed by bzip2, not by gzip or zstd: pipe it through `bzip2 -dc`"},
+		{"xz", "\xfd7zXZ\x00\x00\x04", "read x.json: byte 0: packed by xz, not by gzip or zstd: pipe it through `xz -dc`"},
+		{"tar", tarOf(t, a), "read x.json: byte 0: a tar archive: unpack it, and name the folder"},
+		{"tar in gzip", packed(t, tarOf(t, a)), "read x.json: byte 0: a tar archive: unpack it, and name the folder"},
 		{"zstd", "\x28\xb5\x2f\xfd\x04", "read x.json: byte 0: the zstd data is truncated: record it again"},
 		{"truncated gzip", packed(t, a)[:30], "read x.json: item 1, byte 19: the gzip data is truncated: record it again"},
 		{"gzip header alone", "\x1f\x8b\x08", "read x.json: the gzip data is truncated: record it again"},

@@ -19,44 +19,50 @@ type File struct {
 
 // Files lists the files that paths stand for: files, folders with all that lies in them, patterns of the shell that the
 // shell has left as they are, and "-" for stdin. A file that several of them lead to comes once. Every path that leads to
-// nothing is in the error, which is an *Error or several joined.
-func Files(paths []string) ([]File, error) {
-	var files []File
-	var errs []error
-	seen := make(map[string]bool)
-	add := func(f File) {
-		if at := filepath.Clean(f.Path); !seen[at] {
-			seen[at] = true
-			files = append(files, f)
-		}
-	}
+// nothing is a fault, and so is what cannot be read in a folder; the files are all others. A fault is an *Error.
+func Files(paths []string) ([]File, []error) {
+	f := finder{seen: make(map[string]bool)}
 	for _, path := range paths {
-		found, err := filesAt(path)
-		if err != nil {
-			errs = append(errs, &Error{Name: path, Offset: -1, Err: cause(err)})
-		}
-		for _, f := range found {
-			add(f)
-		}
+		f.find(path, false)
 	}
-	return files, errors.Join(errs...)
+	return f.files, f.faults
 }
 
-func filesAt(path string) ([]File, error) {
-	if path == "-" {
-		return []File{{Path: path}}, nil
+// A finder finds files.
+type finder struct {
+	files  []File
+	faults []error
+	seen   map[string]bool
+}
+
+func (f *finder) add(file File) {
+	if at := filepath.Clean(file.Path); !f.seen[at] {
+		f.seen[at] = true
+		f.files = append(f.files, file)
+	}
+}
+
+func (f *finder) fault(path string, err error) {
+	f.faults = append(f.faults, &Error{Name: path, Offset: -1, Err: cause(err)})
+}
+
+// find adds what a path stands for; it was found itself where a pattern led to it.
+func (f *finder) find(path string, found bool) {
+	if path == "-" && !found {
+		f.add(File{Path: path})
+		return
 	}
 	info, err := os.Stat(path)
-	if errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(path, "*?[") {
-		return filesLike(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(path, "*?[") && !found:
+		f.findLike(path)
+	case err != nil:
+		f.fault(path, err)
+	case info.IsDir():
+		f.findIn(path)
+	default:
+		f.add(File{Path: path, Size: sizeOf(info), Found: found})
 	}
-	if err != nil {
-		return nil, err
-	}
-	if info.IsDir() {
-		return filesIn(path)
-	}
-	return []File{{Path: path, Size: sizeOf(info)}}, nil
 }
 
 // sizeOf is the size of a file, 0 for a pipe.
@@ -67,42 +73,35 @@ func sizeOf(info fs.FileInfo) int64 {
 	return info.Size()
 }
 
-// filesLike lists the files that fit a pattern, and what lies in the folders that do.
-func filesLike(pattern string) ([]File, error) {
+// findLike adds the files that fit a pattern, and what lies in the folders that do.
+func (f *finder) findLike(pattern string) {
 	matches, err := filepath.Glob(pattern)
-	if err != nil {
-		return nil, errors.New("is no file and no pattern: " + err.Error())
+	switch {
+	case err != nil:
+		f.fault(pattern, errors.New("is no file and no pattern: "+err.Error()))
+	case len(matches) == 0:
+		f.fault(pattern, errors.New("no file fits the pattern"))
 	}
-	if len(matches) == 0 {
-		return nil, errors.New("no file fits the pattern")
-	}
-	var files []File
 	for _, match := range matches {
-		found, err := filesAt(match)
-		if err != nil {
-			return nil, err
-		}
-		for _, f := range found {
-			f.Found = true
-			files = append(files, f)
-		}
+		f.find(match, true)
 	}
-	return files, nil
 }
 
 // endings are those of the files that are looked for in a folder, in any case, also with the ending of a compressed one.
 var endings = []string{".json", ".jsonl", ".ndjson", ".yaml", ".yml"}
 
-// filesIn lists what lies in a folder, sorted, and in the folders in it, but for hidden ones.
-func filesIn(folder string) ([]File, error) {
-	var files []File
-	root := folder
+// findIn adds what lies in a folder, sorted, and in the folders in it, but for hidden ones.
+func (f *finder) findIn(folder string) {
+	root, before := folder, len(f.faults)
 	if info, err := os.Lstat(folder); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		root += string(filepath.Separator) // a link that is walked is what it leads to
 	}
-	err := filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
+	some := false
+	// The function returns no error but to leave out a hidden folder: what cannot be read does not hide the rest.
+	_ = filepath.WalkDir(root, func(path string, entry fs.DirEntry, err error) error {
 		if err != nil {
-			return err
+			f.fault(path, err)
+			return nil
 		}
 		hidden := path != root && strings.HasPrefix(entry.Name(), ".")
 		if entry.IsDir() {
@@ -116,20 +115,18 @@ func filesIn(folder string) ([]File, error) {
 		}
 		info, err := os.Stat(path) // of what a link leads to
 		if err != nil {
-			return err
+			f.fault(path, err)
+			return nil
 		}
 		if info.Mode().IsRegular() { // a pipe in a folder would be waited for
-			files = append(files, File{Path: path, Size: info.Size(), Found: true})
+			some = true
+			f.add(File{Path: path, Size: info.Size(), Found: true})
 		}
 		return nil
 	})
-	if err != nil {
-		return nil, err
+	if !some && len(f.faults) == before {
+		f.fault(folder, errors.New("no pods: the folder has no file that ends with "+strings.Join(endings, ", ")+", or one of these and .gz or .zst"))
 	}
-	if len(files) == 0 {
-		return nil, errors.New("no pods: the folder has no file that ends with " + strings.Join(endings, ", ") + ", or one of these and .gz or .zst")
-	}
-	return files, nil
 }
 
 func hasEnding(name string) bool {

@@ -13,14 +13,40 @@ import (
 	"github.com/klauspost/compress/zstd"
 )
 
+// byteOrderMark is what some editors begin a file of UTF-8 with.
+var byteOrderMark = []byte("\xef\xbb\xbf")
+
+// unpackers are what a recording may be packed with, by the bytes that it begins with.
+var unpackers = map[string]func(io.Reader) (io.Reader, error){"\x1f\x8b": newGunzip, "\x28\xb5\x2f\xfd": newUnzstd}
+
+// Unpacked is a reader of what another one has, without gzip, zstd or a byte order mark.
+func Unpacked(r io.Reader) (io.Reader, error) {
+	text := bufio.NewReader(r)
+	for magic, open := range unpackers {
+		// Where less can be read there is less to read: whoever reads it is told why.
+		if start, _ := text.Peek(len(magic)); string(start) != magic {
+			continue
+		}
+		unpacked, err := open(text)
+		if err != nil {
+			return nil, err
+		}
+		text = bufio.NewReader(unpacked)
+		break
+	}
+	if start, _ := text.Peek(len(byteOrderMark)); bytes.Equal(start, byteOrderMark) {
+		_, _ = text.Discard(len(byteOrderMark)) // they are there
+	}
+	return text, nil
+}
+
 // open looks at the first bytes, and takes off what the JSON may be wrapped in.
 func (d *reader) open() error {
 	in := d.in
 	if err := in.look(4); err != nil {
 		return err
 	}
-	unpack := map[string]func(io.Reader) (io.Reader, error){"\x1f\x8b": newGunzip, "\x28\xb5\x2f\xfd": newUnzstd}
-	for magic, open := range unpack {
+	for magic, open := range unpackers {
 		if !in.starts(magic) {
 			continue
 		}
@@ -35,8 +61,8 @@ func (d *reader) open() error {
 		}
 		break
 	}
-	if in.starts("\xef\xbb\xbf") { // a byte order mark
-		in.pos += 3
+	if in.starts(string(byteOrderMark)) {
+		in.pos += len(byteOrderMark)
 		in.keep = in.pos
 	}
 	return d.openYAML()
@@ -67,6 +93,7 @@ func (d *reader) openYAML() error {
 	first := yamlPlace{in.offset(in.pos), in.lines + 1}
 	text := io.MultiReader(bytes.NewReader(bytes.Clone(in.buf[in.pos:in.end])), &rest{in.r, in.err})
 	convert := newYAMLReader(text, first, d.leaveOut())
+	convert.among = d.among
 	*in = *newInput(in.ctx, convert, len(in.buf))
 	in.convert = convert
 	return nil
@@ -223,17 +250,31 @@ func (in *input) isTemplate() bool {
 
 const action = "{{"
 
+const (
+	tarMagic = 257 // where it stands in the head of the first file
+	utf32    = "UTF-32, not UTF-8: write it anew, as with `iconv -f UTF-32 -t UTF-8`"
+)
+
 // notAnObject says what a recording is, which does not start with an object.
 func (in *input) notAnObject() error {
 	// What can be seen is enough to guess; a reader that fails now has nothing to add.
-	_ = in.look(20)
+	_ = in.look(tarMagic + len("ustar"))
 	at := in.offset(in.pos)
+	if head := in.buf[in.pos:in.end]; len(head) > tarMagic && bytes.HasPrefix(head[tarMagic:], []byte("ustar")) {
+		return fault(at, "a tar archive: unpack it, and name the folder")
+	}
 	for _, kind := range []struct{ start, what string }{
 		{action, "a template, not YAML: render it first, as with `helm template`"},
 		{"NAME", "the table that kubectl prints without -o, not JSON: " + record},
 		{"No resources found", "it says that there are no pods: " + record},
 		{"[", "a JSON array, not a List: " + record + ", or take it apart with `jq '.[]'`"},
 		{"\"", "a JSON string, not an object: " + record},
+		{"PK\x03\x04", "a zip archive: unpack it, and name the folder"},
+		{"BZh", "packed by bzip2, not by gzip or zstd: pipe it through `bzip2 -dc`"},
+		{"\xfd7zXZ\x00", "packed by xz, not by gzip or zstd: pipe it through `xz -dc`"},
+		{"\xff\xfe\x00\x00", utf32},
+		{"\x00\x00\xfe\xff", utf32},
+		{"\xfe\xff", "UTF-16, not UTF-8: write it anew, as with `iconv -f UTF-16 -t UTF-8`"},
 		{"\xff\xfe", "UTF-16, not UTF-8, which is what PowerShell's > writes: record it with `kubectl get pods -A -o json | Out-File -Encoding utf8`"},
 	} {
 		if in.starts(kind.start) {

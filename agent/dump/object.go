@@ -4,7 +4,9 @@ package dump
 type object struct {
 	kind, apiVersion     text
 	name, namespace, uid text
+	generateName         text
 	metadata             bool // the key was there
+	listed               bool // it is an item of a list
 	items                byte // the first byte of its items; 0: it has none
 	start                int  // from the start of the item
 	end                  int
@@ -65,6 +67,8 @@ func (in *input) readMetadata(o *object, key []byte) error {
 		return in.readText(&o.name, in.text)
 	case "namespace":
 		return in.readText(&o.namespace, in.common)
+	case "generateName":
+		return in.readText(&o.generateName, in.common)
 	case "uid":
 		return in.readText(&o.uid, in.text)
 	}

@@ -43,6 +43,20 @@ func (d *reader) read() error {
 		if err != nil {
 			return err
 		}
+		if c == '[' && d.among {
+			began = true
+			if err := d.array(); err != nil {
+				return err
+			}
+			continue
+		}
+		if c == '/' && d.among && !began { // a comment
+			began = true
+			if err := d.foreignFile(new(document), d.in.notAnObject()); err != nil {
+				return err
+			}
+			continue
+		}
 		if c != '{' && began {
 			return d.in.unexpected("another object")
 		}
@@ -57,7 +71,7 @@ func (d *reader) read() error {
 	if d.passed && d.stats.Applied+d.stats.Deleted == 0 {
 		return nil // why there are no pods was told
 	}
-	if !began {
+	if !began && !(d.among && d.in.convert != nil) { // comments alone are YAML of something
 		return fault(-1, "the input is empty: %s", record)
 	}
 	if d.stats.Applied+d.stats.Deleted == 0 {
@@ -98,7 +112,7 @@ func (d *reader) noPods() error {
 	}
 	var kinds []string
 	for kind, n := range d.stats.Others {
-		kinds = append(kinds, fmt.Sprintf("%s %d", kind, n))
+		kinds = append(kinds, fmt.Sprintf("%s %d", OneLine(kind), n))
 	}
 	slices.Sort(kinds)
 	if len(kinds) > 5 {
@@ -126,7 +140,7 @@ func (d *reader) object(op Op, o *object) error {
 	case o.kind.bad():
 		return d.fault(o, "kind is %s, not a string", describe(o.kind.is))
 	case kind == "" && d.among && o.apiVersion.value == "":
-		d.left("no kind")
+		d.left(noKind)
 		return d.check(o)
 	case kind == "":
 		return d.fault(o, "an object without a kind: %s", record)
@@ -159,7 +173,8 @@ func (d *reader) pod(op Op, o *object) error {
 			return d.fault(o, "metadata.%s is %s, not a string", field.name, describe(field.text.is))
 		}
 	}
-	if o.name.value == "" {
+	name := d.nameOf(o)
+	if name == "" {
 		return d.fault(o, "a pod without a name: %s", record)
 	}
 	namespace := o.namespace.value
@@ -173,7 +188,15 @@ func (d *reader) pod(op Op, o *object) error {
 	}
 	in := d.in
 	start, end := in.keep+o.start, in.keep+o.end
-	return d.give(Event{Op: op, Namespace: namespace, Name: o.name.value, UID: o.uid.value, JSON: in.buf[start:end:end], Watched: o.start > 0})
+	return d.give(Event{Op: op, Namespace: namespace, Name: name, UID: o.uid.value, JSON: in.buf[start:end:end], Watched: o.start > 0, Listed: o.listed})
+}
+
+// nameOf is the name of an object. A manifest may leave it to the API server, and say how it shall begin.
+func (d *reader) nameOf(o *object) string {
+	if o.name.value == "" && d.manifests {
+		return o.generateName.value
+	}
+	return o.name.value
 }
 
 // give counts a pod of the item that was read, and calls the caller.

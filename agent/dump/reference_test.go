@@ -220,7 +220,7 @@ func checkNames(ms []member) {
 		find(ms, key)
 	}
 	if metadata := find(ms, "metadata"); len(metadata) > 0 && metadata[0] == '{' {
-		for _, key := range []string{"name", "namespace", "uid"} {
+		for _, key := range []string{"name", "namespace", "generateName", "uid"} {
 			find(members(metadata), key)
 		}
 	}
@@ -386,5 +386,26 @@ func FuzzRead(f *testing.F) {
 	for _, data := range seeds(f) {
 		f.Add(data)
 	}
-	f.Fuzz(func(t *testing.T, data []byte) { compare(t, data) })
+	f.Fuzz(func(t *testing.T, data []byte) {
+		compare(t, data)
+		// In a folder it shall neither panic nor hang, and give no pods but those that it gives elsewhere.
+		for _, size := range []int{1, 1 << 16} {
+			var pods []string
+			_, err := readInput(newInput(context.Background(), &portions{s: string(data), size: size}, 64), "x", func(e Event) error {
+				pods = append(pods, string(e.JSON))
+				return nil
+			}, Among)
+			events, _, plain := readAll(source{bytes.NewReader(data), 64})
+			if err != nil || plain != nil {
+				continue
+			}
+			var want []string
+			for _, e := range events {
+				want = append(want, e.JSON)
+			}
+			if diff := cmp.Diff(want, pods); diff != "" {
+				t.Fatalf("%q: pods (-elsewhere +in a folder):\n%s", data, diff)
+			}
+		}
+	})
 }

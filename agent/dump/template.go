@@ -48,25 +48,27 @@ func (d *reader) workload(op Op, o *object) (bool, error) {
 			return true, d.fault(o, "metadata.%s is %s, not a string", field.name, describe(field.text.is))
 		}
 	}
-	if o.name.value == "" {
+	own := d.nameOf(o)
+	if own == "" {
 		return true, d.fault(o, "a %s without a name", clip(o.kind.value))
 	}
 	namespace := o.namespace.value
 	if namespace == "" {
 		namespace = "default"
 	}
-	name := o.kind.value + "/" + o.name.value
-	d.makePod(o, m, namespace, name)
+	name := o.kind.value + "/" + own
+	d.makePod(o, m, namespace, own)
 	if len(d.template) > maxItem {
 		return true, d.fault(o, "%w", errTooLarge)
 	}
 	return true, d.give(Event{
-		Op: op, Namespace: namespace, Name: name, UID: o.uid.value, JSON: d.template, Watched: o.start > 0, Template: true, made: true,
+		Op: op, Namespace: namespace, Name: name, UID: o.uid.value, JSON: d.template, Watched: o.start > 0, Listed: o.listed, Template: true, made: true,
 	})
 }
 
-// makePod writes the pod that a workload stands for: its template, with the name and the owner that say whose it is.
-func (d *reader) makePod(o *object, m *manifest, namespace, name string) {
+// makePod writes the pod that the workload of a name stands for: its template, with the name and the owner that say whose
+// it is.
+func (d *reader) makePod(o *object, m *manifest, namespace, own string) {
 	kind := ownerKinds[o.kind.value]
 	if kind == "" {
 		kind = o.kind.value
@@ -75,7 +77,7 @@ func (d *reader) makePod(o *object, m *manifest, namespace, name string) {
 	text := func(words string) { b = append(b, words...) }
 	quoted := func(value string) { b = append(b, quote(value)...) }
 	text(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":`)
-	quoted(name)
+	quoted(o.kind.value + "/" + own)
 	text(`,"namespace":`)
 	quoted(namespace)
 	text(`,"ownerReferences":[{"apiVersion":`)
@@ -83,7 +85,7 @@ func (d *reader) makePod(o *object, m *manifest, namespace, name string) {
 	text(`,"kind":`)
 	quoted(kind)
 	text(`,"name":`)
-	quoted(o.name.value)
+	quoted(own)
 	text(`,"controller":true}]`)
 	for _, field := range m.metadata {
 		switch field.name {

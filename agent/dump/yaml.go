@@ -21,6 +21,7 @@ type yamlReader struct {
 	lines   *bufio.Reader
 	err     error // what lines ended with
 	leftOut func(*Error)
+	among   bool // lists are passed on, to be left out
 
 	text  []byte // of the document or item that is being gathered
 	place yamlPlace
@@ -83,11 +84,17 @@ func (y *yamlReader) placeOf(offset int64) yamlPlace {
 }
 
 // mark notes that what is written next comes from a place.
-func (y *yamlReader) mark(at yamlPlace) {
+func (y *yamlReader) mark(at yamlPlace) { y.markAt(len(y.json), at) }
+
+// markAt notes that the JSON from an index on comes from a place.
+func (y *yamlReader) markAt(i int, at yamlPlace) {
 	// The window over the JSON is at most maxItem and a byte: nobody asks for what is further back.
-	json := y.base + int64(len(y.json))
+	json := y.base + int64(i)
 	if old := sort.Search(len(y.marks), func(i int) bool { return y.marks[i].json >= json-2*maxItem }); old > len(y.marks)/2 && old > 1024 {
 		y.marks = append(y.marks[:0], y.marks[old-1:]...)
+	}
+	for len(y.marks) > 0 && y.marks[len(y.marks)-1].json >= json { // of what was given up
+		y.marks = y.marks[:len(y.marks)-1]
 	}
 	y.marks = append(y.marks, yamlMark{json, at})
 }
@@ -133,8 +140,15 @@ func (y *yamlReader) line() ([]byte, error) {
 func (y *yamlReader) take(line []byte) error {
 	at := y.next
 	y.next = yamlPlace{at.offset + int64(len(line)), at.line + 1}
+	if text, ok := bytes.CutPrefix(line, byteOrderMark); ok && (startsDocument(text, "---") || y.isAtStart()) {
+		at.offset += int64(len(byteOrderMark)) // of a file behind another one
+		line = text
+		if !startsDocument(text, "---") {
+			y.text, y.place = y.text[:0], at
+		}
+	}
 	switch {
-	case startsDocument(line, "---"):
+	case startsDocument(line, "---") && !y.hasDirectives():
 		y.endDocument()
 		y.place = at
 	case startsDocument(line, "..."):
@@ -159,6 +173,31 @@ func (y *yamlReader) take(line []byte) error {
 		return y.fault(1, errTooLarge)
 	}
 	return nil
+}
+
+// isAtStart says that nothing was gathered of the document yet but its marker.
+func (y *yamlReader) isAtStart() bool {
+	for line := range bytes.Lines(bytes.TrimPrefix(y.text, []byte("---"))) {
+		if !isBlank(line) {
+			return false
+		}
+	}
+	return !y.inList
+}
+
+// hasDirectives says that what was gathered are directives, such as %YAML 1.1, of the document that the next marker starts.
+func (y *yamlReader) hasDirectives() bool {
+	found := false
+	for line := range bytes.Lines(y.text) {
+		if isBlank(line) {
+			continue
+		}
+		if line[0] != '%' {
+			return false
+		}
+		found = true
+	}
+	return found && !y.inList
 }
 
 func startsDocument(line []byte, marker string) bool {
@@ -302,7 +341,7 @@ func (y *yamlReader) finish() error {
 		y.count++
 	}
 	root, err := y.parse(text)
-	if err == nil && root != nil && root.Kind != yaml.MappingNode {
+	if err == nil && root != nil && root.Kind != yaml.MappingNode && !(y.among && root.Kind == yaml.SequenceNode && !y.inList) {
 		err = y.fault(root.Line, fmt.Errorf("a document that is %s, not an object: %s", yamlKind(root), record))
 	}
 	if y.inList {
@@ -317,12 +356,45 @@ func (y *yamlReader) finish() error {
 	}
 	before := len(y.json)
 	y.mark(y.placeOfLine(root.Line))
-	if y.json, err = appendYAML(y.json, root); err != nil {
+	w := yamlWriter{json: y.json, start: before, items: itemsOf(root), element: y.markItems()}
+	if err = w.value(root); err == nil {
+		y.json = w.json
+	} else {
 		y.json = y.json[:before]
 		return y.survive(y.explain(err))
 	}
 	y.json = append(y.json, '\n')
 	return nil
+}
+
+// itemsOf is the list of the items in a document; nil where there is none.
+func itemsOf(root *yaml.Node) *yaml.Node {
+	if root.Kind != yaml.MappingNode {
+		return nil
+	}
+	for i := 0; i+1 < len(root.Content); i += 2 {
+		if items := resolved(root.Content[i+1]); root.Content[i].Value == "items" && items.Kind == yaml.SequenceNode {
+			return items
+		}
+	}
+	return nil
+}
+
+// markItems is what marks the items of a document, which come in the order of their lines: each line is looked for from the
+// one before.
+func (y *yamlReader) markItems() func(json []byte, item *yaml.Node) {
+	at, text, line := y.place, y.text[:cap(y.text)], 1
+	return func(json []byte, item *yaml.Node) {
+		for ; line < item.Line; line++ {
+			i := bytes.IndexByte(text, '\n')
+			if i < 0 {
+				break
+			}
+			text = text[i+1:]
+			at = yamlPlace{at.offset + int64(i) + 1, at.line + 1}
+		}
+		y.markAt(len(json), at)
+	}
 }
 
 // endList writes the keys that stand behind the items of a large list.

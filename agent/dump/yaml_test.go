@@ -88,9 +88,9 @@ func TestYAMLEqualsJSON(t *testing.T) {
 
 // TestYAMLPlaces: the offset and the line of an event are those of its first byte.
 func TestYAMLPlaces(t *testing.T) {
-	small := "# manifests\n---\n# the first\nkind: Pod\nmetadata: {name: a}\n---\n\nkind: Pod\nmetadata:\n  name: b\n---\n{kind: Pod, metadata: {name: c}}\n"
+	small := "%YAML 1.1\n# manifests\n---\n# the first\nkind: Pod\nmetadata: {name: a}\n---\n\nkind: Pod\nmetadata:\n  name: b\n---\n{kind: Pod, metadata: {name: c}}\n"
 	large := string(asYAML(t, listOf(t, 60)))
-	for _, input := range []string{small, large, small + "---\n" + large, large + "---\n" + small} {
+	for _, input := range []string{small, large, small + "---\n" + large, large + "...\n" + small} {
 		lines := strings.SplitAfter(input, "\n")
 		_, err := Read(t.Context(), "x.yaml", strings.NewReader(input), func(e Event) error {
 			at, line := input[e.Offset:], strings.Join(lines[:e.Line-1], "")
@@ -108,6 +108,110 @@ func TestYAMLPlaces(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestYAMLPlacesOfItems: each item of a small list has its own place, also where documents before it were given up.
+func TestYAMLPlacesOfItems(t *testing.T) {
+	flow := "apiVersion: v1\nitems: [{kind: Pod, metadata: {name: a}},\n  {kind: Pod, metadata: {name: b}}]\nkind: List\n"
+	block := "apiVersion: v1\nitems:\n# the first\n- kind: Pod\n  metadata: {name: a}\n-\n  kind: Pod\n  metadata: {name: b}\n- kind: Pod\n  metadata: {name: c}\nkind: List\n"
+	broken := "kind: List\nitems:\n- kind: Pod\n- kind: Pod\n  kind: Pod\n---\n"
+	for name, tt := range map[string]struct {
+		input string
+		want  []string
+	}{
+		"flow":   {flow, []string{"a 2 15", "b 3 57"}},
+		"block":  {block, []string{"a 4 34", "b 7 70", "c 9 104"}},
+		"broken": {broken + block, []string{"a 10 92", "b 13 128", "c 15 162"}},
+	} {
+		var got []string
+		_, err := Read(t.Context(), "x.yaml", strings.NewReader(tt.input), func(e Event) error {
+			got = append(got, fmt.Sprintf("%s %d %d", e.Name, e.Line, e.Offset))
+			return nil
+		}, Manifests, KeepGoing(func(*Error) {}))
+		if diff := cmp.Diff(tt.want, got); err != nil || diff != "" {
+			t.Errorf("%s: %v: names, lines and offsets (-want +got):\n%s", name, err, diff)
+		}
+	}
+	_, err := Read(t.Context(), "x.yaml", strings.NewReader(block+"---\n"+strings.Replace(block, "name: b", "nome: b", 1)), func(Event) error { return nil })
+	if want := "read x.yaml: item 5, byte 223: a pod without a name: " + hint; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// TestYAMLCutAnywhere: a list as kubectl prints it is never read as a part of it.
+func TestYAMLCutAnywhere(t *testing.T) {
+	for _, pods := range []int{2, 60} {
+		text := asYAML(t, listOf(t, pods))
+		if large := len(text) > wholeDocument; large != (pods == 60) {
+			t.Fatalf("%d pods are %d bytes of YAML", pods, len(text))
+		}
+		if !bytes.HasPrefix(text, []byte("apiVersion: v1\nitems:\n")) || !bytes.Contains(text, []byte("\nkind: List\n")) {
+			t.Fatal("the keys are not in kubectl's order")
+		}
+		var cuts []int
+		for i := range text {
+			atLine := text[i] == '\n'
+			if pods == 2 && (atLine || i%97 == 0) || pods > 2 && (atLine && i%907 == 0 || i > len(text)-60 && i%5 == 0) {
+				cuts = append(cuts, i, i+1)
+			}
+		}
+		for _, cut := range cuts {
+			for _, options := range [][]Option{nil, {Among, Manifests}} {
+				stats, err := Read(t.Context(), "x.yaml", bytes.NewReader(text[:cut]), func(Event) error { return nil }, options...)
+				if err == nil && stats.Applied != pods {
+					t.Fatalf("cut at byte %d, behind %.40q: %d of %d pods", cut, text[max(0, cut-40):cut], stats.Applied, pods)
+				}
+			}
+		}
+	}
+	text := asYAML(t, listOf(t, 2))
+	cut := bytes.Index(text, []byte("\nkind: List")) + 1
+	_, err := Read(t.Context(), "x.yaml", bytes.NewReader(text[:cut]), func(Event) error { return nil })
+	if want := "read x.yaml: byte 0: the list has no kind: the dump is truncated; record it again"; err == nil || err.Error() != want {
+		t.Errorf("got  %v\nwant %s", err, want)
+	}
+}
+
+// TestYAMLBehindOddBreaks: YAML knows line breaks beside LF, behind which another document would go unseen.
+func TestYAMLBehindOddBreaks(t *testing.T) {
+	items := strings.Repeat("- kind: Pod\n  metadata: {name: a, annotations: {x: "+strings.Repeat("y", 1000)+"}}\n", 300)
+	for name, line := range map[string]string{"CR": "\r", "NEL": "\u0085", "U+2028": "\u2028", "U+2029": "\u2029"} {
+		two := "kind: Pod" + line + "metadata: {name: a}" + line + "---" + line + "kind: Pod" + line + "metadata: {name: b}" + line
+		for input, at := range map[string]string{
+			"# pods\n---\n" + two: "item 1, byte 11: line 3: ",
+			"kind: Pod\nmetadata: {name: a}" + line + "--- {kind: Pod, metadata: {name: b}}\n":             "item 1, byte 10: line 2: ",
+			"kind: List\nitems:\n" + items + "- {kind: Pod, metadata: {name: c}}" + line + "---\n- d: e\n": "item 301, byte 316218: line 603: ",
+		} {
+			stats, err := Read(t.Context(), "x.yaml", strings.NewReader(input), func(Event) error { return nil })
+			want := "read x.yaml: " + at + "another document behind a line break that is a CR, NEL or U+2028 alone: end each line with LF"
+			if err == nil || err.Error() != want {
+				t.Errorf("%s: %d pods, got  %v\nwant %s", name, stats.Applied, err, want)
+			}
+		}
+		one := "kind: Pod" + line + "metadata:" + line + "  name: a" + line
+		if stats, err := Read(t.Context(), "x.yaml", strings.NewReader(one), func(Event) error { return nil }); name == "CR" && (err != nil || stats.Applied != 1) {
+			t.Errorf("%s: %d pods, %v; want one", name, stats.Applied, err)
+		}
+	}
+	// What stood behind the end of a document went unseen too.
+	if _, err := Read(t.Context(), "x.yaml", strings.NewReader("--- {kind: Pod, metadata: {name: a}}\nx: y\n"), func(Event) error { return nil }); err == nil {
+		t.Error("no error, want one of what stands behind the document")
+	}
+}
+
+// TestYAMLFilesInARow: each may begin with a byte order mark.
+func TestYAMLFilesInARow(t *testing.T) {
+	const mark = "\ufeff"
+	input := mark + "---\nkind: Pod\nmetadata: {name: a}\n" + mark + "---\nkind: Pod\nmetadata: {name: b}\n---\n" + mark + "kind: Pod\nmetadata: {name: c}\n" +
+		mark + "--- {kind: Pod, metadata: {name: d}}\n"
+	var got []string
+	_, err := Read(t.Context(), "x.yaml", strings.NewReader(input), func(e Event) error {
+		got = append(got, fmt.Sprintf("%s %d %.3s", e.Name, e.Line, input[e.Offset:]))
+		return nil
+	}, Manifests)
+	if diff := cmp.Diff([]string{"a 2 kin", "b 5 kin", "c 8 kin", "d 10 ---"}, got); err != nil || diff != "" {
+		t.Errorf("%v: names, lines and beginnings (-want +got):\n%s", err, diff)
 	}
 }
 

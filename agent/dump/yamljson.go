@@ -1,10 +1,12 @@
 package dump
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"regexp"
 	"strconv"
@@ -20,6 +22,10 @@ type yamlWriter struct {
 	json  []byte
 	start int // of the item in json
 	depth int
+
+	// Of items, where it is not nil, element is called before each one is written.
+	items   *yaml.Node
+	element func(json []byte, item *yaml.Node)
 }
 
 // appendYAML appends the JSON of a node. What aliases blow up beyond the size of an item is an error.
@@ -48,6 +54,9 @@ func (w *yamlWriter) value(n *yaml.Node) error {
 		for i, element := range n.Content {
 			if i > 0 {
 				w.json = append(w.json, ',')
+			}
+			if n == w.items {
+				w.element(w.json, element)
 			}
 			if err := w.value(element); err != nil {
 				return err
@@ -372,15 +381,19 @@ func parseYAML(text []byte) (root *yaml.Node, err error) {
 			err = &nodeError{1, fmt.Errorf("invalid YAML: %v", v)}
 		}
 	}()
-	var document yaml.Node
-	if err := yaml.Unmarshal(text, &document); err != nil {
-		line := 1
-		first, _, _ := strings.Cut(err.Error(), "\n")
-		parts := yamlLine.FindStringSubmatch(first)
-		if n, err := strconv.Atoi(parts[1]); err == nil {
-			line = n
-		}
-		return nil, &nodeError{line, errors.New("invalid YAML: " + parts[2])}
+	decoder := yaml.NewDecoder(bytes.NewReader(text))
+	var document, second yaml.Node
+	switch err := decoder.Decode(&document); {
+	case errors.Is(err, io.EOF):
+		return nil, nil
+	case err != nil:
+		return nil, invalidYAML(err)
+	}
+	switch err := decoder.Decode(&second); {
+	case err == nil:
+		return nil, &nodeError{oddBreak(text), errors.New("another document behind a line break that is a CR, NEL or U+2028 alone: end each line with LF")}
+	case !errors.Is(err, io.EOF):
+		return nil, invalidYAML(err)
 	}
 	if document.Kind == 0 || len(document.Content) == 0 {
 		return nil, nil
@@ -390,4 +403,26 @@ func parseYAML(text []byte) (root *yaml.Node, err error) {
 		return nil, nil
 	}
 	return root, nil
+}
+
+// invalidYAML is a fault of the parser, which begins with the line.
+func invalidYAML(err error) error {
+	line := 1
+	first, _, _ := strings.Cut(err.Error(), "\n")
+	parts := yamlLine.FindStringSubmatch(first)
+	if n, err := strconv.Atoi(parts[1]); err == nil {
+		line = n
+	}
+	return &nodeError{line, errors.New("invalid YAML: " + parts[2])}
+}
+
+var oddBreaks = regexp.MustCompile("\r[^\n]|\u0085|\u2028|\u2029")
+
+// oddBreak is the line, by LF, of the first break that YAML takes for one and that does not end in LF.
+func oddBreak(text []byte) int {
+	at := oddBreaks.FindIndex(text)
+	if at == nil {
+		return 1
+	}
+	return 1 + bytes.Count(text[:at[0]], []byte{'\n'})
 }

@@ -11,6 +11,7 @@ import (
 	"slices"
 
 	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
 )
 
 // A Baseline is the violations of an older report, as a set.
@@ -61,7 +62,7 @@ func LoadBaseline(name string, r io.Reader) (*Baseline, error) {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 			err = errors.New("the file ends early")
 		}
-		return nil, fmt.Errorf("baseline %s: byte %d: %w; make it with: kube-devops scan -o json", name, d.InputOffset(), err)
+		return nil, fmt.Errorf("baseline %s: byte %d: %w; make it with: kube-devops scan -o json", printable(name), d.InputOffset(), err)
 	}
 	return b, nil
 }
@@ -160,8 +161,11 @@ type Baselined struct {
 	New []Finding
 	// Violations counts those of the new findings.
 	Violations int
-	// Resolved are those of the baseline that the scan no longer has, sorted. What a waiver accepts by now is not among them.
+	// Resolved are those of the baseline that the scan no longer has, sorted. What a waiver accepts by now is not among
+	// them, nor what the scan did not look at: another namespace or check.
 	Resolved []Known
+	// Incomplete says that something was left out of the scan: what is resolved is not known, and Resolved is empty.
+	Incomplete bool
 
 	// known is what the baseline has of the scan, by workload: where it names pods, one of them stands for its workload.
 	known map[Known]bool
@@ -169,8 +173,12 @@ type Baselined struct {
 
 // Against tells what changed from the baseline to the scan.
 func (b *Baseline) Against(scan *Scan) *Baselined {
-	d := &Baselined{Baseline: b, known: make(map[Known]bool)}
+	d := &Baselined{Baseline: b, known: make(map[Known]bool), Incomplete: len(scan.Inputs.LeftOut) > 0}
 	left := maps.Clone(b.known)
+	if d.Incomplete {
+		clear(left)
+	}
+	maps.DeleteFunc(left, func(k Known, _ bool) bool { return !scan.looksAt(k) })
 	for v := range scan.Snapshot.AllViolations() {
 		byWorkload, byPod := scan.known(v)
 		if b.known[byWorkload] || b.known[byPod] {
@@ -190,6 +198,14 @@ func (b *Baseline) Against(scan *Scan) *Baselined {
 	slices.SortFunc(d.New, compareCosts)
 	d.Resolved = slices.SortedFunc(maps.Keys(left), Known.compare)
 	return d
+}
+
+// looksAt says whether the scan would know of a violation.
+func (s *Scan) looksAt(k Known) bool {
+	if s.LooksAt != nil && !s.LooksAt(k.Namespace) {
+		return false
+	}
+	return slices.ContainsFunc(s.Snapshot.Table.Checks(), func(c rules.Check) bool { return c.ID == k.Check })
 }
 
 // isNew tells whether the baseline lacks a violation; nothing is new where there is no baseline.
@@ -212,5 +228,8 @@ func (d *Baselined) otherPolicy(scan *Scan) string {
 
 // headline is the change in one sentence.
 func (d *Baselined) headline() string {
+	if d.Incomplete {
+		return fmt.Sprintf("Against %s: %s; what is resolved is not known, as something was left out.", name(d.Baseline.Name), counted(d.Violations, "new violation"))
+	}
 	return fmt.Sprintf("Against %s: %s, %s resolved.", name(d.Baseline.Name), counted(d.Violations, "new violation"), number(len(d.Resolved)))
 }

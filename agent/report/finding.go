@@ -19,9 +19,10 @@ type Finding struct {
 	// Pod is the first of the pods by name, and Violations how many there are.
 	Pod        string
 	Violations int
-	// File and Line are those of a manifest; empty and 0 for a recording.
+	// File and Line are those of a manifest; empty and 0 for a recording, whose file is Dump.
 	File string
 	Line int
+	Dump string
 	// Waiver accepts the violations; nil where they count.
 	Waiver *rules.Waiver
 	// New says that the baseline does not have it; false where there is no baseline, and of what is waived.
@@ -88,7 +89,7 @@ func (r *rollUp) add(v state.PodViolation, waived bool) {
 		r.at[key] = at
 		r.found = append(r.found, Finding{
 			Namespace: v.Namespace, Workload: origin.Workload, Check: &r.scan.Snapshot.Table.Checks()[v.Check], check: v.Check,
-			Container: v.Violation.Name, Path: v.Path, Pod: v.Pod.Name, File: origin.File, Line: origin.Line, Waiver: key.waiver,
+			Container: v.Violation.Name, Path: v.Path, Pod: v.Pod.Name, File: origin.File, Line: origin.Line, Dump: origin.Dump, Waiver: key.waiver,
 		})
 	}
 	r.found[at].Violations++

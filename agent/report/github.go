@@ -85,7 +85,7 @@ func annotate(b *bytes.Buffer, level, title, file string, line int, message stri
 		lines[i] = plain(head(text, 1000))
 	}
 	properties := ""
-	if file != "" && file != "-" {
+	if file != "" {
 		properties = "file=" + githubProperty.Replace(plain(head(file, 4096)))
 		if line > 0 {
 			properties += fmt.Sprintf(",line=%d", line)

@@ -58,7 +58,7 @@ func hostileScan(t testing.TB) *Scan {
 	}
 	for i, name := range hostile {
 		add(name, "pod", "main", Origin{Workload: Workload{"Pod", "pod"}})
-		add("team", name, name, Origin{Workload{"Deployment", name}, name, i})
+		add("team", name, name, Origin{Workload: Workload{"Deployment", name}, File: name, Line: i})
 		add("team", fmt.Sprint(i), "main", Origin{Workload: Workload{name, "kind"}})
 	}
 	for _, name := range []string{strings.Repeat("long", 1<<18), strings.Repeat("\x1b", 1<<14)} {

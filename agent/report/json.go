@@ -113,7 +113,7 @@ type baselineJSON struct {
 	File       string      `json:"file"`
 	Policy     policyJSON  `json:"policy"`
 	New        int         `json:"new"`
-	Resolved   int         `json:"resolved"`
+	Resolved   *int        `json:"resolved"` // null: not known
 	Violations []knownJSON `json:"resolvedViolations"`
 }
 
@@ -131,7 +131,10 @@ func (w *jsonWriter) baseline(b *Baselined) {
 	}
 	out := baselineJSON{
 		File: b.Baseline.Name, Policy: policyJSON{b.Baseline.Policy, b.Baseline.Hash},
-		New: b.Violations, Resolved: len(b.Resolved), Violations: make([]knownJSON, len(b.Resolved)),
+		New: b.Violations, Violations: make([]knownJSON, len(b.Resolved)),
+	}
+	if n := len(b.Resolved); !b.Incomplete {
+		out.Resolved = &n
 	}
 	for i, known := range b.Resolved {
 		out.Violations[i] = knownJSON(known)

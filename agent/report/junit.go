@@ -5,14 +5,16 @@ import (
 	"encoding/xml"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/kube-devops/kube-devops/agent/state"
 )
 
 // JUnit writes a test suite for each namespace. Its test cases are the checks: one that passes where nothing violates the
-// check, one that fails for each workload that does, and one that is skipped for each that a waiver accepts.
+// check, one that fails for each workload that does, and one that is skipped for each that a waiver accepts. Where there is a
+// baseline only what is new fails, and what it has is skipped.
 func JUnit(to io.Writer, scan *Scan, o Options) error {
-	w := &junitWriter{to: bufio.NewWriter(to), scan: scan}
+	w := &junitWriter{to: bufio.NewWriter(to), scan: scan, against: o.Baseline}
 	// The counts stand in front of what is counted: the suites are made twice and written once.
 	var all junitCounts
 	w.suites(o, func(_ state.NamespaceSnapshot, cases []junitCase) { all.add(cases) })
@@ -61,9 +63,10 @@ func (c junitCounts) String() string {
 }
 
 type junitWriter struct {
-	to   *bufio.Writer
-	scan *Scan
-	err  error
+	to      *bufio.Writer
+	scan    *Scan
+	against *Baselined
+	err     error
 }
 
 func (w *junitWriter) put(text string) {
@@ -144,20 +147,27 @@ func (w *junitWriter) cases(ns state.NamespaceSnapshot, found []Finding) []junit
 		for n < len(found) && found[n].Workload == first.Workload && found[n].check == first.check && found[n].Waiver == first.Waiver {
 			n++
 		}
-		cases = append(cases, junitCaseOf(found[:n]))
+		cases = append(cases, w.caseOf(found[:n]))
 		found = found[n:]
 	}
 	return cases
 }
 
-// junitCaseOf is the test case of the findings of one check in one workload.
-func junitCaseOf(found []Finding) junitCase {
+// caseOf is the test case of the findings of one check in one workload.
+func (w *junitWriter) caseOf(found []Finding) junitCase {
 	f := found[0]
 	tc := junitCase{name: f.Check.ID + " " + f.Workload.String(), suite: f.Namespace, file: f.File}
 	if f.Waiver != nil {
 		tc.outcome = "skipped"
 		tc.message = fmt.Sprintf("waived until %s by %s: %s", expiry(f.Waiver), f.Waiver.ID, f.Waiver.Reason)
 		return tc
+	}
+	if w.against != nil {
+		found = slices.DeleteFunc(slices.Clone(found), func(f Finding) bool { return !f.New })
+		if len(found) == 0 {
+			tc.outcome, tc.message = "skipped", "in the baseline "+name(w.against.Baseline.Name)
+			return tc
+		}
 	}
 	tc.outcome, tc.severity = "failure", string(f.Check.Severity)
 	violations, points := 0, 0

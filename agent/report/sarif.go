@@ -7,7 +7,6 @@ import (
 	"io"
 	"net/url"
 	"path"
-	"path/filepath"
 	"slices"
 	"strings"
 
@@ -15,7 +14,8 @@ import (
 )
 
 // SARIF writes a log of SARIF 2.1.0, finding by finding: a result for each, with the number of its violations as
-// occurrenceCount. Waived ones are suppressed. A result has a physical location where it comes from a manifest.
+// occurrenceCount. Waived ones are suppressed. A result has a physical location, without which GitHub takes none: the line of
+// a manifest, or the first line of the recording; none for what was read from standard input.
 func SARIF(to io.Writer, scan *Scan, o Options) error {
 	w := &jsonWriter{to: bufio.NewWriter(to)}
 	w.put(`{"$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",` +
@@ -181,7 +181,7 @@ func (f *Finding) sentence() string {
 	return text
 }
 
-// sarifLocationOf names the first pod, and for a manifest the file and the line.
+// sarifLocationOf names the first pod, and the file and the line.
 func sarifLocationOf(f *Finding) sarifLocation {
 	owner := f.Namespace + "/" + f.Workload.String()
 	location := sarifLocation{LogicalLocations: []sarifLogical{
@@ -195,18 +195,21 @@ func sarifLocationOf(f *Finding) sarifLocation {
 	if subject := f.Subject(); subject != "" {
 		location.LogicalLocations = append(location.LogicalLocations, sarifLogical{subject, full + "/" + subject, "member"})
 	}
-	if f.File != "" && f.File != "-" {
-		location.PhysicalLocation = &sarifPhysical{ArtifactLocation: sarifArtifact{fileURI(f.File)}}
-		if f.Line > 0 {
-			location.PhysicalLocation.Region = &sarifRegion{f.Line}
+	file, line := f.File, f.Line
+	if file == "" {
+		file, line = f.Dump, 1
+	}
+	if file != "" {
+		location.PhysicalLocation = &sarifPhysical{ArtifactLocation: sarifArtifact{fileURI(file)}}
+		if line > 0 {
+			location.PhysicalLocation.Region = &sarifRegion{line}
 		}
 	}
 	return location
 }
 
-// fileURI is a file's name as a URI, relative where the name is.
+// fileURI is a file's name, which is clean and has slashes, as a URI, relative where the name is.
 func fileURI(name string) string {
-	name = path.Clean(filepath.ToSlash(name))
 	if path.IsAbs(name) {
 		return (&url.URL{Scheme: "file", Path: name}).String()
 	}

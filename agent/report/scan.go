@@ -13,6 +13,8 @@ type Scan struct {
 	// Snapshot has its violations. Their origins, of type *Origin, tell where the pods come from.
 	Snapshot *state.Snapshot
 	Inputs   Inputs
+	// LooksAt says whether the scan knows of the pods of a namespace; nil where it knows of all.
+	LooksAt func(namespace string) bool
 }
 
 // Options say how a scan is printed. The zero value is for a file that keeps everything.
@@ -72,11 +74,14 @@ func FormatNamed(name string) (Format, error) {
 
 // An Origin is where a pod comes from. Pods of one workload of a recording share theirs.
 type Origin struct {
-	// Workload is what the pod belongs to: its Deployment, StatefulSet and so on, or the pod itself where nothing owns it.
+	// Workload is what the pod belongs to: its Deployment, StatefulSet and so on. Where nothing owns it, it is the pod
+	// itself, or empty.
 	Workload Workload
-	// File and Line (1-based) say where a manifest stands; empty and 0 for a pod of a recording.
+	// File and Line (1-based) say where a manifest stands; empty and 0 for a pod of a recording, and for standard input.
 	File string
 	Line int
+	// Dump is the file of a recorded pod; empty for standard input, and for a manifest.
+	Dump string
 }
 
 // A Workload is what a team deploys and mends.
@@ -87,10 +92,14 @@ func (w Workload) String() string { return w.Kind + "/" + w.Name }
 
 // originOf is where the pod comes from; of one that nobody told of, the pod itself is the workload.
 func originOf(v state.PodViolation) Origin {
-	if origin, ok := v.Origin.(*Origin); ok {
-		return *origin
+	var origin Origin
+	if known, ok := v.Origin.(*Origin); ok {
+		origin = *known
 	}
-	return Origin{Workload: Workload{"Pod", v.Pod.Name}}
+	if origin.Workload == (Workload{}) {
+		origin.Workload = Workload{"Pod", v.Pod.Name}
+	}
+	return origin
 }
 
 // Inputs counts what was read.

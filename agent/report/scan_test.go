@@ -75,7 +75,7 @@ func (b *scanBuilder) add(object []byte, file string, line int) error {
 	}
 	template := it.template()
 	key := state.Pod{Namespace: it.Metadata.Namespace, Name: it.Metadata.Name}
-	origin := Origin{Workload{"Pod", it.Metadata.Name}, file, line}
+	origin := Origin{Workload: Workload{"Pod", it.Metadata.Name}, File: file, Line: line}
 	switch {
 	case it.Kind == "Pod" || it.Kind == "":
 		b.scan.Inputs.Pods++

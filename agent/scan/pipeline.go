@@ -4,13 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"sync"
 
 	"github.com/tidwall/gjson"
 
 	"github.com/kube-devops/kube-devops/agent/dump"
-	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
 )
@@ -24,7 +22,7 @@ const (
 
 // A batch is some pods on their way through evaluation, or the word of one that is left out.
 type batch struct {
-	file    string
+	from    source
 	text    []byte
 	reduced []byte // the pods that have owners, without what nobody reads
 	pods    []batched
@@ -40,7 +38,8 @@ type batched struct {
 	verdict    rules.Verdict
 	err        error
 	owner      owner // of a pod that has violations
-	bare       bool  // of a manifest: it has no container
+	bare       bool  // of a manifest: no container has a name
+	patch      bool  // it is a part of a manifest, and nothing of its own
 }
 
 // A pipeline takes pods through evaluation into the state.
@@ -81,15 +80,15 @@ func (s *scan) newPipeline(ctx context.Context) *pipeline {
 }
 
 // send adds an event to the batch that is being filled.
-func (p *pipeline) send(file string, e dump.Event) error {
-	if p.filling != nil && p.filling.file != file {
+func (p *pipeline) send(from source, e dump.Event) error {
+	if p.filling != nil && p.filling.from != from {
 		p.flush()
 	}
 	b, err := p.batch()
 	if err != nil {
 		return err
 	}
-	b.file = file
+	b.from = from
 	if e.Op == dump.Apply {
 		b.text = append(b.text, e.JSON...)
 	}
@@ -100,7 +99,7 @@ func (p *pipeline) send(file string, e dump.Event) error {
 		b.pods = append(b.pods, batched{})
 	}
 	pod := &b.pods[len(b.pods)-1]
-	pod.Event, pod.end, pod.counts, pod.err = e, len(b.text), p.scan.looksAt(e.Namespace), nil
+	pod.Event, pod.end, pod.counts, pod.err = e, len(b.text), p.scan.options.looksAt(e.Namespace), nil
 	if len(b.text) >= batchBytes || len(b.pods) >= batchPods {
 		p.flush()
 	}
@@ -166,10 +165,10 @@ func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 		p := &b.pods[i]
 		text := b.text[start:p.end]
 		start = p.end
+		p.owner, p.bare, p.patch = owner{}, false, false
 		if p.Op == dump.Delete {
 			continue
 		}
-		p.owner, p.bare = owner{}, false
 		// The check of a pod takes out what the table reads: the rest of the work is quick.
 		before := len(b.reduced)
 		if b.reduced, p.err = projection.AppendTo(b.reduced, text); p.err != nil {
@@ -177,6 +176,10 @@ func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 		}
 		reduced := b.reduced[before:]
 		if p.counts {
+			if p.patch = p.mayBePatch() && !hasImage(text); p.patch {
+				b.reduced = b.reduced[:before]
+				continue
+			}
 			p.err = table.EvaluateInto(&p.verdict, reduced)
 			p.bare = (p.Template || p.UID == "") && !gjson.GetBytes(text, "spec.containers.0.name").Exists()
 		}
@@ -194,19 +197,23 @@ func (s *scan) merge(b *batch) {
 		if s.err != nil {
 			return
 		}
-		s.apply(b.file, &b.pods[i])
+		s.apply(b.from, &b.pods[i])
 	}
 	if b.leftOut != "" {
 		s.result.Inputs.LeftOut = append(s.result.Inputs.LeftOut, b.leftOut)
 	}
 }
 
-func (s *scan) apply(file string, p *batched) {
-	if p.err != nil && !s.tolerate(file, p) {
+func (s *scan) apply(from source, p *batched) {
+	if p.err != nil && !s.tolerate(from, p) {
 		return
 	}
-	if !p.counts {
+	switch {
+	case !p.counts:
 		s.others++
+		return
+	case p.patch:
+		s.patches.add(from, p)
 		return
 	}
 	named := state.Pod{Namespace: p.Namespace, Name: p.Name}
@@ -214,9 +221,7 @@ func (s *scan) apply(file string, p *batched) {
 		named.UID = p.UID // of an item of a list nobody asks for it
 	}
 	if p.bare {
-		if s.bare++; s.bare == 1 {
-			s.firstBare = fmt.Sprintf("%s/%s in %s", p.Namespace, p.Name, file)
-		}
+		s.bare.add(from, p)
 	}
 	inputs := &s.result.Inputs
 	total := &inputs.Pods
@@ -233,20 +238,20 @@ func (s *scan) apply(file string, p *batched) {
 	if p.err != nil {
 		replaced = s.state.PutFailed(named)
 	} else {
-		replaced = s.state.Put(named, p.verdict, s.origin(file, p))
+		replaced = s.state.Put(named, p.verdict, s.origin(from, p))
 	}
 	if !replaced {
 		*total++
 	} else if !p.Watched {
-		if inputs.Repeated++; s.again == "" {
-			s.again = fmt.Sprintf("%s/%s in %s", p.Namespace, p.Name, file)
-		}
+		inputs.Repeated++
+		s.repeated(from, p)
 	}
+	s.places.put(from, p)
 }
 
 // tolerate says whether to go on behind a pod that cannot be evaluated.
-func (s *scan) tolerate(file string, p *batched) bool {
-	err := fault(file, p)
+func (s *scan) tolerate(from source, p *batched) bool {
+	err := fault(from, p)
 	if s.options.KeepGoing {
 		s.result.Inputs.LeftOut = append(s.result.Inputs.LeftOut, leftOut(err))
 		return true
@@ -257,44 +262,11 @@ func (s *scan) tolerate(file string, p *batched) bool {
 }
 
 // fault says where a pod stands that cannot be evaluated.
-func fault(file string, p *batched) error {
-	e := &dump.Error{Name: file, Item: p.Item, Offset: p.Offset, Err: fmt.Errorf("pod %s/%s: %w", p.Namespace, p.Name, p.err)}
+func fault(from source, p *batched) error {
+	e := &dump.Error{Name: from.name, Item: p.Item, Offset: p.Offset, Err: fmt.Errorf("pod %s: %w", p.title(), p.err)}
 	var syntax *rules.SyntaxError
 	if errors.As(p.err, &syntax) {
-		e.Offset, e.Err = p.OffsetOf(syntax.Offset), fmt.Errorf("pod %s/%s: invalid JSON: %s", p.Namespace, p.Name, syntax.Reason())
+		e.Offset, e.Err = p.OffsetOf(syntax.Offset), fmt.Errorf("pod %s: invalid JSON: %s", p.title(), syntax.Reason())
 	}
 	return e
-}
-
-// origin is where a pod comes from, as a *report.Origin; nil where nothing is known but the pod, and where nobody asks,
-// as the pod has no violations.
-func (s *scan) origin(file string, p *batched) any {
-	if len(p.verdict.Violations) == 0 {
-		return nil
-	}
-	if p.Template {
-		kind, name, _ := strings.Cut(p.Name, "/")
-		return &report.Origin{Workload: report.Workload{Kind: kind, Name: name}, File: file, Line: p.Line}
-	}
-	workload := report.Workload{Kind: p.owner.kind, Name: p.owner.name}
-	if p.UID == "" { // it does not exist yet: this is where it can be mended
-		if workload.Kind == "" {
-			workload = report.Workload{Kind: "Pod", Name: p.Name}
-		}
-		return &report.Origin{Workload: cloned(workload), File: file, Line: p.Line}
-	}
-	if workload.Kind == "" {
-		return nil
-	}
-	if known, ok := s.origins[workload]; ok {
-		return known
-	}
-	o := &report.Origin{Workload: cloned(workload)}
-	s.origins[o.Workload] = o
-	return o
-}
-
-// cloned is a workload whose names are no part of a batch, which is used again.
-func cloned(w report.Workload) report.Workload {
-	return report.Workload{Kind: strings.Clone(w.Kind), Name: strings.Clone(w.Name)}
 }

@@ -35,6 +35,8 @@ type Options struct {
 	Namespaces []string
 	// KeepGoing leaves out what cannot be read, and says so in the result, where else nothing would come of it.
 	KeepGoing bool
+	// LeftOut is what was left out before, as it could not be found: the result says so too.
+	LeftOut []error
 	// Workers is how many goroutines evaluate; 0: one.
 	Workers int
 	// Progress, where it is not nil, counts the bytes that were read.
@@ -69,6 +71,13 @@ func Run(ctx context.Context, options Options) (*report.Scan, error) {
 		result:  &report.Scan{Inputs: report.Inputs{Files: len(options.Files)}},
 		cancel:  cancel,
 	}
+	s.result.LooksAt = options.looksAt
+	for _, err := range options.LeftOut {
+		s.result.Inputs.LeftOut = append(s.result.Inputs.LeftOut, leftOut(err))
+	}
+	if len(options.Files) > 1 {
+		s.places = newPlaces()
+	}
 	var err error
 	if s.projection, err = options.Table.ProjectionWith(ownerPaths...); err != nil {
 		return nil, err
@@ -89,15 +98,17 @@ type scan struct {
 	projection *rules.Projection
 	state      *state.ClusterState
 	result     *report.Scan
-	origins    map[report.Workload]*report.Origin // of pods of recordings: one for each workload
+	origins    map[report.Workload]*report.Origin // of recorded pods of one source: one for each workload
+	originsOf  source
 	cancel     context.CancelFunc
-	err        error  // of the first pod that could not be evaluated
-	again      string // the first pod that stood there again
-	others     int    // pods that were read, and left out for their namespace
-	// bare counts the manifests in which there is no container, of which firstBare is the first: nothing can be wrong with
-	// what is not there.
-	bare      int
-	firstBare string
+	err        error // of the first pod that could not be evaluated
+	others     int   // pods that were read, and left out for their namespace
+
+	places *places // of all pods, until one stands there again; nil where there is one file
+	again  repeats
+	// bare are the manifests in which no container has a name: nothing can be wrong with what is not there.
+	bare    remarks
+	patches remarks
 }
 
 // run reads all files. Where it returns an error, that is the first in the order of the input.
@@ -139,38 +150,35 @@ func (s *scan) read(ctx context.Context, p *pipeline, file dump.File) (dump.Stat
 	if s.options.KeepGoing {
 		options = append(options, dump.KeepGoing(func(e *dump.Error) { p.leaveOut(e) }))
 	}
-	name := file.Path
-	if name == "-" {
-		name = "stdin"
-	}
-	return dump.ReadPath(ctx, file.Path, s.options.Stdin, func(e dump.Event) error { return p.send(name, e) }, options...)
+	from := sourceOf(file)
+	return dump.ReadPath(ctx, file.Path, s.options.Stdin, func(e dump.Event) error { return p.send(from, e) }, options...)
 }
 
 // looksAt says whether the pods of a namespace count.
-func (s *scan) looksAt(namespace string) bool {
-	if !s.options.Table.Includes(namespace) {
+func (o Options) looksAt(namespace string) bool {
+	if !o.Table.Includes(namespace) {
 		return false
 	}
-	for _, glob := range s.options.Namespaces {
+	for _, glob := range o.Namespaces {
 		if match, _ := path.Match(glob, namespace); match { // the pattern was validated
 			return true
 		}
 	}
-	return len(s.options.Namespaces) == 0
+	return len(o.Namespaces) == 0
 }
 
 // finish makes the result of the state.
 func (s *scan) finish() (*report.Scan, error) {
 	r := s.result
+	if n := s.patches.count; n > 0 {
+		if r.Inputs.Others == nil {
+			r.Inputs.Others = make(map[string]int)
+		}
+		r.Inputs.Others["patches"] = n
+	}
+	s.warn()
 	if r.Inputs.Pods+r.Inputs.Templates == 0 && len(r.Inputs.LeftOut) == 0 {
 		return nil, s.nothing()
-	}
-	if n := r.Inputs.Repeated; n > 0 && s.options.Warn != nil {
-		s.options.Warn(fmt.Sprintf("%s stood there again, the first of them %s: the later counts", plural(n, "pod"), s.again))
-	}
-	if s.bare > 0 && s.options.Warn != nil {
-		s.options.Warn(fmt.Sprintf("%s no container that has a name, the first of them %s: see whether spec.containers is spelt right",
-			have(s.bare, "manifest"), s.firstBare))
 	}
 	r.Snapshot = s.state.SnapshotWithViolations()
 	return r, nil
@@ -191,19 +199,12 @@ func (s *scan) nothing() error {
 	}
 	in := plural(len(s.options.Files), "file")
 	if len(s.options.Files) == 1 {
-		in = s.options.Files[0].Path
+		in = dump.OneLine(s.options.Files[0].Path)
 	}
 	if kinds > 0 {
 		return fmt.Errorf("%w in %s, only %s of other kinds", dump.ErrNoPods, in, plural(kinds, "object"))
 	}
 	return fmt.Errorf("%w in %s", dump.ErrNoPods, in)
-}
-
-func have(n int, what string) string {
-	if n == 1 {
-		return plural(n, what) + " has"
-	}
-	return plural(n, what) + " have"
 }
 
 func plural(n int, what string) string {

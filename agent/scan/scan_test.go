@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/iotest"
 	"time"
+	"unicode"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -38,9 +39,9 @@ func open(t testing.TB, policy string) *rules.Table {
 
 func files(t testing.TB, paths ...string) []dump.File {
 	t.Helper()
-	found, err := dump.Files(paths)
-	if err != nil {
-		t.Fatal(err)
+	found, faults := dump.Files(paths)
+	if len(faults) > 0 {
+		t.Fatal(faults)
 	}
 	return found
 }
@@ -63,7 +64,9 @@ var sameTable = cmp.Options{
 }
 
 // violations are those that count.
-func violations(found *report.Scan) []state.PodViolation { return slices.Collect(found.Snapshot.Violations()) }
+func violations(found *report.Scan) []state.PodViolation {
+	return slices.Collect(found.Snapshot.Violations())
+}
 
 // told is all that a snapshot tells, to be compared.
 func told(s *state.Snapshot) any {
@@ -122,7 +125,7 @@ const manyShapes = `{"apiVersion":"v1","kind":"List","items":[
 {"kind":"Pod","metadata":{"name":"alone","namespace":"shop","uid":"6"},"spec":{"containers":[{"name":"c"}]}},
 {"kind":"Pod","metadata":{"name":"planned","namespace":"shop"},"spec":{"containers":[{"name":"c"}]}},
 {"kind":"Pod","metadata":{"name":"clean","namespace":"shop"},"spec":{"containers":[{"name":"c","livenessProbe":{},"readinessProbe":{}}]}},
-{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"web","namespace":"shop"},"spec":{"template":{"spec":{"containers":[{"name":"c"}]}}}},
+{"kind":"Deployment","apiVersion":"apps/v1","metadata":{"name":"web","namespace":"shop"},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}}},
 {"kind":"Pod","metadata":{"name":"elsewhere","namespace":"kube-system"},"spec":{"containers":[{"name":"c"}]}},
 {"kind":"Service","metadata":{"name":"web"}}
 ]}`
@@ -141,13 +144,110 @@ func TestOrigins(t *testing.T) {
 	want := map[string]string{
 		"shop/web-6f7-x2x": "Deployment/web :0", "shop/rs-x": "ReplicaSet/rs :0", "shop/backup-29620001-abc": "CronJob/backup :0",
 		"shop/once-abc": "Job/once-2962000 :0", "shop/db-0": "StatefulSet/db :0",
-		"shop/planned": "Pod/planned stdin:8", "shop/Deployment/web": "Deployment/web stdin:10",
+		"shop/planned": "Pod/planned :0", "shop/Deployment/web": "Deployment/web :0",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("origins (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(report.Inputs{Files: 1, Pods: 8, Templates: 1, Others: map[string]int{"Service": 1}}, found.Inputs); diff != "" {
 		t.Errorf("inputs (-want +got):\n%s", diff)
+	}
+}
+
+// TestOriginsInFiles: a file has one name in all reports, however it was named, and standard input has none.
+func TestOriginsInFiles(t *testing.T) {
+	t.Chdir(t.TempDir())
+	recorded := small("a", `,"spec":{"containers":[{"name":"c"}]}`)
+	manifest := "\n" + `{"kind":"Deployment","metadata":{"name":"web","namespace":"shop"},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}}}`
+	if err := errors.Join(os.Mkdir("d", 0o700), os.WriteFile("d/one.json", []byte(recorded+manifest), 0o600), os.WriteFile("two.json", []byte(recorded+manifest), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for path, want := range map[string][]string{
+		"./d/../d//one.json": {"Deployment/web d/one.json:2 ", "Pod/a :0 d/one.json"}, "d/one.json ./two.json": {"Deployment/web two.json:2 ", "Pod/a :0 two.json"},
+		"-": {"Deployment/web :0 ", "Pod/a :0 "},
+	} {
+		found, err := Run(t.Context(), Options{Table: open(t, policies.Default), Files: namedFiles(path), Stdin: strings.NewReader(recorded + manifest), Workers: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for v := range found.Snapshot.Violations() {
+			if o, ok := v.Origin.(*report.Origin); ok {
+				of := o.Workload
+				if of.Kind == "" {
+					of = report.Workload{Kind: "Pod", Name: v.Pod.Name}
+				}
+				got = append(got, fmt.Sprintf("%s %s:%d %s", of, o.File, o.Line, o.Dump))
+			} else {
+				got = append(got, "Pod/"+v.Pod.Name+" :0 ")
+			}
+		}
+		if diff := cmp.Diff(want, slices.Compact(got)); diff != "" {
+			t.Errorf("%s: origins (-want +got):\n%s", path, diff)
+		}
+	}
+	for _, path := range []string{"/dev/stdin", "/dev/fd/0", "/dev/fd/63", "/proc/self/fd/0"} {
+		if got := sourceOf(dump.File{Path: path}); got != (source{name: path}) {
+			t.Errorf("%s: %+v", path, got)
+		}
+	}
+}
+
+func namedFiles(paths string) (files []dump.File) {
+	for _, path := range strings.Fields(paths) {
+		files = append(files, dump.File{Path: path})
+	}
+	return files
+}
+
+// TestPatchesAreNoManifests: what Kustomize merges into a manifest does not stand for it, whichever comes first.
+func TestPatchesAreNoManifests(t *testing.T) {
+	t.Chdir(t.TempDir())
+	deployment := func(containers string) string {
+		return "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {template: {spec: {" + containers + "}}}\n"
+	}
+	patches := map[string]string{
+		"probes":        deployment("containers: [{name: c, livenessProbe: {}, readinessProbe: {}}]"),
+		"a null image":  deployment("containers: [{name: c, image: null}]"),
+		"tolerations":   deployment("tolerations: []"),
+		"no containers": deployment("containers: []"),
+		"a bare pod":    "kind: Pod\nmetadata: {name: p, namespace: shop}\nspec: {containers: [{name: c, livenessProbe: {}}]}\n",
+	}
+	base := deployment(`containers: [{name: c, image: "i:latest"}, {name: patched}]`)
+	for name, patch := range patches {
+		for _, order := range [][2]string{{base, patch}, {patch, base}} {
+			if err := errors.Join(os.WriteFile("a.yaml", []byte(order[0]), 0o600), os.WriteFile("b.yaml", []byte(order[1]), 0o600)); err != nil {
+				t.Fatal(err)
+			}
+			var warnings []string
+			found, err := Run(t.Context(), Options{Table: open(t, policies.Default), Files: files(t, "a.yaml", "b.yaml"), Workers: 2, Warn: func(line string) { warnings = append(warnings, line) }})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(report.Inputs{Files: 2, Templates: 1, Others: map[string]int{"patches": 1}}, found.Inputs); diff != "" {
+				t.Errorf("%s: inputs (-want +got):\n%s", name, diff)
+			}
+			if n := len(violations(found)); n != 5 {
+				t.Errorf("%s: %d violations, want the 5 of the manifest", name, n)
+			}
+			if len(warnings) != 1 || !strings.HasPrefix(warnings[0], "1 manifest has no image and is left out as a patch, the first of them shop/") ||
+				!strings.Contains(warnings[0], ".yaml: render them first (kustomize build . | kube-devops scan -), or see ") {
+				t.Errorf("%s: warnings %q", name, warnings)
+			}
+		}
+	}
+	// What was recorded is no patch, whatever it lacks.
+	for name, text := range map[string]string{
+		"a recorded pod":          small("a", ""),
+		"a pod of a list":         `{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"a"}}]}`,
+		"a pod of a watch":        `{"type":"ADDED","object":{"kind":"Pod","metadata":{"name":"a"}}}`,
+		"a recorded Deployment":   `{"kind":"Deployment","metadata":{"name":"a","uid":"u"},"spec":{"template":{"spec":{"containers":[{"name":"c"}]}}}}`,
+		"a Deployment of a watch": `{"type":"ADDED","object":{"kind":"Deployment","metadata":{"name":"a"},"spec":{"template":{"spec":{}}}}}`,
+	} {
+		found, err := scanned(t, text)
+		if err != nil || found.Inputs.Pods+found.Inputs.Templates != 1 || found.Inputs.Others != nil {
+			t.Errorf("%s: %+v, %v", name, found, err)
+		}
 	}
 }
 
@@ -175,7 +275,7 @@ spec:
 apiVersion: batch/v1
 kind: CronJob
 metadata: {name: backup, namespace: shop}
-spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: c}]}}}}}
+spec: {jobTemplate: {spec: {template: {spec: {containers: [{name: c, image: i}]}}}}}
 `
 	found, err := scanned(t, manifests, func(o *Options) { o.Table = table })
 	if err != nil {
@@ -200,7 +300,7 @@ waivers: [{id: w, reason: r, expires: 2030-06-01T12:00:00Z, pod: a, check: missi
 		t.Fatal(err)
 	}
 	expires := time.Date(2030, 6, 1, 12, 0, 0, 0, time.UTC)
-	text := `{"kind":"Pod","metadata":{"name":"a"},"spec":{"containers":[{"name":"c","readinessProbe":{}}]}}`
+	text := `{"kind":"Pod","metadata":{"name":"a"},"spec":{"containers":[{"name":"c","image":"i","readinessProbe":{}}]}}`
 	for after, want := range map[time.Duration][2]int{-time.Nanosecond: {0, 1}, 0: {1, 0}, time.Hour: {1, 0}} {
 		found, err := scanned(t, text, func(o *Options) { o.Table, o.Now = table, expires.Add(after) })
 		if err != nil {
@@ -243,6 +343,97 @@ func TestRepeatedPodsCountOnce(t *testing.T) {
 	}
 }
 
+// TestRepeatsNameBothFiles: the warning says what stood there again, and where.
+func TestRepeatsNameBothFiles(t *testing.T) {
+	t.Chdir(t.TempDir())
+	bad := `,"spec":{"containers":[{"name":"c","image":"i"}]}`
+	workload := `{"kind":"Deployment","metadata":{"name":"w","namespace":"shop"},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}}}`
+	for name, text := range map[string]string{"a.json": workload + small("a", bad), "b.json": small("b", bad), "c.json": workload + small("b", bad)} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for paths, want := range map[string]string{
+		"a.json b.json c.json": "1 pod and 1 workload stood there again, the first of them shop/Deployment/w in c.json and before in a.json: the later counts",
+		"b.json c.json":        "1 pod stood there again, the first of them shop/b in c.json and before in b.json: the later counts",
+		"a.json ./c.json":      "1 workload stood there again, the first of them shop/Deployment/w in ./c.json and before in a.json: the later counts",
+	} {
+		var warnings []string
+		if _, err := Run(t.Context(), Options{Table: open(t, policies.Default), Files: namedFiles(paths), Workers: 2, Warn: func(line string) { warnings = append(warnings, line) }}); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{want}, warnings); diff != "" {
+			t.Errorf("%s: warnings (-want +got):\n%s", paths, diff)
+		}
+	}
+}
+
+// TestHostileNamesStayInTheirLine: no name begins a line, or a command of a terminal or a CI system.
+func TestHostileNamesStayInTheirLine(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const evil = `\n::error::x\u001b[2J\u202e`
+	file := "f\n::error::\x1b[2J.json"
+	pod := func(more string) string {
+		return `{"kind":"Pod","metadata":{"name":"` + evil + `","namespace":"` + evil + `"}` + more + `}`
+	}
+	image := `,"spec":{"containers":[{"image":"i"}]}`
+	for what, text := range map[string]string{
+		"repeated": pod(image) + pod(image), "a patch": pod(image) + pod(""), "a fault": pod(`,"x":1,"x":2`), "truncated": pod("")[:100],
+		"others": `{"kind":"` + evil + `"}`, "items of a list of others": `{"kind":"` + evil + `List","items":[{}]}`, "no name": `{"kind":"` + evil + `","spec":{"template":{"spec":{"containers":[]}}}}`,
+	} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		var lines []string
+		for _, keepGoing := range []bool{false, true} {
+			found, err := Run(t.Context(), Options{Table: open(t, policies.Default), Files: files(t, file), KeepGoing: keepGoing, Workers: 2, Warn: func(line string) { lines = append(lines, line) }})
+			if err != nil {
+				lines = append(lines, err.Error())
+			} else {
+				lines = append(lines, found.Inputs.LeftOut...)
+			}
+		}
+		if len(lines) == 0 {
+			t.Errorf("%s: nothing is told", what)
+		}
+		for _, line := range lines {
+			if strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) || !strings.Contains(line, `f\n::error::\x1b[2J.json`) {
+				t.Errorf("%s: %q", what, line)
+			}
+		}
+	}
+}
+
+// TestLeftOutBefore: what could not be found is told with what cannot be read.
+func TestLeftOutBefore(t *testing.T) {
+	found, err := scanned(t, small("a", "")+`{"kind":"Pod"}`, func(o *Options) {
+		o.KeepGoing, o.LeftOut = true, []error{&dump.Error{Name: "none.json", Offset: -1, Err: errors.New("no such file or directory")}}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"none.json: no such file or directory", "stdin: item 2, byte 67: a pod without a name: record it with `kubectl get pods -A -o json`"}
+	if diff := cmp.Diff(want, found.Inputs.LeftOut); diff != "" {
+		t.Errorf("left out (-want +got):\n%s", diff)
+	}
+}
+
+// TestGeneratedNames: a manifest may leave its name to the API server.
+func TestGeneratedNames(t *testing.T) {
+	found, err := scanned(t, "kind: Job\nmetadata: {generateName: import-}\nspec: {template: {spec: {containers: [{name: c, image: i}]}}}\n---\n"+
+		"kind: Pod\nmetadata: {generateName: debug-}\nspec: {containers: [{name: c, image: i}]}\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for v := range found.Snapshot.Violations() {
+		got = append(got, v.Pod.Name+" of "+v.Origin.(*report.Origin).Workload.String())
+	}
+	if diff := cmp.Diff([]string{"Job/import- of Job/import-", "debug- of Pod/debug-"}, slices.Compact(got)); diff != "" {
+		t.Errorf("pods (-want +got):\n%s", diff)
+	}
+}
+
 func TestDeletedPodsAreGone(t *testing.T) {
 	bad := `,"spec":{"containers":[{"name":"c"}]}`
 	event := func(kind, pod string) string { return `{"type":"` + kind + `","object":` + pod + `}` }
@@ -253,6 +444,27 @@ func TestDeletedPodsAreGone(t *testing.T) {
 	}
 	if found.Inputs.Pods != 1 || found.Inputs.Templates != 0 || len(violations(found)) != 2 {
 		t.Errorf("%+v, %d violations", found.Inputs, len(violations(found)))
+	}
+}
+
+// TestDeletedPodsAreGoneBehindPatches: what a batch held before is no part of what it holds now.
+func TestDeletedPodsAreGoneBehindPatches(t *testing.T) {
+	t.Chdir(t.TempDir())
+	texts := slices.Repeat([]string{`{"kind":"Pod","metadata":{"name":"patch"}}`}, 8)
+	texts = append(texts, small("a", "")+small("b", ""), `{"type":"DELETED","object":`+small("a", "")+`}`)
+	var paths []string
+	for i, text := range texts {
+		paths = append(paths, fmt.Sprintf("%02d.json", i))
+		if err := os.WriteFile(paths[i], []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	found, err := Run(t.Context(), Options{Table: open(t, policies.Default), Files: files(t, paths...), Workers: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if found.Inputs.Pods != 1 || found.Inputs.Others["patches"] != 8 {
+		t.Errorf("%+v", found.Inputs)
 	}
 }
 

@@ -25,7 +25,7 @@ import (
 )
 
 func newScanCommand() *cobra.Command {
-	o := scanOptions{failOn: severityFlag{}, failUnder: numberFlag{least: 0, most: 100}, maxScore: numberFlag{least: 0, most: math.Inf(1)}}
+	o := scanOptions{failUnder: numberFlag{least: 0, most: 100}, maxScore: numberFlag{least: 0, most: math.Inf(1)}}
 	command := &cobra.Command{
 		Use:   "scan FILE|DIR|GLOB|-...",
 		Short: "Print the scores and violations of recorded pods and of manifests",
@@ -57,7 +57,7 @@ otherwise.`,
 	flags.StringVar(&o.baseline, "baseline", "", "older report, printed by -o json: --fail-on (default here: any) looks at new violations alone")
 	flags.StringSliceVar(&o.namespaces, "namespace", nil, "namespaces to look at, a name or a pattern; may be given several times (default: those of the policy)")
 	flags.StringSliceVar(&o.checks, "check", nil, "ids of the checks to make; may be given several times (default: those of the policy)")
-	flags.IntVar(&o.top, "top", 0, "how many namespaces and workloads the reports for people list, worst first (0: all)")
+	flags.Var(&o.top, "top", "how many namespaces and workloads the reports for people list, worst first (0: all)")
 	flags.StringVar(&o.explain, "explain", "", "print where the points of this namespace went, in place of the table")
 	flags.BoolVar(&o.keepGoing, "keep-going", false, "leave out what cannot be read, say so in the report, and exit 2")
 	return command
@@ -78,7 +78,7 @@ type scanOptions struct {
 	failUnder, maxScore numberFlag
 	baseline            string
 	namespaces, checks  []string
-	top                 int
+	top                 countFlag
 	explain             string
 	keepGoing           bool
 }
@@ -86,6 +86,9 @@ type scanOptions struct {
 func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 	if err := o.validate(cmd, args); err != nil {
 		return asUsage(cmd, err)
+	}
+	if err := o.outputs.checkFolders(); err != nil {
+		return err
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
 	table, err := o.table()
@@ -98,19 +101,22 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	files, err := dump.Files(args)
+	files, faults := dump.Files(args)
+	if len(faults) > 0 && (!o.keepGoing || len(files) == 0) {
+		return errors.Join(faults...)
+	}
+	if err := o.spareInputs(files, cmd.InOrStdin()); err != nil {
+		return err
+	}
+	found, err := o.scan(cmd, table, files, faults)
 	if err != nil {
 		return err
 	}
-	found, err := o.scan(cmd, table, files)
-	if err != nil {
-		return err
-	}
-	printing := report.Options{Top: o.top}
+	printing := report.Options{Top: int(o.top)}
 	if baseline != nil {
 		printing.Baseline = baseline.Against(found)
 	}
-	if err := o.print(cmd.OutOrStdout(), found, printing); err != nil {
+	if err := o.print(cmd.OutOrStdout(), cmd.ErrOrStderr(), found, printing); err != nil {
 		return err
 	}
 	return o.judge(found, printing.Baseline)
@@ -153,10 +159,13 @@ func (o *scanOptions) validate(cmd *cobra.Command, args []string) error {
 	for _, output := range o.outputs {
 		if output.file == "" {
 			toStdout++
-		} else if written[output.file] {
-			errs = append(errs, fmt.Errorf("two reports would go to %s", output.file))
+			continue
 		}
-		written[output.file] = true
+		at := output.at()
+		if written[at] {
+			errs = append(errs, fmt.Errorf("two reports would go to %s", dump.OneLine(output.file)))
+		}
+		written[at] = true
 	}
 	if o.explain != "" {
 		toStdout++
@@ -193,28 +202,79 @@ func loading(what string, err error) error {
 func loadBaseline(name string) (*report.Baseline, error) {
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("load baseline: %w", err)
+		return nil, fmt.Errorf("load baseline: open %s: %w", dump.OneLine(name), bare(err))
 	}
 	defer func() { _ = f.Close() }() // it is only read
-	return report.LoadBaseline(name, f)
+	text, err := dump.Unpacked(f)
+	if err != nil {
+		return nil, fmt.Errorf("load baseline: %s: %w", dump.OneLine(name), err)
+	}
+	return report.LoadBaseline(name, text)
+}
+
+// spareInputs refuses to write a report over what it is made of.
+func (o *scanOptions) spareInputs(files []dump.File, stdin io.Reader) error {
+	type input struct {
+		name string
+		info os.FileInfo
+	}
+	var inputs []input
+	add := func(name string) {
+		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+			inputs = append(inputs, input{name, info})
+		}
+	}
+	var outputs []os.FileInfo
+	for _, output := range o.outputs {
+		info, err := os.Stat(output.file)
+		if err != nil || output.file == "" {
+			info = nil
+		}
+		outputs = append(outputs, info)
+	}
+	if !slices.ContainsFunc(outputs, func(info os.FileInfo) bool { return info != nil }) {
+		return nil
+	}
+	for _, name := range []string{o.policy, o.waivers} {
+		add(name)
+	}
+	for _, file := range files {
+		if file.Path != "-" {
+			add(file.Path)
+		} else if f, ok := stdin.(*os.File); ok {
+			if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
+				inputs = append(inputs, input{"standard input", info})
+			}
+		}
+	}
+	var errs []error
+	for i, output := range outputs {
+		for _, in := range inputs {
+			if output != nil && os.SameFile(output, in.info) {
+				errs = append(errs, fmt.Errorf("write %s: it is what is read (%s): write the report to another file", dump.OneLine(o.outputs[i].file), dump.OneLine(in.name)))
+				break
+			}
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // The memory of a scan is the few bytes that it keeps of each pod, in which there is nothing for a collector to follow: one
 // that runs far more often than by default costs next to nothing, and the peak stays where it is for a few pods.
 const gcPercent = 15
 
-func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, files []dump.File) (*report.Scan, error) {
+func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, files []dump.File, faults []error) (*report.Scan, error) {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
 	bar := newProgressBar(stderr, files)
 	var warnings []string
 	found, err := scan.Run(ctx, scan.Options{
-		Table: table, Now: time.Now(), Files: files, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing,
+		Table: table, Now: time.Now(), Files: files, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing, LeftOut: faults,
 		Workers: runtime.GOMAXPROCS(0), Progress: &bar.read, Warn: func(line string) { warnings = append(warnings, line) },
 	})
 	bar.stop()
 	for _, line := range warnings {
 		// Where stderr cannot be written to there is nobody to tell.
-		_, _ = fmt.Fprintf(stderr, "kube-devops: warning: %s\n", line)
+		_, _ = fmt.Fprintf(stderr, "kube-devops: warning: %s\n", dump.OneLine(line))
 	}
 	if err != nil && ctx.Err() != nil {
 		return nil, exitError{exitInterrupted, nil}
@@ -223,7 +283,7 @@ func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, files []dump.
 }
 
 // print writes the reports, the one for stdout last: if that is a pipe that nobody reads to its end, the files are there.
-func (o *scanOptions) print(stdout io.Writer, found *report.Scan, printing report.Options) error {
+func (o *scanOptions) print(stdout, stderr io.Writer, found *report.Scan, printing report.Options) error {
 	outputs := o.outputs
 	if o.explain == "" && len(outputs) == 0 {
 		outputs = outputFlags{{format: report.Formats()[0]}}
@@ -232,25 +292,34 @@ func (o *scanOptions) print(stdout io.Writer, found *report.Scan, printing repor
 	if o.explain != "" {
 		last = func(to io.Writer, s *report.Scan, p report.Options) error { return report.Explain(to, s, o.explain, p) }
 	}
+	broken := false // a pipe whose reader has gone; the others may still read
 	for _, output := range outputs {
 		if output.file == "" {
 			last = output.format.Print
 			continue
 		}
-		err := writeWhole(output.file, func(to io.Writer) error { return output.format.Print(to, found, printing) })
-		if err != nil {
-			return fmt.Errorf("write %s: %w", output.file, err)
+		err := output.write(stderr, func(to io.Writer) error { return output.format.Print(to, found, printing) })
+		switch {
+		case errors.Is(err, syscall.EPIPE):
+			broken = true
+		case err != nil:
+			return fmt.Errorf("write %s: %w", dump.OneLine(output.file), err)
 		}
 	}
-	if last == nil {
-		return nil
+	if last != nil {
+		printing.Color, printing.Width = terminal(stdout)
+		err := last(stdout, found, printing)
+		switch {
+		case errors.Is(err, syscall.EPIPE):
+			broken = true
+		case err != nil:
+			return err
+		}
 	}
-	printing.Color, printing.Width = terminal(stdout)
-	err := last(stdout, found, printing)
-	if errors.Is(err, syscall.EPIPE) {
+	if broken {
 		return exitError{exitBrokenPipe, nil}
 	}
-	return err
+	return nil
 }
 
 // terminal says whether a writer is a terminal that shows colour, and how wide it is; 0 where it is none.
@@ -323,38 +392,11 @@ func (o *scanOptions) judgeViolations(found *report.Scan, against *report.Baseli
 	if against != nil {
 		what = "new violation"
 	}
-	flag := "--baseline " + o.baseline
+	flag := "--baseline " + dump.OneLine(o.baseline)
 	if o.failOn.set {
 		flag = "--fail-on " + o.failOn.String()
 	}
 	return fmt.Errorf("%s: %s", flag, count(n, what))
-}
-
-// An outputFlag is a report that is asked for, and where it goes.
-type outputFlag struct {
-	format report.Format
-	file   string // empty: stdout
-}
-
-type outputFlags []outputFlag
-
-func (f *outputFlags) String() string { return "" }
-func (f *outputFlags) Type() string   { return "format[=file]" }
-
-func (f *outputFlags) Set(value string) error {
-	name, file, named := strings.Cut(value, "=")
-	format, err := report.FormatNamed(name)
-	if err != nil {
-		return err
-	}
-	if named && file == "" {
-		return fmt.Errorf("%q names no file behind =", value)
-	}
-	if file == "-" {
-		return fmt.Errorf("%q names no file: without =- it goes to standard output", value)
-	}
-	*f = append(*f, outputFlag{format, file})
-	return nil
 }
 
 // severities are all there are, worst first.
@@ -389,6 +431,21 @@ func (f *severityFlag) Set(value string) error {
 // includes says whether a severity is as bad, or worse.
 func (f *severityFlag) includes(severity rules.Severity) bool {
 	return f.least == "" || slices.Index(severities, severity) <= slices.Index(severities, f.least)
+}
+
+// A countFlag is a whole number, from 0 on.
+type countFlag int
+
+func (f *countFlag) Type() string   { return "int" }
+func (f *countFlag) String() string { return strconv.Itoa(int(*f)) }
+
+func (f *countFlag) Set(text string) error {
+	n, err := strconv.Atoi(text)
+	if err != nil {
+		return fmt.Errorf("%q is no whole number", text)
+	}
+	*f = countFlag(n)
+	return nil
 }
 
 // A numberFlag is a number between two others.

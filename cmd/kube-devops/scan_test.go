@@ -2,9 +2,11 @@ package main
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -132,6 +134,16 @@ func TestScanMistakes(t *testing.T) {
 		{[]string{shop, "-o", "json="}, []string{`"json=" names no file behind =` + help}},
 		{[]string{shop, "-o", "json", "-o", "yaml"}, []string{"two reports would go to standard output: write one to a file, as -o json=FILE" + help}},
 		{[]string{shop, "-o", "json=x", "-o", "yaml=x"}, []string{"two reports would go to x" + help}},
+		{[]string{shop, "-o", "json=./x", "-o", "yaml=y/../x"}, []string{"two reports would go to y/../x" + help}},
+		{[]string{shop, "-o", "json", "-o", "yaml=/dev/stdout"}, []string{"two reports would go to standard output: write one to a file, as -o json=FILE" + help}},
+		{[]string{shop, "-o", "json=/dev/stderr", "-o", "yaml=/dev/fd/2"}, []string{"two reports would go to /dev/fd/2" + help}},
+		{[]string{shop, "-o", "json=/dev/stdin"}, []string{`"json=/dev/stdin" is standard input: name a file` + help}},
+		{[]string{shop, "-o", "json=/dev/fd/987"}, []string{"write /dev/fd/987: is not open"}},
+		{[]string{"none.json", "-o", "json=" + dir + "/no/x", "-o", "yaml=" + broken + "/x"}, []string{"write " + dir + "/no/x: no such file or directory", "write " + broken + "/x: not a directory"}},
+		{[]string{broken, "-o", "json=" + dir + "/./broken.json"}, []string{"write " + dir + "/./broken.json: it is what is read (" + broken + "): write the report to another file"}},
+		{[]string{dir, "-o", "json=" + broken}, []string{"write " + broken + ": it is what is read (" + broken + "): write the report to another file"}},
+		{[]string{shop, "--top", "x"}, []string{`"x" is no whole number` + help}},
+		{[]string{shop, "--baseline", shop}, []string{"baseline " + shop + ": byte "}},
 		{[]string{shop, "-o", "json", "--explain", "x"}, []string{"two reports would go to standard output"}},
 		{[]string{shop, "--explain", "chekout"}, []string{"checkout"}},
 		{[]string{shop, "--explain", ""}, []string{"--explain is empty: name a namespace" + help}},
@@ -186,12 +198,16 @@ func TestScanWarnsOfManifestsWithoutContainers(t *testing.T) {
 ---
 {kind: Pod, metadata: {name: none}, spec: {containers: []}}
 ---
-{kind: Pod, metadata: {name: one}, spec: {containers: [{name: a}]}}
+{kind: Pod, metadata: {name: one}, spec: {containers: [{nome: a, image: "a:1"}]}}
+---
+{kind: Pod, metadata: {name: two}, spec: {containers: [{name: a, image: "a:1"}]}}
 `
-	code, _, stderr := runScan(t, "# manifests\n---\n"+manifests, "-")
-	if want := "kube-devops: warning: 2 manifests have no container that has a name, the first of them default/Deployment/web in stdin: " +
-		"see whether spec.containers is spelt right\n"; code != exitDone || stderr != want {
-		t.Errorf("code %d, stderr %q", code, stderr)
+	code, stdout, stderr := runScan(t, "# manifests\n---\n"+manifests, "-")
+	want := "kube-devops: warning: 2 manifests have no image and are left out as patches, the first of them default/Deployment/web in stdin: " +
+		"render them first (kustomize build . | kube-devops scan -), or see whether spec.containers is spelt right\n" +
+		"kube-devops: warning: 1 manifest has no container that has a name, the first of them default/one in stdin: see whether spec.containers is spelt right\n"
+	if code != exitDone || stderr != want || !strings.Contains(stdout, "Left out 2 objects without pods: patches 2.\n") {
+		t.Errorf("code %d, stderr %q, stdout:\n%s", code, stderr, stdout)
 	}
 }
 
@@ -250,6 +266,134 @@ func TestScanWritesFilesWhole(t *testing.T) {
 	}
 }
 
+// TestScanWritesToOpenFiles: what a descriptor leads to is written to behind what is there, and not replaced.
+func TestScanWritesToOpenFiles(t *testing.T) {
+	t.Chdir(t.TempDir())
+	_, direct, _ := runScan(t, badPod, "-", "-o", "ndjson")
+	for what, name := range map[string]func(fd string) string{
+		"/dev/fd": func(fd string) string { return "/dev/fd/" + fd }, "/proc/self/fd": func(fd string) string { return "/proc/self/fd/" + fd },
+		"/proc/PID/fd": func(fd string) string { return fmt.Sprintf("/proc/%d/fd/%s", os.Getpid(), fd) },
+		"a link": func(fd string) string {
+			if err := os.Symlink("/dev/fd/"+fd, "link"); err != nil {
+				t.Fatal(err)
+			}
+			return "./link"
+		},
+	} {
+		f, err := os.Create("log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString("before\n"); err != nil {
+			t.Fatal(err)
+		}
+		code, stdout, stderr := runScan(t, badPod, "-", "-o", "ndjson="+name(fmt.Sprint(f.Fd())))
+		_, err = f.WriteString("after\n")
+		if code != exitDone || stdout+stderr != "" || err != nil {
+			t.Errorf("%s: code %d, %q, %q, %v", what, code, stdout, stderr, err)
+		}
+		if text, err := os.ReadFile("log"); err != nil || string(text) != "before\n"+direct+"after\n" {
+			t.Errorf("%s: %v; the file is %q", what, err, text)
+		}
+		_ = f.Close() // its text was read
+	}
+	if code, stdout, stderr := runScan(t, badPod, "-", "-o", "ndjson=/dev/stdout"); code != exitDone || stdout != direct || stderr != "" {
+		t.Errorf("/dev/stdout: code %d, %q, %q", code, stdout, stderr)
+	}
+	if code, stdout, stderr := runScan(t, badPod, "-", "-o", "ndjson=/proc/self/fd/2"); code != exitDone || stdout != "" || stderr != direct {
+		t.Errorf("/proc/self/fd/2: code %d, %q, %q", code, stdout, stderr)
+	}
+	entries, err := os.ReadDir(".")
+	if err != nil || len(entries) != 2 {
+		t.Errorf("%v lie there, %v", entries, err)
+	}
+}
+
+// TestScanSparesStandardInput: a report does not replace the file that standard input comes from.
+func TestScanSparesStandardInput(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := os.WriteFile("pods.json", []byte(badPod), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := os.Open("pods.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }() // it is only read
+	var stdout, stderr output
+	code := run(t.Context(), []string{"scan", "-", "-o", "json=pods.json"}, f, &stdout, &stderr)
+	if want := "kube-devops: write pods.json: it is what is read (standard input): write the report to another file\n"; code != exitFailed || stderr.String() != want {
+		t.Errorf("code %d, %q", code, stderr.String())
+	}
+	if text, err := os.ReadFile("pods.json"); err != nil || string(text) != badPod {
+		t.Errorf("%v; the file is %q", err, text)
+	}
+}
+
+// TestScanGoesOnBesideWhatIsMissing: one folder that cannot be read hides none of the others, and no report is made of them
+// unless that is asked for.
+func TestScanGoesOnBesideWhatIsMissing(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if err := errors.Join(os.Mkdir("d", 0o700), os.Mkdir("empty", 0o700), os.WriteFile("d/a.json", []byte(badPod), 0o600), os.Symlink("gone.yaml", "d/b\n::error::x.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	lines := []string{`d/b\n::error::x.yaml: no such file or directory`, "empty: no pods: the folder has no file that ends with .json, .jsonl, .ndjson, .yaml, .yml, or one of these and .gz or .zst", "none.json: no such file or directory"}
+	var all, leftOut string
+	for _, line := range lines {
+		all += "kube-devops: read " + line + "\n"
+		leftOut += "kube-devops: left out: " + line + "\n"
+	}
+	if code, stdout, stderr := runScan(t, "", "d", "empty", "none.json"); code != exitFailed || stdout != "" || stderr != all {
+		t.Errorf("code %d, stdout %q, stderr:\n%s", code, stdout, stderr)
+	}
+	code, stdout, stderr := runScan(t, "", "d", "empty", "none.json", "--keep-going", "-o", "json")
+	if want := leftOut + "kube-devops: the report is on a part of the data: 3 faults left out\n"; code != exitFailed || stderr != want || !strings.Contains(stdout, `"pods": 1`) {
+		t.Errorf("code %d, stdout:\n%s\nstderr:\n%s\nwant:\n%s", code, stdout, stderr, want)
+	}
+	if code, stdout, stderr := runScan(t, "", "empty", "--keep-going"); code != exitFailed || stdout != "" || strings.Count(stderr, "\n") != 1 {
+		t.Errorf("no file is left: code %d, stdout %q, stderr %q", code, stdout, stderr)
+	}
+}
+
+// TestScanAgainstAWiderBaseline: what a scan does not look at, or could not read, is not resolved.
+func TestScanAgainstAWiderBaseline(t *testing.T) {
+	t.Chdir(t.TempDir())
+	other := strings.ReplaceAll(badPod, `"shop"`, `"other"`)
+	if code, _, stderr := runScan(t, badPod+other, "-", "-o", "json=old.json"); code != exitDone {
+		t.Fatal(stderr)
+	}
+	old, err := os.ReadFile("old.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var gzipped bytes.Buffer
+	z := gzip.NewWriter(&gzipped)
+	if _, err := z.Write(old); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(z.Close(), os.WriteFile("old.json.gz", gzipped.Bytes(), 0o600), os.WriteFile("marked.json", append([]byte("\xef\xbb\xbf"), old...), 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct{ stdin, args, want string }{
+		{badPod, "--baseline old.json", `"resolved":3,`},
+		{badPod, "--baseline old.json.gz", `"resolved":3,`},
+		{badPod, "--baseline marked.json", `"resolved":3,`},
+		{badPod + other, "--baseline old.json --namespace shop", `"resolved":0,"resolvedViolations":[]`},
+		{goodPod + other, "--baseline old.json --namespace sh*", `"resolved":3,`},
+		{badPod + other, "--baseline old.json --check latest_tag", `"resolved":0,"resolvedViolations":[]`},
+		{goodPod + other, "--baseline old.json --check latest_tag", `"resolved":1,`},
+		{goodPod + `{"kind":"Pod"}`, "--baseline old.json --keep-going", `"new":0,"resolved":null,"resolvedViolations":[]`},
+	} {
+		if _, stdout, stderr := runScan(t, tt.stdin, append(strings.Fields(tt.args), "-", "-o", "json")...); !strings.Contains(stdout, tt.want) {
+			t.Errorf("%s: %q is missing in:\n%s%s", tt.args, tt.want, stdout, stderr)
+		}
+	}
+	_, stdout, _ := runScan(t, goodPod+`{"kind":"Pod"}`, "--baseline", "old.json", "--keep-going", "-")
+	if want := "Against old.json: 0 new violations; what is resolved is not known, as something was left out.\n"; !strings.Contains(stdout, want) {
+		t.Errorf("%q is missing in:\n%s", want, stdout)
+	}
+}
+
 // brokenPipe is a stdout whose reader has gone.
 type brokenPipe struct{}
 
@@ -262,6 +406,20 @@ func TestScanBrokenPipeIsQuiet(t *testing.T) {
 		if code != exitBrokenPipe || stderr.Len() > 0 {
 			t.Errorf("%s: code %d, stderr %q", format.Name, code, stderr.String())
 		}
+	}
+}
+
+// TestScanBrokenPipeOfAFileIsQuiet: so is one that has a name, and the reports behind it are written all the same.
+func TestScanBrokenPipeOfAFileIsQuiet(t *testing.T) {
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = w.Close() }() // nobody reads it
+	_ = r.Close()                    // nothing was written
+	code, stdout, stderr := runScan(t, "", shop, "-o", fmt.Sprintf("ndjson=/dev/fd/%d", w.Fd()), "-o", "table")
+	if code != exitBrokenPipe || stderr != "" || !strings.Contains(stdout, "NAMESPACE") {
+		t.Errorf("code %d, stderr %q, stdout:\n%s", code, stderr, stdout)
 	}
 }
 

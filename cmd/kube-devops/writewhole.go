@@ -9,8 +9,11 @@ import (
 )
 
 // writeWhole writes a file as a whole or not at all: it is written beside its place, and moved there. What is no plain file,
-// such as a pipe, is written to as it stands.
+// such as a pipe or an open file of another process, is written to as it stands.
 func writeWhole(name string, write func(io.Writer) error) (err error) {
+	if _, _, open := openFileAt(name); open {
+		return writeTo(name, os.O_WRONLY|os.O_APPEND, write)
+	}
 	target, err := filepath.EvalSymlinks(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		target, err = name, nil
