@@ -167,6 +167,70 @@ func checkPermissions(t *testing.T, all []document) {
 	}
 }
 
+// TestMonitors has a monitor scrape the agents as they must be scraped: each pod, at the port and by the scheme that it has,
+// and with its own label namespace. Without honorLabels all scores would be those of the agent's namespace.
+func TestMonitors(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		flags     []string
+		kind      string
+		endpoints string // path of the list
+		selected  string // kind of the object whose labels the selector must match, and where these are
+		labels    string
+		scheme    string
+	}{
+		{"ServiceMonitor", []string{"--set", "serviceMonitor.enabled=true"},
+			"ServiceMonitor", "spec.endpoints", "Service", "metadata.labels", "http"},
+		{"ServiceMonitor, TLS", []string{"--set", "serviceMonitor.enabled=true,http.tls.secretName=tls"},
+			"ServiceMonitor", "spec.endpoints", "Service", "metadata.labels", "https"},
+		{"PodMonitor", []string{"--set", "podMonitor.enabled=true"},
+			"PodMonitor", "spec.podMetricsEndpoints", "Deployment", "spec.template.metadata.labels", "http"},
+		{"PodMonitor, TLS", []string{"--values", "testdata/values/podmonitor.yaml", "--set", "http.tls.secretName=tls,nameOverride=other"},
+			"PodMonitor", "spec.podMetricsEndpoints", "Deployment", "spec.template.metadata.labels", "https"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			all := documents(t, render(t, test.flags...))
+			monitor, selected := only(t, all, test.kind), only(t, all, test.selected)
+			endpoints, _ := lookup(monitor, test.endpoints).([]any)
+			if len(endpoints) != 1 {
+				t.Fatalf("%d endpoints, want 1: %v", len(endpoints), endpoints)
+			}
+			for key, want := range map[string]any{"port": "http", "path": "/metrics", "scheme": test.scheme, "honorLabels": true} {
+				if got := lookup(endpoints[0], key); got != want {
+					t.Errorf("%s is %v, want %v", key, got, want)
+				}
+			}
+			selector, _ := lookup(monitor, "spec.selector.matchLabels").(map[string]any)
+			if len(selector) == 0 {
+				t.Error("the selector takes everything")
+			}
+			for label, want := range selector {
+				if got := field[map[string]any](t, selected, strings.Split(test.labels, ".")...)[label]; got != want {
+					t.Errorf("the monitor looks for %s=%v, and the %s has %v", label, want, test.selected, got)
+				}
+			}
+			// The port is named alike in the Service, in the pod, and here.
+			pod := only(t, all, "Deployment")
+			if port := lookup(pod, "spec.template.spec.containers.0.ports.0.name"); port != "http" {
+				t.Errorf("the pod's port is %v", port)
+			}
+			if service := only(t, all, "Service"); lookup(service, "spec.ports.0.name") != "http" || lookup(service, "spec.ports.0.targetPort") != "http" {
+				t.Errorf("the Service's ports are %v", lookup(service, "spec.ports"))
+			}
+		})
+	}
+}
+
+// only is the one object of a kind.
+func only(t *testing.T, all []document, kind string) map[string]any {
+	t.Helper()
+	of := slices.DeleteFunc(slices.Clone(all), func(d document) bool { return d.GetKind() != kind })
+	if len(of) != 1 {
+		t.Fatalf("%d objects of kind %s, want 1", len(of), kind)
+	}
+	return of[0].Object
+}
+
 // TestRefused has values with a mistake, and the words by which each is told.
 func TestRefused(t *testing.T) {
 	for _, test := range []struct{ name, set, want string }{
@@ -195,7 +259,7 @@ func TestRefused(t *testing.T) {
 func TestArgs(t *testing.T) {
 	lease := []any{
 		"--listen=:8080", "--lease-namespace=default", "--lease-name=kube-devops-leader", "--lease-duration=15s",
-		"--renew-deadline=10s", "--retry-period=800ms", "--log-level=info",
+		"--renew-deadline=10s", "--retry-period=400ms", "--log-level=info",
 	}
 	for _, test := range []struct {
 		name  string
