@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -59,7 +60,24 @@ func TestChart(t *testing.T) {
 			}
 			checkDeployment(t, object(t, all, "Deployment", "kube-devops"))
 			checkPermissions(t, all)
+			checkLabels(t, all)
 		})
+	}
+}
+
+// checkLabels has every object be found by the labels that tools look for.
+func checkLabels(t *testing.T, all []document) {
+	t.Helper()
+	for _, d := range all {
+		labels := d.GetLabels()
+		for name, want := range map[string]string{
+			"app.kubernetes.io/name": "kube-devops", "app.kubernetes.io/instance": "kube-devops", "app.kubernetes.io/version": "dev",
+			"app.kubernetes.io/managed-by": "Helm", "helm.sh/chart": "kube-devops-0.0.0",
+		} {
+			if labels[name] != want {
+				t.Errorf("%s %s has the label %s=%q, want %q", d.GetKind(), d.GetName(), name, labels[name], want)
+			}
+		}
 	}
 }
 
@@ -69,22 +87,23 @@ func checkDeployment(t *testing.T, deployment map[string]any) {
 	pod := field[map[string]any](t, deployment, "spec", "template", "spec")
 	container := field[[]any](t, pod, "containers")[0].(map[string]any)
 	for path, want := range map[string]any{
-		"spec.strategy.rollingUpdate.maxUnavailable":               0,
-		"spec.strategy.rollingUpdate.maxSurge":                     1,
-		"spec.template.spec.securityContext.runAsNonRoot":          true,
-		"spec.template.spec.securityContext.runAsUser":             65532,
-		"spec.template.spec.securityContext.seccompProfile.type":   "RuntimeDefault",
-		"spec.template.spec.enableServiceLinks":                    false,
-		"spec.template.spec.serviceAccountName":                    "kube-devops",
-		"container.securityContext.allowPrivilegeEscalation":       false,
-		"container.securityContext.readOnlyRootFilesystem":         true,
-		"container.securityContext.capabilities.drop":              []any{"ALL"},
-		"container.livenessProbe.httpGet.path":                     "/healthz",
-		"container.readinessProbe.httpGet.path":                    "/readyz",
-		"spec.template.spec.topologySpreadConstraints.0.maxSkew":   1,
-		"spec.template.spec.terminationGracePeriodSeconds":         30,
-		"spec.template.spec.automountServiceAccountToken":          true,
-		"spec.selector.matchLabels.app\\.kubernetes\\.io/instance": "kube-devops",
+		"spec.strategy.rollingUpdate.maxUnavailable":                      0,
+		"spec.strategy.rollingUpdate.maxSurge":                            1,
+		"spec.template.spec.securityContext.runAsNonRoot":                 true,
+		"spec.template.spec.securityContext.runAsUser":                    65532,
+		"spec.template.spec.securityContext.seccompProfile.type":          "RuntimeDefault",
+		"spec.template.spec.enableServiceLinks":                           false,
+		"spec.template.spec.serviceAccountName":                           "kube-devops",
+		"container.securityContext.allowPrivilegeEscalation":              false,
+		"container.securityContext.readOnlyRootFilesystem":                true,
+		"container.securityContext.capabilities.drop":                     []any{"ALL"},
+		"container.livenessProbe.httpGet.path":                            "/healthz",
+		"container.readinessProbe.httpGet.path":                           "/readyz",
+		"spec.template.spec.topologySpreadConstraints.0.maxSkew":          1,
+		"spec.template.spec.topologySpreadConstraints.0.matchLabelKeys.0": "pod-template-hash",
+		"spec.template.spec.terminationGracePeriodSeconds":                30,
+		"spec.template.spec.automountServiceAccountToken":                 true,
+		"spec.selector.matchLabels.app\\.kubernetes\\.io/instance":        "kube-devops",
 	} {
 		root, rest := deployment, path
 		if after, ok := strings.CutPrefix(path, "container."); ok {
@@ -239,7 +258,12 @@ func TestRefused(t *testing.T) {
 		{"a word for a number", "replicas=two", "at '/replicas': got string, want integer"},
 		{"a privileged port", "http.port=80", "at '/http/port'"},
 		{"a duration that is none", "lease.duration=15", "at '/lease/duration'"},
+		{"a duration of no whole seconds", "lease.duration=1500ms", "at '/lease/duration'"},
+		{"a deadline as long as the Lease", "lease.renewDeadline=15s", "lease.duration 15s must be more than lease.renewDeadline 15s"},
+		{"a deadline and a try as long as the Lease", "lease.renewDeadline=14600ms", "must be more than lease.renewDeadline 14600ms and lease.retryPeriod 400ms together"},
+		{"a deadline in other units", "lease.renewDeadline=1m", "must be more than lease.renewDeadline 1m"},
 		{"a level that is none", "logLevel=loud", "at '/logLevel'"},
+		{"a border as a share", "prometheusRule.criticalBelow=0.4", "at '/prometheusRule/criticalBelow'"},
 		{"a digest that is none", "image.digest=latest", "at '/image/digest'"},
 		{"two sources of the policy", "policy.existingConfigMap=x,policy.table=y", "policy.existingConfigMap excludes policy.table"},
 		{"tokens in the clear", "http.auth=true", "tokens must not travel in the clear"},
@@ -320,6 +344,55 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestOwn has what users bring of their own arrive beside what is there, and replace none of it.
+func TestOwn(t *testing.T) {
+	all := documents(t, render(t, "--values", "testdata/values/own.yaml"))
+	for _, d := range all {
+		if labels := d.GetLabels(); labels["cost-center"] != "42" || labels["app.kubernetes.io/name"] != "kube-devops" {
+			t.Errorf("%s %s has labels %v", d.GetKind(), d.GetName(), labels)
+		}
+	}
+	deployment := only(t, all, "Deployment")
+	want := map[string]any{
+		"app.kubernetes.io/name": "kube-devops", "app.kubernetes.io/instance": "kube-devops", "cost-center": "42", "team": "platform",
+	}
+	if diff := cmp.Diff(want, lookup(deployment, "spec.template.metadata.labels")); diff != "" {
+		t.Errorf("labels of the pods (-want +got):\n%s", diff)
+	}
+	pod := lookup(deployment, "spec.template.spec")
+	for path, want := range map[string]any{
+		"containers.0.env.0.name":               "GOMEMLIMIT",
+		"containers.0.env.1.name":               "HTTPS_PROXY",
+		"containers.0.volumeMounts.0.name":      "tls",
+		"containers.0.volumeMounts.1.mountPath": "/etc/ssl/certs",
+		"volumes.0.name":                        "tls",
+		"volumes.1.configMap.name":              "roots",
+	} {
+		if got := lookup(pod, path); got != want {
+			t.Errorf("%s is %v, want %v", path, got, want)
+		}
+	}
+}
+
+// TestLease has times that fit pass, in whatever units.
+func TestLease(t *testing.T) {
+	for _, set := range []string{"lease.duration=1m", "lease.duration=1m30s,lease.renewDeadline=1m,lease.retryPeriod=2s", "lease.renewDeadline=14599ms"} {
+		render(t, "--set", set)
+	}
+}
+
+// TestCriticalBelow has the rules follow a policy table whose grade Critical begins elsewhere.
+func TestCriticalBelow(t *testing.T) {
+	for below, want := range map[string]string{"40": "< 0.4", "55": "< 0.55"} {
+		rules := only(t, documents(t, render(t, "--set", "prometheusRule.enabled=true,prometheusRule.criticalBelow="+below)), "PrometheusRule")
+		text := asJSON(t, lookup(rules, "spec"))
+		text = strings.ReplaceAll(text, `\u003c`, "<")
+		if got := strings.Count(text, want); got != 3 || below != "40" && strings.Contains(text, "< 0.4") {
+			t.Errorf("with %s %% the rules have %q %d times, want 3, and no other border", below, want, got)
+		}
+	}
+}
+
 // TestNotes has what Helm says after an install lead on.
 func TestNotes(t *testing.T) {
 	for set, want := range map[string][]string{
@@ -342,10 +415,14 @@ func TestNotes(t *testing.T) {
 	}
 }
 
+// ofHelm are labels of what Helm has installed, in a version that the manifests do not know: the image is put in by hand.
+var ofHelm = regexp.MustCompile(`(?m)^ +(helm\.sh/chart|app\.kubernetes\.io/(managed-by|version)): .*\n`)
+
 // TestManifests has deploy/manifests be what the chart renders, a file for each template. UPDATE_GOLDEN=1 writes them.
 func TestManifests(t *testing.T) {
 	want := make(map[string]string)
 	for _, d := range documents(t, render(t, "--set", "namespace.create=true")) {
+		d.text = ofHelm.ReplaceAllString(d.text, "")
 		if text, more := want[d.template]; more {
 			want[d.template] = text + "---\n" + d.text
 		} else {
