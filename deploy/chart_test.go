@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -59,7 +60,24 @@ func TestChart(t *testing.T) {
 			}
 			checkDeployment(t, object(t, all, "Deployment", "kube-devops"))
 			checkPermissions(t, all)
+			checkLabels(t, all)
 		})
+	}
+}
+
+// checkLabels has every object be found by the labels that tools look for.
+func checkLabels(t *testing.T, all []document) {
+	t.Helper()
+	for _, d := range all {
+		labels := d.GetLabels()
+		for name, want := range map[string]string{
+			"app.kubernetes.io/name": "kube-devops", "app.kubernetes.io/instance": "kube-devops", "app.kubernetes.io/version": "dev",
+			"app.kubernetes.io/managed-by": "Helm", "helm.sh/chart": "kube-devops-0.0.0",
+		} {
+			if labels[name] != want {
+				t.Errorf("%s %s has the label %s=%q, want %q", d.GetKind(), d.GetName(), name, labels[name], want)
+			}
+		}
 	}
 }
 
@@ -69,22 +87,23 @@ func checkDeployment(t *testing.T, deployment map[string]any) {
 	pod := field[map[string]any](t, deployment, "spec", "template", "spec")
 	container := field[[]any](t, pod, "containers")[0].(map[string]any)
 	for path, want := range map[string]any{
-		"spec.strategy.rollingUpdate.maxUnavailable":               0,
-		"spec.strategy.rollingUpdate.maxSurge":                     1,
-		"spec.template.spec.securityContext.runAsNonRoot":          true,
-		"spec.template.spec.securityContext.runAsUser":             65532,
-		"spec.template.spec.securityContext.seccompProfile.type":   "RuntimeDefault",
-		"spec.template.spec.enableServiceLinks":                    false,
-		"spec.template.spec.serviceAccountName":                    "kube-devops",
-		"container.securityContext.allowPrivilegeEscalation":       false,
-		"container.securityContext.readOnlyRootFilesystem":         true,
-		"container.securityContext.capabilities.drop":              []any{"ALL"},
-		"container.livenessProbe.httpGet.path":                     "/healthz",
-		"container.readinessProbe.httpGet.path":                    "/readyz",
-		"spec.template.spec.topologySpreadConstraints.0.maxSkew":   1,
-		"spec.template.spec.terminationGracePeriodSeconds":         30,
-		"spec.template.spec.automountServiceAccountToken":          true,
-		"spec.selector.matchLabels.app\\.kubernetes\\.io/instance": "kube-devops",
+		"spec.strategy.rollingUpdate.maxUnavailable":                      0,
+		"spec.strategy.rollingUpdate.maxSurge":                            1,
+		"spec.template.spec.securityContext.runAsNonRoot":                 true,
+		"spec.template.spec.securityContext.runAsUser":                    65532,
+		"spec.template.spec.securityContext.seccompProfile.type":          "RuntimeDefault",
+		"spec.template.spec.enableServiceLinks":                           false,
+		"spec.template.spec.serviceAccountName":                           "kube-devops",
+		"container.securityContext.allowPrivilegeEscalation":              false,
+		"container.securityContext.readOnlyRootFilesystem":                true,
+		"container.securityContext.capabilities.drop":                     []any{"ALL"},
+		"container.livenessProbe.httpGet.path":                            "/healthz",
+		"container.readinessProbe.httpGet.path":                           "/readyz",
+		"spec.template.spec.topologySpreadConstraints.0.maxSkew":          1,
+		"spec.template.spec.topologySpreadConstraints.0.matchLabelKeys.0": "pod-template-hash",
+		"spec.template.spec.terminationGracePeriodSeconds":                30,
+		"spec.template.spec.automountServiceAccountToken":                 true,
+		"spec.selector.matchLabels.app\\.kubernetes\\.io/instance":        "kube-devops",
 	} {
 		root, rest := deployment, path
 		if after, ok := strings.CutPrefix(path, "container."); ok {
@@ -167,6 +186,70 @@ func checkPermissions(t *testing.T, all []document) {
 	}
 }
 
+// TestMonitors has a monitor scrape the agents as they must be scraped: each pod, at the port and by the scheme that it has,
+// and with its own label namespace. Without honorLabels all scores would be those of the agent's namespace.
+func TestMonitors(t *testing.T) {
+	for _, test := range []struct {
+		name      string
+		flags     []string
+		kind      string
+		endpoints string // path of the list
+		selected  string // kind of the object whose labels the selector must match, and where these are
+		labels    string
+		scheme    string
+	}{
+		{"ServiceMonitor", []string{"--set", "serviceMonitor.enabled=true"},
+			"ServiceMonitor", "spec.endpoints", "Service", "metadata.labels", "http"},
+		{"ServiceMonitor, TLS", []string{"--set", "serviceMonitor.enabled=true,http.tls.secretName=tls"},
+			"ServiceMonitor", "spec.endpoints", "Service", "metadata.labels", "https"},
+		{"PodMonitor", []string{"--set", "podMonitor.enabled=true"},
+			"PodMonitor", "spec.podMetricsEndpoints", "Deployment", "spec.template.metadata.labels", "http"},
+		{"PodMonitor, TLS", []string{"--values", "testdata/values/podmonitor.yaml", "--set", "http.tls.secretName=tls,nameOverride=other"},
+			"PodMonitor", "spec.podMetricsEndpoints", "Deployment", "spec.template.metadata.labels", "https"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			all := documents(t, render(t, test.flags...))
+			monitor, selected := only(t, all, test.kind), only(t, all, test.selected)
+			endpoints, _ := lookup(monitor, test.endpoints).([]any)
+			if len(endpoints) != 1 {
+				t.Fatalf("%d endpoints, want 1: %v", len(endpoints), endpoints)
+			}
+			for key, want := range map[string]any{"port": "http", "path": "/metrics", "scheme": test.scheme, "honorLabels": true} {
+				if got := lookup(endpoints[0], key); got != want {
+					t.Errorf("%s is %v, want %v", key, got, want)
+				}
+			}
+			selector, _ := lookup(monitor, "spec.selector.matchLabels").(map[string]any)
+			if len(selector) == 0 {
+				t.Error("the selector takes everything")
+			}
+			for label, want := range selector {
+				if got := field[map[string]any](t, selected, strings.Split(test.labels, ".")...)[label]; got != want {
+					t.Errorf("the monitor looks for %s=%v, and the %s has %v", label, want, test.selected, got)
+				}
+			}
+			// The port is named alike in the Service, in the pod, and here.
+			pod := only(t, all, "Deployment")
+			if port := lookup(pod, "spec.template.spec.containers.0.ports.0.name"); port != "http" {
+				t.Errorf("the pod's port is %v", port)
+			}
+			if service := only(t, all, "Service"); lookup(service, "spec.ports.0.name") != "http" || lookup(service, "spec.ports.0.targetPort") != "http" {
+				t.Errorf("the Service's ports are %v", lookup(service, "spec.ports"))
+			}
+		})
+	}
+}
+
+// only is the one object of a kind.
+func only(t *testing.T, all []document, kind string) map[string]any {
+	t.Helper()
+	of := slices.DeleteFunc(slices.Clone(all), func(d document) bool { return d.GetKind() != kind })
+	if len(of) != 1 {
+		t.Fatalf("%d objects of kind %s, want 1", len(of), kind)
+	}
+	return of[0].Object
+}
+
 // TestRefused has values with a mistake, and the words by which each is told.
 func TestRefused(t *testing.T) {
 	for _, test := range []struct{ name, set, want string }{
@@ -175,7 +258,12 @@ func TestRefused(t *testing.T) {
 		{"a word for a number", "replicas=two", "at '/replicas': got string, want integer"},
 		{"a privileged port", "http.port=80", "at '/http/port'"},
 		{"a duration that is none", "lease.duration=15", "at '/lease/duration'"},
+		{"a duration of no whole seconds", "lease.duration=1500ms", "at '/lease/duration'"},
+		{"a deadline as long as the Lease", "lease.renewDeadline=15s", "lease.duration 15s must be more than lease.renewDeadline 15s"},
+		{"a deadline and a try as long as the Lease", "lease.renewDeadline=14600ms", "must be more than lease.renewDeadline 14600ms and lease.retryPeriod 400ms together"},
+		{"a deadline in other units", "lease.renewDeadline=1m", "must be more than lease.renewDeadline 1m"},
 		{"a level that is none", "logLevel=loud", "at '/logLevel'"},
+		{"a border as a share", "prometheusRule.criticalBelow=0.4", "at '/prometheusRule/criticalBelow'"},
 		{"a digest that is none", "image.digest=latest", "at '/image/digest'"},
 		{"two sources of the policy", "policy.existingConfigMap=x,policy.table=y", "policy.existingConfigMap excludes policy.table"},
 		{"tokens in the clear", "http.auth=true", "tokens must not travel in the clear"},
@@ -195,7 +283,7 @@ func TestRefused(t *testing.T) {
 func TestArgs(t *testing.T) {
 	lease := []any{
 		"--listen=:8080", "--lease-namespace=default", "--lease-name=kube-devops-leader", "--lease-duration=15s",
-		"--renew-deadline=10s", "--retry-period=800ms", "--log-level=info",
+		"--renew-deadline=10s", "--retry-period=400ms", "--log-level=info",
 	}
 	for _, test := range []struct {
 		name  string
@@ -256,6 +344,55 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestOwn has what users bring of their own arrive beside what is there, and replace none of it.
+func TestOwn(t *testing.T) {
+	all := documents(t, render(t, "--values", "testdata/values/own.yaml"))
+	for _, d := range all {
+		if labels := d.GetLabels(); labels["cost-center"] != "42" || labels["app.kubernetes.io/name"] != "kube-devops" {
+			t.Errorf("%s %s has labels %v", d.GetKind(), d.GetName(), labels)
+		}
+	}
+	deployment := only(t, all, "Deployment")
+	want := map[string]any{
+		"app.kubernetes.io/name": "kube-devops", "app.kubernetes.io/instance": "kube-devops", "cost-center": "42", "team": "platform",
+	}
+	if diff := cmp.Diff(want, lookup(deployment, "spec.template.metadata.labels")); diff != "" {
+		t.Errorf("labels of the pods (-want +got):\n%s", diff)
+	}
+	pod := lookup(deployment, "spec.template.spec")
+	for path, want := range map[string]any{
+		"containers.0.env.0.name":               "GOMEMLIMIT",
+		"containers.0.env.1.name":               "HTTPS_PROXY",
+		"containers.0.volumeMounts.0.name":      "tls",
+		"containers.0.volumeMounts.1.mountPath": "/etc/ssl/certs",
+		"volumes.0.name":                        "tls",
+		"volumes.1.configMap.name":              "roots",
+	} {
+		if got := lookup(pod, path); got != want {
+			t.Errorf("%s is %v, want %v", path, got, want)
+		}
+	}
+}
+
+// TestLease has times that fit pass, in whatever units.
+func TestLease(t *testing.T) {
+	for _, set := range []string{"lease.duration=1m", "lease.duration=1m30s,lease.renewDeadline=1m,lease.retryPeriod=2s", "lease.renewDeadline=14599ms"} {
+		render(t, "--set", set)
+	}
+}
+
+// TestCriticalBelow has the rules follow a policy table whose grade Critical begins elsewhere.
+func TestCriticalBelow(t *testing.T) {
+	for below, want := range map[string]string{"40": "< 0.4", "55": "< 0.55"} {
+		rules := only(t, documents(t, render(t, "--set", "prometheusRule.enabled=true,prometheusRule.criticalBelow="+below)), "PrometheusRule")
+		text := asJSON(t, lookup(rules, "spec"))
+		text = strings.ReplaceAll(text, `\u003c`, "<")
+		if got := strings.Count(text, want); got != 3 || below != "40" && strings.Contains(text, "< 0.4") {
+			t.Errorf("with %s %% the rules have %q %d times, want 3, and no other border", below, want, got)
+		}
+	}
+}
+
 // TestNotes has what Helm says after an install lead on.
 func TestNotes(t *testing.T) {
 	for set, want := range map[string][]string{
@@ -278,10 +415,14 @@ func TestNotes(t *testing.T) {
 	}
 }
 
+// ofHelm are labels of what Helm has installed, in a version that the manifests do not know: the image is put in by hand.
+var ofHelm = regexp.MustCompile(`(?m)^ +(helm\.sh/chart|app\.kubernetes\.io/(managed-by|version)): .*\n`)
+
 // TestManifests has deploy/manifests be what the chart renders, a file for each template. UPDATE_GOLDEN=1 writes them.
 func TestManifests(t *testing.T) {
 	want := make(map[string]string)
 	for _, d := range documents(t, render(t, "--set", "namespace.create=true")) {
+		d.text = ofHelm.ReplaceAllString(d.text, "")
 		if text, more := want[d.template]; more {
 			want[d.template] = text + "---\n" + d.text
 		} else {

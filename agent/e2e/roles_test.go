@@ -62,6 +62,41 @@ func TestEachPermission(t *testing.T) {
 	}
 }
 
+// TestListAlone takes list away while the first list is streamed, as a server does that can. Nothing but the audit needs it
+// then: the agent goes on to publish, says in one line what it lacks, and audits when it is given back.
+func TestListAlone(t *testing.T) {
+	deleteLease(t)
+	restore := without(t, "pods", []string{"list"}, nil)
+	agent := startAgent(t, "agent", liveArgs(append(quickLease, "--audit-interval=1s")...)...)
+	waitFor(t, "it publishes", leadTimeout, func() error {
+		if leads, err := publishes(agent); !leads {
+			return fmt.Errorf("no scores (%w)", cmp.Or(err, errSilent))
+		}
+		return nil
+	})
+	waitFor(t, "one line says what is missing", 30*time.Second, func() error { return says(agent, `cannot list resource "pods"`) })
+	if err := audited(agent); err == nil {
+		t.Error("it says that it has audited without the permission")
+	}
+	restore()
+	waitFor(t, "it audits", 30*time.Second, func() error { return audited(agent) })
+	if leads, err := publishes(agent); !leads {
+		t.Errorf("it does not publish any more (%v)", err)
+	}
+}
+
+// audited is nil once an audit came to its end.
+func audited(agent *blackbox.Agent) error {
+	metrics, err := agent.Metrics()
+	if err != nil {
+		return err
+	}
+	if last, found := metrics.Value("kube_devops_audit_last_success_timestamp_seconds"); last == 0 {
+		return fmt.Errorf("no audit has succeeded (its time is there: %t)", found)
+	}
+	return nil
+}
+
 // startAgentForLease has an agent make the Lease, and give it back.
 func startAgentForLease(t *testing.T) {
 	t.Helper()

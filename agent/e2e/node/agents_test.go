@@ -4,13 +4,16 @@ package node
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,6 +24,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kube-devops/kube-devops/agent/e2e/blackbox"
+	"github.com/kube-devops/kube-devops/agent/e2e/oracle"
 )
 
 const (
@@ -40,11 +44,22 @@ func pods(ctx context.Context) ([]corev1.Pod, error) {
 }
 
 // get asks a pod for a page.
-func get(pod corev1.Pod, path string) (int, string, error) {
+func get(pod corev1.Pod, path string) (int, string, error) { return getAs(pod, path, "") }
+
+// getAs asks as the bearer of a token, by the scheme that the pod is annotated with for a Prometheus.
+func getAs(pod corev1.Pod, path, token string) (int, string, error) {
 	if pod.Status.PodIP == "" {
 		return 0, "", errors.New(pod.Name + " has no address")
 	}
-	res, err := scraper.Get("http://" + pod.Status.PodIP + ":8080" + path)
+	scheme := cmp.Or(pod.Annotations["prometheus.io/scheme"], "http")
+	req, err := http.NewRequest(http.MethodGet, scheme+"://"+pod.Status.PodIP+":8080"+path, nil)
+	if err != nil {
+		return 0, "", err
+	}
+	if token != "" {
+		req.Header.Set("Authorization", "Bearer "+token)
+	}
+	res, err := scraper.Do(req)
 	if err != nil {
 		return 0, "", err
 	}
@@ -97,27 +112,21 @@ func leader(ctx context.Context) (lead corev1.Pod, standby []corev1.Pod, err err
 	return lead, standby, nil
 }
 
-// A look is one scrape of one pod: published or not, at some moment between the two times.
-type look struct {
-	asked, answered time.Time
-	publishes       bool
-}
-
-// A watcher looks at all agents, every 50 ms, until it is stopped.
+// A watcher scrapes all agents, every 50 ms, until it is stopped.
 type watcher struct {
 	cancel  context.CancelFunc
 	parties sync.WaitGroup
 
 	mu    sync.Mutex
-	looks map[string][]look // by pod
-	ready []int             // how many were Ready, each 50 ms
+	looks map[string][]oracle.Scrape // by pod
+	ready []int                      // how many were Ready, each 50 ms
 }
 
 func watch(ctx context.Context) *watcher {
 	ctx, cancel := context.WithCancel(ctx)
-	w := &watcher{cancel: cancel, looks: make(map[string][]look)}
+	w := &watcher{cancel: cancel, looks: make(map[string][]oracle.Scrape)}
 	w.parties.Go(func() {
-		w.every(ctx, 50*time.Millisecond, func() {
+		w.every(ctx, oracle.ScrapePeriod, func() {
 			all, err := pods(ctx)
 			if err != nil {
 				return // the test is over
@@ -159,10 +168,10 @@ func (w *watcher) follow(ctx context.Context, pod corev1.Pod) {
 	}
 	w.looks[pod.Name] = nil
 	w.parties.Go(func() {
-		w.every(ctx, 50*time.Millisecond, func() {
-			l := look{asked: time.Now()}
+		w.every(ctx, oracle.ScrapePeriod, func() {
+			l := oracle.Scrape{Asked: time.Now()}
 			metrics, err := scrape(pod)
-			l.answered, l.publishes = time.Now(), err == nil && len(metrics.Published()) > 0
+			l.Answered, l.Publishes = time.Now(), err == nil && len(metrics.Published()) > 0
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.looks[pod.Name] = append(w.looks[pod.Name], l)
@@ -170,62 +179,87 @@ func (w *watcher) follow(ctx context.Context, pod corev1.Pod) {
 	})
 }
 
+// published is nil once a pod that is meant was seen to publish twice in a row, of which the first was asked after since.
+func (w *watcher) published(since time.Time, meant func(pod string) bool) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for pod, looks := range w.looks {
+		if meant(pod) && hasTerm(slices.DeleteFunc(slices.Clone(looks), func(l oracle.Scrape) bool { return !l.Asked.After(since) })) {
+			return nil
+		}
+	}
+	return errors.New("nobody was seen to publish")
+}
+
 // stop ends it, and returns what it saw.
-func (w *watcher) stop() (looks map[string][]look, ready []int) {
+func (w *watcher) stop() (looks map[string][]oracle.Scrape, ready []int) {
 	w.cancel()
 	w.parties.Wait()
 	return w.looks, w.ready
 }
 
-// twoPublishers fails the test where a pod published between two looks in a row at which another did.
-func twoPublishers(t *testing.T, looks map[string][]look) {
+// hasTerm says whether two scrapes in a row found a publication: the agent surely published in between.
+func hasTerm(looks []oracle.Scrape) bool {
+	for i := 1; i < len(looks); i++ {
+		if looks[i-1].Publishes && looks[i].Publishes {
+			return true
+		}
+	}
+	return false
+}
+
+// twoPublishers fails the test where two pods published at the same time. A watch that did not see two of them publish,
+// one after the other, shows nothing.
+func twoPublishers(t *testing.T, looks map[string][]oracle.Scrape) {
 	t.Helper()
+	names := slices.Sorted(maps.Keys(looks))
 	total := 0
-	for one, looksOne := range looks {
-		for other, looksOther := range looks {
-			if one == other {
-				continue
-			}
-			for i := 1; i < len(looksOther); i++ {
-				before, after := looksOther[i-1], looksOther[i]
-				if !before.publishes || !after.publishes {
-					continue
-				}
-				for _, l := range looksOne {
-					if l.publishes && !l.asked.Before(before.answered) && !l.answered.After(after.asked) {
-						t.Errorf("%s published at %s, between two scrapes that %s published at", one, l.asked.Format(time.StampMilli), other)
-					}
-				}
+	var publishers []string
+	for i, one := range names {
+		total += len(looks[one])
+		if hasTerm(looks[one]) {
+			publishers = append(publishers, one)
+		}
+		for _, other := range names[i+1:] {
+			if both := oracle.DoublePublish(looks[one], looks[other]); both != 0 {
+				t.Errorf("%s and %s published at the same time, for %s", one, other, both)
 			}
 		}
-		total += len(looksOne)
 	}
-	t.Logf("%d scrapes of %d replicas", total, len(looks))
-	if total < 20 || len(looks) < 2 {
-		t.Errorf("%d scrapes of %d replicas show nothing", total, len(looks))
+	t.Logf("%d scrapes of %d replicas, of which %d published", total, len(names), len(publishers))
+	if len(publishers) < 2 {
+		t.Errorf("of %v only %v were seen to publish: that shows nothing", names, publishers)
 	}
 }
 
 // gap is the time between the last publication of one and the first of another after it.
-func gap(t *testing.T, looks map[string][]look, from string) time.Duration {
+func gap(t *testing.T, looks map[string][]oracle.Scrape, from string) time.Duration {
 	t.Helper()
-	var last, first time.Time
+	var last time.Time
 	for _, l := range looks[from] {
-		if l.publishes {
-			last = l.asked
+		if l.Publishes {
+			last = l.Asked
 		}
 	}
-	for pod, all := range looks {
-		for _, l := range all {
-			if pod != from && l.publishes && l.answered.After(last) && (first.IsZero() || l.answered.Before(first)) {
-				first = l.answered
-			}
-		}
-	}
+	first := firstAfter(looks, last, func(pod string) bool { return pod != from })
 	if last.IsZero() || first.IsZero() {
 		t.Fatalf("no hand-over from %s was seen", from)
 	}
 	return first.Sub(last)
+}
+
+// firstAfter is when a pod that is meant first answered, to a question asked after that moment, with a publication; zero
+// where none did.
+func firstAfter(looks map[string][]oracle.Scrape, moment time.Time, meant func(pod string) bool) time.Time {
+	var first time.Time
+	for pod, all := range looks {
+		for _, l := range all {
+			if meant(pod) && l.Publishes && l.Asked.After(moment) && (first.IsZero() || l.Answered.Before(first)) {
+				first = l.Answered
+			}
+		}
+	}
+	return first
 }
 
 // processOf finds the process of an agent by the name of its pod, which is its host's.

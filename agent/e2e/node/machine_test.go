@@ -96,7 +96,7 @@ func (m *machine) files(context.Context) error {
 	if err := clientcmd.WriteToFile(*config, m.path("admin.kubeconfig")); err != nil {
 		return err
 	}
-	fill := strings.NewReplacer("DIR", m.dir, "SOCKET", m.socket, "CGROUP", cgroupRoot, "NETWORK", podNetwork)
+	fill := strings.NewReplacer("DIR", m.dir, "SOCKET", m.socket, "CGROUP", cgroupRoot, "NETWORK", podNetwork, "PLUGINS", cniPlugins)
 	for name, text := range map[string]string{
 		// Nobody else reaches this API server.
 		"tokens.csv":             "admin,admin,admin,system:masters\n",
@@ -128,7 +128,7 @@ state = "DIR/containerd-state"
   disable_hugetlb_controller = true
   tolerate_missing_hugetlb_controller = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "/usr/lib/cni"
+    bin_dir = "PLUGINS"
     conf_dir = "DIR/cni"
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "native"
@@ -199,8 +199,12 @@ func (m *machine) keys() error {
 		write("apiserver.key", "EC PRIVATE KEY", servingDER), write("signing.key", "EC PRIVATE KEY", signingDER))
 }
 
-// run starts a program, and returns when ready says that it is.
-func (m *machine) run(ctx context.Context, name, path string, ready func() error, args ...string) error {
+// run starts a program, of that path or in PATH, and returns when ready says that it is.
+func (m *machine) run(ctx context.Context, name, program string, ready func() error, args ...string) error {
+	path, err := exec.LookPath(program)
+	if err != nil {
+		return fmt.Errorf("start %s: %w", name, err)
+	}
 	proc, err := process.Start(process.Options{
 		Name: name, Path: path, Dir: m.dir, Args: args,
 		Env: []string{"PATH=" + os.Getenv("PATH"), "HOME=" + m.dir},
@@ -240,7 +244,7 @@ func healthy(url string) func() error {
 }
 
 func (m *machine) containerd(ctx context.Context) error {
-	return m.run(ctx, "containerd", "/usr/bin/containerd", func() error {
+	return m.run(ctx, "containerd", "containerd", func() error {
 		return exec.CommandContext(ctx, "ctr", "--address", m.socket, "version").Run()
 	}, "--config", m.path("containerd.toml"))
 }

@@ -5,7 +5,9 @@ package node
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
@@ -26,14 +28,15 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/oracle"
 )
 
-// The times of the Lease, as the chart sets them. A standby looks at it at times that are up to 2.2 retry periods apart.
 const (
+	// leaseDuration is that of the chart, and retryPeriod the default of the agent.
 	leaseDuration = 15 * time.Second
-	lookPeriod    = 800 * time.Millisecond * 22 / 10
+	retryPeriod   = 2 * time.Second
 	// released is the longest time without scores when a leader stops, and gives the Lease back.
 	released = 2 * time.Second
-	// died is that when a leader dies: a standby sees its last renewal late, and the end of its Lease late.
-	died = leaseDuration + 2*lookPeriod
+	// died is that when a leader dies. A standby looks at the Lease at times that are up to 2.2 retry periods apart, and so
+	// sees the last renewal late, and its end late: the chart's period is short enough for both to fit into the default one.
+	died = leaseDuration + retryPeriod
 )
 
 // TestNode follows an installation through its life. Each step begins where the one before ended, so the first that fails is
@@ -52,6 +55,7 @@ func TestNode(t *testing.T) {
 		{"leader killed", killLeader},
 		{"memory limits", memoryLimits},
 		{"Prometheus", scraped},
+		{"TLS and authorization", closed},
 		{"uninstall", uninstall},
 	} {
 		begun := time.Now()
@@ -216,15 +220,22 @@ func allShapes(t *testing.T) {
 	scoresAsListed(t)
 }
 
-// scoresAsListed waits until the leader publishes the scores of the pods that there are.
+// scoresAsListed waits until the leader publishes the scores of the pods that there are, under the default table.
 func scoresAsListed(t *testing.T) {
 	t.Helper()
+	scoresUnder(t, oracle.Default)
+}
+
+// scoresUnder waits until the leader publishes the scores that the pods have under these weights, and returns them.
+func scoresUnder(t *testing.T, weights oracle.Weights) oracle.Scores {
+	t.Helper()
+	var scores oracle.Scores
 	eventually(t, "the scores are those of the pods", 10*time.Second, func() error {
 		list, err := env.ListPods(t.Context())
 		if err != nil {
 			return err
 		}
-		want, err := oracle.FromList(list)
+		want, err := weights.FromList(list)
 		if err != nil {
 			return err
 		}
@@ -242,8 +253,10 @@ func scoresAsListed(t *testing.T) {
 		if len(want.Namespaces) < 2 || want.Namespaces["idle"].Pods != 0 {
 			return fmt.Errorf("namespaces %v, want shop and default and not idle", want.Namespaces)
 		}
+		scores = want
 		return nil
 	})
+	return scores
 }
 
 // rollingUpdate replaces both replicas. Two are Ready all the time, and no two publish at the same moment.
@@ -253,7 +266,7 @@ func rollingUpdate(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := watch(t.Context())
-	deploy(t, "upgrade", "--reuse-values", "--set-string", "podAnnotations.rolled=1")
+	deploy(t, "upgrade", "--reset-then-reuse-values", "--set-string", "podAnnotations.rolled=1")
 	eventually(t, "the new replicas alone are there, and one leads", time.Minute, func() error {
 		_, standby, err := leader(t.Context())
 		if err == nil && len(standby) != 1 {
@@ -278,24 +291,26 @@ func rollingUpdate(t *testing.T) {
 	scoresAsListed(t)
 }
 
-// editPolicy changes the ConfigMap. The kubelet swaps the folder, and both replicas take the table over without a restart;
-// one with a mistake changes nothing.
+// editPolicy changes a weight in the ConfigMap. The kubelet swaps the folder, and both replicas take the table over without a
+// restart; one with a mistake changes nothing; an upgrade brings back the table of the release.
 func editPolicy(t *testing.T) {
 	before, err := pods(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	configMap := func(old, new string) {
+	configMap := func(edits ...string) {
 		t.Helper()
 		policy, err := env.Admin.CoreV1().ConfigMaps(product).Get(t.Context(), product+"-policy", metav1.GetOptions{})
 		if err != nil {
 			t.Fatal(err)
 		}
-		text := policy.Data["policy.yaml"]
-		if !strings.Contains(text, old) {
-			t.Fatalf("the policy has no %q:\n%s", old, text)
+		for edit := range slices.Chunk(edits, 2) {
+			text := policy.Data["policy.yaml"]
+			if !strings.Contains(text, edit[0]) {
+				t.Fatalf("the policy has no %q:\n%s", edit[0], text)
+			}
+			policy.Data["policy.yaml"] = strings.Replace(text, edit[0], edit[1], 1)
 		}
-		policy.Data["policy.yaml"] = strings.Replace(text, old, new, 1)
 		if _, err := env.Admin.CoreV1().ConfigMaps(product).Update(t.Context(), policy, metav1.UpdateOptions{}); err != nil {
 			t.Fatal(err)
 		}
@@ -326,12 +341,22 @@ func editPolicy(t *testing.T) {
 		})
 		t.Logf("%s after %s", what, time.Since(begun).Round(100*time.Millisecond))
 	}
-	configMap("name: first", "name: second")
+	second := maps.Clone(oracle.Default)
+	second["latest_tag"] = 50
+	scores := scoresUnder(t, oracle.Default)
+	configMap("name: first", "name: second", "weight: 5\n", "weight: 50\n")
 	both("the second table is in force", func(name string, ok float64) bool { return name == "second" && ok == 1 })
+	if heavier := scoresUnder(t, second); heavier.Namespaces["shop"].Score <= scores.Namespaces["shop"].Score {
+		t.Errorf("the score of shop is %g, and was %g before its images weighed more", heavier.Namespaces["shop"].Score, scores.Namespaces["shop"].Score)
+	}
 	configMap("operator: hasSuffix", "operator: endsWith")
 	both("a table with a mistake is refused", func(name string, ok float64) bool { return name == "second" && ok == 0 })
+	scoresUnder(t, second)
 	configMap("operator: endsWith", "operator: hasSuffix")
 	both("the mistake is mended", func(name string, ok float64) bool { return name == "second" && ok == 1 })
+	// Helm does not overwrite what somebody else has edited, unless it is told to.
+	deploy(t, "upgrade", "--reset-then-reuse-values", "--force-conflicts")
+	both("the table of the release is in force again", func(name string, ok float64) bool { return name == "first" && ok == 1 })
 	after, err := pods(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -351,14 +376,10 @@ func deleteLeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := watch(t.Context())
-	eventually(t, "the leader is looked at", 10*time.Second, func() error { return w.sees(lead.Name) })
+	sees(t, w, lead.Name)
 	kubectl(t, "", "-n", product, "delete", "pod", lead.Name)
-	eventually(t, "another leads", 30*time.Second, func() error {
-		now, _, err := leader(t.Context())
-		if err == nil && now.Name == lead.Name {
-			err = fmt.Errorf("%s still leads", now.Name)
-		}
-		return err
+	eventually(t, "another publishes", 30*time.Second, func() error {
+		return w.published(time.Time{}, func(pod string) bool { return pod != lead.Name })
 	})
 	looks, _ := w.stop()
 	twoPublishers(t, looks)
@@ -371,14 +392,12 @@ func deleteLeader(t *testing.T) {
 	kubectl(t, "", "-n", product, "rollout", "status", "deployment/"+product, "--timeout=60s")
 }
 
-// sees is nil once a pod was seen to publish.
-func (w *watcher) sees(pod string) error {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	if slices.ContainsFunc(w.looks[pod], func(l look) bool { return l.publishes }) {
-		return nil
-	}
-	return fmt.Errorf("%s was not seen to publish", pod)
+// sees waits until a pod was seen to publish.
+func sees(t *testing.T, w *watcher, pod string) {
+	t.Helper()
+	eventually(t, pod+" is seen to publish", 10*time.Second, func() error {
+		return w.published(time.Time{}, func(other string) bool { return other == pod })
+	})
 }
 
 // killLeader kills the process of the leader, which so gives nothing back.
@@ -392,27 +411,31 @@ func killLeader(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := watch(t.Context())
-	eventually(t, "the leader is looked at", 10*time.Second, func() error { return w.sees(lead.Name) })
+	sees(t, w, lead.Name)
 	killed := time.Now()
 	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "one leads", time.Minute, func() error {
-		now, standby, err := leader(t.Context())
-		if err == nil && (len(standby) != 1 || time.Since(killed) < time.Second) {
-			err = fmt.Errorf("%s leads, with %d standbys", now.Name, len(standby))
+	eventually(t, "the process is gone", 10*time.Second, func() error {
+		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+			return fmt.Errorf("process %d is there (%w)", pid, err)
+		}
+		return nil
+	})
+	gone := time.Now()                           // what is asked from now on, it cannot answer
+	anybody := func(string) bool { return true } // it may lead again: its container is started anew
+	eventually(t, "one publishes", time.Minute, func() error { return w.published(gone, anybody) })
+	eventually(t, "one leads, and the other stands by", time.Minute, func() error {
+		_, standby, err := leader(t.Context())
+		if err == nil && len(standby) != 1 {
+			err = fmt.Errorf("%d standbys, want 1", len(standby))
 		}
 		return err
 	})
 	looks, _ := w.stop()
-	twoPublishers(t, looks)
-	var first time.Time // of the next publication, by whomever
-	for _, all := range looks {
-		for _, l := range all {
-			if l.publishes && l.asked.After(killed) && (first.IsZero() || l.answered.Before(first)) {
-				first = l.answered
-			}
-		}
+	first := firstAfter(looks, gone, anybody)
+	if first.IsZero() {
+		t.Fatal("nobody was seen to publish after the SIGKILL")
 	}
 	took := first.Sub(killed)
 	t.Logf("nothing was published for %s after the SIGKILL", took.Round(time.Millisecond))

@@ -21,7 +21,7 @@ const prometheusURL = "http://127.0.0.1:9090"
 
 // Debian builds Prometheus without the discovery of Kubernetes: the test writes the file that a discovery would keep.
 const prometheusConfig = `global: {scrape_interval: 1s, evaluation_interval: 1s, scrape_timeout: 1s}
-rule_files: [rules.yaml]
+rule_files: [cluster.yaml, fleet.yaml]
 scrape_configs:
   - job_name: kube-devops
     honor_labels: true
@@ -29,7 +29,7 @@ scrape_configs:
 `
 
 // scraped has a real Prometheus scrape the agents and load the rules of the chart. An alert fires for a bad deployment, and
-// resolves when it is mended. Each rule waits two seconds, and not minutes, before it fires.
+// resolves when it is mended. Each rule waits two seconds, and not minutes, before it fires, and before it is resolved.
 func scraped(t *testing.T) {
 	startPrometheus(t)
 	eventually(t, "both replicas are scraped", 30*time.Second, func() error {
@@ -67,7 +67,7 @@ func scraped(t *testing.T) {
 				}
 			}
 		}
-		if n < 15 {
+		if n < 25 {
 			return fmt.Errorf("%d rules", n)
 		}
 		return nil
@@ -76,12 +76,16 @@ func scraped(t *testing.T) {
 	eventually(t, "the scores, as Prometheus sees them", 30*time.Second, func() error {
 		return wantSample(`count(kube_devops:namespace_compliance:ratio{namespace=~"shop|default"})`, 2)
 	})
+	eventually(t, "the fleet, of one cluster", 30*time.Second, func() error { return wantSample("kube_devops:fleet_clusters:count", 1) })
 	// Namespaces that are Critical since before the day began are no news; here the day has just begun.
 	kubectl(t, team("workload:latest", ""), "apply", "-f", "-")
 	eventually(t, "the alert fires", time.Minute, func() error { return firing("KubeDevopsNamespaceCritical", "team", true) })
 	kubectl(t, team("workload:v1", bothProbes), "apply", "-f", "-")
 	eventually(t, "the alert is resolved", time.Minute, func() error { return firing("KubeDevopsNamespaceCritical", "team", false) })
-	for _, alert := range []string{"KubeDevopsNoLeader", "KubeDevopsTwoLeaders", "KubeDevopsGone", "KubeDevopsStale", "KubeDevopsPolicyReloadFailing"} {
+	for _, alert := range []string{
+		"KubeDevopsNoLeader", "KubeDevopsTwoLeaders", "KubeDevopsLeaderChangesOften", "KubeDevopsGone", "KubeDevopsStale", "KubeDevopsLabelsLost",
+		"KubeDevopsPolicyReloadFailing", "KubeDevopsEvaluationErrors", "KubeDevopsClusterSilent",
+	} {
 		if err := firing(alert, "", false); err != nil {
 			t.Errorf("of an agent that is well: %v", err)
 		}
@@ -94,11 +98,14 @@ func startPrometheus(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	rules, err := os.ReadFile(filepath.Join(root, "deploy", "chart", "rules", "cluster.yaml"))
-	if err != nil {
-		t.Fatal(err)
+	files := map[string][]byte{"prometheus.yaml": []byte(prometheusConfig)}
+	for _, name := range []string{"cluster.yaml", "fleet.yaml"} {
+		rules, err := os.ReadFile(filepath.Join(root, "deploy", "chart", "rules", name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = regexp.MustCompile(`(?m)^(\s+(?:keep_firing_)?for:).*$`).ReplaceAll(rules, []byte("$1 2s"))
 	}
-	rules = regexp.MustCompile(`(?m)^(\s+for:).*$`).ReplaceAll(rules, []byte("$1 2s"))
 	all, err := pods(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -110,16 +117,15 @@ func startPrometheus(t *testing.T) {
 			"labels":  map[string]string{"instance": pod.Name, "namespace": pod.Namespace, "cluster": "e2e"},
 		})
 	}
-	discovered, err := json.Marshal(targets)
-	if err != nil {
+	if files["targets.json"], err = json.Marshal(targets); err != nil {
 		t.Fatal(err)
 	}
-	for name, text := range map[string][]byte{"targets.json": discovered, "rules.yaml": rules, "prometheus.yaml": []byte(prometheusConfig)} {
+	for name, text := range files {
 		if err := os.WriteFile(env.path(name), text, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
-	err = env.run(t.Context(), "prometheus", "/usr/bin/prometheus", healthy(prometheusURL+"/-/ready"),
+	err = env.run(t.Context(), "prometheus", "prometheus", healthy(prometheusURL+"/-/ready"),
 		"--config.file", env.path("prometheus.yaml"), "--storage.tsdb.path", env.path("prometheus"), "--web.listen-address", "127.0.0.1:9090")
 	if err != nil {
 		t.Fatal(err)

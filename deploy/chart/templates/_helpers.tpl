@@ -16,6 +16,19 @@ app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 |
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
+{{- /* Of every object. What Helm and the chart are called stays out of pods, which a new chart alone need not replace. */ -}}
+{{- define "kube-devops.labels" -}}
+{{- $own := include "kube-devops.selector" . | fromYaml -}}
+{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
+{{- $_ := set $own "app.kubernetes.io/version" (.Chart.AppVersion | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
+{{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service -}}
+{{- merge $own .Values.commonLabels | toYaml -}}
+{{- end -}}
+
+{{- define "kube-devops.podLabels" -}}
+{{- merge (include "kube-devops.selector" . | fromYaml) .Values.podLabels .Values.commonLabels | toYaml -}}
+{{- end -}}
+
 {{- define "kube-devops.account" -}}
 {{- if .Values.serviceAccount.create -}}
 {{- default (include "kube-devops.fullname" .) .Values.serviceAccount.name -}}
@@ -50,7 +63,19 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if kindIs "string" . -}}{{- trimSuffix "\n" . -}}{{- else -}}{{- toYaml . -}}{{- end -}}
 {{- end -}}
 
+{{- /* A moment that is as long after another as the durations say: so two lengths of time can be compared, as text. */ -}}
+{{- define "kube-devops.after" -}}
+{{- $moment := toDate "2006-01-02" "2000-01-01" -}}
+{{- range . -}}{{- $moment = mustDateModify . $moment -}}{{- end -}}
+{{- dateInZone "2006-01-02T15:04:05.000000000" $moment "UTC" -}}
+{{- end -}}
+
 {{- define "kube-devops.args" -}}
+{{- with .Values.lease -}}
+{{- if ge (include "kube-devops.after" (list .renewDeadline .retryPeriod)) (include "kube-devops.after" (list .duration)) -}}
+{{- fail (printf "lease.duration %s must be more than lease.renewDeadline %s and lease.retryPeriod %s together: else another leads before the leader has given up" .duration .renewDeadline .retryPeriod) -}}
+{{- end -}}
+{{- end -}}
 {{- $folder := "/etc/kube-devops" -}}
 - agent
 {{- if .Values.policy.existingConfigMap }}
