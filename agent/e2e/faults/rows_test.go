@@ -282,9 +282,14 @@ func (f *fixture) rejoins(r *replica, within time.Duration) {
 	})
 }
 
-// lastScrapeIsWhole checks that what a leader published last was all of it.
+// lastScrapeIsWhole checks that no answer of a leader was cut off, and that what it published last was all of it.
 func (f *fixture) lastScrapeIsWhole(r *replica) {
 	f.Helper()
+	for _, s := range r.heard() {
+		if s.Cut {
+			f.Errorf("an answer was cut off %s before the last one", r.lastPublished().Sub(s.Answered))
+		}
+	}
 	r.mu.Lock()
 	words := string(r.words)
 	r.mu.Unlock()
