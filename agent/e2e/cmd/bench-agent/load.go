@@ -14,6 +14,7 @@ import (
 
 	"github.com/kube-devops/kube-devops/agent/e2e/blackbox"
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
+	"github.com/kube-devops/kube-devops/agent/e2e/seed"
 )
 
 const (
@@ -42,7 +43,7 @@ func (b *bench) write(ctx context.Context, rate int, length time.Duration, next 
 			due -= len(pods)
 			upTo := n
 			group.Go(func() error {
-				if err := b.seed.putEach(ctx, pods...); err != nil {
+				if err := b.seed.PutEach(ctx, pods...); err != nil {
 					return err
 				}
 				if written != nil {
@@ -59,7 +60,7 @@ func (b *bench) write(ctx context.Context, rate int, length time.Duration, next 
 // touched is a pod whose status has changed, and nothing that the policy reads.
 func (b *bench) touched(n int) *corev1.Pod {
 	i := n % b.pods
-	pod := newPod(i, i%4 != 0)
+	pod := seed.NewPod(i, i%4 != 0)
 	pod.Status.Message = fmt.Sprintf("update %d", n)
 	return pod
 }
@@ -159,9 +160,9 @@ func (b *bench) probe(agent *blackbox.Agent, length time.Duration) (d delays, er
 	}
 	for started := time.Now(); time.Since(started) < length; {
 		clean := len(d.seen)%2 == 0
-		pod := newPod(0, clean)
+		pod := seed.NewPod(0, clean)
 		pod.Name, pod.Namespace, pod.UID = "probe", "probe", "probe"
-		if err := b.seed.putEach(b.ctx, pod); err != nil {
+		if err := b.seed.PutEach(b.ctx, pod); err != nil {
 			return d, err
 		}
 		written := time.Now()
@@ -235,7 +236,7 @@ func distribution(delays []time.Duration) string {
 // changes measures the delay from a change to the metrics, at a rate. Each change adds a violation to the cluster, so that
 // the sum tells how many have been seen.
 func (b *bench) changes() error {
-	if err := b.seed.pods(b.ctx, b.pods); err != nil {
+	if err := b.seed.Pods(b.ctx, b.pods); err != nil {
 		return err
 	}
 	agent, _, err := b.startAgent("agent-changes", b.own.Kubeconfig())
@@ -257,7 +258,7 @@ func (b *bench) changes() error {
 	group.Go(func() (err error) {
 		defer close(done)
 		total, err = b.write(ctx, changeRate, length, func(n int) *corev1.Pod {
-			return newPod(n/3*4+n%3+1, false)
+			return seed.NewPod(n/3*4+n%3+1, false)
 		}, func(upTo int) {
 			times := slices.Clone(*written.Load())
 			for now := time.Now(); len(times) < upTo; {
@@ -296,7 +297,7 @@ func (b *bench) changes() error {
 		return err
 	}
 	fmt.Printf("\n%d changes a second with %d pods, delay to /metrics: %s\n", changeRate, b.pods, distribution(delays))
-	return b.seed.pods(b.ctx, b.pods) // as they were
+	return b.seed.Pods(b.ctx, b.pods) // as they were
 }
 
 // violations is the number of violations of latest_tag in the cluster.
@@ -324,7 +325,7 @@ func (b *bench) deletes() error {
 		return err
 	}
 	started := time.Now()
-	if err := b.seed.deleteAll(b.ctx, b.pods); err != nil {
+	if err := b.seed.DeleteAll(b.ctx, b.pods); err != nil {
 		return err
 	}
 	written := time.Since(started)
