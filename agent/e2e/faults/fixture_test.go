@@ -28,6 +28,8 @@ const (
 	quiet = 5 * time.Second
 	// healed bounds how long client-go may wait between two tries: up to 30 s, and as much again by chance.
 	healed = 65 * time.Second
+	// looks bounds how long nothing may be known of a replica that runs, with eight rows on two cores.
+	looks = 2 * time.Second
 	// exits bounds a clean stop.
 	exits = 10 * time.Second
 )
@@ -331,16 +333,25 @@ func (f *fixture) change(ctx context.Context, name string) {
 func (f *fixture) recompute(within time.Duration) {
 	f.Helper()
 	f.outcome.recomputed++
-	f.wait("the scores are those of a recompute", within, f.differs)
+	f.settledSince(time.Now(), within)
+}
+
+// settledSince is recompute, with a bound that counts from the last change.
+func (f *fixture) settledSince(last time.Time, within time.Duration) {
+	f.Helper()
+	f.wait("the scores are those of a recompute", time.Until(last)+within, f.differs)
 }
 
 // differs says how the scores that are served differ from a recompute.
-func (f *fixture) differs() error {
-	list, err := f.ListPods(f.Context())
+func (f *fixture) differs() error { return f.differsFrom(oracle.Default, f.ListPods) }
+
+// differsFrom is differs for a list that is not that of the API server, or a policy with other weights.
+func (f *fixture) differsFrom(weights oracle.Weights, pods func(context.Context) ([]byte, error)) error {
+	list, err := pods(f.Context())
 	if err != nil {
 		return err
 	}
-	want, err := oracle.FromList(list)
+	want, err := weights.FromList(list)
 	if err != nil {
 		return err
 	}
@@ -352,13 +363,58 @@ func (f *fixture) differs() error {
 		if err != nil {
 			return err
 		}
-		own := func(name string) bool { return slices.Contains(f.namespaces, name) }
-		if diff := cmp.Diff(want.Only(own), metrics.Scores().Only(own), cmpopts.EquateApprox(1e-12, 1e-12)); diff != "" {
+		got := metrics.Scores()
+		if !f.row.alone { // other rows have namespaces too, and what is of the whole cluster is of theirs as well
+			own := func(name string) bool { return slices.Contains(f.namespaces, name) }
+			want, got = want.Only(own), got.Only(own)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateApprox(1e-12, 1e-12)); diff != "" {
 			return fmt.Errorf("%s: scores (-want +got):\n%s", r.Name(), diff)
 		}
 		return nil
 	}
 	return errors.New("nobody publishes")
+}
+
+// holdsLease begins a part of a row in which leadership must not change hands. The returned func ends it: when a standby
+// has had the time to take over, which it has not used, and the leader has published all the time.
+func (f *fixture) holdsLease(pause time.Duration) (check func()) {
+	f.Helper()
+	leader, standby, at := f.leader(), f.standby(), time.Now()
+	epoch := func() float64 {
+		n, err := standby.value("kube_devops_lease_epoch")
+		if err != nil {
+			f.Fatal(err)
+		}
+		return n
+	}
+	before := epoch()
+	return func() {
+		f.Helper()
+		f.pass(time.Until(at.Add(f.lease.takeover())))
+		if now := epoch(); now != before {
+			f.Errorf("the Lease has changed hands: epoch %v, before %v", now, before)
+		}
+		f.silent(standby, at)
+		if gap := f.gap(at, leader); gap > pause {
+			f.Errorf("the leader did not publish for %s", gap)
+		}
+	}
+}
+
+// skip ends a row that cannot be run here, and keeps the reason for the table.
+func (f *fixture) skip(format string, args ...any) {
+	f.Helper()
+	f.outcome.skipped = fmt.Sprintf(format, args...)
+	f.Skip(f.outcome.skipped)
+}
+
+// notef adds to the table what was measured besides the time to recover.
+func (f *fixture) notef(format string, args ...any) {
+	f.Helper()
+	note := fmt.Sprintf(format, args...)
+	f.Log(note)
+	f.outcome.notes = append(f.outcome.notes, note)
 }
 
 // judge asks what is asked of every row.
@@ -369,6 +425,11 @@ func (f *fixture) judge() {
 		f.Errorf("both replicas published for %s", f.outcome.double)
 	}
 	for _, r := range f.all {
+		unseen := oracle.Unseen(r.heard())
+		f.outcome.unseen = max(f.outcome.unseen, unseen)
+		if unseen > looks && !f.row.blind {
+			f.Errorf("%s gave no answer for %s: the oracle has not looked", r.Name(), unseen)
+		}
 		if log := r.Stderr(); strings.Contains(log, "panic: ") || strings.Contains(log, "\ngoroutine ") || strings.Contains(log, "DATA RACE") {
 			f.Errorf("%s panicked", r.Name())
 		}

@@ -156,6 +156,17 @@ func (r *replica) firstPublished(after time.Time) time.Time {
 	return time.Time{}
 }
 
+// term returns since when it has published without a break, zero if it does not.
+func (r *replica) term() (since time.Time) {
+	for _, s := range slices.Backward(r.heard()) {
+		if !s.Publishes {
+			break
+		}
+		since = s.Answered
+	}
+	return since
+}
+
 // leads tells whether its last scrapes published.
 func (r *replica) leads() bool {
 	return !r.Ended() && time.Since(r.lastPublished()) < 500*time.Millisecond
