@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/kube-devops/kube-devops/agent/e2e/process"
 	"github.com/kube-devops/kube-devops/agent/e2e/seed"
 )
 
@@ -35,13 +36,13 @@ func (b *bench) events() error {
 	}
 	defer agent.Stop(10 * time.Second)
 	close(begin)
-	count := func() (float64, usage, error) {
+	count := func() (float64, process.Usage, error) {
 		metrics, err := agent.Metrics()
 		if err != nil {
-			return 0, usage{}, err
+			return 0, process.Usage{}, err
 		}
 		n, _ := metrics.Value("pod_events_total")
-		used, err := processOf(agent.Pid())
+		used, err := process.UsageOf(agent.Pid())
 		return n, used, err
 	}
 	pause := func(d time.Duration) error {
@@ -60,7 +61,7 @@ func (b *bench) events() error {
 	started := time.Now()
 	length := min(b.duration, 20*time.Second)
 	if name := os.Getenv("BENCH_EVENTS_PROFILE"); name != "" {
-		text, err := profileOf(agent, "profile?seconds="+strconv.Itoa(int(length.Seconds())))
+		text, err := agent.Profile("profile?seconds=" + strconv.Itoa(int(length.Seconds())))
 		if err != nil {
 			return err
 		}
@@ -74,8 +75,8 @@ func (b *bench) events() error {
 	if err != nil {
 		return err
 	}
-	n, cpu := after-before, usedAfter.cpu-usedBefore.cpu
+	n, cpu := after-before, usedAfter.CPU-usedBefore.CPU
 	fmt.Printf("\nSustained events on one core, pods of %d bytes: %.0f a second (%.0f of a second of CPU, %.0f µs each); peak RSS %s\n",
-		fake.UpdateSize(), n/time.Since(started).Seconds(), n/cpu.Seconds(), float64(cpu.Microseconds())/n, megabytes(usedAfter.peak))
+		fake.UpdateSize(), n/time.Since(started).Seconds(), n/cpu.Seconds(), float64(cpu.Microseconds())/n, megabytes(usedAfter.Peak))
 	return nil
 }

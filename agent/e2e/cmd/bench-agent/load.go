@@ -14,6 +14,7 @@ import (
 
 	"github.com/kube-devops/kube-devops/agent/e2e/blackbox"
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
+	"github.com/kube-devops/kube-devops/agent/e2e/process"
 	"github.com/kube-devops/kube-devops/agent/e2e/seed"
 )
 
@@ -77,7 +78,7 @@ func (b *bench) status() error {
 		return err
 	}
 	eventsBefore, _ := metrics.Value("pod_events_total")
-	before, err := processOf(agent.Pid())
+	before, err := process.UsageOf(agent.Pid())
 	if err != nil {
 		return err
 	}
@@ -91,13 +92,13 @@ func (b *bench) status() error {
 		return err
 	}
 	seen -= eventsBefore
-	after, err := processOf(agent.Pid())
+	after, err := process.UsageOf(agent.Pid())
 	if err != nil {
 		return err
 	}
 	fmt.Printf("\nUpdates of the status alone: %d sent in %s, %.0f a second, and %.0f seen; CPU of the agent %s, %.0f µs each; %d bytes logged; peak RSS %s\n",
-		sent, b.duration, float64(sent)/b.duration.Seconds(), seen, seconds(after.cpu-before.cpu),
-		float64((after.cpu-before.cpu).Microseconds())/seen, len(agent.Stderr())-lines, megabytes(after.peak))
+		sent, b.duration, float64(sent)/b.duration.Seconds(), seen, seconds(after.CPU-before.CPU),
+		float64((after.CPU-before.CPU).Microseconds())/seen, len(agent.Stderr())-lines, megabytes(after.Peak))
 
 	// And again, with a change now and then that is waited for.
 	ctx, stop := context.WithCancel(b.ctx)
@@ -320,7 +321,7 @@ func (b *bench) deletes() error {
 		return err
 	}
 	defer agent.Stop(10 * time.Second)
-	before, err := processOf(agent.Pid())
+	before, err := process.UsageOf(agent.Pid())
 	if err != nil {
 		return err
 	}
@@ -348,11 +349,11 @@ func (b *bench) deletes() error {
 		return err
 	}
 	took := time.Since(started)
-	after, err := processOf(agent.Pid())
+	after, err := process.UsageOf(agent.Pid())
 	if err != nil {
 		return err
 	}
 	fmt.Printf("\n%d deletes as fast as etcd takes them: out of the metrics after %s (etcd took %s); CPU of the agent %s, peak RSS %s\n",
-		b.pods, seconds(took), seconds(written), seconds(after.cpu-before.cpu), megabytes(after.peak))
+		b.pods, seconds(took), seconds(written), seconds(after.CPU-before.CPU), megabytes(after.Peak))
 	return nil
 }
