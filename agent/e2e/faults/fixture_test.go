@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -30,6 +31,8 @@ const (
 	healed = 65 * time.Second
 	// looks bounds how long nothing may be known of a replica that runs, with eight rows on two cores.
 	looks = 2 * time.Second
+	// silentWatch bounds how long a watch is believed that brings neither events nor bookmarks, and the list afterwards.
+	silentWatch = 180 * time.Second
 	// exits bounds a clean stop.
 	exits = 10 * time.Second
 )
@@ -43,12 +46,16 @@ type fixture struct {
 	row     *row
 	outcome *outcome
 
-	namespaces []string // of this row alone
-	dir        string
-	binary     string
-	kubeconfig string
-	slots      [2]*replica
-	proxies    [2]*proxy.Proxy
+	namespaces  []string // of this row alone
+	dir         string
+	binary      string
+	env         []string // of the agents
+	authorities bool     // they read the authority of the API server's certificate from a file
+	kubeconfig  string
+	slots       [2]*replica
+	proxies     [2]*proxy.Proxy
+
+	changed atomic.Int64 // pods, by churn
 
 	mu  sync.Mutex
 	all []*replica // every process that there was
@@ -125,11 +132,14 @@ func (f *fixture) start(slot int, extra ...string) *replica {
 		if err := f.proxies[slot].Kubeconfig(f.kubeconfig, path); err != nil {
 			f.Fatal(err)
 		}
+		if f.authorities {
+			f.authorityFile(path, f.proxies[slot])
+		}
 	}
 	args := append([]string{"agent", "--listen", "127.0.0.1:0", "--kubeconfig", path, "--lease-name", f.account.Name}, f.lease.args()...)
 	args = append(args, f.row.args...)
 	name := fmt.Sprintf("%c%d", 'a'+slot, len(f.all)+1)
-	agent, err := blackbox.StartAgent(f.Context(), blackbox.Options{Name: name, Binary: f.binary, Dir: f.dir, Args: append(args, extra...)})
+	agent, err := blackbox.StartAgent(f.Context(), blackbox.Options{Name: name, Binary: f.binary, Dir: f.dir, Env: f.env, Args: append(args, extra...)})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -291,13 +301,16 @@ func (f *fixture) kill(r *replica) {
 }
 
 // churn changes pods of this row at a rate until the returned func is called.
-func (f *fixture) churn(perSecond int) (stop func()) {
+func (f *fixture) churn(perSecond int) (stop func()) { return f.churnIn(perSecond, f.namespaces) }
+
+// churnIn is churn in some of its namespaces.
+func (f *fixture) churnIn(perSecond int, namespaces []string) (stop func()) {
 	ctx, cancel := context.WithCancel(f.Context())
 	var running sync.WaitGroup
-	const writers = 4
+	writers := max(4, perSecond/25)
 	for w := range writers {
 		running.Go(func() {
-			ticker := time.NewTicker(writers * time.Second / time.Duration(max(writers, perSecond)))
+			ticker := time.NewTicker(time.Duration(writers) * time.Second / time.Duration(max(writers, perSecond)))
 			defer ticker.Stop()
 			for {
 				select {
@@ -305,25 +318,27 @@ func (f *fixture) churn(perSecond int) (stop func()) {
 					return
 				case <-ticker.C:
 				}
-				f.change(ctx, fmt.Sprintf("churn-%d-%d", w, rand.IntN(8)))
+				if f.change(ctx, namespaces[rand.IntN(len(namespaces))], fmt.Sprintf("churn-%d-%d", w, rand.IntN(8))) == nil {
+					f.changed.Add(1)
+				}
 			}
 		})
 	}
 	return sync.OnceFunc(func() { cancel(); running.Wait() })
 }
 
-// change makes, changes or deletes a pod. It fails where the fault has taken the API server away, and that is no matter.
-func (f *fixture) change(ctx context.Context, name string) {
-	namespace := f.namespaces[rand.IntN(len(f.namespaces))]
+// change makes, changes or deletes a pod. It fails where the fault has taken the API server away, or the pod is there or is
+// not, and that is no matter.
+func (f *fixture) change(ctx context.Context, namespace, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	switch rand.IntN(4) {
 	case 0:
-		_ = f.DeletePod(ctx, namespace, name)
+		return f.DeletePod(ctx, namespace, name)
 	case 1:
-		_ = f.SetImage(ctx, namespace, name, []string{"nginx:latest", "nginx:1.29"}[rand.IntN(2)])
+		return f.SetImage(ctx, namespace, name, []string{"nginx:latest", "nginx:1.29"}[rand.IntN(2)])
 	default:
-		_ = f.CreatePods(ctx, cluster.NewPod(namespace, name, cluster.Container{
+		return f.CreatePods(ctx, cluster.NewPod(namespace, name, cluster.Container{
 			Image: []string{"nginx:latest", "nginx:1.29"}[rand.IntN(2)], Liveness: rand.IntN(2) == 0, Readiness: rand.IntN(2) == 0,
 		}))
 	}

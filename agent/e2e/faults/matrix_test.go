@@ -36,7 +36,7 @@ func (r *row) key() string { return fmt.Sprintf("%d%s", r.number, r.variant) }
 
 // wanted tells whether the flags ask for the row, and how many trials.
 func (r *row) wanted() (int, bool) {
-	if r.cannot != "" {
+	if r.trial == nil {
 		return 0, false
 	}
 	switch *rowsFlag {

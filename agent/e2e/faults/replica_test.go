@@ -212,17 +212,21 @@ func (r *replica) floods() (string, error) {
 	return "", nil
 }
 
-// percentile is that of the times that scrapes took since a moment.
-func percentile(scrapes []oracle.Scrape, since time.Time, percent int) time.Duration {
+// percentile is that of the times that scrapes took since a moment which published, and how many did not.
+func percentile(scrapes []oracle.Scrape, since time.Time, percent int) (_ time.Duration, without int) {
 	var took []time.Duration
 	for _, s := range scrapes {
-		if s.Asked.After(since) {
+		switch {
+		case !s.Asked.After(since):
+		case s.Publishes && !s.Cut:
 			took = append(took, s.Answered.Sub(s.Asked))
+		default:
+			without++
 		}
 	}
 	if len(took) == 0 {
-		return 0
+		return 0, without
 	}
 	slices.Sort(took)
-	return took[(len(took)*percent+99)/100-1]
+	return took[(len(took)*percent+99)/100-1], without
 }
