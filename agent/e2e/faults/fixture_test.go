@@ -30,7 +30,7 @@ const (
 	// healed bounds how long client-go may wait between two tries: up to 30 s, and as much again by chance.
 	healed = 65 * time.Second
 	// looks bounds how long nothing may be known of a replica that runs, with eight rows on two cores.
-	looks = 2 * time.Second
+	looks = time.Second
 	// silentWatch bounds how long a watch is believed that brings neither events nor bookmarks, and the list afterwards.
 	silentWatch = 180 * time.Second
 	// exits bounds a clean stop.

@@ -32,6 +32,41 @@ func generation(policy string, n int) string {
 	return strings.NewReplacer(replaced...).Replace(policy)
 }
 
+// policyOf is a generation, or for -1 the default policy.
+func policyOf(policy string, n int) string {
+	if n < 0 {
+		return policy
+	}
+	return generation(policy, n)
+}
+
+// hasGeneration waits until both replicas tell a generation, and the leader its scores of the pods that there are. Nothing must
+// change any more.
+func (f *fixture) hasGeneration(want int, within time.Duration) {
+	f.Helper()
+	f.wait(fmt.Sprintf("both tell generation %d, and its scores", want), within, func() error {
+		list, err := f.ListPods(f.Context())
+		if err != nil {
+			return err
+		}
+		for _, r := range f.slots {
+			metrics, err := r.Metrics()
+			if err != nil {
+				return err
+			}
+			got, err := f.generationOf(metrics, list)
+			if err == nil && got != want {
+				err = fmt.Errorf("%s tells generation %d", r.Name(), got)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		f.leader()
+		return nil
+	})
+}
+
 // generationOf returns the generation that a scrape tells of, -1 for the default policy, and checks that its checks and scores
 // are of no other. It may have none, on a standby.
 func (f *fixture) generationOf(metrics blackbox.Metrics, list []byte) (int, error) {

@@ -28,8 +28,8 @@ type row struct {
 	bare   bool          // it is no matter of two replicas: it starts what it needs
 	stated time.Duration // a double publish that RELIABILITY states, and does not hide
 
-	trial  func(f *fixture)
-	cannot string // why it does not run here
+	trial  func(f *fixture) // nil: it has a run of its own, or none
+	cannot string           // why it does not run here
 }
 
 func (r *row) key() string { return fmt.Sprintf("%d%s", r.number, r.variant) }

@@ -12,10 +12,10 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
+	"github.com/kube-devops/kube-devops/agent/e2e/process"
 	"github.com/kube-devops/kube-devops/agent/e2e/seed"
 )
 
@@ -34,14 +34,29 @@ func (f *fixture) scan(in io.Reader, args ...string) scanned {
 	var stderr bytes.Buffer
 	cmd.Stdin, cmd.Stderr = in, &stderr
 	began := time.Now()
-	if err := cmd.Run(); err != nil && !errors.As(err, new(*exec.ExitError)) {
+	if err := cmd.Start(); err != nil {
 		f.Fatal(err)
 	}
-	used, ok := cmd.ProcessState.SysUsage().(*syscall.Rusage)
-	if !ok {
-		f.skip("no usage of a process is told here")
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = cmd.Wait() // says nothing that the exit code does not
+	}()
+	// The kernel would tell the peak at the end, but counts what this process had when it began the other.
+	peak := 0
+	ticker := time.NewTicker(2 * time.Millisecond)
+	defer ticker.Stop()
+	for running := true; running; {
+		if used, err := process.UsageOf(cmd.Process.Pid); err == nil {
+			peak = max(peak, used.Peak)
+		}
+		select {
+		case <-ended:
+			running = false
+		case <-ticker.C:
+		}
 	}
-	return scanned{cmd.ProcessState.ExitCode(), stderr.String(), time.Since(began), int(used.Maxrss) << 10}
+	return scanned{cmd.ProcessState.ExitCode(), stderr.String(), time.Since(began), peak}
 }
 
 var byteOffset = regexp.MustCompile(`byte (\d+)`)

@@ -117,16 +117,21 @@ func (p *Proxy) Authority() []byte {
 	return p.authority
 }
 
-// Rotate gives the proxy a certificate of a new authority, which connections from now on meet.
-func (p *Proxy) Rotate() error {
+// Rotate makes a new authority, which Authority tells from now on, and returns what gives the proxy a certificate of it, which
+// new connections then meet.
+func (p *Proxy) Rotate() (activate func(), err error) {
 	authority, leaf, err := newCertificate()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.authority, p.leaf = authority, leaf
-	return nil
+	p.authority = authority
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.leaf = leaf
+	}, nil
 }
 
 // Port is where the proxy listens.
