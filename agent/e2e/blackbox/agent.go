@@ -108,6 +108,45 @@ func (a *Agent) Metrics() (Metrics, error) {
 	return ParseMetrics(body)
 }
 
+// Profile asks the agent, which must be told to --profile-listen on port 0, for a profile of itself.
+func (a *Agent) Profile(path string) ([]byte, error) {
+	lines, err := a.Log()
+	if err != nil {
+		return nil, err
+	}
+	for _, line := range lines {
+		addr, ok := line["profile_addr"].(string)
+		if !ok {
+			continue
+		}
+		res, err := http.Get("http://" + addr + "/debug/pprof/" + path)
+		if err != nil {
+			return nil, err
+		}
+		defer func() { _ = res.Body.Close() }()
+		text, err := io.ReadAll(res.Body)
+		if err == nil && res.StatusCode != http.StatusOK {
+			err = fmt.Errorf("GET /debug/pprof/%s: %s", path, res.Status)
+		}
+		return text, err
+	}
+	return nil, fmt.Errorf("the agent's log has no profile_addr\n%s", a.Tail())
+}
+
+// Heap is how many bytes the agent keeps after a garbage collection.
+func (a *Agent) Heap() (int, error) {
+	text, err := a.Profile("heap?gc=1&debug=1")
+	if err != nil {
+		return 0, err
+	}
+	_, after, _ := strings.Cut(string(text), "\n# HeapAlloc = ")
+	var heap int
+	if _, err := fmt.Sscan(after, &heap); err != nil {
+		return 0, fmt.Errorf("read the heap profile: %w", err)
+	}
+	return heap, nil
+}
+
 // A Line is one line of the agent's log, decoded.
 type Line map[string]any
 

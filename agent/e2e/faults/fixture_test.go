@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
@@ -28,6 +29,10 @@ const (
 	quiet = 5 * time.Second
 	// healed bounds how long client-go may wait between two tries: up to 30 s, and as much again by chance.
 	healed = 65 * time.Second
+	// looks bounds how long nothing may be known of a replica that runs, with eight rows on two cores.
+	looks = time.Second
+	// silentWatch bounds how long a watch is believed that brings neither events nor bookmarks, and the list afterwards.
+	silentWatch = 180 * time.Second
 	// exits bounds a clean stop.
 	exits = 10 * time.Second
 )
@@ -41,12 +46,16 @@ type fixture struct {
 	row     *row
 	outcome *outcome
 
-	namespaces []string // of this row alone
-	dir        string
-	binary     string
-	kubeconfig string
-	slots      [2]*replica
-	proxies    [2]*proxy.Proxy
+	namespaces  []string // of this row alone
+	dir         string
+	binary      string
+	env         []string // of the agents
+	authorities bool     // they read the authority of the API server's certificate from a file
+	kubeconfig  string
+	slots       [2]*replica
+	proxies     [2]*proxy.Proxy
+
+	changed atomic.Int64 // pods, by churn
 
 	mu  sync.Mutex
 	all []*replica // every process that there was
@@ -123,11 +132,14 @@ func (f *fixture) start(slot int, extra ...string) *replica {
 		if err := f.proxies[slot].Kubeconfig(f.kubeconfig, path); err != nil {
 			f.Fatal(err)
 		}
+		if f.authorities {
+			f.authorityFile(path, f.proxies[slot])
+		}
 	}
 	args := append([]string{"agent", "--listen", "127.0.0.1:0", "--kubeconfig", path, "--lease-name", f.account.Name}, f.lease.args()...)
 	args = append(args, f.row.args...)
 	name := fmt.Sprintf("%c%d", 'a'+slot, len(f.all)+1)
-	agent, err := blackbox.StartAgent(f.Context(), blackbox.Options{Name: name, Binary: f.binary, Dir: f.dir, Args: append(args, extra...)})
+	agent, err := blackbox.StartAgent(f.Context(), blackbox.Options{Name: name, Binary: f.binary, Dir: f.dir, Env: f.env, Args: append(args, extra...)})
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -289,13 +301,16 @@ func (f *fixture) kill(r *replica) {
 }
 
 // churn changes pods of this row at a rate until the returned func is called.
-func (f *fixture) churn(perSecond int) (stop func()) {
+func (f *fixture) churn(perSecond int) (stop func()) { return f.churnIn(perSecond, f.namespaces) }
+
+// churnIn is churn in some of its namespaces.
+func (f *fixture) churnIn(perSecond int, namespaces []string) (stop func()) {
 	ctx, cancel := context.WithCancel(f.Context())
 	var running sync.WaitGroup
-	const writers = 4
+	writers := max(4, perSecond/25)
 	for w := range writers {
 		running.Go(func() {
-			ticker := time.NewTicker(writers * time.Second / time.Duration(max(writers, perSecond)))
+			ticker := time.NewTicker(time.Duration(writers) * time.Second / time.Duration(max(writers, perSecond)))
 			defer ticker.Stop()
 			for {
 				select {
@@ -303,25 +318,27 @@ func (f *fixture) churn(perSecond int) (stop func()) {
 					return
 				case <-ticker.C:
 				}
-				f.change(ctx, fmt.Sprintf("churn-%d-%d", w, rand.IntN(8)))
+				if f.change(ctx, namespaces[rand.IntN(len(namespaces))], fmt.Sprintf("churn-%d-%d", w, rand.IntN(8))) == nil {
+					f.changed.Add(1)
+				}
 			}
 		})
 	}
 	return sync.OnceFunc(func() { cancel(); running.Wait() })
 }
 
-// change makes, changes or deletes a pod. It fails where the fault has taken the API server away, and that is no matter.
-func (f *fixture) change(ctx context.Context, name string) {
-	namespace := f.namespaces[rand.IntN(len(f.namespaces))]
+// change makes, changes or deletes a pod. It fails where the fault has taken the API server away, or the pod is there or is
+// not, and that is no matter.
+func (f *fixture) change(ctx context.Context, namespace, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	switch rand.IntN(4) {
 	case 0:
-		_ = f.DeletePod(ctx, namespace, name)
+		return f.DeletePod(ctx, namespace, name)
 	case 1:
-		_ = f.SetImage(ctx, namespace, name, []string{"nginx:latest", "nginx:1.29"}[rand.IntN(2)])
+		return f.SetImage(ctx, namespace, name, []string{"nginx:latest", "nginx:1.29"}[rand.IntN(2)])
 	default:
-		_ = f.CreatePods(ctx, cluster.NewPod(namespace, name, cluster.Container{
+		return f.CreatePods(ctx, cluster.NewPod(namespace, name, cluster.Container{
 			Image: []string{"nginx:latest", "nginx:1.29"}[rand.IntN(2)], Liveness: rand.IntN(2) == 0, Readiness: rand.IntN(2) == 0,
 		}))
 	}
@@ -331,16 +348,25 @@ func (f *fixture) change(ctx context.Context, name string) {
 func (f *fixture) recompute(within time.Duration) {
 	f.Helper()
 	f.outcome.recomputed++
-	f.wait("the scores are those of a recompute", within, f.differs)
+	f.settledSince(time.Now(), within)
+}
+
+// settledSince is recompute, with a bound that counts from the last change.
+func (f *fixture) settledSince(last time.Time, within time.Duration) {
+	f.Helper()
+	f.wait("the scores are those of a recompute", time.Until(last)+within, f.differs)
 }
 
 // differs says how the scores that are served differ from a recompute.
-func (f *fixture) differs() error {
-	list, err := f.ListPods(f.Context())
+func (f *fixture) differs() error { return f.differsFrom(oracle.Default, f.ListPods) }
+
+// differsFrom is differs for a list that is not that of the API server, or a policy with other weights.
+func (f *fixture) differsFrom(weights oracle.Weights, pods func(context.Context) ([]byte, error)) error {
+	list, err := pods(f.Context())
 	if err != nil {
 		return err
 	}
-	want, err := oracle.FromList(list)
+	want, err := weights.FromList(list)
 	if err != nil {
 		return err
 	}
@@ -352,13 +378,58 @@ func (f *fixture) differs() error {
 		if err != nil {
 			return err
 		}
-		own := func(name string) bool { return slices.Contains(f.namespaces, name) }
-		if diff := cmp.Diff(want.Only(own), metrics.Scores().Only(own), cmpopts.EquateApprox(1e-12, 1e-12)); diff != "" {
+		got := metrics.Scores()
+		if !f.row.alone { // other rows have namespaces too, and what is of the whole cluster is of theirs as well
+			own := func(name string) bool { return slices.Contains(f.namespaces, name) }
+			want, got = want.Only(own), got.Only(own)
+		}
+		if diff := cmp.Diff(want, got, cmpopts.EquateApprox(1e-12, 1e-12)); diff != "" {
 			return fmt.Errorf("%s: scores (-want +got):\n%s", r.Name(), diff)
 		}
 		return nil
 	}
 	return errors.New("nobody publishes")
+}
+
+// holdsLease begins a part of a row in which leadership must not change hands. The returned func ends it: when a standby
+// has had the time to take over, which it has not used, and the leader has published all the time.
+func (f *fixture) holdsLease(pause time.Duration) (check func()) {
+	f.Helper()
+	leader, standby, at := f.leader(), f.standby(), time.Now()
+	epoch := func() float64 {
+		n, err := standby.value("kube_devops_lease_epoch")
+		if err != nil {
+			f.Fatal(err)
+		}
+		return n
+	}
+	before := epoch()
+	return func() {
+		f.Helper()
+		f.pass(time.Until(at.Add(f.lease.takeover())))
+		if now := epoch(); now != before {
+			f.Errorf("the Lease has changed hands: epoch %v, before %v", now, before)
+		}
+		f.silent(standby, at)
+		if gap := f.gap(at, leader); gap > pause {
+			f.Errorf("the leader did not publish for %s", gap)
+		}
+	}
+}
+
+// skip ends a row that cannot be run here, and keeps the reason for the table.
+func (f *fixture) skip(format string, args ...any) {
+	f.Helper()
+	f.outcome.skipped = fmt.Sprintf(format, args...)
+	f.Skip(f.outcome.skipped)
+}
+
+// notef adds to the table what was measured besides the time to recover.
+func (f *fixture) notef(format string, args ...any) {
+	f.Helper()
+	note := fmt.Sprintf(format, args...)
+	f.Log(note)
+	f.outcome.notes = append(f.outcome.notes, note)
 }
 
 // judge asks what is asked of every row.
@@ -369,6 +440,11 @@ func (f *fixture) judge() {
 		f.Errorf("both replicas published for %s", f.outcome.double)
 	}
 	for _, r := range f.all {
+		unseen := oracle.Unseen(r.heard())
+		f.outcome.unseen = max(f.outcome.unseen, unseen)
+		if unseen > looks && !f.row.blind {
+			f.Errorf("%s gave no answer for %s: the oracle has not looked", r.Name(), unseen)
+		}
 		if log := r.Stderr(); strings.Contains(log, "panic: ") || strings.Contains(log, "\ngoroutine ") || strings.Contains(log, "DATA RACE") {
 			f.Errorf("%s panicked", r.Name())
 		}

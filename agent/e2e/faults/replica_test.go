@@ -32,7 +32,7 @@ type replica struct {
 	mu      sync.Mutex
 	scrapes []oracle.Scrape
 	last    time.Time // answer of the last scrape that published
-	words   []byte    // the whole of it
+	words   []byte    // what came of it
 }
 
 // listen scrapes until the process ends or stop is called. A scrape waits for its answer as long as it takes: a frozen
@@ -72,14 +72,15 @@ func (r *replica) listen() {
 }
 
 func (r *replica) scrape(ctx context.Context) {
-	asked := time.Now()
-	status, body, err := r.ask(ctx, "/metrics")
-	s := oracle.Scrape{Asked: asked, Answered: time.Now()}
-	s.Publishes = err == nil && status == http.StatusOK && publishes(body)
+	s := oracle.Scrape{Asked: time.Now()}
+	status, body, at, err := r.ask(ctx, "/metrics")
+	s.Answered, s.Heard = at, status != 0
+	s.Publishes = status == http.StatusOK && publishes(body)
+	s.Cut = status == http.StatusOK && err != nil && ctx.Err() == nil
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.scrapes = append(r.scrapes, s)
-	if s.Publishes {
+	r.scrapes = oracle.InOrder(r.scrapes, s)
+	if s.Publishes && s.Answered.After(r.last) {
 		r.last, r.words = s.Answered, body
 	}
 }
@@ -94,18 +95,34 @@ func publishes(body []byte) bool {
 	return false
 }
 
-func (r *replica) ask(ctx context.Context, path string) (int, []byte, error) {
+// ask returns the status, 0 for no answer, what came of the body, and when the last of it came.
+func (r *replica) ask(ctx context.Context, path string) (int, []byte, time.Time, error) {
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.Addr+path, nil)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, time.Now(), err
 	}
 	res, err := r.client.Do(q)
 	if err != nil {
-		return 0, nil, err
+		return 0, nil, time.Now(), err
 	}
 	defer func() { _ = res.Body.Close() }()
-	body, err := io.ReadAll(res.Body)
-	return res.StatusCode, body, err
+	came := &noted{Reader: res.Body, at: time.Now()}
+	body, err := io.ReadAll(came)
+	return res.StatusCode, body, came.at, err
+}
+
+// noted is a reader that knows when its last bytes came. The end of what was cut off comes later, and says nothing.
+type noted struct {
+	io.Reader
+	at time.Time
+}
+
+func (n *noted) Read(b []byte) (int, error) {
+	read, err := n.Reader.Read(b)
+	if read > 0 {
+		n.at = time.Now()
+	}
+	return read, err
 }
 
 // heard returns all scrapes until now.
@@ -137,6 +154,17 @@ func (r *replica) firstPublished(after time.Time) time.Time {
 		}
 	}
 	return time.Time{}
+}
+
+// term returns since when it has published without a break, zero if it does not.
+func (r *replica) term() (since time.Time) {
+	for _, s := range slices.Backward(r.heard()) {
+		if !s.Publishes {
+			break
+		}
+		since = s.Answered
+	}
+	return since
 }
 
 // leads tells whether its last scrapes published.
@@ -184,17 +212,21 @@ func (r *replica) floods() (string, error) {
 	return "", nil
 }
 
-// percentile is that of the times that scrapes took since a moment.
-func percentile(scrapes []oracle.Scrape, since time.Time, percent int) time.Duration {
+// percentile is that of the times that scrapes took since a moment which published, and how many did not.
+func percentile(scrapes []oracle.Scrape, since time.Time, percent int) (_ time.Duration, without int) {
 	var took []time.Duration
 	for _, s := range scrapes {
-		if s.Asked.After(since) {
+		switch {
+		case !s.Asked.After(since):
+		case s.Publishes && !s.Cut:
 			took = append(took, s.Answered.Sub(s.Asked))
+		default:
+			without++
 		}
 	}
 	if len(took) == 0 {
-		return 0
+		return 0, without
 	}
 	slices.Sort(took)
-	return took[(len(took)*percent+99)/100-1]
+	return took[(len(took)*percent+99)/100-1], without
 }

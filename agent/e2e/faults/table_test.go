@@ -18,8 +18,11 @@ import (
 type outcome struct {
 	trials     int
 	double     time.Duration // both replicas published
+	unseen     time.Duration // the longest time without an answer of a replica that ran
 	recomputed int           // comparisons with a recompute
 	failed     bool
+	skipped    string // why it was not run here
+	notes      []string
 
 	mu    sync.Mutex
 	took  []time.Duration
@@ -31,6 +34,16 @@ func (o *outcome) recovered(took, bound time.Duration) {
 	defer o.mu.Unlock()
 	o.took = append(o.took, took)
 	o.bound = max(o.bound, bound)
+}
+
+// median is the middle one of the times to recover.
+func (o *outcome) median() time.Duration {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if len(o.took) == 0 {
+		return 0
+	}
+	return slices.Sorted(slices.Values(o.took))[len(o.took)/2]
 }
 
 // longest is the longest time to recover.
@@ -51,32 +64,45 @@ var results = struct {
 
 // line is the row in the table, in Markdown.
 func (r *row) line(o *outcome) string {
-	cells := []string{r.key(), r.name, "", "", "", "", r.demand, ""}
-	switch {
-	case r.cannot != "":
-		cells[7] = "not run: " + r.cannot
-	case o == nil:
-		cells[7] = "not run"
-	default:
-		cells[2], cells[3] = strconv.Itoa(o.trials), seconds(o.double)
+	cells := []string{r.key(), r.name, "", "", "", "", "", r.demand, r.verdict(o)}
+	if o != nil && o.trials > 0 {
+		cells[2], cells[3], cells[4] = strconv.Itoa(o.trials), seconds(o.double), fmt.Sprintf("%.2f s", o.unseen.Seconds())
 		if r.stated > 0 {
 			cells[3] += " (at most " + seconds(r.stated) + ")"
 		}
+		if r.bare {
+			cells[3], cells[4] = "", ""
+		}
 		if len(o.took) > 0 {
-			slices.Sort(o.took)
-			cells[4], cells[5] = seconds(o.took[len(o.took)/2]), seconds(o.took[len(o.took)-1])+" (bound "+seconds(o.bound)+")"
+			cells[5], cells[6] = seconds(o.median()), seconds(o.longest())+" (bound "+seconds(o.bound)+")"
 		}
-		if cells[7] = "holds"; o.failed {
-			cells[7] = "**FAILS**"
-		}
+		cells[7] = strings.Join(append([]string{r.demand}, o.notes...), "; ")
 	}
 	return "| " + strings.Join(cells, " | ") + " |"
 }
 
+// verdict tells whether the row holds. One that was skipped, or of which no trial came to its end, does not.
+func (r *row) verdict(o *outcome) string {
+	switch {
+	case r.cannot != "":
+		return "not run: " + r.cannot
+	case o == nil:
+		return "not run"
+	case o.failed:
+		return "**FAILS**"
+	case o.skipped != "":
+		return "not run: " + o.skipped
+	case o.trials == 0:
+		return "not run: no trial came to its end"
+	default:
+		return "holds"
+	}
+}
+
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
-const tableHead = "| row | fault | trials | double publish | recovered, median | recovered, most | what is demanded | verdict |\n" +
-	"| --- | --- | --- | --- | --- | --- | --- | --- |\n"
+const tableHead = "| row | fault | trials | double publish | unseen, most | recovered, median | recovered, most | what is demanded; what was measured besides | verdict |\n" +
+	"| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
 
 // table is the whole matrix: the rows that have run as measured, the others as they stand in the page.
 func table(page string) string {

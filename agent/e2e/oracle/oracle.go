@@ -80,6 +80,27 @@ func (w Weights) FromList(list []byte) (Scores, error) {
 	return scores, nil
 }
 
+// Without returns a list without one of its pods.
+func Without(list []byte, namespace, name string) ([]byte, error) {
+	var all struct {
+		Items []json.RawMessage `json:"items"`
+	}
+	if err := json.Unmarshal(list, &all); err != nil {
+		return nil, fmt.Errorf("decode the list of pods: %w", err)
+	}
+	left := slices.DeleteFunc(slices.Clone(all.Items), func(item json.RawMessage) bool {
+		var pod struct {
+			Metadata struct{ Namespace, Name string }
+		}
+		return json.Unmarshal(item, &pod) == nil && pod.Metadata.Namespace == namespace && pod.Metadata.Name == name
+	})
+	if len(left) == len(all.Items) {
+		return nil, fmt.Errorf("the list has no pod %s/%s", namespace, name)
+	}
+	all.Items = left
+	return json.Marshal(all)
+}
+
 func isExcluded(namespace string) bool {
 	return slices.ContainsFunc(excluded, func(glob string) bool {
 		match, _ := path.Match(glob, namespace) // the globs above are well-formed

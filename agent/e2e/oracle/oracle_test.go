@@ -48,3 +48,14 @@ func TestFromList(t *testing.T) {
 		})
 	}
 }
+
+func TestWithout(t *testing.T) {
+	const list = `{"items": [{"metadata": {"namespace": "a", "name": "x"}}, {"metadata": {"namespace": "b", "name": "x"}}]}`
+	got, err := oracle.Without([]byte(list), "a", "x")
+	if want := `{"items":[{"metadata":{"namespace":"b","name":"x"}}]}`; err != nil || string(got) != want {
+		t.Errorf("%s (%v), want %s", got, err, want)
+	}
+	if _, err := oracle.Without([]byte(list), "a", "y"); err == nil {
+		t.Error("a pod that is not there was left out")
+	}
+}

@@ -1,12 +1,46 @@
 package oracle
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
 // A Scrape is one look at what an agent publishes.
 type Scrape struct {
-	Asked, Answered time.Time
-	// Publishes: there was a score in it. A scrape that failed publishes nothing.
+	Asked    time.Time
+	Answered time.Time // its last byte came then, or its failure
+	Heard    bool      // it was answered, be it that nothing is published
+	Cut      bool      // the answer began, and did not come to its end
+	// Publishes: there was a score in what came. That the rest of an answer was cut off takes nothing back.
 	Publishes bool
+}
+
+// Unseen returns the longest time between two answers in a row: for so long nothing is known of the agent.
+func Unseen(scrapes []Scrape) time.Duration {
+	var longest time.Duration
+	var last time.Time
+	for _, s := range scrapes {
+		if !s.Heard {
+			continue
+		}
+		if !last.IsZero() {
+			longest = max(longest, s.Answered.Sub(last))
+		}
+		last = s.Answered
+	}
+	return longest
+}
+
+// InOrder puts a scrape among those before it, in the order of their answers: that a page was cut off is noticed later.
+func InOrder(scrapes []Scrape, s Scrape) []Scrape {
+	at := len(scrapes)
+	for at > 0 && scrapes[at-1].Answered.After(s.Answered) {
+		at--
+	}
+	if at == len(scrapes) {
+		return append(scrapes, s)
+	}
+	return slices.Insert(slices.Clone(scrapes), at, s) // others may read the old ones
 }
 
 // ScrapePeriod is the time between two scrapes of one agent.

@@ -1,6 +1,7 @@
 package oracle
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -12,7 +13,7 @@ func scrapes(text string) []Scrape {
 	var all []Scrape
 	for i, c := range text {
 		asked := start.Add(time.Duration(i) * ScrapePeriod)
-		all = append(all, Scrape{Asked: asked, Answered: asked.Add(2 * time.Millisecond), Publishes: c == 'x'})
+		all = append(all, Scrape{Asked: asked, Answered: asked.Add(2 * time.Millisecond), Heard: true, Publishes: c == 'x'})
 	}
 	return all
 }
@@ -45,5 +46,39 @@ func TestDoublePublish(t *testing.T) {
 				t.Errorf("the other way round: %s, want %s", got, test.want)
 			}
 		})
+	}
+}
+
+func TestUnseen(t *testing.T) {
+	gone := scrapes("x....x")
+	for i := 2; i < 5; i++ {
+		gone[i].Heard = false // refused
+	}
+	for _, test := range []struct {
+		name    string
+		scrapes []Scrape
+		want    time.Duration
+	}{
+		{"never", nil, 0},
+		{"once", scrapes("x"), 0},
+		{"without a break, be it that nothing is published", scrapes("xx..xx"), 50 * time.Millisecond},
+		{"no answer for a time", gone, 200 * time.Millisecond},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if got := Unseen(test.scrapes); got != test.want {
+				t.Errorf("%s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+func TestInOrder(t *testing.T) {
+	all := scrapes("x.x.")
+	var got []Scrape
+	for _, i := range []int{0, 2, 3, 1} {
+		got = InOrder(got, all[i])
+	}
+	if !slices.Equal(got, all) {
+		t.Errorf("%v, want %v", got, all)
 	}
 }

@@ -19,6 +19,8 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/tools/clientcmd"
+
+	"github.com/kube-devops/kube-devops/agent/e2e/process"
 )
 
 // The clients that the agent is measured beside. Each lists all pods once and is then done.
@@ -56,11 +58,11 @@ func beClient(ctx context.Context, name, kubeconfig string) error {
 		if err != nil {
 			return err
 		}
-		p, err := processOf(os.Getpid())
+		p, err := process.UsageOf(os.Getpid())
 		if err != nil {
 			return err
 		}
-		spent := cost{Wall: time.Since(started), CPU: p.cpu, Peak: p.peak}
+		spent := cost{Wall: time.Since(started), CPU: p.CPU, Peak: p.Peak}
 		runtime.GC()
 		var memory runtime.MemStats
 		runtime.ReadMemStats(&memory)

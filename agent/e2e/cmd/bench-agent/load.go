@@ -14,6 +14,8 @@ import (
 
 	"github.com/kube-devops/kube-devops/agent/e2e/blackbox"
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
+	"github.com/kube-devops/kube-devops/agent/e2e/process"
+	"github.com/kube-devops/kube-devops/agent/e2e/seed"
 )
 
 const (
@@ -42,7 +44,7 @@ func (b *bench) write(ctx context.Context, rate int, length time.Duration, next 
 			due -= len(pods)
 			upTo := n
 			group.Go(func() error {
-				if err := b.seed.putEach(ctx, pods...); err != nil {
+				if err := b.seed.PutEach(ctx, pods...); err != nil {
 					return err
 				}
 				if written != nil {
@@ -59,7 +61,7 @@ func (b *bench) write(ctx context.Context, rate int, length time.Duration, next 
 // touched is a pod whose status has changed, and nothing that the policy reads.
 func (b *bench) touched(n int) *corev1.Pod {
 	i := n % b.pods
-	pod := newPod(i, i%4 != 0)
+	pod := seed.NewPod(i, i%4 != 0)
 	pod.Status.Message = fmt.Sprintf("update %d", n)
 	return pod
 }
@@ -76,7 +78,7 @@ func (b *bench) status() error {
 		return err
 	}
 	eventsBefore, _ := metrics.Value("pod_events_total")
-	before, err := processOf(agent.Pid())
+	before, err := process.UsageOf(agent.Pid())
 	if err != nil {
 		return err
 	}
@@ -90,13 +92,13 @@ func (b *bench) status() error {
 		return err
 	}
 	seen -= eventsBefore
-	after, err := processOf(agent.Pid())
+	after, err := process.UsageOf(agent.Pid())
 	if err != nil {
 		return err
 	}
 	fmt.Printf("\nUpdates of the status alone: %d sent in %s, %.0f a second, and %.0f seen; CPU of the agent %s, %.0f µs each; %d bytes logged; peak RSS %s\n",
-		sent, b.duration, float64(sent)/b.duration.Seconds(), seen, seconds(after.cpu-before.cpu),
-		float64((after.cpu-before.cpu).Microseconds())/seen, len(agent.Stderr())-lines, megabytes(after.peak))
+		sent, b.duration, float64(sent)/b.duration.Seconds(), seen, seconds(after.CPU-before.CPU),
+		float64((after.CPU-before.CPU).Microseconds())/seen, len(agent.Stderr())-lines, megabytes(after.Peak))
 
 	// And again, with a change now and then that is waited for.
 	ctx, stop := context.WithCancel(b.ctx)
@@ -159,9 +161,9 @@ func (b *bench) probe(agent *blackbox.Agent, length time.Duration) (d delays, er
 	}
 	for started := time.Now(); time.Since(started) < length; {
 		clean := len(d.seen)%2 == 0
-		pod := newPod(0, clean)
+		pod := seed.NewPod(0, clean)
 		pod.Name, pod.Namespace, pod.UID = "probe", "probe", "probe"
-		if err := b.seed.putEach(b.ctx, pod); err != nil {
+		if err := b.seed.PutEach(b.ctx, pod); err != nil {
 			return d, err
 		}
 		written := time.Now()
@@ -235,7 +237,7 @@ func distribution(delays []time.Duration) string {
 // changes measures the delay from a change to the metrics, at a rate. Each change adds a violation to the cluster, so that
 // the sum tells how many have been seen.
 func (b *bench) changes() error {
-	if err := b.seed.pods(b.ctx, b.pods); err != nil {
+	if err := b.seed.Pods(b.ctx, b.pods); err != nil {
 		return err
 	}
 	agent, _, err := b.startAgent("agent-changes", b.own.Kubeconfig())
@@ -257,7 +259,7 @@ func (b *bench) changes() error {
 	group.Go(func() (err error) {
 		defer close(done)
 		total, err = b.write(ctx, changeRate, length, func(n int) *corev1.Pod {
-			return newPod(n/3*4+n%3+1, false)
+			return seed.NewPod(n/3*4+n%3+1, false)
 		}, func(upTo int) {
 			times := slices.Clone(*written.Load())
 			for now := time.Now(); len(times) < upTo; {
@@ -296,7 +298,7 @@ func (b *bench) changes() error {
 		return err
 	}
 	fmt.Printf("\n%d changes a second with %d pods, delay to /metrics: %s\n", changeRate, b.pods, distribution(delays))
-	return b.seed.pods(b.ctx, b.pods) // as they were
+	return b.seed.Pods(b.ctx, b.pods) // as they were
 }
 
 // violations is the number of violations of latest_tag in the cluster.
@@ -319,12 +321,12 @@ func (b *bench) deletes() error {
 		return err
 	}
 	defer agent.Stop(10 * time.Second)
-	before, err := processOf(agent.Pid())
+	before, err := process.UsageOf(agent.Pid())
 	if err != nil {
 		return err
 	}
 	started := time.Now()
-	if err := b.seed.deleteAll(b.ctx, b.pods); err != nil {
+	if err := b.seed.DeleteAll(b.ctx, b.pods); err != nil {
 		return err
 	}
 	written := time.Since(started)
@@ -347,11 +349,11 @@ func (b *bench) deletes() error {
 		return err
 	}
 	took := time.Since(started)
-	after, err := processOf(agent.Pid())
+	after, err := process.UsageOf(agent.Pid())
 	if err != nil {
 		return err
 	}
 	fmt.Printf("\n%d deletes as fast as etcd takes them: out of the metrics after %s (etcd took %s); CPU of the agent %s, peak RSS %s\n",
-		b.pods, seconds(took), seconds(written), seconds(after.cpu-before.cpu), megabytes(after.peak))
+		b.pods, seconds(took), seconds(written), seconds(after.CPU-before.CPU), megabytes(after.Peak))
 	return nil
 }

@@ -18,9 +18,12 @@ import (
 	"syscall"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
 	"github.com/kube-devops/kube-devops/agent/e2e/binaries"
 	"github.com/kube-devops/kube-devops/agent/e2e/blackbox"
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
+	"github.com/kube-devops/kube-devops/agent/e2e/seed"
 )
 
 // options are what is measured, and of what.
@@ -75,7 +78,7 @@ type bench struct {
 	ctx  context.Context
 	dir  string
 	own  *cluster.Cluster
-	seed *seeder
+	seed *seed.Seeder
 }
 
 func run(ctx context.Context, o options) (err error) {
@@ -102,7 +105,7 @@ func run(ctx context.Context, o options) (err error) {
 		return err
 	}
 	defer b.own.Stop()
-	b.seed = newSeeder(b.own.Own.EtcdURL())
+	b.seed = seed.NewSeeder(b.own.Own.EtcdURL())
 	if err := b.populate(); err != nil {
 		return err
 	}
@@ -126,14 +129,14 @@ func run(ctx context.Context, o options) (err error) {
 // populate writes the pods and waits until the API server has them.
 func (b *bench) populate() error {
 	started := time.Now()
-	if err := b.seed.pods(b.ctx, b.pods); err != nil {
+	if err := b.seed.Pods(b.ctx, b.pods); err != nil {
 		return err
 	}
-	example, err := b.own.Admin.CoreV1().Pods(namespaceOf(0)).Get(b.ctx, nameOf(0), getOptions)
+	example, err := b.own.Admin.CoreV1().Pods(seed.NamespaceOf(0)).Get(b.ctx, seed.NameOf(0), metav1.GetOptions{})
 	if err != nil {
 		return fmt.Errorf("get a pod that was written to etcd: %w", err)
 	}
-	fmt.Printf("%d pods of %d bytes of JSON in %d namespaces, written in %s; %s\n", b.pods, jsonSize(example), namespaces,
+	fmt.Printf("%d pods of %d bytes of JSON in %d namespaces, written in %s; %s\n", b.pods, seed.Size(example), seed.Namespaces,
 		time.Since(started).Round(time.Second/10), machine())
 	return b.awaitCache()
 }

@@ -3,8 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -16,6 +14,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/kube-devops/kube-devops/agent/e2e/blackbox"
+	"github.com/kube-devops/kube-devops/agent/e2e/process"
 )
 
 // awaitCache waits until the API server serves all pods from its cache: the first client must not wait for it. A list that
@@ -128,45 +127,16 @@ func (b *bench) syncAgent(binary string) (cost, error) {
 		return cost{}, err
 	}
 	defer agent.Stop(10 * time.Second)
-	used, err := processOf(agent.Pid())
+	used, err := process.UsageOf(agent.Pid())
 	if err != nil {
 		return cost{}, err
 	}
-	heap, err := profileOf(agent, "heap?gc=1&debug=1")
+	heap, err := agent.Heap()
 	if err != nil {
 		return cost{}, err
 	}
-	spent := cost{Wall: wall, CPU: used.cpu, Peak: used.peak, File: used.file}
-	_, after, _ := strings.Cut(string(heap), "\n# HeapAlloc = ")
-	if _, err := fmt.Sscan(after, &spent.Heap); err != nil {
-		return cost{}, fmt.Errorf("read the heap profile: %w", err)
-	}
+	spent := cost{Wall: wall, CPU: used.CPU, Peak: used.Peak, File: used.File, Heap: heap}
 	return spent, nil
-}
-
-// profileOf asks the agent for a profile of itself.
-func profileOf(agent *blackbox.Agent, path string) ([]byte, error) {
-	lines, err := agent.Log()
-	if err != nil {
-		return nil, err
-	}
-	for _, line := range lines {
-		addr, ok := line["profile_addr"].(string)
-		if !ok {
-			continue
-		}
-		res, err := http.Get("http://" + addr + "/debug/pprof/" + path)
-		if err != nil {
-			return nil, err
-		}
-		defer func() { _ = res.Body.Close() }()
-		text, err := io.ReadAll(res.Body)
-		if err == nil && res.StatusCode != http.StatusOK {
-			err = fmt.Errorf("GET /debug/pprof/%s: %s", path, res.Status)
-		}
-		return text, err
-	}
-	return nil, fmt.Errorf("the agent's log has no profile_addr\n%s", agent.Tail())
 }
 
 // profile writes profiles of the sync: where the CPU went, and what was kept and allocated.
@@ -183,7 +153,7 @@ func (b *bench) profile() error {
 	defer agent.Stop(10 * time.Second)
 	length := max(15, b.pods/1000) // the sync, and more
 	for _, p := range []struct{ file, path string }{{"cpu.pprof", fmt.Sprintf("profile?seconds=%d", length)}, {"heap.pprof", "heap?gc=1"}} {
-		text, err := profileOf(agent, p.path)
+		text, err := agent.Profile(p.path)
 		if err != nil {
 			return err
 		}

@@ -57,6 +57,15 @@ func (cs *connections) set(dark, reset bool, each func(*connection)) {
 	}
 }
 
+// each does something for each connection that there is.
+func (cs *connections) each(do func(*connection)) {
+	cs.mu.Lock()
+	defer cs.mu.Unlock()
+	for c := range cs.all {
+		do(c)
+	}
+}
+
 // A connection passes bytes on, or holds them while it is dark. What was held arrives when it is lit again, as on a
 // network that sends again what was lost.
 type connection struct {

@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"sync"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -22,12 +23,15 @@ import (
 
 // A Proxy passes on the requests of one agent. All methods may be called at any time and from any goroutine.
 type Proxy struct {
-	authority []byte // PEM
 	conns     *connections
 	rules     *rules
 	server    *http.Server
 	upstream  *url.URL
 	transport *http.Transport
+
+	mu        sync.Mutex
+	authority []byte // PEM
+	leaf      tls.Certificate
 }
 
 // Start makes a proxy of the API server that a kubeconfig names. The proxy brings no credentials of its own: those of
@@ -55,6 +59,7 @@ func Start(kubeconfig string) (*Proxy, error) {
 	}
 	p := &Proxy{
 		authority: authority,
+		leaf:      leaf,
 		conns:     newConnections(listener),
 		rules:     &rules{done: make(map[*Rule]int)},
 		upstream:  upstream,
@@ -65,9 +70,14 @@ func Start(kubeconfig string) (*Proxy, error) {
 		},
 	}
 	p.server = &http.Server{
-		Handler:   p,
-		TLSConfig: &tls.Config{Certificates: []tls.Certificate{leaf}},
-		ErrorLog:  log.New(io.Discard, "", 0), // broken connections are what it is for
+		Handler: p,
+		TLSConfig: &tls.Config{GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+			p.mu.Lock()
+			defer p.mu.Unlock()
+			leaf := p.leaf
+			return &leaf, nil
+		}},
+		ErrorLog: log.New(io.Discard, "", 0), // broken connections are what it is for
 	}
 	go func() { _ = p.server.ServeTLS(p.conns, "", "") }()
 	return p, nil
@@ -92,12 +102,50 @@ func (p *Proxy) Kubeconfig(from, to string) error {
 	}
 	for _, cluster := range config.Clusters {
 		cluster.Server = "https://" + p.conns.Addr().String()
-		cluster.CertificateAuthority, cluster.CertificateAuthorityData = "", p.authority
+		cluster.CertificateAuthority, cluster.CertificateAuthorityData = "", p.Authority()
 	}
 	if err := clientcmd.WriteToFile(*config, to); err != nil {
 		return fmt.Errorf("write kubeconfig: %w", err)
 	}
 	return nil
+}
+
+// Authority is the certificate that a client must trust, in PEM.
+func (p *Proxy) Authority() []byte {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.authority
+}
+
+// Rotate makes a new authority, which Authority tells from now on, and returns what gives the proxy a certificate of it, which
+// new connections then meet.
+func (p *Proxy) Rotate() (activate func(), err error) {
+	authority, leaf, err := newCertificate()
+	if err != nil {
+		return nil, err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.authority = authority
+	return func() {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.leaf = leaf
+	}, nil
+}
+
+// Port is where the proxy listens.
+func (p *Proxy) Port() int { return p.conns.Addr().(*net.TCPAddr).Port }
+
+// Ports are those of the agent's ends of the connections that there are.
+func (p *Proxy) Ports() []int {
+	var ports []int
+	p.conns.each(func(c *connection) {
+		if addr, ok := c.RemoteAddr().(*net.TCPAddr); ok {
+			ports = append(ports, addr.Port)
+		}
+	})
+	return ports
 }
 
 // Cut resets all connections, and each new one.

@@ -3,6 +3,8 @@ package proxy
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"encoding/pem"
 	"errors"
 	"fmt"
@@ -191,6 +193,32 @@ func TestConnections(t *testing.T) {
 		}
 		_ = res.Body.Close()
 	})
+}
+
+func TestRotate(t *testing.T) {
+	r := newRig(t)
+	trusts := func(authority []byte) bool {
+		roots := x509.NewCertPool()
+		roots.AppendCertsFromPEM(authority)
+		conn, err := tls.Dial("tcp", r.proxy.conns.Addr().String(), &tls.Config{RootCAs: roots})
+		if err == nil {
+			_ = conn.Close()
+		}
+		return err == nil
+	}
+	old := r.proxy.Authority()
+	activate, err := r.proxy.Rotate()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := r.proxy.Authority()
+	if !trusts(old) || trusts(fresh) {
+		t.Error("the new certificate is in use before its time")
+	}
+	activate()
+	if trusts(old) || !trusts(fresh) {
+		t.Error("the old certificate is in use after its time")
+	}
 }
 
 // newClientOf returns a client with connections of its own.

@@ -1,153 +1,23 @@
-package main
+package seed
 
 import (
-	"bytes"
-	"context"
 	"encoding/json"
 	"fmt"
-	"io"
-	"net/http"
 	"strings"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/serializer/protobuf"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/intstr"
-	"k8s.io/client-go/kubernetes/scheme"
 )
-
-var getOptions = metav1.GetOptions{}
-
-// namespaces is how many there are, each with as many pods.
-const namespaces = 50
-
-func namespaceOf(i int) string { return fmt.Sprintf("team-%02d", i%namespaces) }
-func nameOf(i int) string      { return fmt.Sprintf("checkout-7d9c6b5f48-%06d", i) }
-
-// A seeder writes pods straight into etcd, as the API server would.
-type seeder struct {
-	url     string
-	encoder runtime.Encoder
-}
-
-func newSeeder(url string) *seeder {
-	serializer := protobuf.NewSerializer(scheme.Scheme, scheme.Scheme)
-	return &seeder{url, scheme.Codecs.EncoderForVersion(serializer, corev1.SchemeGroupVersion)}
-}
-
-// pods writes n pods. Every fourth has violations.
-func (s *seeder) pods(ctx context.Context, n int) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(4)
-	const batch = 64 // etcd takes 128 operations at once, and 1.5 MB
-	for from := 0; from < n; from += batch {
-		group.Go(func() error {
-			var pods []*corev1.Pod
-			for i := from; i < min(n, from+batch); i++ {
-				pods = append(pods, newPod(i, i%4 != 0))
-			}
-			return s.put(ctx, pods...)
-		})
-	}
-	return group.Wait()
-}
-
-type putRequest struct {
-	Key   []byte `json:"key"`
-	Value []byte `json:"value"`
-}
-
-type operation struct {
-	Put putRequest `json:"requestPut"`
-}
-
-// put writes pods in one step. All get the same version, as never happens in a cluster: a watch that is cut off among them
-// cannot go on. So it is for pods that nobody watches yet.
-func (s *seeder) put(ctx context.Context, pods ...*corev1.Pod) error {
-	operations := make([]operation, len(pods))
-	for i, pod := range pods {
-		var err error
-		if operations[i].Put, err = s.request(pod); err != nil {
-			return err
-		}
-	}
-	return s.call(ctx, "/v3/kv/txn", map[string]any{"success": operations})
-}
-
-// putEach writes pods one by one, several at a time.
-func (s *seeder) putEach(ctx context.Context, pods ...*corev1.Pod) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(writers)
-	for _, pod := range pods {
-		group.Go(func() error {
-			request, err := s.request(pod)
-			if err != nil {
-				return err
-			}
-			return s.call(ctx, "/v3/kv/put", request)
-		})
-	}
-	return group.Wait()
-}
-
-const writers = 8
-
-func (s *seeder) request(pod *corev1.Pod) (putRequest, error) {
-	text, err := runtime.Encode(s.encoder, pod)
-	if err != nil {
-		return putRequest{}, fmt.Errorf("encode a pod: %w", err)
-	}
-	return putRequest{keyOf(pod.Namespace, pod.Name), text}, nil
-}
-
-func keyOf(namespace, name string) []byte { return []byte("/registry/pods/" + namespace + "/" + name) }
-
-// deleteAll deletes n pods one by one, several at a time.
-func (s *seeder) deleteAll(ctx context.Context, n int) error {
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(writers)
-	for i := range n {
-		group.Go(func() error {
-			return s.call(ctx, "/v3/kv/deleterange", map[string]any{"key": keyOf(namespaceOf(i), nameOf(i))})
-		})
-	}
-	return group.Wait()
-}
-
-// transport keeps a connection for each writer.
-var transport = &http.Transport{MaxIdleConnsPerHost: writers}
-
-func (s *seeder) call(ctx context.Context, path string, request any) error {
-	body, err := json.Marshal(request)
-	if err != nil {
-		return err
-	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.url+path, bytes.NewReader(body))
-	if err != nil {
-		return err
-	}
-	res, err := (&http.Client{Transport: transport}).Do(req)
-	if err != nil {
-		return fmt.Errorf("write to etcd: %w", err)
-	}
-	defer func() { _ = res.Body.Close() }()
-	answer, err := io.ReadAll(res.Body)
-	if err != nil || res.StatusCode != http.StatusOK {
-		return fmt.Errorf("write to etcd: %s: %.200s, %w", res.Status, answer, err)
-	}
-	return nil
-}
 
 var born = metav1.NewTime(time.Date(2026, 5, 9, 7, 30, 0, 0, time.UTC))
 
-// newPod is a Deployment's pod of two containers, of about 8 KB as JSON: with managedFields and a status. A clean one has
+// NewPod is a Deployment's pod of two containers, of about 8 KB as JSON: with managedFields and a status. A clean one has
 // no violation of the default table, another has two of latest_tag.
-func newPod(i int, clean bool) *corev1.Pod {
+func NewPod(i int, clean bool) *corev1.Pod {
 	tag := "1.27.3"
 	if !clean {
 		tag = "latest"
@@ -155,7 +25,7 @@ func newPod(i int, clean bool) *corev1.Pod {
 	controller := true
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{
-			Name: nameOf(i), GenerateName: "checkout-7d9c6b5f48-", Namespace: namespaceOf(i), CreationTimestamp: born,
+			Name: NameOf(i), GenerateName: "checkout-7d9c6b5f48-", Namespace: NamespaceOf(i), CreationTimestamp: born,
 			UID:    types.UID(fmt.Sprintf("0d3a8f0e-6a7e-4c5c-9f52-%012d", i)),
 			Labels: map[string]string{"app.kubernetes.io/name": "checkout", "app.kubernetes.io/part-of": "shop", "pod-template-hash": "7d9c6b5f48"},
 			Annotations: map[string]string{
@@ -230,7 +100,8 @@ var (
 	statusFields = metav1.NewFieldsV1(`{"f:status":{"f:conditions":{"k:{\"type\":\"ContainersReady\"}":{".":{},"f:lastProbeTime":{},"f:lastTransitionTime":{},"f:status":{},"f:type":{}},"k:{\"type\":\"Ready\"}":{".":{},"f:lastProbeTime":{},"f:lastTransitionTime":{},"f:status":{},"f:type":{}}},"f:containerStatuses":{},"f:hostIP":{},"f:phase":{},"f:podIP":{},"f:podIPs":{".":{},"k:{\"ip\":\"10.244.17.23\"}":{".":{},"f:ip":{}}},"f:startTime":{}}}`)
 )
 
-func jsonSize(pod *corev1.Pod) int {
+// Size is how many bytes of JSON a pod is.
+func Size(pod *corev1.Pod) int {
 	pod.APIVersion, pod.Kind = "v1", "Pod"
 	text, err := json.Marshal(pod)
 	if err != nil {
