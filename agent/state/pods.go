@@ -68,9 +68,10 @@ func (e *entries) add(judgement uint32, uid []byte, name string) uint32 {
 			panic("a namespace has more than 4 GiB of names of pods")
 		}
 	}
-	at := len(e.chunks[last])
+	chunk := e.chunks[last]
+	at := len(chunk)
 	// The first chunk of a small namespace grows, and who holds a text of it keeps the old one.
-	chunk := append(e.chunks[last], head[:n]...)
+	chunk = append(chunk, head[:n]...)
 	chunk = append(chunk, uid...)
 	e.chunks[last] = append(chunk, name...)
 	e.written += size
