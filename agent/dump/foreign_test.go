@@ -31,6 +31,7 @@ func TestForeignFiles(t *testing.T) {
 		"a comment within":                `{"compilerOptions": {"target": "x", /* all */ "strict": true}}`,
 		"a comma behind the last":         "{\"a\": 1,\n}",
 		"a comment first":                 "// settings\n{\"a\": 1}\n",
+		"pnpm-lock.yaml":                  "lockfileVersion: '9.0'\npackages:\n" + strings.Repeat("  package@1.0.0:\n    resolution: {integrity: sha512-x}\n    kind: x\n", 1<<17),
 		"package-lock.json":               `{"name": "x", "lockfileVersion": 3, "packages": {` + large(50_000) + "}}\n",
 		"many keys":                       "{" + large(10_000) + "}\n",
 		"many keys that are too much":     "{" + large(50_000) + "}\n",
@@ -91,6 +92,8 @@ func TestDamagedDumpsAreNotForeign(t *testing.T) {
 		"a broken item":                         `{"items": [{"name": tru}]}`,
 		"a list of YAML without its kind":       "items:\n- kind: Pod\n  metadata: {name: a}\n",
 		"a pod without a kind":                  "apiVersion: v1\nmetadata: {name: a}\n",
+		"a pod that is too large, of YAML":      "spec: |\n" + strings.Repeat("  x\n", maxItem/3) + "kind: Pod\n",
+		"its kind behind, of YAML":              "x:\n" + strings.Repeat("  - x\n", maxItem/3) + "kind: Pod\n",
 		"a pod that is too large":               `{"kind": "Pod", "metadata": {"name": "a"}, "spec": "` + strings.Repeat("x", maxItem) + `"}`,
 	} {
 		stats, err := Read(t.Context(), "x", strings.NewReader(input), func(Event) error { return nil }, Among, Manifests)

@@ -31,6 +31,7 @@ type yamlReader struct {
 	dash     int // the column of the list's dashes; -1: not known yet
 	inList   bool
 	behind   bool // the items of a list were all read, and what follows are its other keys
+	foreign  bool // the document is too large, and not of Kubernetes: nothing is gathered of it
 	items    int  // written of the list
 	count    int  // objects so far
 
@@ -157,6 +158,10 @@ func (y *yamlReader) take(line []byte) error {
 		return nil
 	case y.inList && !y.behind:
 		return y.listLine(line, at)
+	case y.foreign && isOwnKey(line):
+		return &Error{Item: y.count + 1, Offset: at.offset, Err: fmt.Errorf("line %d: %w", at.line, errTooLarge), placed: true}
+	case y.foreign:
+		return nil
 	}
 	y.text = append(y.text, line...)
 	if y.itemsEnd == 0 && isItemsKey(line) {
@@ -169,10 +174,36 @@ func (y *yamlReader) take(line []byte) error {
 	switch {
 	case len(y.text) > wholeDocument && y.dash >= 0 && !y.inList:
 		return y.beginList()
+	case len(y.text) > maxItem && y.among && !y.hasOwnKey():
+		y.foreign, y.text = true, y.text[:0]
 	case len(y.text) > maxItem:
 		return y.fault(1, errTooLarge)
 	}
 	return nil
+}
+
+// hasOwnKey says that a key of Kubernetes is among those that were gathered of the document.
+func (y *yamlReader) hasOwnKey() bool {
+	for line := range bytes.Lines(y.text) {
+		if isOwnKey(line) {
+			return true
+		}
+	}
+	return false
+}
+
+// isOwnKey says that a line begins with a key of Kubernetes, or with an object that may have one.
+func isOwnKey(line []byte) bool {
+	if len(line) > 0 && line[0] == '{' {
+		return true
+	}
+	line = bytes.TrimLeft(line, `"'`)
+	for _, key := range []string{"apiVersion", "kind", "metadata", "spec", "items"} {
+		if rest, ok := bytes.CutPrefix(line, []byte(key)); ok && len(bytes.TrimLeft(rest, `"' `)) > 0 && bytes.TrimLeft(rest, `"' `)[0] == ':' {
+			return true
+		}
+	}
+	return false
 }
 
 // isAtStart says that nothing was gathered of the document yet but its marker.
@@ -322,10 +353,16 @@ func (y *yamlReader) endDocument() {
 	if err != nil && y.err == nil || err != nil && errors.Is(y.err, io.EOF) {
 		y.err = err
 	}
-	y.text, y.itemsEnd, y.dash, y.inList, y.behind = y.text[:0], 0, -1, false, false
+	y.text, y.itemsEnd, y.dash, y.inList, y.behind, y.foreign = y.text[:0], 0, -1, false, false, false
 }
 
 func (y *yamlReader) finish() error {
+	if y.foreign { // which an empty object stands for
+		y.count++
+		y.mark(y.place)
+		y.json = append(y.json, "{}\n"...)
+		return nil
+	}
 	if y.inList && !y.behind {
 		if err := y.endItem(); err != nil {
 			return err
