@@ -378,6 +378,35 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// TestPairs has the rules and the dashboard of a fleet take for one what two Prometheus of one cluster send.
+func TestPairs(t *testing.T) {
+	expressions := panels(t, "chart/dashboards/fleet.json")
+	for _, rule := range ruleFiles(t)["fleet.yaml"].all() {
+		expressions[cmp.Or(rule.Record, rule.Alert)] = rule.Expr
+	}
+	merged := 0
+	for where, expression := range expressions {
+		parser.Inspect(parse(t, where, expression), func(node parser.Node, path []parser.Node) error {
+			selector, ok := node.(*parser.VectorSelector)
+			if !ok || strings.HasPrefix(selector.Name, "kube_devops:fleet_") || strings.Contains(where, "variable") {
+				return nil
+			}
+			merged++
+			isMerged := func(above parser.Node) bool {
+				a, ok := above.(*parser.AggregateExpr)
+				return ok && (a.Op == parser.MAX || a.Op == parser.GROUP) && slices.Contains(a.Grouping, "cluster")
+			}
+			if !slices.ContainsFunc(path, isMerged) {
+				t.Errorf("%s counts %s twice where a pair of Prometheus sends it", where, selector.Name)
+			}
+			return nil
+		})
+	}
+	if merged < 10 {
+		t.Errorf("only %d selectors found", merged)
+	}
+}
+
 // unused are metrics for somebody who looks closer; a histogram is used by its buckets.
 var unused = []string{
 	"kube_devops_evaluation_duration_seconds", "kube_devops_full_evaluation_duration_seconds", "kube_devops_gate_valid_seconds",
