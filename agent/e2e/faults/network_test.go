@@ -108,45 +108,55 @@ func (s stuckReader) rest() error {
 }
 
 // slowClients opens connections to an agent, half of which send a byte a second and half of which read one, until the
-// returned func is called.
-func (f *fixture) slowClients(r *replica, n int) (stop func()) {
+// returned func is called. Some come again when they are sent away.
+func (f *fixture) slowClients(r *replica, n int, again bool) (stop func()) {
 	f.Helper()
 	ctx, cancel := context.WithCancel(f.Context())
 	var running sync.WaitGroup
 	for i := range n {
-		conn, err := slowDialer.Dial("tcp", r.Addr)
-		if err != nil {
-			f.Fatal(err)
-		}
 		running.Go(func() {
-			defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-			request := []byte(getMetrics[:len(getMetrics)-2] + "X-Slow: " + strings.Repeat("x", 1000) + "\r\n\r\n")
-			if i%2 == 0 {
-				if _, err := conn.Write(request); err != nil {
-					return
-				}
-			}
-			ticker := time.NewTicker(time.Second)
-			defer ticker.Stop()
-			for sent := 0; ; sent++ {
-				var err error
-				if i%2 == 0 {
-					_, err = conn.Read(make([]byte, 1))
-				} else {
-					_, err = conn.Write(request[sent%len(request) : sent%len(request)+1])
-				}
-				if err != nil {
-					return
-				}
-				select {
-				case <-ticker.C:
-				case <-ctx.Done():
-					return
-				}
+			for once := true; once || again && ctx.Err() == nil; once = false {
+				slowClient(ctx, r.Addr, i%2 == 0)
 			}
 		})
 	}
-	return func() { cancel(); running.Wait() }
+	return sync.OnceFunc(func() { cancel(); running.Wait() })
+}
+
+// slowClient reads a byte of the answer each second, or sends a byte of the question, until it is sent away.
+func slowClient(ctx context.Context, addr string, reads bool) {
+	ticker := time.NewTicker(time.Second)
+	defer ticker.Stop()
+	conn, err := slowDialer.DialContext(ctx, "tcp", addr)
+	defer context.AfterFunc(ctx, func() {
+		if err == nil {
+			_ = conn.Close()
+		}
+	})()
+	request := []byte(getMetrics[:len(getMetrics)-2] + "X-Slow: " + strings.Repeat("x", 1000) + "\r\n\r\n")
+	if err == nil {
+		defer func() { _ = conn.Close() }()
+		if reads {
+			_, err = conn.Write(request)
+		}
+	}
+	for sent := 0; ; sent++ {
+		switch {
+		case err != nil: // it comes again a second later
+		case reads:
+			_, err = conn.Read(make([]byte, 1))
+		default:
+			_, err = conn.Write(request[sent%len(request) : sent%len(request)+1])
+		}
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		if err != nil {
+			return
+		}
+	}
 }
 
 // silence lets a replica begin a watch of the pods that brings nothing any more as soon as the returned func is called, and

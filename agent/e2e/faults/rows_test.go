@@ -184,7 +184,7 @@ var everyMerge = []row{
 		f.largePage(leader)
 		files := f.files(leader)
 		began := time.Now()
-		defer f.slowClients(leader, 200)()
+		defer f.slowClients(leader, 200, false)()
 		f.wait("the slow connections are open", 5*time.Second, func() error {
 			if now := f.files(leader); now < files+80 {
 				return fmt.Errorf("%d open files, %d before", now, files)

@@ -60,8 +60,8 @@ func TestSoak(t *testing.T) {
 	stopFigures := figures.follow(f)
 	defer stopFigures()
 	began, kills, restarts, edits := time.Now(), 0, 0, 0
-	diverged := 0.0                                                          // of all processes
-	inForce := func() int { return (edits+generations)%(generations+1) - 1 } // the default policy, then each generation
+	diverged := 0.0                                            // of all processes
+	inForce := func() int { return edits%(generations+1) - 1 } // the default policy, then each generation
 	recompute := func() {
 		o.recomputed++
 		f.hasGeneration(inForce(), quiet)
