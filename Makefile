@@ -17,8 +17,8 @@ DURATION    ?=
 PARTS       ?= sync,status,changes,deletes,events
 ROUNDS      ?= 3
 
-# A tag, or a tag and what came after it; v0.0.0-<commit> before the first tag; v0.0.0-unknown outside of git.
-VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || echo "v0.0.0-$$(git describe --always --dirty 2>/dev/null || echo unknown)")
+# A tag, or a tag and what came after it; v0.0.0-g<commit> before the first tag; v0.0.0-gunknown outside of git.
+VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || echo "v0.0.0-g$$(git describe --always --dirty 2>/dev/null || echo unknown)")
 
 # The linter has a module of its own, so that its 200 dependencies stay out of ours.
 LINTER := go tool -modfile='$(CURDIR)/.tools/go.mod' golangci-lint

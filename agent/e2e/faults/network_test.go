@@ -103,6 +103,7 @@ func (s stuckReader) rest() error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = res.Body.Close() }()
 	_, err = new(bytes.Buffer).ReadFrom(res.Body)
 	return err
 }
