@@ -12,15 +12,20 @@ import (
 var (
 	testName = regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`")
 	testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9]+)\(`)
+	// Rows of the fault matrix, as the page names them and as they are in their table.
+	rowNames = regexp.MustCompile(`\brows? (\d+[a-z]?(?:(?:, | and )\d+[a-z]?)*)`)
+	rowName  = regexp.MustCompile(`\d+[a-z]?`)
+	rowLine  = regexp.MustCompile(`(?m)^.*\{number: (\d+), (?:variant: "([a-z])", )?.*$`)
 )
 
-// TestThreatsAreTested: each line of the threat model names tests, and they are there.
+// TestThreatsAreTested: each line of the threat model names tests, and they are there; the rows of the fault matrix that it
+// names run.
 func TestThreatsAreTested(t *testing.T) {
 	page, err := os.ReadFile("../../deploy/THREATS.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	there := make(map[string]bool)
+	there, rows := make(map[string]bool), make(map[string]bool)
 	err = filepath.WalkDir("../..", func(path string, entry fs.DirEntry, err error) error {
 		if err != nil || !strings.HasSuffix(path, "_test.go") {
 			if entry != nil && entry.IsDir() && strings.HasPrefix(entry.Name(), ".") && len(entry.Name()) > 2 {
@@ -31,6 +36,13 @@ func TestThreatsAreTested(t *testing.T) {
 		text, err := os.ReadFile(path)
 		for _, match := range testFunc.FindAllSubmatch(text, -1) {
 			there[string(match[1])] = true
+		}
+		if strings.Contains(filepath.ToSlash(path), "/agent/e2e/faults/") {
+			for _, match := range rowLine.FindAllSubmatch(text, -1) {
+				runs := !strings.Contains(string(match[0]), "cannot: ")
+				rows[string(match[1])+string(match[2])] = runs
+				rows[string(match[1])] = rows[string(match[1])] || runs
+			}
 		}
 		return err
 	})
@@ -54,6 +66,16 @@ func TestThreatsAreTested(t *testing.T) {
 	for _, match := range testName.FindAllStringSubmatch(string(page), -1) {
 		if !there[match[1]] {
 			t.Errorf("there is no %s", match[1])
+		}
+	}
+	if len(rows) < 41 {
+		t.Errorf("the fault matrix has %d rows", len(rows))
+	}
+	for _, match := range rowNames.FindAllStringSubmatch(string(page), -1) {
+		for _, name := range rowName.FindAllString(match[1], -1) {
+			if runs, found := rows[name]; !runs {
+				t.Errorf("row %s of the fault matrix does not run (there is one: %t)", name, found)
+			}
 		}
 	}
 }

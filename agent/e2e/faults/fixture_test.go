@@ -17,6 +17,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"k8s.io/client-go/tools/clientcmd"
 
 	"github.com/kube-devops/kube-devops/agent/e2e/blackbox"
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
@@ -52,6 +53,7 @@ type fixture struct {
 	env         []string // of the agents
 	authorities bool     // they read the authority of the API server's certificate from a file
 	kubeconfig  string
+	token       string // in it
 	slots       [2]*replica
 	proxies     [2]*proxy.Proxy
 
@@ -73,6 +75,13 @@ func newFixture(t testing.TB, e *environment, r *row, o *outcome) *fixture {
 	}
 	if f.kubeconfig, err = e.installation.Kubeconfig(t.Context(), f.dir, name); err != nil {
 		t.Fatal(err)
+	}
+	config, err := clientcmd.LoadFromFile(f.kubeconfig)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, user := range config.AuthInfos {
+		f.token = user.Token
 	}
 	for range 2 {
 		namespace, err := e.CreateNamespace(t.Context(), name)
@@ -450,6 +459,9 @@ func (f *fixture) judge() {
 		}
 		if r.Ended() != r.expected {
 			f.Errorf("%s ended: %v, by the row: %v", r.Name(), r.Ended(), r.expected)
+		}
+		if f.token != "" && strings.Contains(r.Stderr()+r.Stdout(), f.token) {
+			f.Errorf("%s has logged its token", r.Name())
 		}
 		message, err := r.floods()
 		if err != nil || message != "" {
