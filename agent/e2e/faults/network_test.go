@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os/exec"
@@ -103,7 +104,8 @@ func (s stuckReader) rest() error {
 	if err != nil {
 		return err
 	}
-	_, err = new(bytes.Buffer).ReadFrom(res.Body)
+	defer func() { _ = res.Body.Close() }()
+	_, err = io.Copy(io.Discard, res.Body)
 	return err
 }
 
