@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os/exec"
@@ -104,7 +105,7 @@ func (s stuckReader) rest() error {
 		return err
 	}
 	defer func() { _ = res.Body.Close() }()
-	_, err = new(bytes.Buffer).ReadFrom(res.Body)
+	_, err = io.Copy(io.Discard, res.Body)
 	return err
 }
 

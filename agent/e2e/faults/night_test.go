@@ -195,7 +195,7 @@ var night = []row{
 		f.recovered(f.gap(at, f.all...), 20*time.Second)
 	}},
 	{number: 13, name: "leader cut off while its page is stuck on 8 scrapers that do not read", demand: "gate closed ≤ lease - margin; no such page comes whole; the other publishes", trials: 2, alone: true, trial: (*fixture).stuckPublisher},
-	{number: 14, name: "wall clock set", demand: "no handover", cannot: "the clock of the whole machine would be set, which others use, and a namespace of clocks has none for the wall; held by TestFaults of agent/election, which steps a clock of its own"},
+	{number: 14, name: "wall clock set", demand: "no handover", cannot: "to set the clock of a machine that others use is refused, and a time namespace has no clock of the wall; held by TestFaults of agent/election, which steps clocks of its own by ±10 min and ±1 h"},
 	{number: 15, name: "both replicas paused for a minute (machine suspended)", demand: "no double publish; one publishes again", trials: 2, blind: true, trial: func(f *fixture) {
 		for _, r := range f.slots {
 			r.Signal(syscall.SIGSTOP)

@@ -104,7 +104,8 @@ func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds())
 const tableHead = "| row | fault | trials | double publish | unseen, most | recovered, median | recovered, most | what is demanded; what was measured besides | verdict |\n" +
 	"| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
 
-// table is the whole matrix: the rows that have run as measured, the others as they stand in the page.
+// table is the whole matrix: the rows that have run as measured, the others as they stand in the page, if they
+// are the same fault there.
 func table(page string) string {
 	var b strings.Builder
 	b.WriteString(tableHead)
@@ -112,7 +113,7 @@ func table(page string) string {
 		o := results.of[r.key()]
 		line := r.line(o)
 		if o == nil && r.cannot == "" {
-			if at := strings.Index(page, "\n| "+r.key()+" | "); at >= 0 {
+			if at := strings.Index(page, "\n| "+r.key()+" | "+r.name+" | "); at >= 0 {
 				line, _, _ = strings.Cut(page[at+1:], "\n")
 			}
 		}
