@@ -267,7 +267,7 @@ func (f *fixture) memory() (peak, resident int) {
 // lists is how often a replica has asked for all pods.
 func (f *fixture) lists(slot int) (n int) {
 	for _, request := range f.proxies[slot].Requests() {
-		if request.Resource == "pods" && (request.Initial || request.Verb == "list") {
+		if request.Resource == "pods" && (request.Initial || request.Verb == "list" && !request.Peek) {
 			n++
 		}
 	}

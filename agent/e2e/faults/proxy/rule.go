@@ -13,6 +13,7 @@ type Request struct {
 	Verb     string // get, list, watch, create, update
 	Resource string // pods, leases
 	Initial  bool   // a watch that asks for the pods that there are, and for the mark at their end
+	Peek     bool   // a list of one, which only looks at the version
 	At       time.Time
 }
 
@@ -32,7 +33,7 @@ func describe(r *http.Request) Request {
 		request.Resource = parts[0]
 	}
 	query := r.URL.Query()
-	request.Initial = query.Get("sendInitialEvents") == "true"
+	request.Initial, request.Peek = query.Get("sendInitialEvents") == "true", query.Get("limit") == "1"
 	switch {
 	case r.Method == http.MethodPost:
 		request.Verb = "create"
