@@ -15,9 +15,10 @@ const (
 	maxConnections = 1000
 	// maxWriters is how many answers of one page are being written at the same time; each is in memory as a whole.
 	maxWriters = 16
-	// maxReports is how many reports are made at the same time, maxScrapes how many times the metrics are gathered.
+	// maxReports is how many reports are made at the same time, maxScrapes how many times the metrics are gathered: once,
+	// as the agent has one processor for it, and a probe in a flood of scrapes waits behind each that is on its way.
 	maxReports = 4
-	maxScrapes = 4
+	maxScrapes = 1
 	// turnPatience is how long a request waits for that, maxWaiting how many wait. One that waits holds its connection, and
 	// so they are far fewer than there may be connections.
 	turnPatience = 5 * time.Second
@@ -144,8 +145,9 @@ func (l *lane) enter(cut func()) (leave func()) {
 	}
 }
 
-// inTurn makes so many pages at the same time; a page that is published gives up its turn when it begins to be written. Some others wait for their turn, and those that are too many, or wait for
-// too long, are told to come again: a scraper among a hundred others gets its answer, a second later.
+// inTurn makes so many pages at the same time; a page that is published gives up its turn when it begins to be written.
+// Some others wait for their turn, and those that are too many, or wait for too long, are told to come again: a scraper
+// among a hundred others gets its answer, a second later.
 func inTurn(most int, next http.Handler) http.Handler {
 	places, queue := make(chan struct{}, most), make(chan struct{}, most+maxWaiting)
 	busy := func(w http.ResponseWriter) {

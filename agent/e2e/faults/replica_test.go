@@ -47,7 +47,7 @@ func (r *replica) listen() {
 		var open sync.WaitGroup
 		defer open.Wait()
 		defer cancel()
-		const atOnce = 3 // the agent answers four scrapes at a time
+		const atOnce = 3 // the agent gathers one scrape at a time: more would only wait
 		slots := make(chan struct{}, atOnce)
 		ticker := time.NewTicker(oracle.ScrapePeriod)
 		defer ticker.Stop()
