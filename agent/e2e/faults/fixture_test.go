@@ -471,7 +471,8 @@ func (f *fixture) judge() {
 		if r.Ended() || r.goroutines == 0 {
 			continue
 		}
-		f.wait(r.Name()+" has as many goroutines as at the start", 10*time.Second, func() error {
+		// A connection on which nothing is asked any more has two, and is kept for 90 s.
+		f.wait(r.Name()+" has as many goroutines as at the start", 100*time.Second, func() error {
 			now, err := r.value("go_goroutines")
 			if err == nil && now > r.goroutines+5 {
 				err = fmt.Errorf("%v, at the start %v", now, r.goroutines)
