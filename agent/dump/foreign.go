@@ -35,13 +35,7 @@ func (doc *document) isEvent() bool {
 func (d *reader) looseItem(doc *document) error {
 	in := d.in
 	var o object
-	var err error
-	if in.buf[in.pos] == '{' {
-		err = in.readObject(&o)
-	} else {
-		err = in.skip()
-	}
-	if err != nil {
+	if err := in.readAny(&o); err != nil {
 		return err
 	}
 	if o.metadata {
@@ -52,6 +46,14 @@ func (d *reader) looseItem(doc *document) error {
 		doc.foreign = place{d.item, in.offset(in.keep)}
 	}
 	return in.check(in.keep, in.pos)
+}
+
+// readAny reads a value, which may be an object.
+func (in *input) readAny(o *object) error {
+	if in.buf[in.pos] == '{' {
+		return in.readObject(o)
+	}
+	return in.skip()
 }
 
 // looseList says whether the items that were read are not of Kubernetes, which leaves the document out.
@@ -81,12 +83,7 @@ func (d *reader) array() error {
 	err := in.elements(']', func() error {
 		in.keep = in.pos
 		var o object
-		var err error
-		if in.buf[in.pos] == '{' {
-			err = in.readObject(&o)
-		} else {
-			err = in.skip()
-		}
+		err := in.readAny(&o)
 		if err == nil && o.metadata && o.kind.value != "" {
 			err = wrong
 		}
