@@ -45,8 +45,10 @@ const (
 	// streamPatience is how long a watch may bring nothing: an API server sends a bookmark each minute. What stands
 	// before it may hold a connection open for ever on which nothing comes any more.
 	streamPatience = 150 * time.Second
-	// versionEvery is the least time between two looks at whether versions have gone back.
-	versionEvery = 10 * time.Second
+	// versionEvery is the least time between two looks at whether versions have gone back, versionPatience how long one may
+	// hold up the watch that goes on.
+	versionEvery    = 10 * time.Second
+	versionPatience = 5 * time.Second
 )
 
 var (
@@ -153,7 +155,7 @@ func (s *source) wentBack(ctx context.Context, from string) bool {
 	if !s.versions.Allow() {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, watchPatience)
+	ctx, cancel := context.WithTimeout(ctx, versionPatience)
 	defer cancel()
 	s.metrics.requests.WithLabelValues(verbList).Inc()
 	list, err := s.pods.List(ctx, metav1.ListOptions{Limit: 1}) // of no version: the present one
