@@ -93,7 +93,12 @@ func options(t *testing.T, name string, args []string) blackbox.Options {
 // startAgent starts an agent that is stopped by SIGTERM when the test ends, and then must exit 0.
 func startAgent(t *testing.T, name string, args ...string) *blackbox.Agent {
 	t.Helper()
-	agent, err := blackbox.StartAgent(t.Context(), options(t, name, args))
+	return startWith(t, options(t, name, args))
+}
+
+func startWith(t *testing.T, options blackbox.Options) *blackbox.Agent {
+	t.Helper()
+	agent, err := blackbox.StartAgent(t.Context(), options)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,7 +110,7 @@ func startAgent(t *testing.T, name string, args ...string) *blackbox.Agent {
 			t.Log(agent.Tail())
 		}
 		if out := agent.Stdout(); out != "" {
-			t.Errorf("%s wrote to stdout: %q", name, out)
+			t.Errorf("%s wrote to stdout: %q", options.Name, out)
 		}
 	})
 	return agent

@@ -186,13 +186,13 @@ func stays(t *testing.T, agent *blackbox.Agent, what string) {
 // wantRefusals checks that so many policies were refused, each in one line, and that the last line has a text.
 func wantRefusals(t *testing.T, agent *blackbox.Agent, count int, last string) {
 	t.Helper()
-	lines, err := agent.Complaints()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(lines) != count {
-		t.Fatalf("%d complaints in the log, want %d: %v", len(lines), count, lines)
-	}
+	var lines []blackbox.Line
+	waitFor(t, "the refusals in the log", seeTimeout, func() (err error) {
+		if lines, err = agent.Complaints(); err == nil && len(lines) != count {
+			err = fmt.Errorf("%d complaints, want %d: %v", len(lines), count, lines)
+		}
+		return err
+	})
 	line := lines[len(lines)-1]
 	if told := fmt.Sprint(line["mistakes"], line["error"]); line["msg"] != refused || line["level"] != "error" || !strings.Contains(told, last) {
 		t.Errorf("the last complaint is %v, want %q in it", line, last)

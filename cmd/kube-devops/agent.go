@@ -2,19 +2,14 @@ package main
 
 import (
 	"fmt"
-	"io"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
-	"sync"
 	"syscall"
 
-	"github.com/go-logr/zapr"
 	"github.com/spf13/cobra"
-	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
-	"k8s.io/klog/v2"
 
 	"github.com/kube-devops/kube-devops/agent"
 )
@@ -37,7 +32,9 @@ With --replay it serves the same from a recording, made with
 "kubectl get pods -A -o json", and needs no cluster.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			options.Log = newLogger(cmd.ErrOrStderr(), level)
+			log, endLog := newLogger(cmd.ErrOrStderr(), level)
+			defer endLog()
+			options.Log = log
 			options.Stdin = cmd.InOrStdin()
 			bridgeLogs(options.Log)
 			staySmall()
@@ -55,24 +52,6 @@ With --replay it serves the same from a recording, made with
 	options.AddFlags(command.Flags())
 	command.Flags().Var(levelFlag{&level}, "log-level", "least level to log: debug, info, warn or error")
 	return command
-}
-
-// newLogger makes the one logger: JSON, a line for each entry.
-func newLogger(w io.Writer, level zapcore.Level) *zap.Logger {
-	config := zap.NewProductionEncoderConfig()
-	config.EncodeTime = zapcore.RFC3339NanoTimeEncoder
-	config.EncodeDuration = zapcore.SecondsDurationEncoder
-	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(config), zapcore.Lock(zapcore.AddSync(w)), level))
-}
-
-var bridged sync.Once
-
-// bridgeLogs makes client-go log as the agent does. Its log is global to the process, and may not be changed once it is
-// in use: so the first agent of a process has it.
-func bridgeLogs(log *zap.Logger) {
-	bridged.Do(func() {
-		klog.SetLoggerWithOptions(zapr.NewLogger(log.Named("client-go")), klog.ContextualLogger(true))
-	})
 }
 
 // staySmall fits the runtime to a process that follows one stream of events, where the environment does not say

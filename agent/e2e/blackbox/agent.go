@@ -24,6 +24,7 @@ type Options struct {
 	Dir    string   // its home and the folder for its logs
 	Args   []string // from the verb on
 	Env    []string // beside HOME
+	Pipe   bool     // its stderr can be held
 }
 
 // Start starts the binary and does not wait for anything.
@@ -34,6 +35,7 @@ func Start(opts Options) (*process.Process, error) {
 		Dir:  opts.Dir,
 		Args: opts.Args,
 		Env:  append([]string{"HOME=" + opts.Dir}, opts.Env...), // no kubeconfig of the user's
+		Pipe: opts.Pipe,
 	})
 }
 

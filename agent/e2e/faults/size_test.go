@@ -255,7 +255,7 @@ func (f *fixture) tenThousand() {
 func (f *fixture) memory() (peak, resident int) {
 	f.Helper()
 	for _, r := range f.slots {
-		used, err := process.UsageOf(r.PID())
+		used, err := process.UsageOf(r.Pid())
 		if err != nil {
 			f.Fatal(err)
 		}
@@ -327,7 +327,7 @@ func (f *fixture) group(controller string, bounds map[string]string) (confine fu
 	release = sync.OnceFunc(func() {
 		for _, r := range confined {
 			if !r.Ended() {
-				write(filepath.Dir(group), "cgroup.procs", strconv.Itoa(r.PID()))
+				write(filepath.Dir(group), "cgroup.procs", strconv.Itoa(r.Pid()))
 			}
 		}
 		_ = os.Remove(group)
@@ -335,6 +335,6 @@ func (f *fixture) group(controller string, bounds map[string]string) (confine fu
 	f.Cleanup(release)
 	return func(r *replica) {
 		confined = append(confined, r)
-		write(group, "cgroup.procs", strconv.Itoa(r.PID()))
+		write(group, "cgroup.procs", strconv.Itoa(r.Pid()))
 	}, release
 }

@@ -29,7 +29,7 @@ func (l load) String() string {
 
 // sample takes one look at a process.
 func (l *load) sample(agent *blackbox.Agent, metrics blackbox.Metrics) error {
-	used, err := process.UsageOf(agent.PID())
+	used, err := process.UsageOf(agent.Pid())
 	if err != nil {
 		return err
 	}
@@ -44,7 +44,7 @@ func (l *load) sample(agent *blackbox.Agent, metrics blackbox.Metrics) error {
 // storm changes pods as fast as the API server takes it, and looks how the leader keeps up.
 func (f *fixture) storm(length time.Duration) {
 	leader := f.leader()
-	steady, err := process.UsageOf(leader.PID())
+	steady, err := process.UsageOf(leader.Pid())
 	if err != nil {
 		f.Fatal(err)
 	}
@@ -127,7 +127,7 @@ func (f *fixture) burst(rate int, length time.Duration) {
 		}
 		return err
 	})
-	steady, err := process.UsageOf(agent.PID())
+	steady, err := process.UsageOf(agent.Pid())
 	if err != nil {
 		f.Fatal(err)
 	}

@@ -4,11 +4,13 @@ package process
 
 import (
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"time"
 )
@@ -20,6 +22,7 @@ type Options struct {
 	Args []string // without the binary
 	Env  []string // the whole environment; nil is an empty one
 	Dir  string   // the folder for <name>.stdout and <name>.stderr
+	Pipe bool     // stderr goes through a pipe, which Hold stops up
 }
 
 // A Process is a started child. All methods may be called at any time and from any goroutine.
@@ -28,6 +31,8 @@ type Process struct {
 	proc *os.Process
 	done chan struct{}
 	code int
+
+	held sync.Mutex // while nobody reads the pipe
 }
 
 // Start starts the process. It ends with this process, where the system can do that (Linux).
@@ -77,10 +82,48 @@ func (p *Process) command() (*exec.Cmd, error) {
 	cmd := exec.Command(p.opts.Path, p.opts.Args...)
 	cmd.Env = append([]string{}, p.opts.Env...) // a nil Env would inherit ours
 	cmd.Dir = p.opts.Dir
+	if p.opts.Pipe {
+		if stderr, err = p.through(stderr); err != nil {
+			_ = stdout.Close()
+			return nil, err
+		}
+	}
 	cmd.Stdout, cmd.Stderr = stdout, stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{}
 	dieWithParent(cmd.SysProcAttr)
 	return cmd, nil
+}
+
+// through returns the end of a pipe for the child to write to. What comes out goes into the file, unless it is held.
+func (p *Process) through(file *os.File) (*os.File, error) {
+	out, in, err := os.Pipe()
+	if err != nil {
+		_ = file.Close()
+		return nil, err
+	}
+	go func() {
+		defer func() { _, _ = out.Close(), file.Close() }()
+		_, _ = io.Copy(&heldWriter{&p.held, file}, out)
+	}()
+	return in, nil
+}
+
+type heldWriter struct {
+	held *sync.Mutex
+	file *os.File
+}
+
+func (w *heldWriter) Write(text []byte) (int, error) {
+	w.held.Lock()
+	defer w.held.Unlock()
+	return w.file.Write(text)
+}
+
+// Hold stops reading the process's stderr, which must be a pipe: it can write some 100 KB more, and then waits. The
+// function that is returned lets it go on, and may be called twice.
+func (p *Process) Hold() (release func()) {
+	p.held.Lock()
+	return sync.OnceFunc(p.held.Unlock)
 }
 
 func (p *Process) file(stream string) string {
@@ -158,6 +201,3 @@ func (p *Process) Tail() string {
 	lines := strings.Split(strings.TrimRight(p.Stderr(), "\n"), "\n")
 	return fmt.Sprintf("--- end of %s's stderr\n%s\n---", p.opts.Name, strings.Join(lines[max(0, len(lines)-n):], "\n"))
 }
-
-// PID is the number of the process.
-func (p *Process) PID() int { return p.proc.Pid }
