@@ -168,6 +168,7 @@ func (a *Agent) Addr() string { return a.server.Addr() }
 func (a *Agent) Run(ctx context.Context) error {
 	a.log.Info("listening", zap.String("addr", a.Addr()), zap.String("policy", a.evaluator.table().Name()),
 		zap.String("hash", a.evaluator.table().Hash()), zap.String("version", a.options.Version))
+	defer context.AfterFunc(ctx, func() { a.log.Info("stopping") })()
 	group, ctx := errgroup.WithContext(ctx)
 	// Each part outlives the one that it serves, and is stopped when that one has ended.
 	watchCtx, stopWatch := context.WithCancel(context.WithoutCancel(ctx))

@@ -200,12 +200,11 @@ func TestRecordingsAreUpToDate(t *testing.T) {
 		if len(want) > 300<<10 {
 			t.Errorf("%s is %d bytes: too large for a repository", name, len(want))
 		}
-		if os.Getenv("UPDATE_GOLDEN") != "" {
-			if err := os.WriteFile(path, want, 0o644); err != nil {
-				t.Fatal(err)
-			}
-		}
 		got, err := os.ReadFile(path)
+		// Tests of other packages, which run at the same time, read what is up to date.
+		if os.Getenv("UPDATE_GOLDEN") != "" && !bytes.Equal(got, want) {
+			got, err = want, os.WriteFile(path, want, 0o644)
+		}
 		if err != nil {
 			t.Fatal(err)
 		}

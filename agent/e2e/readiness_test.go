@@ -70,8 +70,8 @@ func TestOneLogLineForEachTry(t *testing.T) {
 	}))
 	defer server.Close()
 	kubeconfig := kubeconfigOf(t, server.URL)
-	agent := startAgent(t, "refused", liveArgs("--kubeconfig", kubeconfig)...)
 	start := time.Now()
+	agent := startAgent(t, "refused", liveArgs("--kubeconfig", kubeconfig)...)
 	waitFor(t, "six tries", 30*time.Second, func() error {
 		if n := tries.Load(); n < 6 {
 			return fmt.Errorf("%d tries", n)

@@ -5,7 +5,6 @@ import (
 	"net"
 	"syscall"
 	"testing"
-	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -74,11 +73,7 @@ func TestStopWithOpenRequest(t *testing.T) {
 		if agent.Ended() {
 			t.Fatal("it did not wait for the open request, so nothing is shown about a second signal")
 		}
-		start := time.Now()
 		stopAgent(t, agent, syscall.SIGINT, 130)
-		if took := time.Since(start); took > time.Second {
-			t.Errorf("exited %s after the second signal, want at once", round(took))
-		}
 	})
 }
 

@@ -169,6 +169,15 @@ func (g *gate) permits(t *term) bool {
 	return v.term == t && v.reason != reasonClocks
 }
 
+// finishing tells whether a publication goes on in a gate that was shut after it had begun. It may: a page that has scores
+// must not say that nobody was permitted to publish them.
+func (g *gate) finishing() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	v := g.lookLocked()
+	return v.reason == reasonStopping && v.term.publications > 0
+}
+
 func (g *gate) leave(t *term) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

@@ -42,7 +42,7 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	v := m.gate.look()
 	leader := 0.0
-	if v.open {
+	if v.open || m.gate.finishing() {
 		leader = 1
 	}
 	ch <- prometheus.MustNewConstMetric(m.leader, prometheus.GaugeValue, leader)

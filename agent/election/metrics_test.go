@@ -51,3 +51,34 @@ func TestMetrics(t *testing.T) {
 		}
 	})
 }
+
+// TestMetricsOfTheLastPage: a page that had begun when the gate was shut has scores, and says that its replica leads.
+func TestMetricsOfTheLastPage(t *testing.T) {
+	clock := newHandClock()
+	gate := newGate(15*time.Second, 2*time.Second, clock.read)
+	reg := prometheus.NewRegistry()
+	if err := registerMetrics(reg, gate, new(leaseLock)); err != nil {
+		t.Fatal(err)
+	}
+	leads := func(when, want string) {
+		t.Helper()
+		text := "# HELP kube_devops_leader 1 while this replica is permitted to publish, 0 otherwise.\n" +
+			"# TYPE kube_devops_leader gauge\nkube_devops_leader " + want + "\n"
+		if err := testutil.GatherAndCompare(reg, strings.NewReader(text), "kube_devops_leader"); err != nil {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	gate.renewed(clock.read(), 0, 1)
+	gate.admit(gate.look().term)
+	leads("in the term", "1")
+	_, done, _ := gate.enter(t.Context())
+	gate.shut()
+	leads("while the last page is written", "1")
+	done()
+	leads("afterwards", "0")
+
+	_, done, _ = gate.enter(t.Context())
+	if done != nil {
+		t.Fatal("a gate that is shut lets a page begin")
+	}
+}

@@ -75,8 +75,8 @@ func TestRealSockets(t *testing.T) {
 	if err := <-ended; err != nil {
 		t.Errorf("Run returned %v, want nil", err)
 	}
-	if took := time.Since(before); took > time.Second {
-		t.Errorf("Run took %s to return, want less than 1 s", took)
+	if took := time.Since(before); took > 10*time.Second {
+		t.Errorf("Run took %s to return", took)
 	}
 	stopTLS(server)
 }

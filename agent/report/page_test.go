@@ -46,7 +46,7 @@ func rendered(t *testing.T, page []byte) *html.Node {
 		"--user-data-dir="+filepath.Join(folder, "profile"), "--dump-dom", "file://"+file)
 	var stdout, stderr bytes.Buffer
 	command.Stdout, command.Stderr = &stdout, &stderr
-	command.WaitDelay = 5 * time.Second // its children may hold the pipe
+	command.WaitDelay = time.Minute // its children may hold the pipe
 	if err := command.Run(); err != nil {
 		t.Fatalf("%v: %v\n%s", command.Args, err, stderr.String())
 	}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap/zapcore"
@@ -42,6 +43,7 @@ func TestLogNobodyTakes(t *testing.T) {
 	close(w.let)
 	waitFor(t, "what tells that lines were lost", func() bool { return strings.Contains(w.String(), `"lines":`) })
 	log.Info("afterwards")
+	waitFor(t, "the last line", func() bool { return strings.Contains(w.String(), "afterwards") })
 	end()
 	log.Info("too late")
 
@@ -79,23 +81,23 @@ func TestLogNobodyTakes(t *testing.T) {
 
 // TestLogEnds: what was logged is written when the log ends; and a writer that takes nothing does not hold up the end.
 func TestLogEnds(t *testing.T) {
-	var w output
-	log, end := newLogger(&w, zapcore.InfoLevel)
-	log.Info("last words")
-	end()
-	if !strings.Contains(w.String(), "last words") {
-		t.Errorf("the log: %q", w.String())
-	}
+	synctest.Test(t, func(t *testing.T) {
+		var w output
+		log, end := newLogger(&w, zapcore.InfoLevel)
+		log.Info("last words")
+		end()
+		if !strings.Contains(w.String(), "last words") {
+			t.Errorf("the log: %q", w.String())
+		}
 
-	stuck := &stuckWriter{let: make(chan struct{})}
-	defer close(stuck.let)
-	log, end = newLogger(stuck, zapcore.InfoLevel)
-	log.Info("nobody hears it")
-	ended := make(chan struct{})
-	go func() { end(); close(ended) }()
-	select {
-	case <-ended:
-	case <-time.After(patience):
-		t.Fatal("a log that nobody takes holds up the end")
-	}
+		stuck := &stuckWriter{let: make(chan struct{})}
+		defer close(stuck.let)
+		log, end = newLogger(stuck, zapcore.InfoLevel)
+		log.Info("nobody hears it")
+		began := time.Now()
+		end()
+		if took := time.Since(began); took != maxLastWords {
+			t.Errorf("a log that nobody takes holds up the end for %s, want %s", took, maxLastWords)
+		}
+	})
 }

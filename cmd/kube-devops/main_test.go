@@ -165,6 +165,7 @@ func TestMistakesAreOneClearLine(t *testing.T) {
 	defer taken.Close()
 	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 	t.Setenv("HOME", t.TempDir())
+	t.Setenv("KUBERNETES_SERVICE_HOST", "") // these tests may run in a pod
 	bad := file("bad.yaml", "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: bad}\nchecks:\n"+
 		"- {id: a, weight: 0, violation: {path: x, operator: absent}}\n- {id: b, weight: 1, violation: {path: '*', operator: absent}}\n")
 	tests := []struct {

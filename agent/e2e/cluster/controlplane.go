@@ -167,6 +167,7 @@ func (p *ControlPlane) StartAPIServer(ctx context.Context) error {
 		Args: []string{
 			"--etcd-servers", "http://127.0.0.1:" + strconv.Itoa(p.etcdPort),
 			"--bind-address", "127.0.0.1",
+			"--advertise-address", "127.0.0.1", // else it looks for a default route, which a machine may lack
 			"--secure-port", strconv.Itoa(p.port),
 			"--cert-dir", p.file("certificates"),
 			"--authorization-mode", "RBAC",

@@ -60,6 +60,8 @@ type fixture struct {
 
 	changed atomic.Int64 // pods, by churn
 
+	closed sync.Once
+
 	mu  sync.Mutex
 	all []*replica // every process that there was
 }
@@ -99,8 +101,10 @@ func newFixture(t testing.TB, e *environment, r *row, o *outcome) *fixture {
 	return f
 }
 
-// close stops what still runs.
-func (f *fixture) close() {
+// close stops what still runs. It may be called twice.
+func (f *fixture) close() { f.closed.Do(f.end) }
+
+func (f *fixture) end() {
 	for _, r := range f.all {
 		if !r.Ended() {
 			r.Signal(syscall.SIGCONT)
@@ -169,11 +173,18 @@ func (f *fixture) live() []*replica {
 	return slices.DeleteFunc(slices.Clone(f.all), func(r *replica) bool { return r.Ended() })
 }
 
-// wait asks until holds returns nil.
+// wait asks until holds returns nil, for so long and as long as the machine stood still meanwhile.
 func (f *fixture) wait(what string, within time.Duration, holds func() error) {
 	f.Helper()
-	if err := cluster.Eventually(f.Context(), within, 10*time.Millisecond, holds); err != nil {
-		f.Fatalf("%s: %v", what, err)
+	began, given := time.Now(), time.Duration(0)
+	err := cluster.Eventually(f.Context(), within, 10*time.Millisecond, holds)
+	for err != nil {
+		stood := halts.Within(began, time.Now())
+		if stood <= given {
+			f.Fatalf("%s: %v", what, err)
+		}
+		err = cluster.Eventually(f.Context(), stood-given, 10*time.Millisecond, holds)
+		given = stood
 	}
 }
 
@@ -231,13 +242,17 @@ func (f *fixture) pair() {
 // leader is who publishes, standby the other.
 func (f *fixture) leader() *replica {
 	f.Helper()
-	for _, r := range f.slots {
-		if r != nil && r.leads() {
-			return r
+	var leader *replica
+	f.wait("a replica publishes", looks, func() error {
+		for _, r := range f.slots {
+			if r != nil && r.leads() {
+				leader = r
+				return nil
+			}
 		}
-	}
-	f.Fatal("nobody publishes")
-	return nil
+		return errors.New("nobody does")
+	})
+	return leader
 }
 
 func (f *fixture) standby() *replica {
@@ -275,20 +290,28 @@ func (f *fixture) next(since time.Time, within time.Duration, some ...*replica) 
 	return who, at
 }
 
-// recovered notes a time to recover, and checks it against its bound.
+// recovered notes a time to recover that ends now, and checks it against its bound. For as long as the machine stood
+// still nothing could recover.
 func (f *fixture) recovered(took, bound time.Duration) {
 	f.Helper()
+	now := time.Now()
+	stood := halts.Within(now.Add(-took), now)
 	f.outcome.recovered(took, bound)
-	if took > bound {
-		f.Errorf("recovered in %s, bound %s", took, bound)
+	if took > bound+stood {
+		f.Errorf("recovered in %s, bound %s; the machine stood still for %s", took, bound, stood)
+	} else if took > bound {
+		f.notef("recovered in %s, of which the machine stood still for %s", seconds(took), seconds(stood))
 	}
 }
 
 // silent checks that a replica has not published after a moment.
 func (f *fixture) silent(r *replica, after time.Time) {
 	f.Helper()
-	if last := r.lastPublished(); last.After(after) {
-		f.Errorf("%s published %s too late", r.Name(), last.Sub(after))
+	for _, s := range slices.Backward(r.heard()) {
+		if s.Publishes && s.Written().After(after) {
+			f.Errorf("%s published %s too late", r.Name(), s.Written().Sub(after))
+			return
+		}
 	}
 }
 
@@ -442,8 +465,9 @@ func (f *fixture) notef(format string, args ...any) {
 	f.outcome.notes = append(f.outcome.notes, note)
 }
 
-// judge asks what is asked of every row.
-func (f *fixture) judge() {
+// judge asks what is asked of every row. The error that it returns says that the oracle has not looked for a while: the
+// row has not failed, and nothing is shown.
+func (f *fixture) judge() (unshown error) {
 	f.Helper()
 	f.outcome.double = f.double()
 	if f.outcome.double > f.row.stated {
@@ -453,7 +477,7 @@ func (f *fixture) judge() {
 		unseen := oracle.Unseen(r.heard())
 		f.outcome.unseen = max(f.outcome.unseen, unseen)
 		if unseen > looks && !f.row.blind {
-			f.Errorf("%s gave no answer for %s: the oracle has not looked", r.Name(), unseen)
+			unshown = fmt.Errorf("%s gave no answer for %s: the oracle has not looked", r.Name(), unseen)
 		}
 		if log := r.Stderr(); strings.Contains(log, "panic: ") || strings.Contains(log, "\ngoroutine ") || strings.Contains(log, "DATA RACE") {
 			f.Errorf("%s panicked", r.Name())
@@ -480,6 +504,7 @@ func (f *fixture) judge() {
 			return err
 		})
 	}
+	return unshown
 }
 
 // double sums for how long two of all processes published at the same time.

@@ -1,6 +1,7 @@
 package faults_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -62,7 +63,9 @@ func (f *fixture) hasGeneration(want int, within time.Duration) {
 				return err
 			}
 		}
-		f.leader()
+		if !slices.ContainsFunc(f.slots[:], (*replica).leads) {
+			return errors.New("nobody publishes")
+		}
 		return nil
 	})
 }

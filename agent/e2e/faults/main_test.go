@@ -14,6 +14,7 @@ import (
 
 	"github.com/kube-devops/kube-devops/agent/e2e/binaries"
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
+	"github.com/kube-devops/kube-devops/agent/e2e/oracle"
 )
 
 var (
@@ -58,6 +59,7 @@ var (
 	workDir string
 	binary  string // of kube-devops
 	shared  *environment
+	halts   = oracle.WatchHalts()
 )
 
 func TestMain(m *testing.M) {

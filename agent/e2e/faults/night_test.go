@@ -395,6 +395,7 @@ var night = []row{
 			f.Fatal(err)
 		}
 		f.pass(time.Second)
+		lastPod := time.Now()
 		f.onePodMore() // the watches that there are go on
 		f.recompute(quiet)
 		before := f.served()
@@ -408,7 +409,7 @@ var night = []row{
 			f.Errorf("scores %v, before %v", now, before)
 		}
 		for _, r := range f.slots {
-			f.heardLast(r, at, at)
+			f.heardLast(r, lastPod, at)
 		}
 		f.onePodMore()
 		if err := f.account.GrantPods(f.Context()); err != nil {

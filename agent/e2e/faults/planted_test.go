@@ -22,8 +22,8 @@ func TestPlantedFault(t *testing.T) {
 			t.Parallel()
 			i := slices.IndexFunc(matrix, func(r row) bool { return r.key() == key })
 			lenient := &forgiving{TB: t}
-			f := newFixture(lenient, shared, &matrix[i], &outcome{})
-			f.binary = planted
+			f := newFixture(t, shared, &matrix[i], &outcome{})
+			f.TB, f.binary = lenient, planted
 			// Whether an edit of the Lease is seen by the standby first is a matter of chance.
 			const tries = 6
 			for try := range tries {

@@ -214,14 +214,15 @@ func (r *replica) floods() (string, error) {
 	return "", nil
 }
 
-// percentile is that of the times that scrapes took since a moment which published, and how many did not.
+// percentile is that of the times that scrapes took since a moment which published, without those in which the machine stood
+// still, and how many did not publish.
 func percentile(scrapes []oracle.Scrape, since time.Time, percent int) (_ time.Duration, without int) {
 	var took []time.Duration
 	for _, s := range scrapes {
 		switch {
 		case !s.Asked.After(since):
 		case s.Publishes && !s.Cut:
-			took = append(took, s.Answered.Sub(s.Asked))
+			took = append(took, s.Answered.Sub(s.Asked)-halts.Within(s.Asked, s.Answered))
 		default:
 			without++
 		}

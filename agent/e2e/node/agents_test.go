@@ -73,6 +73,10 @@ func scrape(pod corev1.Pod) (blackbox.Metrics, error) {
 	if err != nil {
 		return nil, err
 	}
+	return parse(pod, status, body)
+}
+
+func parse(pod corev1.Pod, status int, body string) (blackbox.Metrics, error) {
 	if status != http.StatusOK {
 		return nil, fmt.Errorf("scrape %s: status %d", pod.Name, status)
 	}
@@ -170,8 +174,12 @@ func (w *watcher) follow(ctx context.Context, pod corev1.Pod) {
 	w.parties.Go(func() {
 		w.every(ctx, oracle.ScrapePeriod, func() {
 			l := oracle.Scrape{Asked: time.Now()}
-			metrics, err := scrape(pod)
-			l.Answered, l.Publishes = time.Now(), err == nil && len(metrics.Published()) > 0
+			status, body, err := get(pod, "/metrics")
+			l.Answered = time.Now() // before it is read
+			if err == nil {
+				metrics, err := parse(pod, status, body)
+				l.Publishes = err == nil && len(metrics.Published()) > 0
+			}
 			w.mu.Lock()
 			defer w.mu.Unlock()
 			w.looks[pod.Name] = append(w.looks[pod.Name], l)

@@ -455,12 +455,16 @@ func memoryLimits(t *testing.T) {
 			return err
 		}
 		for _, status := range pod.Status.ContainerStatuses {
-			if end := status.State.Terminated; end != nil && end.Reason == "OOMKilled" {
-				return nil
+			// containerd may miss the reason where the end comes right after the start; it tries again.
+			for _, state := range []corev1.ContainerState{status.State, status.LastTerminationState} {
+				if end := state.Terminated; end != nil && end.Reason == "OOMKilled" {
+					return nil
+				}
 			}
 		}
 		return fmt.Errorf("its containers are %+v", pod.Status.ContainerStatuses)
 	})
+	kubectl(t, hog, "delete", "-f", "-")
 	all, err := pods(t.Context())
 	if err != nil {
 		t.Fatal(err)

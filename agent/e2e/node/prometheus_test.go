@@ -86,9 +86,8 @@ func scraped(t *testing.T) {
 		"KubeDevopsNoLeader", "KubeDevopsTwoLeaders", "KubeDevopsLeaderChangesOften", "KubeDevopsGone", "KubeDevopsStale", "KubeDevopsLabelsLost",
 		"KubeDevopsPolicyReloadFailing", "KubeDevopsEvaluationErrors", "KubeDevopsClusterSilent",
 	} {
-		if err := firing(alert, "", false); err != nil {
-			t.Errorf("of an agent that is well: %v", err)
-		}
+		// One scrape that took too long makes some of them pending for a moment.
+		eventually(t, "an agent that is well", 30*time.Second, func() error { return firing(alert, "", false) })
 	}
 }
 

@@ -153,7 +153,7 @@ apiVersion: v1
 kind: Pod
 metadata: {name: hog}
 spec:
-  restartPolicy: Never
+  restartPolicy: OnFailure
   containers:
     - {name: eats, image: workload:v1, imagePullPolicy: Never, args: [eat], resources: {limits: {memory: 32Mi}}}
 `

@@ -50,8 +50,8 @@ const ScrapePeriod = 50 * time.Millisecond
 // took longer was kept back by the agent, which wrote it a moment before it came.
 const slack = 250 * time.Millisecond
 
-// written is a moment before which the answer was not written.
-func (s Scrape) written() time.Time {
+// Written is a moment before which the answer was not written.
+func (s Scrape) Written() time.Time {
 	if earliest := s.Answered.Add(-slack); earliest.After(s.Asked) {
 		return earliest
 	}
@@ -71,7 +71,7 @@ func within(a, b []Scrape) time.Duration {
 	for _, term := range terms(b) {
 		var last time.Time
 		for _, s := range a {
-			if !s.Publishes || s.written().Before(term.from) || s.Answered.After(term.to) {
+			if !s.Publishes || s.Written().Before(term.from) || s.Answered.After(term.to) {
 				continue
 			}
 			stands := ScrapePeriod
@@ -96,10 +96,10 @@ func terms(scrapes []Scrape) []term {
 		case !s.Publishes:
 			open = false
 		case !open:
-			all = append(all, term{s.Answered, s.written()})
+			all = append(all, term{s.Answered, s.Written()})
 			open = true
 		default:
-			all[len(all)-1].to = s.written()
+			all[len(all)-1].to = s.Written()
 		}
 	}
 	return all

@@ -1,0 +1,65 @@
+package oracle
+
+import (
+	"sync"
+	"time"
+)
+
+// A HaltWatch knows when the machine stood still: a goroutine with nothing else to do did not run when it was due. The
+// agents, on the same processors, did not run either.
+type HaltWatch struct {
+	mu   sync.Mutex
+	last time.Time
+	all  []halt
+}
+
+type halt struct{ from, to time.Time }
+
+const (
+	haltTick = 20 * time.Millisecond
+	// leastHalt is less than a halt: the common business of two processors.
+	leastHalt = 200 * time.Millisecond
+)
+
+// WatchHalts watches to the end of the process.
+func WatchHalts() *HaltWatch {
+	w := &HaltWatch{last: time.Now()}
+	go func() {
+		for range time.Tick(haltTick) {
+			w.runs(time.Now())
+		}
+	}()
+	return w
+}
+
+// runs says that this process runs.
+func (w *HaltWatch) runs(now time.Time) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if now.Sub(w.last) > leastHalt {
+		w.all = append(w.all, halt{w.last.Add(haltTick), now})
+	}
+	w.last = now
+}
+
+// Within sums for how long the machine stood still between two moments that have passed.
+func (w *HaltWatch) Within(from, to time.Time) time.Duration {
+	w.runs(time.Now()) // who asks may be the first to run again
+	return w.within(from, to)
+}
+
+func (w *HaltWatch) within(from, to time.Time) (sum time.Duration) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, h := range w.all {
+		begin, end := h.from, h.to
+		if begin.Before(from) {
+			begin = from
+		}
+		if end.After(to) {
+			end = to
+		}
+		sum += max(0, end.Sub(begin))
+	}
+	return sum
+}
