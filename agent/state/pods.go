@@ -13,7 +13,8 @@ import (
 )
 
 // podTable holds the pods of one namespace, by name, with what is known of each. There may be a hundred thousand, so that
-// a pod costs the bytes of its name, its UID in 16 of them, and a dozen more, none of which the garbage collector looks at.
+// a pod costs the bytes of its name, 18 for its UID where that is known, and some eight more, none of which the garbage
+// collector looks at.
 //
 // An entry never changes: a pod of which something else is known gets a new one, and the old one is waste until there is
 // too much of that. So a copy of the references shows the table as it was, whatever comes later.
@@ -55,10 +56,15 @@ type entry struct {
 
 // add writes an entry and returns the reference to it.
 func (e *entries) add(judgement uint32, uid []byte, name string) uint32 {
-	var head [4 + 2*binary.MaxVarintLen64]byte
-	binary.LittleEndian.PutUint32(head[:], judgement)
-	n := 4 + binary.PutUvarint(head[4:], uint64(len(uid)))
-	n += binary.PutUvarint(head[n:], uint64(len(name)))
+	var head [3 * binary.MaxVarintLen64]byte
+	n := binary.PutUvarint(head[:], uint64(judgement))
+	lengths := uint64(len(name)) << 1
+	if len(uid) > 0 {
+		n += binary.PutUvarint(head[n:], lengths|1)
+		n += binary.PutUvarint(head[n:], uint64(len(uid)))
+	} else {
+		n += binary.PutUvarint(head[n:], lengths)
+	}
 	size := n + len(uid) + len(name)
 	last := len(e.chunks) - 1
 	if last < 0 || len(e.chunks[last])+size > chunkSize {
@@ -88,30 +94,39 @@ func (e *entries) room(size int) int {
 
 // at reads an entry.
 func (e *entries) at(reference uint32) entry {
-	text, start := e.text(reference)
-	uid, n := binary.Uvarint(text[start+4:])
-	from := start + 4 + n
-	name, n := binary.Uvarint(text[from:])
-	from += n
-	to := from + int(uid)
-	return entry{binary.LittleEndian.Uint32(text[start:]), text[from:to], textString(text[to : to+int(name)])}
+	text := e.text(reference)
+	judgement, n := binary.Uvarint(text)
+	text = text[n:]
+	name, n := binary.Uvarint(text)
+	text = text[n:]
+	var uid uint64
+	if name&1 != 0 {
+		uid, n = binary.Uvarint(text)
+		text = text[n:]
+	}
+	return entry{uint32(judgement), text[:uid], textString(text[uid : uid+name>>1])}
 }
 
 // judgementAt reads the judgement of an entry alone.
 func (e *entries) judgementAt(reference uint32) uint32 {
-	text, start := e.text(reference)
-	return binary.LittleEndian.Uint32(text[start:])
+	judgement, _ := binary.Uvarint(e.text(reference))
+	return uint32(judgement)
 }
 
-func (e *entries) text(reference uint32) (chunk []byte, start int) {
+// text begins with an entry, and goes on to the end of its chunk.
+func (e *entries) text(reference uint32) []byte {
 	reference--
-	return e.chunks[reference>>chunkBits], int(reference & (chunkSize - 1))
+	return e.chunks[reference>>chunkBits][reference&(chunkSize-1):]
 }
 
 func textString(text []byte) string { return unsafe.String(unsafe.SliceData(text), len(text)) }
 
 func (e *entry) size() int {
-	return 4 + uvarintSize(len(e.uid)) + uvarintSize(len(e.name)) + len(e.uid) + len(e.name)
+	size := uvarintSize(int(e.judgement)) + uvarintSize(len(e.name)<<1) + len(e.uid) + len(e.name)
+	if len(e.uid) > 0 {
+		size += uvarintSize(len(e.uid))
+	}
+	return size
 }
 
 func uvarintSize(n int) int { return (bits.Len(uint(n)|1) + 6) / 7 }

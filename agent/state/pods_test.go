@@ -32,7 +32,10 @@ func TestManyPodsComeAndGo(t *testing.T) {
 		{Subjects: []int{1, 1, 1}, Violations: []rules.Violation{{Check: 0, Path: "spec.containers.0", Name: "web"}}},
 		{Subjects: []int{2, 2, 2}, Violations: []rules.Violation{{Check: 1, Path: "spec.containers.1"}, {Check: 2, Path: "spec.containers.0"}}},
 	}
-	origins := []any{nil, "Deployment/web", "Job/import"}
+	origins := []any{nil}
+	for i := range 150 { // judgements of one byte and of two
+		origins = append(origins, fmt.Sprint("Job/import-", i))
+	}
 	type known struct{ uid, verdict, origin int }
 	want := map[podKey]known{}
 	uid := func(n int) string { // as the API server makes them, and others

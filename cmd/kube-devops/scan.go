@@ -261,7 +261,7 @@ func (o *scanOptions) spareInputs(files []dump.File, stdin io.Reader) error {
 
 // The memory of a scan is the few bytes that it keeps of each pod, in which there is nothing for a collector to follow: one
 // that runs far more often than by default costs next to nothing, and the peak stays where it is for a few pods.
-const gcPercent = 15
+const gcPercent = 10
 
 func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, files []dump.File, faults []error) (*report.Scan, error) {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
