@@ -18,6 +18,11 @@ import (
 	"k8s.io/klog/v2"
 )
 
+// Valid tells whether this replica may publish at this moment, by both clocks.
+func (e *Elector) Valid() bool {
+	return e.gate.look().open
+}
+
 // A candidate is what stands for election in a replica: the elector of this package, or one to compare it with.
 type candidate interface {
 	Run(ctx context.Context) error

@@ -109,11 +109,6 @@ func (e *Elector) Publish(ctx context.Context, publish func(ctx context.Context)
 	return publish(ctx)
 }
 
-// Valid tells whether this replica may publish at this moment, by both clocks.
-func (e *Elector) Valid() bool {
-	return e.gate.look().open
-}
-
 // Leader returns the identity that the Lease named when it was last read or written; "" if none. It is for people:
 // it may be out of date, and permits nothing.
 func (e *Elector) Leader() string {

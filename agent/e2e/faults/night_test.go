@@ -915,6 +915,14 @@ func (f *fixture) compacted() {
 	if reported() {
 		f.Error("the report names a pod that is gone")
 	}
+	// The standby tries again when its back-off says so, which is a second or two.
+	f.wait("both have listed the pods", healed, func() error {
+		if n := [2]int{f.lists(0), f.lists(1)}; n[0] == before[0] || n[1] == before[1] {
+			return fmt.Errorf("%v lists, before %v", n, before)
+		}
+		return nil
+	})
+	f.recompute(quiet)
 	f.expired(failed)
 	for slot, r := range f.slots {
 		if n := f.lists(slot) - before[slot]; n != 1 {
