@@ -64,9 +64,9 @@ func TestSoak(t *testing.T) {
 	began, kills, restarts, edits := time.Now(), 0, 0, 0
 	diverged := 0.0                                            // of all processes
 	inForce := func() int { return edits%(generations+1) - 1 } // the default policy, then each generation
-	recompute := func() {
+	recompute := func(within time.Duration) {
 		o.recomputed++
-		f.hasGeneration(inForce(), quiet)
+		f.hasGeneration(inForce(), within)
 	}
 	due := make([]time.Time, len(soakSteps))
 	every := func(i int) time.Duration {
@@ -87,10 +87,10 @@ func TestSoak(t *testing.T) {
 			switch i {
 			case 0:
 				stop()
-				recompute()
+				recompute(quiet)
 				edits++
 				f.mountPolicy(policyOf(good, inForce()))
-				recompute()
+				recompute(quiet)
 				stop = f.churn(50)
 			case 1:
 				kills++
@@ -109,13 +109,13 @@ func TestSoak(t *testing.T) {
 				f.pair()
 				// Both hear of pods again, however long client-go waits for its next try, before the next step asks for scores.
 				stop()
-				f.recompute(healed)
+				recompute(healed)
 				stop = f.churn(50)
 			}
 		}
 	}
 	stop()
-	recompute()
+	recompute(quiet)
 	stopFigures()
 	if err := f.judge(); err != nil {
 		t.Error(err) // it is blind
