@@ -30,10 +30,11 @@ type yamlReader struct {
 	itemsEnd int // where the line "items:" ends in text, of a document that may be a large list; 0: there is none
 	dash     int // the column of the list's dashes; -1: not known yet
 	inList   bool
-	behind   bool // the items of a list were all read, and what follows are its other keys
-	foreign  bool // the document is too large, and not of Kubernetes: nothing is gathered of it
-	items    int  // written of the list
-	count    int  // objects so far
+	gathered yamlItems // of the list, and not written yet
+	behind   bool      // the items of a list were all read, and what follows are its other keys
+	foreign  bool      // the document is too large, and not of Kubernetes: nothing is gathered of it
+	items    int       // written of the list
+	count    int       // objects so far
 
 	json  []byte
 	given int
@@ -108,6 +109,8 @@ func (y *yamlReader) fill() {
 			y.err = err
 			if errors.Is(err, io.EOF) {
 				y.endDocument()
+			} else if err := y.writeItems(); err != nil { // what came before
+				y.err = err
 			}
 			return
 		}
@@ -299,50 +302,69 @@ func (y *yamlReader) listLine(line []byte, at yamlPlace) error {
 	switch dash := dashOf(line); {
 	case y.behind:
 	case dash == y.dash:
-		if err := y.endItem(); err != nil {
-			return err
+		y.endItem()
+		if y.gathered.enough() {
+			if err := y.writeItems(); err != nil {
+				return err
+			}
 		}
 		y.place = at
 	case !isBlank(line) && len(line)-len(bytes.TrimLeft(line, " ")) <= y.dash:
-		if err := y.endItem(); err != nil {
+		y.endItem()
+		if err := y.writeItems(); err != nil {
 			return err
 		}
 		y.behind, y.place = true, at
 		y.json = append(y.json, ']')
 	}
 	if y.text = append(y.text, line...); len(y.text) > maxItem {
+		place := y.place
+		if err := y.writeItems(); err != nil { // a fault before this one
+			return err
+		}
+		y.text, y.place = y.text[:0], place
+		y.count++
 		return y.fault(1, errTooLarge)
 	}
 	return nil
 }
 
-// endItem writes the item that was gathered.
-func (y *yamlReader) endItem() error {
-	text := y.text
+// endItem ends the item that is being gathered.
+func (y *yamlReader) endItem() {
+	if len(bytes.TrimSpace(y.text)) > 0 {
+		y.gathered.add(y.text, y.place)
+	}
 	y.text = y.text[:0]
-	if len(bytes.TrimSpace(text)) == 0 {
-		return nil
+}
+
+// writeItems writes the items that were gathered, in their order.
+func (y *yamlReader) writeItems() error {
+	y.gathered.convert()
+	for i := range y.gathered.all {
+		if err := y.writeItem(&y.gathered.all[i]); err != nil {
+			return err
+		}
 	}
+	y.gathered.clear()
+	return nil
+}
+
+func (y *yamlReader) writeItem(item *yamlItem) error {
 	y.count++
-	root, err := y.parse(text)
-	if err != nil {
-		return y.survive(err)
+	if item.err != nil {
+		y.text, y.place = item.text, item.place // where the fault is found
+		err := y.survive(y.explain(item.err))
+		y.text = nil
+		return err
 	}
-	if root == nil {
+	if len(item.json) == 0 {
 		return nil // comments before the first item
 	}
-	if root.Kind != yaml.SequenceNode || len(root.Content) != 1 {
-		return y.survive(y.fault(1, errors.New("invalid YAML: this is no item of a list")))
-	}
-	before := len(y.json)
 	if y.items > 0 {
 		y.json = append(y.json, ',')
 	}
-	y.mark(y.place)
-	if y.json, err = appendYAML(y.json, root.Content[0]); err != nil {
-		y.json = y.json[:before]
-		return y.survive(y.explain(err))
-	}
+	y.mark(item.place)
+	y.json = append(y.json, item.json...)
 	y.items++
 	return nil
 }
@@ -364,7 +386,8 @@ func (y *yamlReader) finish() error {
 		return nil
 	}
 	if y.inList && !y.behind {
-		if err := y.endItem(); err != nil {
+		y.endItem()
+		if err := y.writeItems(); err != nil {
 			return err
 		}
 		y.json = append(y.json, "]}\n"...)
