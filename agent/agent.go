@@ -302,7 +302,7 @@ func (a *Agent) readRecording(ctx context.Context, table *rules.Table) error {
 	started := time.Now()
 	recorded := state.New(table)
 	recorded.Advance(started)
-	_, err := dump.ReadPath(ctx, a.options.Replay, a.options.Stdin, func(event dump.Event) error {
+	stats, err := dump.ReadPath(ctx, a.options.Replay, a.options.Stdin, func(event dump.Event) error {
 		pod := state.Pod{Namespace: event.Namespace, Name: event.Name, UID: event.UID}
 		if event.Op == dump.Delete {
 			recorded.Delete(pod)
@@ -315,6 +315,10 @@ func (a *Agent) readRecording(ctx context.Context, table *rules.Table) error {
 	})
 	if err != nil {
 		return err
+	}
+	if len(stats.Others) > 0 {
+		a.log.Warn("the recording has objects that are no pods, which do not count; scan counts the templates of workloads",
+			zap.Any("kinds", stats.Others))
 	}
 	recorded.SetReady()
 	a.evaluator.adoptPolicy(recorded, time.Since(started))

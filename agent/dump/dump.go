@@ -51,6 +51,8 @@ type Event struct {
 	Listed bool
 	// Template is the pod template of a workload manifest (see Manifests).
 	Template bool
+	// Generated is a manifest whose name only begins like that (see Manifests): each that stands there is another object.
+	Generated bool
 
 	made bool // JSON does not stand so in the input
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/tidwall/gjson"
@@ -39,6 +41,7 @@ type batched struct {
 	err        error
 	owner      owner // of a pod that has violations
 	bare       bool  // of a manifest: no container has a name
+	raw        bool  // of a manifest: a template stands where a name or an image should
 	patch      bool  // it is a part of a manifest, and nothing of its own
 }
 
@@ -165,7 +168,7 @@ func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 		p := &b.pods[i]
 		text := b.text[start:p.end]
 		start = p.end
-		p.owner, p.bare, p.patch = owner{}, false, false
+		p.owner, p.bare, p.raw, p.patch = owner{}, false, false, false
 		if p.Op == dump.Delete {
 			continue
 		}
@@ -181,7 +184,10 @@ func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 				continue
 			}
 			p.err = table.EvaluateInto(&p.verdict, reduced)
-			p.bare = (p.Template || p.UID == "") && !gjson.GetBytes(text, "spec.containers.0.name").Exists()
+			if p.Template || p.UID == "" {
+				p.bare = !gjson.GetBytes(text, "spec.containers.0.name").Exists()
+				p.raw = isTemplate(p.Name) || isTemplate(p.Namespace) || isTemplate(gjson.GetBytes(text, "spec.containers.#.image").Raw)
+			}
 		}
 		if p.counts && p.err == nil && len(p.verdict.Violations) > 0 && !p.Template {
 			p.owner = ownerOf(reduced)
@@ -205,6 +211,9 @@ func (s *scan) merge(b *batch) {
 }
 
 func (s *scan) apply(from source, p *batched) {
+	if p.Generated {
+		s.number(p)
+	}
 	if p.err != nil && !s.tolerate(from, p) {
 		return
 	}
@@ -222,6 +231,9 @@ func (s *scan) apply(from source, p *batched) {
 	}
 	if p.bare {
 		s.bare.add(from, p)
+	}
+	if p.raw {
+		s.raw.add(from, p)
 	}
 	inputs := &s.result.Inputs
 	total := &inputs.Pods
@@ -247,6 +259,20 @@ func (s *scan) apply(from source, p *batched) {
 		s.repeated(from, p)
 	}
 	s.places.put(from, p)
+}
+
+// isTemplate says that a text is for Helm, or a tool like it, to make something of.
+func isTemplate(text string) bool { return strings.Contains(text, "{{") }
+
+// number tells a manifest whose name the API server will make from others of the same beginning: the second is import-2.
+func (s *scan) number(p *batched) {
+	if s.generated == nil {
+		s.generated = make(map[[2]string]int)
+	}
+	name := [2]string{strings.Clone(p.Namespace), strings.Clone(p.Name)}
+	if s.generated[name]++; s.generated[name] > 1 {
+		p.Name += strconv.Itoa(s.generated[name])
+	}
 }
 
 // tolerate says whether to go on behind a pod that cannot be evaluated.

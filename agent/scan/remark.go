@@ -2,9 +2,12 @@ package scan
 
 import (
 	"fmt"
+	"path"
+	"slices"
 	"strings"
 
 	"github.com/kube-devops/kube-devops/agent/dump"
+	"github.com/kube-devops/kube-devops/agent/state"
 )
 
 // title is the name of a pod for people.
@@ -69,8 +72,27 @@ func (s *scan) warn() {
 		s.options.Warn(fmt.Sprintf("%s no image %s, the first of them %s: render them first (kustomize build . | kube-devops scan -), or see whether spec.containers is spelt right",
 			have(r.count, "manifest"), leftOut, r.first))
 	}
+	if r := s.raw; r.count > 0 {
+		s.options.Warn(fmt.Sprintf("%s a template where a name or an image should be, the first of them %s: render them first (helm template . | kube-devops scan -)",
+			have(r.count, "manifest"), r.first))
+	}
 	if r := s.bare; r.count > 0 {
 		s.options.Warn(fmt.Sprintf("%s no container that has a name, the first of them %s: see whether spec.containers is spelt right", have(r.count, "manifest"), r.first))
+	}
+}
+
+// warnOfNamespaces tells which of several patterns of namespaces found none.
+func (s *scan) warnOfNamespaces() {
+	if s.options.Warn == nil {
+		return
+	}
+	for _, glob := range s.options.Namespaces {
+		if !slices.ContainsFunc(s.result.Snapshot.Namespaces, func(ns state.NamespaceSnapshot) bool {
+			match, _ := path.Match(glob, ns.Name) // the pattern was validated
+			return match
+		}) {
+			s.options.Warn(fmt.Sprintf("--namespace %s finds no pods that count", dump.OneLine(glob)))
+		}
 	}
 }
 

@@ -109,6 +109,9 @@ type scan struct {
 	// bare are the manifests in which no container has a name: nothing can be wrong with what is not there.
 	bare    remarks
 	patches remarks
+	raw     remarks // manifests with templates in them
+
+	generated map[[2]string]int // manifests by namespace and the beginning of a name
 }
 
 // run reads all files. Where it returns an error, that is the first in the order of the input.
@@ -181,6 +184,7 @@ func (s *scan) finish() (*report.Scan, error) {
 		return nil, s.nothing()
 	}
 	r.Snapshot = s.state.SnapshotWithViolations()
+	s.warnOfNamespaces()
 	return r, nil
 }
 

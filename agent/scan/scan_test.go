@@ -418,19 +418,59 @@ func TestLeftOutBefore(t *testing.T) {
 	}
 }
 
-// TestGeneratedNames: a manifest may leave its name to the API server.
+// TestGeneratedNames: a manifest may leave its name to the API server, which makes another object of each.
 func TestGeneratedNames(t *testing.T) {
-	found, err := scanned(t, "kind: Job\nmetadata: {generateName: import-}\nspec: {template: {spec: {containers: [{name: c, image: i}]}}}\n---\n"+
-		"kind: Pod\nmetadata: {generateName: debug-}\nspec: {containers: [{name: c, image: i}]}\n")
+	job := "kind: Job\nmetadata: {generateName: import-}\nspec: {template: {spec: {containers: [{name: c, image: i}]}}}\n---\n"
+	var warnings []string
+	found, err := scanned(t, job+"kind: Pod\nmetadata: {generateName: debug-}\nspec: {containers: [{name: c, image: i}]}\n---\n"+job,
+		func(o *Options) { o.Warn = func(line string) { warnings = append(warnings, line) } })
 	if err != nil {
 		t.Fatal(err)
+	}
+	if found.Inputs.Templates != 2 || found.Inputs.Pods != 1 || len(warnings) > 0 {
+		t.Errorf("%+v, warnings %q", found.Inputs, warnings)
 	}
 	var got []string
 	for v := range found.Snapshot.Violations() {
 		got = append(got, v.Pod.Name+" of "+v.Origin.(*report.Origin).Workload.String())
 	}
-	if diff := cmp.Diff([]string{"Job/import- of Job/import-", "debug- of Pod/debug-"}, slices.Compact(got)); diff != "" {
+	if diff := cmp.Diff([]string{"Job/import- of Job/import-", "Job/import-2 of Job/import-2", "debug- of Pod/debug-"}, slices.Compact(got)); diff != "" {
 		t.Errorf("pods (-want +got):\n%s", diff)
+	}
+}
+
+// TestTemplatesThatWereNotRendered: they are told, and what only carries a template for somebody else is not.
+func TestTemplatesThatWereNotRendered(t *testing.T) {
+	deployment := func(name, annotation, image string) string {
+		return fmt.Sprintf("kind: Deployment\nmetadata: {name: %q, namespace: shop, annotations: {a: %q}}\nspec: {template: {spec: {containers: [{name: c, image: %q}]}}}\n---\n", name, annotation, image)
+	}
+	for text, want := range map[string][]string{
+		deployment("web", "{{ with secret }}", "nginx:1") + small("{{ x }}", ""): nil,
+		deployment("web", "", "{{ .Values.image }}:1") + deployment("{{ .Release.Name }}-db", "", "db:1"): {
+			"2 manifests have a template where a name or an image should be, the first of them shop/Deployment/web in stdin: render them first (helm template . | kube-devops scan -)"},
+	} {
+		var warnings []string
+		if _, err := scanned(t, text, func(o *Options) { o.Warn = func(line string) { warnings = append(warnings, line) } }); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, warnings); diff != "" {
+			t.Errorf("warnings (-want +got):\n%s", diff)
+		}
+	}
+}
+
+// TestNamespaceThatIsNotThere: where one of several patterns finds nothing, that is told.
+func TestNamespaceThatIsNotThere(t *testing.T) {
+	var warnings []string
+	_, err := scanned(t, small("a", ""), func(o *Options) {
+		o.Namespaces = []string{"sh*", "nosuch"}
+		o.Warn = func(line string) { warnings = append(warnings, line) }
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"--namespace nosuch finds no pods that count"}, warnings); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
 	}
 }
 

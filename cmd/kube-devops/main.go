@@ -62,6 +62,9 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	root.SetErr(stderr)
 	root.AddCommand(newAgentCommand(), newScanCommand(), newPolicyCommand(), newVersionCommand())
 	command, err := root.ExecuteContextC(ctx)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		return exitInterrupted // who interrupted it knows
+	}
 	if err != nil {
 		hint := ""
 		if isUsage(err) {

@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -302,6 +303,19 @@ func TestUnreachableAPIServer(t *testing.T) {
 	if status, _ := a.get(t, "/api/v1/report"); status != http.StatusServiceUnavailable {
 		t.Errorf("/api/v1/report: %d; want 503", status)
 	}
+	a.stop(t)
+}
+
+// TestReplayTellsWhatDoesNotCount: a workload is no pod of a cluster, and a recording with some says so.
+func TestReplayTellsWhatDoesNotCount(t *testing.T) {
+	a := startAgent(t, "--replay", "../../testdata/manifests/bookshop.yaml")
+	a.waitReady(t)
+	waitFor(t, "a warning that names the kinds", func() bool {
+		return slices.ContainsFunc(a.log(t), func(entry map[string]any) bool {
+			kinds, _ := entry["kinds"].(map[string]any)
+			return entry["level"] == "warn" && kinds["Deployment"] != nil
+		})
+	})
 	a.stop(t)
 }
 

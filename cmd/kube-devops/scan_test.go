@@ -423,13 +423,20 @@ func TestScanBrokenPipeOfAFileIsQuiet(t *testing.T) {
 	}
 }
 
-func TestScanInterrupted(t *testing.T) {
+func TestInterrupted(t *testing.T) {
+	for _, args := range [][]string{{"scan", "-"}, {"policy", "diff", "default", "recommended", "-"}} {
+		t.Run(args[0], func(t *testing.T) { interrupted(t, args) })
+	}
+}
+
+// interrupted runs a command that reads a dump from standard input, and cancels it before the end of that.
+func interrupted(t *testing.T, args []string) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
 		ctx, cancel := context.WithCancel(t.Context())
 		var stdout, stderr output
 		code := make(chan int)
-		go func() { code <- run(ctx, []string{"scan", "-"}, r, &stdout, &stderr) }()
+		go func() { code <- run(ctx, args, r, &stdout, &stderr) }()
 		if _, err := io.WriteString(w, badPod); err != nil {
 			t.Fatal(err)
 		}
