@@ -4,6 +4,7 @@ import (
 	"context"
 	"flag"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -26,7 +27,7 @@ var soakRow = row{number: 41, name: "soak: 50 changes/s, edits of the policy, ki
 	demand: "no double publish; recomputes equal, under the policy that both tell; no difference found by an audit; heap ≤ 1 MiB/h; files and goroutines flat",
 	// In hours a machine has its seconds without a look: how long the longest was is printed.
 	blind: true,
-	alone: true, direct: true, args: []string{"--policy=mount/table.yaml", "--audit-interval=1m"}}
+	alone: true, direct: true, args: []string{"--policy=mount/table.yaml", "--audit-interval=1m", "--profile-listen=127.0.0.1:0"}}
 
 // TestSoak lets two replicas live for long: 50 changes a second, the policy edited, the leader killed and the API server
 // restarted time and again.
@@ -158,7 +159,7 @@ type figure struct {
 	heap, files, goroutines float64 // heap in MiB
 }
 
-// figures are those of all processes, from when each was a minute old.
+// figures are those of all processes, from when each was half a minute old.
 type figures struct{ of map[*replica][]figure }
 
 func (g *figures) follow(f *fixture) (stop func()) {
@@ -187,20 +188,28 @@ func (g *figures) follow(f *fixture) (stop func()) {
 				if age < 30*time.Second {
 					continue
 				}
-				heap, _ := metrics.Value("go_memstats_heap_alloc_bytes")
+				heap, err := r.Heap() // without garbage, of which there is as much as all growth that is looked for
+				if err != nil {
+					continue
+				}
 				files, _ := metrics.Value("process_open_fds")
 				routines, _ := metrics.Value("go_goroutines")
-				g.of[r] = append(g.of[r], figure{age.Hours(), heap / (1 << 20), files, routines})
+				g.of[r] = append(g.of[r], figure{age.Hours(), float64(heap) / (1 << 20), files, routines})
 			}
 		}
 	}()
 	return func() { cancel(); <-done }
 }
 
-// slope is how fast the heap grows, in MiB an hour: the least squares of all processes, each with a level of its own.
+// warm is how old a process is when its caches are full: until then its heap grows.
+const warm = 2 * time.Minute
+
+// slope is how fast the heap grows, in MiB an hour: the least squares of all processes that are warm, each with a level of
+// its own.
 func (g *figures) slope() float64 {
 	var xy, xx float64
 	for _, of := range g.of {
+		of = slices.DeleteFunc(slices.Clone(of), func(f figure) bool { return f.age < warm.Hours() })
 		var x, y float64
 		for _, p := range of {
 			x, y = x+p.age/float64(len(of)), y+p.heap/float64(len(of))
