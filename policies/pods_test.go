@@ -336,7 +336,7 @@ func outcome(table *rules.Table, checks []string, verdict rules.Verdict) (words 
 	}
 	for _, v := range verdict.Violations {
 		if id := table.Checks()[v.Check].ID; len(checks) == 0 || slices.Contains(checks, id) {
-			words = append(words, strings.TrimSpace(id+" "+v.Name))
+			words = append(words, strings.TrimSpace(id+" "+v.Container+v.Subject))
 		}
 	}
 	return words

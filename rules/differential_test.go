@@ -187,7 +187,7 @@ func inWords(table *rules.Table, verdict rules.Verdict) naiveVerdict {
 		words.Subjects[c.ID] = verdict.Subjects[i]
 	}
 	for _, v := range verdict.Violations {
-		line := fmt.Sprintf("%s %s %q", table.Checks()[v.Check].ID, v.Path, v.Name)
+		line := fmt.Sprintf("%s %s %q", table.Checks()[v.Check].ID, v.Path, v.Container+v.Subject)
 		if v.Waiver != nil {
 			line += " waived by " + v.Waiver.ID
 		}

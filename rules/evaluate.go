@@ -35,8 +35,13 @@ type Violation struct {
 	Check int
 	// Path leads to the subject, "spec.containers.0"; empty where the pod itself is the subject.
 	Path string
-	// Name is the subject's name field, which for a container is its name; empty where it has none.
-	Name string
+	// Container is the name of the container that the subject is, or is a part of; empty where there is none.
+	Container string
+	// Subject is the name of the subject within its container or pod; empty where the subject is the container or the pod
+	// itself.
+	Subject string
+	// Unknown says that the check could not be answered for the subject. It counts as a violation.
+	Unknown bool
 	// Waiver is the waiver that accepts the violation until it expires, of several the one that expires last; nil
 	// where there is none. Whether it has expired is for the caller to say, who has a clock.
 	Waiver *Waiver
@@ -164,8 +169,10 @@ func (t *Table) evaluateSubject(e *evaluation, v *Verdict, g *group, subject gjs
 		violation := Violation{Check: c}
 		if where != nil {
 			violation.Path = where.name(e.indexes)
-			if name := subject.Get("name"); name.Type == gjson.String {
-				violation.Name = strings.Clone(name.Str)
+			if name := subject.Get("name"); name.Type == gjson.String && where.containers {
+				violation.Container = strings.Clone(name.Str)
+			} else if name.Type == gjson.String {
+				violation.Subject = strings.Clone(name.Str)
 			}
 		}
 		violation.Waiver = t.waiver(e, violation)

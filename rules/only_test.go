@@ -70,7 +70,7 @@ func findings(t *rapid.T, table *rules.Table, pod string, of []string) []string 
 		out = append(out, fmt.Sprint(check.ID, " ", v.Subjects[i]))
 		for _, violation := range v.Violations {
 			if violation.Check == i {
-				words := fmt.Sprint(check.ID, violation.Path, violation.Name)
+				words := fmt.Sprint(check.ID, violation.Path, violation.Container, violation.Subject)
 				if violation.Waiver != nil {
 					words += " " + violation.Waiver.ID
 				}

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -211,7 +212,7 @@ func (p *PolicyTest) compareViolations(c *PolicyCase, t *Table, v Verdict, now t
 		if violation.Waiver != nil && violation.Waiver.Active(now) || len(p.Checks) > 0 && !slices.Contains(p.Checks, id) {
 			continue
 		}
-		found = append(found, ExpectedViolation{id, violation.Name, violation.Path})
+		found = append(found, ExpectedViolation{id, cmp.Or(violation.Subject, violation.Container), violation.Path})
 	}
 	met := make([]bool, len(c.Violations))
 	taken := make([]bool, len(found))

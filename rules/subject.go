@@ -12,7 +12,9 @@ import (
 type subjectPath struct {
 	source string
 	steps  []step
-	names  []string // the paths of the first subjects, made beforehand for a path that walks one array
+	// containers says that the subjects are containers.
+	containers bool
+	names      []string // the paths of the first subjects, made beforehand for a path that walks one array
 }
 
 const namesBeforehand = 32
@@ -33,6 +35,10 @@ func parseSubjectPath(source string) (*subjectPath, error) {
 		return nil, errors.New("ends with #: forEach walks the elements of an array as it is, leave it out")
 	case stepFirst:
 		return nil, errors.New("ends with a query for one element: write #(...)# for all")
+	}
+	switch source {
+	case "spec.containers", "spec.initContainers", "spec.ephemeralContainers":
+		s.containers = true
 	}
 	if len(s.steps) == 2 {
 		for i := range namesBeforehand {

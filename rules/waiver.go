@@ -120,7 +120,7 @@ func (w *Waiver) isAbout(pod *identity) bool {
 // concerns tells whether the waiver is about a violation, whatever the pod.
 func (w *Waiver) concerns(v Violation) bool {
 	return (len(w.checks) == 0 || slices.Contains(w.checks, v.Check)) &&
-		(w.container == "" || v.Path != "" && isNamed(v.Name, w.container))
+		(w.container == "" || v.Path != "" && (isNamed(v.Container, w.container) || isNamed(v.Subject, w.container)))
 }
 
 // maxNameBytes is how long a name in Kubernetes may be.

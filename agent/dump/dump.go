@@ -42,6 +42,8 @@ type Event struct {
 	UID       string // empty where the pod has none
 	// JSON is the pod: one object, from brace to brace, at most 4 MiB and 200 levels deep, of valid JSON and UTF-8 (but see
 	// Unchecked). Keys may stand twice, other than those that are read here. It may be used during the call alone.
+	//
+	// Of a manifest, it has its line breaks where the input has them: byte i is on line Line + the line breaks before i.
 	JSON   []byte
 	Item   int   // 1-based position among all objects of the input, of whatever kind
 	Offset int64 // of the item's first byte, in the decompressed input; of a watch event, the event's first byte
@@ -54,6 +56,13 @@ type Event struct {
 	Template bool
 	// Generated is a manifest whose name only begins like that (see Manifests): each that stands there is another object.
 	Generated bool
+
+	// Recorded is what a cluster printed: an item of a PodList, an item of a List that has a UID, an event of a watch. What
+	// is not recorded is a manifest.
+	Recorded bool
+	// Digest tells manifests apart: two are equal as JSON, whatever the order of their keys, when their digests are. Zero
+	// for what is recorded. It is the same within one process only.
+	Digest uint64
 
 	made bool // JSON does not stand so in the input
 }

@@ -48,7 +48,7 @@ func (k Known) owner() string {
 // known names a violation by its workload, and by its pod.
 func (s *Scan) known(v state.PodViolation) (byWorkload, byPod Known) {
 	check := s.Snapshot.Table.Checks()[v.Check].ID
-	subject := cmp.Or(v.Violation.Name, v.Path)
+	subject := cmp.Or(v.Subject, v.Container, v.Path)
 	return Known{Namespace: v.Namespace, Workload: originOf(v).Workload.String(), Check: check, Subject: subject},
 		Known{Namespace: v.Namespace, Pod: v.Pod.Name, Check: check, Subject: subject}
 }
@@ -135,7 +135,7 @@ func (d *baselineReader) violations() error {
 		if v.Namespace == "" || v.Check == "" || v.Workload == "" && v.Pod == "" {
 			return fmt.Errorf("violation %d has no namespace, no check or no pod", n)
 		}
-		known := Known{Namespace: v.Namespace, Workload: v.Workload, Check: v.Check, Subject: cmp.Or(v.Container, v.Path)}
+		known := Known{Namespace: v.Namespace, Workload: v.Workload, Check: v.Check, Subject: cmp.Or(v.Subject, v.Container, v.Path)}
 		if v.Workload == "" {
 			known.Pod = v.Pod
 		}

@@ -79,7 +79,7 @@ type rollUp struct {
 
 func (r *rollUp) add(v state.PodViolation, waived bool) {
 	origin := originOf(v)
-	key := findingKey{origin.Workload, v.Check, cmp.Or(v.Violation.Name, v.Path), nil}
+	key := findingKey{origin.Workload, v.Check, cmp.Or(v.Subject, v.Container, v.Path), nil}
 	if waived {
 		key.waiver = v.Waiver
 	}
@@ -89,7 +89,7 @@ func (r *rollUp) add(v state.PodViolation, waived bool) {
 		r.at[key] = at
 		r.found = append(r.found, Finding{
 			Namespace: v.Namespace, Workload: origin.Workload, Check: &r.scan.Snapshot.Table.Checks()[v.Check], check: v.Check,
-			Container: v.Violation.Name, Path: v.Path, Pod: v.Pod.Name, File: origin.File, Line: origin.Line, Dump: origin.Dump, Waiver: key.waiver,
+			Container: cmp.Or(v.Subject, v.Container), Path: v.Path, Pod: v.Pod.Name, File: origin.File, Line: origin.Line, Dump: origin.Dump, Waiver: key.waiver,
 		})
 	}
 	r.found[at].Violations++

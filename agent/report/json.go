@@ -171,6 +171,7 @@ type violationJSON struct {
 	Severity  rules.Severity `json:"severity"`
 	Weight    int            `json:"weight"`
 	Container string         `json:"container,omitempty"`
+	Subject   string         `json:"subject,omitempty"`
 	Path      string         `json:"path,omitempty"`
 	Message   string         `json:"message"`
 	// What follows is known to a scan alone.
@@ -301,8 +302,8 @@ func violationOf(table *rules.Table, v state.PodViolation) violationJSON {
 		Check:     check.ID,
 		Severity:  check.Severity,
 		Weight:    check.Weight,
-		Container: v.Violation.Name,
-		Path:      v.Path,
-		Message:   check.Message(),
+		Container: v.Container, Subject: v.Subject,
+		Path:    v.Path,
+		Message: check.Message(),
 	}
 }

@@ -345,7 +345,7 @@ func expectedViolation(table *rules.Table, v state.PodViolation) violationJSON {
 	check := table.Checks()[v.Check]
 	return violationJSON{
 		Namespace: v.Namespace, Pod: v.Pod.Name, Check: check.ID, Severity: check.Severity, Weight: check.Weight,
-		Container: v.Violation.Name, Path: v.Path, Message: check.Message(),
+		Container: v.Container, Subject: v.Subject, Path: v.Path, Message: check.Message(),
 	}
 }
 

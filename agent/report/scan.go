@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
 )
 
 // A Scan is what a scan of recordings and manifests found. Each printer of a scan writes one of its forms.
@@ -82,6 +83,21 @@ type Origin struct {
 	Line int
 	// Dump is the file of a recorded pod; empty for standard input, and for a manifest.
 	Dump string
+	// Document is the 1-based position of a manifest in its input; 0 for a pod of a recording. File and Document tell
+	// manifests of one name apart.
+	Document int
+	// Pod is the name of the pod or template for readers, where that of the state is only a key; empty where it is the same.
+	Pod string
+	// Details has an element for each violation of the verdict, in its order; nil where nothing is known of them. Origins
+	// with equal details share them.
+	Details *[]Detail
+}
+
+// A Detail is what is known of one violation beyond the verdict.
+type Detail struct {
+	rules.Detail
+	// Line is the 1-based line of the subject; 0 for a pod of a recording.
+	Line int
 }
 
 // A Workload is what a team deploys and mends.
@@ -112,7 +128,27 @@ type Inputs struct {
 	Others map[string]int
 	// Repeated counts the pods that stood there again: the later one counts.
 	Repeated int
+	// ExcludedNamespaces counts the pods of each namespace that the policy or --namespace leaves out.
+	ExcludedNamespaces map[string]Excluded
+	// Passed counts what a folder holds that is not a manifest.
+	Passed Passed
 	// LeftOut says, a line each, what could not be read and is missing from the scores. A report that has any is one on a
 	// part of the data, and says so.
 	LeftOut []string
+}
+
+// Excluded counts the pods of one namespace that is left out.
+type Excluded struct {
+	Pods int
+	// Pattern is the pattern of the policy that leaves it out; empty where --namespace, or the policy's include, does.
+	Pattern string
+}
+
+// Passed counts the files and documents of folders that were left out, by reason.
+type Passed struct {
+	ChartTemplates int // templates of charts, and other files that are templates
+	NotManifests   int // files without apiVersion and kind
+	Excluded       int // files that --exclude leaves out
+	DanglingLinks  int
+	Empty          int // files without any document
 }

@@ -21,7 +21,7 @@ func TestPodsAreSmall(t *testing.T) {
 		return m.HeapAlloc
 	}
 	s := newState(t)
-	verdict := rules.Verdict{Subjects: []int{1, 1, 1}, Violations: []rules.Violation{{Check: 0, Path: "spec.containers.0", Name: "web"}}}
+	verdict := rules.Verdict{Subjects: []int{1, 1, 1}, Violations: []rules.Violation{{Check: 0, Path: "spec.containers.0", Container: "web"}}}
 	before := heap()
 	for round := range 6 {
 		for i := range pods {

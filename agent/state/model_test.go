@@ -173,7 +173,7 @@ func (p policy) of(pod modelPod, now time.Time) outcome {
 			if !fails {
 				continue
 			}
-			v := rules.Violation{Check: check, Path: fmt.Sprintf("spec.containers.%d", i), Name: c.Name}
+			v := rules.Violation{Check: check, Path: fmt.Sprintf("spec.containers.%d", i), Container: c.Name}
 			var accepted bool
 			if v.Waiver, accepted = p.waiver(decoded, v, now); accepted {
 				o.waived = append(o.waived, v)
@@ -189,7 +189,7 @@ func (p policy) of(pod modelPod, now time.Time) outcome {
 func (p policy) waiver(pod decodedPod, v rules.Violation, now time.Time) (last *rules.Waiver, accepted bool) {
 	var expires time.Time
 	for _, w := range p.waivers {
-		if !w.matches(pod, v.Check, v.Name) || last != nil && !w.expires.After(expires) {
+		if !w.matches(pod, v.Check, v.Container) || last != nil && !w.expires.After(expires) {
 			continue
 		}
 		expires, accepted = w.expires, now.Before(w.expires)

@@ -29,7 +29,7 @@ func TestManyPodsComeAndGo(t *testing.T) {
 	}
 	verdicts := []rules.Verdict{
 		{Subjects: []int{1, 1, 1}},
-		{Subjects: []int{1, 1, 1}, Violations: []rules.Violation{{Check: 0, Path: "spec.containers.0", Name: "web"}}},
+		{Subjects: []int{1, 1, 1}, Violations: []rules.Violation{{Check: 0, Path: "spec.containers.0", Container: "web"}}},
 		{Subjects: []int{2, 2, 2}, Violations: []rules.Violation{{Check: 1, Path: "spec.containers.1"}, {Check: 2, Path: "spec.containers.0"}}},
 	}
 	origins := []any{nil}

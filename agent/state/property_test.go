@@ -15,8 +15,11 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// sameTable compares tables by identity.
-var sameTable = cmp.Comparer(func(a, b *rules.Table) bool { return a == b })
+// sameTable compares tables by identity. Where a violation is in its verdict, the model does not know.
+var sameTable = cmp.Options{
+	cmp.Comparer(func(a, b *rules.Table) bool { return a == b }),
+	cmpopts.IgnoreFields(state.PodViolation{}, "Index"),
+}
 
 // sameWaiver compares waivers by identity, and shows their names.
 var sameWaiver = cmp.Comparer(func(a, b *rules.Waiver) bool { return a == b })

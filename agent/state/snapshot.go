@@ -40,6 +40,8 @@ type NamespaceSnapshot struct {
 type PodViolation struct {
 	Pod
 	*rules.Violation
+	// Index is the position of the violation in the verdict of the pod.
+	Index int
 	// Origin is what the source told of the pod; nil where it told nothing.
 	Origin any
 }
@@ -70,7 +72,7 @@ func (s *Snapshot) AllViolations() iter.Seq2[PodViolation, bool] {
 				j := s.judgements[pod.judgement]
 				for i := range j.violations {
 					v := &j.violations[i]
-					if !yield(PodViolation{Pod{Namespace: ns.name, Name: pod.name}, v, j.origin}, waives(v.Waiver, s.now)) {
+					if !yield(PodViolation{Pod{Namespace: ns.name, Name: pod.name}, v, i, j.origin}, waives(v.Waiver, s.now)) {
 						return
 					}
 				}

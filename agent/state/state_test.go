@@ -38,8 +38,8 @@ func TestExample(t *testing.T) {
 		Namespaces: []state.NamespaceSnapshot{{Name: "default", LiveMetrics: state.LiveMetrics{TotalPods: 1, Violations: []int{1, 1, 0}, Subjects: []int{1, 1, 1}, Waived: none}}},
 		Skipped:    map[string]int{},
 		Violations: []state.PodViolation{
-			{Pod: pod, Violation: &rules.Violation{Check: 0, Path: "spec.containers.0", Name: "nginx"}},
-			{Pod: pod, Violation: &rules.Violation{Check: 1, Path: "spec.containers.0", Name: "nginx"}},
+			{Pod: pod, Violation: &rules.Violation{Check: 0, Path: "spec.containers.0", Container: "nginx"}},
+			{Pod: pod, Violation: &rules.Violation{Check: 1, Path: "spec.containers.0", Container: "nginx"}},
 		},
 	}
 	if diff := cmp.Diff(want, viewOf(got), sameTable); diff != "" {
