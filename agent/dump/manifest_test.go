@@ -44,7 +44,7 @@ func TestManifests(t *testing.T) {
 		{"in a list, beside others", `{"kind":"List","items":[` + workload("Deployment") + `,{"kind":"Service","metadata":{"name":"web"}},{"kind":"SealedSecret","spec":{"template":{"data":{}}}}]}`,
 			[]string{owned("Deployment", "shop", "web", "ReplicaSet", "apps/v1", labels)}, map[string]int{"Service": 1, "SealedSecret": 1}},
 		{"one that another owns", `{"kind":"List","items":[` + pod("a") + `,` + strings.Replace(workload("ReplicaSet"), `"name":"web"`, `"name":"web-7","ownerReferences":[{"kind":"Deployment","name":"web"}]`, 1) + `]}`,
-			[]string{pod("a")}, map[string]int{"ReplicaSet": 1}},
+			[]string{pod("a"), owned("ReplicaSet", "shop", "web-7", "ReplicaSet", "apps/v1", labels)}, nil},
 		{"one that might be owned, and is not", strings.Replace(workload("ReplicaSet"), `"name":"web"`, `"name":"web","ownerReferences":[ ]`, 1),
 			[]string{owned("ReplicaSet", "shop", "web", "ReplicaSet", "apps/v1", labels)}, nil},
 		{"a watch event", `{"type":"ADDED","object":` + workload("Deployment") + `}`, []string{owned("Deployment", "shop", "web", "ReplicaSet", "apps/v1", labels)}, nil},
@@ -68,6 +68,28 @@ func TestManifests(t *testing.T) {
 				t.Errorf("others (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestOwners: a workload that has owners is an event, which names them and the object's own API version.
+func TestOwners(t *testing.T) {
+	const object = `{"apiVersion":"apps/v1","kind":"ReplicaSet","metadata":{"name":"web","ownerReferences":%s},"spec":{"template":` + template + `}}`
+	for references, want := range map[string][]Owner{
+		`[]`: nil, `null`: nil, `[null]`: nil, `[7]`: nil, `"x"`: nil,
+		`[{"apiVersion":"argoproj.io/v1","kind":"Rollout","name":"web","uid":"u-1","controller":true}, {"kind":"App","name":7}, {"name":"n"}]`: {
+			{"argoproj.io/v1", "Rollout", "web", "u-1"}, {Name: "n"}},
+	} {
+		var got []Event
+		_, err := Read(t.Context(), "x.json", strings.NewReader(fmt.Sprintf(object, references)), func(e Event) error {
+			got = append(got, e)
+			return nil
+		}, Manifests)
+		if err != nil || len(got) != 1 || got[0].APIVersion != "apps/v1" {
+			t.Fatalf("%s: %+v, %v", references, got, err)
+		}
+		if diff := cmp.Diff(want, got[0].Owners); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", references, diff)
+		}
 	}
 }
 

@@ -189,7 +189,7 @@ func (d *reader) pod(op Op, o *object) error {
 	in := d.in
 	start, end := in.keep+o.start, in.keep+o.end
 	return d.give(Event{Op: op, Namespace: namespace, Name: name, UID: o.uid.value, JSON: in.buf[start:end:end], Watched: o.start > 0, Listed: o.listed,
-		Generated: o.name.value == ""})
+		Generated: o.name.value == "", APIVersion: o.apiVersion.value})
 }
 
 // nameOf is the name of an object. A manifest may leave it to the API server, and say how it shall begin.

@@ -1,9 +1,6 @@
 package dump
 
-import (
-	"bytes"
-	"encoding/json"
-)
+import "encoding/json"
 
 // ownerKinds are the kinds of the objects that own the pods of a workload, where it is not the workload itself.
 var ownerKinds = map[string]string{"Deployment": "ReplicaSet", "CronJob": "Job"}
@@ -19,7 +16,7 @@ type manifest struct {
 	template       byte // the first byte of the template; 0: there is none
 	metadata, spec []part
 	containers     bool // the spec has an array of them
-	owned          bool
+	owners         []Owner
 }
 
 // part is a key and its value, as they are written.
@@ -34,7 +31,7 @@ func (d *reader) workload(op Op, o *object) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if m.template != '{' || m.owned || !m.containers && !workloads[o.kind.value] {
+	if m.template != '{' || !m.containers && !workloads[o.kind.value] {
 		return false, nil
 	}
 	if err := d.check(o); err != nil {
@@ -63,7 +60,7 @@ func (d *reader) workload(op Op, o *object) (bool, error) {
 	}
 	return true, d.give(Event{
 		Op: op, Namespace: namespace, Name: name, UID: o.uid.value, JSON: d.template, Watched: o.start > 0, Listed: o.listed, Template: true, made: true,
-		Generated: o.name.value == "",
+		Generated: o.name.value == "", APIVersion: o.apiVersion.value, Owners: m.owners,
 	})
 }
 
@@ -127,9 +124,9 @@ func (d *reader) manifest(o *object) (*manifest, error) {
 	err := d.fields(map[string]func() error{
 		"metadata": func() error {
 			return d.fields(map[string]func() error{
-				"ownerReferences": func() error {
-					m.owned = in.buf[in.pos] == '[' && !in.isEmptyArray()
-					return in.skip()
+				"ownerReferences": func() (err error) {
+					m.owners, err = d.owners()
+					return err
 				},
 			})
 		},
@@ -152,9 +149,25 @@ func (d *reader) manifest(o *object) (*manifest, error) {
 	return m, err
 }
 
-// isEmptyArray says that nothing stands between the brackets of the array that comes next, which is in the window.
-func (in *input) isEmptyArray() bool {
-	return bytes.HasPrefix(bytes.TrimLeft(in.buf[in.pos+1:in.end], " \t\r\n"), []byte{']'})
+// owners reads the owner references of an object, which was not checked yet. What has another shape names nothing.
+func (d *reader) owners() ([]Owner, error) {
+	in := d.in
+	start := in.pos
+	if err := in.skip(); err != nil {
+		return nil, err
+	}
+	var references []json.RawMessage
+	if json.Unmarshal(in.buf[start:in.pos], &references) != nil {
+		return nil, nil
+	}
+	var owners []Owner
+	for _, text := range references {
+		var o Owner
+		if json.Unmarshal(text, &o) == nil && o != (Owner{}) {
+			owners = append(owners, o)
+		}
+	}
+	return owners, nil
 }
 
 // podTemplate reads a template. That of a CronJob's jobs counts before another one.
@@ -163,7 +176,7 @@ func (d *reader) podTemplate(m *manifest, ofJob bool) error {
 	if m.jobTemplate && !ofJob {
 		return in.skip()
 	}
-	*m = manifest{owned: m.owned, jobTemplate: ofJob, template: in.buf[in.pos]}
+	*m = manifest{owners: m.owners, jobTemplate: ofJob, template: in.buf[in.pos]}
 	return d.fields(map[string]func() error{
 		"metadata": func() error {
 			if in.buf[in.pos] != '{' {
