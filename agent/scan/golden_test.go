@@ -46,7 +46,7 @@ func TestReports(t *testing.T) {
 				}
 			}
 			found, err := Run(t.Context(), Options{
-				Table: table, Now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), Files: files(t, test.files...), KeepGoing: true, Workers: 2,
+				Table: table, Now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), Found: found(t, test.files...), KeepGoing: true, Workers: 2,
 			})
 			if err != nil {
 				t.Fatal(err)

@@ -196,6 +196,18 @@ func (s *ClusterState) Delete(pod Pod) Transition {
 	return t
 }
 
+// Has reports whether there is such a pod, whatever its UID.
+func (s *ClusterState) Has(pod Pod) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	ns, ok := s.namespaces[pod.Namespace]
+	if !ok {
+		return false
+	}
+	_, _, ok = ns.pods.find(pod.Name)
+	return ok
+}
+
 // Remove is Delete for who does not ask what changed, but whether there was such a pod.
 func (s *ClusterState) Remove(pod Pod) (removed bool) {
 	s.mu.Lock()

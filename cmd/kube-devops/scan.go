@@ -59,6 +59,8 @@ otherwise.`,
 	flags.StringSliceVar(&o.checks, "check", nil, "ids of the checks to make; may be given several times (default: those of the policy)")
 	flags.Var(&o.top, "top", "how many namespaces and workloads the reports for people list, worst first (0: all)")
 	flags.StringVar(&o.explain, "explain", "", "print where the points of this namespace went, in place of the table")
+	flags.StringArrayVar(&o.exclude, "exclude", nil, "files and folders to leave out of a folder, a pattern of the path in it such as charts or **/testdata; may be given several times")
+	flags.BoolVar(&o.allowEmpty, "allow-empty", false, "exit 0 where the input has no pods and no workloads")
 	flags.BoolVar(&o.keepGoing, "keep-going", false, "leave out what cannot be read, say so in the report, and exit 2")
 	return command
 }
@@ -81,6 +83,8 @@ type scanOptions struct {
 	top                 countFlag
 	explain             string
 	keepGoing           bool
+	exclude             []string
+	allowEmpty          bool
 }
 
 func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
@@ -101,14 +105,14 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	files, faults := dump.Files(args)
-	if len(faults) > 0 && (!o.keepGoing || len(files) == 0) {
-		return errors.Join(faults...)
+	inputs := dump.Find(args, o.exclude)
+	if len(inputs.Faults) > 0 && (!o.keepGoing || len(inputs.Files) == 0) {
+		return errors.Join(inputs.Faults...)
 	}
-	if err := o.spareInputs(files, cmd.InOrStdin()); err != nil {
+	if err := o.spareInputs(inputs.Files, cmd.InOrStdin()); err != nil {
 		return err
 	}
-	found, err := o.scan(cmd, table, files, faults)
+	found, err := o.scan(cmd, table, inputs)
 	if err != nil {
 		return err
 	}
@@ -124,7 +128,7 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 
 // validate tells all that is wrong with the flags, before anything is read.
 func (o *scanOptions) validate(cmd *cobra.Command, args []string) error {
-	errs := []error{scan.Validate(o.namespaces)}
+	errs := []error{scan.Validate(o.namespaces), dump.CheckGlobs(o.exclude)}
 	if o.top < 0 {
 		errs = append(errs, fmt.Errorf("--top %d is less than nothing", o.top))
 	}
@@ -263,12 +267,12 @@ func (o *scanOptions) spareInputs(files []dump.File, stdin io.Reader) error {
 // that runs far more often than by default costs next to nothing, and the peak stays where it is for a few pods.
 const gcPercent = 10
 
-func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, files []dump.File, faults []error) (*report.Scan, error) {
+func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, inputs dump.Found) (*report.Scan, error) {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
-	bar := newProgressBar(stderr, files)
+	bar := newProgressBar(stderr, inputs.Files)
 	var warnings []string
 	found, err := scan.Run(ctx, scan.Options{
-		Table: table, Now: time.Now(), Files: files, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing, LeftOut: faults,
+		Table: table, Now: time.Now(), Found: inputs, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing, AllowEmpty: o.allowEmpty,
 		Workers: runtime.GOMAXPROCS(0), Progress: &bar.read, Warn: func(line string) { warnings = append(warnings, line) },
 	})
 	bar.stop()
@@ -344,13 +348,13 @@ func (o *scanOptions) judge(found *report.Scan, against *report.Baselined) error
 		}
 	}
 	scores, ok := found.Snapshot.Cluster()
-	if !ok && (o.failUnder.set || o.maxScore.set) {
-		return errors.New("no pod counts: there is nothing to hold against --fail-under or --max-score")
+	if !ok && !o.allowEmpty && (o.failOn.set || o.failUnder.set || o.maxScore.set) {
+		return errors.New("no pod counts: --fail-on, --fail-under and --max-score have nothing to measure")
 	}
-	if o.failUnder.set && scores.Compliance < o.failUnder.value {
+	if o.failUnder.set && ok && scores.Compliance < o.failUnder.value {
 		crossed = append(crossed, fmt.Errorf("--fail-under %s: the compliance of the cluster is %.4g %%", o.failUnder.String(), scores.Compliance))
 	}
-	if o.maxScore.set && scores.Score > o.maxScore.value {
+	if o.maxScore.set && ok && scores.Score > o.maxScore.value {
 		crossed = append(crossed, fmt.Errorf("--max-score %s: the score of the cluster is %.4g", o.maxScore.String(), scores.Score))
 	}
 	if left := found.Inputs.LeftOut; len(left) > 0 {
