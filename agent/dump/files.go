@@ -63,6 +63,16 @@ func Find(paths, exclude []string) Found {
 	return f.Found
 }
 
+// RefuseBare makes a fault of each folder that holds no file of a kind that is read: its name may be a mistake.
+func (f *Found) RefuseBare() {
+	for _, folder := range f.Bare {
+		f.Faults = append(f.Faults, &Error{Name: folder, Offset: -1, Err: errBare})
+	}
+	f.Bare = nil
+}
+
+var errBare = errors.New("the folder has no file that ends with " + strings.Join(endings, ", ") + ", or one of these and .gz or .zst")
+
 // A finder finds files.
 type finder struct {
 	Found

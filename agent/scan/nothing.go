@@ -20,12 +20,8 @@ func (s *scan) nothing() error {
 	}
 	found := &s.options.Found
 	in := plural(len(found.Files), "file")
-	switch {
-	case len(found.Files) == 1:
+	if len(found.Files) == 1 {
 		in = dump.OneLine(found.Files[0].Path)
-	case len(found.Files) == 0 && len(found.Bare) > 0 && s.templates.Count+found.Excluded.Count+found.DanglingLinks.Count == 0:
-		return fmt.Errorf("%w: the folder %s has no file that ends with .json, .jsonl, .ndjson, .yaml or .yml, or one of these and .gz or .zst",
-			dump.ErrNoPods, dump.OneLine(found.Bare[0]))
 	}
 	text := ""
 	if parts := s.leftOutParts(); len(parts) > 0 {

@@ -74,6 +74,9 @@ func (s *scan) warn() {
 	} {
 		s.warnOf(reason.Skipped, reason.one, reason.many, reason.advice)
 	}
+	if n := len(found.Bare); n > 0 {
+		s.warnOf(dump.Skipped{Count: n, First: found.Bare[0]}, "folder without a file that can be read", "folders without a file that can be read", "")
+	}
 	if len(found.Unused) > 0 {
 		s.options.Warn(fmt.Sprintf("--exclude %s matches nothing", dump.OneLine(strings.Join(found.Unused, ", "))))
 	}

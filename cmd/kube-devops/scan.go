@@ -60,6 +60,7 @@ otherwise.`,
 	flags.Var(&o.top, "top", "how many namespaces and workloads the reports for people list, worst first (0: all)")
 	flags.StringVar(&o.explain, "explain", "", "print where the points of this namespace went, in place of the table")
 	flags.StringArrayVar(&o.exclude, "exclude", nil, "files and folders to leave out of a folder, a pattern of the path in it such as charts or **/testdata; may be given several times")
+	flags.StringVar(&o.config, "config", "", "file that sets flags (default: .kube-devops.yaml here or above, up to the folder with .git), or none")
 	flags.BoolVar(&o.allowEmpty, "allow-empty", false, "exit 0 where the input has no pods and no workloads")
 	flags.BoolVar(&o.keepGoing, "keep-going", false, "leave out what cannot be read, say so in the report, and exit 2")
 	return command
@@ -84,10 +85,14 @@ type scanOptions struct {
 	explain             string
 	keepGoing           bool
 	exclude             []string
+	config              string
 	allowEmpty          bool
 }
 
 func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
+	if err := configure(cmd, o.config); err != nil {
+		return err
+	}
 	if err := o.validate(cmd, args); err != nil {
 		return asUsage(cmd, err)
 	}
@@ -106,6 +111,9 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 		}
 	}
 	inputs := dump.Find(args, o.exclude)
+	if !o.allowEmpty {
+		inputs.RefuseBare()
+	}
 	if len(inputs.Faults) > 0 && (!o.keepGoing || len(inputs.Files) == 0) {
 		return errors.Join(inputs.Faults...)
 	}
