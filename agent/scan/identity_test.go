@@ -67,7 +67,7 @@ func TestManifestsAreWorkloadsOfTheirOwn(t *testing.T) {
 		"before a recording":          {a: pod("i:latest", ""), b: list(pod("j:latest", `,"uid":"u"`)) + list(pod("j:latest", `,"uid":"u"`)), inputs: report.Inputs{Pods: 2, Repeated: 1}, latest: []string{"web a.json#1", "web"}, warnings: []string{"1 duplicate pod; the last one wins: shop/web in b.json"}},
 		"printed alone, then watched": {a: pod("i:latest", `,"uid":"u"`), b: `{"type":"DELETED","object":` + pod("i:latest", `,"uid":"u"`) + `}` + pod("j:1", ""), inputs: report.Inputs{Pods: 1}},
 		"names that look like keys": {a: pod("i:latest", "") + pod("j:latest", ""), b: strings.ReplaceAll(pod("k:latest", "")+list(pod("k:latest", `,"uid":"u"`)), `"name":"web"`, `"name":"web\u00001"`), inputs: report.Inputs{Pods: 4},
-			latest: []string{"web a.json#1", "web a.json#2", "web\x001", "web\x001 b.json#1"}},
+			latest: []string{"web a.json#1", "web a.json#2", "web\x001 b.json#1", "web\x001"}},
 		"recorded, in two groups": {a: `{"kind":"List","items":[` + deploymentOf("web", `,"uid":"a"`, "i:latest") + "," + workloadOf("example.com/v1", "Deployment", "web", `,"uid":"b"`, "i:1") + "]}",
 			b: `{"kind":"List","items":[` + workloadOf("example.com/v1", "Deployment", "web", `,"uid":"b"`, "i:1") + "]}", inputs: report.Inputs{Templates: 2, Repeated: 1}, latest: []string{"Deployment/web"},
 			warnings: []string{"1 duplicate workload; the last one wins: shop/Deployment/web in b.json and a.json"}},
@@ -183,7 +183,7 @@ func TestLines(t *testing.T) {
 		text string
 		want int
 	}{
-		"a pod": {pod, 10}, "behind a comment": {"# x\n\n" + pod, 12}, "a second document": {pod + "---\n" + strings.Replace(pod, "name: x", "name: w", 1), 10},
+		"a pod": {pod, 10}, "behind a comment": {"# x\n\n" + pod, 12}, "a second document": {pod + "---\n" + strings.Replace(pod, "name: x", "name: w", 1), 22},
 		"behind another": {aPod("z") + "---\n# x\n" + pod, 16}, "line breaks of Windows": {strings.ReplaceAll(pod, "\n", "\r\n"), 10},
 		"a template": {deployment, 13}, "a List": {"apiVersion: v1\nkind: List\nitems:\n" + item, 13}, "a second item": {"apiVersion: v1\nitems:\n" + strings.Replace(item, "i:latest", "i:2", 1) + strings.Replace(item, "name: x", "name: w", 1) + "kind: List\n", 23},
 		"JSON": {json, 4}, "JSON behind another": {strings.ReplaceAll(json, "i:latest", "i:1") + strings.Replace(json, `"x"`, `"w"`, 1), 9},
