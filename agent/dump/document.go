@@ -38,9 +38,13 @@ type place struct {
 func (d *reader) document() error {
 	in := d.in
 	in.keep = in.pos
-	d.item = d.count + 1
+	before := d.count
+	d.item = before + 1
 	doc := document{keys: make(map[string]bool), offset: in.offset(in.pos)}
 	if err := in.object(func(key []byte) error { return d.member(&doc, key) }); err != nil {
+		if d.count == before && !d.stopped && d.isFlow(doc.offset) {
+			return errFlow
+		}
 		if err = d.foreignFile(&doc, err); err == nil {
 			d.done()
 		}

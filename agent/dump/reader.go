@@ -25,8 +25,9 @@ type reader struct {
 	stopped   bool // fn has failed
 	template  []byte
 
-	count int // objects so far
-	item  int // the one that is being read; 0: none
+	documents int // so far
+	count     int // objects so far
+	item      int // the one that is being read; 0: none
 }
 
 // read reads the whole recording.
@@ -34,50 +35,53 @@ func (d *reader) read() error {
 	if err := d.open(); err != nil {
 		return err
 	}
-	began := false
-	for {
-		c, err := d.in.next()
+	for ; ; d.documents++ {
+		c, err := d.in.nextDocument(d.documents > 0)
 		if errors.Is(err, io.EOF) {
 			break
 		}
+		if err == nil {
+			err = d.next(c)
+		}
 		if err != nil {
-			return err
-		}
-		if c == '[' && d.among {
-			began = true
-			if err := d.array(); err != nil {
-				return err
-			}
-			continue
-		}
-		if c == '/' && d.among && !began { // a comment
-			began = true
-			if err := d.foreignFile(new(document), d.in.notAnObject()); err != nil {
-				return err
-			}
-			continue
-		}
-		if c != '{' && began {
-			return d.in.unexpected("another object")
-		}
-		if c != '{' || !began && d.in.isTemplate() {
-			return d.in.notAnObject()
-		}
-		began = true
-		if err := d.document(); err != nil {
 			return err
 		}
 	}
 	if d.passed && d.stats.Applied+d.stats.Deleted == 0 {
 		return nil // why there are no pods was told
 	}
-	if !began && !(d.among && d.in.convert != nil) { // comments alone are YAML of something
+	if d.documents == 0 && !(d.among && d.in.convert != nil) { // comments alone are YAML of something
 		return fault(-1, "the input is empty: %s", record)
 	}
 	if d.stats.Applied+d.stats.Deleted == 0 {
 		return d.noPods()
 	}
 	return nil
+}
+
+// next reads the document that begins with a byte.
+func (d *reader) next(c byte) error {
+	in, before := d.in, d.documents
+	switch {
+	case c == '[' && d.among:
+		return d.array()
+	case c == '/' && d.among && before == 0: // a comment
+		return d.foreignFile(new(document), in.notAnObject())
+	case c != '{' && before == 1 && in.convert == nil:
+		d.startYAML() // as kubectl does it behind one document of JSON, and behind no more
+		return nil
+	case c != '{' && before > 0:
+		return in.unexpected("another object")
+	case c != '{' || before == 0 && in.isTemplate():
+		return in.notAnObject()
+	}
+	err := d.document()
+	if errors.Is(err, errFlow) {
+		d.item = 0
+		d.startYAML()
+		return nil
+	}
+	return err
 }
 
 // named is an error that says where it is.
