@@ -69,6 +69,9 @@ func (d *reader) whole(doc *document) error {
 	switch {
 	case doc.end > maxItem:
 		return d.foreignFile(doc, &Error{Offset: doc.offset, Err: errTooLarge})
+	case d.among && doc.keys["$patch"]: // by which Kustomize tells what to do with another object
+		d.left(Patches)
+		return d.checkRest(doc)
 	case d.among && doc.isForeign():
 		d.left(noKind)
 		return d.foreignFile(doc, d.checkRest(doc))
@@ -227,6 +230,9 @@ func (d *reader) isList(doc *document) error {
 
 // finishList checks, of a list whose items were read, what was known only at its end.
 func (d *reader) finishList(doc *document) error {
+	if d.stats.FirstList == "" {
+		d.stats.FirstList = doc.kind.value
+	}
 	if err := d.isList(doc); err != nil {
 		return err
 	}

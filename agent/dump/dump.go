@@ -91,6 +91,7 @@ type Stats struct {
 	Bookmarks int            // BOOKMARK events
 	Others    map[string]int // objects of other kinds, which were left out; at most 257 kinds, the rest under "others"
 	Bytes     int64          // size of the input, decompressed
+	FirstList string         // kind of the first list; empty where there is none
 
 	// Continues is the list in which the input ends: a part of one, whose next part must follow in the next input. It is
 	// nil where the last list of the input is whole.

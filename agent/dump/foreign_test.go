@@ -53,6 +53,18 @@ func TestForeignFiles(t *testing.T) {
 	}
 }
 
+// TestPatchesInFolders: what says $patch is a part of an object, of whatever kind, and says so wherever the key stands.
+func TestPatchesInFolders(t *testing.T) {
+	for _, input := range []string{
+		"$patch: delete\napiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n", "kind: Deployment\nmetadata: {name: x}\n$patch: delete\n", `{"$patch": "delete", "kind": "Pod", "metadata": {}}`,
+	} {
+		stats, err := Read(t.Context(), "x", strings.NewReader(input), func(Event) error { return nil }, Among, Manifests)
+		if !errors.Is(err, ErrNoPods) || len(stats.Others) != 1 || stats.Others[Patches] != 1 {
+			t.Errorf("%s: %+v, %v", input, stats, err)
+		}
+	}
+}
+
 func TestForeignDocumentsAmongPods(t *testing.T) {
 	pods := "kind: Pod\nmetadata: {name: a}\n---\nkind: Pod\nmetadata: {name: b}\n"
 	for name, input := range map[string]string{

@@ -28,7 +28,13 @@ func (s *scan) readAll(ctx context.Context, p *pipeline) error {
 			return err
 		}
 	}
-	return errors.Join(s.broken.err(), s.part.missing(nil))
+	if err := s.part.end(); err != nil {
+		if !s.options.KeepGoing {
+			return errors.Join(s.broken.err(), err)
+		}
+		p.leaveOut(err)
+	}
+	return s.broken.err()
 }
 
 // read reads one file. What it returns is the fault of a file that is not recognised as something else than a manifest.
@@ -61,7 +67,7 @@ type reading struct {
 
 // take takes one event of the file.
 func (r *reading) take(e dump.Event) error {
-	shim(&e)
+	complete(&e)
 	if field := templated(&e); field != "" {
 		if err := r.template(&e, field); err != nil || r.options.KeepGoing {
 			return err
@@ -141,9 +147,24 @@ func (r *reading) finish(stats dump.Stats, err error) error {
 		return nil
 	}
 	for kind, n := range stats.Others {
-		r.other(kind, n)
+		r.count(kind, n)
+	}
+	if err == nil {
+		err = r.part.follow(r.file.Path, stats)
 	}
 	return errors.Join(r.release(), err)
+}
+
+// count counts the objects of a kind that the file holds and that are left out.
+func (r *reading) count(kind string, n int) {
+	if kind != dump.Patches {
+		r.other(kind, n)
+		return
+	}
+	if r.patches.Count == 0 {
+		r.patches.First = dump.OneLine(r.file.Path)
+	}
+	r.patches.Count += n
 }
 
 // recognise reports whether a file that cannot be read is something else than a manifest, and counts it as that.

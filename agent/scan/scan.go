@@ -164,7 +164,7 @@ func (s *scan) finish() (*report.Scan, error) {
 	s.leaveOwned()
 	r := s.result
 	if n := s.patches.Count; n > 0 {
-		s.other("patches", n)
+		s.other(dump.Patches, n)
 	}
 	r.Inputs.ExcludedNamespaces = s.excluded.in
 	r.Inputs.Passed = report.Passed{
