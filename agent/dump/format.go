@@ -135,7 +135,9 @@ func (d *reader) isFlow(start int64) bool {
 	end := in.restOfDocument()
 	root, err := parseYAML(in.buf[in.keep:end])
 	if err == nil && root != nil && root.Kind == yaml.MappingNode {
-		return true
+		if _, err = appendYAML(nil, root); err == nil {
+			return true
+		}
 	}
 	in.keep, in.pos = int(keep-in.base), int(pos-in.base)
 	return false

@@ -1,6 +1,9 @@
 package dump
 
-import "encoding/json"
+import (
+	"bytes"
+	"encoding/json"
+)
 
 // ownerKinds are the kinds of the objects that own the pods of a workload, where it is not the workload itself.
 var ownerKinds = map[string]string{"Deployment": "ReplicaSet", "CronJob": "Job"}
@@ -65,46 +68,67 @@ func (d *reader) workload(op Op, o *object) (bool, error) {
 }
 
 // makePod writes the pod that the workload of a name stands for: its template, with the name and the owner that say whose
-// it is.
+// it is. Its parts come in the order of the item, each on the line where it stands there.
 func (d *reader) makePod(o *object, m *manifest, namespace, own string) {
 	kind := ownerKinds[o.kind.value]
 	if kind == "" {
 		kind = o.kind.value
 	}
-	b := d.template[:0]
-	text := func(words string) { b = append(b, words...) }
-	quoted := func(value string) { b = append(b, quote(value)...) }
-	text(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":`)
-	quoted(o.kind.value + "/" + own)
-	text(`,"namespace":`)
-	quoted(namespace)
-	text(`,"ownerReferences":[{"apiVersion":`)
-	quoted(o.apiVersion.value)
-	text(`,"kind":`)
-	quoted(kind)
-	text(`,"name":`)
-	quoted(own)
-	text(`,"controller":true}]`)
-	for _, field := range m.metadata {
-		switch field.name {
-		case "name", "namespace", "ownerReferences":
-		default:
-			text(",")
-			b = d.appendMember(b, field)
-		}
+	p := podWriter{item: d.in.buf[d.in.keep : d.in.keep+o.end], json: d.template[:0]}
+	if len(m.spec) > 0 && len(m.metadata) > 0 && m.spec[0].whole.start < m.metadata[0].whole.start {
+		p.text(`{"apiVersion":"v1","kind":"Pod"`)
+		p.members(m.spec)
+		p.text(`,"metadata":{`)
+	} else {
+		p.text(`{"apiVersion":"v1","kind":"Pod","metadata":{`)
 	}
-	text("}")
-	for _, field := range m.spec {
-		text(",")
-		b = d.appendMember(b, field)
+	p.text(`"name":`)
+	p.quoted(o.kind.value + "/" + own)
+	p.text(`,"namespace":`)
+	p.quoted(namespace)
+	p.text(`,"ownerReferences":[{"apiVersion":`)
+	p.quoted(o.apiVersion.value)
+	p.text(`,"kind":`)
+	p.quoted(kind)
+	p.text(`,"name":`)
+	p.quoted(own)
+	p.text(`,"controller":true}]`)
+	p.members(m.metadata)
+	p.text("}")
+	if len(m.spec) > 0 && m.spec[0].whole.start >= p.from {
+		p.members(m.spec)
 	}
-	text("}")
-	d.template = b
+	p.text("}")
+	d.template = p.json
 }
 
-func (d *reader) appendMember(to []byte, m part) []byte {
-	to = append(append(to, quote(m.name)...), ':')
-	return append(to, d.in.buf[d.in.keep+m.whole.start:d.in.keep+m.whole.end]...)
+// podWriter writes a pod of parts of an item.
+type podWriter struct {
+	item []byte
+	from int // of what is not copied yet
+	json []byte
+}
+
+func (p *podWriter) text(words string) { p.json = append(p.json, words...) }
+
+func (p *podWriter) quoted(value string) { p.json = appendQuoted(p.json, value) }
+
+// members writes members of an object behind others, but for those that makePod writes.
+func (p *podWriter) members(parts []part) {
+	for _, m := range parts {
+		switch m.name {
+		case "name", "namespace", "ownerReferences":
+			continue
+		}
+		for range bytes.Count(p.item[p.from:m.whole.start], []byte{'\n'}) {
+			p.json = append(p.json, '\n')
+		}
+		p.text(",")
+		p.quoted(m.name)
+		p.text(":")
+		p.json = append(p.json, p.item[m.whole.start:m.whole.end]...)
+		p.from = m.whole.end
+	}
 }
 
 func quote(s string) []byte {

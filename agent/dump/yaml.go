@@ -32,8 +32,9 @@ type yamlReader struct {
 	place  yamlPlace
 	next   yamlPlace // of the next line
 
-	itemsEnd int // where the line "items:" ends in text, of a document that may be a large list; 0: there is none
-	dash     int // the column of the list's dashes; -1: not known yet
+	itemsEnd int   // where the line "items:" ends in text, of a document that may be a large list; 0: there is none
+	start    int64 // the offset of the first line
+	dash     int   // the column of the list's dashes; -1: not known yet
 	inList   bool
 	gathered yamlItems // of the list, and not written yet
 	behind   bool      // the items of a list were all read, and what follows are its other keys
@@ -63,7 +64,7 @@ type yamlMark struct {
 }
 
 func newYAMLReader(r io.Reader, first yamlPlace, leftOut func(*Error)) *yamlReader {
-	return &yamlReader{lines: bufio.NewReaderSize(r, 64<<10), next: first, place: first, dash: -1, leftOut: leftOut}
+	return &yamlReader{lines: bufio.NewReaderSize(r, 64<<10), next: first, place: first, start: first.offset, dash: -1, leftOut: leftOut}
 }
 
 // Read implements io.Reader.
@@ -167,13 +168,11 @@ func (y *yamlReader) take(line []byte) error {
 			y.count++
 			return y.fault(1, errors.New("text on the line of the document marker ---, which kubectl does not read: put it on the next line"))
 		}
-	case startsDocument(line, "..."):
-		y.endDocument()
-		y.place, y.ended = y.next, true
-		return nil
 	case y.ended:
 		y.skipLine(line)
 		return nil
+	case startsDocument(line, "..."):
+		return y.endMarker(at)
 	case y.inList && !y.behind:
 		return y.listLine(line, at)
 	case y.foreign && isOwnKey(line):
@@ -197,6 +196,19 @@ func (y *yamlReader) take(line []byte) error {
 	case len(y.text) > maxItem:
 		return y.fault(1, errTooLarge)
 	}
+	return nil
+}
+
+// endMarker ends the document that was gathered. Kubectl takes no end without a beginning, which a marker is on the first
+// line alone: it cuts the input at the others.
+func (y *yamlReader) endMarker(at yamlPlace) error {
+	if began := y.place.offset == y.start && bytes.HasPrefix(y.text, []byte("---")); y.isAtStart() && !began {
+		y.place, y.faulty = at, nil
+		y.count++
+		return y.fault(1, errors.New("invalid YAML: the end of a document (...) that has not begun: remove the line"))
+	}
+	y.endDocument()
+	y.place, y.ended = y.next, true
 	return nil
 }
 
