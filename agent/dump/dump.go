@@ -92,6 +92,8 @@ type Stats struct {
 	Others    map[string]int // objects of other kinds, which were left out; at most 257 kinds, the rest under "others"
 	Bytes     int64          // size of the input, decompressed
 
+	// First is the kind of the list with which the input begins: empty where it begins with something else.
+	First string
 	// Continues is the list in which the input ends: a part of one, whose next part must follow in the next input. It is
 	// nil where the last list of the input is whole.
 	Continues *Continuation
