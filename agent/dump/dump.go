@@ -93,6 +93,8 @@ type Stats struct {
 	Bytes     int64          // size of the input, decompressed
 	FirstList string         // kind of the first list; empty where there is none
 
+	// First is the kind of the list with which the input begins: empty where it begins with something else.
+	First string
 	// Continues is the list in which the input ends: a part of one, whose next part must follow in the next input. It is
 	// nil where the last list of the input is whole.
 	Continues *Continuation

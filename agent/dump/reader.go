@@ -185,7 +185,7 @@ func (d *reader) pod(op Op, o *object) error {
 	if namespace == "" {
 		namespace = "default"
 	}
-	if op == Delete || !d.unchecked { // nobody looks into a pod that has gone
+	if op == Delete || !d.unchecked || d.manifests && !o.recorded { // who has gone is not looked into, and a digest is of JSON
 		if err := d.check(o); err != nil {
 			return err
 		}
@@ -193,7 +193,7 @@ func (d *reader) pod(op Op, o *object) error {
 	in := d.in
 	start, end := in.keep+o.start, in.keep+o.end
 	return d.give(Event{Op: op, Namespace: namespace, Name: name, UID: o.uid.value, JSON: in.buf[start:end:end], Watched: o.start > 0, Listed: o.listed,
-		Generated: o.name.value == "", APIVersion: o.apiVersion.value})
+		Generated: o.name.value == "", APIVersion: o.apiVersion.value}, o)
 }
 
 // nameOf is the name of an object. A manifest may leave it to the API server, and say how it shall begin.
@@ -205,7 +205,7 @@ func (d *reader) nameOf(o *object) string {
 }
 
 // give counts a pod of the item that was read, and calls the caller.
-func (d *reader) give(e Event) error {
+func (d *reader) give(e Event, o *object) error {
 	if e.Op == Delete {
 		d.stats.Deleted++
 	} else {
@@ -215,8 +215,12 @@ func (d *reader) give(e Event) error {
 	at := in.offset(in.keep)
 	e.Item, e.Offset = d.item, in.place(at)
 	e.made = e.made || in.convert != nil
+	e.Recorded = o.recorded
 	if d.manifests {
 		e.Line = in.line()
+		if !o.recorded {
+			e.Digest = digestOf(in.buf[in.keep+o.start : in.keep+o.end])
+		}
 	}
 	if err := d.fn(e); err != nil {
 		d.stopped = true
@@ -225,8 +229,13 @@ func (d *reader) give(e Event) error {
 	return nil
 }
 
-// check holds the whole of an object to be valid JSON.
-func (d *reader) check(o *object) error { return d.in.check(d.in.keep+o.start, d.in.keep+o.end) }
+// check holds the whole of an object to be valid JSON, which the JSON that YAML was made into is.
+func (d *reader) check(o *object) error {
+	if d.in.convert != nil {
+		return nil
+	}
+	return d.in.check(d.in.keep+o.start, d.in.keep+o.end)
+}
 
 // fault is an error at the first byte of an object.
 func (d *reader) fault(o *object, format string, args ...any) error {

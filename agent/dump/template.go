@@ -64,7 +64,7 @@ func (d *reader) workload(op Op, o *object) (bool, error) {
 	return true, d.give(Event{
 		Op: op, Namespace: namespace, Name: name, UID: o.uid.value, JSON: d.template, Watched: o.start > 0, Listed: o.listed, Template: true, made: true,
 		Generated: o.name.value == "", APIVersion: o.apiVersion.value, Owners: m.owners,
-	})
+	}, o)
 }
 
 // makePod writes the pod that the workload of a name stands for: its template, with the name and the owner that say whose
