@@ -241,9 +241,6 @@ func (d *reader) isList(doc *document) error {
 
 // finishList checks, of a list whose items were read, what was known only at its end.
 func (d *reader) finishList(doc *document) error {
-	if d.stats.FirstList == "" {
-		d.stats.FirstList = doc.kind.value
-	}
 	if err := d.isList(doc); err != nil {
 		return err
 	}

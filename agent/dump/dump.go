@@ -91,7 +91,6 @@ type Stats struct {
 	Bookmarks int            // BOOKMARK events
 	Others    map[string]int // objects of other kinds, which were left out; at most 257 kinds, the rest under "others"
 	Bytes     int64          // size of the input, decompressed
-	FirstList string         // kind of the first list; empty where there is none
 
 	// First is the kind of the list with which the input begins: empty where it begins with something else.
 	First string

@@ -67,7 +67,6 @@ type reading struct {
 
 // take takes one event of the file.
 func (r *reading) take(e dump.Event) error {
-	complete(&e)
 	if field := templated(&e); field != "" {
 		if err := r.template(&e, field); err != nil || r.options.KeepGoing {
 			return err
