@@ -95,6 +95,8 @@ func TestDifferentialFinds(t *testing.T) {
 		"a tag wins over a digest", "no tag is no tag", "anything is an image",
 		"the waiver that expires first counts", "the first waiver counts", "the last waiver counts",
 		"a pod has no namespace by default", "waivers do not ask for containers", "the pod is a container",
+		"unknown is false", "unknown is true", "an unknown part decides all", "an unknown part decides any", "not of unknown is true",
+		"an unknown when leaves out", "an unknown skip skips", "all ports are TCP", "what has no name has no word",
 		"one label is enough", "a label that is not there is empty", "waivers do not ask for owners", "waivers do not ask for checks",
 	}
 	pods := newRandomPods(t)
@@ -187,7 +189,13 @@ func inWords(table *rules.Table, verdict rules.Verdict) naiveVerdict {
 		words.Subjects[c.ID] = verdict.Subjects[i]
 	}
 	for _, v := range verdict.Violations {
-		line := fmt.Sprintf("%s %s %q", table.Checks()[v.Check].ID, v.Path, v.Container+v.Subject)
+		line := fmt.Sprintf("%s %s %q", table.Checks()[v.Check].ID, v.Path, v.Container)
+		if v.Subject != "" {
+			line += fmt.Sprintf(" %q", v.Subject)
+		}
+		if v.Unknown {
+			line += " unknown"
+		}
 		if v.Waiver != nil {
 			line += " waived by " + v.Waiver.ID
 		}

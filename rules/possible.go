@@ -264,9 +264,8 @@ func (v *variable) has(operators ...string) bool {
 
 // answers are those of the leaves for a value.
 func (v *variable) answers(value gjson.Result) (answers uint64) {
-	e := new(evaluation)
 	for i, l := range v.leaves {
-		if l.fulfilled(e, value) {
+		if l.compare(value) == isTrue {
 			answers |= 1 << i
 		}
 	}
