@@ -238,7 +238,7 @@ func widerText(seed int) string {
 
 func wider(t *testing.T, seed int) *rules.Projection { return load(t, widerText(seed)).Projection() }
 
-func projected(t *testing.T, p *rules.Projection, pod []byte) []byte {
+func projected(t testing.TB, p *rules.Projection, pod []byte) []byte {
 	t.Helper()
 	reduced, err := p.AppendTo(nil, pod)
 	if err != nil {
