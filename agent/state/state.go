@@ -33,6 +33,8 @@ type LiveMetrics struct {
 	// Waived counts, for each check, the violations that a waiver accepts; neither they nor their subjects are in the
 	// counts above.
 	Waived []int
+	// Unknown counts, for each check, those of its Violations that are unknown; nil where none is. Waived ones are not in it.
+	Unknown []int
 	// Unevaluated counts the pods of which there is no verdict; they are in no other count.
 	Unevaluated int
 }
@@ -265,7 +267,21 @@ func (s *ClusterState) count(ns *NamespaceState, c contribution, sign int) {
 			ns.Subjects[v.Check] -= sign
 		} else {
 			ns.Violations[v.Check] += sign
+			if v.Unknown {
+				ns.addUnknown(v.Check, sign)
+			}
 		}
+	}
+}
+
+// addUnknown counts unknown violations of a check. They are rare, so that their counts are there only while one is not 0.
+func (m *LiveMetrics) addUnknown(check, n int) {
+	if m.Unknown == nil {
+		m.Unknown = make([]int, len(m.Violations))
+	}
+	m.Unknown[check] += n
+	if !slices.ContainsFunc(m.Unknown, func(n int) bool { return n != 0 }) {
+		m.Unknown = nil
 	}
 }
 
