@@ -14,16 +14,17 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// describe finds what the reports say of each violation of a pod beyond the verdict: the value, and in a manifest the line.
-func (p *batched) describe(table *rules.Table, text, reduced []byte) {
+// describe appends what the reports say of each violation of a pod beyond the verdict: the value, and in a manifest the line.
+func (p *batched) describe(to []report.Detail, table *rules.Table, text, reduced []byte) []report.Detail {
 	for i := range p.verdict.Violations {
 		v := &p.verdict.Violations[i]
 		detail := report.Detail{Detail: table.Detail(reduced, v)}
 		if !p.Recorded && p.from.file != "" {
 			detail.Line = p.lineOf(text, v.Path)
 		}
-		p.details = append(p.details, detail)
+		to = append(to, detail)
 	}
+	return to
 }
 
 // lineOf is the line on which a subject stands, given its path in the pod; that of the object where it is the pod itself, or

@@ -24,7 +24,8 @@ const (
 // A batch is some pods on their way through evaluation, or a line about one that is left out.
 type batch struct {
 	text    []byte
-	reduced []byte // the pods that have owners, without what nobody reads
+	reduced []byte // the pods that have owners, without what is not read
+	details []report.Detail
 	pods    []batched
 	leftOut string
 	done    chan struct{} // has an element once the batch is evaluated
@@ -154,7 +155,7 @@ func (b *batch) reset() {
 	if b.reduced = b.reduced[:0]; cap(b.reduced) > batchBytes {
 		b.reduced = nil
 	}
-	b.pods, b.leftOut = b.pods[:0], ""
+	b.pods, b.details, b.leftOut = b.pods[:0], b.details[:0], ""
 }
 
 // evaluate finds the violations of the pods of a batch. Those that are left out for their namespace are checked too, as
@@ -165,7 +166,7 @@ func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 		p := &b.pods[i]
 		text := b.text[start:p.end]
 		start = p.end
-		p.owner, p.bare, p.patch, p.details = owner{}, false, false, p.details[:0]
+		p.owner, p.bare, p.patch, p.details = owner{}, false, false, nil
 		if p.Op == dump.Delete {
 			continue
 		}
@@ -196,7 +197,9 @@ func (b *batch) evaluatePod(p *batched, text []byte, table *rules.Table, project
 	if len(p.verdict.Violations) == 0 {
 		return false
 	}
-	p.describe(table, text, reduced)
+	first := len(b.details)
+	b.details = p.describe(b.details, table, text, reduced)
+	p.details = b.details[first:len(b.details):len(b.details)]
 	if p.Template {
 		return false
 	}
