@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"strings"
 )
 
 // A Nature is what a file turns out to be that lies in a folder and cannot be read as manifests or a recording.
@@ -39,13 +40,41 @@ func NatureOf(path string) (Nature, error) {
 	return s.nature(), nil
 }
 
+// IsTooLarge reports whether an error says that an object is larger than any that can hold pods.
+func IsTooLarge(err error) bool { return errors.Is(err, errTooLarge) }
+
+// OtherKinds counts the documents of a file of YAML by their kinds, by the lines that begin with kind. It is false where one
+// of them may hold pods, or where there is none.
+func OtherKinds(path string) (map[string]int, bool) {
+	f, err := openFile(path)
+	if err != nil {
+		return nil, false
+	}
+	defer func() { _ = f.Close() }() // it is only read
+	text, err := Unpacked(f)
+	if err != nil {
+		return nil, false
+	}
+	s := signs{kinds: make(map[string]int)}
+	if err := s.read(text); err != nil || s.json || s.items || len(s.kinds) == 0 {
+		return nil, false
+	}
+	for kind := range s.kinds {
+		if kind == "" || kind == "Pod" || workloads[kind] || strings.HasSuffix(kind, "List") {
+			return nil, false
+		}
+	}
+	return s.kinds, true
+}
+
 // signs are what tells the nature of a text.
 type signs struct {
-	some             bool // there is more than comments
-	json             bool // it begins as JSON does
-	action           bool // of a template
-	apiVersion, kind bool // at the start of a line; anywhere in JSON
-	items            bool // at the start of a line: kubectl prints the kind of a list behind them, where a cut takes it off
+	some             bool           // there is more than comments
+	json             bool           // it begins as JSON does
+	action           bool           // of a template
+	apiVersion, kind bool           // at the start of a line; anywhere in JSON
+	kinds            map[string]int // of the lines that begin with kind; nil where that is not asked
+	items            bool           // at the start of a line: kubectl prints the kind of a list behind them, where a cut takes it off
 }
 
 func (s *signs) nature() Nature {
@@ -92,7 +121,12 @@ func (s *signs) line(line []byte) {
 		s.json = line[0] == '{' || line[0] == '['
 	}
 	s.apiVersion = s.apiVersion || bytes.HasPrefix(line, []byte("apiVersion:"))
-	s.kind = s.kind || bytes.HasPrefix(line, []byte("kind:"))
+	if kind, ok := bytes.CutPrefix(line, []byte("kind:")); ok {
+		s.kind = true
+		if s.kinds != nil && len(s.kinds) < 256 {
+			s.kinds[strings.Trim(string(kind), " \t\r\n\"'")]++
+		}
+	}
 	s.items = s.items || bytes.HasPrefix(line, []byte("items:"))
 }
 

@@ -45,7 +45,7 @@ func aPod(name string) string {
 
 // TestFolderIsARepository: what is recognised as something else than a manifest is left out and counted, each in one line.
 func TestFolderIsARepository(t *testing.T) {
-	large := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: large}\ndata:\n  x: |\n" + strings.Repeat("    "+strings.Repeat("x", 100)+"\n", 20_000)
+	large := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: large}\ndata:\n  x: |\n" + strings.Repeat("    "+strings.Repeat("x", 100)+"\n", 60_000)
 	tree(t, map[string]string{
 		"a.yaml": aPod("a"), "values.yaml": "image: {{ x }}\nreplicas: 2\n", "list.yaml": "- a\n- b\n", "chart/Chart.yaml": "apiVersion: v2\nname: c\n",
 		"chart/templates/a.yaml": "{{- if x }}\n" + aPod("t") + "{{- end }}\n", "chart/templates/plain.yaml": aPod("plain"), "empty.yaml": "", "comments.yaml": "# a\n---\n# b\n",

@@ -130,6 +130,9 @@ func (r *reading) finish(stats dump.Stats, err error) error {
 			return err
 		}
 	case r.file.Found && !r.streamed && (err != nil || len(r.faults) > 0):
+		if dump.IsTooLarge(err) && r.isOther() {
+			return nil
+		}
 		if known, looking := r.recognise(); known || looking != nil {
 			return looking
 		}
@@ -164,6 +167,18 @@ func (r *reading) count(kind string, n int) {
 		r.patches.First = dump.OneLine(r.file.Path)
 	}
 	r.patches.Count += n
+}
+
+// isOther reports whether a file with an object that is too large has only objects without pods, and counts these.
+func (r *reading) isOther() bool {
+	kinds, ok := dump.OtherKinds(r.file.Path)
+	if !ok || len(r.held.events) > 0 {
+		return false
+	}
+	for kind, n := range kinds {
+		r.count(kind, n)
+	}
+	return true
 }
 
 // recognise reports whether a file that cannot be read is something else than a manifest, and counts it as that.
