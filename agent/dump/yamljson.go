@@ -321,7 +321,9 @@ func isText(s string) bool {
 		}
 		return false
 	case strings.IndexByte("yYnNtTfFoO~", c) >= 0:
-		return len(s) > maxWord
+		if len(s) > maxWord {
+			return true
+		}
 	default:
 		return true
 	}
