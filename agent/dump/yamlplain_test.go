@@ -66,7 +66,6 @@ func comparePlain(t *testing.T, text []byte) bool {
 	return true
 }
 
-
 // comparePlainItem does the same for an element of a list.
 func comparePlainItem(t *testing.T, text []byte) {
 	t.Helper()
