@@ -118,7 +118,7 @@ bench: ## Run the benchmarks (BENCH=regexp chooses)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
 .PHONY: bench-scan
-bench-scan: build ## Time and memory of a scan of 20,000 and of 100,000 pods, beside jq and the raw read of the file
+bench-scan: build ## Time and memory of a scan of 20,000 and of 100,000 pods, beside jq and the raw read of the file; and of 5,000 manifests, beside PyYAML and kube-score
 	@.tools/bench-scan bin/kube-devops
 
 # PODS=100000 DURATION=1m PARTS=sync,status,changes,deletes,events ROUNDS=3 say what of, for how long, and what.

@@ -140,7 +140,9 @@ func Progress(bytes *atomic.Int64) Option { return func(d *reader) { d.progress 
 // Every error is an *Error. An input without any pod is an error that wraps ErrNoPods. Read ends at the next
 // read when ctx does; it cannot interrupt a read of r that blocks (ReadPath can).
 func Read(ctx context.Context, name string, r io.Reader, fn func(Event) error, options ...Option) (Stats, error) {
-	return readInput(newInput(ctx, r, firstBuffer), name, fn, options...)
+	in := &input{ctx: ctx, r: r, buf: *windows.Get().(*[]byte), strings: make(map[string]string)}
+	defer in.release()
+	return readInput(in, name, fn, options...)
 }
 
 // readInput is Read on an input whose window may start at any size.
@@ -153,7 +155,7 @@ func readInput(in *input, name string, fn func(Event) error, options ...Option) 
 		in.r = &counting{in.r, d.progress}
 	}
 	err := d.read()
-	d.stats.Bytes = d.in.offset(d.in.end)
+	d.stats.Bytes = d.in.read()
 	if err == nil {
 		return d.stats, nil
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 )
 
 const (
@@ -37,6 +38,31 @@ type input struct {
 
 func newInput(ctx context.Context, r io.Reader, buffer int) *input {
 	return &input{ctx: ctx, r: r, buf: make([]byte, buffer), strings: make(map[string]string)}
+}
+
+// windows are used again: of small files, there are many.
+var windows = sync.Pool{New: func() any {
+	window := make([]byte, firstBuffer)
+	return &window
+}}
+
+// release gives up what the input holds, for the next one. Nothing of it may be used any more.
+func (in *input) release() {
+	if window := in.buf; len(window) == firstBuffer {
+		windows.Put(&window)
+	}
+	if in.convert != nil {
+		in.convert.release()
+	}
+	*in = input{}
+}
+
+// read is how many bytes were read.
+func (in *input) read() int64 {
+	if in.convert != nil {
+		return in.convert.next.offset
+	}
+	return in.offset(in.end)
 }
 
 // reset makes the input one over another reader, from its start. The window stays.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"sort"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 )
@@ -63,8 +64,26 @@ type yamlMark struct {
 	yamlPlace
 }
 
+// yamlReaders are used again, with the room that they have for text.
+var yamlReaders = sync.Pool{New: func() any { return &yamlReader{lines: bufio.NewReaderSize(nil, 64<<10)} }}
+
+// newYAMLReader takes a reader, which release gives back.
 func newYAMLReader(r io.Reader, first yamlPlace, leftOut func(*Error)) *yamlReader {
-	return &yamlReader{lines: bufio.NewReaderSize(r, 64<<10), next: first, place: first, start: first.offset, dash: -1, leftOut: leftOut}
+	y := yamlReaders.Get().(*yamlReader)
+	y.lines.Reset(r)
+	y.next, y.place, y.start, y.dash, y.leftOut = first, first, first.offset, -1, leftOut
+	return y
+}
+
+func (y *yamlReader) release() {
+	const most = 1 << 20
+	if cap(y.text)+cap(y.json)+cap(y.plain.json) > most || len(y.gathered.all) > 0 {
+		return
+	}
+	y.lines.Reset(nil)
+	*y = yamlReader{lines: y.lines, text: y.text[:0], json: y.json[:0], marks: y.marks[:0],
+		plain: plainYAML{keys: y.plain.keys[:0], items: y.plain.items[:0], scratch: y.plain.scratch[:0]}}
+	yamlReaders.Put(y)
 }
 
 // Read implements io.Reader.

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"regexp"
 	"runtime"
 	"strings"
 	"testing"
@@ -412,5 +413,20 @@ func TestYAMLErrors(t *testing.T) {
 				t.Errorf("got  %v\nwant %s", err, want)
 			}
 		})
+	}
+}
+
+// TestIsFloat holds the scan of a number against the pattern of YAML 1.1.
+func TestIsFloat(t *testing.T) {
+	pattern := regexp.MustCompile(`^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`)
+	const letters = "1.e+-E"
+	for n := range 6 * 6 * 6 * 6 * 6 * 6 {
+		s := ""
+		for ; n > 0; n /= len(letters) {
+			s += letters[n%len(letters) : n%len(letters)+1]
+		}
+		if got := isFloat(s); got != pattern.MatchString(s) {
+			t.Errorf("%q: %v", s, got)
+		}
 	}
 }

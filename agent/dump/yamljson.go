@@ -302,7 +302,32 @@ var words = func() map[string]any {
 	return m
 }()
 
-var floating = regexp.MustCompile(`^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`)
+// isFloat says that a scalar is a decimal number: digits with a point among them, and perhaps an exponent.
+func isFloat(s string) bool {
+	if s != "" && (s[0] == '-' || s[0] == '+') {
+		s = s[1:]
+	}
+	whole := strings.TrimLeft(s, "0123456789")
+	fraction, point := strings.CutPrefix(whole, ".")
+	rest := whole
+	if point {
+		rest = strings.TrimLeft(fraction, "0123456789")
+	}
+	if len(whole) == len(s) && len(rest) == len(fraction) { // no digit before the point, and none behind it
+		return false
+	}
+	if rest == "" {
+		return true
+	}
+	if rest[0] != 'e' && rest[0] != 'E' {
+		return false
+	}
+	exponent := rest[1:]
+	if exponent != "" && (exponent[0] == '-' || exponent[0] == '+') {
+		exponent = exponent[1:]
+	}
+	return exponent != "" && strings.Trim(exponent, "0123456789") == ""
+}
 
 // isText says that a scalar without quotes is beyond question a string. Most are, and this is quicker than plainScalar.
 func isText(s string) bool {
@@ -314,14 +339,20 @@ func isText(s string) bool {
 		if len(s) <= maxWord {
 			break
 		}
+		points := 0
 		for i := range len(s) {
-			if !isNumeral[s[i]] {
+			if s[i] == '.' {
+				points++
+			}
+			if !isNumeral[s[i]] || points > 1 {
 				return true
 			}
 		}
 		return false
 	case strings.IndexByte("yYnNtTfFoO~", c) >= 0:
-		return len(s) > maxWord
+		if len(s) > maxWord {
+			return true
+		}
 	default:
 		return true
 	}
@@ -383,7 +414,7 @@ func plainNumber(s string) (value any, is string) {
 	if u, err := strconv.ParseUint(s, 0, 64); err == nil {
 		return u, "!!int"
 	}
-	if floating.MatchString(s) {
+	if isFloat(s) {
 		if f, err := strconv.ParseFloat(s, 64); err == nil {
 			return f, "!!float"
 		}

@@ -309,10 +309,10 @@ func (p *plainYAML) inline(i, parent int) bool {
 		return p.literal(i, parent)
 	case '[', '{':
 		return p.flowValue(i, parent)
-	case '?', ':', ',', ']', '}', '#', '&', '*', '!', '>', '%', '@', '`', '\t':
+	case '?', ',', ']', '}', '#', '&', '*', '!', '>', '%', '@', '`', '\t':
 		return false
-	case '-':
-		if p.isDash(i) {
+	case '-', ':':
+		if i+1 == p.to || p.text[i+1] == ' ' || p.text[i+1] == '\t' {
 			return false
 		}
 	}
