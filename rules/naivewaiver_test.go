@@ -123,7 +123,7 @@ func naiveGlob(glob string) *regexp.Regexp {
 			expression, rest = expression+`[^/]`, rest[1:]
 		case '[':
 			class, not := "", ""
-			if rest = rest[1:]; rest[0] == '^' {
+			if rest = rest[1:]; rest[0] == '^' || rest[0] == '!' {
 				not, rest = "^", rest[1:]
 			}
 			for rest[0] != ']' || class == "" {

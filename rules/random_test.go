@@ -221,7 +221,7 @@ func randomSkips(r *rand.Rand) (skips []any) {
 }
 
 func randomGlob(r *rand.Rand) string {
-	return pick(r, []string{"default", "shop", "shop-*", "*", "?hop", "[a-e]*", "[^s]*", "app", "a*", "*p", "web", "5", `a\]b`, "a]b", "[z-a]", "", "*-*-*"})
+	return pick(r, []string{"default", "shop", "shop-*", "*", "?hop", "[a-e]*", "[^s]*", "[!s]*", "[!a-e]*", "app", "a*", "*p", "web", "5", `a\]b`, "a]b", "[z-a]", "", "*-*-*"})
 }
 
 func randomGlobs(r *rand.Rand) []string {

@@ -2,12 +2,12 @@ package scan
 
 import (
 	"fmt"
-	"path"
 	"slices"
 	"strings"
 
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
 )
 
 // title is the name of a pod for people.
@@ -88,8 +88,7 @@ func (s *scan) warnOfNamespaces() {
 	}
 	for _, glob := range s.options.Namespaces {
 		if !slices.ContainsFunc(s.result.Snapshot.Namespaces, func(ns state.NamespaceSnapshot) bool {
-			match, _ := path.Match(glob, ns.Name) // the pattern was validated
-			return match
+			return rules.MatchGlob(glob, ns.Name)
 		}) {
 			s.options.Warn(fmt.Sprintf("--namespace %s finds no pods that count", dump.OneLine(glob)))
 		}

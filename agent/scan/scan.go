@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -49,7 +48,7 @@ type Options struct {
 func Validate(namespaces []string) error {
 	var errs []error
 	for _, glob := range namespaces {
-		if _, err := path.Match(glob, ""); err != nil || glob == "" {
+		if _, err := rules.ParseGlob(glob); err != nil || glob == "" {
 			errs = append(errs, fmt.Errorf("--namespace %q is no pattern of a name, such as shop or team-*", glob))
 		}
 	}
@@ -163,7 +162,7 @@ func (o Options) looksAt(namespace string) bool {
 		return false
 	}
 	for _, glob := range o.Namespaces {
-		if match, _ := path.Match(glob, namespace); match { // the pattern was validated
+		if rules.MatchGlob(glob, namespace) {
 			return true
 		}
 	}
