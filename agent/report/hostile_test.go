@@ -156,9 +156,6 @@ func TestHostileText(t *testing.T) {
 				t.Error("this is not UTF-8")
 			}
 			obeyed := func(r rune) bool {
-				if format.Name == "prometheus" {
-					return r == '\r' // the format has an escape for line breaks alone, and nobody reads it in a terminal
-				}
 				return r != '\n' && r != '\u2060' && !unicode.IsPrint(r)
 			}
 			if at := bytes.IndexFunc(text, obeyed); at >= 0 {
@@ -172,7 +169,7 @@ func TestHostileText(t *testing.T) {
 	}
 	for i := range hostile {
 		var b bytes.Buffer
-		if err := Explain(&b, scan, hostile[i], Options{Color: false}); err != nil {
+		if err := Explain(&b, scan, []string{hostile[i]}, Options{Color: false}); err != nil {
 			t.Fatal(err)
 		}
 		if strings.ContainsFunc(b.String(), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
@@ -235,7 +232,7 @@ func TestErrorOfTheWriterOfAScan(t *testing.T) {
 			t.Errorf("%s, room for all bytes: %v", format.Name, err)
 		}
 	}
-	if err := Explain(&limited{10}, scan, "bookshop", Options{}); !errors.Is(err, errFull) {
+	if err := Explain(&limited{10}, scan, []string{"bookshop"}, Options{}); !errors.Is(err, errFull) {
 		t.Errorf("explanation: error %v, want %v", err, errFull)
 	}
 }
@@ -290,7 +287,7 @@ func TestIncompleteIsSaid(t *testing.T) {
 // TestPrintersStream prints many pods in all forms: what is held beside the snapshot does not grow with them, but with
 // the findings of one namespace and the lists that are shown.
 func TestPrintersStream(t *testing.T) {
-	const pods, allowed = 20_000, 5 << 20 // a second copy of the violations takes more
+	const pods, allowed = 20_000, 8 << 20 // a second copy of the violations takes more; SARIF holds its 5,000 findings
 	scan := large(t, pods)
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	for _, format := range Formats() {

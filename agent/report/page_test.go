@@ -183,9 +183,8 @@ func comparePage(t *testing.T, document *html.Node, scan *Scan) {
 		t.Errorf("checks (-want +got):\n%s", diff)
 	}
 	points := 0
-	_, values = cells(byID(t, document, "workloads"))
-	for _, row := range values {
-		n, err := strconv.Atoi(row[2])
+	for _, workload := range elements(byID(t, document, "workloads"), "details") {
+		n, err := strconv.Atoi(attribute(workload, "data-points"))
 		if err != nil {
 			t.Fatal(err)
 		}
