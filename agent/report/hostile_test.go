@@ -91,7 +91,7 @@ func hostileTable(t testing.TB) *rules.Table {
 		if !bytes.Contains(text, []byte(old)) {
 			t.Fatalf("the table default does not say %q", old)
 		}
-		text = bytes.Replace(text, []byte(old), []byte(quoted(odd)), 1)
+		text = bytes.Replace(text, []byte(old), []byte(quiet(quoted(odd))), 1)
 	}
 	table, err := rules.Load("hostile.yaml", text)
 	if err != nil {

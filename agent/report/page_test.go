@@ -263,7 +263,7 @@ func TestPageWithoutData(t *testing.T) {
 func script(t *testing.T, page []byte, code string) string {
 	t.Helper()
 	page = regexp.MustCompile(`<meta http-equiv="Content-Security-Policy"[^>]*>`).ReplaceAll(page, nil)
-	code = "<pre id=\"wrote\"></pre><script>const write = (line) => document.getElementById('wrote').append(line + '\\n');\n" + code + "</script></body>"
+	code = "<pre id=\"wrote\"></pre><script>const write = (line) => document.getElementById('wrote').append(line + '\\n');\n" + "{" + code + "}</script></body>"
 	return textOf(byID(t, rendered(t, bytes.Replace(page, []byte("</body>"), []byte(code), 1)), "wrote"))
 }
 
@@ -285,7 +285,7 @@ for (const width of [390, 760, 1280]) {
     for (const element of root.querySelectorAll("main *:not(svg):not(rect)")) {
       if (element.closest("thead")) continue; // it is hidden on a phone
       const box = element.getBoundingClientRect();
-      if (width < 1280 && width !== 760 && (box.right > width || box.left < 0)) clipped++;
+      if (width <= 760 && (box.right > width || box.left < 0)) clipped++; // wider, tables scroll on their own
     }
     document.getElementById("widths").append(width + ": scrolls " + (root.scrollWidth > width) + ", clipped " + clipped + "\n");
   });
