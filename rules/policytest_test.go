@@ -166,7 +166,7 @@ checks:
 			t.Fatal(err)
 		}
 		p := loadPolicyTest(t, "checks: "+test.checks+"\ncases: [{name: a, pod: p, violations: []}]\n")
-		if got := p.Looks(table, verdict); got != test.want {
+		if got := p.Looks(table, verdict); !errors.Is(got, test.want) {
 			t.Errorf("%s of %s: %v, want %v", test.checks, test.pod, got, test.want)
 		}
 	}
