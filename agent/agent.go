@@ -352,5 +352,8 @@ func (a *Agent) report(w io.Writer) error {
 	if st == nil {
 		return errNotEvaluated
 	}
-	return report.JSON(w, st.SnapshotWithViolations())
+	if a.watch == nil {
+		return report.JSON(w, st.SnapshotWithViolations(), nil) // no pod of a recording is kept
+	}
+	return report.JSON(w, st.SnapshotWithViolations(), detailsOf(st.Table(), a.present))
 }

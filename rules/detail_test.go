@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -116,7 +117,7 @@ func TestDetailsOfRandomPods(t *testing.T) {
 	for seed := range uint64(randomTables) {
 		tables = append(tables, load(t, string(randomTable(newRand(seed)))))
 	}
-	pods := append(newRandomPods(t).text[:200], realisticPod(t, true), realisticPod(t, false))
+	pods := slices.Concat(newRandomPods(t).text[:200], [][]byte{realisticPod(t, true), realisticPod(t, false)})
 	var values, withheld, none int
 	for _, table := range tables {
 		for _, pod := range pods {

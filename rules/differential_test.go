@@ -95,7 +95,7 @@ func TestDifferentialFinds(t *testing.T) {
 		"the length of a text is in bytes", "an object has no length", "lengths have no max",
 		"a tag wins over a digest", "no tag is no tag", "anything is an image",
 		"the waiver that expires first counts", "the first waiver counts", "the last waiver counts",
-		"a pod has no namespace by default", "waivers do not ask for containers", "the pod is a container",
+		"a pod has no namespace by default", "waivers do not ask for containers", "waivers do not ask for subjects", "the pod is a container",
 		"unknown is false", "unknown is true", "an unknown part decides all", "an unknown part decides any", "not of unknown is true",
 		"an unknown when leaves out", "an unknown skip skips", "all ports are TCP", "what has no name has no word",
 		"one label is enough", "a label that is not there is empty", "waivers do not ask for owners", "waivers do not ask for checks",

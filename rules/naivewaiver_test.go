@@ -9,7 +9,7 @@ import (
 )
 
 type naiveWaiver struct {
-	ID, Expires, Namespace, Pod, Container string
+	ID, Expires, Namespace, Pod, Container, Subject string
 
 	Labels map[string]string
 	Owner  *struct{ Kind, Name string }
@@ -75,7 +75,10 @@ func (t *naiveTable) accepts(w *naiveWaiver, pod any, v naiveViolation) bool {
 		return false
 	}
 	if w.Container != "" && t.fault != "waivers do not ask for containers" &&
-		(!v.element && t.fault != "the pod is a container" || !t.glob(w.Container, v.container) && !t.glob(w.Container, v.subject)) {
+		(!v.element && t.fault != "the pod is a container" || !t.glob(w.Container, v.container) && !t.globOfSubject(w.Container, v.subject)) {
+		return false
+	}
+	if w.Subject != "" && t.fault != "waivers do not ask for subjects" && (v.subject == "" || !t.globOfSubject(w.Subject, v.subject)) {
 		return false
 	}
 	for name, want := range w.Labels {
@@ -105,6 +108,12 @@ func (t *naiveTable) glob(glob, name string) bool {
 	return naiveGlob(glob).MatchString(name) && len(name) <= 253
 }
 
+// globOfSubject is glob where a slash is nothing special.
+func (t *naiveTable) globOfSubject(glob, name string) bool {
+	expression := strings.ReplaceAll(naiveGlob(glob).String(), `[^/]`, `.`)
+	return regexp.MustCompile(expression).MatchString(name) && len(name) <= 253
+}
+
 func naiveGlob(glob string) *regexp.Regexp {
 	expression := `(?s)^`
 	rest := []rune(glob)
@@ -123,7 +132,7 @@ func naiveGlob(glob string) *regexp.Regexp {
 			expression, rest = expression+`[^/]`, rest[1:]
 		case '[':
 			class, not := "", ""
-			if rest = rest[1:]; rest[0] == '^' {
+			if rest = rest[1:]; rest[0] == '^' || rest[0] == '!' {
 				not, rest = "^", rest[1:]
 			}
 			for rest[0] != ']' || class == "" {

@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -193,6 +194,24 @@ func (p *PolicyTest) Against(t *Table) error {
 		}
 	}
 	return r.err()
+}
+
+// ErrNoSubject is the reason why a case says nothing: no check that is compared looks at anything in the pod.
+var ErrNoSubject = errors.New("the pod has nothing that a check looks at, such as a container: the case would pass whatever the checks say")
+
+// Looks makes sure that a case can fail: that a check which is compared looks at something in the pod. A pod may be outside
+// of what a check looks at by a when.
+func (p *PolicyTest) Looks(t *Table, v Verdict) error {
+	if v.SkipReason != "" {
+		return nil
+	}
+	for i := range t.checks {
+		compared := len(p.Checks) == 0 || slices.Contains(p.Checks, t.checks[i].ID)
+		if compared && (v.Subjects[i] > 0 || t.checks[i].when != nil) {
+			return nil
+		}
+	}
+	return ErrNoSubject
 }
 
 // A Difference is what a pod has and was not expected to have, or the other way round.

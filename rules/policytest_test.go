@@ -143,3 +143,31 @@ func TestPolicyTestMoment(t *testing.T) {
 		}
 	}
 }
+
+// TestPolicyTestLooks: a case whose pod has nothing to look at would pass whatever the table says.
+func TestPolicyTestLooks(t *testing.T) {
+	table := load(t, hostileHead+`pods: {skip: [{reason: job, when: {path: job, operator: exists}}]}
+checks:
+  - {id: image, weight: 1, forEach: spec.containers, violation: {path: image, operator: absent}}
+  - {id: probe, weight: 1, forEach: spec.containers, when: {path: probed, operator: exists}, violation: {path: probe, operator: absent}}
+`)
+	for _, test := range []struct {
+		checks, pod string
+		want        error
+	}{
+		{"[image]", `{"spec":{"containers":[{"image":"a"}]}}`, nil},
+		{"[image]", `{"spec":{"containres":[{"image":"a"}]}}`, rules.ErrNoSubject},
+		{"[image]", `{"job":1}`, nil},
+		{"[image, probe]", `{"spec":{"containers":[]}}`, nil}, // a when may leave out all
+		{"[probe]", `{"spec":{"containers":[{}]}}`, nil},
+	} {
+		verdict, err := table.Evaluate([]byte(test.pod))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := loadPolicyTest(t, "checks: "+test.checks+"\ncases: [{name: a, pod: p, violations: []}]\n")
+		if got := p.Looks(table, verdict); !errors.Is(got, test.want) {
+			t.Errorf("%s of %s: %v, want %v", test.checks, test.pod, got, test.want)
+		}
+	}
+}

@@ -221,7 +221,7 @@ func randomSkips(r *rand.Rand) (skips []any) {
 }
 
 func randomGlob(r *rand.Rand) string {
-	return pick(r, []string{"default", "shop", "shop-*", "*", "?hop", "[a-e]*", "[^s]*", "app", "a*", "*p", "web", "5", `a\]b`, "a]b", "[z-a]", "", "*-*-*"})
+	return pick(r, []string{"default", "shop", "shop-*", "*", "?hop", "[a-e]*", "[^s]*", "[!s]*", "[!a-e]*", "app", "a*", "*p", "web", "5", `a\]b`, "a]b", "[z-a]", "", "*-*-*"})
 }
 
 func randomGlobs(r *rand.Rand) []string {
@@ -240,7 +240,9 @@ func randomWaivers(r *rand.Rand, checks int) (waivers []any) {
 			"expires": pick(r, []string{"2030-01-01", "2030-01-01T00:00:00Z", "2030-01-01T02:00:00+02:00", "2030-01-01T00:00:01Z", "2029-12-31T23:59:59.999Z", "2031-06-30", "0001-01-01"}),
 		}
 		for range 1 + r.IntN(3) {
-			switch r.IntN(6) {
+			switch r.IntN(7) {
+			case 5:
+				w["subject"] = pick(r, []string{"app", "*/TCP", "?*", "a*", "*"})
 			case 0:
 				w["namespace"] = randomGlob(r) + pick(r, []string{"", "*"})
 			case 1:

@@ -274,3 +274,40 @@ checks:
 		})
 	}
 }
+
+// TestWaiverSubjects tells containers and what is in them apart.
+func TestWaiverSubjects(t *testing.T) {
+	const pod = `{"spec":{"containers":[{"name":"app","ports":[{"containerPort":80},{"name":"app"}]}],"volumes":[{"name":"tmp"},{"name":"app"}]}}`
+	tests := []struct {
+		waiver string
+		want   []string // what it accepts
+	}{
+		{`container: app`, []string{`containers spec.containers.0 "app"`, `ports spec.containers.0.ports.0 "app" "80/TCP"`, `ports spec.containers.0.ports.1 "app" "app"`, `volumes spec.volumes.1 "" "app"`}},
+		{`subject: app`, []string{`ports spec.containers.0.ports.1 "app" "app"`, `volumes spec.volumes.1 "" "app"`}},
+		{`container: app, subject: "*/TCP"`, []string{`ports spec.containers.0.ports.0 "app" "80/TCP"`}},
+		{`subject: "8*"`, []string{`ports spec.containers.0.ports.0 "app" "80/TCP"`}}, // a slash is nothing special
+		{`subject: "80/[!U]*"`, []string{`ports spec.containers.0.ports.0 "app" "80/TCP"`}},
+		{`subject: "80/U*"`, nil},
+		{`container: tmp`, []string{`volumes spec.volumes.0 "" "tmp"`}},
+		{`subject: "*"`, []string{`ports spec.containers.0.ports.0 "app" "80/TCP"`, `ports spec.containers.0.ports.1 "app" "app"`, `volumes spec.volumes.0 "" "tmp"`, `volumes spec.volumes.1 "" "app"`}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.waiver, func(t *testing.T) {
+			table := load(t, hostileHead+`checks:
+  - {id: containers, weight: 1, forEach: spec.containers, violation: {path: nope, operator: absent}}
+  - {id: ports, weight: 1, forEach: spec.containers.#.ports, violation: {path: nope, operator: absent}}
+  - {id: volumes, weight: 1, forEach: spec.volumes, violation: {path: nope, operator: absent}}
+waivers: [{id: w, reason: r, expires: 2030-01-01, `+tt.waiver+`}]
+`)
+			var got []string
+			for _, v := range evaluateOrFail(t, table, pod).Violations {
+				if accepted, ok := strings.CutSuffix(v, " waived by w"); ok {
+					got = append(got, accepted)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("accepted (-want +got):\n%s", diff)
+			}
+		})
+	}
+}

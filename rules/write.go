@@ -128,6 +128,7 @@ func (w *Waiver) node() *yaml.Node {
 	addText(node, "namespace", w.namespace)
 	addText(node, "pod", w.pod)
 	addText(node, "container", w.container)
+	addText(node, "subject", w.subject)
 	if len(w.labels) > 0 {
 		labels := mapping()
 		for _, name := range slices.Sorted(maps.Keys(w.labels)) {

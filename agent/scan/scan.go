@@ -11,7 +11,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -51,7 +50,7 @@ type Options struct {
 func Validate(namespaces []string) error {
 	var errs []error
 	for _, glob := range namespaces {
-		if _, err := path.Match(glob, ""); err != nil || glob == "" {
+		if _, err := rules.ParseGlob(glob); err != nil || glob == "" {
 			errs = append(errs, fmt.Errorf("--namespace %q is not a pattern of a name, such as shop or team-*", glob))
 		}
 	}
@@ -153,10 +152,7 @@ func (o *Options) looksAt(namespace string) (excludedBy string, counts bool) {
 }
 
 func matchesAny(globs []string, namespace string) bool {
-	return slices.ContainsFunc(globs, func(glob string) bool {
-		match, _ := path.Match(glob, namespace) // the pattern was validated
-		return match
-	})
+	return slices.ContainsFunc(globs, func(glob string) bool { return rules.MatchGlob(glob, namespace) })
 }
 
 // finish makes the result of the state.
