@@ -44,10 +44,17 @@ func listerOf(client metadata.Interface) Lister {
 		listed := make(map[Key]Version)
 		// No resource version: the answer is that of etcd, and not of a cache on the way. All pages are of one moment.
 		options := metav1.ListOptions{Limit: pageSize}
+		var bounds listing
 		for {
+			if err := bounds.begin(options.Continue, time.Now()); err != nil {
+				return nil, err
+			}
 			page, err := pods.List(ctx, options)
 			if err != nil {
 				return nil, fmt.Errorf("list the metadata of pods: %w", err)
+			}
+			if err := bounds.end(page.Continue, len(page.Items)); err != nil {
+				return nil, err
 			}
 			for i := range page.Items {
 				pod := &page.Items[i]

@@ -70,6 +70,7 @@ type source struct {
 	starts  *rate.Limiter
 	// incomplete counts the initial streams in a row that were begun and have not come to their bookmark.
 	incomplete atomic.Int32
+	listing    listing // that of the informer, which asks for one page after the other
 	relists    relists // of the Watch
 	// resuming: the next watch goes on where another one has ended, and does not follow on a list.
 	resuming atomic.Bool
@@ -106,6 +107,10 @@ func (s *source) failed(verb string, err error) {
 }
 
 func (s *source) list(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+	if err := s.listing.begin(options.Continue, time.Now()); err != nil {
+		s.failed(verbList, err)
+		return nil, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var list *unstructured.UnstructuredList
@@ -117,9 +122,17 @@ func (s *source) list(ctx context.Context, options metav1.ListOptions) (runtime.
 	if err != nil {
 		return nil, err
 	}
+	pods, err := podsOf(list)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.listing.end(pods.Continue, len(pods.Items)); err != nil {
+		s.failed(verbList, err)
+		return nil, err
+	}
 	s.heard()
 	s.resuming.Store(false)
-	return podsOf(list)
+	return pods, nil
 }
 
 func (s *source) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
@@ -201,6 +214,11 @@ func (s *source) persist(ctx context.Context, verb string, request func() error)
 			err = cause
 		} else if cause != nil {
 			return cause // we are told to stop: that is no failure
+		}
+		if verb == verbWatch && apierrors.IsInvalid(err) {
+			// A server that does not know a watch that begins with all pods: client-go goes on with a list.
+			s.log.Info("the API server does not stream the initial list of pods; listing them instead", zap.Error(err))
+			return err
 		}
 		s.failed(verb, err)
 		if !utilnet.IsConnectionRefused(err) && !apierrors.IsTooManyRequests(err) {
