@@ -71,22 +71,31 @@ type source struct {
 	// incomplete counts the initial streams in a row that were begun and have not come to their bookmark.
 	incomplete atomic.Int32
 	listing    listing // that of the informer, which asks for one page after the other
-	relists    relists // of the Watch
+	scope      *scope
 	// resuming: the next watch goes on where another one has ended, and does not follow on a list.
 	resuming atomic.Bool
 	versions *rate.Limiter // of looks at whether they have gone back
 }
 
-func newSource(client dynamic.Interface, log *zap.Logger, m *metrics) *source {
+func newSource(client dynamic.Interface, scope *scope, log *zap.Logger, m *metrics) *source {
 	return &source{
 		client:  client,
-		pods:    client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}),
+		scope:   scope,
+		pods:    podsIn(client, scope.namespace),
 		log:     log,
 		metrics: m,
 		starts:  rate.NewLimiter(rate.Every(startEvery), startBurst),
 
 		versions: rate.NewLimiter(rate.Every(versionEvery), 1),
 	}
+}
+
+func podsIn(client dynamic.Interface, namespace string) dynamic.ResourceInterface {
+	pods := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"})
+	if namespace == metav1.NamespaceAll {
+		return pods
+	}
+	return pods.Namespace(namespace)
 }
 
 func (s *source) listerWatcher() cache.ListerWatcher {
@@ -103,6 +112,9 @@ func (s *source) ended(_ context.Context, _ *cache.Reflector, err error) {
 
 func (s *source) failed(verb string, err error) {
 	s.metrics.errors.WithLabelValues(verb).Inc()
+	if apierrors.IsForbidden(err) {
+		s.scope.refused()
+	}
 	s.log.Warn("request for pods failed; will try again", zap.String("verb", verb), zap.Error(err))
 }
 
@@ -154,7 +166,7 @@ func (s *source) watch(ctx context.Context, options metav1.ListOptions) (watch.I
 		return nil, err
 	}
 	if resumes := s.resuming.Swap(true) && !initial; resumes && s.wentBack(ctx, options.ResourceVersion) {
-		s.relists.ask()
+		s.scope.relists.ask()
 	}
 	st := newStream(ctx, upstream, func() { cancel(nil) }, s, initial)
 	go st.run()
@@ -239,6 +251,7 @@ func (s *source) persist(ctx context.Context, verb string, request func() error)
 // heard notes that the API server has just been heard of, and returns when that was.
 func (s *source) heard() time.Time {
 	now := time.Now()
+	s.scope.answered()
 	s.metrics.lastEvent.Set(float64(now.UnixNano()) / 1e9)
 	return now
 }

@@ -53,7 +53,7 @@ func (s *stream) run() {
 	if s.initial {
 		silence.Reset(initialPatience)
 	}
-	s.source.relists.begun(s.initial)
+	s.source.scope.relists.begun(s.initial)
 	heard := time.Now()
 	added := 0 // since the silence began
 	for {
@@ -104,7 +104,7 @@ func (s *stream) run() {
 			s.failed(errSilent)
 			s.source.incomplete.Store(initialAttempts) // that took long enough: no second attempt
 			return
-		case <-s.source.relists.asked(s.initial):
+		case <-s.source.scope.relists.asked(s.initial):
 			s.send(expired())
 			return
 		case <-s.stopped:
