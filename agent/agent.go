@@ -63,6 +63,7 @@ func New(o Options) (*Agent, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
+	o.ownLeaseNamespace(namespaceFile)
 	if err := dump.CheckPath(o.Replay); err != nil {
 		return nil, err
 	}
@@ -132,11 +133,12 @@ func (a *Agent) connect(reg prometheus.Registerer) error {
 	a.projection = a.evaluator.table().Projection()
 	a.watch, err = podwatch.New(config, podwatch.Options{
 		Log: a.log, Registerer: reg, Workers: runtime.GOMAXPROCS(0), Projection: a.projection,
+		Namespaces: a.options.Namespaces,
 	})
 	if err != nil {
 		return err
 	}
-	list, err := podwatch.NewLister(config)
+	list, err := podwatch.NewLister(config, a.options.Namespaces...)
 	if err != nil {
 		return err
 	}
