@@ -48,6 +48,7 @@ type Watch struct {
 	synced  chan struct{}
 	inSync  sync.Once // closes synced
 	relists relists
+	contact *contact
 
 	started chan struct{} // closed by Run
 	mu      sync.Mutex
@@ -74,6 +75,7 @@ func New(config *rest.Config, o Options) (*Watch, error) {
 		synced:  make(chan struct{}),
 		started: make(chan struct{}),
 		relists: newRelists(),
+		contact: new(contact),
 	}
 	w.metrics = newMetrics(o.Registerer, w.queue.Len)
 	first, err := w.newLens(o.Projection)
@@ -90,7 +92,7 @@ func (w *Watch) newLens(projection Projection) (*lens, error) {
 		return nil, fmt.Errorf("make the client for pods: %w", err)
 	}
 	source := newSource(client, w.log, w.metrics)
-	source.relists = w.relists
+	source.relists, source.contact = w.relists, w.contact
 	l := &lens{projection: projection}
 	// Resync is 0: it would replay the cache, which finds nothing that is wrong with the cache. There is no transform: a
 	// pod is reduced when it is decoded.

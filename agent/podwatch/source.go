@@ -70,7 +70,8 @@ type source struct {
 	starts  *rate.Limiter
 	// incomplete counts the initial streams in a row that were begun and have not come to their bookmark.
 	incomplete atomic.Int32
-	relists    relists // of the Watch
+	relists    relists  // of the Watch
+	contact    *contact // of the Watch
 	// resuming: the next watch goes on where another one has ended, and does not follow on a list.
 	resuming atomic.Bool
 	versions *rate.Limiter // of looks at whether they have gone back
@@ -82,6 +83,7 @@ func newSource(client dynamic.Interface, log *zap.Logger, m *metrics) *source {
 		pods:    client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}),
 		log:     log,
 		metrics: m,
+		contact: new(contact),
 		starts:  rate.NewLimiter(rate.Every(startEvery), startBurst),
 
 		versions: rate.NewLimiter(rate.Every(versionEvery), 1),
@@ -102,6 +104,7 @@ func (s *source) ended(_ context.Context, _ *cache.Reflector, err error) {
 
 func (s *source) failed(verb string, err error) {
 	s.metrics.errors.WithLabelValues(verb).Inc()
+	s.contact.failed(err)
 	s.log.Warn("request for pods failed; will try again", zap.String("verb", verb), zap.Error(err))
 }
 
@@ -222,5 +225,6 @@ func (s *source) persist(ctx context.Context, verb string, request func() error)
 func (s *source) heard() time.Time {
 	now := time.Now()
 	s.metrics.lastEvent.Set(float64(now.UnixNano()) / 1e9)
+	s.contact.made(now)
 	return now
 }
