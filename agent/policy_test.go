@@ -503,7 +503,9 @@ func TestBlockedLogHoldsUpNothing(t *testing.T) {
 		logs func(e *evaluator) // which blocks
 	}{
 		{"the begin of a term", func(e *evaluator) { e.begin(context.Background(), observations()) }},
-		{"another policy", func(e *evaluator) { _ = e.retable(context.Background(), loadTable(t, tableText("two", 7)), nil, observations()) }},
+		{"another policy", func(e *evaluator) {
+			_ = e.retable(context.Background(), loadTable(t, tableText("two", 7)), nil, observations())
+		}},
 		{"a recording", func(e *evaluator) { e.adoptPolicy(state.New(e.table()), 0) }},
 		{"a violation", func(e *evaluator) { e.apply(state.Pod{Namespace: "a", Name: "other"}, podJSON(latest)) }},
 		{"a pod that cannot be evaluated", func(e *evaluator) { e.apply(state.Pod{Namespace: "a", Name: "other"}, nil) }},

@@ -243,7 +243,7 @@ func TestHostileNumbers(t *testing.T) {
 		},
 	}
 	for name, edit := range edits {
-		for _, holder := range []string{"a", "b", "stranger", ""} {
+		for _, holder := range []string{"a", "stranger"} {
 			t.Run(name+", held by "+holder, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					c := newCluster(t)
