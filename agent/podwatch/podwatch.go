@@ -53,6 +53,7 @@ type Watch struct {
 	synced  chan struct{}
 	inSync  sync.Once // closes synced
 	scopes  []*scope
+	contact *contact
 
 	started chan struct{} // closed by Run
 	mu      sync.Mutex
@@ -92,6 +93,7 @@ func New(config *rest.Config, o Options) (*Watch, error) {
 		queue:   workqueue.NewTyped[Key](),
 		synced:  make(chan struct{}),
 		started: make(chan struct{}),
+		contact: new(contact),
 	}
 	w.metrics = newMetrics(o.Registerer, w.queue.Len)
 	for _, namespace := range o.Namespaces {
@@ -127,6 +129,7 @@ func (w *Watch) newLens(projection Projection) (*lens, error) {
 
 func (w *Watch) newPart(l *lens, scope *scope, client dynamic.Interface) (*part, error) {
 	source := newSource(client, scope, w.log, w.metrics)
+	source.contact = w.contact
 	p := &part{scope: scope}
 	// Resync is 0: it would replay the cache, which finds nothing that is wrong with the cache. There is no transform: a
 	// pod is reduced when it is decoded.

@@ -72,6 +72,7 @@ type source struct {
 	incomplete atomic.Int32
 	listing    listing // that of the informer, which asks for one page after the other
 	scope      *scope
+	contact    *contact // of the Watch
 	// resuming: the next watch goes on where another one has ended, and does not follow on a list.
 	resuming atomic.Bool
 	versions *rate.Limiter // of looks at whether they have gone back
@@ -84,6 +85,7 @@ func newSource(client dynamic.Interface, scope *scope, log *zap.Logger, m *metri
 		pods:    podsIn(client, scope.namespace),
 		log:     log,
 		metrics: m,
+		contact: new(contact),
 		starts:  rate.NewLimiter(rate.Every(startEvery), startBurst),
 
 		versions: rate.NewLimiter(rate.Every(versionEvery), 1),
@@ -115,6 +117,7 @@ func (s *source) failed(verb string, err error) {
 	if apierrors.IsForbidden(err) {
 		s.scope.refused()
 	}
+	s.contact.failed(err)
 	s.log.Warn("request for pods failed; will try again", zap.String("verb", verb), zap.Error(err))
 }
 
@@ -253,5 +256,6 @@ func (s *source) heard() time.Time {
 	now := time.Now()
 	s.scope.answered()
 	s.metrics.lastEvent.Set(float64(now.UnixNano()) / 1e9)
+	s.contact.made(now)
 	return now
 }

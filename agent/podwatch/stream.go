@@ -53,6 +53,11 @@ func (s *stream) run() {
 	if s.initial {
 		silence.Reset(initialPatience)
 	}
+	closed := func() {}
+	if !s.initial {
+		closed = s.source.contact.opened()
+	}
+	defer func() { closed() }()
 	s.source.scope.relists.begun(s.initial)
 	heard := time.Now()
 	added := 0 // since the silence began
@@ -77,6 +82,7 @@ func (s *stream) run() {
 				return
 			case s.initial && endsInitialStream(event):
 				s.initial = false
+				closed = s.source.contact.opened()
 				s.source.incomplete.Store(0)
 				silence.Reset(streamPatience)
 			case s.initial && event.Type == watch.Added:
