@@ -5,7 +5,6 @@ import (
 	"context"
 	"iter"
 	"maps"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,11 +25,16 @@ type evaluator struct {
 	// publish asks for the permission to log violations; nil where nobody else could.
 	publish server.PublishFunc
 
-	// term is held for reading while one pod is brought in, and for writing while the whole state is made or dropped.
-	// A pod that changes while the state is made waits, and is then looked at again in its latest form.
+	// term is held for reading while one pod is brought in, and for writing while the whole state is exchanged or dropped.
 	term   sync.RWMutex
 	policy atomic.Pointer[rules.Table]
 	state  atomic.Pointer[state.ClusterState]
+	// lead is the context of the term; nil outside of one. It, build and halted are guarded by term.
+	lead  context.Context
+	build *build // the state that is being made; nil for none
+	// halted: the pods of the cache have the form that another policy needs, so that none is brought into the present state.
+	halted   bool
+	building chan struct{} // holds an element while a state is made: one at a time
 
 	// voice is held while events are logged. It is never taken with the term held.
 	voice  sync.Mutex
@@ -38,7 +42,7 @@ type evaluator struct {
 }
 
 func newEvaluator(table *rules.Table, log *zap.Logger, m *evaluationMetrics) *evaluator {
-	e := &evaluator{log: log, metrics: m, untold: make(map[state.Pod]news)}
+	e := &evaluator{log: log, metrics: m, untold: make(map[state.Pod]news), building: make(chan struct{}, 1)}
 	e.policy.Store(table)
 	return e
 }
@@ -49,56 +53,39 @@ func (e *evaluator) table() *rules.Table { return e.policy.Load() }
 // current is the state that may be published, nil where there is none: on a standby, and until it is whole.
 func (e *evaluator) current() *state.ClusterState { return e.state.Load() }
 
-// begin evaluates all pods and makes that the state, in one step; or nothing, where ctx ends before that: a replica that
-// has lost its lead must not be held up by the work for it.
+// begin begins a term, which lasts until ctx is done and end is called: it evaluates all pods and makes that the state.
 func (e *evaluator) begin(ctx context.Context, pods iter.Seq[state.Observation]) {
-	e.logAdoption(e.inTerm(func() *adoption { return e.rebuild(ctx, e.table(), pods) }))
+	e.term.Lock()
+	e.lead = ctx
+	e.term.Unlock()
+	_ = e.rebuild(ctx, e.table, pods) // it fails where the term ends, and then there is nothing to do
 }
 
-// retable puts another policy in force. Where there is a state, all pods are evaluated anew, and old and new change
-// places in one step: nothing that is published is of both. Before that, in the same step, it calls first, which may
-// change what pods and present (of follow) give.
-func (e *evaluator) retable(table *rules.Table, first func(), pods iter.Seq[state.Observation]) {
-	e.logAdoption(e.inTerm(func() *adoption {
-		first()
-		if e.current() == nil {
-			e.policy.Store(table)
+// retable puts another policy in force. In a term all pods are evaluated anew, and old and new state change places in one
+// step: nothing that is published is of both. Where swap is not nil it is called before that, once, and changes the form
+// in which pods and present (of follow) give the pods: the present state stays as it is from then on. Where ctx ends before
+// retable begins, nothing changes, and it returns the error.
+func (e *evaluator) retable(ctx context.Context, table *rules.Table, swap func(), pods iter.Seq[state.Observation]) error {
+	return e.rebuild(ctx, func() *rules.Table {
+		e.policy.Store(table)
+		if swap != nil {
+			swap()
+		}
+		if e.lead == nil {
 			return nil
 		}
-		return e.rebuild(context.Background(), table, pods)
-	}))
+		e.halted = e.halted || swap != nil
+		return table
+	}, pods)
 }
 
 // adoptPolicy makes a state that was made elsewhere the one to publish, and its policy the one in force.
 func (e *evaluator) adoptPolicy(whole *state.ClusterState, took time.Duration) {
-	e.logAdoption(e.inTerm(func() *adoption { return e.adopt(whole, nil, took) }))
-}
-
-// inTerm makes a change of the whole state while no pod is brought in. What there is to tell of it is logged afterwards:
-// a log that blocks must hold up neither pods nor the end of the term.
-func (e *evaluator) inTerm(change func() *adoption) *adoption {
 	e.term.Lock()
-	defer e.term.Unlock()
-	return change()
-}
-
-// rebuild makes a state of all pods under a table and adopts it, unless ctx ends before that. The term is held.
-func (e *evaluator) rebuild(ctx context.Context, table *rules.Table, pods iter.Seq[state.Observation]) *adoption {
-	started := time.Now()
-	fresh := state.New(table)
-	fresh.Advance(started)
-	failures := fresh.Replace(runtime.GOMAXPROCS(0), func(yield func(state.Observation) bool) {
-		for pod := range pods {
-			if ctx.Err() != nil || !yield(pod) {
-				return
-			}
-		}
-	})
-	if ctx.Err() != nil {
-		return nil
-	}
-	e.metrics.failures.Add(float64(len(failures)))
-	return e.adopt(fresh, failures, time.Since(started))
+	adopted := e.adopt(whole, nil, took)
+	e.term.Unlock()
+	// A log that blocks must hold up neither pods nor the end of the term.
+	e.logAdoption(adopted)
 }
 
 // An adoption is what there is to tell of a state that was just made the one to publish.
@@ -158,6 +145,7 @@ func (e *evaluator) end() {
 	e.term.Lock()
 	defer e.term.Unlock()
 	e.state.Store(nil)
+	e.lead, e.build, e.halted = nil, nil, false
 }
 
 // present gives the form that a pod has now, if there is one.
@@ -180,8 +168,11 @@ func (e *evaluator) follow(name state.Pod, now present) {
 func (e *evaluator) bring(name state.Pod, now present) (*state.ClusterState, state.Pod, state.Transition, error) {
 	e.term.RLock()
 	defer e.term.RUnlock()
+	if e.build != nil {
+		e.build.note(name, now)
+	}
 	st := e.current()
-	if st == nil {
+	if st == nil || e.halted {
 		return nil, name, state.Transition{}, nil
 	}
 	pod, json, ok := now(name)

@@ -36,6 +36,8 @@ type Options struct {
 	Kubeconfig string
 	// Replay is a recording to serve instead of a cluster, "-" for Stdin; empty for a cluster.
 	Replay string
+	// Namespaces are the only namespaces to watch; none for the whole cluster.
+	Namespaces []string
 	// AuditInterval is the time between two comparisons of the cache with a list, and of the state with a recompute; 0
 	// for none.
 	AuditInterval time.Duration
@@ -48,6 +50,8 @@ type Options struct {
 	Version string
 	Log     *zap.Logger
 	Stdin   io.Reader
+
+	leaseNamespaceFlag *pflag.Flag // nil without AddFlags
 }
 
 // DefaultOptions are the options of an agent that is told nothing.
@@ -78,9 +82,11 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&o.MetricsAuth, "metrics-auth", o.MetricsAuth, "let in to metrics and report whom the API server knows (TokenReview) and permits get on that path (SubjectAccessReview); needs TLS")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file (default: the in-cluster configuration, else as kubectl finds it)")
 	flags.StringVar(&o.Replay, "replay", o.Replay, "serve a recording of pods, a file or - for standard input, instead of a cluster")
+	flags.StringSliceVar(&o.Namespaces, "namespaces", o.Namespaces, "only namespaces to watch, separated by commas; list and watch of pods in each of them is all that it then needs (default: the whole cluster)")
 	flags.DurationVar(&o.AuditInterval, "audit-interval", o.AuditInterval, "pause between two audits: the cache against a list of the pods, the state against a recompute; 0 for none")
 	flags.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "agree with other replicas, by a Lease, on one that publishes")
-	flags.StringVar(&o.Election.Namespace, "lease-namespace", o.Election.Namespace, "namespace of the Lease")
+	flags.StringVar(&o.Election.Namespace, "lease-namespace", o.Election.Namespace, "namespace of the Lease; with --namespaces, the pod's own unless it is set")
+	o.leaseNamespaceFlag = flags.Lookup("lease-namespace")
 	flags.StringVar(&o.Election.Name, "lease-name", o.Election.Name, "name of the Lease")
 	flags.DurationVar(&o.Election.LeaseDuration, "lease-duration", o.Election.LeaseDuration, "how long a standby waits for a leader that is silent")
 	flags.DurationVar(&o.Election.RenewDeadline, "renew-deadline", o.Election.RenewDeadline, "how long a leader tries to renew the Lease before it gives up")
@@ -102,7 +108,7 @@ func (o *Options) Validate() error {
 	if o.ProfileListen != "" && !isLoopback(o.ProfileListen) {
 		mistakes = append(mistakes, fmt.Errorf("--profile-listen %q is not on loopback, as 127.0.0.1:6060", o.ProfileListen))
 	}
-	mistakes = append(mistakes, o.validateAccess())
+	mistakes = append(mistakes, o.validateAccess(), o.validateNamespaces())
 	if o.Replay != "" && o.Kubeconfig != "" {
 		mistakes = append(mistakes, errors.New("--replay and --kubeconfig exclude each other: a recording needs no cluster"))
 	}

@@ -7,6 +7,7 @@ package state
 
 import (
 	"bytes"
+	"context"
 	"iter"
 	"maps"
 	"slices"
@@ -309,10 +310,17 @@ type Failure struct {
 // evaluated, sorted. Of a pod that comes twice the later counts, for better or worse. The JSON must stay unchanged
 // until Replace returns.
 func (s *ClusterState) Replace(workers int, pods iter.Seq[Observation]) []Failure {
+	failures, _ := s.ReplaceUntil(context.Background(), workers, pods) // which never ends
+	return failures
+}
+
+// ReplaceUntil is Replace that gives up when ctx is done, after the pods that are being evaluated: it then changes nothing
+// and returns the error of ctx.
+func (s *ClusterState) ReplaceUntil(ctx context.Context, workers int, pods iter.Seq[Observation]) ([]Failure, error) {
 	fresh := New(s.table)
 	fresh.now = s.moment()
 	failed := make(map[Pod]Failure)
-	s.evaluateAll(max(1, workers), pods, func(b *batch) {
+	s.evaluateAll(ctx, max(1, workers), pods, func(b *batch) {
 		for i, o := range b.pods {
 			known := judged(b.verdicts[i], nil)
 			if b.errs[i] != nil {
@@ -326,11 +334,14 @@ func (s *ClusterState) Replace(workers int, pods iter.Seq[Observation]) []Failur
 			}
 		}
 	})
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	failures := slices.SortedFunc(maps.Values(failed), func(a, b Failure) int { return a.compare(b.Pod) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// The pods were counted for the moment at which the list began; the state may have moved on since.
 	fresh.Advance(s.now)
 	s.namespaces, s.judgements, s.skipped, s.ready = fresh.namespaces, fresh.judgements, fresh.skipped, true
-	return failures
+	return failures, nil
 }
