@@ -5,7 +5,6 @@ import (
 	"net"
 	"time"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
@@ -22,9 +21,6 @@ func newClient(cfg *rest.Config, timeout time.Duration) (coordinationv1client.Le
 	cfg.UserAgent = cmp.Or(cfg.UserAgent, rest.DefaultKubernetesUserAgent()) + "/leader-election"
 	cfg.Timeout = timeout // tells the API server too when the answer is of no use any more
 	cfg.NextProtos = []string{"http/1.1"}
-	// A time before year 0 or after year 9999 in the Lease is valid for the API server, but its JSON cannot be parsed: one
-	// edit would keep every replica from reading the Lease. Protobuf has no such limit.
-	cfg.AcceptContentTypes = runtime.ContentTypeProtobuf + "," + runtime.ContentTypeJSON
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}).DialContext
 	}

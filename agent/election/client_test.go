@@ -123,7 +123,8 @@ func TestNewClientRefuses(t *testing.T) {
 	}
 }
 
-// TestClientReadsAnyTime: a Lease with a time that the API server accepts, and whose JSON nobody can parse, is read.
+// TestClientReadsAnyTime: a Lease with a time that the API server accepts, and whose JSON cannot be parsed, is read, since the
+// client asks for protobuf. One edit would keep every replica from reading the Lease otherwise.
 func TestClientReadsAnyTime(t *testing.T) {
 	at, err := time.Parse(metav1.RFC3339Micro, "9999-12-31T23:59:59.000000-14:00")
 	if err != nil {

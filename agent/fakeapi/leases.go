@@ -1,7 +1,6 @@
 package fakeapi
 
 import (
-	"encoding/json"
 	"errors"
 	"net/http"
 	"strconv"
@@ -121,7 +120,7 @@ func (s *Leases) Writes() int {
 func (s *Leases) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	lease := new(coordinationv1.Lease)
 	if r.Method != http.MethodGet {
-		if err := json.NewDecoder(r.Body).Decode(lease); err != nil {
+		if err := decode(r, lease); err != nil {
 			Status(http.StatusBadRequest, "BadRequest")(w, r)
 			return
 		}

@@ -1,13 +1,15 @@
 package fakeapi
 
 import (
-	"encoding/json"
+	"io"
 	"net/http"
 	"strings"
 	"sync/atomic"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
 )
 
 // A Server is an API server with pods, one Lease, and reviews.
@@ -56,7 +58,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) reviewToken(w http.ResponseWriter, r *http.Request) {
 	var review authenticationv1.TokenReview
-	if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+	if err := decode(r, &review); err != nil {
 		Status(http.StatusBadRequest, "BadRequest")(w, r)
 		return
 	}
@@ -67,11 +69,20 @@ func (s *Server) reviewToken(w http.ResponseWriter, r *http.Request) {
 
 func (s *Server) reviewAccess(w http.ResponseWriter, r *http.Request) {
 	var review authorizationv1.SubjectAccessReview
-	if err := json.NewDecoder(r.Body).Decode(&review); err != nil {
+	if err := decode(r, &review); err != nil {
 		Status(http.StatusBadRequest, "BadRequest")(w, r)
 		return
 	}
 	review.APIVersion, review.Kind = "authorization.k8s.io/v1", "SubjectAccessReview"
 	review.Status.Allowed = true
 	writeJSON(w, http.StatusCreated, review)
+}
+
+// decode reads the object of a request, in JSON or protobuf.
+func decode(r *http.Request, into runtime.Object) error {
+	body, err := io.ReadAll(r.Body)
+	if err == nil {
+		_, _, err = scheme.Codecs.UniversalDeserializer().Decode(body, nil, into)
+	}
+	return err
 }

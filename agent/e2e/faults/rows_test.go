@@ -302,7 +302,7 @@ var everyMerge = []row{
 		for _, elect := range []string{"--leader-elect=true", "--leader-elect=false"} {
 			for _, answers := range []int{0, 1} {
 				kubeconfig, called := f.hangingPlugin(answers)
-				r := f.start(0, "--kubeconfig="+kubeconfig, elect)
+				r := f.start(0, "--kubeconfig="+kubeconfig, elect, "--audit-interval=2s") // an audit asks anew
 				f.wait("the plugin hangs", time.Minute, func() error {
 					if n := called(); n <= answers {
 						return fmt.Errorf("it was called %d times", n)
