@@ -6,20 +6,31 @@ import (
 	"errors"
 	"io"
 	"log"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strings"
 	"testing"
 
 	"go.uber.org/zap"
 )
 
-// pieces are what a large report is written in.
-var piece = []byte(strings.Repeat("x", 4096))
+// A large report is written in pieces, which gzip cannot make smaller.
+var piece = func() []byte {
+	piece, random := make([]byte, 4096), rand.New(rand.NewPCG(1, 2))
+	for i := range piece {
+		piece[i] = byte(random.Uint32())
+	}
+	return piece
+}()
 
-// A large report is written as it is rendered. Its reader can tell whether it is whole.
+// TestLargeReport writes a large report while it is rendered. Its reader can tell whether it is whole.
 func TestLargeReport(t *testing.T) {
+	t.Run("plain", func(t *testing.T) { testLargeReport(t, false) })
+	t.Run("gzip", func(t *testing.T) { testLargeReport(t, true) })
+}
+
+func testLargeReport(t *testing.T, compressed bool) {
 	const many = 3 * streamAfter / 4096
 	tests := []struct {
 		name  string
@@ -63,7 +74,9 @@ func TestLargeReport(t *testing.T) {
 			server.Config.ErrorLog = log.New(io.Discard, "", 0)
 			server.Start()
 			defer server.Close()
-			res, err := server.Client().Get(server.URL + "/api/v1/report")
+			client := &http.Client{Transport: &http.Transport{DisableCompression: !compressed}}
+			defer client.CloseIdleConnections()
+			res, err := client.Get(server.URL + "/api/v1/report")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -79,6 +92,9 @@ func TestLargeReport(t *testing.T) {
 			}
 			if got, want := slices.Concat(first, rest), bytes.Repeat(piece, test.pages); test.whole && !bytes.Equal(got, want) || len(got) > len(want) {
 				t.Errorf("%d bytes received of %d", len(got), len(want))
+			}
+			if res.Uncompressed != compressed {
+				t.Errorf("the answer was compressed: %t, want %t", res.Uncompressed, compressed)
 			}
 			if res.StatusCode != http.StatusOK {
 				t.Errorf("status %d", res.StatusCode)
