@@ -148,7 +148,7 @@ func (r *reviewer) allow(ctx context.Context, b server.Bearer) error {
 	}
 	leave, ok := queue.enter(b.From)
 	if !ok {
-		r.refusals.warn(r.log, "too many requests wait for a review of their token; others are refused")
+		r.refusals.write(r.log.Warn, "too many requests wait for a review of their token; others are refused")
 		return server.ErrBusy
 	}
 	defer leave()
@@ -238,7 +238,7 @@ func (r *reviewer) remember(asked question, err error) {
 	case errors.Is(err, server.ErrUnknown), errors.Is(err, server.ErrForbidden):
 		answer = reviewed{err: err, until: now.Add(life.refused)}
 	default:
-		r.failures.warn(r.log, "the API server cannot be asked who may read metrics", zap.Error(err))
+		r.failures.write(r.log.Error, "the API server cannot be asked who may read metrics", zap.Error(err))
 		if answer.err == nil && now.Before(answer.until) {
 			answer.renew = now.Add(life.failed)
 		} else {

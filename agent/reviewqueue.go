@@ -75,14 +75,14 @@ func (q *reviewQueue) wait(ctx context.Context) error {
 // logLimitPeriod is the time between two lines of the log that a client can cause.
 const logLimitPeriod = 5 * time.Second
 
-// A logLimit logs one line a period, and says how many it left out.
+// A logLimit logs one line a period, at the level of a logger's method, and says how many it left out.
 type logLimit struct {
 	mu      sync.Mutex
 	last    time.Time
 	leftOut int
 }
 
-func (l *logLimit) warn(log *zap.Logger, message string, fields ...zap.Field) {
+func (l *logLimit) write(log func(string, ...zap.Field), message string, fields ...zap.Field) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := time.Now()
@@ -93,6 +93,6 @@ func (l *logLimit) warn(log *zap.Logger, message string, fields ...zap.Field) {
 	if l.leftOut > 0 {
 		fields = append(fields, zap.Int("left_out", l.leftOut))
 	}
-	log.Warn(message, fields...)
+	log(message, fields...)
 	l.last, l.leftOut = now, 0
 }
