@@ -98,14 +98,15 @@ func New(o Options) (*Agent, error) {
 		registerSoleLeader(process)
 	}
 	a.server, err = server.New(server.Options{
-		Listen:  o.Listen,
-		Log:     o.Log,
-		Ready:   []server.Check{{Name: "pods", Ready: a.checkReady}},
-		Process: process,
-		Leader:  newScrape(a.evaluator),
-		Standby: standing,
-		Report:  a.report,
-		Publish: a.evaluator.publish,
+		Listen:       o.Listen,
+		HealthListen: o.HealthListen,
+		Log:          o.Log,
+		Ready:        []server.Check{{Name: "pods", Ready: a.checkReady}},
+		Process:      process,
+		Leader:       newScrape(a.evaluator),
+		Standby:      standing,
+		Report:       a.report,
+		Publish:      a.evaluator.publish,
 
 		Certificate: o.Certificate,
 		Access:      access,
@@ -177,7 +178,7 @@ const (
 // that does not end by then is left behind, and ends with the process.
 func (a *Agent) Run(ctx context.Context) error {
 	told := ctx
-	a.log.Info("listening", zap.String("addr", a.Addr()), zap.String("policy", a.evaluator.table().Name()),
+	a.log.Info("listening", zap.String("addr", a.Addr()), zap.String("health_addr", a.server.HealthAddr()), zap.String("policy", a.evaluator.table().Name()),
 		zap.String("hash", a.evaluator.table().Hash()), zap.String("version", a.options.Version))
 	defer context.AfterFunc(ctx, func() { a.log.Info("stopping") })()
 	group, ctx := errgroup.WithContext(ctx)

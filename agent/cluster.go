@@ -8,9 +8,19 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// clusterConfig finds the cluster: by the kubeconfig that is named, else the pod that this process runs in, else the
-// kubeconfig that kubectl would take.
+// clusterConfig finds the cluster. Its clients follow no redirects.
 func clusterConfig(kubeconfig string) (*rest.Config, error) {
+	config, err := findCluster(kubeconfig)
+	if err != nil {
+		return nil, err
+	}
+	refuseRedirects(config)
+	return config, nil
+}
+
+// findCluster finds the cluster: by the kubeconfig that is named, else the pod that this process runs in, else the
+// kubeconfig that kubectl would take.
+func findCluster(kubeconfig string) (*rest.Config, error) {
 	if kubeconfig == "" {
 		config, err := rest.InClusterConfig()
 		if err == nil {

@@ -3,6 +3,7 @@ package agent
 import (
 	"cmp"
 	"context"
+	"errors"
 	"iter"
 	"maps"
 	"slices"
@@ -39,10 +40,13 @@ type evaluator struct {
 	// voice is held while events are logged. It is never taken with the term held.
 	voice  sync.Mutex
 	untold map[state.Pod]news // of pods without UID: what could not be logged when it happened
+	limit  *eventLimit        // of pods without UID
 }
 
 func newEvaluator(table *rules.Table, log *zap.Logger, m *evaluationMetrics) *evaluator {
-	e := &evaluator{log: log, metrics: m, untold: make(map[state.Pod]news), building: make(chan struct{}, 1)}
+	e := &evaluator{
+		log: log, metrics: m, untold: make(map[state.Pod]news), building: make(chan struct{}, 1), limit: newEventLimit(time.Now),
+	}
 	e.policy.Store(table)
 	return e
 }
@@ -208,10 +212,15 @@ func (e *evaluator) announce(st *state.ClusterState, pod state.Pod, t state.Tran
 	if waiting, ok := e.untold[pod]; ok && waiting.of == st {
 		t.Before, t.Recreated = waiting.Before, waiting.Recreated || t.Recreated
 	}
-	if e.speak(st, pod, t) == nil {
+	e.limit.changed(pod)
+	err := e.speak(st, pod, t)
+	if err == nil {
 		delete(e.untold, pod)
-	} else {
-		e.untold[pod] = news{t, st}
+		return
+	}
+	e.untold[pod] = news{t, st}
+	if !errors.Is(err, errManyEvents) {
+		e.limit.uncount(pod) // without permission changes are merged, and none of them is suppressed
 	}
 }
 
@@ -226,10 +235,12 @@ func (e *evaluator) catchUp() {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	}
 	for _, pod := range slices.SortedFunc(maps.Keys(e.untold), byName) {
-		if e.speak(current, pod, e.untold[pod].Transition) != nil {
+		switch err := e.speak(current, pod, e.untold[pod].Transition); {
+		case err == nil:
+			delete(e.untold, pod)
+		case !errors.Is(err, errManyEvents): // no permission, which no other pod has either
 			return
 		}
-		delete(e.untold, pod)
 	}
 }
 
@@ -239,12 +250,22 @@ func (e *evaluator) speak(st *state.ClusterState, pod state.Pod, t state.Transit
 	if !t.Changed() {
 		return nil
 	}
+	resolved, violated := len(t.Before) > 0 && (t.Recreated || len(t.After) == 0), len(t.After) > 0
+	events := 1
+	if resolved && violated {
+		events = 2
+	}
+	if !e.limit.allows(pod, events) {
+		return errManyEvents
+	}
 	write := func(context.Context) error {
-		if len(t.Before) > 0 && (t.Recreated || len(t.After) == 0) {
-			e.event(st, "policy violation resolved", "policy_violation_resolved", pod, t.Before)
+		suppressed := e.limit.logged(pod, events)
+		if resolved {
+			e.event(st, "policy violation resolved", "policy_violation_resolved", pod, t.Before, suppressed)
+			suppressed = 0
 		}
-		if len(t.After) > 0 {
-			e.event(st, "policy violation", "policy_violation", pod, t.After)
+		if violated {
+			e.event(st, "policy violation", "policy_violation", pod, t.After, suppressed)
 		}
 		return nil
 	}
@@ -254,13 +275,18 @@ func (e *evaluator) speak(st *state.ClusterState, pod state.Pod, t state.Transit
 	return e.publish(context.Background(), write)
 }
 
-func (e *evaluator) event(st *state.ClusterState, message, event string, pod state.Pod, checks []int) {
+// event logs one event. Suppressed is how many changes of the pod before it were not logged.
+func (e *evaluator) event(st *state.ClusterState, message, event string, pod state.Pod, checks []int, suppressed int) {
 	ids := make([]string, len(checks))
 	for i, check := range checks {
 		ids[i] = st.Table().Checks()[check].ID
 	}
-	e.log.Info(message, zap.String("event", event), zap.String("namespace", pod.Namespace),
-		zap.String("pod", pod.Name), zap.Strings("violations", ids))
+	fields := []zap.Field{zap.String("event", event), zap.String("namespace", pod.Namespace),
+		zap.String("pod", pod.Name), zap.Strings("violations", ids)}
+	if suppressed > 0 {
+		fields = append(fields, zap.Int("suppressed", suppressed))
+	}
+	e.log.Info(message, fields...)
 }
 
 // expire keeps the moment of the state at the present, so that violations count again when their waivers expire, and

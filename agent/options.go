@@ -26,12 +26,16 @@ type Options struct {
 	Reload <-chan os.Signal
 	// Listen is the address of the HTTP endpoints.
 	Listen string
+	// HealthListen is an address that serves health checks alone, without TLS; empty for none.
+	HealthListen string
 	// ProfileListen is the loopback address of the profiles; empty for none.
 	ProfileListen string
 	// Certificate is for TLS at Listen; empty for plain HTTP.
 	Certificate server.Certificate
 	// MetricsAuth is whether the API server is asked who may read metrics and the report.
 	MetricsAuth bool
+	// MetricsAuthAudiences are those of which a token must have one; none for the API server's own.
+	MetricsAuthAudiences []string
 	// Kubeconfig is a file; empty for the in-cluster configuration, else what kubectl would use.
 	Kubeconfig string
 	// Replay is a recording to serve instead of a cluster, "-" for Stdin; empty for a cluster.
@@ -76,10 +80,12 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Policy, "policy", o.Policy, "policy table: a file, which is loaded again when it changes and on SIGHUP, or the name of one that ships")
 	flags.StringVar(&o.Waivers, "waivers", o.Waivers, "file of waivers beside the policy table, loaded again as it is")
 	flags.StringVar(&o.Listen, "listen", o.Listen, "address of the HTTP endpoints")
+	flags.StringVar(&o.HealthListen, "health-listen", o.HealthListen, "second address that serves /healthz and /readyz alone, without TLS, so that probes do not queue behind other clients (default: none)")
 	flags.StringVar(&o.ProfileListen, "profile-listen", o.ProfileListen, "loopback address that serves the profiles of the process, for go tool pprof (default: none)")
 	flags.StringVar(&o.Certificate.CertFile, "tls-cert-file", o.Certificate.CertFile, "certificate for TLS, a file of PEM that may be renewed in place (default: plain HTTP)")
 	flags.StringVar(&o.Certificate.KeyFile, "tls-private-key-file", o.Certificate.KeyFile, "private key of the certificate")
 	flags.BoolVar(&o.MetricsAuth, "metrics-auth", o.MetricsAuth, "let in to metrics and report whom the API server knows (TokenReview) and permits get on that path (SubjectAccessReview); needs TLS")
+	flags.StringSliceVar(&o.MetricsAuthAudiences, "metrics-auth-audiences", o.MetricsAuthAudiences, "audiences, of which a token for --metrics-auth must have one (default: those of the API server)")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file (default: the in-cluster configuration, else as kubectl finds it)")
 	flags.StringVar(&o.Replay, "replay", o.Replay, "serve a recording of pods, a file or - for standard input, instead of a cluster")
 	flags.StringSliceVar(&o.Namespaces, "namespaces", o.Namespaces, "only namespaces to watch, separated by commas; list and watch of pods in each of them is all that it then needs (default: the whole cluster)")
@@ -101,6 +107,9 @@ func (o *Options) Validate() error {
 	}
 	if _, _, err := net.SplitHostPort(o.Listen); err != nil {
 		mistakes = append(mistakes, fmt.Errorf("--listen %q is not host:port, as 127.0.0.1:8080 or :8080", o.Listen))
+	}
+	if _, _, err := net.SplitHostPort(o.HealthListen); o.HealthListen != "" && err != nil {
+		mistakes = append(mistakes, fmt.Errorf("--health-listen %q must be host:port, for example 127.0.0.1:8081 or :8081", o.HealthListen))
 	}
 	if o.AuditInterval < 0 {
 		mistakes = append(mistakes, fmt.Errorf("--audit-interval %s is negative: give a pause as 10m, or 0 for no audits", o.AuditInterval))

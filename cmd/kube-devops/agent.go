@@ -37,6 +37,13 @@ With --replay it serves the same from a recording, made with
 			options.Log = log
 			options.Stdin = cmd.InOrStdin()
 			bridgeLogs(options.Log)
+			if cmd.ErrOrStderr() == os.Stderr {
+				restore, err := captureStderr(log)
+				if err != nil {
+					return err
+				}
+				defer restore()
+			}
 			staySmall()
 			hangUps := make(chan os.Signal, 1)
 			signal.Notify(hangUps, syscall.SIGHUP)

@@ -302,7 +302,9 @@ func (o *scanOptions) print(stdout, stderr io.Writer, found *report.Scan, printi
 	}
 	var last func(io.Writer, *report.Scan, report.Options) error
 	if o.explain != "" {
-		last = func(to io.Writer, s *report.Scan, p report.Options) error { return report.Explain(to, s, []string{o.explain}, p) }
+		last = func(to io.Writer, s *report.Scan, p report.Options) error {
+			return report.Explain(to, s, []string{o.explain}, p)
+		}
 	}
 	broken := false // a pipe whose reader has gone; the others may still read
 	for _, output := range outputs {
