@@ -359,31 +359,34 @@ namespaceSelector:
 {{- /* The groups of a file of rules; takes the root and the name. The label of the scored namespace and what is Critical are
 those of the values. In the files they are the defaults, so that each file can be loaded as it is. */ -}}
 {{- define "kube-devops.rules" -}}
-{{- $values := .root.Values -}}
-{{- $label := $values.namespaceLabel -}}
-{{- $groups := (.root.Files.Get .file | fromYaml).groups -}}
+{{- $label := .root.Values.namespaceLabel -}}
+{{- $groups := (include "kube-devops.critical" (dict "root" .root "text" (.root.Files.Get .file)) | fromYaml).groups -}}
+{{- if ne $label "namespace" -}}
 {{- range $group := $groups -}}
 {{- range $rule := $group.rules -}}
-{{- $expr := $rule.expr | replace "< bool 0.4" (printf "< bool %v" (divf $values.prometheusRule.criticalBelow 100)) -}}
-{{- $expr = $expr | replace ">= bool 3" (printf ">= bool %v" $values.prometheusRule.criticalGrade) -}}
-{{- if ne $label "namespace" -}}
-{{- $expr = $expr | replace "{exported_namespace!=\"\"}" (printf "{%s=\"\"}" $label) -}}
-{{- $expr = regexReplaceAll "\\bnamespace\\b" $expr $label -}}
+{{- $expr := $rule.expr | replace "{exported_namespace!=\"\"}" (printf "{%s=\"\"}" $label) -}}
+{{- $_ := set $rule "expr" (regexReplaceAll "\\bnamespace\\b" $expr $label) -}}
 {{- with $rule.annotations -}}
 {{- $_ := set . "summary" (.summary | replace "$labels.namespace" (printf "$labels.%s" $label)) -}}
 {{- end -}}
 {{- end -}}
-{{- $_ := set $rule "expr" $expr -}}
 {{- end -}}
 {{- end -}}
 {{- toYaml $groups -}}
 {{- end -}}
 
-{{- /* A dashboard, with the label of the scored namespace of the values; takes the root and the text. */ -}}
+{{- /* A dashboard, with the label of the scored namespace and what is Critical of the values; takes the root and the text. */ -}}
 {{- define "kube-devops.dashboard" -}}
-{{- if eq .root.Values.namespaceLabel "namespace" -}}
-{{- .text -}}
-{{- else -}}
-{{- regexReplaceAll "(\\(|, |\\{\\{)namespace(,|\\)|\\}\\}|=~)" .text (printf "${1}%s${2}" .root.Values.namespaceLabel) -}}
+{{- $text := include "kube-devops.critical" . -}}
+{{- if ne .root.Values.namespaceLabel "namespace" -}}
+{{- $text = regexReplaceAll "(\\(|, |\\{\\{)namespace(,|\\)|\\}\\}|=~)" $text (printf "${1}%s${2}" .root.Values.namespaceLabel) -}}
 {{- end -}}
+{{- $text -}}
+{{- end -}}
+
+{{- /* A text of rules or a dashboard with the borders of the values; takes the root and the text. */ -}}
+{{- define "kube-devops.critical" -}}
+{{- $below := printf "< bool %v" (divf .root.Values.prometheusRule.criticalBelow 100) -}}
+{{- $grade := printf ">= bool %v" .root.Values.prometheusRule.criticalGrade -}}
+{{- .text | replace "< bool 0.4" $below | replace ">= bool 3" $grade -}}
 {{- end -}}
