@@ -2,6 +2,7 @@ package agent
 
 import (
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
 )
 
 // evaluationMetrics measure the evaluator.
@@ -132,6 +134,10 @@ var (
 		"Penalty points of a pod, on average over the namespace. Lower is healthier.", "namespace")
 	namespaceCompliance = newFamily("kube_devops_namespace_compliance_ratio",
 		"Share of the weight that could be lost and was not, 0 to 1.", "namespace")
+	clusterGrade = newFamily("kube_devops_cluster_grade",
+		"Grade of the cluster, as its index in the grades of the policy table; 0 is the best.")
+	namespaceGrade = newFamily("kube_devops_namespace_grade",
+		"Grade of the namespace, as its index in the grades of the policy table; 0 is the best.", "namespace")
 	pods = newFamily("kube_devops_pods",
 		"Pods that were evaluated.", "namespace")
 	unevaluated = newFamily("kube_devops_pods_unevaluated",
@@ -147,7 +153,7 @@ var (
 // Describe tells the metrics.
 func (s scores) Describe(descs chan<- *prometheus.Desc) {
 	for _, f := range []*family{
-		policyFamily, clusterScore, clusterCompliance, namespaceScore, namespaceCompliance,
+		policyFamily, clusterScore, clusterCompliance, clusterGrade, namespaceScore, namespaceCompliance, namespaceGrade,
 		pods, skipped, unevaluated, violations, unknownViolations, waived, waiverExpiry, overflowed,
 	} {
 		descs <- f.desc
@@ -183,6 +189,7 @@ func (s scores) samples(yield func(f *family, value float64, labels [2]string)) 
 	if cluster, ok := snap.Cluster(); ok {
 		yield(clusterScore, cluster.Score, [2]string{})
 		yield(clusterCompliance, cluster.Compliance/100, [2]string{})
+		yield(clusterGrade, gradeIndex(snap.Table, cluster.Grade), [2]string{})
 	}
 	yield(overflowed, float64(over), [2]string{})
 	scored := make([]state.NamespaceSnapshot, 0, len(namespaces))
@@ -201,6 +208,9 @@ func (s scores) samples(yield func(f *family, value float64, labels [2]string)) 
 	}
 	for i, ns := range scored {
 		yield(namespaceCompliance, ofScored[i].Compliance/100, [2]string{ns.Name})
+	}
+	for i, ns := range scored {
+		yield(namespaceGrade, gradeIndex(snap.Table, ofScored[i].Grade), [2]string{ns.Name})
 	}
 	for _, ns := range scored {
 		for i := range snap.Table.Checks() {
@@ -222,6 +232,11 @@ func (s scores) samples(yield func(f *family, value float64, labels [2]string)) 
 			yield(waived, float64(ns.Waived[i]), [2]string{snap.Table.Checks()[i].ID, ns.Name})
 		}
 	}
+}
+
+// gradeIndex is the place of a grade in the table. Names of grades are unique.
+func gradeIndex(table *rules.Table, grade string) float64 {
+	return float64(slices.IndexFunc(table.Grades(), func(g rules.Grade) bool { return g.Name == grade }))
 }
 
 // scrape gathers the scores; or writes them, which takes a tenth of the time where there are many namespaces.

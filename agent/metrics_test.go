@@ -76,6 +76,39 @@ func TestScoresAsText(t *testing.T) {
 	}
 }
 
+// A grade is exported as its index in the table's grades, which may be as many as the table has; without pods it is absent.
+func TestGrades(t *testing.T) {
+	table := loadTable(t, tableText("graded", 5,
+		"grades: [{name: A, min: 100}, {name: B, min: 60}, {name: C, min: 50}, {name: D, min: 20}, {name: E, min: 0}]"))
+	for _, test := range []struct {
+		name string
+		pods []state.Observation
+		want map[string]float64
+	}{
+		{name: "no pods", pods: []state.Observation{}, want: map[string]float64{}},
+		{name: "the best, one between and the last", pods: []state.Observation{
+			{Pod: state.Pod{Namespace: "best", Name: "a"}, JSON: podJSON(clean)},
+			{Pod: state.Pod{Namespace: "half", Name: "a"}, JSON: podJSON(latest + "," + clean)},
+			{Pod: state.Pod{Namespace: "last", Name: "a"}, JSON: podJSON(latest)},
+			{Pod: state.Pod{Namespace: "unevaluated", Name: "a"}, JSON: []byte(`{`)},
+		}, want: map[string]float64{"": 2, "best": 0, "half": 2, "last": 4}}, // the mean of the cluster is 50 %
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			e := evaluatorOf(table)
+			e.begin(t.Context(), observations(test.pods...))
+			got := make(map[string]float64)
+			scores{e}.samples(func(f *family, value float64, labels [2]string) {
+				if f == namespaceGrade || f == clusterGrade {
+					got[labels[0]] = value
+				}
+			})
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("grades, the cluster's without a name (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // BenchmarkScrape is a scrape of 5,000 namespaces under 20 checks, while pods change.
 func BenchmarkScrape(b *testing.B) {
 	var checks []string

@@ -264,6 +264,17 @@ func TestRefused(t *testing.T) {
 		{"a deadline in other units", "lease.renewDeadline=1m", "must be more than lease.renewDeadline 1m"},
 		{"a level that is none", "logLevel=loud", "at '/logLevel'"},
 		{"a border as a share", "prometheusRule.criticalBelow=0.4", "at '/prometheusRule/criticalBelow'"},
+		{"a variable twice", "extraEnv[0].name=A,extraEnv[1].name=A", "extraEnv has two entries with name A"},
+		{"a volume of the chart", "policy.existingConfigMap=x,extraVolumes[0].name=policy", "extraVolumes together with the volumes of the chart has two entries with name policy"},
+		{"a mount of the chart", "policy.existingConfigMap=x,extraVolumeMounts[0].mountPath=/etc/kube-devops", "has two entries with mountPath /etc/kube-devops"},
+		{"a flag that has a value", "extraArgs={--listen=:9090}", "extraArgs must not set --listen, which other objects depend on: set http.port"},
+		{"a label that selects", "commonLabels.app\\.kubernetes\\.io/name=x", "commonLabels must not set app.kubernetes.io/name"},
+		{"a label of pods that selects", "podLabels.app\\.kubernetes\\.io/instance=x", "podLabels must not set app.kubernetes.io/instance"},
+		{"a monitor without its Service", "service.enabled=false,serviceMonitor.enabled=true", "serviceMonitor needs service.enabled"},
+		{"a namespace twice", "namespaces={a,a}", "at '/namespaces'"},
+		{"a namespace with a comma", "namespaces={a\\,b}", "at '/namespaces/0'"},
+		{"a label that is none", "namespaceLabel=a-b", "at '/namespaceLabel'"},
+		{"a label that has another meaning", "namespaceLabel=cluster", "at '/namespaceLabel'"},
 		{"a digest that is none", "image.digest=latest", "at '/image/digest'"},
 		{"two sources of the policy", "policy.existingConfigMap=x,policy.table=y", "policy.existingConfigMap excludes policy.table"},
 		{"tokens in the clear", "http.auth=true", "tokens must not travel in the clear"},
@@ -348,13 +359,14 @@ func TestNames(t *testing.T) {
 func TestOwn(t *testing.T) {
 	all := documents(t, render(t, "--values", "testdata/values/own.yaml"))
 	for _, d := range all {
-		if labels := d.GetLabels(); labels["cost-center"] != "42" || labels["app.kubernetes.io/name"] != "kube-devops" {
+		if labels := d.GetLabels(); labels["cost-center"] != "42" || labels["app.kubernetes.io/part-of"] != "governance" {
 			t.Errorf("%s %s has labels %v", d.GetKind(), d.GetName(), labels)
 		}
 	}
 	deployment := only(t, all, "Deployment")
 	want := map[string]any{
-		"app.kubernetes.io/name": "kube-devops", "app.kubernetes.io/instance": "kube-devops", "cost-center": "42", "team": "platform",
+		"app.kubernetes.io/name": "kube-devops", "app.kubernetes.io/instance": "kube-devops", "app.kubernetes.io/part-of": "governance",
+		"cost-center": "42", "team": "platform",
 	}
 	if diff := cmp.Diff(want, lookup(deployment, "spec.template.metadata.labels")); diff != "" {
 		t.Errorf("labels of the pods (-want +got):\n%s", diff)
@@ -378,18 +390,6 @@ func TestOwn(t *testing.T) {
 func TestLease(t *testing.T) {
 	for _, set := range []string{"lease.duration=1m", "lease.duration=1m30s,lease.renewDeadline=1m,lease.retryPeriod=2s", "lease.renewDeadline=14599ms"} {
 		render(t, "--set", set)
-	}
-}
-
-// TestCriticalBelow has the rules follow a policy table whose grade Critical begins elsewhere.
-func TestCriticalBelow(t *testing.T) {
-	for below, want := range map[string]string{"40": "< 0.4", "55": "< 0.55"} {
-		rules := only(t, documents(t, render(t, "--set", "prometheusRule.enabled=true,prometheusRule.criticalBelow="+below)), "PrometheusRule")
-		text := asJSON(t, lookup(rules, "spec"))
-		text = strings.ReplaceAll(text, `\u003c`, "<")
-		if got := strings.Count(text, want); got != 3 || below != "40" && strings.Contains(text, "< 0.4") {
-			t.Errorf("with %s %% the rules have %q %d times, want 3, and no other border", below, want, got)
-		}
 	}
 }
 

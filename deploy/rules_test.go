@@ -378,6 +378,24 @@ func TestMetrics(t *testing.T) {
 	}
 }
 
+// labelNames are the labels that an expression selects or groups by.
+func labelNames(t *testing.T, where, expression string) []string {
+	t.Helper()
+	var names []string
+	parser.Inspect(parse(t, where, expression), func(node parser.Node, _ []parser.Node) error {
+		switch n := node.(type) {
+		case *parser.VectorSelector:
+			for _, matcher := range n.LabelMatchers {
+				names = append(names, matcher.Name)
+			}
+		case *parser.AggregateExpr:
+			names = append(names, n.Grouping...)
+		}
+		return nil
+	})
+	return names
+}
+
 // TestPairs has the rules and the dashboard of a fleet take for one what two Prometheus of one cluster send.
 func TestPairs(t *testing.T) {
 	expressions := panels(t, "chart/dashboards/fleet.json")

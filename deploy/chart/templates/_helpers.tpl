@@ -11,22 +11,74 @@
 {{- end -}}
 {{- end -}}
 
+{{- define "kube-devops.namespace" -}}
+{{- default .Release.Namespace .Values.namespaceOverride -}}
+{{- end -}}
+
 {{- define "kube-devops.selector" -}}
 app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" }}
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{- /* Of every object. What Helm and the chart are called stays out of pods, which a new chart alone need not replace. */ -}}
-{{- define "kube-devops.labels" -}}
-{{- $own := include "kube-devops.selector" . | fromYaml -}}
-{{- $_ := set $own "helm.sh/chart" (printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
-{{- $_ := set $own "app.kubernetes.io/version" (.Chart.AppVersion | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
-{{- $_ := set $own "app.kubernetes.io/managed-by" .Release.Service -}}
-{{- merge $own .Values.commonLabels | toYaml -}}
+{{- /* Merges a list of maps; the later one wins. `merge` of the template library keeps the earlier value where a later one is empty. */ -}}
+{{- define "kube-devops.merge" -}}
+{{- $all := dict -}}
+{{- range $map := . -}}
+{{- range $key, $value := $map -}}
+{{- $_ := set $all $key $value -}}
+{{- end -}}
+{{- end -}}
+{{- if $all -}}
+{{- toYaml $all -}}
+{{- end -}}
 {{- end -}}
 
+{{- /* Labels and annotations of an object: those of the chart, the common ones, its own; the later one wins. Takes the root,
+the labels and annotations that the chart sets on this object, and the user's own for it. */ -}}
+{{- define "kube-devops.meta" -}}
+{{- $root := .root -}}
+{{- include "kube-devops.checkLabels" (list "commonLabels" $root.Values.commonLabels) -}}
+{{- $chart := include "kube-devops.selector" $root | fromYaml -}}
+{{- $_ := set $chart "helm.sh/chart" (printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
+{{- $_ := set $chart "app.kubernetes.io/version" ($root.Chart.AppVersion | replace "+" "_" | trunc 63 | trimSuffix "-") -}}
+{{- $_ := set $chart "app.kubernetes.io/managed-by" $root.Release.Service -}}
+labels:
+  {{- include "kube-devops.merge" (list $chart .set $root.Values.commonLabels .labels) | nindent 2 }}
+{{- with include "kube-devops.merge" (list $root.Values.commonAnnotations .annotations) }}
+annotations:
+  {{- . | nindent 2 }}
+{{- end }}
+{{- end -}}
+
+{{- /* Labels of the pods. The version of chart and agent stays out: a new chart alone need not replace the pods. */ -}}
 {{- define "kube-devops.podLabels" -}}
-{{- merge (include "kube-devops.selector" . | fromYaml) .Values.podLabels .Values.commonLabels | toYaml -}}
+{{- include "kube-devops.checkLabels" (list "podLabels" .Values.podLabels) -}}
+{{- include "kube-devops.merge" (list (include "kube-devops.selector" . | fromYaml) .Values.commonLabels .Values.podLabels) -}}
+{{- end -}}
+
+{{- /* The Deployment, the Service and the monitors select by these two labels. */ -}}
+{{- define "kube-devops.checkLabels" -}}
+{{- $name := first . -}}
+{{- $labels := last . | default dict -}}
+{{- if hasKey $labels "app.kubernetes.io/name" -}}
+{{- fail (printf "%s must not set app.kubernetes.io/name, which selects the pods: set nameOverride" $name) -}}
+{{- end -}}
+{{- if hasKey $labels "app.kubernetes.io/instance" -}}
+{{- fail (printf "%s must not set app.kubernetes.io/instance, which selects the pods: it is the name of the release" $name) -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "kube-devops.podAnnotations" -}}
+{{- $chart := dict "kubectl.kubernetes.io/default-container" "agent" -}}
+{{- if and .Values.scrapeAnnotations (not .Values.serviceMonitor.enabled) (not .Values.podMonitor.enabled) -}}
+{{- $_ := set $chart "prometheus.io/scrape" "true" -}}
+{{- $_ := set $chart "prometheus.io/port" (.Values.http.port | toString) -}}
+{{- $_ := set $chart "prometheus.io/path" "/metrics" -}}
+{{- if .Values.http.tls.secretName -}}
+{{- $_ := set $chart "prometheus.io/scheme" "https" -}}
+{{- end -}}
+{{- end -}}
+{{- include "kube-devops.merge" (list $chart .Values.commonAnnotations .Values.podAnnotations) -}}
 {{- end -}}
 
 {{- define "kube-devops.account" -}}
@@ -37,13 +89,46 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end -}}
 
+{{- /* The subjects of a binding: the account of the agent. */ -}}
+{{- define "kube-devops.subjects" -}}
+- kind: ServiceAccount
+  name: {{ include "kube-devops.account" . }}
+  namespace: {{ include "kube-devops.namespace" . }}
+{{- end -}}
+
 {{- define "kube-devops.lease" -}}
 {{- default (printf "%s-leader" (include "kube-devops.fullname" .)) .Values.lease.name -}}
 {{- end -}}
 
+{{- /* An installation for some namespaces has no permission elsewhere, so its Lease is beside the agent. */ -}}
+{{- define "kube-devops.leaseNamespace" -}}
+{{- if .Values.lease.namespace -}}
+{{- .Values.lease.namespace -}}
+{{- else if .Values.namespaces -}}
+{{- include "kube-devops.namespace" . -}}
+{{- else -}}
+default
+{{- end -}}
+{{- end -}}
+
+{{- /* global.imageRegistry replaces the registry of the repository, where that names one. */ -}}
 {{- define "kube-devops.image" -}}
-{{- $tag := default .Chart.AppVersion .Values.image.tag -}}
-{{- .Values.image.repository -}}:{{- $tag -}}{{- with .Values.image.digest -}}@{{- . -}}{{- end -}}
+{{- $repository := .Values.image.repository -}}
+{{- with dig "imageRegistry" "" (.Values.global | default dict) -}}
+{{- $repository = printf "%s/%s" (trimSuffix "/" .) (regexReplaceAll "^([^/]*[.:][^/]*|localhost)/" $repository "") -}}
+{{- end -}}
+{{- $repository -}}:{{- default .Chart.AppVersion .Values.image.tag -}}{{- with .Values.image.digest -}}@{{- . -}}{{- end -}}
+{{- end -}}
+
+{{- /* Pull secrets, the global ones first, each once; a name alone stands for {name: NAME}. */ -}}
+{{- define "kube-devops.imagePullSecrets" -}}
+{{- $all := list -}}
+{{- range concat (dig "imagePullSecrets" list (.Values.global | default dict)) (.Values.imagePullSecrets | default list) -}}
+{{- $all = append $all (ternary (dict "name" .) . (kindIs "string" .)) -}}
+{{- end -}}
+{{- if $all -}}
+{{- $all | uniq | toYaml -}}
+{{- end -}}
 {{- end -}}
 
 {{- /* The name of the ConfigMap with the policy; empty where none is mounted. */ -}}
@@ -76,6 +161,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- fail (printf "lease.duration %s must be more than lease.renewDeadline %s and lease.retryPeriod %s together: else another leads before the leader has given up" .duration .renewDeadline .retryPeriod) -}}
 {{- end -}}
 {{- end -}}
+{{- include "kube-devops.checkArgs" . -}}
 {{- $folder := "/etc/kube-devops" -}}
 - agent
 {{- if .Values.policy.existingConfigMap }}
@@ -89,8 +175,14 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 - --waivers={{ $folder }}/waivers.yaml
 {{- end }}
 {{- end }}
+{{- with .Values.namespaces }}
+- --namespaces={{ join "," . }}
+{{- end }}
 - --listen=:{{ .Values.http.port }}
-- --lease-namespace={{ .Values.lease.namespace }}
+{{- with .Values.healthListen }}
+- --health-listen=:{{ . }}
+{{- end }}
+- --lease-namespace={{ include "kube-devops.leaseNamespace" . }}
 - --lease-name={{ include "kube-devops.lease" . }}
 - --lease-duration={{ .Values.lease.duration }}
 - --renew-deadline={{ .Values.lease.renewDeadline }}
@@ -111,14 +203,91 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 {{- end -}}
 
+{{- /* A flag in extraArgs that ports, probes or roles depend on would not be known to them. */ -}}
+{{- define "kube-devops.checkArgs" -}}
+{{- $values := dict "listen" "http.port" "health-listen" "healthListen" "namespaces" "namespaces" "lease-namespace" "lease.namespace" "lease-name" "lease.name" "tls-cert-file" "http.tls.secretName" "tls-private-key-file" "http.tls.secretName" "metrics-auth" "http.auth" -}}
+{{- range .Values.extraArgs -}}
+{{- $flag := regexReplaceAll "^--?([^=]*).*$" . "${1}" -}}
+{{- with get $values $flag -}}
+{{- fail (printf "extraArgs must not set --%s, which other objects depend on: set %s" $flag .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The environment: what the chart sets, unless the user sets it, and what the user sets. */ -}}
+{{- define "kube-devops.env" -}}
+{{- $extra := .Values.extraEnv | default list -}}
+{{- include "kube-devops.checkTwice" (list "extraEnv" "name" $extra) -}}
+{{- $names := list -}}
+{{- range $extra -}}
+{{- $names = append $names .name -}}
+{{- end -}}
+{{- $memory := include "kube-devops.goMemLimit" . -}}
+{{- if and $memory (not (has "GOMEMLIMIT" $names)) }}
+- name: GOMEMLIMIT # below the memory limit, so that Go collects before the kernel kills
+  value: {{ $memory }}
+{{- end }}
+{{- with $extra }}
+{{ toYaml . }}
+{{- end }}
+{{- end -}}
+
+{{- /* The API server refuses an entry that is there twice, or Helm does. Takes the name of the list, its key, and the list. */ -}}
+{{- define "kube-devops.checkTwice" -}}
+{{- $list := index . 0 -}}
+{{- $key := index . 1 -}}
+{{- $seen := dict -}}
+{{- range index . 2 -}}
+{{- $value := get . $key | toString -}}
+{{- if hasKey $seen $value -}}
+{{- fail (printf "%s has two entries with %s %s" $list $key $value) -}}
+{{- end -}}
+{{- $_ := set $seen $value true -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* The volumes of the chart and those of the user; takes the root. */ -}}
+{{- define "kube-devops.volumes" -}}
+{{- $all := list -}}
+{{- with include "kube-devops.policyConfigMap" . -}}
+{{- $all = append $all (dict "name" "policy" "configMap" (dict "name" .)) -}}
+{{- end -}}
+{{- with .Values.http.tls.secretName -}}
+{{- /* 0440, in decimal: the key is readable by the group alone. */ -}}
+{{- $all = append $all (dict "name" "tls" "secret" (dict "secretName" . "defaultMode" 288)) -}}
+{{- end -}}
+{{- $all = concat $all (.Values.extraVolumes | default list) -}}
+{{- include "kube-devops.checkTwice" (list "extraVolumes together with the volumes of the chart" "name" $all) -}}
+{{- if $all -}}
+{{- toYaml $all -}}
+{{- end -}}
+{{- end -}}
+
+{{- define "kube-devops.volumeMounts" -}}
+{{- $all := list -}}
+{{- if include "kube-devops.policyConfigMap" . -}}
+{{- /* The folder: a subPath would never change. */ -}}
+{{- $all = append $all (dict "name" "policy" "mountPath" "/etc/kube-devops" "readOnly" true) -}}
+{{- end -}}
+{{- if .Values.http.tls.secretName -}}
+{{- $all = append $all (dict "name" "tls" "mountPath" "/etc/kube-devops-tls" "readOnly" true) -}}
+{{- end -}}
+{{- $all = concat $all (.Values.extraVolumeMounts | default list) -}}
+{{- include "kube-devops.checkTwice" (list "extraVolumeMounts together with the mounts of the chart" "mountPath" $all) -}}
+{{- if $all -}}
+{{- toYaml $all -}}
+{{- end -}}
+{{- end -}}
+
+{{- /* Nine tenths of the memory limit, whatever its unit. */ -}}
 {{- define "kube-devops.goMemLimit" -}}
-{{- $limit := dig "limits" "memory" "" .Values.resources | toString -}}
+{{- $limit := dig "limits" "memory" "" (.Values.resources | default dict) | toString -}}
+{{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
 {{- if .Values.goMemLimit -}}
 {{- .Values.goMemLimit -}}
-{{- else if regexMatch "^[0-9]+Mi$" $limit -}}
-{{- div (mul (trimSuffix "Mi" $limit | int) 9) 10 -}}MiB
-{{- else if regexMatch "^[0-9]+Gi$" $limit -}}
-{{- div (mul (trimSuffix "Gi" $limit | int) 9216) 10 -}}MiB
+{{- else if regexMatch "^[0-9]+(\\.[0-9]+)?([kMGT]|[KMGT]i)?$" $limit -}}
+{{- $unit := regexReplaceAll "^[0-9.]+" $limit "" -}}
+{{- divf (mulf (trimSuffix $unit $limit | float64) (get $units $unit) 0.9) 1048576 | floor | int64 -}}MiB
 {{- end -}}
 {{- end -}}
 
@@ -126,14 +295,45 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- if .Values.http.tls.secretName -}}HTTPS{{- else -}}HTTP{{- end -}}
 {{- end -}}
 
+{{- /* A probe; takes the root, the path, and the times of the values. */ -}}
+{{- define "kube-devops.probe" -}}
+httpGet:
+  path: {{ .path }}
+  {{- if .root.Values.healthListen }}
+  port: health # plain HTTP
+  {{- else }}
+  port: http
+  scheme: {{ include "kube-devops.scheme" .root }}
+  {{- end }}
+{{- range $key, $value := .times }}
+{{ $key }}: {{ $value }}
+{{- end }}
+{{- end -}}
+
+{{- /* What selects the pods of the agent, for a monitor that may be in another namespace; takes the root and the monitor. */ -}}
+{{- define "kube-devops.monitored" -}}
+selector:
+  matchLabels:
+    {{- include "kube-devops.selector" .root | nindent 4 }}
+{{- if ne (.monitor.namespace | default (include "kube-devops.namespace" .root)) (include "kube-devops.namespace" .root) }}
+namespaceSelector:
+  matchNames: [{{ include "kube-devops.namespace" .root }}]
+{{- end }}
+{{- end -}}
+
 {{- /* One endpoint of a monitor; takes the root and the monitor. */ -}}
 {{- define "kube-devops.endpoint" -}}
+{{- $label := .root.Values.namespaceLabel -}}
 - port: http
   path: /metrics
   scheme: {{ include "kube-devops.scheme" .root | lower }}
   interval: {{ .monitor.interval }}
   scrapeTimeout: {{ .monitor.scrapeTimeout }}
+  {{- if eq $label "namespace" }}
   honorLabels: true # the label namespace is of the scored namespace, not of the agent's
+  {{- else }}
+  honorLabels: false # Prometheus renames the label namespace of the agent to exported_namespace
+  {{- end }}
   {{- with .monitor.tlsConfig }}
   tlsConfig:
     {{- toYaml . | nindent 4 }}
@@ -146,4 +346,47 @@ app.kubernetes.io/instance: {{ .Release.Name }}
   relabelings:
     {{- toYaml . | nindent 4 }}
   {{- end }}
+  {{- $renamed := list -}}
+  {{- if not (has $label (list "namespace" "exported_namespace")) -}}
+  {{- $renamed = list (dict "sourceLabels" (list "exported_namespace") "regex" "(.+)" "targetLabel" $label) (dict "regex" "exported_namespace" "action" "labeldrop") -}}
+  {{- end -}}
+  {{- with concat $renamed (.monitor.metricRelabelings | default list) }}
+  metricRelabelings:
+    {{- toYaml . | nindent 4 }}
+  {{- end }}
+{{- end -}}
+
+{{- /* The groups of a file of rules; takes the root and the name. The label of the scored namespace and what is Critical are
+those of the values. In the files they are the defaults, so that each file can be loaded as it is. */ -}}
+{{- define "kube-devops.rules" -}}
+{{- $label := .root.Values.namespaceLabel -}}
+{{- $groups := (include "kube-devops.critical" (dict "root" .root "text" (.root.Files.Get .file)) | fromYaml).groups -}}
+{{- if ne $label "namespace" -}}
+{{- range $group := $groups -}}
+{{- range $rule := $group.rules -}}
+{{- $expr := $rule.expr | replace "{exported_namespace!=\"\"}" (printf "{%s=\"\"}" $label) -}}
+{{- $_ := set $rule "expr" (regexReplaceAll "\\bnamespace\\b" $expr $label) -}}
+{{- with $rule.annotations -}}
+{{- $_ := set . "summary" (.summary | replace "$labels.namespace" (printf "$labels.%s" $label)) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- toYaml $groups -}}
+{{- end -}}
+
+{{- /* A dashboard, with the label of the scored namespace and what is Critical of the values; takes the root and the text. */ -}}
+{{- define "kube-devops.dashboard" -}}
+{{- $text := include "kube-devops.critical" . -}}
+{{- if ne .root.Values.namespaceLabel "namespace" -}}
+{{- $text = regexReplaceAll "(\\(|, |\\{\\{)namespace(,|\\)|\\}\\}|=~)" $text (printf "${1}%s${2}" .root.Values.namespaceLabel) -}}
+{{- end -}}
+{{- $text -}}
+{{- end -}}
+
+{{- /* A text of rules or a dashboard with the borders of the values; takes the root and the text. */ -}}
+{{- define "kube-devops.critical" -}}
+{{- $below := printf "< bool %v" (divf .root.Values.prometheusRule.criticalBelow 100) -}}
+{{- $grade := printf ">= bool %v" .root.Values.prometheusRule.criticalGrade -}}
+{{- .text | replace "< bool 0.4" $below | replace ">= bool 3" $grade -}}
 {{- end -}}
