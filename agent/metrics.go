@@ -141,7 +141,7 @@ var (
 	pods = newFamily("kube_devops_pods",
 		"Pods that were evaluated.", "namespace")
 	unevaluated = newFamily("kube_devops_pods_unevaluated",
-		"Pods of which there is no verdict, and which are in no score.", "namespace")
+		"Pods that could not be evaluated and are excluded from all scores.", "namespace")
 	overflowed = newFamily("kube_devops_namespaces_overflowed",
 		"Namespaces that have no series of their own, because there are more than 5000; the series of namespace _other are of them together.")
 	violations = newFamily("kube_devops_violations",

@@ -217,6 +217,16 @@ func TestFindingsOfManifests(t *testing.T) {
 	}
 }
 
+// TestFindingsOfOneFileAreTogether has manifests whose names and files sort in opposite ways.
+func TestFindingsOfOneFileAreTogether(t *testing.T) {
+	scan := manifestsOf(t, shipped(t, "default"), manifest{"b.yaml", 1, 5, "alpha", "main"}, manifest{"a.yaml", 2, 30, "beta", "main"}, manifest{"a.yaml", 1, 7, "gamma", "main"})
+	text := string(printed(t, Table, scan, Options{}))
+	at := func(place string) int { return strings.Index(text, "\n"+place+"  main") }
+	if first, second, third := at("a.yaml:7"), at("a.yaml:30"), at("b.yaml:5"); first < 0 || first > second || second > third {
+		t.Errorf("the findings are not in the order of the files:\n%s", text)
+	}
+}
+
 // TestTableBreaksBetweenWords prints a wide table for 80 columns: every check is named or counted, no word is cut, and a
 // cell of several lines stays in its column.
 func TestTableBreaksBetweenWords(t *testing.T) {

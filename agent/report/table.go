@@ -272,6 +272,10 @@ func (w *tableWriter) findings() bool {
 	if len(first) == 0 {
 		return false
 	}
+	// Of one severity, those of one file are together: that is how they are fixed.
+	slices.SortStableFunc(first, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(rank(a.Check.Severity), rank(b.Check.Severity)), cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
 	w.line("")
 	w.line("%s", w.in(bold, "FINDINGS, WORST FIRST"))
 	for i := range first {
