@@ -54,10 +54,11 @@ func (o *Options) access() (server.AccessFunc, error) {
 	if !o.MetricsAuth {
 		return nil, nil
 	}
-	config, err := clusterConfig(o.Kubeconfig)
+	cluster, err := o.cluster()
 	if err != nil {
 		return nil, err
 	}
+	config := cluster.Config
 	config.UserAgent = "kube-devops/" + o.Version + "/access"
 	config.Timeout, config.QPS, config.Burst = reviewTimeout, reviewQPS, reviewBurst
 	r, err := newReviewer(config, o.Log)

@@ -30,6 +30,8 @@ type Options struct {
 	// Files are what is read, in this order.
 	Files []dump.File
 	Stdin io.Reader
+	// StdinName is what Stdin is called in messages; empty: stdin.
+	StdinName string
 	// Namespaces are globs of which one must match the whole name of a namespace; the others are as though they were not
 	// there. None: all namespaces. The table has its own, which count all the same.
 	Namespaces []string
@@ -154,6 +156,10 @@ func (s *scan) read(ctx context.Context, p *pipeline, file dump.File) (dump.Stat
 		options = append(options, dump.KeepGoing(func(e *dump.Error) { p.leaveOut(e) }))
 	}
 	from := sourceOf(file)
+	if name := s.options.StdinName; name != "" && file.Path == "-" {
+		from.name = name
+		options = append(options, dump.Named(name))
+	}
 	return dump.ReadPath(ctx, file.Path, s.options.Stdin, func(e dump.Event) error { return p.send(from, e) }, options...)
 }
 
@@ -204,6 +210,9 @@ func (s *scan) nothing() error {
 	in := plural(len(s.options.Files), "file")
 	if len(s.options.Files) == 1 {
 		in = dump.OneLine(s.options.Files[0].Path)
+		if in == "-" && s.options.StdinName != "" {
+			in = s.options.StdinName
+		}
 	}
 	if kinds > 0 {
 		return fmt.Errorf("%w in %s, only %s of other kinds", dump.ErrNoPods, in, plural(kinds, "object"))
