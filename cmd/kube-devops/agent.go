@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -44,14 +47,43 @@ With --replay it serves the same from a recording, made with
 			options.Reload = hangUps
 			a, err := agent.New(options)
 			if err != nil {
-				return err
+				return namingListen(err, options)
 			}
 			return a.Run(cmd.Context())
 		},
 	}
 	options.AddFlags(command.Flags())
 	command.Flags().Var(levelFlag{&level}, "log-level", "least level to log: debug, info, warn or error")
+	checkTogether(command, func() error { return options.Validate() })
+	completeAgent(command)
 	return command
+}
+
+// namingListen names the flag of an address that cannot be listened on.
+func namingListen(err error, o agent.Options) error {
+	hint := "choose another address"
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE):
+		hint = "it is in use by another process; " + hint
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EADDRNOTAVAIL):
+	default:
+		return err
+	}
+	for _, flag := range []struct{ name, address string }{{"--profile-listen", o.ProfileListen}, {"--listen", o.Listen}} {
+		if flag.address != "" && strings.Contains(err.Error(), flag.address) {
+			return fmt.Errorf("%s %s: %w: %s", flag.name, flag.address, bareListen(err), hint)
+		}
+	}
+	return err
+}
+
+// bareListen is the cause of an error of net.Listen, without the address.
+func bareListen(err error) error {
+	var system *os.SyscallError
+	if errors.As(err, &system) {
+		return system.Err
+	}
+	return err
 }
 
 // staySmall fits the runtime to a process that follows one stream of events, where the environment does not say
@@ -78,8 +110,10 @@ type levelFlag struct{ *zapcore.Level }
 func (f levelFlag) Type() string { return "level" }
 
 func (f levelFlag) Set(text string) error {
-	if err := f.UnmarshalText([]byte(text)); err != nil {
-		return fmt.Errorf("%q is not one of debug, info, warn, error", text)
+	if !slices.Contains(levels, text) {
+		return fmt.Errorf("%q is not one of %s", text, strings.Join(levels, ", "))
 	}
-	return nil
+	return f.UnmarshalText([]byte(text))
 }
+
+var levels = []string{"debug", "info", "warn", "error"}
