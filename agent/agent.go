@@ -351,5 +351,5 @@ func (a *Agent) report(w io.Writer) error {
 	if st == nil {
 		return errNotEvaluated
 	}
-	return report.JSON(w, st.SnapshotWithViolations())
+	return report.JSON(w, st.SnapshotWithViolations(), nil)
 }

@@ -80,7 +80,7 @@ func TestReports(t *testing.T) {
 			narrow.Width, narrow.Color = 80, true
 			compare("table-80-color.txt", func(to io.Writer) error { return report.Table(to, found, narrow) })
 			for _, ns := range found.Snapshot.Namespaces {
-				compare("explain-"+ns.Name+".txt", func(to io.Writer) error { return report.Explain(to, found, ns.Name, test.options) })
+				compare("explain-"+ns.Name+".txt", func(to io.Writer) error { return report.Explain(to, found, []string{ns.Name}, test.options) })
 			}
 			entries, err := os.ReadDir(folder)
 			if err != nil {

@@ -18,6 +18,7 @@ import (
 type clusterFlags struct {
 	cluster             bool
 	kubeconfig, context string
+	name                string // of the cluster that was opened
 }
 
 func (f *clusterFlags) addTo(flags *pflag.FlagSet) {
@@ -55,6 +56,7 @@ func (f *clusterFlags) open(ctx context.Context, namespaces []string, warn func(
 	if err != nil {
 		return nil, err
 	}
+	f.name = cluster.String()
 	cluster.Config.UserAgent = "kube-devops/" + version
 	options := podlist.Options{Warn: warn}
 	if !slices.ContainsFunc(namespaces, func(name string) bool { return !podlist.IsNamespace(name) }) {
@@ -66,7 +68,7 @@ func (f *clusterFlags) open(ctx context.Context, namespaces []string, warn func(
 		stop()
 		return nil, fmt.Errorf("read %s: %w", cluster, err)
 	}
-	return &podReader{reader, cluster.String(), stop}, nil
+	return &podReader{reader, f.name, stop}, nil
 }
 
 // scan is scan.Run with the pods of the cluster in place of standard input. The error of the API server says more than that

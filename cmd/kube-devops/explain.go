@@ -36,6 +36,9 @@ func (o *scanOptions) explainsAsJSON() bool {
 // explainPrinter prints where the points of the namespaces went.
 func (o *scanOptions) explainPrinter() printer {
 	return func(to io.Writer, s *report.Scan, p report.Options) error {
-		return report.Explain(to, s, o.explain[0], p) // MERGE
+		if o.explainsAsJSON() {
+			return report.ExplainJSON(to, s, o.explain, p)
+		}
+		return report.Explain(to, s, o.explain, p)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -100,6 +101,21 @@ func (o *scanOptions) stdoutPrinter() printer {
 		return report.Formats()[0].Print
 	}
 	return nil
+}
+
+// target names what is scanned, for readers.
+func (o *scanOptions) target(args []string) string {
+	if o.cluster.cluster {
+		return o.cluster.name
+	}
+	names := make([]string, 0, len(args))
+	for _, arg := range args {
+		if arg == "-" {
+			arg = "standard input"
+		}
+		names = append(names, arg)
+	}
+	return strings.Join(names, ", ")
 }
 
 // reportDate is the date that reports carry: that of SOURCE_DATE_EPOCH, where it is set, so that they can be made again.

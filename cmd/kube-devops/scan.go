@@ -133,8 +133,10 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	printing := report.Options{Top: max(0, int(o.top)), Version: version}
-	_ = date // MERGE
+	printing := report.Options{
+		Top: max(0, int(o.top)), Waived: o.showWaived, Version: version, Now: date, Target: o.target(args),
+		Warn: func(line string) { o.warn(cmd.ErrOrStderr(), line) },
+	}
 	if baseline != nil {
 		printing.Baseline = baseline.Against(found)
 	}

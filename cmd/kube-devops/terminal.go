@@ -52,9 +52,9 @@ func screenOf(w io.Writer, color colorFlag) screen {
 func (s screen) fit(o report.Options, top int) report.Options {
 	o.Color = s.color
 	if s.terminal {
-		o.Width = s.width
+		o.Width, o.Height = s.width, s.height
 		if top < 0 {
-			o.Top = terminalTop
+			o.Top, o.Findings = terminalTop, terminalFindings
 		}
 	}
 	return o
