@@ -15,6 +15,7 @@ import (
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
 	"k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/client-go/util/homedir"
 
 	"github.com/kube-devops/kube-devops/rules"
 )
@@ -66,23 +67,22 @@ func FindCluster(kubeconfig, context string) (*Cluster, error) {
 // loadKubeconfig reads the file that is named, else those of KUBECONFIG, else the one in the home directory. It returns
 // what names them in a message.
 func loadKubeconfig(kubeconfig string, named bool) (config *api.Config, from string, err error) {
-	loading := clientcmd.NewDefaultClientConfigLoadingRules()
-	loading.WarnIfAllMissing = false // the error says so
-	files := loading.Precedence
+	loading := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
 	switch {
 	case kubeconfig != "":
-		loading.ExplicitPath, files = kubeconfig, []string{kubeconfig}
-		from = "--kubeconfig " + kubeconfig
+		loading.Precedence, from = []string{kubeconfig}, "--kubeconfig "+kubeconfig
 	case named:
-		from = clientcmd.RecommendedConfigPathEnvVar + "=" + os.Getenv(clientcmd.RecommendedConfigPathEnvVar)
+		from = os.Getenv(clientcmd.RecommendedConfigPathEnvVar)
+		loading.Precedence, from = filepath.SplitList(from), clientcmd.RecommendedConfigPathEnvVar+"="+from
 	default:
-		from = strings.Join(files, string(filepath.ListSeparator))
+		from = filepath.Join(homedir.HomeDir(), clientcmd.RecommendedHomeDir, clientcmd.RecommendedFileName)
+		loading.Precedence = []string{from}
 	}
 	missing := func(file string) bool {
 		_, err := os.Stat(file)
 		return errors.Is(err, fs.ErrNotExist)
 	}
-	if !slices.ContainsFunc(files, func(file string) bool { return !missing(file) }) {
+	if !slices.ContainsFunc(loading.Precedence, func(file string) bool { return !missing(file) }) {
 		if !named {
 			return nil, from, ErrNoCluster
 		}

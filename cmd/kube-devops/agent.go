@@ -61,17 +61,12 @@ With --replay it serves the same from a recording, made with
 
 // namingListen names the flag of an address that cannot be listened on.
 func namingListen(err error, o agent.Options) error {
-	hint := "choose another address"
-	switch {
-	case errors.Is(err, syscall.EADDRINUSE):
-		hint = "it is in use by another process; " + hint
-	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EADDRNOTAVAIL):
-	default:
+	if !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EACCES) && !errors.Is(err, syscall.EADDRNOTAVAIL) {
 		return err
 	}
 	for _, flag := range []struct{ name, address string }{{"--profile-listen", o.ProfileListen}, {"--listen", o.Listen}} {
 		if flag.address != "" && strings.Contains(err.Error(), flag.address) {
-			return fmt.Errorf("%s %s: %w: %s", flag.name, flag.address, bareListen(err), hint)
+			return fmt.Errorf("%s %s: %w: choose another address", flag.name, flag.address, bareListen(err))
 		}
 	}
 	return err

@@ -67,9 +67,13 @@ type gatheredValue struct {
 var singleFlags = map[string]string{"policy": "name one table", "baseline": "name one report"}
 
 func (v *gatheredValue) Set(text string) error {
+	before := v.Value.String()
 	err := v.Value.Set(text)
 	if err != nil {
 		err = plainValueError(v.flag, text, err)
+		if v.Type() == "duration" {
+			_ = v.Value.Set(before) // pflag sets it to 0, and that would be the next mistake
+		}
 	} else if what, single := singleFlags[v.flag.Name]; single && v.given {
 		err = fmt.Errorf("--%s is given twice: %s", v.flag.Name, what)
 	}

@@ -24,11 +24,10 @@ var ours = regexp.MustCompile(`(?m)^(?:\xef\xbb\xbf)?[ \t{]*"?apiVersion"?[ \t]*
 
 // readAll loads what the arguments of lint stand for: files, folders with the files of ours in them, patterns, and -.
 func (l *linting) readAll(args []string, stdin io.Reader) {
-	seen := make(map[string]bool)
+	l.seen = make(map[string]bool)
 	for _, arg := range args {
 		switch info, err := os.Stat(arg); {
-		case seen[arg]:
-		case arg == "-":
+		case arg == "-" && l.first("-"):
 			text, err := io.ReadAll(io.LimitReader(stdin, rules.MaxBytes+1))
 			if err != nil {
 				l.errs = append(l.errs, fmt.Errorf("read stdin: %w", err))
@@ -39,11 +38,18 @@ func (l *linting) readAll(args []string, stdin io.Reader) {
 			l.readFolder(arg)
 		case errors.Is(err, fs.ErrNotExist) && strings.ContainsAny(arg, "*?["):
 			l.readLike(arg)
-		default:
+		case l.first(arg):
 			l.readFile(arg)
 		}
-		seen[arg] = true
 	}
+}
+
+// first reports whether a file comes for the first time: several arguments may lead to it.
+func (l *linting) first(name string) bool {
+	name = filepath.Clean(name)
+	before := l.seen[name]
+	l.seen[name] = true
+	return !before
 }
 
 // readFile loads a file that was named: it is taken for one of ours.
@@ -79,7 +85,7 @@ func (l *linting) readLike(pattern string) {
 // readFolder loads the files of ours in a folder and in the folders in it, other than hidden ones.
 func (l *linting) readFolder(folder string) {
 	l.folders = true
-	root, before := folder, len(l.files)+len(l.errs)
+	root, before := folder, len(l.seen)-l.others+len(l.errs)
 	if info, err := os.Lstat(folder); err == nil && info.Mode()&fs.ModeSymlink != 0 {
 		root += string(filepath.Separator) // a link that is walked is what it leads to
 	}
@@ -96,7 +102,7 @@ func (l *linting) readFolder(folder string) {
 		}
 		return nil
 	})
-	if len(l.files)+len(l.errs) == before {
+	if len(l.seen)-l.others+len(l.errs) == before {
 		l.errs = append(l.errs, fmt.Errorf("read %s: the folder has no file of apiVersion %s", dump.OneLine(folder), apiVersion))
 	}
 }
@@ -105,6 +111,9 @@ func (l *linting) readFolder(folder string) {
 func (l *linting) readFound(name string) {
 	ending := strings.ToLower(filepath.Ext(name))
 	info, err := os.Stat(name)
+	if !l.first(name) {
+		return
+	}
 	if !slices.Contains([]string{".yaml", ".yml", ".json"}, ending) || err != nil || !info.Mode().IsRegular() {
 		l.others++ // a link that leads nowhere too
 		return

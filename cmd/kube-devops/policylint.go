@@ -61,6 +61,7 @@ type linting struct {
 	errs              []error // of files that cannot be read
 	folders           bool    // there was a folder or a pattern
 	others            int     // files of folders that are something else
+	seen              map[string]bool
 }
 
 type lintedFile struct {

@@ -61,7 +61,7 @@ and NO_COLOR, FORCE_COLOR and TERM=dumb are respected. "kube-devops completion
 	flags.StringVar(&o.baseline, "baseline", "", "older report, printed by -o json: --fail-on (default here: any) looks at new violations alone")
 	flags.StringSliceVarP(&o.namespaces, "namespace", "n", nil, "namespaces to look at, a name or a pattern; may be given several times (default: those of the policy)")
 	flags.StringSliceVar(&o.checks, "check", nil, "ids of the checks to make; may be given several times (default: those of the policy)")
-	flags.Var(&o.top, "top", "how many namespaces and workloads the reports for people list, worst first (0: all; default: 20 on a terminal, else all)")
+	flags.Var(&o.top, "top", "how many namespaces and workloads the reports for people list, worst first; 0 for all (default: 20 on a terminal, else all)")
 	flags.StringSliceVar(&o.explain, "explain", nil, "print where the points of these namespaces went, in place of the table: names or patterns; with -o json as JSON; may be given several times")
 	flags.BoolVar(&o.keepGoing, "keep-going", false, "leave out what cannot be read, say so in the report, and exit 2")
 	flags.BoolVar(&o.showWaived, "show-waived", false, "add the waived violations to SARIF, as suppressed results")
@@ -406,8 +406,14 @@ func (f *severityFlag) includes(severity rules.Severity) bool {
 // A countFlag is a whole number, from 0 on.
 type countFlag int
 
-func (f *countFlag) Type() string   { return "count" }
-func (f *countFlag) String() string { return strconv.Itoa(max(0, int(*f))) }
+func (f *countFlag) Type() string { return "count" }
+
+func (f *countFlag) String() string {
+	if *f == topUnset {
+		return ""
+	}
+	return strconv.Itoa(int(*f))
+}
 
 // topUnset is the value of --top where it is not given.
 const topUnset countFlag = -1
