@@ -200,7 +200,7 @@ func (r *Reader) expired(token string, err error) error {
 		return fmt.Errorf("the list does not end: it has expired %d times", maxPages)
 	}
 	if r.options.Warn != nil {
-		r.options.Warn(fmt.Sprintf("the list of pods in %s expired after %d pages: the pods after them are of a later moment", r.scopes[0], r.pages-1))
+		r.options.Warn(fmt.Sprintf("the list of pods in %s expired after page %d: the pods of the pages after it are of a later moment", r.scopes[0], r.pages-1))
 	}
 	return r.advance(token)
 }

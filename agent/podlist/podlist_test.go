@@ -111,7 +111,7 @@ func TestExpiredListGoesOn(t *testing.T) {
 	if err != nil || strings.Count(body, `"name"`) != 2 {
 		t.Errorf("%v in:\n%s", err, body)
 	}
-	if len(warnings) != 1 || !strings.Contains(warnings[0], "the list of pods in all namespaces expired after 1 pages") {
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "the list of pods in all namespaces expired after page 1:") {
 		t.Errorf("warnings: %q", warnings)
 	}
 }

@@ -289,7 +289,9 @@ func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, files []dump.
 	options.Progress = &bar.read
 	found, err := run(ctx, options)
 	bar.stop()
-	o.warn(stderr, warnings.take()...)
+	if err == nil {
+		o.warn(stderr, warnings.take()...)
+	}
 	if err != nil && ctx.Err() != nil {
 		return nil, exitError{exitInterrupted, nil}
 	}
