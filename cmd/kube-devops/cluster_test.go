@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -163,5 +164,24 @@ func TestKubeconfigOrder(t *testing.T) {
 	t.Setenv("KUBECONFIG", "/nowhere")
 	if code, _, stderr := runScan(t, "", "--cluster"); code != exitFailed || !strings.Contains(stderr, "KUBECONFIG=/nowhere: no such file or directory") {
 		t.Errorf("a KUBECONFIG that is not there: code %d, %q", code, stderr)
+	}
+}
+
+// TestInterruptedScanOfACluster ends at once, though the API server does not answer.
+func TestInterruptedScanOfACluster(t *testing.T) {
+	asked := make(chan struct{})
+	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		close(asked)
+		<-r.Context().Done()
+	}))
+	defer server.Close()
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		<-asked
+		cancel()
+	}()
+	var stdout, stderr output
+	if code := run(ctx, []string{"scan", "--cluster", "--kubeconfig", writeKubeconfig(t, server.URL)}, nil, &stdout, &stderr); code != exitInterrupted || stdout.String()+stderr.String() != "" {
+		t.Errorf("code %d, stdout %q, stderr %q", code, stdout.String(), stderr.String())
 	}
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/tidwall/gjson"
+
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/policies"
 	"github.com/kube-devops/kube-devops/rules"
@@ -19,8 +21,16 @@ import (
 // apiVersion is that of policy tables, waivers and policy tests.
 const apiVersion = "kube-devops.io/v1"
 
-// ours finds the apiVersion of a file of ours, in YAML and in JSON.
-var ours = regexp.MustCompile(`(?m)^(?:\xef\xbb\xbf)?[ \t{]*"?apiVersion"?[ \t]*:[ \t]*["']?` + regexp.QuoteMeta(apiVersion) + `["']?[ \t\r]*(?:$|[,}#])`)
+// oursInYAML finds the apiVersion of a file of ours that is YAML: at the beginning of a line, or behind the first brace.
+var oursInYAML = regexp.MustCompile(`(?m)^(?:\x{FEFF})?(?:\{[ \t]*)?["']?apiVersion["']?[ \t]*:[ \t]*["']?` + regexp.QuoteMeta(apiVersion) + `["']?[ \t\r]*(?:$|[,}#])`)
+
+// isOurs reports whether a text is a policy table, waivers or a policy test, by its apiVersion.
+func isOurs(text []byte) bool {
+	if rules.KindOf(text) == "ScanConfig" {
+		return false // scan reads and checks it
+	}
+	return oursInYAML.Match(text) || gjson.GetBytes(text, "apiVersion").String() == apiVersion
+}
 
 // readAll loads what the arguments of lint stand for: files, folders with the files of ours in them, patterns, and -.
 func (l *linting) readAll(args []string, stdin io.Reader) {
@@ -73,6 +83,9 @@ func (l *linting) readLike(pattern string) {
 		return
 	}
 	for _, match := range matches {
+		if strings.HasPrefix(filepath.Base(match), ".") && !strings.HasPrefix(filepath.Base(pattern), ".") {
+			continue // as in a shell
+		}
 		if info, err := os.Stat(match); err == nil && info.IsDir() {
 			l.readFolder(match)
 			continue
@@ -122,7 +135,7 @@ func (l *linting) readFound(name string) {
 	switch {
 	case err != nil:
 		l.errs = append(l.errs, err)
-	case !ours.Match(text) || rules.KindOf(text) == "ScanConfig":
+	case !isOurs(text):
 		l.others++
 	default:
 		l.load(name, text)

@@ -103,6 +103,9 @@ func (b *progressBar) stop() {
 // progressLine is the bar.
 func progressLine(read, total int64) string {
 	if total < 0 {
+		if read < 1e6 {
+			return fmt.Sprintf("%d kB read", read/1000)
+		}
 		return fmt.Sprintf("%.1f MB read", float64(read)/1e6)
 	}
 	const width = 30

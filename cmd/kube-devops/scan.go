@@ -307,15 +307,15 @@ func (o *scanOptions) judge(found *report.Scan, against *report.Baselined) error
 		}
 	}
 	scores, ok := found.Snapshot.Cluster()
-	if !ok {
-		if flags := o.thresholds(); len(flags) > 0 {
-			return fmt.Errorf("no pod was evaluated: there is nothing to compare with %s", strings.Join(flags, " and "))
-		}
+	code := exitCrossed
+	if flags := o.thresholds(); !ok && len(flags) > 0 {
+		code = exitFailed
+		crossed = append(crossed, fmt.Errorf("no pod was evaluated: there is nothing to compare with %s", strings.Join(flags, " and ")))
 	}
-	if o.failUnder.set && scores.Compliance < o.failUnder.value {
+	if ok && o.failUnder.set && scores.Compliance < o.failUnder.value {
 		crossed = append(crossed, fmt.Errorf("--fail-under %s: the compliance of the cluster is %.4g %%", o.failUnder.String(), scores.Compliance))
 	}
-	if o.maxScore.set && scores.Score > o.maxScore.value {
+	if ok && o.maxScore.set && scores.Score > o.maxScore.value {
 		crossed = append(crossed, fmt.Errorf("--max-score %s: the score of the cluster is %.4g", o.maxScore.String(), scores.Score))
 	}
 	if left := found.Inputs.LeftOut; len(left) > 0 {
@@ -325,7 +325,7 @@ func (o *scanOptions) judge(found *report.Scan, against *report.Baselined) error
 		return exitError{exitFailed, errors.Join(append(crossed, fmt.Errorf("the report is on a part of the data: %s left out", count(len(left), "fault")))...)}
 	}
 	if len(crossed) > 0 {
-		return exitError{exitCrossed, errors.Join(crossed...)}
+		return exitError{code, errors.Join(crossed...)}
 	}
 	return nil
 }
