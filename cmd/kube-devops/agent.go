@@ -54,7 +54,7 @@ With --replay it serves the same from a recording, made with
 	}
 	options.AddFlags(command.Flags())
 	command.Flags().Var(levelFlag{&level}, "log-level", "least level to log: debug, info, warn or error")
-	checkTogether(command, func() error { return options.Validate() })
+	checkTogether(command, options.Validate)
 	completeAgent(command)
 	return command
 }

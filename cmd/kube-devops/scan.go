@@ -27,8 +27,8 @@ func newScanCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "scan FILE|DIR|GLOB|-... | --cluster",
 		Short: "Print the scores and violations of recorded pods and of manifests",
-		Long: `Print the scores and violations of recorded pods, of manifests, and of the pods of
-a cluster:
+		Long: `Print the scores and violations of recorded pods, of manifests, and of the pods
+of a cluster:
 
   kubectl get pods -A -o json | kube-devops scan -
   kube-devops scan manifests/ --fail-on high -o table -o sarif=out.sarif
@@ -44,10 +44,11 @@ The exit code is 1 where a threshold is crossed (--fail-on, --fail-under,
 --max-score, --baseline), 2 where anything went wrong or was left out, and 0
 otherwise.
 
-On a terminal the table lists the 20 worst namespaces and workloads; --top 0 lists
-all, as in a pipe and in a file. SOURCE_DATE_EPOCH sets the date of the reports,
-and NO_COLOR, FORCE_COLOR and TERM=dumb are respected. "kube-devops completion
---help" says how the shell completes flags, formats, namespaces and checks.`,
+On a terminal the table lists the 20 worst namespaces and workloads, and 30
+findings; --top 0 lists all, as in a pipe and in a file. SOURCE_DATE_EPOCH sets
+the date of the reports, and NO_COLOR, FORCE_COLOR and TERM=dumb are respected.
+"kube-devops completion --help" says how the shell completes flags, formats,
+namespaces, checks and tables.`,
 		Args: cobra.ArbitraryArgs, // validate checks them, with the flags
 		RunE: o.run,
 	}
