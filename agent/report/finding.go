@@ -266,7 +266,7 @@ func (w *worst[T]) add(item T) {
 	}
 	w.items = append(w.items, item)
 	// Sorted now and then: no more is held than what is wanted, and some.
-	if w.most > 0 && len(w.items) >= w.most+min(w.most, 1024)+64 {
+	if w.most > 0 && len(w.items) >= w.most+min(w.most, 512)+64 {
 		w.trim()
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"io"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/kube-devops/kube-devops/rules"
 )
@@ -110,13 +111,23 @@ func (w *tableWriter) cluster() {
 	}
 }
 
-// headline writes the cluster in one line, with the grade in its colour.
+// headline writes the cluster in one line, with the grade in its colour. Where that is too long, the severities have a line
+// of their own.
 func (w *tableWriter) headline() {
 	color, grade := "", ""
 	if scores, ok := w.scan.Snapshot.Cluster(); ok {
 		color, grade = bold+gradeColor(w.scan.Snapshot.Table, scores.Grade), ", "+shown(scores.Grade, 40)+":"
 	}
-	for i, line := range wrapped(w.scan.headline(), w.o.Width, "  ") {
+	text := w.scan.headline()
+	lines := []string{text}
+	if w.o.Width > 0 && utf8.RuneCountInString(text) > w.o.Width {
+		before, severities, _ := strings.Cut(text, " (")
+		lines = wrapped(before, w.o.Width, "  ")
+		if severities != "" {
+			lines = append(lines, wrapped("  ("+severities, w.o.Width, "  ")...)
+		}
+	}
+	for i, line := range lines {
 		if before, after, ok := strings.Cut(line, grade); i == 0 && ok && grade != "" {
 			line = before + ", " + w.in(color, strings.Trim(grade, ", :")) + ":" + after
 		}
