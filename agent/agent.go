@@ -318,6 +318,9 @@ func (a *Agent) readRecording(ctx context.Context, table *rules.Table) error {
 	if err != nil {
 		return err
 	}
+	if stats.Continues != nil {
+		return stats.Continues.Missing(a.options.Replay)
+	}
 	if len(stats.Others) > 0 {
 		a.log.Warn("the recording has objects that are no pods, which do not count; scan counts the templates of workloads",
 			zap.Any("kinds", stats.Others))

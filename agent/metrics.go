@@ -140,13 +140,15 @@ var (
 		"Namespaces that have no series of their own, because there are more than 5000; the series of namespace _other are of them together.")
 	violations = newFamily("kube_devops_violations",
 		"Violations of each check: one for each subject that fails it.", "check", "namespace")
+	unknownViolations = newFamily("kube_devops_unknown_violations",
+		"Violations of each check that count because the check could not be answered, for example because a value is too long to compare. Only checks and namespaces that have any have a series.", "check", "namespace")
 )
 
 // Describe tells the metrics.
 func (s scores) Describe(descs chan<- *prometheus.Desc) {
 	for _, f := range []*family{
 		policyFamily, clusterScore, clusterCompliance, namespaceScore, namespaceCompliance,
-		pods, skipped, unevaluated, violations, waived, waiverExpiry, overflowed,
+		pods, skipped, unevaluated, violations, unknownViolations, waived, waiverExpiry, overflowed,
 	} {
 		descs <- f.desc
 	}
@@ -203,6 +205,13 @@ func (s scores) samples(yield func(f *family, value float64, labels [2]string)) 
 	for _, ns := range scored {
 		for i := range snap.Table.Checks() {
 			yield(violations, float64(ns.Violations[i]), [2]string{snap.Table.Checks()[i].ID, ns.Name})
+		}
+	}
+	for _, ns := range scored {
+		for i, n := range ns.Unknown {
+			if n > 0 {
+				yield(unknownViolations, float64(n), [2]string{snap.Table.Checks()[i].ID, ns.Name})
+			}
 		}
 	}
 	if len(snap.Table.Waivers()) == 0 {

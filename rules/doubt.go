@@ -207,6 +207,9 @@ func (d *doubter) doubtCheck(node *yaml.Node) {
 		return
 	}
 	violation := d.doubtCondition(field(node, "violation"), subject)
+	if !violation.doubtful && onlyContainers(entries(field(node, "forEach"))) {
+		d.doubtOverride(violation)
+	}
 	when := &condition{kind: isAll} // of nothing: true
 	if w := field(node, "when"); w != nil {
 		when = d.doubtCondition(w, subject)
@@ -239,6 +242,17 @@ func (d *doubter) doubtCheck(node *yaml.Node) {
 	if passes := d.possible(&condition{kind: isAll, of: []*condition{let, not}}, true); !passes {
 		d.wrong(violation.node, "the violation is always true%s: every subject fails", strings.Join(where, ","))
 	}
+}
+
+// onlyContainers tells whether all subjects of the paths are containers.
+func onlyContainers(forEach []*yaml.Node) bool {
+	for _, entry := range forEach {
+		p, err := parseSubjectPath(entry.Value)
+		if err != nil || p.container != len(p.steps) {
+			return false
+		}
+	}
+	return len(forEach) > 0
 }
 
 // doubtOverlaps tells of paths that may lead to the same subject, which then counts once for each of them.

@@ -17,8 +17,9 @@ type naiveWaiver struct {
 }
 
 type naiveViolation struct {
-	check, name string
-	container   bool // the subject is an element and not the pod
+	check, container, subject string
+
+	element bool // the subject is an element and not the pod
 }
 
 // waiver is the waiver that governs a violation: of those that match the first of the latest.
@@ -74,7 +75,7 @@ func (t *naiveTable) accepts(w *naiveWaiver, pod any, v naiveViolation) bool {
 		return false
 	}
 	if w.Container != "" && t.fault != "waivers do not ask for containers" &&
-		(!v.container && t.fault != "the pod is a container" || !t.glob(w.Container, v.name)) {
+		(!v.element && t.fault != "the pod is a container" || !t.glob(w.Container, v.container) && !t.glob(w.Container, v.subject)) {
 		return false
 	}
 	for name, want := range w.Labels {

@@ -51,6 +51,8 @@ checks:
   - {id: image, weight: 1, forEach: [spec.containers, spec.initContainers], violation: {path: image, operator: absent}}
   - {id: probe, weight: 1, forEach: spec.containers, violation: {path: probe, operator: absent}}
   - {id: host, weight: 1, violation: {path: spec.hostNetwork, operator: exists}}
+  - {id: env, weight: 1, forEach: spec.containers.#.env, violation: {path: value, operator: absent}}
+  - {id: size, weight: 1, violation: {path: spec.size, operator: quantityGreaterThan, value: 1}}
 waivers:
   - {id: w, reason: r, expires: 2030-01-01, container: waived}
 `
@@ -92,6 +94,13 @@ func TestPolicyTestCompare(t *testing.T) {
 		{"not skipped", "", "skipped: job", `{"spec":{"hostNetwork":true}}`, []string{"missing: skipped for the reason job", "unexpected: host"}},
 		{"skipped unexpectedly", "", "violations: [{check: host}]", `{"job":1,"spec":{"hostNetwork":true}}`, []string{"unexpected: skipped for the reason job"}},
 		{"skipped and no violations", "", "{skipped: job, violations: []}", `{"job":1}`, nil},
+		{"container and subject", "checks: [env]\n", "violations: [{check: env, container: a}, {check: env, subject: A, container: a}, {check: env, container: A}]",
+			`{"spec":{"containers":[{"name":"a","env":[{"name":"A"},{"name":"B"}]},{"name":"b","env":[{"name":"A"}]}]}}`, nil},
+		{"another subject", "checks: [env]\n", "violations: [{check: env, subject: B}]", `{"spec":{"containers":[{"name":"a","env":[{"name":"A"}]}]}}`,
+			[]string{`missing: env, subject "B"`, `unexpected: env, container "a", subject "A", spec.containers.0.env.0`}},
+		{"unknown", "checks: [size]\n", "violations: [], unknown: [{check: size}]", `{"spec":{"size":"1e101"}}`, nil},
+		{"known and expected to be unknown", "checks: [size]\n", "violations: [], unknown: [{check: size}]", `{"spec":{"size":"2"}}`, []string{"missing: size, unknown", "unexpected: size"}},
+		{"unknown and not expected to be", "checks: [size]\n", "violations: [{check: size}]", `{"spec":{"size":"1e101"}}`, []string{"missing: size", "unexpected: size, unknown"}},
 		{"waived", "", "violations: []", `{"spec":{"containers":[{"name":"waived"}]}}`, nil},
 	}
 	table := load(t, testedTable)

@@ -50,11 +50,8 @@ func (t *Table) waiver(e *evaluation, v Violation) *Waiver {
 		if last != nil && !w.Expires.After(last.Expires) {
 			continue
 		}
-		if e.waivers[i] == unknown {
-			e.waivers[i] = isFalse
-			if w.isAbout(&e.identity) {
-				e.waivers[i] = isTrue
-			}
+		if e.waivers[i] == unasked {
+			e.waivers[i] = truthOf(w.isAbout(&e.identity))
 		}
 		if e.waivers[i] == isTrue && w.concerns(v) {
 			last = w

@@ -87,7 +87,7 @@ func predicateNode(p predicate) *yaml.Node {
 	case anyOf:
 		return several("any", p)
 	case notOf:
-		return mapping("not", predicateNode(p.of))
+		return mapping("not", predicateNode(p.predicate))
 	case *leaf:
 		node := inFlow(mapping("path", textNode(p.path.source), "operator", textNode(p.operator)))
 		if p.value != nil {

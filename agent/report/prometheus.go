@@ -70,6 +70,15 @@ func Prometheus(to io.Writer, scan *Scan, _ Options) error {
 			set(float64(snap.Namespaces[at].Violations[i]), "namespace", namespace, "check", check)
 		})
 	})
+	w.gauge("kube_devops_unknown_violations", "Violations of each check that count because the check could not be answered, for example because a value is too long to compare. Only checks and namespaces that have any have a series.", func(set set) {
+		for _, ns := range snap.Namespaces {
+			for i, n := range ns.Unknown {
+				if n > 0 {
+					set(float64(n), "namespace", ns.Name, "check", checks[i].ID)
+				}
+			}
+		}
+	})
 	w.gauge("kube_devops_waived_violations", "Violations of each check that a waiver accepts; they are in no score. Absent where the policy has no waivers.",
 		func(set set) {
 			if len(waivers) == 0 {

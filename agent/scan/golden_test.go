@@ -47,7 +47,7 @@ func TestReports(t *testing.T) {
 				}
 			}
 			found, err := Run(t.Context(), Options{
-				Table: table, Now: moment, Files: files(t, test.files...), KeepGoing: true, Workers: 2,
+				Table: table, Now: moment, Found: found(t, test.files...), KeepGoing: true, Workers: 2,
 			})
 			if err != nil {
 				t.Fatal(err)

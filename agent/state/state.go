@@ -33,6 +33,8 @@ type LiveMetrics struct {
 	// Waived counts, for each check, the violations that a waiver accepts; neither they nor their subjects are in the
 	// counts above.
 	Waived []int
+	// Unknown counts, for each check, those of its Violations that are unknown; nil where none is. Waived ones are not in it.
+	Unknown []int
 	// Unevaluated counts the pods of which there is no verdict; they are in no other count.
 	Unevaluated int
 }
@@ -196,6 +198,18 @@ func (s *ClusterState) Delete(pod Pod) Transition {
 	return t
 }
 
+// Has reports whether there is such a pod, whatever its UID.
+func (s *ClusterState) Has(pod Pod) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	ns, ok := s.namespaces[pod.Namespace]
+	if !ok {
+		return false
+	}
+	_, _, ok = ns.pods.find(pod.Name)
+	return ok
+}
+
 // Remove is Delete for who does not ask what changed, but whether there was such a pod.
 func (s *ClusterState) Remove(pod Pod) (removed bool) {
 	s.mu.Lock()
@@ -253,7 +267,21 @@ func (s *ClusterState) count(ns *NamespaceState, c contribution, sign int) {
 			ns.Subjects[v.Check] -= sign
 		} else {
 			ns.Violations[v.Check] += sign
+			if v.Unknown {
+				ns.addUnknown(v.Check, sign)
+			}
 		}
+	}
+}
+
+// addUnknown counts unknown violations of a check. They are rare, so that their counts are there only while one is not 0.
+func (m *LiveMetrics) addUnknown(check, n int) {
+	if m.Unknown == nil {
+		m.Unknown = make([]int, len(m.Violations))
+	}
+	m.Unknown[check] += n
+	if !slices.ContainsFunc(m.Unknown, func(n int) bool { return n != 0 }) {
+		m.Unknown = nil
 	}
 }
 

@@ -63,7 +63,7 @@ func serveShop(t *testing.T) (kubeconfig string, requests func() []string) {
 func TestScanOfACluster(t *testing.T) {
 	kubeconfig, requests := serveShop(t)
 	for _, namespaces := range [][]string{nil, {"-n", "search,payments"}, {"-n", "pay*"}} {
-		args := append([]string{"--cluster", "--kubeconfig", kubeconfig, "-o", "json"}, namespaces...)
+		args := append([]string{"-q", "--cluster", "--kubeconfig", kubeconfig, "-o", "json"}, namespaces...)
 		code, live, stderr := runScan(t, "", args...)
 		if code != exitDone || stderr != "" {
 			t.Fatalf("%q: code %d, stderr %q", namespaces, code, stderr)

@@ -149,8 +149,7 @@ func (o *scanOptions) namespacesOf(cmd *cobra.Command, args []string) []string {
 func recordedNamespaces(ctx context.Context, table *rules.Table, args []string) []string {
 	found := make(map[string]bool)
 	enough := errors.New("enough namespaces")
-	files, _ := dump.Files(args) // what cannot be read is for the scan to say
-	for _, file := range files {
+	for _, file := range dump.Find(args, nil).Files { // what cannot be read is for the scan to say
 		if file.Path == "-" || ctx.Err() != nil {
 			continue
 		}

@@ -9,7 +9,7 @@ import (
 )
 
 func TestExplainSeveral(t *testing.T) {
-	code, stdout, stderr := runScan(t, "", shop, "--explain", "legacy", "--explain", "pay*,search")
+	code, stdout, stderr := runScan(t, "", shop, "-q", "--explain", "legacy", "--explain", "pay*,search")
 	for _, name := range []string{"legacy", "payments", "search"} {
 		if strings.Count(stdout, "Namespace "+name+":") != 1 {
 			t.Errorf("%s is not explained once", name)
@@ -20,7 +20,7 @@ func TestExplainSeveral(t *testing.T) {
 	}
 	file := filepath.Join(t.TempDir(), "report.json")
 	for _, args := range [][]string{{"-o", "json"}, {"-o", "json", "-o", "yaml=" + file}} {
-		code, stdout, stderr = runScan(t, "", append(args, shop, "--explain", "legacy,search")...)
+		code, stdout, stderr = runScan(t, "", append(args, shop, "-q", "--explain", "legacy,search")...)
 		var explained struct{ Namespaces []struct{ Namespace string } }
 		if err := json.Unmarshal([]byte(stdout), &explained); err != nil || code != exitDone || stderr != "" || len(explained.Namespaces) != 2 || strings.Contains(stdout, `"inputs"`) {
 			t.Errorf("%q: code %d, %v, %q:\n%s", args, code, err, stderr, stdout)

@@ -15,7 +15,7 @@ import (
 // at once.
 type mistakes struct {
 	errs  []error
-	ended bool // a value that is set later returns its error
+	ended bool // a value that is set later, such as by a configuration, returns its error as it is
 }
 
 // gatherMistakes makes the flags of a command that are there by now keep their errors until they are taken.
@@ -63,12 +63,23 @@ type gatheredValue struct {
 	given    bool
 }
 
+// ungathered is the value itself.
+func ungathered(value pflag.Value) pflag.Value {
+	if gathered, ok := value.(*gatheredValue); ok {
+		return gathered.Value
+	}
+	return value
+}
+
 // singleFlags are the flags that name one thing, of which a second one would silently replace the first.
 var singleFlags = map[string]string{"policy": "name one table", "baseline": "name one report"}
 
 func (v *gatheredValue) Set(text string) error {
 	before := v.Value.String()
 	err := v.Value.Set(text)
+	if v.mistakes.ended {
+		return err
+	}
 	if err != nil {
 		err = plainValueError(v.flag, text, err)
 		if v.Type() == "duration" {
@@ -78,11 +89,10 @@ func (v *gatheredValue) Set(text string) error {
 		err = fmt.Errorf("--%s is given twice: %s", v.flag.Name, what)
 	}
 	v.given = true
-	if err != nil && !v.mistakes.ended {
+	if err != nil {
 		v.mistakes.errs = append(v.mistakes.errs, err)
-		return nil
 	}
-	return err
+	return nil
 }
 
 // plainValueError says what is wrong with the value of a flag.

@@ -64,11 +64,14 @@ func needArgs(least, most int, what string) cobra.PositionalArgs {
 
 // readPods calls a function for each pod, or pod template, of a recording or of manifests, as a scan has them, and names the pod that it fails on.
 func readPods(ctx context.Context, path string, stdin io.Reader, observe func(dump.Event) error) error {
-	_, err := dump.ReadPath(ctx, path, stdin, func(event dump.Event) error {
+	stats, err := dump.ReadPath(ctx, path, stdin, func(event dump.Event) error {
 		if err := observe(event); err != nil {
 			return fmt.Errorf("pod %s/%s: %w", event.Namespace, event.Name, err)
 		}
 		return nil
 	}, dump.Manifests)
+	if err == nil && stats.Continues != nil {
+		return stats.Continues.Missing(path)
+	}
 	return err
 }

@@ -64,6 +64,9 @@ namespaces, checks and tables.`,
 	flags.StringSliceVar(&o.checks, "check", nil, "ids of the checks to make; may be given several times (default: those of the policy)")
 	flags.Var(&o.top, "top", "how many namespaces and workloads the reports for people list, worst first; 0 for all (default: 20 on a terminal, else all)")
 	flags.StringSliceVar(&o.explain, "explain", nil, "print where the points of these namespaces went, in place of the table: names or patterns; with -o json as JSON; may be given several times")
+	flags.StringArrayVar(&o.exclude, "exclude", nil, "files and folders to leave out of a folder, a pattern of the path in it such as charts or **/testdata; may be given several times")
+	flags.StringVar(&o.config, "config", "", "file that sets flags (default: .kube-devops.yaml here or above, up to the folder with .git), or none")
+	flags.BoolVar(&o.allowEmpty, "allow-empty", false, "exit 0 where the input has no pods and no workloads")
 	flags.BoolVar(&o.keepGoing, "keep-going", false, "leave out what cannot be read, say so in the report, and exit 2")
 	flags.BoolVar(&o.showWaived, "show-waived", false, "add the waived violations to SARIF, as suppressed results")
 	flags.Var(&o.color, "color", "colour the table: auto (on a terminal), always or never")
@@ -95,10 +98,18 @@ type scanOptions struct {
 	showWaived, quiet   bool
 	color               colorFlag
 	cluster             clusterFlags
-	mistakes            *mistakes // of the flags
+	mistakes            *mistakes // of the flags, until they are taken
+	flagMistakes        error
+	exclude             []string
+	config              string
+	allowEmpty          bool
 }
 
 func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
+	o.flagMistakes = o.mistakes.take()
+	if err := configure(cmd, o.config); err != nil {
+		return errors.Join(o.flagMistakes, err)
+	}
 	if err := o.validate(cmd, args); err != nil {
 		return usageError{err}
 	}
@@ -120,17 +131,20 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	files, faults := dump.Files(args)
+	inputs := dump.Find(args, o.exclude)
 	if o.cluster.cluster {
-		files = []dump.File{{Path: "-"}}
+		inputs.Files = []dump.File{{Path: "-"}}
 	}
-	if len(faults) > 0 && (!o.keepGoing || len(files) == 0) {
-		return errors.Join(faults...)
+	if !o.allowEmpty {
+		inputs.RefuseBare()
 	}
-	if err := o.spareInputs(files, cmd.InOrStdin()); err != nil {
+	if len(inputs.Faults) > 0 && (!o.keepGoing || len(inputs.Files) == 0) {
+		return errors.Join(inputs.Faults...)
+	}
+	if err := o.spareInputs(inputs.Files, cmd.InOrStdin()); err != nil {
 		return err
 	}
-	found, err := o.scan(cmd, table, files, faults)
+	found, err := o.scan(cmd, table, inputs)
 	if err != nil {
 		return err
 	}
@@ -150,7 +164,7 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 
 // validate tells all that is wrong with the flags, before anything is read.
 func (o *scanOptions) validate(cmd *cobra.Command, args []string) error {
-	errs := []error{o.mistakes.take(), o.cluster.validate(args), scan.Validate(o.namespaces)}
+	errs := []error{o.flagMistakes, o.cluster.validate(args), scan.Validate(o.namespaces), dump.CheckGlobs(o.exclude)}
 	if len(args) == 0 && !o.cluster.cluster {
 		errs = append(errs, errors.New("missing argument: name what to scan: files, folders, patterns, - for standard input, or --cluster"))
 	}
@@ -271,11 +285,11 @@ func (o *scanOptions) spareInputs(files []dump.File, stdin io.Reader) error {
 // that runs far more often than by default costs next to nothing, and the peak stays where it is for a few pods.
 const gcPercent = 10
 
-func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, files []dump.File, faults []error) (*report.Scan, error) {
+func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, inputs dump.Found) (*report.Scan, error) {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
 	var warnings warnings
 	options := scan.Options{
-		Table: table, Now: time.Now(), Files: files, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing, LeftOut: faults,
+		Table: table, Now: time.Now(), Found: inputs, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing, AllowEmpty: o.allowEmpty,
 		Workers: runtime.GOMAXPROCS(0), Warn: warnings.add,
 	}
 	run := scan.Run
@@ -286,7 +300,7 @@ func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, files []dump.
 		}
 		run = pods.scan
 	}
-	bar := o.progressBar(stderr, files, options.Stdin)
+	bar := o.progressBar(stderr, inputs.Files, options.Stdin)
 	options.Progress = &bar.read
 	found, err := run(ctx, options)
 	bar.stop()
@@ -309,7 +323,7 @@ func (o *scanOptions) judge(found *report.Scan, against *report.Baselined) error
 	}
 	scores, ok := found.Snapshot.Cluster()
 	code := exitCrossed
-	if flags := o.thresholds(); !ok && len(flags) > 0 {
+	if flags := o.thresholds(); !ok && !o.allowEmpty && len(flags) > 0 {
 		code = exitFailed
 		crossed = append(crossed, fmt.Errorf("no pod was evaluated: there is nothing to compare with %s", strings.Join(flags, " and ")))
 	}
