@@ -67,10 +67,11 @@ func (o *Options) access() (server.AccessFunc, error) {
 	if !o.MetricsAuth {
 		return nil, nil
 	}
-	config, err := clusterConfig(o.Kubeconfig)
+	cluster, err := o.cluster()
 	if err != nil {
 		return nil, err
 	}
+	config := cluster.Config
 	config.UserAgent = "kube-devops/" + o.Version + "/access"
 	r, err := newReviewer(config, o.MetricsAuthAudiences, o.Log)
 	if err != nil {

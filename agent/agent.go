@@ -124,10 +124,12 @@ func New(o Options) (*Agent, error) {
 
 // connect makes the parts that need a cluster.
 func (a *Agent) connect(reg prometheus.Registerer) error {
-	config, err := clusterConfig(a.options.Kubeconfig)
+	cluster, err := a.options.cluster()
 	if err != nil {
 		return err
 	}
+	a.log.Info("cluster", zap.String("server", cluster.Server()), zap.String("context", cluster.Context))
+	config := cluster.Config
 	config.UserAgent = "kube-devops/" + a.options.Version
 	a.projection = a.evaluator.table().Projection()
 	a.watch, err = podwatch.New(config, podwatch.Options{

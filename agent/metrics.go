@@ -2,7 +2,6 @@ package agent
 
 import (
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/kube-devops/kube-devops/agent/state"
-	"github.com/kube-devops/kube-devops/rules"
 )
 
 // evaluationMetrics measure the evaluator.
@@ -189,7 +187,7 @@ func (s scores) samples(yield func(f *family, value float64, labels [2]string)) 
 	if cluster, ok := snap.Cluster(); ok {
 		yield(clusterScore, cluster.Score, [2]string{})
 		yield(clusterCompliance, cluster.Compliance/100, [2]string{})
-		yield(clusterGrade, gradeIndex(snap.Table, cluster.Grade), [2]string{})
+		yield(clusterGrade, float64(snap.Table.GradeIndex(cluster.Grade)), [2]string{})
 	}
 	yield(overflowed, float64(over), [2]string{})
 	scored := make([]state.NamespaceSnapshot, 0, len(namespaces))
@@ -210,7 +208,7 @@ func (s scores) samples(yield func(f *family, value float64, labels [2]string)) 
 		yield(namespaceCompliance, ofScored[i].Compliance/100, [2]string{ns.Name})
 	}
 	for i, ns := range scored {
-		yield(namespaceGrade, gradeIndex(snap.Table, ofScored[i].Grade), [2]string{ns.Name})
+		yield(namespaceGrade, float64(snap.Table.GradeIndex(ofScored[i].Grade)), [2]string{ns.Name})
 	}
 	for _, ns := range scored {
 		for i := range snap.Table.Checks() {
@@ -232,11 +230,6 @@ func (s scores) samples(yield func(f *family, value float64, labels [2]string)) 
 			yield(waived, float64(ns.Waived[i]), [2]string{snap.Table.Checks()[i].ID, ns.Name})
 		}
 	}
-}
-
-// gradeIndex is the place of a grade in the table. Names of grades are unique.
-func gradeIndex(table *rules.Table, grade string) float64 {
-	return float64(slices.IndexFunc(table.Grades(), func(g rules.Grade) bool { return g.Name == grade }))
 }
 
 // scrape gathers the scores; or writes them, which takes a tenth of the time where there are many namespaces.

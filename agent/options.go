@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -36,8 +38,10 @@ type Options struct {
 	MetricsAuth bool
 	// MetricsAuthAudiences are those of which a token must have one; none for the API server's own.
 	MetricsAuthAudiences []string
-	// Kubeconfig is a file; empty for the in-cluster configuration, else what kubectl would use.
+	// Kubeconfig is a file; empty for the files of KUBECONFIG, else the in-cluster configuration, else ~/.kube/config.
 	Kubeconfig string
+	// Context is a context of the kubeconfig; empty for the current one.
+	Context string
 	// Replay is a recording to serve instead of a cluster, "-" for Stdin; empty for a cluster.
 	Replay string
 	// Namespaces are the only namespaces to watch; none for the whole cluster.
@@ -86,7 +90,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Certificate.KeyFile, "tls-private-key-file", o.Certificate.KeyFile, "private key of the certificate")
 	flags.BoolVar(&o.MetricsAuth, "metrics-auth", o.MetricsAuth, "let in to metrics and report whom the API server knows (TokenReview) and permits get on that path (SubjectAccessReview); needs TLS")
 	flags.StringSliceVar(&o.MetricsAuthAudiences, "metrics-auth-audiences", o.MetricsAuthAudiences, "audiences, of which a token for --metrics-auth must have one (default: those of the API server)")
-	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file (default: the in-cluster configuration, else as kubectl finds it)")
+	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file (default: the files of KUBECONFIG, else the in-cluster configuration, else ~/.kube/config)")
+	flags.StringVar(&o.Context, "context", o.Context, "context of the kubeconfig (default: the current one)")
 	flags.StringVar(&o.Replay, "replay", o.Replay, "serve a recording of pods, a file or - for standard input, instead of a cluster")
 	flags.StringSliceVar(&o.Namespaces, "namespaces", o.Namespaces, "only namespaces to watch, separated by commas; list and watch of pods in each of them is all that it then needs (default: the whole cluster)")
 	flags.DurationVar(&o.AuditInterval, "audit-interval", o.AuditInterval, "pause between two audits: the cache against a list of the pods, the state against a recompute; 0 for none")
@@ -106,7 +111,7 @@ func (o *Options) Validate() error {
 		mistakes = append(mistakes, errors.New("--policy is empty: name a file, or a table that ships"))
 	}
 	if _, _, err := net.SplitHostPort(o.Listen); err != nil {
-		mistakes = append(mistakes, fmt.Errorf("--listen %q is not host:port, as 127.0.0.1:8080 or :8080", o.Listen))
+		mistakes = append(mistakes, invalidListen(o.Listen))
 	}
 	if _, _, err := net.SplitHostPort(o.HealthListen); o.HealthListen != "" && err != nil {
 		mistakes = append(mistakes, fmt.Errorf("--health-listen %q must be host:port, for example 127.0.0.1:8081 or :8081", o.HealthListen))
@@ -121,8 +126,23 @@ func (o *Options) Validate() error {
 	if o.Replay != "" && o.Kubeconfig != "" {
 		mistakes = append(mistakes, errors.New("--replay and --kubeconfig exclude each other: a recording needs no cluster"))
 	}
+	if o.Replay != "" && o.Context != "" {
+		mistakes = append(mistakes, errors.New("--replay and --context exclude each other: a recording needs no cluster"))
+	}
 	if o.Replay == "" && o.LeaderElect {
 		mistakes = append(mistakes, o.Election.Validate())
 	}
 	return errors.Join(mistakes...)
+}
+
+// invalidListen says what is wrong with an address to listen on. Of an IPv6 address without brackets the last group looks
+// like a port.
+func invalidListen(address string) error {
+	if i := strings.LastIndexByte(address, ':'); i > 0 && !strings.ContainsAny(address, "[]") {
+		host, port := address[:i], address[i+1:]
+		if _, err := netip.ParseAddr(host); err == nil && strings.Contains(host, ":") {
+			return fmt.Errorf("--listen %q: an IPv6 address needs brackets: [%s]:%s", address, host, port)
+		}
+	}
+	return fmt.Errorf("--listen %q is not host:port, as 127.0.0.1:8080 or :8080", address)
 }

@@ -76,7 +76,7 @@ func TestRedirectsAreRefused(t *testing.T) {
 		defer mu.Unlock()
 		return asked[kind] > 0
 	}
-	config, err := clusterConfig(kubeconfigOf(t, api.URL))
+	cluster, err := FindCluster(kubeconfigOf(t, api.URL), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestRedirectsAreRefused(t *testing.T) {
 	defer running.Wait()
 	defer cancel()
 
-	watch, err := podwatch.New(config, podwatch.Options{Log: zap.New(core), Registerer: prometheus.NewRegistry(), Projection: new(rules.Projection)})
+	watch, err := podwatch.New(cluster.Config, podwatch.Options{Log: zap.New(core), Registerer: prometheus.NewRegistry(), Projection: new(rules.Projection)})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,13 +94,13 @@ func TestRedirectsAreRefused(t *testing.T) {
 
 	o := election.DefaultOptions()
 	o.Identity, o.Log, o.Registerer, o.Lead = "a", zap.New(core), prometheus.NewRegistry(), func(context.Context) {}
-	elector, err := election.New(config, o)
+	elector, err := election.New(cluster.Config, o)
 	if err != nil {
 		t.Fatal(err)
 	}
 	running.Go(func() { _ = elector.Run(ctx) })
 
-	list, err := podwatch.NewLister(config)
+	list, err := podwatch.NewLister(cluster.Config)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,7 +108,7 @@ func TestRedirectsAreRefused(t *testing.T) {
 	if _, err := list(ctx); err == nil || !strings.Contains(err.Error(), host) {
 		t.Errorf("list: error %v, want that %s is named", err, host)
 	}
-	r, err := newReviewer(config, nil, zap.New(core))
+	r, err := newReviewer(cluster.Config, nil, zap.New(core))
 	if err != nil {
 		t.Fatal(err)
 	}

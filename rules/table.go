@@ -95,6 +95,11 @@ func (t *Table) Grade(compliance float64) string {
 	return t.grades[len(t.grades)-1].Name
 }
 
+// GradeIndex is the position of a grade among those of the table, 0 for the best; -1 where the table has no such grade.
+func (t *Table) GradeIndex(name string) int {
+	return slices.IndexFunc(t.grades, func(g Grade) bool { return g.Name == name })
+}
+
 // SkipReasons are the reasons for which the table leaves out pods, each once, sorted.
 func (t *Table) SkipReasons() []string {
 	reasons := make([]string, len(t.skips))

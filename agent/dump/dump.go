@@ -131,6 +131,9 @@ func Among(d *reader) { d.among = true }
 // with that. What ends the reading all the same, such as an input that is truncated, is the error of Read.
 func KeepGoing(leftOut func(*Error)) Option { return func(d *reader) { d.leftOut = leftOut } }
 
+// Named is what the input is called in errors, where that is not its path.
+func Named(name string) Option { return func(d *reader) { d.name = name } }
+
 // Progress adds to a counter what is read of the input, before it is decompressed.
 func Progress(bytes *atomic.Int64) Option { return func(d *reader) { d.progress = bytes } }
 

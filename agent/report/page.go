@@ -178,11 +178,7 @@ func pageScoresOf(table *rules.Table, scores state.Scores, ok bool) pageScores {
 		ComplianceText: percent(scores.Compliance), ScoreText: fmt.Sprintf("%.2f", scores.Score), Grade: shown(scores.Grade, 40),
 		Class: gradeClass(table, scores.Grade),
 	}
-	for i, grade := range table.Grades() {
-		if grade.Name == scores.Grade {
-			out.Rank = i
-		}
-	}
+	out.Rank = table.GradeIndex(scores.Grade)
 	return out
 }
 

@@ -34,6 +34,20 @@ func Prometheus(to io.Writer, scan *Scan, _ Options) error {
 				set(cluster.Compliance / 100)
 			}
 		})
+	w.gauge("kube_devops_cluster_grade", "Grade of the cluster, as its index in the grades of the policy table; 0 is the best.",
+		func(set set) {
+			if cluster, ok := snap.Cluster(); ok {
+				set(float64(snap.Table.GradeIndex(cluster.Grade)))
+			}
+		})
+	w.gauge("kube_devops_namespace_grade", "Grade of the namespace, as its index in the grades of the policy table; 0 is the best.",
+		func(set set) {
+			for _, ns := range snap.Namespaces {
+				if scores, ok := ns.Scores(snap.Table); ok {
+					set(float64(snap.Table.GradeIndex(scores.Grade)), "namespace", ns.Name)
+				}
+			}
+		})
 	w.gauge("namespace_health_score", "Penalty points of a pod, on average over the namespace. Lower is healthier.",
 		func(set set) {
 			for _, ns := range snap.Namespaces {

@@ -22,6 +22,9 @@ func (s *scan) nothing() error {
 	in := plural(len(found.Files), "file")
 	if len(found.Files) == 1 {
 		in = dump.OneLine(found.Files[0].Path)
+		if in == "-" && s.options.StdinName != "" {
+			in = s.options.StdinName
+		}
 	}
 	text := ""
 	if parts := s.leftOutParts(); len(parts) > 0 {

@@ -48,6 +48,10 @@ func (s *scan) read(ctx context.Context, p *pipeline, file dump.File) error {
 	if s.options.KeepGoing {
 		options = append(options, dump.KeepGoing(r.leaveOut))
 	}
+	if name := s.options.StdinName; name != "" && file.Path == "-" {
+		r.from.name = name
+		options = append(options, dump.Named(name))
+	}
 	stats, err := dump.ReadPath(ctx, file.Path, s.options.Stdin, r.take, options...)
 	if ctx.Err() != nil {
 		return err

@@ -30,6 +30,8 @@ type Options struct {
 	// Found are the files to read, in this order, and what was left out when they were looked for.
 	Found dump.Found
 	Stdin io.Reader
+	// StdinName is what Stdin is called in messages; empty: stdin.
+	StdinName string
 	// Namespaces are globs of which one must match the whole name of a namespace; the others are as though they were not
 	// there. None: all namespaces. The table has its own, which count all the same.
 	Namespaces []string

@@ -293,8 +293,8 @@ func camelCase(flag string) string {
 
 // set sets one flag.
 func (c *scanConfig) set(flags *pflag.FlagSet, flag *pflag.Flag, key, value *yaml.Node) error {
-	list, isList := flag.Value.(pflag.SliceValue)
-	_, isOutput := flag.Value.(*outputFlags)
+	list, isList := ungathered(flag.Value).(pflag.SliceValue)
+	_, isOutput := ungathered(flag.Value).(*outputFlags)
 	elements := []*yaml.Node{value}
 	if value.Kind == yaml.SequenceNode {
 		if !isList && !isOutput {
