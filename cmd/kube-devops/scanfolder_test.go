@@ -14,7 +14,7 @@ func TestScanOfARepository(t *testing.T) {
 		"system/a.yaml": strings.Replace(manifest, "shop", "kube-system", 1),
 	})
 	const broken = "kube-devops: read broken/b.yaml: item 1, byte 25: line 3: invalid YAML: did not find expected node content: fix the manifest, or leave out the file with --exclude\n"
-	const none = "kube-devops: no pod counts: --fail-on, --fail-under and --max-score have nothing to measure\n"
+	const none = "kube-devops: no pod was evaluated: there is nothing to compare with --fail-on\n"
 	const system = "kube-devops: no pods that count: 1 pod in 1 namespace excluded by the policy: kube-system (kube-*)\n"
 	for _, tt := range []struct {
 		args   string
