@@ -483,6 +483,8 @@ func wrongNode(n *yaml.Node, format string, args ...any) error {
 
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
 
+var errOddBreak = errors.New("another document behind a line break that is a CR, NEL or U+2028 alone: end each line with LF")
+
 // parseYAML reads one piece of YAML, of one document or none. It returns nil where there is nothing in it.
 func parseYAML(text []byte) (root *yaml.Node, err error) {
 	// The parser has panicked on hostile text before.
@@ -504,7 +506,7 @@ func parseYAML(text []byte) (root *yaml.Node, err error) {
 	}
 	switch err := decoder.Decode(&second); {
 	case err == nil:
-		return nil, &nodeError{oddBreak(text), errors.New("another document behind a line break that is a CR, NEL or U+2028 alone: end each line with LF")}
+		return nil, &nodeError{oddBreak(text), errOddBreak}
 	case !errors.Is(err, io.EOF):
 		return nil, invalidYAML(err)
 	}
