@@ -562,7 +562,7 @@ func TestErrors(t *testing.T) {
 		"broken.json":  `{"kind":"List","items":[` + small("b", `,"x":[tru]`) + `,` + one + `]}`,
 		"broken.yaml":  "kind: Pod\nmetadata: {name: y}\nspec: [\n---\nkind: Pod\nmetadata: {name: z}\n",
 		"swallow.json": `{"kind":"List","items":[` + small("b", `,"x":["`) + "\n," + one + "\n," + small("c", `,"x":["]`) + `]}`,
-		"system.json":  `{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"s","namespace":"kube-system"},"x":[tru]},` + one + `]}`,
+		"system.json":  `{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"s","namespace":"kube-system","uid":"u"},"x":[tru]},` + one + `]}`,
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -585,7 +585,7 @@ func TestErrors(t *testing.T) {
 		{"broken.json short.json", "read broken.json: item 1, byte 96: pod shop/b: invalid JSON: invalid value", []string{"broken.json: item 1, byte 96: pod shop/b: invalid JSON: invalid value", "short.json: item 2, byte 152: unexpected end of JSON: the dump is truncated; record it again"}},
 		{"broken.yaml", "read broken.yaml: item 1, byte 30: line 3: invalid YAML: did not find expected node content", []string{"broken.yaml: item 1, byte 30: line 3: invalid YAML: did not find expected node content"}},
 		{"swallow.json a.json", "read swallow.json: item 1, byte 98: pod shop/b: invalid JSON: control character in a string", []string{"swallow.json: item 1, byte 98: pod shop/b: invalid JSON: control character in a string"}},
-		{"system.json", "read system.json: item 1, byte 93: pod kube-system/s: invalid JSON: invalid value", []string{"system.json: item 1, byte 93: pod kube-system/s: invalid JSON: invalid value"}},
+		{"system.json", "read system.json: item 1, byte 103: pod kube-system/s: invalid JSON: invalid value", []string{"system.json: item 1, byte 103: pod kube-system/s: invalid JSON: invalid value"}},
 	} {
 		t.Run(tt.paths, func(t *testing.T) {
 			for _, keepGoing := range []bool{false, true} {
