@@ -14,7 +14,6 @@ import (
 // lineWriter writes random manifests as YAML or JSON, and notes the line of each container by the name that it gives it.
 type lineWriter struct {
 	t     *rapid.T
-	b     strings.Builder
 	names int
 }
 

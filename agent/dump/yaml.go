@@ -185,6 +185,9 @@ func (y *yamlReader) take(line []byte) error {
 		y.place, y.ended, y.skipped = at, false, false
 		if rest := bytes.TrimSpace(line[3:]); len(rest) > 0 && rest[0] != '#' {
 			y.count++
+			if oddBreaks.Match(line) {
+				return y.fault(1, errOddBreak)
+			}
 			return y.fault(1, errors.New("text on the line of the document marker ---, which kubectl does not read: put it on the next line"))
 		}
 	case y.ended:

@@ -483,6 +483,8 @@ func wrongNode(n *yaml.Node, format string, args ...any) error {
 
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
 
+var errOddBreak = errors.New("another document behind a line break that is a CR, NEL or U+2028 alone: end each line with LF")
+
 // parseYAML reads one piece of YAML, of one document or none. It returns nil where there is nothing in it.
 func parseYAML(text []byte) (root *yaml.Node, err error) {
 	// The parser has panicked on hostile text before.
@@ -504,7 +506,7 @@ func parseYAML(text []byte) (root *yaml.Node, err error) {
 	}
 	switch err := decoder.Decode(&second); {
 	case err == nil:
-		return nil, &nodeError{oddBreak(text), errors.New("another document behind a line break that is a CR, NEL or U+2028 alone: end each line with LF")}
+		return nil, &nodeError{oddBreak(text), errOddBreak}
 	case !errors.Is(err, io.EOF):
 		return nil, invalidYAML(err)
 	}
@@ -513,7 +515,7 @@ func parseYAML(text []byte) (root *yaml.Node, err error) {
 	}
 	root = document.Content[0]
 	if mayBeUnspecific.Match(text) {
-		tagUnspecific(root, bytes.Split(text, []byte{'\n'}))
+		tagUnspecific(root, anyBreak.Split(string(text), -1))
 	}
 	if root.Kind == yaml.ScalarNode {
 		if value, err := scalarOf(root); err == nil && value == nil {
@@ -543,7 +545,7 @@ var unspecific = regexp.MustCompile(`^(?:&\S+[ \t]+)?!(?:[\s,\]}]|$)`)
 var mayBeUnspecific = regexp.MustCompile(`(?:^|[\s,\[{])!(?:[\s,\]}]|$)`)
 
 // tagUnspecific gives the nodes that have the tag ! in a text what the parser has lost.
-func tagUnspecific(n *yaml.Node, lines [][]byte) {
+func tagUnspecific(n *yaml.Node, lines []string) {
 	for _, inner := range n.Content {
 		tagUnspecific(inner, lines)
 	}
@@ -552,13 +554,16 @@ func tagUnspecific(n *yaml.Node, lines [][]byte) {
 	}
 	line := lines[n.Line-1]
 	for range n.Column - 1 {
-		_, size := utf8.DecodeRune(line)
+		_, size := utf8.DecodeRuneInString(line)
 		line = line[size:]
 	}
-	if unspecific.Match(line) {
+	if unspecific.MatchString(line) {
 		n.Tag = "!"
 	}
 }
+
+// anyBreak are the line breaks that the parser counts.
+var anyBreak = regexp.MustCompile("\r\n|[\n\r\u0085\u2028\u2029]")
 
 var oddBreaks = regexp.MustCompile("\r[^\n]|\u0085|\u2028|\u2029")
 

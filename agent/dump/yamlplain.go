@@ -489,7 +489,7 @@ func (p *plainYAML) flow(i int) (int, bool) {
 			p.json = append(p.json, ',')
 			i = p.spaces(i + 1)
 		}
-		ok := true
+		var ok bool
 		if opening == '{' {
 			if i, ok = p.flowKey(i, &own); !ok {
 				return 0, false

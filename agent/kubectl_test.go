@@ -1,4 +1,4 @@
-package dump
+package agent_test
 
 import (
 	"bytes"
@@ -13,6 +13,8 @@ import (
 	"golang.org/x/text/transform"
 	"k8s.io/apimachinery/pkg/runtime"
 	kubectlyaml "k8s.io/apimachinery/pkg/util/yaml"
+
+	"github.com/kube-devops/kube-devops/agent/dump"
 )
 
 // readAsKubectl reads objects as the visitors of k8s.io/cli-runtime do.
@@ -76,52 +78,18 @@ func TestReadsAsKubectl(t *testing.T) {
 	} {
 		want, wantErr := readAsKubectl(input)
 		var got []map[string]any
-		_, err := Read(t.Context(), "x", strings.NewReader(input), func(e Event) error {
+		_, err := dump.Read(t.Context(), "x", strings.NewReader(input), func(e dump.Event) error {
 			var object map[string]any
 			if err := json.Unmarshal(e.JSON, &object); err != nil {
 				return err
 			}
 			got = append(got, object)
 			return nil
-		}, Manifests)
+		}, dump.Manifests)
 		if (err == nil) != (wantErr == nil) && !(err != nil && len(want) == 0) {
 			t.Errorf("%q:\ngot  %v\nwant %v", input, err, wantErr)
 		} else if diff := cmp.Diff(want, got); err == nil && diff != "" {
 			t.Errorf("%q (-kubectl +reader):\n%s", input, diff)
-		}
-	}
-}
-
-// TestBehindTheEndOfADocument: what kubectl does not read is counted.
-func TestBehindTheEndOfADocument(t *testing.T) {
-	stats, err := Read(t.Context(), "x", strings.NewReader("kind: Pod\nmetadata: {name: a}\n...\n# c\nkind: Pod\nmetadata: {name: b}\n"), func(Event) error { return nil })
-	if err != nil || stats.Applied != 1 || stats.Others[behindEnd] != 1 {
-		t.Errorf("%+v, %v", stats, err)
-	}
-}
-
-// TestEncodingsThatAreNotRead: the message names the encoding.
-func TestEncodingsThatAreNotRead(t *testing.T) {
-	for _, tt := range []struct{ input, want string }{
-		{"k\x00i\x00n\x00d\x00", "UTF-16 without a byte order mark: write it anew, as with `iconv -f UTF-16LE -t UTF-8`"},
-		{"\x00k\x00i\x00n\x00d", "UTF-16 without a byte order mark: write it anew, as with `iconv -f UTF-16BE -t UTF-8`"},
-	} {
-		_, err := Read(t.Context(), "x", strings.NewReader(tt.input), func(Event) error { return nil })
-		if err == nil || !strings.Contains(err.Error(), tt.want) {
-			t.Errorf("%q: got %v, want %s", tt.input, err, tt.want)
-		}
-	}
-}
-
-// TestTemplates: where the text holds {{ and is not YAML, the message says what to do; where it is YAML, it is read.
-func TestTemplates(t *testing.T) {
-	for input, template := range map[string]bool{
-		"kind: Pod\nmetadata:\n  name: {{ .Values.name }}\n": true, "kind: Pod\n{{- if .x }}\nmetadata: {name: a}\n{{- end }}\n": true, "{{- range .x }}\nkind: Pod\n": true, "a: [\nb: '{{'\n": true,
-		"kind: Pod\nkind: Pod\n": false, "kind: Pod\nmetadata: {name: a} # {{ x }}\n": false, "kind: Pod\nmetadata: {name: a}\nx: |\n  {{ y }}\n": false,
-	} {
-		_, err := Read(t.Context(), "x", strings.NewReader(input), func(Event) error { return nil })
-		if errors.Is(err, ErrTemplate) != template || template && !strings.Contains(err.Error(), "render it first, as with `helm template`") {
-			t.Errorf("%q: %v", input, err)
 		}
 	}
 }
