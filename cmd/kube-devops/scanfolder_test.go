@@ -28,7 +28,7 @@ func TestScanOfARepository(t *testing.T) {
 		{"docs", exitFailed, "kube-devops: no pods and no workloads in docs/package.json: 1 file without apiVersion and kind; --allow-empty accepts that\n"},
 		{"docs --allow-empty --fail-under 80 --fail-on any -o json", exitDone, "kube-devops: warning: 1 file without apiVersion and kind left out: docs/package.json\n"},
 		{"app/web.yaml --policy skip.yaml --fail-on any -o json=/dev/null", exitFailed, none},
-		{"app/web.yaml --policy skip.yaml --fail-under 80 -o json=/dev/null", exitFailed, none},
+		{"app/web.yaml --policy skip.yaml --fail-under 80 -o json=/dev/null", exitFailed, strings.Replace(none, "--fail-on", "--fail-under", 1)},
 		{"app/web.yaml --policy skip.yaml -o json=/dev/null", exitDone, ""},
 		{"system --fail-on any", exitFailed, system},
 		{"system --fail-under 80", exitFailed, system},
