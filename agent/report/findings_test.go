@@ -511,3 +511,12 @@ func TestExplainPatterns(t *testing.T) {
 		}
 	}
 }
+
+// TestNarrowColumnKeepsTheName: where a workload and its file do not fit, the file is cut and the name is not.
+func TestNarrowColumnKeepsTheName(t *testing.T) {
+	cell := gridCell{text: "Deployment/backend (tests/data/common/app/advanced-routing/application.yaml)"}
+	want := []string{"Deployment/backend", "(tests/data…tion.yaml)"}
+	if diff := cmp.Diff(want, cell.within(22)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
