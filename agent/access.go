@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,19 +21,28 @@ import (
 	"github.com/kube-devops/kube-devops/agent/server"
 )
 
-// How long the API server's answers are used again, which is how long a revoked permission lasts. A refusal is forgotten
-// sooner: somebody waits for it to be lifted.
 const (
-	allowedFor = time.Minute
-	refusedFor = 10 * time.Second
-	failedFor  = 5 * time.Second
-	// maxAnswers bounds the memory that strangers with tokens of their own invention can take.
+	// maxAnswers bounds the memory for answers, most of which may be refusals of invented tokens.
 	maxAnswers = 1024
-	// reviewTimeout, reviewQPS and reviewBurst bound what they can make the API server do.
+	// reviewTimeout bounds one request to the API server.
 	reviewTimeout = 5 * time.Second
-	reviewQPS     = 10
-	reviewBurst   = 20
 )
+
+// lifetimes are how long answers of the API server are used.
+type lifetimes struct {
+	// allowed is how long a permission is used, and so how long one that was revoked may last. After renew a request
+	// makes the reviewer ask again, while the old answer is used.
+	allowed, renew time.Duration
+	// refused is shorter, because somebody may wait for a refusal to be lifted. So is failed, after which the API server
+	// is asked again when it could not answer.
+	refused, failed time.Duration
+	// known is how long a client that was let in keeps its precedence over clients that were not.
+	known time.Duration
+}
+
+var defaultLifetimes = lifetimes{
+	allowed: time.Minute, renew: 30 * time.Second, refused: 10 * time.Second, failed: 5 * time.Second, known: time.Hour,
+}
 
 // validateAccess names the mistakes in the options of TLS and authorization.
 func (o *Options) validateAccess() error {
@@ -46,6 +56,9 @@ func (o *Options) validateAccess() error {
 	if o.MetricsAuth && o.Replay != "" {
 		mistakes = append(mistakes, errors.New("--metrics-auth needs a cluster to ask, and --replay has none"))
 	}
+	if len(o.MetricsAuthAudiences) > 0 && !o.MetricsAuth {
+		mistakes = append(mistakes, errors.New("--metrics-auth-audiences needs --metrics-auth"))
+	}
 	return errors.Join(mistakes...)
 }
 
@@ -54,13 +67,13 @@ func (o *Options) access() (server.AccessFunc, error) {
 	if !o.MetricsAuth {
 		return nil, nil
 	}
-	config, err := clusterConfig(o.Kubeconfig)
+	cluster, err := o.cluster()
 	if err != nil {
 		return nil, err
 	}
+	config := cluster.Config
 	config.UserAgent = "kube-devops/" + o.Version + "/access"
-	config.Timeout, config.QPS, config.Burst = reviewTimeout, reviewQPS, reviewBurst
-	r, err := newReviewer(config, o.Log)
+	r, err := newReviewer(config, o.MetricsAuthAudiences, o.Log)
 	if err != nil {
 		return nil, err
 	}
@@ -69,14 +82,23 @@ func (o *Options) access() (server.AccessFunc, error) {
 
 // A reviewer asks the API server who the bearer of a token is, and whether they may read a path, and remembers it for a
 // while. Tokens are remembered by their hash.
+//
+// Anybody who reaches the port can invent tokens. So requests with tokens that were never let in wait in a queue of their
+// own, which is short, and are refused beyond it. A client that was let in never waits behind them.
 type reviewer struct {
-	tokens authenticationv1client.TokenReviewInterface
-	rights authorizationv1client.SubjectAccessReviewInterface
-	log    *zap.Logger
-	now    func() time.Time
+	tokens    authenticationv1client.TokenReviewInterface
+	rights    authorizationv1client.SubjectAccessReviewInterface
+	audiences []string
+	log       *zap.Logger
+	lifetimes lifetimes
+
+	strangers, known *reviewQueue
+
+	failures, refusals logLimit
 
 	mu      sync.Mutex
 	answers map[question]reviewed
+	reviews map[question]*review // that are made now
 }
 
 type question struct {
@@ -88,9 +110,21 @@ type question struct {
 type reviewed struct {
 	err   error
 	until time.Time
+	renew time.Time // from when on the API server is asked again ahead of the end
+	known time.Time // until when the client has precedence
 }
 
-func newReviewer(config *rest.Config, log *zap.Logger) (*reviewer, error) {
+// A review is one question that the API server is being asked, for all requests that wait for it.
+type review struct {
+	done    chan struct{}
+	err     error // once done is closed
+	waiting int   // requests; a renewal counts as one, so that it always ends
+	cancel  context.CancelFunc
+}
+
+func newReviewer(config *rest.Config, audiences []string, log *zap.Logger) (*reviewer, error) {
+	config = rest.CopyConfig(config)
+	config.Timeout, config.QPS = reviewTimeout, -1 // the queues have the limit
 	authentication, err := authenticationv1client.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make the client for token reviews: %w", err)
@@ -100,65 +134,179 @@ func newReviewer(config *rest.Config, log *zap.Logger) (*reviewer, error) {
 		return nil, fmt.Errorf("make the client for access reviews: %w", err)
 	}
 	return &reviewer{
-		tokens: authentication.TokenReviews(), rights: authorization.SubjectAccessReviews(),
-		log: log, now: time.Now, answers: make(map[question]reviewed),
+		tokens: authentication.TokenReviews(), rights: authorization.SubjectAccessReviews(), audiences: audiences,
+		log: log, lifetimes: defaultLifetimes, strangers: strangersQueue(), known: knownQueue(),
+		answers: make(map[question]reviewed), reviews: make(map[question]*review),
 	}, nil
 }
 
 // allow is a server.AccessFunc.
-func (r *reviewer) allow(ctx context.Context, token, path string) error {
-	asked := question{sha256.Sum256([]byte(token)), path}
-	r.mu.Lock()
-	known, ok := r.answers[asked]
-	r.mu.Unlock()
-	if ok && r.now().Before(known.until) {
-		return known.err
-	}
-	err := r.review(ctx, token, path)
-	lifetime := allowedFor
-	switch {
-	case ctx.Err() != nil: // whoever asked has gone, which says nothing of the next
+func (r *reviewer) allow(ctx context.Context, b server.Bearer) error {
+	asked := question{sha256.Sum256([]byte(b.Token)), b.Path}
+	queue, err := r.look(asked, b.Token)
+	if queue == nil {
 		return err
-	case errors.Is(err, server.ErrUnknown), errors.Is(err, server.ErrForbidden):
-		lifetime = refusedFor
-	case err != nil:
-		lifetime = failedFor
-		r.log.Error("the API server cannot be asked who may read metrics", zap.Error(err))
 	}
-	r.remember(asked, reviewed{err, r.now().Add(lifetime)})
-	return err
+	leave, ok := queue.enter(b.From)
+	if !ok {
+		r.refusals.write(r.log.Warn, "too many requests wait for a review of their token; others are refused")
+		return server.ErrBusy
+	}
+	defer leave()
+	return r.ask(ctx, asked, b.Token, queue)
 }
 
-func (r *reviewer) remember(asked question, answer reviewed) {
+// look returns the queue to wait in, or nil and the answer where one is remembered. It begins the renewal of an answer
+// that is due.
+func (r *reviewer) look(asked question, token string) (*reviewQueue, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if len(r.answers) >= maxAnswers {
-		now := r.now()
-		maps.DeleteFunc(r.answers, func(_ question, a reviewed) bool { return !now.Before(a.until) })
+	answer, now := r.answers[asked], time.Now()
+	switch {
+	case now.Before(answer.until):
+		if answer.err == nil && !now.Before(answer.renew) && r.reviews[asked] == nil {
+			r.begin(asked, token, r.known)
+		}
+		return nil, answer.err
+	case now.Before(answer.known):
+		return r.known, nil
 	}
-	if len(r.answers) >= maxAnswers { // a flood: whoever is let in is asked about again
-		clear(r.answers)
+	return r.strangers, nil
+}
+
+// begin asks a question that is not being asked. The lock is held.
+func (r *reviewer) begin(asked question, token string, queue *reviewQueue) *review {
+	// The end of one request must not take the answer away from others that wait for it.
+	ctx, cancel := context.WithCancel(context.Background())
+	v := &review{done: make(chan struct{}), cancel: cancel, waiting: 1}
+	r.reviews[asked] = v
+	go r.run(ctx, v, asked, token, queue)
+	return v
+}
+
+// ask waits for the answer to a question, which is asked once for all requests that wait for it.
+func (r *reviewer) ask(ctx context.Context, asked question, token string, queue *reviewQueue) error {
+	r.mu.Lock()
+	v := r.reviews[asked]
+	if v == nil {
+		v = r.begin(asked, token, queue)
+	} else {
+		v.waiting++
 	}
+	r.mu.Unlock()
+	select {
+	case <-v.done:
+		return v.err
+	case <-ctx.Done():
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if v.waiting--; v.waiting == 0 { // nothing waits for the answer
+		v.cancel()
+		r.forget(asked, v)
+	}
+	return ctx.Err()
+}
+
+// forget makes the next request begin the review anew. The lock is held.
+func (r *reviewer) forget(asked question, v *review) {
+	if r.reviews[asked] == v {
+		delete(r.reviews, asked)
+	}
+}
+
+func (r *reviewer) run(ctx context.Context, v *review, asked question, token string, queue *reviewQueue) {
+	defer v.cancel()
+	err := r.review(ctx, token, asked.path, queue)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	v.err = err
+	r.forget(asked, v)
+	// An abandoned review, and one that found no turn, say nothing about the token.
+	if ctx.Err() == nil && !errors.Is(err, server.ErrBusy) {
+		r.remember(asked, err)
+	}
+	close(v.done)
+}
+
+// remember keeps an answer of the API server. The lock is held.
+func (r *reviewer) remember(asked question, err error) {
+	now, life := time.Now(), r.lifetimes
+	answer := r.answers[asked]
+	switch {
+	case err == nil:
+		answer = reviewed{until: now.Add(life.allowed), renew: now.Add(life.renew), known: now.Add(life.known)}
+	case errors.Is(err, server.ErrUnknown), errors.Is(err, server.ErrForbidden):
+		answer = reviewed{err: err, until: now.Add(life.refused)}
+	default:
+		r.failures.write(r.log.Error, "the API server cannot be asked who may read metrics", zap.Error(err))
+		if answer.err == nil && now.Before(answer.until) {
+			answer.renew = now.Add(life.failed)
+		} else {
+			answer.err, answer.until = err, now.Add(life.failed)
+		}
+	}
+	r.makeRoom(now)
 	r.answers[asked] = answer
 }
 
-// review asks the API server.
-func (r *reviewer) review(ctx context.Context, token, path string) error {
-	tokens, err := r.tokens.Create(ctx, &authenticationv1.TokenReview{
-		Spec: authenticationv1.TokenReviewSpec{Token: token},
+// makeRoom forgets answers where there are too many: first those that are not used any more, then refusals, and permissions
+// last. The lock is held.
+func (r *reviewer) makeRoom(now time.Time) {
+	for _, of := range []func(reviewed) bool{
+		func(a reviewed) bool { return !now.Before(a.until) && !now.Before(a.known) },
+		func(a reviewed) bool { return a.err != nil },
+		func(reviewed) bool { return true },
+	} {
+		if len(r.answers) < maxAnswers {
+			return
+		}
+		maps.DeleteFunc(r.answers, func(_ question, a reviewed) bool { return of(a) })
+	}
+}
+
+// review asks the API server, when it is its turn.
+func (r *reviewer) review(ctx context.Context, token, path string, queue *reviewQueue) error {
+	if err := queue.wait(ctx); err != nil {
+		return err
+	}
+	user, err := r.authenticate(ctx, token)
+	if err != nil {
+		return err
+	}
+	if err := queue.wait(ctx); err != nil {
+		return err
+	}
+	return r.authorize(ctx, user, path)
+}
+
+func (r *reviewer) authenticate(ctx context.Context, token string) (authenticationv1.UserInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
+	defer cancel()
+	// Without audiences the API server takes a token that is meant for itself, and no other.
+	answer, err := r.tokens.Create(ctx, &authenticationv1.TokenReview{
+		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: r.audiences},
 	}, metav1.CreateOptions{})
 	if err != nil {
-		return fmt.Errorf("review a token: %w", err)
+		return authenticationv1.UserInfo{}, fmt.Errorf("review a token: %w", err)
 	}
-	if !tokens.Status.Authenticated {
-		return server.ErrUnknown
+	// An authenticator that does not know of audiences leaves them out of its answer: its token is not meant for us.
+	meant := len(r.audiences) == 0 ||
+		slices.ContainsFunc(answer.Status.Audiences, func(a string) bool { return slices.Contains(r.audiences, a) })
+	if !answer.Status.Authenticated || !meant {
+		return authenticationv1.UserInfo{}, server.ErrUnknown
 	}
-	user := tokens.Status.User
+	return answer.Status.User, nil
+}
+
+func (r *reviewer) authorize(ctx context.Context, user authenticationv1.UserInfo, path string) error {
+	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
+	defer cancel()
 	extra := make(map[string]authorizationv1.ExtraValue, len(user.Extra))
 	for key, values := range user.Extra {
 		extra[key] = authorizationv1.ExtraValue(values)
 	}
-	access, err := r.rights.Create(ctx, &authorizationv1.SubjectAccessReview{
+	answer, err := r.rights.Create(ctx, &authorizationv1.SubjectAccessReview{
 		Spec: authorizationv1.SubjectAccessReviewSpec{
 			User: user.Username, UID: user.UID, Groups: user.Groups, Extra: extra,
 			NonResourceAttributes: &authorizationv1.NonResourceAttributes{Path: path, Verb: "get"},
@@ -167,7 +315,7 @@ func (r *reviewer) review(ctx context.Context, token, path string) error {
 	if err != nil {
 		return fmt.Errorf("review the access of %s: %w", user.Username, err)
 	}
-	if !access.Status.Allowed {
+	if !answer.Status.Allowed {
 		return fmt.Errorf("%w: %s may not get %s", server.ErrForbidden, user.Username, path)
 	}
 	return nil

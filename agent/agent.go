@@ -41,6 +41,7 @@ type Agent struct {
 
 	// Of a live agent alone.
 	watch   *podwatch.Watch
+	sync    *syncCheck
 	elector *election.Elector // nil where there is no election
 	auditor *auditor
 	// projection is what the cache keeps of each pod. It is followPolicy's once Run is called.
@@ -52,10 +53,7 @@ type Agent struct {
 	ready   atomic.Bool // readiness was reached once: from then on it is kept, since the state outlives all troubles
 }
 
-var (
-	errNotSynced    = errors.New("the initial list of pods is not in the cache yet")
-	errNotEvaluated = errors.New("the pods are not evaluated yet")
-)
+var errNotEvaluated = errors.New("the pods are not evaluated yet")
 
 // New prepares an agent: it loads the policy, finds the cluster, and binds the address. It asks nothing of the API
 // server.
@@ -63,6 +61,7 @@ func New(o Options) (*Agent, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
+	o.ownLeaseNamespace(namespaceFile)
 	if err := dump.CheckPath(o.Replay); err != nil {
 		return nil, err
 	}
@@ -99,14 +98,15 @@ func New(o Options) (*Agent, error) {
 		registerSoleLeader(process)
 	}
 	a.server, err = server.New(server.Options{
-		Listen:  o.Listen,
-		Log:     o.Log,
-		Ready:   []server.Check{{Name: "pods", Ready: a.checkReady}},
-		Process: process,
-		Leader:  newScrape(a.evaluator),
-		Standby: standing,
-		Report:  a.report,
-		Publish: a.evaluator.publish,
+		Listen:       o.Listen,
+		HealthListen: o.HealthListen,
+		Log:          o.Log,
+		Ready:        []server.Check{{Name: "pods", Ready: a.checkReady}},
+		Process:      process,
+		Leader:       newScrape(a.evaluator),
+		Standby:      standing,
+		Report:       a.report,
+		Publish:      a.evaluator.publish,
 
 		Certificate: o.Certificate,
 		Access:      access,
@@ -124,19 +124,23 @@ func New(o Options) (*Agent, error) {
 
 // connect makes the parts that need a cluster.
 func (a *Agent) connect(reg prometheus.Registerer) error {
-	config, err := clusterConfig(a.options.Kubeconfig)
+	cluster, err := a.options.cluster()
 	if err != nil {
 		return err
 	}
+	a.log.Info("cluster", zap.String("server", cluster.Server()), zap.String("context", cluster.Context))
+	config := cluster.Config
 	config.UserAgent = "kube-devops/" + a.options.Version
 	a.projection = a.evaluator.table().Projection()
 	a.watch, err = podwatch.New(config, podwatch.Options{
 		Log: a.log, Registerer: reg, Workers: runtime.GOMAXPROCS(0), Projection: a.projection,
+		Namespaces: a.options.Namespaces,
 	})
 	if err != nil {
 		return err
 	}
-	list, err := podwatch.NewLister(config)
+	a.sync = &syncCheck{cache: a.watch}
+	list, err := podwatch.NewLister(config, a.options.Namespaces...)
 	if err != nil {
 		return err
 	}
@@ -151,7 +155,7 @@ func (a *Agent) connect(reg prometheus.Registerer) error {
 
 func (a *Agent) joinElection(config *rest.Config, reg prometheus.Registerer) error {
 	o := a.options.Election
-	o.Log, o.Registerer, o.Lead = a.log, reg, a.lead
+	o.Log, o.Registerer, o.Lead, o.InSync = a.log, reg, a.lead, a.sync.check
 	elector, err := election.New(config, o)
 	if err != nil {
 		return err
@@ -163,10 +167,20 @@ func (a *Agent) joinElection(config *rest.Config, reg prometheus.Registerer) err
 // Addr is the address that the endpoints are bound to.
 func (a *Agent) Addr() string { return a.server.Addr() }
 
+const (
+	// leaveAfter is how long a part may go on after it was told to stop: client-go cannot interrupt a credential plugin, so
+	// a request that waits for one ends when the plugin does.
+	leaveAfter = 2 * time.Second
+	// stopWithin bounds the whole stop. The elector ends within 8 s of it.
+	stopWithin = 9 * time.Second
+)
+
 // Run serves until ctx is done, and then stops in this order: publishing, the Lease, the watch, open requests. It
-// returns nil when it was told to stop, and an error when a part of it failed.
+// returns nil when it was told to stop, and an error when a part of it failed, within 10 s. A request to the API server
+// that does not end by then is left behind, and ends with the process.
 func (a *Agent) Run(ctx context.Context) error {
-	a.log.Info("listening", zap.String("addr", a.Addr()), zap.String("policy", a.evaluator.table().Name()),
+	told := ctx
+	a.log.Info("listening", zap.String("addr", a.Addr()), zap.String("health_addr", a.server.HealthAddr()), zap.String("policy", a.evaluator.table().Name()),
 		zap.String("hash", a.evaluator.table().Hash()), zap.String("version", a.options.Version))
 	defer context.AfterFunc(ctx, func() { a.log.Info("stopping") })()
 	group, ctx := errgroup.WithContext(ctx)
@@ -184,15 +198,19 @@ func (a *Agent) Run(ctx context.Context) error {
 	})
 	group.Go(func() error {
 		defer stopServer()
-		return a.follow(watchCtx)
+		return a.leave(watchCtx, "watch", a.follow)
 	})
 	group.Go(func() error { return a.server.Run(serverCtx) })
 	if a.profiler != nil {
 		group.Go(func() error { return a.profiler.run(ctx) })
 	}
-	group.Go(func() error { return a.followPolicy(ctx) })
+	group.Go(func() error { return a.leave(ctx, "policy", a.followPolicy) })
 	group.Go(func() error { return a.evaluator.expire(ctx) })
-	group.Go(func() error { return a.auditor.run(ctx, a.options.AuditInterval) })
+	group.Go(func() error {
+		return a.leave(ctx, "audit", func(ctx context.Context) error { return a.auditor.run(ctx, a.options.AuditInterval) })
+	})
+	late := make(chan struct{})
+	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopWithin, func() { close(late) }) })()
 	ended := make(chan error, 1)
 	go func() { ended <- group.Wait() }()
 	select {
@@ -202,6 +220,33 @@ func (a *Agent) Run(ctx context.Context) error {
 	case err := <-fatal:
 		// Who may not publish and cannot stop must not wait for anything: the process is to exit at once.
 		return err
+	case <-late:
+		a.log.Warn("not all parts have stopped in time; stopping without them", zap.Duration("waited", stopWithin))
+		if told.Err() != nil {
+			return nil
+		}
+		return context.Cause(ctx)
+	}
+}
+
+// leave runs a part of the agent until ctx is done, and then waits for its end for a time.
+func (a *Agent) leave(ctx context.Context, part string, run func(context.Context) error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- run(ctx) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	timeout := time.NewTimer(leaveAfter)
+	defer timeout.Stop()
+	select {
+	case err := <-ended:
+		return err
+	case <-timeout.C:
+		a.log.Warn("a part of the agent waits for a call that does not end; stopping without it",
+			zap.String("part", part), zap.Duration("waited", leaveAfter))
+		return nil
 	}
 }
 
@@ -270,15 +315,15 @@ func (a *Agent) retable(ctx context.Context, table *rules.Table) error {
 	}
 	wanted := table.Projection()
 	if a.projection.Covers(wanted) {
-		a.evaluator.retable(table, func() {}, a.cached())
-		return nil
+		return a.evaluator.retable(ctx, table, nil, a.cached())
 	}
 	a.log.Info("the policy reads fields that are not in the cache; listing all pods anew",
 		zap.String("policy", table.Name()), zap.String("hash", table.Hash()))
-	return a.watch.Reproject(ctx, wanted, func(swap func()) {
-		a.evaluator.retable(table, swap, a.cached())
-		a.projection = wanted
+	var retabled error
+	err := a.watch.Reproject(ctx, wanted, func(swap func()) {
+		retabled = a.evaluator.retable(ctx, table, func() { swap(); a.projection = wanted }, a.cached())
 	})
+	return errors.Join(err, retabled)
 }
 
 // replay brings a recording into the state, which is published when all of it is there.
@@ -316,6 +361,9 @@ func (a *Agent) readRecording(ctx context.Context, table *rules.Table) error {
 	if err != nil {
 		return err
 	}
+	if stats.Continues != nil {
+		return stats.Continues.Missing(a.options.Replay)
+	}
 	if len(stats.Others) > 0 {
 		a.log.Warn("the recording has objects that are no pods, which do not count; scan counts the templates of workloads",
 			zap.Any("kinds", stats.Others))
@@ -334,7 +382,7 @@ func (a *Agent) checkReady() error {
 		select {
 		case <-a.watch.Synced():
 		default:
-			return errNotSynced
+			return a.sync.withFailure(errNotSynced)
 		}
 	}
 	if (a.watch == nil || a.leading.Load()) && a.evaluator.current() == nil {
@@ -349,5 +397,8 @@ func (a *Agent) report(w io.Writer) error {
 	if st == nil {
 		return errNotEvaluated
 	}
-	return report.JSON(w, st.SnapshotWithViolations())
+	if a.watch == nil {
+		return report.JSON(w, st.SnapshotWithViolations(), nil) // no pod of a recording is kept
+	}
+	return report.JSON(w, st.SnapshotWithViolations(), detailsOf(st.Table(), a.present))
 }

@@ -16,6 +16,7 @@ import (
 
 	"github.com/kube-devops/kube-devops/agent/podwatch"
 	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
 )
 
 const (
@@ -23,7 +24,7 @@ const (
 	auditPause = 10 * time.Second
 	// settlePause is the same for an event on its way from the cache to the state.
 	settlePause = 2 * time.Second
-	// auditPatience bounds the lists and the pause of one audit.
+	// auditPatience bounds the lists and the pause of one audit. What it evaluates takes as long as the policy makes it.
 	auditPatience = 2 * time.Minute
 	// maxNamedDifferences is how many differences are named in the log.
 	maxNamedDifferences = 10
@@ -101,8 +102,6 @@ func (a *auditor) run(ctx context.Context, interval time.Duration) error {
 }
 
 func (a *auditor) audit(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, auditPatience)
-	defer cancel()
 	if err := errors.Join(a.auditCache(ctx), a.auditState(ctx)); err != nil {
 		return err
 	}
@@ -112,6 +111,8 @@ func (a *auditor) audit(ctx context.Context) error {
 
 // auditCache compares the cache with a list, and has all pods listed anew where they differ.
 func (a *auditor) auditCache(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, auditPatience)
+	defer cancel()
 	differences, err := a.cache.Differences(ctx, a.list, auditPause)
 	if err != nil {
 		return fmt.Errorf("compare the cache with a list: %w", err)
@@ -132,7 +133,7 @@ func (a *auditor) auditCache(ctx context.Context) error {
 
 // auditState compares the state with a recompute, and recomputes it where they differ. A standby has no state.
 func (a *auditor) auditState(ctx context.Context) error {
-	suspects := a.evaluator.diverging(a.cached())
+	suspects := a.evaluator.diverging(ctx, a.cached())
 	// What differs while its pods stay as they are, and while no event waits, differs for good.
 	const looks = 2
 	for range looks {
@@ -144,7 +145,7 @@ func (a *auditor) auditState(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		again := a.evaluator.diverging(a.cached())
+		again := a.evaluator.diverging(ctx, a.cached())
 		maps.DeleteFunc(suspects, func(namespace string, pods uint64) bool {
 			now, differs := again[namespace]
 			return !differs || now != pods
@@ -157,17 +158,17 @@ func (a *auditor) auditState(ctx context.Context) error {
 	a.metrics.divergence.WithLabelValues(partState).Add(float64(len(names)))
 	a.log.Error("the state differs from a recompute; evaluating all pods anew",
 		zap.Int("count", len(names)), zap.Strings("namespaces", names[:min(len(names), maxNamedDifferences)]))
-	a.evaluator.renew(a.cached())
-	return nil
+	return a.evaluator.renew(ctx, a.cached())
 }
 
 // seed is that of the fingerprints of pods.
 var seed = maphash.MakeSeed()
 
 // diverging compares the state with one computed anew from pods, and returns the namespaces that differ, with a
-// fingerprint of their pods. An event that is on its way makes a difference too.
-func (e *evaluator) diverging(pods iter.Seq[state.Observation]) map[string]uint64 {
-	st := e.current()
+// fingerprint of their pods. An event that is on its way makes a difference too. While another state is built there is
+// nothing to compare, nor after the end of ctx.
+func (e *evaluator) diverging(ctx context.Context, pods iter.Seq[state.Observation]) map[string]uint64 {
+	st := e.settled()
 	if st == nil {
 		return nil
 	}
@@ -175,7 +176,7 @@ func (e *evaluator) diverging(pods iter.Seq[state.Observation]) map[string]uint6
 	fresh := state.New(st.Table())
 	fresh.Advance(time.Now())
 	// The term is not held, so that neither pods nor another policy wait for this.
-	fresh.Replace(max(1, runtime.GOMAXPROCS(0)/2), func(yield func(state.Observation) bool) {
+	_, err := fresh.ReplaceUntil(ctx, max(1, runtime.GOMAXPROCS(0)/2), func(yield func(state.Observation) bool) {
 		for o := range pods {
 			// A sum, because the pods come in no order.
 			prints[o.Namespace] += maphash.Comparable(seed, o.Pod) ^ maphash.Bytes(seed, o.JSON)
@@ -184,7 +185,7 @@ func (e *evaluator) diverging(pods iter.Seq[state.Observation]) map[string]uint6
 			}
 		}
 	})
-	if e.current() != st { // the pods may have been in the form of another policy
+	if err != nil || e.settled() != st { // the pods may have been in the form of another policy
 		return nil
 	}
 	differ := make(map[string]uint64)
@@ -194,13 +195,13 @@ func (e *evaluator) diverging(pods iter.Seq[state.Observation]) map[string]uint6
 	return differ
 }
 
-// renew computes the state anew, where there is one.
-func (e *evaluator) renew(pods iter.Seq[state.Observation]) {
-	e.logAdoption(e.inTerm(func() *adoption {
+// renew computes the state anew, where there is one, unless ctx or the term ends before that.
+func (e *evaluator) renew(ctx context.Context, pods iter.Seq[state.Observation]) error {
+	return e.rebuild(ctx, func() *rules.Table {
 		st := e.current()
 		if st == nil {
 			return nil
 		}
-		return e.rebuild(context.Background(), st.Table(), pods)
-	}))
+		return st.Table()
+	}, pods)
 }

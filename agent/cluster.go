@@ -3,31 +3,180 @@ package agent
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"maps"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
 
+	_ "k8s.io/client-go/plugin/pkg/client/auth/oidc" // kubeconfigs with the auth provider oidc
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/client-go/util/homedir"
+
+	"github.com/kube-devops/kube-devops/rules"
 )
 
-// clusterConfig finds the cluster: by the kubeconfig that is named, else the pod that this process runs in, else the
-// kubeconfig that kubectl would take.
-func clusterConfig(kubeconfig string) (*rest.Config, error) {
-	if kubeconfig == "" {
+// ErrNoCluster says that there is no kubeconfig, and that the process does not run in a pod.
+var ErrNoCluster = errors.New("no cluster: not in a pod, and no kubeconfig")
+
+// inCluster is the name of the configuration that every pod has.
+const inCluster = "in-cluster"
+
+// A Cluster is an API server, and how to connect to it.
+type Cluster struct {
+	Config *rest.Config
+	// Context is the name of the context in the kubeconfig, or "in-cluster".
+	Context string
+}
+
+// FindCluster finds the cluster by the kubeconfig that is named, else by those of KUBECONFIG, else as the pod that this
+// process runs in, else by ~/.kube/config. An empty context is the current one of the kubeconfig. A context is one of a
+// kubeconfig, so that the pod is not considered where one is named. The error wraps ErrNoCluster where there is none of these.
+//
+// Its clients follow no redirects.
+func FindCluster(kubeconfig, context string) (*Cluster, error) {
+	cluster, err := findCluster(kubeconfig, context)
+	if err != nil {
+		return nil, err
+	}
+	refuseRedirects(cluster.Config)
+	return cluster, nil
+}
+
+func findCluster(kubeconfig, context string) (*Cluster, error) {
+	named := kubeconfig != "" || os.Getenv(clientcmd.RecommendedConfigPathEnvVar) != ""
+	if !named && context == "" {
 		config, err := rest.InClusterConfig()
 		if err == nil {
-			return config, nil
+			return &Cluster{config, inCluster}, nil
 		}
 		if !errors.Is(err, rest.ErrNotInCluster) {
 			return nil, fmt.Errorf("read the in-cluster configuration: %w", err)
 		}
 	}
-	rules := clientcmd.NewDefaultClientConfigLoadingRules()
-	rules.ExplicitPath = kubeconfig
-	config, err := clientcmd.NewNonInteractiveDeferredLoadingClientConfig(rules, nil).ClientConfig()
-	if clientcmd.IsEmptyConfig(err) {
-		return nil, errors.New("no cluster: not in a pod, and no kubeconfig; name one with --kubeconfig, or serve a recording with --replay FILE")
-	}
+	config, from, err := loadKubeconfig(kubeconfig, named)
 	if err != nil {
-		return nil, fmt.Errorf("read the kubeconfig: %w", err)
+		return nil, err
 	}
-	return config, nil
+	if context == "" {
+		context = config.CurrentContext
+	}
+	if err := checkContext(config, context, from); err != nil {
+		return nil, err
+	}
+	client, err := clientcmd.NewNonInteractiveClientConfig(*config, context, nil, nil).ClientConfig()
+	if err != nil {
+		return nil, fmt.Errorf("read the kubeconfig: %s, context %s: %w", from, context, oneLine(err))
+	}
+	return &Cluster{client, context}, nil
+}
+
+// loadKubeconfig reads the file that is named, else those of KUBECONFIG, else the one in the home directory. It returns
+// what names them in a message.
+func loadKubeconfig(kubeconfig string, named bool) (config *api.Config, from string, err error) {
+	loading := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
+	switch {
+	case kubeconfig != "":
+		loading.Precedence, from = []string{kubeconfig}, "--kubeconfig "+kubeconfig
+	case named:
+		from = os.Getenv(clientcmd.RecommendedConfigPathEnvVar)
+		loading.Precedence, from = filepath.SplitList(from), clientcmd.RecommendedConfigPathEnvVar+"="+from
+	default:
+		from = filepath.Join(homedir.HomeDir(), clientcmd.RecommendedHomeDir, clientcmd.RecommendedFileName)
+		loading.Precedence = []string{from}
+	}
+	missing := func(file string) bool {
+		_, err := os.Stat(file)
+		return errors.Is(err, fs.ErrNotExist)
+	}
+	if !slices.ContainsFunc(loading.Precedence, func(file string) bool { return !missing(file) }) {
+		if !named {
+			return nil, from, ErrNoCluster
+		}
+		return nil, from, fmt.Errorf("read the kubeconfig: %s: no such file or directory: name another with --kubeconfig", from)
+	}
+	config, err = loading.Load()
+	if err != nil {
+		return nil, from, fmt.Errorf("read the kubeconfig: %s: %w", from, oneLine(err))
+	}
+	return config, from, nil
+}
+
+// checkContext names what a kubeconfig lacks, and what to do.
+func checkContext(config *api.Config, context, from string) error {
+	if len(config.Contexts) == 0 {
+		what := "has no context"
+		if len(config.Clusters)+len(config.AuthInfos) == 0 {
+			what = "is empty"
+		}
+		return fmt.Errorf("read the kubeconfig: %s %s: name another with --kubeconfig", from, what)
+	}
+	contexts := slices.Sorted(maps.Keys(config.Contexts))
+	there := "it has " + strings.Join(contexts[:min(len(contexts), maxContexts)], ", ")
+	if more := len(contexts) - maxContexts; more > 0 {
+		there += fmt.Sprintf(" and %d more", more)
+	}
+	if context == "" {
+		return fmt.Errorf("read the kubeconfig: %s has no current context: name one with --context (%s)", from, there)
+	}
+	if config.Contexts[context] != nil {
+		return nil
+	}
+	for _, name := range contexts {
+		if rules.EditDistance(name, context) <= 2 {
+			return fmt.Errorf("read the kubeconfig: %s has no context %q; did you mean %q?", from, context, name)
+		}
+	}
+	return fmt.Errorf("read the kubeconfig: %s has no context %q (%s)", from, context, there)
+}
+
+// maxContexts is how many contexts a message lists.
+const maxContexts = 10
+
+// Contexts are the names of the contexts of the kubeconfig that FindCluster would read, sorted; none where there is none.
+func Contexts(kubeconfig string) []string {
+	named := kubeconfig != "" || os.Getenv(clientcmd.RecommendedConfigPathEnvVar) != ""
+	config, _, err := loadKubeconfig(kubeconfig, named)
+	if err != nil {
+		return nil
+	}
+	return slices.Sorted(maps.Keys(config.Contexts))
+}
+
+// Server is the address of the API server, without credentials.
+func (c *Cluster) Server() string {
+	server, _, err := rest.DefaultServerUrlFor(c.Config)
+	if err != nil {
+		return "invalid address"
+	}
+	return (&url.URL{Scheme: server.Scheme, Host: server.Host, Path: strings.TrimSuffix(server.Path, "/")}).String()
+}
+
+// String names the context and the server.
+func (c *Cluster) String() string {
+	if c.Context == inCluster {
+		return "the cluster of this pod (" + c.Server() + ")"
+	}
+	return "context " + c.Context + " (" + c.Server() + ")"
+}
+
+// oneLine is an error whose text has no line breaks.
+func oneLine(err error) error {
+	if text := strings.Join(strings.Fields(err.Error()), " "); text != err.Error() {
+		return errors.New(text)
+	}
+	return err
+}
+
+// cluster is the cluster of an agent.
+func (o *Options) cluster() (*Cluster, error) {
+	found, err := FindCluster(o.Kubeconfig, o.Context)
+	if errors.Is(err, ErrNoCluster) {
+		return nil, fmt.Errorf("%w; name one with --kubeconfig, or serve a recording with --replay FILE", err)
+	}
+	return found, err
 }

@@ -3,9 +3,9 @@ package agent
 import (
 	"cmp"
 	"context"
+	"errors"
 	"iter"
 	"maps"
-	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -26,19 +26,27 @@ type evaluator struct {
 	// publish asks for the permission to log violations; nil where nobody else could.
 	publish server.PublishFunc
 
-	// term is held for reading while one pod is brought in, and for writing while the whole state is made or dropped.
-	// A pod that changes while the state is made waits, and is then looked at again in its latest form.
+	// term is held for reading while one pod is brought in, and for writing while the whole state is exchanged or dropped.
 	term   sync.RWMutex
 	policy atomic.Pointer[rules.Table]
 	state  atomic.Pointer[state.ClusterState]
+	// lead is the context of the term; nil outside of one. It, build and halted are guarded by term.
+	lead  context.Context
+	build *build // the state that is being made; nil for none
+	// halted: the pods of the cache have the form that another policy needs, so that none is brought into the present state.
+	halted   bool
+	building chan struct{} // holds an element while a state is made: one at a time
 
 	// voice is held while events are logged. It is never taken with the term held.
 	voice  sync.Mutex
 	untold map[state.Pod]news // of pods without UID: what could not be logged when it happened
+	limit  *eventLimit        // of pods without UID
 }
 
 func newEvaluator(table *rules.Table, log *zap.Logger, m *evaluationMetrics) *evaluator {
-	e := &evaluator{log: log, metrics: m, untold: make(map[state.Pod]news)}
+	e := &evaluator{
+		log: log, metrics: m, untold: make(map[state.Pod]news), building: make(chan struct{}, 1), limit: newEventLimit(time.Now),
+	}
 	e.policy.Store(table)
 	return e
 }
@@ -49,56 +57,39 @@ func (e *evaluator) table() *rules.Table { return e.policy.Load() }
 // current is the state that may be published, nil where there is none: on a standby, and until it is whole.
 func (e *evaluator) current() *state.ClusterState { return e.state.Load() }
 
-// begin evaluates all pods and makes that the state, in one step; or nothing, where ctx ends before that: a replica that
-// has lost its lead must not be held up by the work for it.
+// begin begins a term, which lasts until ctx is done and end is called: it evaluates all pods and makes that the state.
 func (e *evaluator) begin(ctx context.Context, pods iter.Seq[state.Observation]) {
-	e.logAdoption(e.inTerm(func() *adoption { return e.rebuild(ctx, e.table(), pods) }))
+	e.term.Lock()
+	e.lead = ctx
+	e.term.Unlock()
+	_ = e.rebuild(ctx, e.table, pods) // it fails where the term ends, and then there is nothing to do
 }
 
-// retable puts another policy in force. Where there is a state, all pods are evaluated anew, and old and new change
-// places in one step: nothing that is published is of both. Before that, in the same step, it calls first, which may
-// change what pods and present (of follow) give.
-func (e *evaluator) retable(table *rules.Table, first func(), pods iter.Seq[state.Observation]) {
-	e.logAdoption(e.inTerm(func() *adoption {
-		first()
-		if e.current() == nil {
-			e.policy.Store(table)
+// retable puts another policy in force. In a term all pods are evaluated anew, and old and new state change places in one
+// step: nothing that is published is of both. Where swap is not nil it is called before that, once, and changes the form
+// in which pods and present (of follow) give the pods: the present state stays as it is from then on. Where ctx ends before
+// retable begins, nothing changes, and it returns the error.
+func (e *evaluator) retable(ctx context.Context, table *rules.Table, swap func(), pods iter.Seq[state.Observation]) error {
+	return e.rebuild(ctx, func() *rules.Table {
+		e.policy.Store(table)
+		if swap != nil {
+			swap()
+		}
+		if e.lead == nil {
 			return nil
 		}
-		return e.rebuild(context.Background(), table, pods)
-	}))
+		e.halted = e.halted || swap != nil
+		return table
+	}, pods)
 }
 
 // adoptPolicy makes a state that was made elsewhere the one to publish, and its policy the one in force.
 func (e *evaluator) adoptPolicy(whole *state.ClusterState, took time.Duration) {
-	e.logAdoption(e.inTerm(func() *adoption { return e.adopt(whole, nil, took) }))
-}
-
-// inTerm makes a change of the whole state while no pod is brought in. What there is to tell of it is logged afterwards:
-// a log that blocks must hold up neither pods nor the end of the term.
-func (e *evaluator) inTerm(change func() *adoption) *adoption {
 	e.term.Lock()
-	defer e.term.Unlock()
-	return change()
-}
-
-// rebuild makes a state of all pods under a table and adopts it, unless ctx ends before that. The term is held.
-func (e *evaluator) rebuild(ctx context.Context, table *rules.Table, pods iter.Seq[state.Observation]) *adoption {
-	started := time.Now()
-	fresh := state.New(table)
-	fresh.Advance(started)
-	failures := fresh.Replace(runtime.GOMAXPROCS(0), func(yield func(state.Observation) bool) {
-		for pod := range pods {
-			if ctx.Err() != nil || !yield(pod) {
-				return
-			}
-		}
-	})
-	if ctx.Err() != nil {
-		return nil
-	}
-	e.metrics.failures.Add(float64(len(failures)))
-	return e.adopt(fresh, failures, time.Since(started))
+	adopted := e.adopt(whole, nil, took)
+	e.term.Unlock()
+	// A log that blocks must hold up neither pods nor the end of the term.
+	e.logAdoption(adopted)
 }
 
 // An adoption is what there is to tell of a state that was just made the one to publish.
@@ -158,6 +149,7 @@ func (e *evaluator) end() {
 	e.term.Lock()
 	defer e.term.Unlock()
 	e.state.Store(nil)
+	e.lead, e.build, e.halted = nil, nil, false
 }
 
 // present gives the form that a pod has now, if there is one.
@@ -180,8 +172,11 @@ func (e *evaluator) follow(name state.Pod, now present) {
 func (e *evaluator) bring(name state.Pod, now present) (*state.ClusterState, state.Pod, state.Transition, error) {
 	e.term.RLock()
 	defer e.term.RUnlock()
+	if e.build != nil {
+		e.build.note(name, now)
+	}
 	st := e.current()
-	if st == nil {
+	if st == nil || e.halted {
 		return nil, name, state.Transition{}, nil
 	}
 	pod, json, ok := now(name)
@@ -217,10 +212,15 @@ func (e *evaluator) announce(st *state.ClusterState, pod state.Pod, t state.Tran
 	if waiting, ok := e.untold[pod]; ok && waiting.of == st {
 		t.Before, t.Recreated = waiting.Before, waiting.Recreated || t.Recreated
 	}
-	if e.speak(st, pod, t) == nil {
+	e.limit.changed(pod)
+	err := e.speak(st, pod, t)
+	if err == nil {
 		delete(e.untold, pod)
-	} else {
-		e.untold[pod] = news{t, st}
+		return
+	}
+	e.untold[pod] = news{t, st}
+	if !errors.Is(err, errManyEvents) {
+		e.limit.uncount(pod) // without permission changes are merged, and none of them is suppressed
 	}
 }
 
@@ -235,10 +235,12 @@ func (e *evaluator) catchUp() {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	}
 	for _, pod := range slices.SortedFunc(maps.Keys(e.untold), byName) {
-		if e.speak(current, pod, e.untold[pod].Transition) != nil {
+		switch err := e.speak(current, pod, e.untold[pod].Transition); {
+		case err == nil:
+			delete(e.untold, pod)
+		case !errors.Is(err, errManyEvents): // no permission, which no other pod has either
 			return
 		}
-		delete(e.untold, pod)
 	}
 }
 
@@ -248,12 +250,22 @@ func (e *evaluator) speak(st *state.ClusterState, pod state.Pod, t state.Transit
 	if !t.Changed() {
 		return nil
 	}
+	resolved, violated := len(t.Before) > 0 && (t.Recreated || len(t.After) == 0), len(t.After) > 0
+	events := 1
+	if resolved && violated {
+		events = 2
+	}
+	if !e.limit.allows(pod, events) {
+		return errManyEvents
+	}
 	write := func(context.Context) error {
-		if len(t.Before) > 0 && (t.Recreated || len(t.After) == 0) {
-			e.event(st, "policy violation resolved", "policy_violation_resolved", pod, t.Before)
+		suppressed := e.limit.logged(pod, events)
+		if resolved {
+			e.event(st, "policy violation resolved", "policy_violation_resolved", pod, t.Before, suppressed)
+			suppressed = 0
 		}
-		if len(t.After) > 0 {
-			e.event(st, "policy violation", "policy_violation", pod, t.After)
+		if violated {
+			e.event(st, "policy violation", "policy_violation", pod, t.After, suppressed)
 		}
 		return nil
 	}
@@ -263,13 +275,18 @@ func (e *evaluator) speak(st *state.ClusterState, pod state.Pod, t state.Transit
 	return e.publish(context.Background(), write)
 }
 
-func (e *evaluator) event(st *state.ClusterState, message, event string, pod state.Pod, checks []int) {
+// event logs one event. Suppressed is how many changes of the pod before it were not logged.
+func (e *evaluator) event(st *state.ClusterState, message, event string, pod state.Pod, checks []int, suppressed int) {
 	ids := make([]string, len(checks))
 	for i, check := range checks {
 		ids[i] = st.Table().Checks()[check].ID
 	}
-	e.log.Info(message, zap.String("event", event), zap.String("namespace", pod.Namespace),
-		zap.String("pod", pod.Name), zap.Strings("violations", ids))
+	fields := []zap.Field{zap.String("event", event), zap.String("namespace", pod.Namespace),
+		zap.String("pod", pod.Name), zap.Strings("violations", ids)}
+	if suppressed > 0 {
+		fields = append(fields, zap.Int("suppressed", suppressed))
+	}
+	e.log.Info(message, fields...)
 }
 
 // expire keeps the moment of the state at the present, so that violations count again when their waivers expire, and

@@ -2,7 +2,6 @@ package agent
 
 import (
 	"runtime"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -11,7 +10,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/kube-devops/kube-devops/agent/state"
-	"github.com/kube-devops/kube-devops/rules"
 )
 
 // evaluationMetrics measure the evaluator.
@@ -141,18 +139,20 @@ var (
 	pods = newFamily("kube_devops_pods",
 		"Pods that were evaluated.", "namespace")
 	unevaluated = newFamily("kube_devops_pods_unevaluated",
-		"Pods of which there is no verdict, and which are in no score.", "namespace")
+		"Pods that could not be evaluated and are excluded from all scores.", "namespace")
 	overflowed = newFamily("kube_devops_namespaces_overflowed",
 		"Namespaces that have no series of their own, because there are more than 5000; the series of namespace _other are of them together.")
 	violations = newFamily("kube_devops_violations",
 		"Violations of each check: one for each subject that fails it.", "check", "namespace")
+	unknownViolations = newFamily("kube_devops_unknown_violations",
+		"Violations of each check that count because the check could not be answered, for example because a value is too long to compare. Only checks and namespaces that have any have a series.", "check", "namespace")
 )
 
 // Describe tells the metrics.
 func (s scores) Describe(descs chan<- *prometheus.Desc) {
 	for _, f := range []*family{
 		policyFamily, clusterScore, clusterCompliance, clusterGrade, namespaceScore, namespaceCompliance, namespaceGrade,
-		pods, skipped, unevaluated, violations, waived, waiverExpiry, overflowed,
+		pods, skipped, unevaluated, violations, unknownViolations, waived, waiverExpiry, overflowed,
 	} {
 		descs <- f.desc
 	}
@@ -187,7 +187,7 @@ func (s scores) samples(yield func(f *family, value float64, labels [2]string)) 
 	if cluster, ok := snap.Cluster(); ok {
 		yield(clusterScore, cluster.Score, [2]string{})
 		yield(clusterCompliance, cluster.Compliance/100, [2]string{})
-		yield(clusterGrade, gradeIndex(snap.Table, cluster.Grade), [2]string{})
+		yield(clusterGrade, float64(snap.Table.GradeIndex(cluster.Grade)), [2]string{})
 	}
 	yield(overflowed, float64(over), [2]string{})
 	scored := make([]state.NamespaceSnapshot, 0, len(namespaces))
@@ -208,11 +208,18 @@ func (s scores) samples(yield func(f *family, value float64, labels [2]string)) 
 		yield(namespaceCompliance, ofScored[i].Compliance/100, [2]string{ns.Name})
 	}
 	for i, ns := range scored {
-		yield(namespaceGrade, gradeIndex(snap.Table, ofScored[i].Grade), [2]string{ns.Name})
+		yield(namespaceGrade, float64(snap.Table.GradeIndex(ofScored[i].Grade)), [2]string{ns.Name})
 	}
 	for _, ns := range scored {
 		for i := range snap.Table.Checks() {
 			yield(violations, float64(ns.Violations[i]), [2]string{snap.Table.Checks()[i].ID, ns.Name})
+		}
+	}
+	for _, ns := range scored {
+		for i, n := range ns.Unknown {
+			if n > 0 {
+				yield(unknownViolations, float64(n), [2]string{snap.Table.Checks()[i].ID, ns.Name})
+			}
 		}
 	}
 	if len(snap.Table.Waivers()) == 0 {
@@ -223,11 +230,6 @@ func (s scores) samples(yield func(f *family, value float64, labels [2]string)) 
 			yield(waived, float64(ns.Waived[i]), [2]string{snap.Table.Checks()[i].ID, ns.Name})
 		}
 	}
-}
-
-// gradeIndex is the place of a grade in the table. Names of grades are unique.
-func gradeIndex(table *rules.Table, grade string) float64 {
-	return float64(slices.IndexFunc(table.Grades(), func(g rules.Grade) bool { return g.Name == grade }))
 }
 
 // scrape gathers the scores; or writes them, which takes a tenth of the time where there are many namespaces.

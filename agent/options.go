@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -26,16 +28,24 @@ type Options struct {
 	Reload <-chan os.Signal
 	// Listen is the address of the HTTP endpoints.
 	Listen string
+	// HealthListen is an address that serves health checks alone, without TLS; empty for none.
+	HealthListen string
 	// ProfileListen is the loopback address of the profiles; empty for none.
 	ProfileListen string
 	// Certificate is for TLS at Listen; empty for plain HTTP.
 	Certificate server.Certificate
 	// MetricsAuth is whether the API server is asked who may read metrics and the report.
 	MetricsAuth bool
-	// Kubeconfig is a file; empty for the in-cluster configuration, else what kubectl would use.
+	// MetricsAuthAudiences are those of which a token must have one; none for the API server's own.
+	MetricsAuthAudiences []string
+	// Kubeconfig is a file; empty for the files of KUBECONFIG, else the in-cluster configuration, else ~/.kube/config.
 	Kubeconfig string
+	// Context is a context of the kubeconfig; empty for the current one.
+	Context string
 	// Replay is a recording to serve instead of a cluster, "-" for Stdin; empty for a cluster.
 	Replay string
+	// Namespaces are the only namespaces to watch; none for the whole cluster.
+	Namespaces []string
 	// AuditInterval is the time between two comparisons of the cache with a list, and of the state with a recompute; 0
 	// for none.
 	AuditInterval time.Duration
@@ -48,6 +58,8 @@ type Options struct {
 	Version string
 	Log     *zap.Logger
 	Stdin   io.Reader
+
+	leaseNamespaceFlag *pflag.Flag // nil without AddFlags
 }
 
 // DefaultOptions are the options of an agent that is told nothing.
@@ -72,15 +84,20 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Policy, "policy", o.Policy, "policy table: a file, which is loaded again when it changes and on SIGHUP, or the name of one that ships")
 	flags.StringVar(&o.Waivers, "waivers", o.Waivers, "file of waivers beside the policy table, loaded again as it is")
 	flags.StringVar(&o.Listen, "listen", o.Listen, "address of the HTTP endpoints")
+	flags.StringVar(&o.HealthListen, "health-listen", o.HealthListen, "second address that serves /healthz and /readyz alone, without TLS, so that probes do not queue behind other clients (default: none)")
 	flags.StringVar(&o.ProfileListen, "profile-listen", o.ProfileListen, "loopback address that serves the profiles of the process, for go tool pprof (default: none)")
 	flags.StringVar(&o.Certificate.CertFile, "tls-cert-file", o.Certificate.CertFile, "certificate for TLS, a file of PEM that may be renewed in place (default: plain HTTP)")
 	flags.StringVar(&o.Certificate.KeyFile, "tls-private-key-file", o.Certificate.KeyFile, "private key of the certificate")
 	flags.BoolVar(&o.MetricsAuth, "metrics-auth", o.MetricsAuth, "let in to metrics and report whom the API server knows (TokenReview) and permits get on that path (SubjectAccessReview); needs TLS")
-	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file (default: the in-cluster configuration, else as kubectl finds it)")
+	flags.StringSliceVar(&o.MetricsAuthAudiences, "metrics-auth-audiences", o.MetricsAuthAudiences, "audiences, of which a token for --metrics-auth must have one (default: those of the API server)")
+	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file (default: the files of KUBECONFIG, else the in-cluster configuration, else ~/.kube/config)")
+	flags.StringVar(&o.Context, "context", o.Context, "context of the kubeconfig (default: the current one)")
 	flags.StringVar(&o.Replay, "replay", o.Replay, "serve a recording of pods, a file or - for standard input, instead of a cluster")
+	flags.StringSliceVar(&o.Namespaces, "namespaces", o.Namespaces, "only namespaces to watch, separated by commas; list and watch of pods in each of them is all that it then needs (default: the whole cluster)")
 	flags.DurationVar(&o.AuditInterval, "audit-interval", o.AuditInterval, "pause between two audits: the cache against a list of the pods, the state against a recompute; 0 for none")
 	flags.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "agree with other replicas, by a Lease, on one that publishes")
-	flags.StringVar(&o.Election.Namespace, "lease-namespace", o.Election.Namespace, "namespace of the Lease")
+	flags.StringVar(&o.Election.Namespace, "lease-namespace", o.Election.Namespace, "namespace of the Lease; with --namespaces, the pod's own unless it is set")
+	o.leaseNamespaceFlag = flags.Lookup("lease-namespace")
 	flags.StringVar(&o.Election.Name, "lease-name", o.Election.Name, "name of the Lease")
 	flags.DurationVar(&o.Election.LeaseDuration, "lease-duration", o.Election.LeaseDuration, "how long a standby waits for a leader that is silent")
 	flags.DurationVar(&o.Election.RenewDeadline, "renew-deadline", o.Election.RenewDeadline, "how long a leader tries to renew the Lease before it gives up")
@@ -94,7 +111,10 @@ func (o *Options) Validate() error {
 		mistakes = append(mistakes, errors.New("--policy is empty: name a file, or a table that ships"))
 	}
 	if _, _, err := net.SplitHostPort(o.Listen); err != nil {
-		mistakes = append(mistakes, fmt.Errorf("--listen %q is not host:port, as 127.0.0.1:8080 or :8080", o.Listen))
+		mistakes = append(mistakes, invalidListen(o.Listen))
+	}
+	if _, _, err := net.SplitHostPort(o.HealthListen); o.HealthListen != "" && err != nil {
+		mistakes = append(mistakes, fmt.Errorf("--health-listen %q must be host:port, for example 127.0.0.1:8081 or :8081", o.HealthListen))
 	}
 	if o.AuditInterval < 0 {
 		mistakes = append(mistakes, fmt.Errorf("--audit-interval %s is negative: give a pause as 10m, or 0 for no audits", o.AuditInterval))
@@ -102,12 +122,27 @@ func (o *Options) Validate() error {
 	if o.ProfileListen != "" && !isLoopback(o.ProfileListen) {
 		mistakes = append(mistakes, fmt.Errorf("--profile-listen %q is not on loopback, as 127.0.0.1:6060", o.ProfileListen))
 	}
-	mistakes = append(mistakes, o.validateAccess())
+	mistakes = append(mistakes, o.validateAccess(), o.validateNamespaces())
 	if o.Replay != "" && o.Kubeconfig != "" {
 		mistakes = append(mistakes, errors.New("--replay and --kubeconfig exclude each other: a recording needs no cluster"))
+	}
+	if o.Replay != "" && o.Context != "" {
+		mistakes = append(mistakes, errors.New("--replay and --context exclude each other: a recording needs no cluster"))
 	}
 	if o.Replay == "" && o.LeaderElect {
 		mistakes = append(mistakes, o.Election.Validate())
 	}
 	return errors.Join(mistakes...)
+}
+
+// invalidListen says what is wrong with an address to listen on. Of an IPv6 address without brackets the last group looks
+// like a port.
+func invalidListen(address string) error {
+	if i := strings.LastIndexByte(address, ':'); i > 0 && !strings.ContainsAny(address, "[]") {
+		host, port := address[:i], address[i+1:]
+		if _, err := netip.ParseAddr(host); err == nil && strings.Contains(host, ":") {
+			return fmt.Errorf("--listen %q: an IPv6 address needs brackets: [%s]:%s", address, host, port)
+		}
+	}
+	return fmt.Errorf("--listen %q is not host:port, as 127.0.0.1:8080 or :8080", address)
 }

@@ -468,7 +468,7 @@ func TestNoScrapeIsAMixture(t *testing.T) {
 		}
 	})
 	for n := range changes {
-		e.retable(tables[n%len(tables)], func() {}, observations(pods...))
+		_ = e.retable(t.Context(), tables[n%len(tables)], nil, observations(pods...))
 		if n%10 == 9 {
 			e.end()
 			e.begin(t.Context(), observations(pods...))
@@ -502,8 +502,10 @@ func TestBlockedLogHoldsUpNothing(t *testing.T) {
 		name string
 		logs func(e *evaluator) // which blocks
 	}{
-		{"the begin of a term", func(e *evaluator) { e.begin(t.Context(), observations()) }},
-		{"another policy", func(e *evaluator) { e.retable(loadTable(t, tableText("two", 7)), func() {}, observations()) }},
+		{"the begin of a term", func(e *evaluator) { e.begin(context.Background(), observations()) }},
+		{"another policy", func(e *evaluator) {
+			_ = e.retable(context.Background(), loadTable(t, tableText("two", 7)), nil, observations())
+		}},
 		{"a recording", func(e *evaluator) { e.adoptPolicy(state.New(e.table()), 0) }},
 		{"a violation", func(e *evaluator) { e.apply(state.Pod{Namespace: "a", Name: "other"}, podJSON(latest)) }},
 		{"a pod that cannot be evaluated", func(e *evaluator) { e.apply(state.Pod{Namespace: "a", Name: "other"}, nil) }},
@@ -594,7 +596,7 @@ func TestUntoldEventsAreToldLater(t *testing.T) {
 		}, nil, nil},
 		{"another policy comes, with a summary", nil, func(e *evaluator) {
 			e.apply(pod("x", "1"), podJSON(latest))
-			e.retable(loadTable(t, tableText("two", 7)), func() {}, observations(state.Observation{Pod: pod("x", "1"), JSON: podJSON(latest)}))
+			_ = e.retable(t.Context(), loadTable(t, tableText("two", 7)), nil, observations(state.Observation{Pod: pod("x", "1"), JSON: podJSON(latest)}))
 		}, nil, nil},
 	}
 	for _, test := range tests {

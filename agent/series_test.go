@@ -85,3 +85,28 @@ func TestLabelsThatAreNoText(t *testing.T) {
 		}
 	}
 }
+
+// Unknown violations have a series where there are any, and no other: one for each check and namespace would be mostly 0.
+func TestUnknownViolationsHaveSeries(t *testing.T) {
+	e := evaluatorOf(loadTable(t, `apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: unknown}
+checks:
+  - {id: small, weight: 5, violation: {path: spec.size, operator: quantityLessThan, value: 1}}
+  - {id: large, weight: 5, violation: {path: spec.other, operator: quantityGreaterThan, value: 1}}
+`))
+	e.begin(t.Context(), observations(
+		state.Observation{Pod: state.Pod{Namespace: "ns-1", Name: "a"}, JSON: []byte(`{"spec":{"size":"1e101"}}`)},
+		state.Observation{Pod: state.Pod{Namespace: "ns-2", Name: "a"}, JSON: []byte(`{"spec":{"size":"500m"}}`)},
+	))
+	text := string(scores{e}.AppendText(nil))
+	if want := "\nkube_devops_unknown_violations{check=\"small\",namespace=\"ns-1\"} 1\n"; !strings.Contains(text, want) {
+		t.Errorf("no series%sin:\n%s", want, text)
+	}
+	if n := strings.Count(text, "\nkube_devops_unknown_violations{"); n != 1 {
+		t.Errorf("%d series of unknown violations, want 1:\n%s", n, text)
+	}
+	if want := "\nkube_devops_violations{check=\"small\",namespace=\"ns-1\"} 1\n"; !strings.Contains(text, want) {
+		t.Errorf("no series%sin:\n%s", want, text)
+	}
+}

@@ -3,7 +3,7 @@ package rules
 import "slices"
 
 // arrange prepares a table that is read without mistakes for evaluation: checks that share their subjects are put
-// together, and leaves on the pod's root get the slots of their answers.
+// together, and leaves get the slots of their answers and budgets.
 func (t *Table) arrange() {
 	for _, s := range t.skips {
 		t.assignSlots(s.when, true)
@@ -32,7 +32,7 @@ func (t *Table) arrange() {
 	}
 }
 
-// assignSlots gives slots to the leaves of a predicate, of which the pod itself is the subject or not.
+// assignSlots gives slots and budgets to the leaves of a predicate, of which the pod itself is the subject or not.
 func (t *Table) assignSlots(p predicate, ofPod bool) {
 	switch p := p.(type) {
 	case allOf:
@@ -44,8 +44,12 @@ func (t *Table) assignSlots(p predicate, ofPod bool) {
 			t.assignSlots(q, ofPod)
 		}
 	case notOf:
-		t.assignSlots(p.of, ofPod)
+		t.assignSlots(p.predicate, ofPod)
 	case *leaf:
+		if p.test.perByte > 0 {
+			p.budget = t.budgets
+			t.budgets++
+		}
 		if p.path.root {
 			p.slot = t.constants
 			t.constants++

@@ -48,6 +48,7 @@ func (w *Waiver) Scope() string {
 	add("namespace", w.namespace)
 	add("pod", w.pod)
 	add("container", w.container)
+	add("subject", w.subject)
 	for _, name := range slices.Sorted(maps.Keys(w.labels)) {
 		add("label", fmt.Sprintf("%s=%s", name, w.labels[name]))
 	}

@@ -1,5 +1,12 @@
 package rules
 
+import (
+	"strings"
+	"unicode/utf8"
+
+	"github.com/tidwall/gjson"
+)
+
 // A Detail is what a violation shows of the object that it was found in.
 type Detail struct {
 	// Value is the text of the value that the violation is about: a string as it stands, any other scalar as its JSON. At
@@ -9,13 +16,114 @@ type Detail struct {
 	Withheld bool
 }
 
-// Detail looks at a pod again, given as the JSON that was evaluated, for what a violation of it shows.
-func (t *Table) Detail(pod []byte, v *Violation) Detail { return Detail{} }
+// Detail looks at a pod again, given as the JSON that was evaluated, for what a violation of it shows: the value of the first
+// true leaf of the check, in the order of the table, that is under no not and has one scalar. It is the same for the pod and
+// for its projection. Where the pod has changed since the evaluation the detail is that of the pod as it is now, or empty.
+func (t *Table) Detail(pod []byte, v *Violation) Detail {
+	if v.Unknown {
+		return Detail{} // there is no value that the violation is known to be about
+	}
+	e := evaluations.Get().(*evaluation)
+	defer evaluations.Put(e)
+	e.begin(t, pod)
+	defer e.end()
+	subject := e.pod
+	if v.Path != "" {
+		subject = subject.Get(v.Path)
+	}
+	if !subject.IsObject() {
+		return Detail{}
+	}
+	l, value := e.firstShown(t.checks[v.Check].violation, subject)
+	switch {
+	case l == nil:
+		return Detail{}
+	case !l.path.root && mayBeSecret([]step{{keys: v.Path}}), mayBeSecret(l.path.steps):
+		return Detail{Withheld: true}
+	case value.Type == gjson.String:
+		return Detail{Value: clipped(value.Str)}
+	}
+	return Detail{Value: clipped(value.Raw)}
+}
+
+// firstShown finds the first true leaf of a predicate that is under no not and has one scalar; nil where there is none.
+func (e *evaluation) firstShown(p predicate, subject gjson.Result) (*leaf, gjson.Result) {
+	var of []predicate
+	switch p := p.(type) {
+	case allOf:
+		of = p
+	case anyOf:
+		of = p
+	case *leaf:
+		if p.of(e, subject) != isTrue {
+			return nil, gjson.Result{}
+		}
+		if value, ok := p.scalar(e, subject); ok {
+			return p, value
+		}
+	}
+	for _, q := range of {
+		if l, value := e.firstShown(q, subject); l != nil {
+			return l, value
+		}
+	}
+	return nil, gjson.Result{}
+}
+
+// scalar is what the path of a leaf leads to; false where that is not one string, number or boolean.
+func (l *leaf) scalar(e *evaluation, from gjson.Result) (value gjson.Result, ok bool) {
+	if l.path.root {
+		from = e.pod
+	}
+	n := 0
+	l.path.walk(e, from, func(found gjson.Result) bool {
+		value = found
+		n++
+		return n == 1
+	})
+	return value, n == 1 && value.Type != gjson.JSON
+}
+
+// secretKeys are the fields of an object below which credentials are often written as they are.
+var secretKeys = map[string]bool{
+	"env": true, "envFrom": true, "args": true, "command": true, "annotations": true, "data": true, "stringData": true,
+	"httpHeaders": true, "volumeAttributes": true, "options": true,
+}
+
+// mayBeSecret tells whether the steps of a path lead through a field whose values are never shown.
+func mayBeSecret(steps []step) bool {
+	for i := range steps {
+		if steps[i].kind != stepKeys {
+			continue
+		}
+		for _, key := range splitKeys(steps[i].keys) {
+			if secretKeys[strings.ReplaceAll(key, `\.`, ".")] {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+const maxValueBytes = 200
+
+// clipped is a text of at most maxValueBytes; a longer one is cut on a character and ends with an ellipsis.
+func clipped(text string) string {
+	const ellipsis = "…"
+	if len(text) <= maxValueBytes {
+		return strings.Clone(text)
+	}
+	end := maxValueBytes - len(ellipsis)
+	for !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + ellipsis
+}
 
 // MessageOf is the sentence about one violation of the check: the message of the check, with the value where there is one.
 func (c *Check) MessageOf(d Detail) string {
 	if d.Value == "" {
 		return c.Message()
 	}
-	return c.Message() + ": " + d.Value
+	return strings.TrimSuffix(c.Message(), ".") + ": " + d.Value
 }

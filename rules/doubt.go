@@ -207,6 +207,9 @@ func (d *doubter) doubtCheck(node *yaml.Node) {
 		return
 	}
 	violation := d.doubtCondition(field(node, "violation"), subject)
+	if !violation.doubtful && onlyContainers(entries(field(node, "forEach"))) {
+		d.doubtOverride(violation)
+	}
 	when := &condition{kind: isAll} // of nothing: true
 	if w := field(node, "when"); w != nil {
 		when = d.doubtCondition(w, subject)
@@ -239,6 +242,17 @@ func (d *doubter) doubtCheck(node *yaml.Node) {
 	if passes := d.possible(&condition{kind: isAll, of: []*condition{let, not}}, true); !passes {
 		d.wrong(violation.node, "the violation is always true%s: every subject fails", strings.Join(where, ","))
 	}
+}
+
+// onlyContainers tells whether all subjects of the paths are containers.
+func onlyContainers(forEach []*yaml.Node) bool {
+	for _, entry := range forEach {
+		p, err := parseSubjectPath(entry.Value)
+		if err != nil || p.container != len(p.steps) {
+			return false
+		}
+	}
+	return len(forEach) > 0
 }
 
 // doubtOverlaps tells of paths that may lead to the same subject, which then counts once for each of them.
@@ -326,6 +340,10 @@ func (d *doubter) doubtWaivers(node *yaml.Node) {
 			d.wrong(field(entry, "namespace"), "it accepts nothing: the table does not include the namespace %q", w.namespace)
 		case w.container != "" && d.table.withoutContainer(w):
 			d.wrong(field(entry, "container"), "it accepts nothing: its checks look at the pod, and not at containers")
+		case w.container != "" && d.table.withoutSubjectsIn(w, true):
+			d.wrong(field(entry, "container"), "container matches the subjects of its checks, which are not in containers; use subject: %s", w.container)
+		case w.subject != "" && d.table.withoutSubjectsIn(w, false):
+			d.wrong(field(entry, "subject"), "it accepts nothing: its checks look at pods or at whole containers; use container")
 		case d.Accepting != nil && !d.Accepting[w.ID]:
 			d.wrong(entry, "it accepts nothing in %s", d.Recording)
 		}
@@ -345,6 +363,24 @@ func (t *Table) withoutContainer(w *Waiver) bool {
 	for i := range t.checks {
 		if len(t.checks[i].ForEach) > 0 && (len(w.checks) == 0 || slices.Contains(w.checks, i)) {
 			return false
+		}
+	}
+	return true
+}
+
+// withoutSubjectsIn tells whether no check that a waiver is about looks at anything in a container, or at anything that is
+// neither a container nor the pod.
+func (t *Table) withoutSubjectsIn(w *Waiver, inContainer bool) bool {
+	for _, g := range t.groups {
+		for i := range g.forEach {
+			where := &g.forEach[i]
+			is := where.container > 0
+			if !inContainer {
+				is = where.container < len(where.steps)
+			}
+			if is && slices.ContainsFunc(g.checks, func(c int) bool { return len(w.checks) == 0 || slices.Contains(w.checks, c) }) {
+				return false
+			}
 		}
 	}
 	return true

@@ -1,22 +1,24 @@
 package rules
 
 import (
-	"errors"
-	"fmt"
 	"slices"
-	"strings"
 	"sync"
 	"unsafe"
 
 	"github.com/tidwall/gjson"
 )
 
-// ErrTooManySubjects is the reason why a pod of absurd size is not evaluated.
-var ErrTooManySubjects = errors.New("too many subjects")
-
-// MaxSubjects is how many subjects one forEach may find in a pod. Kubernetes has no pod of a hundred containers; a
-// hostile dump may have a million.
+// MaxSubjects is how many subjects of a check are looked at in a pod. Kubernetes has no pod of a hundred containers; a
+// hostile one may have a hundred thousand environment variables.
 const MaxSubjects = 10_000
+
+// The bounds of what a test that is not cheap may cost, in instructions of a regular expression times bytes of a value:
+// for one value, and for all values that one leaf of the table is asked for in a pod. Since each leaf has a budget of its
+// own, no answer depends on the other checks of the table.
+const (
+	maxValueCost = 5_000_000
+	maxLeafCost  = 50_000_000
+)
 
 // A Verdict is the result of evaluating one pod.
 type Verdict struct {
@@ -53,41 +55,43 @@ type group struct {
 	checks  []int
 }
 
-type truth uint8
-
-const (
-	unknown truth = iota
-	isTrue
-	isFalse
-)
-
 // An evaluation is the working memory of evaluating one pod.
 type evaluation struct {
-	checker  checker
-	pod      gjson.Result
-	apart    bool     // the pod is taken apart for this table
-	objects  []fields // taken apart: the pod first, then some of its fields
-	constant []truth
-	indexes  []int   // where the walk over subjects stands in each array, outermost first
-	waivers  []truth // of each waiver: whether it is about this pod; empty until a violation asks
-	identity identity
-	err      error
+	checker   checker
+	pod       gjson.Result
+	apart     bool     // the pod is taken apart for this table
+	objects   []fields // taken apart: the pod first, then some of its fields
+	constant  []truth
+	spent     []int        // what the tests that are not cheap have cost so far
+	indexes   []int        // where the walk over subjects stands in each array, outermost first
+	container gjson.Result // the last container that the walk over subjects came through
+	waivers   []truth      // of each waiver: whether it is about this pod; empty until a violation asks
+	identity  identity
 }
 
 var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
 
-// fail notes the first reason why the pod cannot be judged.
-func (e *evaluation) fail(err error) {
-	if e.err == nil {
-		e.err = err
+// affords charges a leaf for the test of a value, and tells whether its budget allows it.
+func (e *evaluation) affords(l *leaf, value gjson.Result) bool {
+	if value.Type != gjson.String {
+		return true
 	}
+	cost := l.test.perByte * len(value.Str)
+	if cost > maxValueCost || cost > maxLeafCost-e.spent[l.budget] {
+		return false
+	}
+	e.spent[l.budget] += cost
+	return true
 }
 
 // Evaluate judges one pod, given as the JSON of a Pod object. A pod that lacks what a check looks at (a spec, its
 // containers, a status) has no subject there, and no violation.
 //
-// An error means that there is no verdict: the text is not one whole JSON object (*SyntaxError), or looking at it
-// would cost more than any real pod does. The pod must then be counted as not evaluated, never as clean.
+// A check that cannot be answered for a subject, since looking at it would cost more than any real pod does, is a violation
+// that is unknown. Where a check finds more than MaxSubjects subjects, the rest of them counts as one such subject.
+//
+// An error means that there is no verdict: the text is not one whole JSON object (*SyntaxError). The pod must then be
+// counted as not evaluated, never as clean.
 func (t *Table) Evaluate(pod []byte) (Verdict, error) {
 	var v Verdict
 	err := t.EvaluateInto(&v, pod)
@@ -103,23 +107,30 @@ func (t *Table) EvaluateInto(v *Verdict, pod []byte) error {
 	if err := e.checker.check(pod); err != nil {
 		return err
 	}
-	e.pod, e.apart, e.err = parsed(pod), t.looks > fewLooks, nil
-	e.constant = append(e.constant[:0], make([]truth, t.constants)...)
+	e.begin(t, pod)
 	v.Subjects = append(v.Subjects, make([]int, len(t.checks))...)
-	e.waivers = e.waivers[:0]
 	if v.SkipReason = t.skipReason(e); v.SkipReason == "" {
 		for i := range t.groups {
 			t.evaluateGroup(e, v, &t.groups[i])
 		}
 	}
-	e.pod, e.identity = gjson.Result{}, identity{}
-	e.forget()
-	if e.err != nil {
-		v.Violations, v.Subjects, v.SkipReason = v.Violations[:0], v.Subjects[:0], ""
-		return e.err
-	}
+	e.end()
 	slices.SortStableFunc(v.Violations, func(a, b Violation) int { return a.Check - b.Check })
 	return nil
+}
+
+// begin prepares the memory for a pod whose JSON has been checked.
+func (e *evaluation) begin(t *Table, pod []byte) {
+	e.pod, e.apart = parsed(pod), t.looks > fewLooks
+	e.constant = append(e.constant[:0], make([]truth, t.constants)...)
+	e.spent = append(e.spent[:0], make([]int, t.budgets)...)
+	e.waivers = e.waivers[:0]
+}
+
+// end lets go of the pod.
+func (e *evaluation) end() {
+	e.pod, e.container, e.identity = gjson.Result{}, gjson.Result{}, identity{}
+	e.forget()
 }
 
 // parsed makes no copy of the pod: the result, and all that is taken from it, live as long as the text does.
@@ -130,7 +141,7 @@ func parsed(pod []byte) gjson.Result {
 // skipReason is the reason of the first skip that the pod fulfils, empty where there is none.
 func (t *Table) skipReason(e *evaluation) string {
 	for _, s := range t.skips {
-		if s.when.holds(e, e.pod) {
+		if s.when.of(e, e.pod) == isTrue {
 			return s.reason
 		}
 	}
@@ -146,36 +157,54 @@ func (t *Table) evaluateGroup(e *evaluation, v *Verdict, g *group) {
 	for i := range g.forEach {
 		where := &g.forEach[i]
 		e.indexes = e.indexes[:0]
-		where.walk(e, where.steps, e.pod, func(subject gjson.Result) bool {
+		more := where.walk(e, where.steps, e.pod, func(subject gjson.Result) bool {
 			if count++; count > MaxSubjects {
-				e.fail(fmt.Errorf("%w: more than %d at %s", ErrTooManySubjects, MaxSubjects, where.source))
+				t.evaluateRest(e, v, g, subject, where)
 				return false
 			}
 			t.evaluateSubject(e, v, g, subject, where)
-			return e.err == nil
+			return true
 		})
+		if !more {
+			return
+		}
+	}
+}
+
+// evaluateRest counts the subjects from the given one on, which are too many, as one of which nothing is known.
+func (t *Table) evaluateRest(e *evaluation, v *Verdict, g *group, first gjson.Result, where *subjectPath) {
+	for _, c := range g.checks {
+		t.violate(e, v, c, unknown, first, where)
+		v.Subjects[c]++
 	}
 }
 
 func (t *Table) evaluateSubject(e *evaluation, v *Verdict, g *group, subject gjson.Result, where *subjectPath) {
 	for _, c := range g.checks {
-		if when := t.checks[c].when; when != nil && !when.holds(e, subject) {
+		check := &t.checks[c]
+		when := isTrue
+		if check.when != nil {
+			when = check.when.of(e, subject)
+		}
+		if when == isFalse {
 			continue
 		}
 		v.Subjects[c]++
-		if !t.checks[c].violation.holds(e, subject) || e.err != nil {
-			continue
+		if when == unknown {
+			t.violate(e, v, c, unknown, subject, where)
+		} else if answer := check.violation.of(e, subject); answer != isFalse {
+			t.violate(e, v, c, answer, subject, where)
 		}
-		violation := Violation{Check: c}
-		if where != nil {
-			violation.Path = where.name(e.indexes)
-			if name := subject.Get("name"); name.Type == gjson.String && where.containers {
-				violation.Container = strings.Clone(name.Str)
-			} else if name.Type == gjson.String {
-				violation.Subject = strings.Clone(name.Str)
-			}
-		}
-		violation.Waiver = t.waiver(e, violation)
-		v.Violations = append(v.Violations, violation)
 	}
+}
+
+// violate adds a violation, which is true or unknown.
+func (t *Table) violate(e *evaluation, v *Verdict, check int, answer truth, subject gjson.Result, where *subjectPath) {
+	violation := Violation{Check: check, Unknown: answer == unknown}
+	if where != nil {
+		violation.Path = where.path(e.indexes)
+		violation.Container, violation.Subject = where.names(e, subject, violation.Path)
+	}
+	violation.Waiver = t.waiver(e, violation)
+	v.Violations = append(v.Violations, violation)
 }

@@ -1,7 +1,6 @@
 package rules_test
 
 import (
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -87,57 +86,143 @@ func TestEvaluateThePodItself(t *testing.T) {
 	}
 }
 
-// TestEvaluateRefusesWhatCostsTooMuch goes to each bound of a pod, and one beyond it.
-func TestEvaluateRefusesWhatCostsTooMuch(t *testing.T) {
+// TestEvaluateBounds goes to each bound of a pod, and one beyond it: the check is then unknown for one subject, and all
+// other answers are as before.
+func TestEvaluateBounds(t *testing.T) {
 	containers := func(n int) string { return strings.Repeat("{},", n-1) + "{}" }
 	matches := func(expression string) *rules.Table {
-		return tableOf(t, "", `{path: a, operator: matches, value: "`+expression+`"}`)
+		return tableOf(t, "", `{path: a, operator: matches, value: "`+expression+`"}`, `{path: a, operator: absent}`)
 	}
 	text := func(n int) string { return `{"a":"` + strings.Repeat("a", n) + `"}` }
-	heavy := strings.Repeat("b{100}", 9) + "cde" // 905 instructions: its letters, a match and a failure
+	each := tableOf(t, "a", `{path: b, operator: matches, value: "`+heavyExpression+`"}`, `{path: b, operator: absent}`)
 	tests := []struct {
-		name   string
-		table  *rules.Table
-		pod    func(n int) string
-		bound  int
-		want   string
-		reason error
+		name  string
+		table *rules.Table
+		pod   func(n int) string
+		bound int
+		want  []string // beyond the bound
 	}{
 		{
-			name: "subjects", table: defaultTable(t), bound: rules.MaxSubjects,
+			name: "subjects", table: tableOf(t, "spec.containers", `{path: x, operator: exists}`, `{path: y, operator: exists}`), bound: rules.MaxSubjects,
 			pod:  func(n int) string { return `{"spec":{"containers":[` + containers(n) + `]}}` },
-			want: "too many subjects: more than 10000 at spec.containers", reason: rules.ErrTooManySubjects,
+			want: []string{`c0 spec.containers.10000 "" unknown`, `c1 spec.containers.10000 "" unknown`},
 		},
 		{
 			name: "subjects of a list of paths", table: tableOf(t, "[a, b]", `{path: x, operator: exists}`), bound: rules.MaxSubjects,
 			pod:  func(n int) string { return `{"a":[` + containers(n-1) + `],"b":[` + containers(1) + `]}` },
-			want: "too many subjects: more than 10000 at b", reason: rules.ErrTooManySubjects,
+			want: []string{`c0 b.0 "" "b.0" unknown`},
 		},
 		{
 			name: "subjects of nested arrays", table: tableOf(t, `"a.#.b"`, `{path: x, operator: exists}`), bound: rules.MaxSubjects,
 			pod:  func(n int) string { return `{"a":[{"b":[` + containers(n/2) + `]},{"b":[` + containers(n-n/2) + `]}]}` },
-			want: "too many subjects: more than 10000 at a.#.b", reason: rules.ErrTooManySubjects,
+			want: []string{`c0 a.1.b.5000 "" "a.1.b.5000" unknown`},
 		},
 		{
-			name: "a text to match", table: matches(heavy), bound: 5_000_000 / 905,
+			name: "a text to match", table: matches(heavyExpression), bound: 5_000_000 / 905,
 			pod:  text,
-			want: fmt.Sprintf("a value of 5525 bytes is too long to match against %q", heavy),
+			want: []string{`c0  "" unknown`},
+		},
+		{
+			name: "texts to match", table: each, bound: 50_000_000 / 905 / 1000,
+			pod: func(n int) string {
+				return `{"a":[` + strings.TrimSuffix(strings.Repeat(`{"b":"`+strings.Repeat("a", 1000)+`"},`, n), ",") + `]}`
+			},
+			want: []string{`c0 a.55 "" "a.55" unknown`},
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			if _, err := tt.table.Evaluate([]byte(tt.pod(tt.bound))); err != nil {
-				t.Errorf("at the bound of %d: %v", tt.bound, err)
+			if got := evaluateOrFail(t, tt.table, tt.pod(tt.bound)); len(got.Violations) > 0 {
+				t.Errorf("at the bound of %d: %v", tt.bound, got.Violations)
 			}
-			verdict, err := tt.table.Evaluate([]byte(tt.pod(tt.bound + 1)))
-			if err == nil || err.Error() != tt.want || tt.reason != nil && !errors.Is(err, tt.reason) {
-				t.Errorf("beyond the bound of %d: error %v, want %s", tt.bound, err, tt.want)
+			pod := tt.pod(tt.bound + 1)
+			got := evaluateOrFail(t, tt.table, pod)
+			if diff := cmp.Diff(tt.want, got.Violations); diff != "" {
+				t.Errorf("beyond the bound of %d (-want +got):\n%s", tt.bound, diff)
 			}
-			if len(verdict.Violations) > 0 || len(verdict.Subjects) > 0 {
-				t.Errorf("beyond the bound of %d: there is a verdict: %v", tt.bound, verdict)
+			sameOfProjection(t, tt.table, tt.table.Projection(), []byte(pod))
+			if twice := evaluateOrFail(t, tt.table, tt.pod(tt.bound+1000)); len(twice.Violations) == 0 {
+				t.Errorf("far beyond the bound: no violation")
 			}
 		})
 	}
+}
+
+// TestUnknown has a value that is too long to match: the answer is unknown wherever no other operand decides.
+func TestUnknown(t *testing.T) {
+	const (
+		unknown = `{path: long, operator: matches, value: "` + heavyExpression + `"}`
+		yes, no = `{path: long, operator: exists}`, `{path: long, operator: absent}`
+	)
+	pod := `{"long":"` + strings.Repeat("a", 10_000) + `","list":[{"x":1},{"x":2}]}`
+	tests := []struct{ name, violation, want string }{
+		{"alone", unknown, "unknown"},
+		{"not", `{not: ` + unknown + `}`, "unknown"},
+		{"all, with one that is false behind", `{all: [` + unknown + `, ` + no + `]}`, ""},
+		{"all, with one that is false before", `{all: [` + no + `, ` + unknown + `]}`, ""},
+		{"all, with one that is true", `{all: [` + unknown + `, ` + yes + `]}`, "unknown"},
+		{"any, with one that is true behind", `{any: [` + unknown + `, ` + yes + `]}`, "true"},
+		{"any, with one that is true before", `{any: [` + yes + `, ` + unknown + `]}`, "true"},
+		{"any, with one that is false", `{any: [` + unknown + `, ` + no + `]}`, "unknown"},
+		{"not all", `{not: {all: [` + unknown + `, ` + no + `]}}`, "true"},
+		{"not any", `{not: {any: [` + unknown + `, ` + no + `]}}`, "unknown"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			table := load(t, hostileHead+"checks: [{id: c, weight: 1, violation: "+tt.violation+"}, {id: other, weight: 1, violation: "+yes+"}]")
+			want := naiveVerdict{Subjects: map[string]int{"c": 1, "other": 1}, Violations: []string{`c  "" unknown`, `other  ""`}}
+			switch tt.want {
+			case "":
+				want.Violations = want.Violations[1:]
+			case "true":
+				want.Violations[0] = `c  ""`
+			}
+			if diff := cmp.Diff(want, evaluateOrFail(t, table, pod)); diff != "" {
+				t.Errorf("verdict (-want +got):\n%s", diff)
+			}
+		})
+	}
+	t.Run("when", func(t *testing.T) {
+		table := load(t, hostileHead+`checks: [{id: c, weight: 1, forEach: list, when: {all: [{path: x, operator: equals, value: 2}, `+
+			strings.Replace(unknown, "path: long", "path: $.long", 1)+`]}, violation: {path: x, operator: absent}}]`)
+		want := naiveVerdict{Subjects: map[string]int{"c": 1}, Violations: []string{`c list.1 "" "list.1" unknown`}}
+		if diff := cmp.Diff(want, evaluateOrFail(t, table, pod)); diff != "" {
+			t.Errorf("verdict (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("skip", func(t *testing.T) {
+		table := load(t, hostileHead+`pods: {skip: [{reason: r, when: `+unknown+`}, {reason: s, when: {not: `+unknown+`}}]}
+checks: [{id: c, weight: 1, violation: `+yes+`}]`)
+		want := naiveVerdict{Subjects: map[string]int{"c": 1}, Violations: []string{`c  ""`}}
+		if diff := cmp.Diff(want, evaluateOrFail(t, table, pod)); diff != "" {
+			t.Errorf("verdict (-want +got):\n%s", diff)
+		}
+	})
+	t.Run("waiver", func(t *testing.T) {
+		table := load(t, hostileHead+`checks: [{id: c, weight: 1, violation: `+unknown+`}]
+waivers: [{id: w, reason: r, expires: 2030-01-01, check: c}]`)
+		want := naiveVerdict{Subjects: map[string]int{"c": 1}, Violations: []string{`c  "" unknown waived by w`}}
+		if diff := cmp.Diff(want, evaluateOrFail(t, table, pod)); diff != "" {
+			t.Errorf("verdict (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// heavyExpression has 905 instructions: its letters, a match and a failure.
+const heavyExpression = "b{100}b{100}b{100}b{100}b{100}b{100}b{100}b{100}b{100}cde"
+
+// A long value hides nothing else of a pod: a table of an annotation and of privileged containers finds both.
+func TestLongValueHidesNothing(t *testing.T) {
+	table := load(t, hostileHead+`checks:
+  - {id: owner_mail, weight: 1, violation: {not: {path: metadata.annotations.owner, operator: matches, value: "^[a-z0-9._-]{1,60}@example[.]com$"}}}
+  - {id: privileged, weight: 10, forEach: spec.containers, violation: {path: securityContext.privileged, operator: equals, value: true}}
+`)
+	pod := `{"metadata":{"annotations":{"owner":"` + strings.Repeat("a", 100_000) + `"}},"spec":{"containers":[{"name":"c","securityContext":{"privileged":true}}]}}`
+	want := naiveVerdict{Subjects: map[string]int{"owner_mail": 1, "privileged": 1}, Violations: []string{`owner_mail  "" unknown`, `privileged spec.containers.0 "c"`}}
+	if diff := cmp.Diff(want, evaluateOrFail(t, table, pod)); diff != "" {
+		t.Errorf("verdict (-want +got):\n%s", diff)
+	}
+	sameOfProjection(t, table, table.Projection(), []byte(pod))
 }
 
 // TestVerdictSharesNothingWithThePod overwrites the pod's text after its evaluation.

@@ -14,67 +14,65 @@ import (
 func compileImageTag(operand *yaml.Node) (test, error) {
 	want, err := parseText(operand)
 	if err != nil {
-		return nil, err
+		return test{}, err
 	}
 	if !isTag(want) {
-		return nil, errors.New("must be a tag: letters, digits, _ . and -, at most 128, with no dot or dash first")
+		return test{}, errors.New("must be a tag: letters, digits, _ . and -, at most 128, with no dot or dash first")
 	}
-	return func(_ *evaluation, value gjson.Result) bool {
+	return test{of: func(value gjson.Result) truth {
 		if value.Type != gjson.String {
-			return false
+			return isFalse
 		}
 		tag, ok := effectiveTag(value.Str)
-		return ok && tag == want
-	}, nil
+		return truthOf(ok && tag == want)
+	}}, nil
 }
 
 func quantityTest(holds func(order int) bool) func(*yaml.Node) (test, error) {
 	return func(operand *yaml.Node) (test, error) {
 		if operand.Kind == yaml.ScalarNode {
-			if want, ok := parseQuantity(operand.Value); ok {
-				return func(_ *evaluation, value gjson.Result) bool {
+			if want, is := parseQuantity(operand.Value); is == isTrue {
+				return test{of: func(value gjson.Result) truth {
 					text := value.Raw
 					switch value.Type {
 					case gjson.String:
 						text = value.Str
 					case gjson.Number:
 					default:
-						return false
+						return isFalse
 					}
-					quantity, ok := parseQuantity(text)
-					return ok && holds(quantity.Cmp(want))
-				}, nil
+					quantity, is := parseQuantity(text)
+					if is != isTrue {
+						return is
+					}
+					return truthOf(holds(quantity.Cmp(want)))
+				}}, nil
 			}
 		}
-		return nil, errors.New("must be a quantity, as 500m, 0.5 or 128Mi")
+		return test{}, errors.New("must be a quantity, as 500m, 0.5 or 128Mi")
 	}
 }
 
 // compileOneOf finds the value in a list, or one of its elements where it is an array.
 func compileOneOf(operand *yaml.Node) (test, error) {
-	in, err := compileIn(operand)
+	in, err := parseList(operand)
 	if err != nil {
-		return nil, err
+		return test{}, err
 	}
-	return func(e *evaluation, value gjson.Result) bool {
-		if !value.IsArray() {
-			return in(e, value)
+	return test{of: func(value gjson.Result) truth {
+		if value.IsArray() {
+			return truthOf(hasElement(value, in))
 		}
-		found := false
-		value.ForEach(func(_, element gjson.Result) bool {
-			found = in(e, element)
-			return !found
-		})
-		return found
-	}, nil
+		return truthOf(in(value))
+	}}, nil
 }
 
 func compileLength(operand *yaml.Node) (test, error) {
 	least, most, err := parseLengths(operand)
 	if err != nil {
-		return nil, err
+		return test{}, err
 	}
-	return func(_ *evaluation, value gjson.Result) bool {
+	return test{of: func(value gjson.Result) truth {
 		n := 0
 		switch {
 		case value.Type == gjson.String:
@@ -82,10 +80,10 @@ func compileLength(operand *yaml.Node) (test, error) {
 		case value.IsArray(), value.IsObject():
 			value.ForEach(func(_, _ gjson.Result) bool { n++; return true })
 		default:
-			return false
+			return isFalse
 		}
-		return least <= n && n <= most
-	}, nil
+		return truthOf(least <= n && n <= most)
+	}}, nil
 }
 
 func parseLengths(operand *yaml.Node) (least, most int, err error) {

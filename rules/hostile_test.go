@@ -1,7 +1,6 @@
 package rules_test
 
 import (
-	"errors"
 	"fmt"
 	"runtime"
 	"strings"
@@ -116,7 +115,7 @@ func TestHostileTables(t *testing.T) {
 }
 
 // TestHostilePods gives pods to a table that uses all there is. What no API server would send has no verdict, and costs
-// no more memory than a small part of its text.
+// no more memory than a small part of its text. What only takes long to look at has one, with unknown violations.
 func TestHostilePods(t *testing.T) {
 	table := load(t, `apiVersion: kube-devops.io/v1
 kind: PolicyTable
@@ -138,8 +137,8 @@ waivers:
 		want      string // the error; empty: none
 		megabytes uint64
 	}{
-		{"a million containers", `{"spec":{"containers":[` + repeat(1_000_000, "{}") + `]}}`, "too many subjects: more than 10000 at spec.containers", 32},
-		{"a million containers that fail", `{"spec":{"containers":[` + repeat(1_000_000, `{"image":"a"}`) + `]}}`, "too many subjects: more than 10000 at spec.containers", 32},
+		{"a million containers", `{"spec":{"containers":[` + repeat(1_000_000, "{}") + `]}}`, "", 32},
+		{"a million containers that fail", `{"spec":{"containers":[` + repeat(1_000_000, `{"image":"a"}`) + `]}}`, "", 32},
 		{"a million init containers of which few are looked at", `{"spec":{"initContainers":[` + repeat(1_000_000, "{}") + `,{"image":"a","restartPolicy":"Always"}]}}`, "", 32},
 		{"a million elements that are no containers", `{"spec":{"containers":[` + repeat(1_000_000, "[]") + `]}}`, "", 32},
 		{"a million owners", `{"metadata":{"ownerReferences":[` + repeat(1_000_000, "{}") + `]},"spec":{"containers":[{"image":"a"}]}}`, "", 256},
@@ -153,7 +152,7 @@ waivers:
 		{"invalid UTF-8", `{"metadata":{"name":"` + "\xff" + `"}}`, "invalid UTF-8 at byte 21", 1},
 		{"NUL", `{"metadata":{"name":"` + "\x00" + `"}}`, "control character in a string at byte 21", 1},
 		{"NUL, escaped", `{"metadata":{"name":"\u0000"},"spec":{"containers":[{"name":"\u0000","image":"\u0000"}]}}`, "", 1},
-		{"a name of 4 MB", `{"metadata":{"name":"` + strings.Repeat("a", 4*megabyte) + `"}}`, `a value of 4194304 bytes is too long to match against "^(?:[a-z0-9]{1,63}-?){1,9}x$"`, 1},
+		{"a name of 4 MB", `{"metadata":{"name":"` + strings.Repeat("a", 4*megabyte) + `"}}`, "", 1},
 		{"a container's name of 4 MB", `{"spec":{"containers":[{"image":"a","name":"` + strings.Repeat("a", 4*megabyte) + `"}]}}`, "", 16},
 		{"an image of 4 MB", `{"spec":{"containers":[{"image":"` + strings.Repeat("a/", 2*megabyte) + `"}]}}`, "", 1},
 		{"an image of 4 MB of colons", `{"spec":{"containers":[{"image":"` + strings.Repeat(":", 4*megabyte) + `"}]}}`, "", 1},
@@ -175,9 +174,6 @@ waivers:
 			}
 			if err != nil && len(verdict.Subjects)+len(verdict.Violations) > 0 {
 				t.Errorf("there is a verdict: %v", verdict)
-			}
-			if strings.HasPrefix(tt.want, "too many subjects") && !errors.Is(err, rules.ErrTooManySubjects) {
-				t.Errorf("error %v is not ErrTooManySubjects", err)
 			}
 		})
 	}

@@ -65,6 +65,12 @@ func JSONSchema() []byte {
 				"waivers":    reference("waivers"),
 			}),
 			PolicyTestKind: policyTestSchema(),
+			"expectedViolation": closedObject("", "check", schemaObject{
+				"check":     described(word, "The check's id."),
+				"container": described(word, "The name of the container, or of the subject."),
+				"subject":   described(word, "The name of the subject within its container or pod: of an environment variable, a port, a volume."),
+				"path":      described(word, "The path of the subject, as spec.containers.0."),
+			}),
 			"namespaces": closedObject("Which namespaces are looked at.", "", schemaObject{
 				"include": listOf("Shell globs of the namespaces that are looked at; absent: all.", 1, 0, text("")),
 				"exclude": listOf("Shell globs of the namespaces that are left out, included or not. Absent: "+strings.Join(defaultExclude(), ", ")+".", 0, 0, text("")),
@@ -186,7 +192,8 @@ func waiverSchema() schemaObject {
 		"expires":   described(reference("date"), "From when the violations count again."),
 		"namespace": text("A shell glob of namespaces."),
 		"pod":       text("A shell glob of pods."),
-		"container": text("A shell glob of containers."),
+		"container": text("A shell glob of containers; it matches the name of the subject as well."),
+		"subject":   text("A shell glob of what is looked at within a container or pod: environment variables, ports, volumes."),
 		"labels":    schemaObject{"type": "object", "additionalProperties": text(""), "propertyNames": schemaObject{"minLength": 1}, "description": "Labels that the pod has, with their values."},
 		"owner":     owner,
 		"check":     oneOrMore("The checks that may fail; absent: all.", text("")),
@@ -195,18 +202,16 @@ func waiverSchema() schemaObject {
 	return s
 }
 
+// word is a string that is not empty.
+var word = schemaObject{"type": "string", "minLength": 1}
+
 func policyTestSchema() schemaObject {
-	word := schemaObject{"type": "string", "minLength": 1}
-	violation := closedObject("", "check", schemaObject{
-		"check":     described(word, "The check's id."),
-		"container": described(word, "The name of the container, or of another subject."),
-		"path":      described(word, "The path of the subject, as spec.containers.0."),
-	})
 	one := closedObject("", "name pod", schemaObject{
 		"name":       described(word, "Unlike the names of the other cases."),
 		"pod":        described(word, "A pod in YAML or JSON, beside this file."),
 		"skipped":    described(word, "The reason for which the table leaves out the pod: one of pods.skip, or "+NamespaceReason+"."),
-		"violations": listOf("All violations that the pod has; [] for none.", 0, 0, violation),
+		"violations": listOf("All violations that the pod has; [] for none.", 0, 0, reference("expectedViolation")),
+		"unknown":    listOf("All violations that count because their check could not be answered; absent: none.", 0, 0, reference("expectedViolation")),
 	})
 	one["anyOf"] = schemaList{schemaObject{"required": schemaList{"violations"}}, schemaObject{"required": schemaList{"skipped"}}}
 	return closedObject("What a policy finds in pods.", "apiVersion kind policy cases", schemaObject{

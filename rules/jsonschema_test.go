@@ -47,7 +47,7 @@ func TestJSONSchemaKnowsTheFields(t *testing.T) {
 		}},
 		{"a policy test", "$defs/PolicyTest", "zz: 1\n", loadTest},
 		{"a case", "$defs/PolicyTest/properties/cases/items", head + "PolicyTest\ncases: [{zz: 1}]\n", loadTest},
-		{"an expected violation", "$defs/PolicyTest/properties/cases/items/properties/violations/items", head + "PolicyTest\ncases: [{violations: [{zz: 1}]}]\n", loadTest},
+		{"an expected violation", "$defs/expectedViolation", head + "PolicyTest\ncases: [{violations: [{zz: 1}]}]\n", loadTest},
 	}
 	known := make(map[string]bool)
 	for _, tt := range tests {

@@ -94,6 +94,7 @@ func (r *reader) waiver(i int, node *yaml.Node, t *Table) *Waiver {
 		"namespace": matcher(globInto(&w.namespace, "namespace")),
 		"pod":       matcher(globInto(&w.pod, "pod")),
 		"container": matcher(globInto(&w.container, "container")),
+		"subject":   matcher(globInto(&w.subject, "subject")),
 		"labels":    matcher(func(node *yaml.Node) { w.labels = r.labels(node) }),
 		"owner": matcher(func(node *yaml.Node) {
 			w.owner = new(ownerMatch)
@@ -109,14 +110,14 @@ func (r *reader) waiver(i int, node *yaml.Node, t *Table) *Waiver {
 		"check": matcher(func(node *yaml.Node) { r.waivedChecks(node, w, t) }),
 	})
 	if node.Kind == yaml.MappingNode && sound && w.acceptsAll() {
-		r.wrong(node, "the waiver would accept everything: name a namespace, pod, container, labels, owner or check")
+		r.wrong(node, "the waiver would accept everything: name a namespace, pod, container, subject, labels, owner or check")
 	}
 	return w
 }
 
 // acceptsAll tells whether the waiver asks for nothing at all.
 func (w *Waiver) acceptsAll() bool {
-	return w.namespace == "" && w.pod == "" && w.container == "" && len(w.labels) == 0 && w.owner == nil && len(w.checkIDs) == 0
+	return w.namespace == "" && w.pod == "" && w.container == "" && w.subject == "" && len(w.labels) == 0 && w.owner == nil && len(w.checkIDs) == 0
 }
 
 // date reads an RFC 3339 date, which means its first moment in UTC, or an RFC 3339 time.

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math/big"
 	"regexp"
+	"regexp/syntax"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -22,6 +24,26 @@ type naiveTable struct {
 
 	// fault plants a mistake, so that a test can prove that the mistake would be found.
 	fault string
+
+	// Of the pod at hand: what each expression has cost, and the answers of predicates on the root.
+	cost   map[*naivePredicate]int
+	ofRoot map[*naivePredicate]answer
+}
+
+// An answer is no, perhaps or yes.
+type answer int
+
+const (
+	no answer = iota
+	perhaps
+	yes
+)
+
+func answerOf(holds bool) answer {
+	if holds {
+		return yes
+	}
+	return no
 }
 
 type naiveCheck struct {
@@ -58,11 +80,12 @@ type naivePredicate struct {
 	value   any
 	tokens  []naiveToken
 	pattern *regexp.Regexp
+	program int // the instructions of the pattern
 }
 
 // A naiveVerdict is a verdict with the ids of checks, as tests compare it.
 type naiveVerdict struct {
-	Violations []string // "check path name", and " waived by waiver"
+	Violations []string // "check path container", the subject, " unknown", and " waived by waiver"
 	Subjects   map[string]int
 	Skip       string
 }
@@ -108,6 +131,15 @@ func (p *naivePredicate) prepare() {
 	}
 	if p.Operator == "matches" {
 		p.pattern = regexp.MustCompile(p.value.(string))
+		parsed, err := syntax.Parse(p.value.(string), syntax.Perl)
+		if err != nil {
+			panic(err)
+		}
+		program, err := syntax.Compile(parsed.Simplify())
+		if err != nil {
+			panic(err)
+		}
+		p.program = len(program.Inst)
 	}
 }
 
@@ -248,25 +280,61 @@ func (t *naiveTable) subjects(path []naiveToken, pod any) []naiveFound {
 
 // -- predicates
 
-func (t *naiveTable) holds(p *naivePredicate, pod, subject any) bool {
+func (t *naiveTable) holds(p *naivePredicate, pod, subject any) answer {
+	doubtful := false
 	switch {
 	case p.All != nil:
 		for i := range p.All {
-			if !t.holds(&p.All[i], pod, subject) {
-				return false
+			switch t.holds(&p.All[i], pod, subject) {
+			case no:
+				return no
+			case perhaps:
+				if doubtful = true; t.fault == "an unknown part decides all" {
+					return perhaps
+				}
 			}
 		}
-		return true
+		if doubtful {
+			return perhaps
+		}
+		return yes
 	case p.Any != nil:
 		for i := range p.Any {
-			if t.holds(&p.Any[i], pod, subject) {
-				return true
+			switch t.holds(&p.Any[i], pod, subject) {
+			case yes:
+				return yes
+			case perhaps:
+				if doubtful = true; t.fault == "an unknown part decides any" {
+					return perhaps
+				}
 			}
 		}
-		return t.fault == "any holds when none holds"
+		if doubtful {
+			return perhaps
+		}
+		return answerOf(t.fault == "any holds when none holds")
 	case p.Not != nil:
-		return !t.holds(p.Not, pod, subject)
+		switch t.holds(p.Not, pod, subject) {
+		case yes:
+			return no
+		case perhaps:
+			if t.fault == "not of unknown is true" {
+				return yes
+			}
+			return perhaps
+		}
+		return yes
 	}
+	if p.tokens[0].kind != "root" {
+		return t.ask(p, pod, subject)
+	}
+	if _, known := t.ofRoot[p]; !known || t.fault == "the root is the subject" {
+		t.ofRoot[p] = t.ask(p, pod, subject)
+	}
+	return t.ofRoot[p]
+}
+
+func (t *naiveTable) ask(p *naivePredicate, pod, subject any) answer {
 	tokens, from := p.tokens, subject
 	if tokens[0].kind == "root" {
 		tokens, from = tokens[1:], pod
@@ -278,21 +346,58 @@ func (t *naiveTable) holds(p *naivePredicate, pod, subject any) bool {
 	if len(values) == 0 {
 		switch p.Operator {
 		case "notEquals":
-			return t.fault != "nothing is not unequal"
+			return answerOf(t.fault != "nothing is not unequal")
 		case "notIn":
-			return t.fault != "nothing is not outside a list"
+			return answerOf(t.fault != "nothing is not outside a list")
 		}
-		return p.Operator == "absent"
+		return answerOf(p.Operator == "absent")
 	}
-	all, some := true, false
+	all, some, doubtful := true, false, false
 	for _, value := range values {
-		holds := t.compare(p, value)
-		all, some = all && holds, some || holds
+		if some {
+			break // nor is the cost of the others paid
+		}
+		switch {
+		case t.unknown(p, value):
+			doubtful, all = true, false
+		case t.compare(p, value):
+			some = true
+		default:
+			all = false
+		}
+		if t.fault == "several values must all fulfil it" && some {
+			some = false
+		}
 	}
-	if t.fault == "several values must all fulfil it" {
-		return all
+	switch {
+	case t.fault == "several values must all fulfil it":
+		return answerOf(all)
+	case some:
+		return yes
+	case doubtful && t.fault != "unknown is false":
+		return perhaps
 	}
-	return some
+	return no
+}
+
+// unknown tells whether a value costs too much to be compared.
+func (t *naiveTable) unknown(p *naivePredicate, value any) bool {
+	text, isText := value.(string)
+	switch p.Operator {
+	case "matches":
+		if !isText || t.fault == "no text is too long" {
+			return false
+		}
+		cost := p.program * len(text)
+		if cost > 5_000_000 || t.cost[p]+cost > 50_000_000 {
+			return true
+		}
+		t.cost[p] += cost
+	case "quantityGreaterThan", "quantityLessThan":
+		number, isNumber := value.(json.Number)
+		return (isText || isNumber) && naiveQuantity.MatchString(text+number.String()) && parseNaiveQuantity(text+number.String(), t.fault) == nil
+	}
+	return false
 }
 
 func (t *naiveTable) compare(p *naivePredicate, value any) bool {
@@ -403,10 +508,13 @@ func (t *naiveTable) order(value, want any) (int, bool) {
 
 func (t *naiveTable) evaluate(pod any) naiveVerdict {
 	v := naiveVerdict{Subjects: make(map[string]int)}
+	t.cost, t.ofRoot = make(map[*naivePredicate]int), make(map[*naivePredicate]answer)
 	for i := range t.Pods.Skip {
 		s := &t.Pods.Skip[i]
-		if (v.Skip == "" || t.fault == "the last skip gives the reason") && t.fault != "no pod is skipped" && t.holds(&s.When, pod, pod) {
-			v.Skip = s.Reason
+		if (v.Skip == "" || t.fault == "the last skip gives the reason") && t.fault != "no pod is skipped" {
+			if holds := t.holds(&s.When, pod, pod); holds == yes || holds == perhaps && t.fault == "an unknown skip skips" {
+				v.Skip = s.Reason
+			}
 		}
 	}
 	for i := range t.Checks {
@@ -425,26 +533,85 @@ func (t *naiveTable) evaluate(pod any) naiveVerdict {
 				subjects = append(subjects, t.subjects(path, pod)...)
 			}
 		}
-		for _, s := range subjects {
-			applies := c.When == nil || t.fault == "when says nothing" || t.holds(c.When, pod, s.value)
-			if applies || t.fault == "what when leaves out is a subject" {
+		for n, s := range subjects {
+			applies := yes
+			if c.When != nil && t.fault != "when says nothing" {
+				applies = t.holds(c.When, pod, s.value)
+			}
+			if n == 10_000 {
+				applies = perhaps // all that is left
+			}
+			if applies == perhaps && t.fault == "an unknown when leaves out" {
+				applies = no
+			}
+			if applies != no || t.fault == "what when leaves out is a subject" {
 				v.Subjects[c.ID]++
 			}
-			if !applies || !t.holds(&c.Violation, pod, s.value) {
-				continue
+			fails := applies
+			if applies == yes {
+				fails = t.holds(&c.Violation, pod, s.value)
 			}
-			violation := naiveViolation{check: c.ID, container: len(c.ForEach) > 0}
-			if object, ok := s.value.(map[string]any); ok && violation.container {
-				violation.name, _ = object["name"].(string)
+			if fails != no {
+				violation := naiveViolation{check: c.ID, element: len(c.ForEach) > 0}
+				if violation.element {
+					violation.container, violation.subject = t.names(pod, s)
+				}
+				v.Violations = append(v.Violations, t.words(pod, s, violation, fails))
 			}
-			words := fmt.Sprintf("%s %s %q", c.ID, strings.Join(s.path, "."), violation.name)
-			if w := t.waiver(pod, violation); w != nil {
-				words += " waived by " + w.ID
+			if n == 10_000 {
+				break
 			}
-			v.Violations = append(v.Violations, words)
 		}
 	}
 	return v
+}
+
+func (t *naiveTable) words(pod any, s naiveFound, v naiveViolation, fails answer) string {
+	words := fmt.Sprintf("%s %s %q", v.check, strings.Join(s.path, "."), v.container)
+	if v.subject != "" {
+		words += fmt.Sprintf(" %q", v.subject)
+	}
+	if fails == perhaps && t.fault != "unknown is true" {
+		words += " unknown"
+	}
+	if w := t.waiver(pod, v); w != nil {
+		words += " waived by " + w.ID
+	}
+	return words
+}
+
+// names finds the container that a subject is, or is in, and what the subject is called there.
+func (t *naiveTable) names(pod any, s naiveFound) (container, subject string) {
+	text := func(of any, name string) string {
+		object, _ := of.(map[string]any)
+		value, _ := object[name].(string)
+		return value
+	}
+	path := s.path
+	if len(path) > 2 && path[0] == "spec" && slices.Contains([]string{"containers", "initContainers", "ephemeralContainers"}, path[1]) &&
+		strings.Trim(path[2], "0123456789") == "" {
+		for _, f := range t.find(naiveTokens(strings.Join(path[:3], ".")), pod) {
+			container = text(f.value, "name")
+		}
+		if path = path[3:]; len(path) == 0 {
+			return container, ""
+		}
+	}
+	object, _ := s.value.(map[string]any)
+	port, isNumber := object["containerPort"].(json.Number)
+	switch {
+	case text(object, "name") != "":
+		return container, text(object, "name")
+	case text(object, "key") != "":
+		return container, text(object, "key")
+	case isNumber && text(object, "protocol") != "" && t.fault != "all ports are TCP":
+		return container, port.String() + "/" + text(object, "protocol")
+	case isNumber:
+		return container, port.String() + "/TCP"
+	case t.fault == "what has no name has no word":
+		return container, ""
+	}
+	return container, strings.Join(path, ".")
 }
 
 func decodeNaive(pod []byte) (any, error) {

@@ -9,7 +9,7 @@ import (
 )
 
 type naiveWaiver struct {
-	ID, Expires, Namespace, Pod, Container string
+	ID, Expires, Namespace, Pod, Container, Subject string
 
 	Labels map[string]string
 	Owner  *struct{ Kind, Name string }
@@ -17,8 +17,9 @@ type naiveWaiver struct {
 }
 
 type naiveViolation struct {
-	check, name string
-	container   bool // the subject is an element and not the pod
+	check, container, subject string
+
+	element bool // the subject is an element and not the pod
 }
 
 // waiver is the waiver that governs a violation: of those that match the first of the latest.
@@ -74,7 +75,10 @@ func (t *naiveTable) accepts(w *naiveWaiver, pod any, v naiveViolation) bool {
 		return false
 	}
 	if w.Container != "" && t.fault != "waivers do not ask for containers" &&
-		(!v.container && t.fault != "the pod is a container" || !t.glob(w.Container, v.name)) {
+		(!v.element && t.fault != "the pod is a container" || !t.glob(w.Container, v.container) && !t.globOfSubject(w.Container, v.subject)) {
+		return false
+	}
+	if w.Subject != "" && t.fault != "waivers do not ask for subjects" && (v.subject == "" || !t.globOfSubject(w.Subject, v.subject)) {
 		return false
 	}
 	for name, want := range w.Labels {
@@ -104,6 +108,12 @@ func (t *naiveTable) glob(glob, name string) bool {
 	return naiveGlob(glob).MatchString(name) && len(name) <= 253
 }
 
+// globOfSubject is glob where a slash is nothing special.
+func (t *naiveTable) globOfSubject(glob, name string) bool {
+	expression := strings.ReplaceAll(naiveGlob(glob).String(), `[^/]`, `.`)
+	return regexp.MustCompile(expression).MatchString(name) && len(name) <= 253
+}
+
 func naiveGlob(glob string) *regexp.Regexp {
 	expression := `(?s)^`
 	rest := []rune(glob)
@@ -122,7 +132,7 @@ func naiveGlob(glob string) *regexp.Regexp {
 			expression, rest = expression+`[^/]`, rest[1:]
 		case '[':
 			class, not := "", ""
-			if rest = rest[1:]; rest[0] == '^' {
+			if rest = rest[1:]; rest[0] == '^' || rest[0] == '!' {
 				not, rest = "^", rest[1:]
 			}
 			for rest[0] != ']' || class == "" {

@@ -15,9 +15,14 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// A test compares a value that is there. Values of another type than the operator's are never equal, never contained
-// and neither greater nor less: numbers are compared as numbers alone, and text as text alone.
-type test func(e *evaluation, value gjson.Result) bool
+// A test compares a value that is there.
+type test struct {
+	// of is the answer for a value. Values of another type than the operator's are never equal, never contained and neither
+	// greater nor less: numbers are compared as numbers alone, and text as text alone.
+	of func(value gjson.Result) truth
+	// perByte is the cost of the test for each byte of a string; 0 for a test that is cheap whatever the value.
+	perByte int
+}
 
 // An operator is a word of the table's language.
 type operator struct {
@@ -88,21 +93,30 @@ func negated(compile func(*yaml.Node) (test, error)) func(*yaml.Node) (test, err
 	return func(operand *yaml.Node) (test, error) {
 		t, err := compile(operand)
 		if err != nil {
-			return nil, err
+			return test{}, err
 		}
-		return func(e *evaluation, value gjson.Result) bool { return !t(e, value) }, nil
+		return test{of: func(value gjson.Result) truth { return t.of(value).not() }}, nil
 	}
 }
 
 func compileEquals(operand *yaml.Node) (test, error) {
 	want, err := parseScalar(operand)
 	if err != nil {
-		return nil, err
+		return test{}, err
 	}
-	return func(_ *evaluation, value gjson.Result) bool { return want.equals(value) }, nil
+	return test{of: func(value gjson.Result) truth { return truthOf(want.equals(value)) }}, nil
 }
 
 func compileIn(operand *yaml.Node) (test, error) {
+	in, err := parseList(operand)
+	if err != nil {
+		return test{}, err
+	}
+	return test{of: func(value gjson.Result) truth { return truthOf(in(value)) }}, nil
+}
+
+// parseList reads a list of scalars, and returns what finds a value among them.
+func parseList(operand *yaml.Node) (in func(gjson.Result) bool, err error) {
 	if operand.Kind != yaml.SequenceNode || len(operand.Content) == 0 {
 		return nil, errors.New("must be a list of at least one string, number or boolean")
 	}
@@ -122,7 +136,7 @@ func compileIn(operand *yaml.Node) (test, error) {
 			others = append(others, want)
 		}
 	}
-	return func(_ *evaluation, value gjson.Result) bool {
+	return func(value gjson.Result) bool {
 		if value.Type == gjson.String {
 			return text[value.Str]
 		}
@@ -139,11 +153,11 @@ func textTest(holds func(value, operand string) bool) func(*yaml.Node) (test, er
 	return func(operand *yaml.Node) (test, error) {
 		want, err := parseText(operand)
 		if err != nil {
-			return nil, err
+			return test{}, err
 		}
-		return func(_ *evaluation, value gjson.Result) bool {
-			return value.Type == gjson.String && holds(value.Str, want)
-		}, nil
+		return test{of: func(value gjson.Result) truth {
+			return truthOf(value.Type == gjson.String && holds(value.Str, want))
+		}}, nil
 	}
 }
 
@@ -151,19 +165,24 @@ func textTest(holds func(value, operand string) bool) func(*yaml.Node) (test, er
 func compileContains(operand *yaml.Node) (test, error) {
 	want, err := parseScalar(operand)
 	if err != nil {
-		return nil, err
+		return test{}, err
 	}
-	return func(_ *evaluation, value gjson.Result) bool {
+	return test{of: func(value gjson.Result) truth {
 		if value.IsArray() {
-			found := false
-			value.ForEach(func(_, element gjson.Result) bool {
-				found = want.equals(element)
-				return !found
-			})
-			return found
+			return truthOf(hasElement(value, want.equals))
 		}
-		return want.kind == textScalar && value.Type == gjson.String && strings.Contains(value.Str, want.text)
-	}, nil
+		return truthOf(want.kind == textScalar && value.Type == gjson.String && strings.Contains(value.Str, want.text))
+	}}, nil
+}
+
+// hasElement tells whether one of the elements of an array is wanted.
+func hasElement(array gjson.Result, wanted func(gjson.Result) bool) bool {
+	found := false
+	array.ForEach(func(_, element gjson.Result) bool {
+		found = wanted(element)
+		return !found
+	})
+	return found
 }
 
 // The bounds of an expression. RE2 takes time in proportion to text times program, so both are bounded.
@@ -171,46 +190,38 @@ const (
 	maxRegexpBytes  = 1 << 10
 	maxRegexpRepeat = 100
 	maxRegexpInsts  = 2000
-	maxRegexpCost   = 5_000_000 // instructions times bytes of a value
 )
 
 func compileMatches(operand *yaml.Node) (test, error) {
 	source, err := parseText(operand)
 	if err != nil {
-		return nil, err
+		return test{}, err
 	}
 	if len(source) > maxRegexpBytes {
-		return nil, fmt.Errorf("is an expression of %d bytes; %d are allowed", len(source), maxRegexpBytes)
+		return test{}, fmt.Errorf("is an expression of %d bytes; %d are allowed", len(source), maxRegexpBytes)
 	}
 	parsed, err := syntax.Parse(source, syntax.Perl)
 	if wrong := new(syntax.Error); errors.As(err, &wrong) {
-		return nil, fmt.Errorf("is not an RE2 expression: %s: %q", wrong.Code, wrong.Expr)
+		return test{}, fmt.Errorf("is not an RE2 expression: %s: %q", wrong.Code, wrong.Expr)
 	}
 	if n := largestRepeat(parsed); n > maxRegexpRepeat {
-		return nil, fmt.Errorf("repeats %d times; %d are allowed", n, maxRegexpRepeat)
+		return test{}, fmt.Errorf("repeats %d times; %d are allowed", n, maxRegexpRepeat)
 	}
 	program, err := syntax.Compile(parsed.Simplify())
 	if err != nil {
-		return nil, fmt.Errorf("is not an RE2 expression: %w", err)
+		return test{}, fmt.Errorf("is not an RE2 expression: %w", err)
 	}
 	insts := len(program.Inst)
 	if insts > maxRegexpInsts {
-		return nil, fmt.Errorf("compiles to %d instructions; %d are allowed", insts, maxRegexpInsts)
+		return test{}, fmt.Errorf("compiles to %d instructions; %d are allowed", insts, maxRegexpInsts)
 	}
 	expression, err := regexp.Compile(source)
 	if err != nil {
-		return nil, fmt.Errorf("is not an RE2 expression: %w", err)
+		return test{}, fmt.Errorf("is not an RE2 expression: %w", err)
 	}
-	return func(e *evaluation, value gjson.Result) bool {
-		if value.Type != gjson.String {
-			return false
-		}
-		if insts*len(value.Str) > maxRegexpCost {
-			e.fail(fmt.Errorf("a value of %d bytes is too long to match against %q", len(value.Str), source))
-			return false
-		}
-		return expression.MatchString(value.Str)
-	}, nil
+	return test{perByte: insts, of: func(value gjson.Result) truth {
+		return truthOf(value.Type == gjson.String && expression.MatchString(value.Str))
+	}}, nil
 }
 
 func largestRepeat(r *syntax.Regexp) int {
@@ -227,12 +238,15 @@ func largestRepeat(r *syntax.Regexp) int {
 func orderTest(holds func(order int) bool) func(*yaml.Node) (test, error) {
 	return func(operand *yaml.Node) (test, error) {
 		want, err := parseScalar(operand)
-		if err != nil || !want.isNumber() {
-			return nil, fmt.Errorf("must be a number, not %s", written(operand))
+		if errors.Is(err, errOutOfRange) {
+			return test{}, err
 		}
-		return func(_ *evaluation, value gjson.Result) bool {
-			return value.Type == gjson.Number && holds(want.order(value))
-		}, nil
+		if err != nil || !want.isNumber() {
+			return test{}, fmt.Errorf("must be a number, not %s", written(operand))
+		}
+		return test{of: func(value gjson.Result) truth {
+			return truthOf(value.Type == gjson.Number && holds(want.order(value)))
+		}}, nil
 	}
 }
 
@@ -254,6 +268,8 @@ type scalar struct {
 	truth bool
 }
 
+var errOutOfRange = errors.New("is outside the range of a 64-bit integer (-9223372036854775808 to 9223372036854775807)")
+
 func (s *scalar) isNumber() bool { return s.kind == wholeScalar || s.kind == floatScalar }
 
 func parseScalar(node *yaml.Node) (scalar, error) {
@@ -272,14 +288,16 @@ func parseScalar(node *yaml.Node) (scalar, error) {
 		return scalar{kind: boolScalar, truth: truth}, nil
 	case "!!int":
 		var whole int64
-		if err := node.Decode(&whole); err != nil {
-			return scalar{}, errors.New("must be a whole number of at most 64 bits")
+		if err := node.Decode(&whole); err != nil && node.Style&yaml.TaggedStyle != 0 {
+			return scalar{}, wrong
+		} else if err != nil {
+			return scalar{}, errOutOfRange
 		}
 		return scalar{kind: wholeScalar, whole: whole, float: float64(whole)}, nil
 	case "!!float":
 		// YAML takes whole numbers that are too long for it for floats, which would no longer be exact.
 		if strings.Trim(node.Value, "+-0123456789_") == "" {
-			return scalar{}, errors.New("must be a whole number of at most 64 bits")
+			return scalar{}, errOutOfRange
 		}
 		var float float64
 		if err := node.Decode(&float); err != nil || math.IsNaN(float) || math.IsInf(float, 0) {

@@ -23,7 +23,7 @@ func tableOf(t testing.TB, forEach string, predicates ...string) *rules.Table {
 	return load(t, b.String())
 }
 
-// holds tells of which of a table's checks a pod is a violation, as a row of T and dots.
+// holds tells of which of a table's checks a pod is a violation, as a row of T, U for an unknown one, and dots.
 func holds(t testing.TB, table *rules.Table, pod string) string {
 	t.Helper()
 	verdict, err := table.Evaluate([]byte(pod))
@@ -33,11 +33,14 @@ func holds(t testing.TB, table *rules.Table, pod string) string {
 	row := []byte(strings.Repeat(".", len(table.Checks())))
 	for _, v := range verdict.Violations {
 		row[v.Check] = 'T'
+		if v.Unknown {
+			row[v.Check] = 'U'
+		}
 	}
 	return string(row)
 }
 
-// matrix shows what the predicates {path: v, ...} say of each value: T, or a dot for false.
+// matrix shows what the predicates {path: v, ...} say of each value: T, U for unknown, or a dot for false.
 func matrix(t *testing.T, predicates, values []string) string {
 	t.Helper()
 	full := make([]string, len(predicates))

@@ -151,19 +151,30 @@ func TestSubjects(t *testing.T) {
 		want    []string // the violations: all subjects
 	}{
 		{"containers", `spec.containers`, `{"spec":{"containers":[{"name":"a"},{"name":"b"}]}}`, []string{`spec.containers.0 "a"`, `spec.containers.1 "b"`}},
-		{"the names of subjects", `c`, `{"c":[{"name":"\u0061\n\"]"},{"name":5},{"name":null},{}]}`, []string{`c.0 "a\n\"]"`, `c.1 ""`, `c.2 ""`, `c.3 ""`}},
-		{"objects alone", `c`, `{"c":[null,1,"{\"name\":\"x\"}",[{"name":"x"}],true,{"name":"a"}]}`, []string{`c.5 "a"`}},
+		{"the names of subjects", `c`, `{"c":[{"name":"\u0061\n\"]"},{"name":5},{"name":null},{}]}`, []string{`c.0 "" "a\n\"]"`, `c.1 "" "c.1"`, `c.2 "" "c.2"`, `c.3 "" "c.3"`}},
+		{"objects alone", `c`, `{"c":[null,1,"{\"name\":\"x\"}",[{"name":"x"}],true,{"name":"a"}]}`, []string{`c.5 "" "a"`}},
 		{"no array", `c`, `{"c":{"name":"a"}}`, nil},
 		{"a text", `c`, `{"c":"[{}]"}`, nil},
-		{"brackets in texts", `"c.#.0"`, `{"c":["[[{}]]","[{\"name\":\"x\"}]",[[{"name":"a"}]]]}`, []string{`c.2.0.0 "a"`}},
+		{"brackets in texts", `"c.#.0"`, `{"c":["[[{}]]","[{\"name\":\"x\"}]",[[{"name":"a"}]]]}`, []string{`c.2.0.0 "" "a"`}},
 		{"two lists", `[spec.initContainers, spec.containers]`, `{"spec":{"containers":[{"name":"a"}],"initContainers":[{"name":"i"}]}}`, []string{`spec.initContainers.0 "i"`, `spec.containers.0 "a"`}},
-		{"arrays in elements", `"c.#.ports"`, `{"c":[{"ports":[{"name":"a"},{"name":"b"}]},{},{"ports":[{"name":"c"}]}]}`, []string{`c.0.ports.0 "a"`, `c.0.ports.1 "b"`, `c.2.ports.0 "c"`}},
-		{"arrays in arrays in elements", `"a.#.b.#.c"`, `{"a":[{"b":[{"c":[{}]},{"c":[{},{}]}]}]}`, []string{`a.0.b.0.c.0 ""`, `a.0.b.1.c.0 ""`, `a.0.b.1.c.1 ""`}},
-		{"an index", `c.1.ports`, `{"c":[{"ports":[{"name":"a"}]},{"ports":[{"name":"b"}]}]}`, []string{`c.1.ports.0 "b"`}},
-		{"the first that", `'c.#(name=="b").ports'`, `{"c":[{"name":"a"},{"name":"b","ports":[{"name":"p"}]},{"name":"b","ports":[{"name":"q"}]}]}`, []string{`c.1.ports.0 "p"`}},
-		{"all that", `'c.#(name=="b")#'`, `{"c":[{"name":"a"},{"name":"b"},{"name":"c"},{"name":"b"}]}`, []string{`c.1 "b"`, `c.3 "b"`}},
-		{"a dot in a key", `'a\.b/c'`, `{"a.b/c":[{"name":"x"}],"a":{"b/c":[{"name":"y"}]}}`, []string{`a\.b/c.0 "x"`}},
-		{"many", `c`, `{"c":[` + strings.Repeat("5,", 40) + `{"name":"a"}]}`, []string{`c.40 "a"`}},
+		{"arrays in elements", `"c.#.ports"`, `{"c":[{"ports":[{"name":"a"},{"name":"b"}]},{},{"ports":[{"name":"c"}]}]}`, []string{`c.0.ports.0 "" "a"`, `c.0.ports.1 "" "b"`, `c.2.ports.0 "" "c"`}},
+		{"arrays in arrays in elements", `"a.#.b.#.c"`, `{"a":[{"b":[{"c":[{}]},{"c":[{},{}]}]}]}`, []string{`a.0.b.0.c.0 "" "a.0.b.0.c.0"`, `a.0.b.1.c.0 "" "a.0.b.1.c.0"`, `a.0.b.1.c.1 "" "a.0.b.1.c.1"`}},
+		{"an index", `c.1.ports`, `{"c":[{"ports":[{"name":"a"}]},{"ports":[{"name":"b"}]}]}`, []string{`c.1.ports.0 "" "b"`}},
+		{"the first that", `'c.#(name=="b").ports'`, `{"c":[{"name":"a"},{"name":"b","ports":[{"name":"p"}]},{"name":"b","ports":[{"name":"q"}]}]}`, []string{`c.1.ports.0 "" "p"`}},
+		{"all that", `'c.#(name=="b")#'`, `{"c":[{"name":"a"},{"name":"b"},{"name":"c"},{"name":"b"}]}`, []string{`c.1 "" "b"`, `c.3 "" "b"`}},
+		{"a dot in a key", `'a\.b/c'`, `{"a.b/c":[{"name":"x"}],"a":{"b/c":[{"name":"y"}]}}`, []string{`a\.b/c.0 "" "x"`}},
+		{"an environment variable", `"spec.containers.#.env"`, `{"spec":{"containers":[{"name":"app","env":[{"name":"A"},{}]}]}}`, []string{`spec.containers.0.env.0 "app" "A"`, `spec.containers.0.env.1 "app" "env.1"`}},
+		{"ports", `"spec.containers.#.ports"`, `{"spec":{"containers":[{"name":"app","ports":[{"containerPort":80,"name":"web"},{"containerPort":80},{"containerPort":53,"protocol":"UDP"},{"containerPort":"80"}]}]}}`,
+			[]string{`spec.containers.0.ports.0 "app" "web"`, `spec.containers.0.ports.1 "app" "80/TCP"`, `spec.containers.0.ports.2 "app" "53/UDP"`, `spec.containers.0.ports.3 "app" "ports.3"`}},
+		{"a part of one container", `spec.initContainers.1.volumeMounts`, `{"spec":{"initContainers":[{"name":"a"},{"volumeMounts":[{"name":"v"}],"name":"b"}]}}`, []string{`spec.initContainers.1.volumeMounts.0 "b" "v"`}},
+		{"a part of a container that is asked for", `'spec.containers.#(name=="b").env'`, `{"spec":{"containers":[{"name":"a"},{"name":"b","env":[{"name":"A"}]}]}}`, []string{`spec.containers.1.env.0 "b" "A"`}},
+		{"a part of a container without a name", `"spec.containers.#.env"`, `{"spec":{"containers":[{"env":[{"name":"A"}]},{"name":5,"env":[{"name":"B"}]}]}}`, []string{`spec.containers.0.env.0 "" "A"`, `spec.containers.1.env.0 "" "B"`}},
+		{"the list of one container", `spec.containers.0`, `{"spec":{"containers":[[{"name":"a"}]]}}`, []string{`spec.containers.0.0 "" "a"`}},
+		{"a toleration", `spec.tolerations`, `{"spec":{"tolerations":[{"key":"gpu"},{"operator":"Exists"}]}}`, []string{`spec.tolerations.0 "" "gpu"`, `spec.tolerations.1 "" "spec.tolerations.1"`}},
+		{"a volume", `spec.volumes`, `{"spec":{"volumes":[{"name":"tmp"}]}}`, []string{`spec.volumes.0 "" "tmp"`}},
+		{"a status", `status.containerStatuses`, `{"status":{"containerStatuses":[{"name":"app"}]}}`, []string{`status.containerStatuses.0 "" "app"`}},
+		{"lists in turn", `["spec.containers.#.env", spec.volumes]`, `{"spec":{"containers":[{"name":"app","env":[{"name":"A"}]}],"volumes":[{"name":"tmp"}]}}`, []string{`spec.containers.0.env.0 "app" "A"`, `spec.volumes.0 "" "tmp"`}},
+		{"many", `c`, `{"c":[` + strings.Repeat("5,", 40) + `{"name":"a"}]}`, []string{`c.40 "" "a"`}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -171,7 +182,9 @@ func TestSubjects(t *testing.T) {
 			for _, w := range tt.want {
 				want.Violations = append(want.Violations, "c0 "+w)
 			}
-			got := evaluateOrFail(t, tableOf(t, tt.forEach, `{path: nope, operator: absent}`), tt.pod)
+			table := tableOf(t, tt.forEach, `{path: nope, operator: absent}`)
+			got := evaluateOrFail(t, table, tt.pod)
+			sameOfProjection(t, table, table.Projection(), []byte(tt.pod))
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("verdict (-want +got):\n%s", diff)
 			}

@@ -1,7 +1,7 @@
 package rules
 
 import (
-	"cmp"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -41,12 +41,20 @@ type PolicyCase struct {
 	// Line is where the case stands in its file.
 	Line int
 	// Skipped is the reason for which the table leaves out the pod, or NamespaceReason; empty for a pod that counts.
-	Skipped    string
+	Skipped string
+	// Violations are all that the pod has, unknown ones among them.
 	Violations []ExpectedViolation
 }
 
 // An ExpectedViolation is one violation. What is empty is not compared.
-type ExpectedViolation struct{ Check, Container, Path string }
+type ExpectedViolation struct {
+	Check string
+	// Container is the name of the container, or of the subject.
+	Container     string
+	Subject, Path string
+	// Unknown says that the check could not be answered.
+	Unknown bool
+}
 
 // A namedWord is what a test takes from its table: the id of a check, or a reason to skip.
 type namedWord struct {
@@ -134,13 +142,20 @@ func (r *reader) policyCase(i int, node *yaml.Node, p *PolicyTest) PolicyCase {
 			violations = node
 			r.each(node, "violations", func(_ int, entry *yaml.Node) { c.Violations = append(c.Violations, r.expectedViolation(entry, p)) })
 		},
+		"unknown": func(node *yaml.Node) {
+			r.each(node, "unknown", func(_ int, entry *yaml.Node) {
+				v := r.expectedViolation(entry, p)
+				v.Unknown = true
+				c.Violations = append(c.Violations, v)
+			})
+		},
 	})
 	switch {
 	case node.Kind != yaml.MappingNode:
 	case violations == nil && !skipped:
 		r.wrong(node, "a case lacks the field %q; [] expects none", "violations")
 	case len(c.Violations) > 0 && c.Skipped != "":
-		r.wrong(violations, "a pod that is skipped has no violations")
+		r.wrong(orElse(violations, node), "a pod that is skipped has no violations")
 	}
 	return c
 }
@@ -154,6 +169,7 @@ func (r *reader) expectedViolation(node *yaml.Node, p *PolicyTest) ExpectedViola
 			}
 		},
 		"container": func(node *yaml.Node) { v.Container = r.notEmpty(node, "container") },
+		"subject":   func(node *yaml.Node) { v.Subject = r.notEmpty(node, "subject") },
 		"path":      func(node *yaml.Node) { v.Path = r.notEmpty(node, "path") },
 	})
 	return v
@@ -178,6 +194,24 @@ func (p *PolicyTest) Against(t *Table) error {
 		}
 	}
 	return r.err()
+}
+
+// ErrNoSubject is the reason why a case says nothing: no check that is compared looks at anything in the pod.
+var ErrNoSubject = errors.New("the pod has nothing that a check looks at, such as a container: the case would pass whatever the checks say")
+
+// Looks makes sure that a case can fail: that a check which is compared looks at something in the pod. A pod may be outside
+// of what a check looks at by a when.
+func (p *PolicyTest) Looks(t *Table, v Verdict) error {
+	if v.SkipReason != "" {
+		return nil
+	}
+	for i := range t.checks {
+		compared := len(p.Checks) == 0 || slices.Contains(p.Checks, t.checks[i].ID)
+		if compared && (v.Subjects[i] > 0 || t.checks[i].when != nil) {
+			return nil
+		}
+	}
+	return ErrNoSubject
 }
 
 // A Difference is what a pod has and was not expected to have, or the other way round.
@@ -212,15 +246,16 @@ func (p *PolicyTest) compareViolations(c *PolicyCase, t *Table, v Verdict, now t
 		if violation.Waiver != nil && violation.Waiver.Active(now) || len(p.Checks) > 0 && !slices.Contains(p.Checks, id) {
 			continue
 		}
-		found = append(found, ExpectedViolation{id, cmp.Or(violation.Subject, violation.Container), violation.Path})
+		found = append(found, ExpectedViolation{id, violation.Container, violation.Subject, violation.Path, violation.Unknown})
 	}
 	met := make([]bool, len(c.Violations))
 	taken := make([]bool, len(found))
 	// Who says more chooses first: a path names one violation, and of one container each is as good as another.
 	for _, says := range []func(ExpectedViolation) bool{
 		func(e ExpectedViolation) bool { return e.Path != "" },
-		func(e ExpectedViolation) bool { return e.Path == "" && e.Container != "" },
-		func(e ExpectedViolation) bool { return e.Path == "" && e.Container == "" },
+		func(e ExpectedViolation) bool { return e.Path == "" && e.Subject != "" },
+		func(e ExpectedViolation) bool { return e.Path == "" && e.Subject == "" && e.Container != "" },
+		func(e ExpectedViolation) bool { return e.Path == "" && e.Subject == "" && e.Container == "" },
 	} {
 		for i, expected := range c.Violations {
 			if !says(expected) {
@@ -249,7 +284,8 @@ func (p *PolicyTest) compareViolations(c *PolicyCase, t *Table, v Verdict, now t
 }
 
 func (e ExpectedViolation) isMetBy(found ExpectedViolation) bool {
-	return e.Check == found.Check && (e.Container == "" || e.Container == found.Container) && (e.Path == "" || e.Path == found.Path)
+	return e.Check == found.Check && e.Unknown == found.Unknown && (e.Path == "" || e.Path == found.Path) &&
+		(e.Container == "" || e.Container == found.Container || e.Container == found.Subject) && (e.Subject == "" || e.Subject == found.Subject)
 }
 
 // String is the difference in words.
@@ -265,8 +301,14 @@ func (d Difference) String() string {
 	if d.Container != "" {
 		words = append(words, fmt.Sprintf("container %q", d.Container))
 	}
+	if d.Subject != "" {
+		words = append(words, fmt.Sprintf("subject %q", d.Subject))
+	}
 	if d.Path != "" {
 		words = append(words, d.Path)
+	}
+	if d.Unknown {
+		words = append(words, "unknown")
 	}
 	return strings.Join(words, ", ")
 }

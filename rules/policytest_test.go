@@ -51,6 +51,8 @@ checks:
   - {id: image, weight: 1, forEach: [spec.containers, spec.initContainers], violation: {path: image, operator: absent}}
   - {id: probe, weight: 1, forEach: spec.containers, violation: {path: probe, operator: absent}}
   - {id: host, weight: 1, violation: {path: spec.hostNetwork, operator: exists}}
+  - {id: env, weight: 1, forEach: spec.containers.#.env, violation: {path: value, operator: absent}}
+  - {id: size, weight: 1, violation: {path: spec.size, operator: quantityGreaterThan, value: 1}}
 waivers:
   - {id: w, reason: r, expires: 2030-01-01, container: waived}
 `
@@ -92,6 +94,13 @@ func TestPolicyTestCompare(t *testing.T) {
 		{"not skipped", "", "skipped: job", `{"spec":{"hostNetwork":true}}`, []string{"missing: skipped for the reason job", "unexpected: host"}},
 		{"skipped unexpectedly", "", "violations: [{check: host}]", `{"job":1,"spec":{"hostNetwork":true}}`, []string{"unexpected: skipped for the reason job"}},
 		{"skipped and no violations", "", "{skipped: job, violations: []}", `{"job":1}`, nil},
+		{"container and subject", "checks: [env]\n", "violations: [{check: env, container: a}, {check: env, subject: A, container: a}, {check: env, container: A}]",
+			`{"spec":{"containers":[{"name":"a","env":[{"name":"A"},{"name":"B"}]},{"name":"b","env":[{"name":"A"}]}]}}`, nil},
+		{"another subject", "checks: [env]\n", "violations: [{check: env, subject: B}]", `{"spec":{"containers":[{"name":"a","env":[{"name":"A"}]}]}}`,
+			[]string{`missing: env, subject "B"`, `unexpected: env, container "a", subject "A", spec.containers.0.env.0`}},
+		{"unknown", "checks: [size]\n", "violations: [], unknown: [{check: size}]", `{"spec":{"size":"1e101"}}`, nil},
+		{"known and expected to be unknown", "checks: [size]\n", "violations: [], unknown: [{check: size}]", `{"spec":{"size":"2"}}`, []string{"missing: size, unknown", "unexpected: size"}},
+		{"unknown and not expected to be", "checks: [size]\n", "violations: [{check: size}]", `{"spec":{"size":"1e101"}}`, []string{"missing: size", "unexpected: size, unknown"}},
 		{"waived", "", "violations: []", `{"spec":{"containers":[{"name":"waived"}]}}`, nil},
 	}
 	table := load(t, testedTable)
@@ -131,6 +140,34 @@ func TestPolicyTestMoment(t *testing.T) {
 	for at, want := range map[time.Time]int{test.At: 0, newYear: 1} {
 		if got := test.Compare(&test.Cases[0], table, verdict, at); len(got) != want {
 			t.Errorf("at %s: differences %v, want %d", at, got, want)
+		}
+	}
+}
+
+// TestPolicyTestLooks: a case whose pod has nothing to look at would pass whatever the table says.
+func TestPolicyTestLooks(t *testing.T) {
+	table := load(t, hostileHead+`pods: {skip: [{reason: job, when: {path: job, operator: exists}}]}
+checks:
+  - {id: image, weight: 1, forEach: spec.containers, violation: {path: image, operator: absent}}
+  - {id: probe, weight: 1, forEach: spec.containers, when: {path: probed, operator: exists}, violation: {path: probe, operator: absent}}
+`)
+	for _, test := range []struct {
+		checks, pod string
+		want        error
+	}{
+		{"[image]", `{"spec":{"containers":[{"image":"a"}]}}`, nil},
+		{"[image]", `{"spec":{"containres":[{"image":"a"}]}}`, rules.ErrNoSubject},
+		{"[image]", `{"job":1}`, nil},
+		{"[image, probe]", `{"spec":{"containers":[]}}`, nil}, // a when may leave out all
+		{"[probe]", `{"spec":{"containers":[{}]}}`, nil},
+	} {
+		verdict, err := table.Evaluate([]byte(test.pod))
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := loadPolicyTest(t, "checks: "+test.checks+"\ncases: [{name: a, pod: p, violations: []}]\n")
+		if got := p.Looks(table, verdict); !errors.Is(got, test.want) {
+			t.Errorf("%s of %s: %v, want %v", test.checks, test.pod, got, test.want)
 		}
 	}
 }

@@ -71,11 +71,16 @@ func (d *doubter) possible(c *condition, answer bool) bool {
 		return true
 	}
 	defer func() { d.effort += t.tries }()
+	return !d.prepare(t) || t.try(c, answer, 0)
+}
+
+// prepare lists the worlds of all variables; it is false where there are too many.
+func (d *doubter) prepare(t *trial) bool {
 	for _, v := range t.variables {
 		var ok bool
 		v.worlds, ok = v.allWorlds()
 		if d.effort += len(v.worlds); !ok {
-			return true
+			return false
 		}
 		for i, other := range t.variables {
 			if strings.HasPrefix(v.path, other.path+".") {
@@ -84,7 +89,7 @@ func (d *doubter) possible(c *condition, answer bool) bool {
 		}
 		t.assigned = append(t.assigned, -1)
 	}
-	return t.try(c, answer, 0)
+	return true
 }
 
 // collect finds the variables of a condition; it is false where there are too many leaves on one.
@@ -264,9 +269,8 @@ func (v *variable) has(operators ...string) bool {
 
 // answers are those of the leaves for a value.
 func (v *variable) answers(value gjson.Result) (answers uint64) {
-	e := new(evaluation)
 	for i, l := range v.leaves {
-		if l.fulfilled(e, value) {
+		if l.compare(value) == isTrue {
 			answers |= 1 << i
 		}
 	}

@@ -12,8 +12,8 @@ import (
 // A Projection is what a table reads of a pod, and what names the pod. It is immutable.
 //
 // A pod that is reduced to it is many times smaller, and has the same verdict: names, namespace, uid, resourceVersion
-// and owners are always kept, and so is whatever a condition, a subject or a waiver of the table may look at. Of what is
-// only asked for whether it is there, no more is kept than its type. Elements of arrays keep their places.
+// and owners are always kept, and so is whatever a condition, a subject, a waiver or a detail of the table may look at. Of
+// what is only asked for whether it is there, no more is kept than its type. Elements of arrays keep their places.
 type Projection struct {
 	root *wanted
 	// version: a condition reads metadata.resourceVersion, which is otherwise kept to name the pod alone.
@@ -25,6 +25,8 @@ type Projection struct {
 type wanted struct {
 	// whole: all of it.
 	whole bool
+	// scalar: its text, where it is a string, a number or a boolean.
+	scalar bool
 	// counted: how many elements, keys or characters it has.
 	counted bool
 	// fields of an object, sorted by key.
@@ -68,13 +70,15 @@ func (t *Table) projection(besides []*valuePath) *Projection {
 		root.follow(besides[i].steps).whole = true
 	}
 	for _, s := range t.skips {
-		root.add(s.when, root)
+		root.add(s.when, root, nothing)
 	}
 	for i := range t.groups {
-		for _, subject := range root.subjects(&t.groups[i]) {
-			for _, c := range t.groups[i].checks {
-				root.add(t.checks[c].when, subject)
-				root.add(t.checks[c].violation, subject)
+		g := &t.groups[i]
+		for k, subject := range root.subjects(g) {
+			shown := func(l *leaf) bool { return !mayBeSecret(g.stepsTo(k, l)) }
+			for _, c := range g.checks {
+				root.add(t.checks[c].when, subject, nothing)
+				root.add(t.checks[c].violation, subject, shown)
 			}
 		}
 	}
@@ -105,26 +109,46 @@ func (w *wanted) subjects(g *group) []*wanted {
 	}
 	var places []*wanted
 	for i := range g.forEach {
-		subject := w.follow(g.forEach[i].steps)
-		subject.field("name").whole = true
+		where := &g.forEach[i]
+		if where.container > 0 {
+			w.follow(where.steps[:where.container]).field("name").scalar = true
+		}
+		subject := w.follow(where.steps)
+		if where.container < len(where.steps) {
+			for _, key := range []string{"name", "key", "containerPort", "protocol"} {
+				subject.field(key).scalar = true
+			}
+		}
 		places = append(places, subject)
 	}
 	return places
 }
 
-// add wants all that a predicate reads of a subject, and of the pod, whose root w is.
-func (w *wanted) add(p predicate, subject *wanted) {
+// stepsTo are the steps from the pod to what a leaf looks at, where the subject is one of the place k of the group.
+func (g *group) stepsTo(k int, l *leaf) []step {
+	if l.path.root || len(g.forEach) == 0 {
+		return l.path.steps
+	}
+	return slices.Concat(g.forEach[k].steps, l.path.steps)
+}
+
+// nothing is shown of the leaves of a condition.
+func nothing(*leaf) bool { return false }
+
+// add wants all that a predicate reads of a subject, and of the pod, whose root w is. Details show the values of some of its
+// leaves.
+func (w *wanted) add(p predicate, subject *wanted, shown func(*leaf) bool) {
 	switch p := p.(type) {
 	case allOf:
 		for _, q := range p {
-			w.add(q, subject)
+			w.add(q, subject, shown)
 		}
 	case anyOf:
 		for _, q := range p {
-			w.add(q, subject)
+			w.add(q, subject, shown)
 		}
 	case notOf:
-		w.add(p.of, subject)
+		w.add(p.predicate, subject, nothing)
 	case *leaf:
 		if p.path.root {
 			subject = w
@@ -135,8 +159,10 @@ func (w *wanted) add(p predicate, subject *wanted) {
 			// The elements are there to be counted; the number itself stands nowhere in the pod.
 		case p.operator == "length":
 			value.counted = true
-		case p.test != nil:
+		case p.test.of != nil:
 			value.whole = true
+		case !p.absent && shown(p):
+			value.scalar = true
 		}
 	}
 }
@@ -215,7 +241,7 @@ func (w *wanted) merge(other *wanted) {
 	if other == nil {
 		return
 	}
-	w.whole, w.counted = w.whole || other.whole, w.counted || other.counted
+	w.whole, w.scalar, w.counted = w.whole || other.whole, w.scalar || other.scalar, w.counted || other.counted
 	for _, f := range other.fields {
 		w.field(f.key).merge(f.of)
 	}
@@ -234,7 +260,7 @@ func (w *wanted) covers(other *wanted) bool {
 	if w.whole || other == nil {
 		return true
 	}
-	if other.whole || other.counted && !w.counted || other.each != nil && (w.each == nil || !w.each.covers(other.each)) {
+	if other.whole || other.scalar && !w.scalar || other.counted && !w.counted || other.each != nil && (w.each == nil || !w.each.covers(other.each)) {
 		return false
 	}
 	for _, f := range other.fields {
@@ -297,7 +323,7 @@ func (r *projector) project(i, depth int, want *wanted) (int, error) {
 	switch {
 	case err != nil:
 		return 0, err
-	case want.whole, first == 't', first == 'f', first == 'n', first == '"' && want.counted:
+	case want.whole, want.scalar, first == 't', first == 'f', first == 'n', first == '"' && want.counted:
 		r.to = append(r.to, r.data[i:end]...)
 	case first == '"':
 		r.to = append(r.to, `""`...)

@@ -1,7 +1,9 @@
 package rules
 
 import (
+	"cmp"
 	"errors"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -12,12 +14,13 @@ import (
 type subjectPath struct {
 	source string
 	steps  []step
-	// containers says that the subjects are containers.
-	containers bool
-	names      []string // the paths of the first subjects, made beforehand for a path that walks one array
+	// container is how many steps lead to a container of the pod: all of them where the subjects are containers, 0 where
+	// the path leads to none.
+	container int
+	paths     []string // the paths of the first subjects, made beforehand for a path that walks one array
 }
 
-const namesBeforehand = 32
+const pathsBeforehand = 32
 
 func parseSubjectPath(source string) (*subjectPath, error) {
 	p, err := parsePath(source)
@@ -36,21 +39,49 @@ func parseSubjectPath(source string) (*subjectPath, error) {
 	case stepFirst:
 		return nil, errors.New("ends with a query for one element: write #(...)# for all")
 	}
-	switch source {
-	case "spec.containers", "spec.initContainers", "spec.ephemeralContainers":
-		s.containers = true
-	}
+	s.findContainer()
 	if len(s.steps) == 2 {
-		for i := range namesBeforehand {
-			s.names = append(s.names, s.render([]int{i}))
+		for i := range pathsBeforehand {
+			s.paths = append(s.paths, s.render([]int{i}))
 		}
 	}
 	return s, nil
 }
 
+// containerLists are the lists of a pod whose elements are containers.
+var containerLists = []string{"spec.containers", "spec.initContainers", "spec.ephemeralContainers"}
+
+// containerDepth is how many keys and indexes lead to a container: "spec.containers.0".
+const containerDepth = 3
+
+// findContainer finds the step that ends at a container. Where an index ends there in the middle of a run of keys, the run
+// is split.
+func (p *subjectPath) findContainer() {
+	first := p.steps[0]
+	if slices.Contains(containerLists, first.keys) {
+		p.container = 2 // the list, and the step over its elements
+		return
+	}
+	keys := splitKeys(first.keys)
+	if len(keys) < containerDepth || !slices.Contains(containerLists, strings.Join(keys[:2], ".")) || !isIndex(keys[2]) {
+		return
+	}
+	p.container = 1
+	if len(keys) > containerDepth {
+		split := []step{{keys: strings.Join(keys[:containerDepth], ".")}, {keys: strings.Join(keys[containerDepth:], ".")}}
+		for i := range split {
+			split[i].takeApart()
+		}
+		p.steps = slices.Concat(split, p.steps[1:])
+	}
+}
+
 // walk calls yield for each subject, with e.indexes telling where it is, until yield returns false; it returns false
 // when yield did. A null, a number or a text in an array is no subject.
 func (p *subjectPath) walk(e *evaluation, steps []step, from gjson.Result, yield func(gjson.Result) bool) bool {
+	if p.container > 0 && len(p.steps)-len(steps) == p.container {
+		e.container = from
+	}
 	if len(steps) == 0 {
 		return !from.IsObject() || yield(from)
 	}
@@ -79,10 +110,31 @@ func (p *subjectPath) walk(e *evaluation, steps []step, from gjson.Result, yield
 	return goOn
 }
 
-// name is the path of the subject at the indexes: keys and numbers alone.
-func (p *subjectPath) name(indexes []int) string {
-	if len(indexes) == 1 && indexes[0] < len(p.names) {
-		return p.names[indexes[0]]
+// names returns the names of the container that a subject is, or is a part of, and of the subject within it. A subject
+// without a name has a word that tells it from its neighbours: the port and protocol of a port, the key of a toleration, or
+// else its path.
+func (p *subjectPath) names(e *evaluation, subject gjson.Result, path string) (container, name string) {
+	within := path
+	if p.container > 0 {
+		container = strings.Clone(textOf(e.container, "name"))
+		if p.container == len(p.steps) {
+			return container, ""
+		}
+		within = strings.Join(splitKeys(path)[containerDepth:], ".")
+	}
+	if name = textOf(subject, "name"); name == "" {
+		name = textOf(subject, "key")
+	}
+	if port := subject.Get("containerPort"); name == "" && port.Type == gjson.Number {
+		return container, port.Raw + "/" + cmp.Or(textOf(subject, "protocol"), "TCP")
+	}
+	return container, cmp.Or(strings.Clone(name), within)
+}
+
+// path is the path of the subject at the indexes: keys and numbers alone.
+func (p *subjectPath) path(indexes []int) string {
+	if len(indexes) == 1 && indexes[0] < len(p.paths) {
+		return p.paths[indexes[0]]
 	}
 	return p.render(indexes)
 }

@@ -35,6 +35,7 @@ type Table struct {
 
 	groups    []group
 	constants int // how many leaves look at the pod's root, whatever the subject
+	budgets   int // how many leaves have tests that are not cheap
 	looks     int // how many paths begin at the pod
 }
 
@@ -94,6 +95,11 @@ func (t *Table) Grade(compliance float64) string {
 	return t.grades[len(t.grades)-1].Name
 }
 
+// GradeIndex is the position of a grade among those of the table, 0 for the best; -1 where the table has no such grade.
+func (t *Table) GradeIndex(name string) int {
+	return slices.IndexFunc(t.grades, func(g Grade) bool { return g.Name == name })
+}
+
 // SkipReasons are the reasons for which the table leaves out pods, each once, sorted.
 func (t *Table) SkipReasons() []string {
 	reasons := make([]string, len(t.skips))
@@ -110,17 +116,24 @@ func (t *Table) Waivers() []*Waiver { return t.waivers }
 // Includes tells whether the pods of a namespace are looked at, or left out by the table: what is excluded is out,
 // included or not.
 func (t *Table) Includes(namespace string) bool {
+	_, excluded := t.ExcludedBy(namespace)
+	return !excluded
+}
+
+// ExcludedBy reports whether the table leaves out the pods of a namespace, and the pattern that excludes it; the pattern is
+// empty where the namespace is not among those that the table includes.
+func (t *Table) ExcludedBy(namespace string) (pattern string, excluded bool) {
 	for _, glob := range t.exclude {
 		if matches(glob, namespace) {
-			return false
+			return glob, true
 		}
 	}
 	for _, glob := range t.include {
 		if matches(glob, namespace) {
-			return true
+			return "", false
 		}
 	}
-	return len(t.include) == 0
+	return "", len(t.include) > 0
 }
 
 // matches tells whether a shell glob matches the whole name. The glob was checked when the table was loaded, so that the

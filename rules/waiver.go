@@ -2,6 +2,7 @@ package rules
 
 import (
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -16,11 +17,11 @@ type Waiver struct {
 	// Expires is the first moment at which the violations count again.
 	Expires time.Time
 
-	namespace, pod, container string // globs, "" for any
-	labels                    map[string]string
-	owner                     *ownerMatch
-	checks                    []int // indexes in the table; none: all
-	checkIDs                  []string
+	namespace, pod, container, subject string // globs, "" for any
+	labels                             map[string]string
+	owner                              *ownerMatch
+	checks                             []int // indexes in the table; none: all
+	checkIDs                           []string
 }
 
 // ownerMatch asks for an owner reference of the pod.
@@ -50,11 +51,8 @@ func (t *Table) waiver(e *evaluation, v Violation) *Waiver {
 		if last != nil && !w.Expires.After(last.Expires) {
 			continue
 		}
-		if e.waivers[i] == unknown {
-			e.waivers[i] = isFalse
-			if w.isAbout(&e.identity) {
-				e.waivers[i] = isTrue
-			}
+		if e.waivers[i] == unasked {
+			e.waivers[i] = truthOf(w.isAbout(&e.identity))
 		}
 		if e.waivers[i] == isTrue && w.concerns(v) {
 			last = w
@@ -120,8 +118,21 @@ func (w *Waiver) isAbout(pod *identity) bool {
 // concerns tells whether the waiver is about a violation, whatever the pod.
 func (w *Waiver) concerns(v Violation) bool {
 	return (len(w.checks) == 0 || slices.Contains(w.checks, v.Check)) &&
-		(w.container == "" || v.Path != "" && (isNamed(v.Container, w.container) || isNamed(v.Subject, w.container)))
+		(w.container == "" || v.Path != "" && (isNamed(v.Container, w.container) || isSubject(v.Subject, w.container))) &&
+		(w.subject == "" || v.Subject != "" && isSubject(v.Subject, w.subject))
 }
+
+// isSubject is isNamed for the name of a subject, in which a slash is a character as any other: 80/TCP, or the key of a
+// toleration.
+func isSubject(name, glob string) bool {
+	if len(name) > maxNameBytes || !strings.Contains(name, "/") {
+		return isNamed(name, glob)
+	}
+	return isNamed(withoutSlashes.Replace(name), withoutSlashes.Replace(glob))
+}
+
+// withoutSlashes puts a character that no name has in the place of slashes.
+var withoutSlashes = strings.NewReplacer("/", "\x00")
 
 // maxNameBytes is how long a name in Kubernetes may be.
 const maxNameBytes = 253

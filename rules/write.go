@@ -87,7 +87,7 @@ func predicateNode(p predicate) *yaml.Node {
 	case anyOf:
 		return several("any", p)
 	case notOf:
-		return mapping("not", predicateNode(p.of))
+		return mapping("not", predicateNode(p.predicate))
 	case *leaf:
 		node := inFlow(mapping("path", textNode(p.path.source), "operator", textNode(p.operator)))
 		if p.value != nil {
@@ -128,6 +128,7 @@ func (w *Waiver) node() *yaml.Node {
 	addText(node, "namespace", w.namespace)
 	addText(node, "pod", w.pod)
 	addText(node, "container", w.container)
+	addText(node, "subject", w.subject)
 	if len(w.labels) > 0 {
 		labels := mapping()
 		for _, name := range slices.Sorted(maps.Keys(w.labels)) {

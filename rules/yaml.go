@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"maps"
-	"path"
 	"slices"
 	"strings"
 
@@ -147,9 +146,10 @@ func (r *reader) globs(node *yaml.Node, what string) []string {
 
 // glob reads one shell glob.
 func (r *reader) glob(node *yaml.Node, what string) string {
-	glob, _ := r.text(node, what)
-	if _, err := path.Match(glob, ""); err != nil {
-		r.wrong(node, "%s: %q is not a shell glob", what, glob)
+	text, _ := r.text(node, what)
+	glob, err := ParseGlob(text)
+	if err != nil {
+		r.wrong(node, "%s: %q is not a shell glob", what, text)
 	}
 	return glob
 }

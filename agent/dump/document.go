@@ -2,6 +2,7 @@ package dump
 
 import (
 	"encoding/json"
+	"errors"
 	"strings"
 )
 
@@ -19,6 +20,9 @@ type document struct {
 	foreign   place  // the first item that is not of Kubernetes, in a list that may not be either
 	own       bool   // it has items that are
 	offset    int64
+	line      int
+	next      text   // metadata.continue: not empty where it is a part of a list
+	remaining string // metadata.remainingItemCount, as it is written
 }
 
 // maxKeySize bounds what the keys of one document can take: those of a list are no longer within maxItem once its items
@@ -38,9 +42,16 @@ type place struct {
 func (d *reader) document() error {
 	in := d.in
 	in.keep = in.pos
-	d.item = d.count + 1
+	before := d.count
+	d.item = before + 1
 	doc := document{keys: make(map[string]bool), offset: in.offset(in.pos)}
+	if d.manifests {
+		doc.line = in.line()
+	}
 	if err := in.object(func(key []byte) error { return d.member(&doc, key) }); err != nil {
+		if d.count == before && !d.stopped && !errors.Is(err, errTooLarge) && !errors.Is(err, errManyKeys) && d.isFlow(doc.offset) {
+			return errFlow
+		}
 		if err = d.foreignFile(&doc, err); err == nil {
 			d.done()
 		}
@@ -57,7 +68,7 @@ func (d *reader) document() error {
 		return err
 	}
 	d.done()
-	return nil
+	return d.follow(&doc)
 }
 
 // whole makes an event of a document that was read.
@@ -65,6 +76,9 @@ func (d *reader) whole(doc *document) error {
 	switch {
 	case doc.end > maxItem:
 		return d.foreignFile(doc, &Error{Offset: doc.offset, Err: errTooLarge})
+	case d.among && doc.keys["$patch"]: // by which Kustomize tells what to do with another object
+		d.left(Patches)
+		return d.checkRest(doc)
 	case d.among && doc.isForeign():
 		d.left(noKind)
 		return d.foreignFile(doc, d.checkRest(doc))
@@ -102,6 +116,8 @@ func (d *reader) member(doc *document, key []byte) error {
 		return d.items(doc)
 	case string(key) == "object" && c == '{' && !doc.streamed:
 		return in.readObject(&doc.event)
+	case string(key) == "metadata":
+		err = d.listMetadata(doc)
 	case string(key) == "type":
 		err = in.readText(&doc.eventType, in.common)
 	default:
@@ -182,6 +198,8 @@ func (d *reader) listItem(doc *document) error {
 func (d *reader) listed(doc *document, o *object) error {
 	in := d.in
 	o.listed = true
+	// What has no kind can only be an item of a PodList whose own kind comes last.
+	o.recorded = o.uid.value != "" || doc.kind.value == "PodList" || doc.kind.is == 0 && o.kind.value == "" && !o.kind.bad()
 	if o.kind.value == "" && !o.kind.bad() {
 		switch doc.kind.value {
 		case "": // it may come yet; if it is another one, finishList fails
@@ -269,8 +287,10 @@ func (d *reader) watchEvent(doc *document) error {
 	}
 	switch doc.eventType.value {
 	case "ADDED", "MODIFIED":
+		doc.event.recorded = true
 		return d.object(Apply, &doc.event)
 	case "DELETED":
+		doc.event.recorded = true
 		return d.object(Delete, &doc.event)
 	case "BOOKMARK":
 		d.stats.Bookmarks++

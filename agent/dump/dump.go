@@ -60,12 +60,21 @@ type Event struct {
 	// Recorded is what a cluster printed: an item of a PodList, an item of a List that has a UID, an event of a watch. What
 	// is not recorded is a manifest.
 	Recorded bool
+	// APIVersion is that of the object itself, such as "apps/v1" of a Deployment: objects of one kind and name in two API
+	// groups are two objects.
+	APIVersion string
+	// Owners are the owners of a workload that has a template. Whether it counts beside an owner depends on what else the
+	// input holds.
+	Owners []Owner
 	// Digest tells manifests apart: two are equal as JSON, whatever the order of their keys, when their digests are. Zero
 	// for what is recorded. It is the same within one process only.
 	Digest uint64
 
 	made bool // JSON does not stand so in the input
 }
+
+// Owner is one owner reference of an object. Each text is empty where the reference does not have it.
+type Owner struct{ APIVersion, Kind, Name, UID string }
 
 // OffsetOf is the place in the input of a byte of JSON: of the item, where JSON was made of something else.
 func (e *Event) OffsetOf(i int) int64 {
@@ -82,6 +91,21 @@ type Stats struct {
 	Bookmarks int            // BOOKMARK events
 	Others    map[string]int // objects of other kinds, which were left out; at most 257 kinds, the rest under "others"
 	Bytes     int64          // size of the input, decompressed
+
+	// First is the kind of the list with which the input begins: empty where it begins with something else.
+	First string
+	// Continues is the list in which the input ends: a part of one, whose next part must follow in the next input. It is
+	// nil where the last list of the input is whole.
+	Continues *Continuation
+}
+
+// Continuation is a part of a list that was read in parts: metadata.continue is not empty.
+type Continuation struct {
+	Kind      string
+	Remaining int64 // items that follow, by metadata.remainingItemCount; -1: unknown
+	Item      int   // of the first item behind the part
+	Offset    int64 // of the list, in the decompressed input
+	Line      int   // 1-based, of the list
 }
 
 // Option changes how a recording is read.
@@ -95,7 +119,7 @@ func Unchecked(d *reader) { d.unchecked = true }
 // Manifests makes the reader look for pod templates too, at spec.template and spec.jobTemplate.spec.template of objects
 // of any kind: a template is then an event as though it were a pod, in the namespace of its workload, whose name is the
 // kind and name of the workload, "Deployment/web". Its JSON has them too, and an owner of the kind that live pods of
-// such a workload have. Workloads that another one owns are no manifests. What has no name but a generateName has that
+// such a workload have. A workload that has owners is an event that names them. What has no name but a generateName has that
 // for its name. Events have the line on which they stand.
 func Manifests(d *reader) { d.manifests = true }
 
@@ -107,6 +131,9 @@ func Among(d *reader) { d.among = true }
 // with that. What ends the reading all the same, such as an input that is truncated, is the error of Read.
 func KeepGoing(leftOut func(*Error)) Option { return func(d *reader) { d.leftOut = leftOut } }
 
+// Named is what the input is called in errors, where that is not its path.
+func Named(name string) Option { return func(d *reader) { d.name = name } }
+
 // Progress adds to a counter what is read of the input, before it is decompressed.
 func Progress(bytes *atomic.Int64) Option { return func(d *reader) { d.progress = bytes } }
 
@@ -116,7 +143,9 @@ func Progress(bytes *atomic.Int64) Option { return func(d *reader) { d.progress 
 // Every error is an *Error. An input without any pod is an error that wraps ErrNoPods. Read ends at the next
 // read when ctx does; it cannot interrupt a read of r that blocks (ReadPath can).
 func Read(ctx context.Context, name string, r io.Reader, fn func(Event) error, options ...Option) (Stats, error) {
-	return readInput(newInput(ctx, r, firstBuffer), name, fn, options...)
+	in := &input{ctx: ctx, r: r, buf: *windows.Get().(*[]byte), strings: make(map[string]string)}
+	defer in.release()
+	return readInput(in, name, fn, options...)
 }
 
 // readInput is Read on an input whose window may start at any size.
@@ -129,7 +158,7 @@ func readInput(in *input, name string, fn func(Event) error, options ...Option) 
 		in.r = &counting{in.r, d.progress}
 	}
 	err := d.read()
-	d.stats.Bytes = d.in.offset(d.in.end)
+	d.stats.Bytes = d.in.read()
 	if err == nil {
 		return d.stats, nil
 	}

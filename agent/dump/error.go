@@ -12,6 +12,9 @@ import (
 // ErrNoPods says that an input was read to its end and had no pod: neither one to apply nor one to delete.
 var ErrNoPods = errors.New("no pods")
 
+// ErrTemplate says that an input is a template, such as one of a Helm chart, and not what comes of it.
+var ErrTemplate = errors.New("a template: render it first, as with `helm template`")
+
 // Error says where an input cannot be read, and why. Its text is one line.
 type Error struct {
 	Name   string // the input: a path, or stdin

@@ -9,6 +9,9 @@ import (
 // noKind is what an object counts as that is not of Kubernetes, and was found in a folder among others.
 const noKind = "no kind"
 
+// Patches is what parts of objects count as that Kustomize merges into others.
+const Patches = "patches"
+
 // isForeign tells a document that is not of Kubernetes: the values or the Chart.yaml of a chart, say, which has a type
 // and an apiVersion too. An apiVersion alone is what is left of a dump that was cut behind its first line.
 func (doc *document) isForeign() bool {

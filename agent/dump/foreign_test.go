@@ -53,6 +53,18 @@ func TestForeignFiles(t *testing.T) {
 	}
 }
 
+// TestPatchesInFolders: what says $patch is a part of an object, of whatever kind, and says so wherever the key stands.
+func TestPatchesInFolders(t *testing.T) {
+	for _, input := range []string{
+		"$patch: delete\napiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n", "kind: Deployment\nmetadata: {name: x}\n$patch: delete\n", `{"$patch": "delete", "kind": "Pod", "metadata": {}}`,
+	} {
+		stats, err := Read(t.Context(), "x", strings.NewReader(input), func(Event) error { return nil }, Among, Manifests)
+		if !errors.Is(err, ErrNoPods) || len(stats.Others) != 1 || stats.Others[Patches] != 1 {
+			t.Errorf("%s: %+v, %v", input, stats, err)
+		}
+	}
+}
+
 func TestForeignDocumentsAmongPods(t *testing.T) {
 	pods := "kind: Pod\nmetadata: {name: a}\n---\nkind: Pod\nmetadata: {name: b}\n"
 	for name, input := range map[string]string{
@@ -88,8 +100,8 @@ func TestDamagedDumpsAreNotForeign(t *testing.T) {
 		"an item that is none, and last a List": `{"items": [7], "kind": "List"}`,
 		"events, recorded without their types":  `{"object": ` + a + `}`,
 		"an event without an object":            `{"type": "ADDED"}`,
-		"a fault behind a pod":                  a + "{/* none */}",
-		"a broken item":                         `{"items": [{"name": tru}]}`,
+		"a fault behind a pod":                  a + `{"x": [}`,
+		"a broken item":                         `{"items": [{"name": "a" "b"}]}`,
 		"a list of YAML without its kind":       "items:\n- kind: Pod\n  metadata: {name: a}\n",
 		"a pod without a kind":                  "apiVersion: v1\nmetadata: {name: a}\n",
 		"a pod that is too large, of YAML":      "spec: |\n" + strings.Repeat("  x\n", maxItem/3) + "kind: Pod\n",

@@ -9,8 +9,12 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"unicode/utf8"
 
 	"github.com/klauspost/compress/zstd"
+	"golang.org/x/text/encoding/unicode"
+	"golang.org/x/text/transform"
+	"gopkg.in/yaml.v3"
 )
 
 // byteOrderMark is what some editors begin a file of UTF-8 with.
@@ -50,12 +54,12 @@ func (d *reader) open() error {
 		if !in.starts(magic) {
 			continue
 		}
-		packed := io.MultiReader(bytes.NewReader(in.buf[:in.end]), &rest{in.r, in.err})
+		packed := io.MultiReader(bytes.NewReader(bytes.Clone(in.buf[:in.end])), &rest{in.r, in.err})
 		unpacked, err := open(packed)
 		if err != nil {
 			return &Error{Offset: -1, Err: err}
 		}
-		*in = *newInput(in.ctx, unpacked, len(in.buf))
+		in.reset(unpacked)
 		if err := in.look(4); err != nil {
 			return err
 		}
@@ -65,38 +69,93 @@ func (d *reader) open() error {
 		in.pos += len(byteOrderMark)
 		in.keep = in.pos
 	}
+	if err := d.openUTF16(); err != nil {
+		return err
+	}
 	return d.openYAML()
 }
 
-// openYAML makes JSON of YAML, if that is what there is.
-func (d *reader) openYAML() error {
+// openUTF16 decodes UTF-16 that says so by a byte order mark, as PowerShell's > writes it.
+func (d *reader) openUTF16() error {
 	in := d.in
-	c, err := in.next()
+	if in.starts("\xff\xfe\x00\x00") {
+		return nil // UTF-32
+	}
+	endianness := unicode.LittleEndian
+	switch head := in.buf[in.pos:in.end]; {
+	case in.starts("\xfe\xff"):
+		endianness = unicode.BigEndian
+	case in.starts("\xff\xfe"):
+	case len(head) >= 2 && (head[0] == 0) != (head[1] == 0) && !in.starts("\x00\x00\xfe\xff"):
+		return fault(0, "UTF-16 without a byte order mark: write it anew, as with `iconv -f %s -t UTF-8`", map[bool]string{true: "UTF-16BE", false: "UTF-16LE"}[head[0] == 0])
+	default:
+		return nil
+	}
+	packed := io.MultiReader(bytes.NewReader(bytes.Clone(in.buf[:in.end])), &rest{in.r, in.err})
+	in.reset(transform.NewReader(packed, unicode.UTF16(endianness, unicode.UseBOM).NewDecoder()))
+	return nil
+}
+
+// openYAML makes JSON of what is neither JSON nor a file of another kind. The parser of YAML says what is wrong with it.
+func (d *reader) openYAML() error {
+	c, err := d.in.nextDocument(false)
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
-	if err != nil || c == '{' {
+	if err != nil || c == '{' || c == '[' || c == '/' && d.among || d.in.other() != "" {
 		return err
 	}
-	// A live recording is not waited for longer than it takes to see one line.
-	for !hasLine(in.buf[in.pos:in.end]) && in.end-in.pos < 4<<10 {
-		if err := in.more(); errors.Is(err, io.EOF) {
-			break
-		} else if err != nil {
-			return err
+	d.startYAML()
+	return nil
+}
+
+// startYAML makes JSON of what follows, from what is kept on.
+func (d *reader) startYAML() {
+	in := d.in
+	in.countLines()
+	first := yamlPlace{in.offset(in.keep), in.lines + 1}
+	convert := newYAMLReader(io.MultiReader(bytes.NewReader(bytes.Clone(in.buf[in.keep:in.end])), &rest{in.r, in.err}), first, d.leaveOut())
+	convert.among, convert.left, convert.count = d.among, d.left, d.count
+	in.reset(convert)
+	in.convert = convert
+}
+
+// errFlow says that a document that begins like JSON is YAML.
+var errFlow = errors.New("YAML in flow style")
+
+// isFlow says that a document at a place, one of the first two, which is not valid JSON, is YAML in flow style. That is how kubectl reads it. The
+// document must still be in the window.
+func (d *reader) isFlow(start int64) bool {
+	in := d.in
+	if in.convert != nil || start < in.base || d.documents > 1 {
+		return false
+	}
+	keep, pos := in.offset(in.keep), in.offset(in.pos)
+	in.keep = int(start - in.base)
+	end := in.restOfDocument()
+	root, err := parseYAML(in.buf[in.keep:end])
+	if err == nil && root != nil && root.Kind == yaml.MappingNode {
+		if _, err = appendYAML(nil, root); err == nil {
+			return true
 		}
 	}
-	if !isYAML(in.buf[in.pos:in.end]) {
-		return nil
+	in.keep, in.pos = int(keep-in.base), int(pos-in.base)
+	return false
+}
+
+// restOfDocument reads up to the next marker, as far as a document may be large, and returns its end in the window.
+func (in *input) restOfDocument() int {
+	marker := []byte("\n---")
+	from := 0
+	for {
+		if i := bytes.Index(in.buf[in.keep+from:in.end], marker); i >= 0 {
+			return in.keep + from + i + 1
+		}
+		from = max(0, in.end-in.keep-len(marker))
+		if in.more() != nil { // whatever it is, the fault of the JSON is told
+			return in.end
+		}
 	}
-	in.countLines()
-	first := yamlPlace{in.offset(in.pos), in.lines + 1}
-	text := io.MultiReader(bytes.NewReader(bytes.Clone(in.buf[in.pos:in.end])), &rest{in.r, in.err})
-	convert := newYAMLReader(text, first, d.leaveOut())
-	convert.among = d.among
-	*in = *newInput(in.ctx, convert, len(in.buf))
-	in.convert = convert
-	return nil
 }
 
 // leaveOut is what YAML calls for a document that it passes over; nil where the first fault ends the reading.
@@ -108,31 +167,6 @@ func (d *reader) leaveOut() func(*Error) {
 		d.passed = true
 		d.leftOut(&Error{Name: d.name, Item: e.Item, Offset: e.Offset, Err: e.Err})
 	}
-}
-
-var yamlStart = regexp.MustCompile(`^(---([ \t\r\n]|$)|%YAML |- |["']?[A-Za-z_][-A-Za-z0-9_./]*["']?:([ \t\r\n]|$))`)
-
-// hasLine says that there is a whole line that is no comment.
-func hasLine(text []byte) bool {
-	for line := range bytes.Lines(text) {
-		if !isBlank(line) {
-			return line[len(line)-1] == '\n'
-		}
-	}
-	return false
-}
-
-// isYAML guesses from the first line that is no comment.
-func isYAML(text []byte) bool {
-	comment := false
-	for line := range bytes.Lines(text) {
-		if isBlank(line) {
-			comment = true
-			continue
-		}
-		return yamlStart.Match(line) || comment && (line[0] == '{' || line[0] == '[')
-	}
-	return comment
 }
 
 // look reads until so many bytes can be seen from here on, or the recording ends.
@@ -255,35 +289,57 @@ const (
 	utf32    = "UTF-32, not UTF-8: write it anew, as with `iconv -f UTF-32 -t UTF-8`"
 )
 
-// notAnObject says what a recording is, which does not start with an object.
-func (in *input) notAnObject() error {
+var (
+	table = regexp.MustCompile(`^(NAME|NAMESPACE) +[A-Z]`)
+	bzip2 = regexp.MustCompile(`^BZh[1-9]`)
+)
+
+// other says what a recording is, which is neither JSON nor YAML: empty where the parser of YAML must judge.
+func (in *input) other() string {
 	// What can be seen is enough to guess; a reader that fails now has nothing to add.
 	_ = in.look(tarMagic + len("ustar"))
-	at := in.offset(in.pos)
-	if head := in.buf[in.pos:in.end]; len(head) > tarMagic && bytes.HasPrefix(head[tarMagic:], []byte("ustar")) {
-		return fault(at, "a tar archive: unpack it, and name the folder")
+	head := in.buf[in.pos:in.end]
+	switch {
+	case len(head) > tarMagic && bytes.HasPrefix(head[tarMagic:], []byte("ustar")):
+		return "a tar archive: unpack it, and name the folder"
+	case table.Match(head):
+		return "the table that kubectl prints without -o, not JSON: " + record
+	case bzip2.Match(head):
+		return "packed by bzip2, not by gzip or zstd: pipe it through `bzip2 -dc`"
 	}
 	for _, kind := range []struct{ start, what string }{
-		{action, "a template, not YAML: render it first, as with `helm template`"},
-		{"NAME", "the table that kubectl prints without -o, not JSON: " + record},
-		{"No resources found", "it says that there are no pods: " + record},
+		{"No resources found", "the output of kubectl says that there are no pods: " + record},
 		{"[", "a JSON array, not a List: " + record + ", or take it apart with `jq '.[]'`"},
-		{"\"", "a JSON string, not an object: " + record},
 		{"PK\x03\x04", "a zip archive: unpack it, and name the folder"},
-		{"BZh", "packed by bzip2, not by gzip or zstd: pipe it through `bzip2 -dc`"},
 		{"\xfd7zXZ\x00", "packed by xz, not by gzip or zstd: pipe it through `xz -dc`"},
 		{"\xff\xfe\x00\x00", utf32},
 		{"\x00\x00\xfe\xff", utf32},
-		{"\xfe\xff", "UTF-16, not UTF-8: write it anew, as with `iconv -f UTF-16 -t UTF-8`"},
-		{"\xff\xfe", "UTF-16, not UTF-8, which is what PowerShell's > writes: record it with `kubectl get pods -A -o json | Out-File -Encoding utf8`"},
 	} {
 		if in.starts(kind.start) {
-			return fault(at, "%s", kind.what)
+			return kind.what
 		}
 	}
-	c := in.buf[in.pos]
-	if c < ' ' || c >= 0x7f {
-		return fault(at, "not JSON but a binary file (byte 0x%02x): %s", c, record)
+	if c := head[0]; c < ' ' || c == 0x7f || c >= utf8.RuneSelf && !startsUTF8(head) {
+		return fmt.Sprintf("not JSON but a binary file (byte 0x%02x): %s", c, record)
 	}
-	return fault(at, "not JSON (it starts with %q): %s", c, record)
+	return ""
+}
+
+// startsUTF8 says that some bytes begin with a character of UTF-8.
+func startsUTF8(b []byte) bool {
+	r, size := utf8.DecodeRune(b)
+	return r != utf8.RuneError || size > 1
+}
+
+// notAnObject says what a recording is, which does not start with an object.
+func (in *input) notAnObject() error {
+	at := in.offset(in.pos)
+	if in.isTemplate() {
+		return fault(at, "%w", ErrTemplate)
+	}
+	what := in.other()
+	if what == "" {
+		what = fmt.Sprintf("not JSON (it starts with %q): %s", in.buf[in.pos], record)
+	}
+	return fault(at, "%s", what)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"sync"
 )
 
 const (
@@ -37,6 +38,37 @@ type input struct {
 
 func newInput(ctx context.Context, r io.Reader, buffer int) *input {
 	return &input{ctx: ctx, r: r, buf: make([]byte, buffer), strings: make(map[string]string)}
+}
+
+// windows are used again: of small files, there are many.
+var windows = sync.Pool{New: func() any {
+	window := make([]byte, firstBuffer)
+	return &window
+}}
+
+// release gives up what the input holds, for the next one. Nothing of it may be used any more.
+func (in *input) release() {
+	if window := in.buf; len(window) == firstBuffer {
+		windows.Put(&window)
+	}
+	if in.convert != nil {
+		in.convert.release()
+	}
+	*in = input{}
+}
+
+// read is how many bytes were read.
+func (in *input) read() int64 {
+	if in.convert != nil {
+		return in.convert.next.offset
+	}
+	return in.offset(in.end)
+}
+
+// reset makes the input one over another reader, from its start. The window stays.
+func (in *input) reset(r io.Reader) {
+	clear(in.strings)
+	*in = input{ctx: in.ctx, r: r, buf: in.buf, key: in.key, strings: in.strings}
 }
 
 // offset is the place in the recording of an index of the window.
@@ -153,6 +185,35 @@ func (in *input) next() (byte, error) {
 			}
 		}
 		if free {
+			in.keep = in.pos
+		}
+		if err := in.more(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// nextDocument passes over whitespace as next does, but keeps the beginning of the line on which it stops: a column means
+// something in YAML, and so does a tab before it. What follows a document, on its last line, means nothing.
+func (in *input) nextDocument(behind bool) (byte, error) {
+	const longest = 64 << 10
+	in.keep = in.pos
+	tab := false
+	for {
+		for ; in.pos < in.end; in.pos++ {
+			switch c := in.buf[in.pos]; c {
+			case '\n':
+				if !tab || behind {
+					in.keep, tab, behind = in.pos+1, false, false
+				}
+			case '\t':
+				tab = true
+			case ' ', '\r':
+			default:
+				return c, nil
+			}
+		}
+		if in.pos-in.keep > longest { // nobody indents like that
 			in.keep = in.pos
 		}
 		if err := in.more(); err != nil {

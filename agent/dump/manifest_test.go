@@ -5,8 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -44,7 +42,7 @@ func TestManifests(t *testing.T) {
 		{"in a list, beside others", `{"kind":"List","items":[` + workload("Deployment") + `,{"kind":"Service","metadata":{"name":"web"}},{"kind":"SealedSecret","spec":{"template":{"data":{}}}}]}`,
 			[]string{owned("Deployment", "shop", "web", "ReplicaSet", "apps/v1", labels)}, map[string]int{"Service": 1, "SealedSecret": 1}},
 		{"one that another owns", `{"kind":"List","items":[` + pod("a") + `,` + strings.Replace(workload("ReplicaSet"), `"name":"web"`, `"name":"web-7","ownerReferences":[{"kind":"Deployment","name":"web"}]`, 1) + `]}`,
-			[]string{pod("a")}, map[string]int{"ReplicaSet": 1}},
+			[]string{pod("a"), owned("ReplicaSet", "shop", "web-7", "ReplicaSet", "apps/v1", labels)}, nil},
 		{"one that might be owned, and is not", strings.Replace(workload("ReplicaSet"), `"name":"web"`, `"name":"web","ownerReferences":[ ]`, 1),
 			[]string{owned("ReplicaSet", "shop", "web", "ReplicaSet", "apps/v1", labels)}, nil},
 		{"a watch event", `{"type":"ADDED","object":` + workload("Deployment") + `}`, []string{owned("Deployment", "shop", "web", "ReplicaSet", "apps/v1", labels)}, nil},
@@ -68,6 +66,28 @@ func TestManifests(t *testing.T) {
 				t.Errorf("others (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestOwners: a workload that has owners is an event, which names them and the object's own API version.
+func TestOwners(t *testing.T) {
+	const object = `{"apiVersion":"apps/v1","kind":"ReplicaSet","metadata":{"name":"web","ownerReferences":%s},"spec":{"template":` + template + `}}`
+	for references, want := range map[string][]Owner{
+		`[]`: nil, `null`: nil, `[null]`: nil, `[7]`: nil, `"x"`: nil,
+		`[{"apiVersion":"argoproj.io/v1","kind":"Rollout","name":"web","uid":"u-1","controller":true}, {"kind":"App","name":7}, {"name":"n"}]`: {
+			{"argoproj.io/v1", "Rollout", "web", "u-1"}, {Name: "n"}},
+	} {
+		var got []Event
+		_, err := Read(t.Context(), "x.json", strings.NewReader(fmt.Sprintf(object, references)), func(e Event) error {
+			got = append(got, e)
+			return nil
+		}, Manifests)
+		if err != nil || len(got) != 1 || got[0].APIVersion != "apps/v1" {
+			t.Fatalf("%s: %+v, %v", references, got, err)
+		}
+		if diff := cmp.Diff(want, got[0].Owners); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", references, diff)
+		}
 	}
 }
 
@@ -168,95 +188,6 @@ func TestZstd(t *testing.T) {
 	} {
 		if _, _, err := readAll(source{strings.NewReader(tt.input), 64}); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %s", name, err, tt.want)
-		}
-	}
-}
-
-func TestFiles(t *testing.T) {
-	t.Chdir(t.TempDir())
-	for _, name := range []string{
-		"b.json", "d/a.YAML", "d/z.yml.gz", "d/e/x.jsonl", "d/e/x.ndjson.zst", "d/README.md", "d/.hidden.json", "d/.git/x.json", "d/secret.txt", "empty/x.txt", "a[1].json",
-	} {
-		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(name, []byte("{}"), 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := os.Symlink("d/e", "link"); err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct {
-		paths []string
-		want  string
-		err   string
-	}{
-		{[]string{"b.json", "-"}, "b.json -", ""},
-		{[]string{"d"}, "d/a.YAML* d/e/x.jsonl* d/e/x.ndjson.zst* d/z.yml.gz*", ""},
-		{[]string{"d/README.md", "d/.git"}, "d/README.md d/.git/x.json*", ""},
-		{[]string{"./b.json", "b.json", "*.json"}, "./b.json a[1].json*", ""},
-		{[]string{"a[1].json"}, "a[1].json", ""},
-		{[]string{"link"}, "link/x.jsonl* link/x.ndjson.zst*", ""},
-		{[]string{"d*/*.yml.gz"}, "d/z.yml.gz*", ""},
-		{[]string{"d*"}, "d/a.YAML* d/e/x.jsonl* d/e/x.ndjson.zst* d/z.yml.gz*", ""},
-		{[]string{"none.json", "*.yaml", "[", "empty", "b.json"}, "b.json", "read none.json: no such file or directory\nread *.yaml: no file fits the pattern\n" +
-			"read [: is no file and no pattern: syntax error in pattern\nread empty: no pods: the folder has no file that ends with .json, .jsonl, .ndjson, .yaml, .yml, or one of these and .gz or .zst"},
-	} {
-		files, faults := Files(tt.paths)
-		err := errors.Join(faults...)
-		var got []string
-		for _, f := range files {
-			if f.Path != "-" && f.Size != 2 {
-				t.Errorf("%s has %d bytes", f.Path, f.Size)
-			}
-			if f.Found {
-				f.Path += "*"
-			}
-			got = append(got, f.Path)
-		}
-		if strings.Join(got, " ") != tt.want || tt.err == "" && err != nil || tt.err != "" && (err == nil || err.Error() != tt.err) {
-			t.Errorf("%q:\ngot  %s, %v\nwant %s, %s", tt.paths, strings.Join(got, " "), err, tt.want, tt.err)
-		}
-	}
-}
-
-// TestFilesBesideWhatCannotBeRead: a fault names the file or folder that has it, and hides nothing that lies beside it.
-func TestFilesBesideWhatCannotBeRead(t *testing.T) {
-	t.Chdir(t.TempDir())
-	for _, folder := range []string{"d/closed", "d/open", "empty"} {
-		if err := os.MkdirAll(folder, 0o700); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, name := range []string{"d/a.json", "d/closed/x.json", "d/open/z.yaml"} {
-		if err := os.WriteFile(name, nil, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := errors.Join(os.Symlink("none.yaml", "d/b.yaml"), os.Symlink("loop.yaml", "d/loop.yaml"), os.Symlink("none", "d/README"), os.Chmod("d/closed", 0)); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.Chmod("d/closed", 0o700) }) // else nobody can remove it
-	want := []string{"read d/b.yaml: no such file or directory", "read d/closed: permission denied", "read d/loop.yaml: too many levels of symbolic links"}
-	names := "d/a.json d/open/z.yaml"
-	if os.Geteuid() == 0 { // who may read everything
-		want = slices.Delete(want, 1, 2)
-		names = "d/a.json d/closed/x.json d/open/z.yaml"
-	}
-	for _, path := range []string{"d", "d*"} {
-		files, faults := Files([]string{"none.json", path, "empty"})
-		var got, told []string
-		for _, f := range files {
-			got = append(got, f.Path)
-		}
-		for _, err := range faults {
-			told = append(told, err.Error())
-		}
-		all := slices.Concat([]string{"read none.json: no such file or directory"}, want,
-			[]string{"read empty: no pods: the folder has no file that ends with .json, .jsonl, .ndjson, .yaml, .yml, or one of these and .gz or .zst"})
-		if diff := cmp.Diff(all, told); diff != "" || strings.Join(got, " ") != names {
-			t.Errorf("%s: %v; faults (-want +got):\n%s", path, got, diff)
 		}
 	}
 }

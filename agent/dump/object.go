@@ -7,6 +7,7 @@ type object struct {
 	generateName         text
 	metadata             bool // the key was there
 	listed               bool // it is an item of a list
+	recorded             bool // a cluster printed it
 	items                byte // the first byte of its items; 0: it has none
 	start                int  // from the start of the item
 	end                  int

@@ -229,6 +229,7 @@ func TestRead(t *testing.T) {
 						t.Errorf("%s: item %d is not at its offset %d", name, e.Item, e.Offset)
 					}
 				}
+				stats.First = "" // see TestParts
 				if diff := cmp.Diff(tt.stats, stats); diff != "" {
 					t.Errorf("%s: stats (-want +got):\n%s", name, diff)
 				}

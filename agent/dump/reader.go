@@ -25,8 +25,9 @@ type reader struct {
 	stopped   bool // fn has failed
 	template  []byte
 
-	count int // objects so far
-	item  int // the one that is being read; 0: none
+	documents int // so far
+	count     int // objects so far
+	item      int // the one that is being read; 0: none
 }
 
 // read reads the whole recording.
@@ -34,50 +35,53 @@ func (d *reader) read() error {
 	if err := d.open(); err != nil {
 		return err
 	}
-	began := false
-	for {
-		c, err := d.in.next()
+	for ; ; d.documents++ {
+		c, err := d.in.nextDocument(d.documents > 0)
 		if errors.Is(err, io.EOF) {
 			break
 		}
+		if err == nil {
+			err = d.next(c)
+		}
 		if err != nil {
-			return err
-		}
-		if c == '[' && d.among {
-			began = true
-			if err := d.array(); err != nil {
-				return err
-			}
-			continue
-		}
-		if c == '/' && d.among && !began { // a comment
-			began = true
-			if err := d.foreignFile(new(document), d.in.notAnObject()); err != nil {
-				return err
-			}
-			continue
-		}
-		if c != '{' && began {
-			return d.in.unexpected("another object")
-		}
-		if c != '{' || !began && d.in.isTemplate() {
-			return d.in.notAnObject()
-		}
-		began = true
-		if err := d.document(); err != nil {
 			return err
 		}
 	}
 	if d.passed && d.stats.Applied+d.stats.Deleted == 0 {
 		return nil // why there are no pods was told
 	}
-	if !began && !(d.among && d.in.convert != nil) { // comments alone are YAML of something
+	if d.documents == 0 && !(d.among && d.in.convert != nil) { // comments alone are YAML of something
 		return fault(-1, "the input is empty: %s", record)
 	}
 	if d.stats.Applied+d.stats.Deleted == 0 {
 		return d.noPods()
 	}
 	return nil
+}
+
+// next reads the document that begins with a byte.
+func (d *reader) next(c byte) error {
+	in, before := d.in, d.documents
+	switch {
+	case c == '[' && d.among:
+		return d.array()
+	case c == '/' && d.among && before == 0: // a comment
+		return d.foreignFile(new(document), in.notAnObject())
+	case c != '{' && before == 1 && in.convert == nil:
+		d.startYAML() // as kubectl does it behind one document of JSON, and behind no more
+		return nil
+	case c != '{' && before > 0:
+		return in.unexpected("another object")
+	case c != '{' || before == 0 && in.isTemplate():
+		return in.notAnObject()
+	}
+	err := d.document()
+	if errors.Is(err, errFlow) {
+		d.item = 0
+		d.startYAML()
+		return nil
+	}
+	return err
 }
 
 // named is an error that says where it is.
@@ -181,7 +185,7 @@ func (d *reader) pod(op Op, o *object) error {
 	if namespace == "" {
 		namespace = "default"
 	}
-	if op == Delete || !d.unchecked { // nobody looks into a pod that has gone
+	if op == Delete || !d.unchecked || d.manifests && !o.recorded { // who has gone is not looked into, and a digest is of JSON
 		if err := d.check(o); err != nil {
 			return err
 		}
@@ -189,7 +193,7 @@ func (d *reader) pod(op Op, o *object) error {
 	in := d.in
 	start, end := in.keep+o.start, in.keep+o.end
 	return d.give(Event{Op: op, Namespace: namespace, Name: name, UID: o.uid.value, JSON: in.buf[start:end:end], Watched: o.start > 0, Listed: o.listed,
-		Generated: o.name.value == ""})
+		Generated: o.name.value == "", APIVersion: o.apiVersion.value}, o)
 }
 
 // nameOf is the name of an object. A manifest may leave it to the API server, and say how it shall begin.
@@ -201,7 +205,7 @@ func (d *reader) nameOf(o *object) string {
 }
 
 // give counts a pod of the item that was read, and calls the caller.
-func (d *reader) give(e Event) error {
+func (d *reader) give(e Event, o *object) error {
 	if e.Op == Delete {
 		d.stats.Deleted++
 	} else {
@@ -211,8 +215,12 @@ func (d *reader) give(e Event) error {
 	at := in.offset(in.keep)
 	e.Item, e.Offset = d.item, in.place(at)
 	e.made = e.made || in.convert != nil
+	e.Recorded = o.recorded
 	if d.manifests {
 		e.Line = in.line()
+		if !o.recorded {
+			e.Digest = digestOf(in.buf[in.keep+o.start : in.keep+o.end])
+		}
 	}
 	if err := d.fn(e); err != nil {
 		d.stopped = true
@@ -221,8 +229,13 @@ func (d *reader) give(e Event) error {
 	return nil
 }
 
-// check holds the whole of an object to be valid JSON.
-func (d *reader) check(o *object) error { return d.in.check(d.in.keep+o.start, d.in.keep+o.end) }
+// check holds the whole of an object to be valid JSON, which the JSON that YAML was made into is.
+func (d *reader) check(o *object) error {
+	if d.in.convert != nil {
+		return nil
+	}
+	return d.in.check(d.in.keep+o.start, d.in.keep+o.end)
+}
 
 // fault is an error at the first byte of an object.
 func (d *reader) fault(o *object, format string, args ...any) error {

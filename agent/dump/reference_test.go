@@ -287,8 +287,7 @@ func depth(raw json.RawMessage) int {
 // compare reads the same bytes both ways.
 func compare(t *testing.T, data []byte) {
 	t.Helper()
-	text := bytes.TrimLeft(bytes.TrimPrefix(data, []byte("\ufeff")), " \t\r\n")
-	if bytes.HasPrefix(data, []byte("\x1f\x8b")) || bytes.HasPrefix(data, []byte("\x28\xb5\x2f\xfd")) || isYAML(text) {
+	if bytes.HasPrefix(data, []byte("\x1f\x8b")) || bytes.HasPrefix(data, []byte("\x28\xb5\x2f\xfd")) || bytes.HasPrefix(data, []byte("\xff\xfe")) || bytes.HasPrefix(data, []byte("\xfe\xff")) {
 		_, _, _ = readAll(source{bytes.NewReader(data), 64}) // the reference has neither: it shall only not panic
 		return
 	}
@@ -300,7 +299,12 @@ func compare(t *testing.T, data []byte) {
 			options = nil
 		}
 		var got reference
-		stats, err := readInput(newInput(context.Background(), s.r, s.buffer), "x.json", func(e Event) error {
+		in := newInput(context.Background(), s.r, s.buffer)
+		yaml := false // what is not JSON is YAML: see TestReadsAsKubectl
+		stats, err := readInput(in, "x.json", func(e Event) error {
+			if yaml = in.convert != nil; yaml {
+				return nil
+			}
 			if options != nil && (!json.Valid(e.JSON) || !utf8.Valid(e.JSON)) {
 				return errors.New("not JSON")
 			}
@@ -311,6 +315,9 @@ func compare(t *testing.T, data []byte) {
 			got.events = append(got.events, see(e))
 			return nil
 		}, options...)
+		if yaml || err != nil && in.convert != nil {
+			continue
+		}
 		if (err == nil) != (wantErr == nil) {
 			t.Fatalf("%s: %q:\nerror %v\nwant  %v", name, data, err, wantErr)
 		}

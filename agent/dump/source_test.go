@@ -70,7 +70,7 @@ func TestLargeStdinArrivesWhole(t *testing.T) {
 	list := string(listOf(t, 200))
 	for name, r := range map[string]io.Reader{"at once": strings.NewReader(list), "by halves": iotest.HalfReader(strings.NewReader(list))} {
 		stats, err := ReadPath(t.Context(), "-", r, func(Event) error { return nil })
-		if diff := cmp.Diff(Stats{Applied: 200, Bytes: int64(len(list))}, stats); err != nil || diff != "" {
+		if diff := cmp.Diff(Stats{Applied: 200, Bytes: int64(len(list)), First: "List"}, stats); err != nil || diff != "" {
 			t.Errorf("%s: %v (-want +got):\n%s", name, err, diff)
 		}
 	}

@@ -19,7 +19,7 @@ type manifest struct {
 	template       byte // the first byte of the template; 0: there is none
 	metadata, spec []part
 	containers     bool // the spec has an array of them
-	owned          bool
+	owners         []Owner
 }
 
 // part is a key and its value, as they are written.
@@ -34,7 +34,7 @@ func (d *reader) workload(op Op, o *object) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if m.template != '{' || m.owned || !m.containers && !workloads[o.kind.value] {
+	if m.template != '{' || !m.containers && !workloads[o.kind.value] {
 		return false, nil
 	}
 	if err := d.check(o); err != nil {
@@ -63,51 +63,72 @@ func (d *reader) workload(op Op, o *object) (bool, error) {
 	}
 	return true, d.give(Event{
 		Op: op, Namespace: namespace, Name: name, UID: o.uid.value, JSON: d.template, Watched: o.start > 0, Listed: o.listed, Template: true, made: true,
-		Generated: o.name.value == "",
-	})
+		Generated: o.name.value == "", APIVersion: o.apiVersion.value, Owners: m.owners,
+	}, o)
 }
 
 // makePod writes the pod that the workload of a name stands for: its template, with the name and the owner that say whose
-// it is.
+// it is. Its parts come in the order of the item, each on the line where it stands there.
 func (d *reader) makePod(o *object, m *manifest, namespace, own string) {
 	kind := ownerKinds[o.kind.value]
 	if kind == "" {
 		kind = o.kind.value
 	}
-	b := d.template[:0]
-	text := func(words string) { b = append(b, words...) }
-	quoted := func(value string) { b = append(b, quote(value)...) }
-	text(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":`)
-	quoted(o.kind.value + "/" + own)
-	text(`,"namespace":`)
-	quoted(namespace)
-	text(`,"ownerReferences":[{"apiVersion":`)
-	quoted(o.apiVersion.value)
-	text(`,"kind":`)
-	quoted(kind)
-	text(`,"name":`)
-	quoted(own)
-	text(`,"controller":true}]`)
-	for _, field := range m.metadata {
-		switch field.name {
-		case "name", "namespace", "ownerReferences":
-		default:
-			text(",")
-			b = d.appendMember(b, field)
-		}
+	p := podWriter{item: d.in.buf[d.in.keep : d.in.keep+o.end], json: d.template[:0]}
+	if len(m.spec) > 0 && len(m.metadata) > 0 && m.spec[0].whole.start < m.metadata[0].whole.start {
+		p.text(`{"apiVersion":"v1","kind":"Pod"`)
+		p.members(m.spec)
+		p.text(`,"metadata":{`)
+	} else {
+		p.text(`{"apiVersion":"v1","kind":"Pod","metadata":{`)
 	}
-	text("}")
-	for _, field := range m.spec {
-		text(",")
-		b = d.appendMember(b, field)
+	p.text(`"name":`)
+	p.quoted(o.kind.value + "/" + own)
+	p.text(`,"namespace":`)
+	p.quoted(namespace)
+	p.text(`,"ownerReferences":[{"apiVersion":`)
+	p.quoted(o.apiVersion.value)
+	p.text(`,"kind":`)
+	p.quoted(kind)
+	p.text(`,"name":`)
+	p.quoted(own)
+	p.text(`,"controller":true}]`)
+	p.members(m.metadata)
+	p.text("}")
+	if len(m.spec) > 0 && m.spec[0].whole.start >= p.from {
+		p.members(m.spec)
 	}
-	text("}")
-	d.template = b
+	p.text("}")
+	d.template = p.json
 }
 
-func (d *reader) appendMember(to []byte, m part) []byte {
-	to = append(append(to, quote(m.name)...), ':')
-	return append(to, d.in.buf[d.in.keep+m.whole.start:d.in.keep+m.whole.end]...)
+// podWriter writes a pod of parts of an item.
+type podWriter struct {
+	item []byte
+	from int // of what is not copied yet
+	json []byte
+}
+
+func (p *podWriter) text(words string) { p.json = append(p.json, words...) }
+
+func (p *podWriter) quoted(value string) { p.json = appendQuoted(p.json, value) }
+
+// members writes members of an object behind others, but for those that makePod writes.
+func (p *podWriter) members(parts []part) {
+	for _, m := range parts {
+		switch m.name {
+		case "name", "namespace", "ownerReferences":
+			continue
+		}
+		for range bytes.Count(p.item[p.from:m.whole.start], []byte{'\n'}) {
+			p.json = append(p.json, '\n')
+		}
+		p.text(",")
+		p.quoted(m.name)
+		p.text(":")
+		p.json = append(p.json, p.item[m.whole.start:m.whole.end]...)
+		p.from = m.whole.end
+	}
 }
 
 func quote(s string) []byte {
@@ -127,9 +148,9 @@ func (d *reader) manifest(o *object) (*manifest, error) {
 	err := d.fields(map[string]func() error{
 		"metadata": func() error {
 			return d.fields(map[string]func() error{
-				"ownerReferences": func() error {
-					m.owned = in.buf[in.pos] == '[' && !in.isEmptyArray()
-					return in.skip()
+				"ownerReferences": func() (err error) {
+					m.owners, err = d.owners()
+					return err
 				},
 			})
 		},
@@ -152,9 +173,25 @@ func (d *reader) manifest(o *object) (*manifest, error) {
 	return m, err
 }
 
-// isEmptyArray says that nothing stands between the brackets of the array that comes next, which is in the window.
-func (in *input) isEmptyArray() bool {
-	return bytes.HasPrefix(bytes.TrimLeft(in.buf[in.pos+1:in.end], " \t\r\n"), []byte{']'})
+// owners reads the owner references of an object, which was not checked yet. What has another shape names nothing.
+func (d *reader) owners() ([]Owner, error) {
+	in := d.in
+	start := in.pos
+	if err := in.skip(); err != nil {
+		return nil, err
+	}
+	var references []json.RawMessage
+	if json.Unmarshal(in.buf[start:in.pos], &references) != nil {
+		return nil, nil
+	}
+	var owners []Owner
+	for _, text := range references {
+		var o Owner
+		if json.Unmarshal(text, &o) == nil && o != (Owner{}) {
+			owners = append(owners, o)
+		}
+	}
+	return owners, nil
 }
 
 // podTemplate reads a template. That of a CronJob's jobs counts before another one.
@@ -163,7 +200,7 @@ func (d *reader) podTemplate(m *manifest, ofJob bool) error {
 	if m.jobTemplate && !ofJob {
 		return in.skip()
 	}
-	*m = manifest{owned: m.owned, jobTemplate: ofJob, template: in.buf[in.pos]}
+	*m = manifest{owners: m.owners, jobTemplate: ofJob, template: in.buf[in.pos]}
 	return d.fields(map[string]func() error{
 		"metadata": func() error {
 			if in.buf[in.pos] != '{' {

@@ -7,9 +7,13 @@ import (
 	"fmt"
 	"io"
 	"sort"
+	"sync"
 
 	"gopkg.in/yaml.v3"
 )
+
+// behindEnd is what counts as left out behind the end of a document, which is the line ...
+const behindEnd = "text behind ..."
 
 // wholeDocument is how large a document of YAML may be, in bytes, before a list in it is taken apart by its lines. A
 // smaller one is read as a whole, with anchors that reach from one item to another.
@@ -21,21 +25,27 @@ type yamlReader struct {
 	lines   *bufio.Reader
 	err     error // what lines ended with
 	leftOut func(*Error)
+	left    func(kind string)
 	among   bool // lists are passed on, to be left out
 
-	text  []byte // of the document or item that is being gathered
-	place yamlPlace
-	next  yamlPlace // of the next line
+	text   []byte // of the document or item that is being gathered
+	faulty []byte // the text in which a fault is found
+	place  yamlPlace
+	next   yamlPlace // of the next line
 
-	itemsEnd int // where the line "items:" ends in text, of a document that may be a large list; 0: there is none
-	dash     int // the column of the list's dashes; -1: not known yet
+	itemsEnd int   // where the line "items:" ends in text, of a document that may be a large list; 0: there is none
+	start    int64 // the offset of the first line
+	dash     int   // the column of the list's dashes; -1: not known yet
 	inList   bool
 	gathered yamlItems // of the list, and not written yet
 	behind   bool      // the items of a list were all read, and what follows are its other keys
+	ended    bool      // the document has ended, and the next marker has not come
+	skipped  bool      // something stands there
 	foreign  bool      // the document is too large, and not of Kubernetes: nothing is gathered of it
 	items    int       // written of the list
 	count    int       // objects so far
 
+	plain plainYAML
 	json  []byte
 	given int
 	base  int64 // offset of json[0] in all that was given
@@ -54,8 +64,26 @@ type yamlMark struct {
 	yamlPlace
 }
 
+// yamlReaders are used again, with the room that they have for text.
+var yamlReaders = sync.Pool{New: func() any { return &yamlReader{lines: bufio.NewReaderSize(nil, 64<<10)} }}
+
+// newYAMLReader takes a reader, which release gives back.
 func newYAMLReader(r io.Reader, first yamlPlace, leftOut func(*Error)) *yamlReader {
-	return &yamlReader{lines: bufio.NewReaderSize(r, 64<<10), next: first, place: first, dash: -1, leftOut: leftOut}
+	y := yamlReaders.Get().(*yamlReader)
+	y.lines.Reset(r)
+	y.next, y.place, y.start, y.dash, y.leftOut = first, first, first.offset, -1, leftOut
+	return y
+}
+
+func (y *yamlReader) release() {
+	const most = 1 << 20
+	if cap(y.text)+cap(y.json)+cap(y.plain.json) > most || len(y.gathered.all) > 0 {
+		return
+	}
+	y.lines.Reset(nil)
+	*y = yamlReader{lines: y.lines, text: y.text[:0], json: y.json[:0], marks: y.marks[:0],
+		plain: plainYAML{keys: y.plain.keys[:0], items: y.plain.items[:0], scratch: y.plain.scratch[:0]}}
+	yamlReaders.Put(y)
 }
 
 // Read implements io.Reader.
@@ -152,13 +180,21 @@ func (y *yamlReader) take(line []byte) error {
 		}
 	}
 	switch {
-	case startsDocument(line, "---") && !y.hasDirectives():
+	case bytes.HasPrefix(line, []byte("---")):
 		y.endDocument()
-		y.place = at
-	case startsDocument(line, "..."):
-		y.endDocument()
-		y.place = y.next
+		y.place, y.ended, y.skipped = at, false, false
+		if rest := bytes.TrimSpace(line[3:]); len(rest) > 0 && rest[0] != '#' {
+			y.count++
+			if oddBreaks.Match(line) {
+				return y.fault(1, errOddBreak)
+			}
+			return y.fault(1, errors.New("text on the line of the document marker ---, which kubectl does not read: put it on the next line"))
+		}
+	case y.ended:
+		y.skipLine(line)
 		return nil
+	case startsDocument(line, "..."):
+		return y.endMarker(at)
 	case y.inList && !y.behind:
 		return y.listLine(line, at)
 	case y.foreign && isOwnKey(line):
@@ -183,6 +219,28 @@ func (y *yamlReader) take(line []byte) error {
 		return y.fault(1, errTooLarge)
 	}
 	return nil
+}
+
+// endMarker ends the document that was gathered. Kubectl takes no end without a beginning, which a marker is on the first
+// line alone: it cuts the input at the others.
+func (y *yamlReader) endMarker(at yamlPlace) error {
+	if began := y.place.offset == y.start && bytes.HasPrefix(y.text, []byte("---")); y.isAtStart() && !began {
+		y.place, y.faulty = at, nil
+		y.count++
+		return y.fault(1, errors.New("invalid YAML: the end of a document (...) that has not begun: remove the line"))
+	}
+	y.endDocument()
+	y.place, y.ended = y.next, true
+	return nil
+}
+
+// skipLine passes over a line behind the end of a document, up to the next marker: kubectl does not read that. It counts
+// as an object that was left out.
+func (y *yamlReader) skipLine(line []byte) {
+	if !isBlank(line) && !y.skipped {
+		y.skipped = true
+		y.left(behindEnd)
+	}
 }
 
 // hasOwnKey says that a key of Kubernetes is among those that were gathered of the document.
@@ -217,21 +275,6 @@ func (y *yamlReader) isAtStart() bool {
 		}
 	}
 	return !y.inList
-}
-
-// hasDirectives says that what was gathered are directives, such as %YAML 1.1, of the document that the next marker starts.
-func (y *yamlReader) hasDirectives() bool {
-	found := false
-	for line := range bytes.Lines(y.text) {
-		if isBlank(line) {
-			continue
-		}
-		if line[0] != '%' {
-			return false
-		}
-		found = true
-	}
-	return found && !y.inList
 }
 
 func startsDocument(line []byte, marker string) bool {
@@ -352,7 +395,7 @@ func (y *yamlReader) writeItems() error {
 func (y *yamlReader) writeItem(item *yamlItem) error {
 	y.count++
 	if item.err != nil {
-		y.text, y.place = item.text, item.place // where the fault is found
+		y.text, y.faulty, y.place = item.text, item.text, item.place // where the fault is found
 		err := y.survive(y.explain(item.err))
 		y.text = nil
 		return err
@@ -363,7 +406,7 @@ func (y *yamlReader) writeItem(item *yamlItem) error {
 	if y.items > 0 {
 		y.json = append(y.json, ',')
 	}
-	y.mark(item.place)
+	y.mark(placeIn(item.text, item.place, item.line))
 	y.json = append(y.json, item.json...)
 	y.items++
 	return nil
@@ -394,10 +437,10 @@ func (y *yamlReader) finish() error {
 		return nil
 	}
 	text := y.text
-	if len(bytes.TrimSpace(text)) == 0 && !y.inList {
-		return nil
-	}
 	if !y.inList {
+		if y.finishPlain() {
+			return nil
+		}
 		y.count++
 	}
 	root, err := y.parse(text)
@@ -425,6 +468,24 @@ func (y *yamlReader) finish() error {
 	}
 	y.json = append(y.json, '\n')
 	return nil
+}
+
+// finishPlain writes a document of plain YAML.
+func (y *yamlReader) finishPlain() bool {
+	before := len(y.json)
+	if !y.plain.document(y.json, y.text) || len(y.plain.json)-before > maxItem {
+		return false
+	}
+	if y.json = y.plain.json; len(y.json) == before {
+		return true // there is nothing in it
+	}
+	y.count++
+	y.markAt(before, y.placeOfLine(y.plain.breaks.first))
+	for _, item := range y.plain.items {
+		y.markAt(item.json, yamlPlace{y.place.offset + int64(item.offset), y.place.line + item.line - 1})
+	}
+	y.json = append(y.json, '\n')
+	return true
 }
 
 // itemsOf is the list of the items in a document; nil where there is none.
@@ -498,7 +559,7 @@ func (y *yamlReader) survive(err error) error {
 }
 
 func (y *yamlReader) parse(text []byte) (*yaml.Node, error) {
-	y.text = text // what faults are found in
+	y.text, y.faulty = text, text
 	root, err := parseYAML(text)
 	if err != nil {
 		err = y.explain(err)
@@ -518,14 +579,20 @@ func (y *yamlReader) explain(err error) error {
 
 // fault is an error at a line of what was gathered.
 func (y *yamlReader) fault(line int, err error) error {
+	if bytes.Contains(y.faulty, []byte(action)) && !errors.Is(err, errTooLarge) {
+		err = fmt.Errorf("%w: the text holds {{ and is %w", err, ErrTemplate)
+	}
 	at := y.placeOfLine(line)
 	return &Error{Item: y.count, Offset: at.offset, Err: fmt.Errorf("line %d: %w", at.line, err), placed: true}
 }
 
 // placeOfLine is where a line, 1-based, of what was gathered stands.
 func (y *yamlReader) placeOfLine(line int) yamlPlace {
-	at := y.place
-	text := y.text[:cap(y.text)] // also when it was let go of
+	return placeIn(y.text[:cap(y.text)], y.place, line) // also when it was let go of
+}
+
+// placeIn is where a line, 1-based, of a text stands that begins at a place.
+func placeIn(text []byte, at yamlPlace, line int) yamlPlace {
 	for range line - 1 {
 		i := bytes.IndexByte(text, '\n')
 		if i < 0 {

@@ -24,6 +24,7 @@ type yamlItem struct {
 	text  []byte
 	place yamlPlace
 	json  []byte
+	line  int // on which the JSON begins, 1-based, in text
 	err   error
 }
 
@@ -56,8 +57,9 @@ func (g *yamlItems) clear() {
 func (g *yamlItems) convert() {
 	var next atomic.Int64
 	work := func() {
+		var plain plainYAML
 		for i := next.Add(1) - 1; i < int64(len(g.all)); i = next.Add(1) - 1 {
-			g.all[i].convert()
+			g.all[i].convert(&plain)
 		}
 	}
 	var others sync.WaitGroup
@@ -68,7 +70,11 @@ func (g *yamlItems) convert() {
 	others.Wait()
 }
 
-func (item *yamlItem) convert() {
+func (item *yamlItem) convert(plain *plainYAML) {
+	if plain.item(item.json, item.text) {
+		item.json, item.line = plain.json, plain.breaks.first
+		return
+	}
 	root, err := parseYAML(item.text)
 	switch {
 	case err != nil:
@@ -77,6 +83,8 @@ func (item *yamlItem) convert() {
 	case root.Kind != yaml.SequenceNode || len(root.Content) != 1:
 		item.err = errors.New("invalid YAML: this is no item of a list")
 	default:
-		item.json, item.err = appendYAML(item.json, root.Content[0])
+		w := yamlWriter{json: item.json, start: len(item.json)}
+		item.err = w.value(root.Content[0])
+		item.json, item.line = w.json, w.breaks.first
 	}
 }

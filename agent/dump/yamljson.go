@@ -12,6 +12,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
+	"unsafe"
 
 	"gopkg.in/yaml.v3"
 )
@@ -22,6 +24,9 @@ type yamlWriter struct {
 	json  []byte
 	start int // of the item in json
 	depth int
+	steps int // fields that merges have given so far
+
+	breaks lineBreaks
 
 	// Of items, where it is not nil, element is called before each one is written.
 	items   *yaml.Node
@@ -44,6 +49,7 @@ func (w *yamlWriter) value(n *yaml.Node) error {
 	}
 	w.depth++
 	defer func() { w.depth-- }()
+	w.json = w.breaks.to(w.json, n.Line)
 	switch n.Kind {
 	case yaml.DocumentNode:
 		return w.value(n.Content[0])
@@ -86,7 +92,7 @@ func (w *yamlWriter) members(n *yaml.Node, more bool) error {
 			w.json = append(w.json, ',')
 		}
 		more = true
-		w.json = append(appendQuoted(w.json, f.key), ':')
+		w.json = append(appendQuoted(w.breaks.to(w.json, f.line), f.key), ':')
 		if err := w.value(f.value); err != nil {
 			return err
 		}
@@ -96,6 +102,7 @@ func (w *yamlWriter) members(n *yaml.Node, more bool) error {
 
 type yamlField struct {
 	key   string
+	line  int
 	value *yaml.Node
 	own   bool // not from a merge
 }
@@ -133,6 +140,9 @@ func (w *yamlWriter) merged(n *yaml.Node, depth int) ([]yamlField, error) {
 					return nil, err
 				}
 				for _, f := range inner {
+					if w.steps++; w.steps > maxItem {
+						return nil, wrongNode(n, "%w", errTooLarge)
+					}
 					f.own = false
 					if err := put(f); err != nil {
 						return nil, err
@@ -148,7 +158,7 @@ func (w *yamlWriter) merged(n *yaml.Node, depth int) ([]yamlField, error) {
 		if j, known := at[key]; known && fields[j].own {
 			return nil, wrongNode(name, "duplicate key %s", clip(key))
 		}
-		if err := put(yamlField{key, value, true}); err != nil {
+		if err := put(yamlField{key, name.Line, value, true}); err != nil {
 			return nil, err
 		}
 	}
@@ -221,19 +231,26 @@ func (w *yamlWriter) scalar(n *yaml.Node) error {
 	if err != nil {
 		return err
 	}
-	switch v := value.(type) {
-	case string:
-		w.json = appendQuoted(w.json, v)
-	case int64:
-		w.json = strconv.AppendInt(w.json, v, 10)
-	default:
-		b, err := json.Marshal(v)
-		if err != nil {
-			return wrongNode(n, "%s is a number that JSON does not have", clip(n.Value))
-		}
-		w.json = append(w.json, b...)
+	if w.json, err = appendValue(w.json, value); err != nil {
+		return wrongNode(n, "%s is a number that JSON does not have", clip(n.Value))
 	}
 	return nil
+}
+
+// appendValue appends the value of a scalar as JSON. The error is that of a number that JSON does not have.
+func appendValue(to []byte, value any) ([]byte, error) {
+	switch v := value.(type) {
+	case nil:
+		return append(to, "null"...), nil
+	case string:
+		return appendQuoted(to, v), nil
+	case bool:
+		return strconv.AppendBool(to, v), nil
+	case int64:
+		return strconv.AppendInt(to, v, 10), nil
+	}
+	b, err := json.Marshal(value)
+	return append(to, b...), err
 }
 
 // scalarOf is the value of a scalar: a string, bool, int64, uint64, float64 or nil.
@@ -285,7 +302,75 @@ var words = func() map[string]any {
 	return m
 }()
 
-var floating = regexp.MustCompile(`^[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?$`)
+// isFloat says that a scalar is a decimal number: digits with a point among them, and perhaps an exponent.
+func isFloat(s string) bool {
+	if s != "" && (s[0] == '-' || s[0] == '+') {
+		s = s[1:]
+	}
+	whole := strings.TrimLeft(s, "0123456789")
+	fraction, point := strings.CutPrefix(whole, ".")
+	rest := whole
+	if point {
+		rest = strings.TrimLeft(fraction, "0123456789")
+	}
+	if len(whole) == len(s) && len(rest) == len(fraction) { // no digit before the point, and none behind it
+		return false
+	}
+	if rest == "" {
+		return true
+	}
+	if rest[0] != 'e' && rest[0] != 'E' {
+		return false
+	}
+	exponent := rest[1:]
+	if exponent != "" && (exponent[0] == '-' || exponent[0] == '+') {
+		exponent = exponent[1:]
+	}
+	return exponent != "" && strings.Trim(exponent, "0123456789") == ""
+}
+
+// isText says that a scalar without quotes is beyond question a string. Most are, and this is quicker than plainScalar.
+func isText(s string) bool {
+	if s == "" {
+		return false
+	}
+	switch c := s[0]; {
+	case c >= '0' && c <= '9', c == '+', c == '-', c == '.':
+		if len(s) <= maxWord {
+			break
+		}
+		points := 0
+		for i := range len(s) {
+			if s[i] == '.' {
+				points++
+			}
+			if !isNumeral[s[i]] || points > 1 {
+				return true
+			}
+		}
+		return false
+	case strings.IndexByte("yYnNtTfFoO~", c) >= 0:
+		if len(s) > maxWord {
+			return true
+		}
+	default:
+		return true
+	}
+	value, _ := plainScalar(s, "")
+	_, is := value.(string)
+	return is
+}
+
+// maxWord is the length of the longest word that is not a string.
+const maxWord = len("false")
+
+// isNumeral are the bytes that numbers are written with.
+var isNumeral = func() (is [256]bool) {
+	for _, c := range []byte("0123456789abcdefABCDEFxXoO_+-.") {
+		is[c] = true
+	}
+	return is
+}()
 
 // plainScalar is what a scalar without quotes means, and the tag of that.
 func plainScalar(s, tag string) (value any, is string) {
@@ -329,7 +414,7 @@ func plainNumber(s string) (value any, is string) {
 	if u, err := strconv.ParseUint(s, 0, 64); err == nil {
 		return u, "!!int"
 	}
-	if floating.MatchString(s) {
+	if isFloat(s) {
 		if f, err := strconv.ParseFloat(s, 64); err == nil {
 			return f, "!!float"
 		}
@@ -352,10 +437,35 @@ func isTimestamp(s string) bool {
 
 // appendQuoted appends a string as JSON.
 func appendQuoted(to []byte, s string) []byte {
-	if len(s) < 1<<16 && isPlain([]byte(s)) && strings.IndexByte(s, '"') < 0 {
-		return append(append(append(to, '"'), s...), '"')
+	if !utf8.ValidString(s) {
+		return append(to, quote(s)...)
 	}
-	return append(to, quote(s)...)
+	to = append(to, '"')
+	return append(appendEscaped(to, unsafe.Slice(unsafe.StringData(s), len(s))), '"')
+}
+
+// appendEscaped appends what stands between the quotes of a string of valid UTF-8.
+func appendEscaped(to, s []byte) []byte {
+	const digits = "0123456789abcdef"
+	done := 0
+	for i, c := range s {
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		to = append(to, s[done:i]...)
+		done = i + 1
+		switch c {
+		case '"', '\\':
+			to = append(to, '\\', c)
+		case '\n':
+			to = append(to, '\\', 'n')
+		case '\t':
+			to = append(to, '\\', 't')
+		default:
+			to = append(to, '\\', 'u', '0', '0', digits[c>>4], digits[c&15])
+		}
+	}
+	return append(to, s[done:]...)
 }
 
 // A nodeError is a fault at a line of a piece of YAML.
@@ -373,6 +483,8 @@ func wrongNode(n *yaml.Node, format string, args ...any) error {
 
 var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
 
+var errOddBreak = errors.New("another document behind a line break that is a CR, NEL or U+2028 alone: end each line with LF")
+
 // parseYAML reads one piece of YAML, of one document or none. It returns nil where there is nothing in it.
 func parseYAML(text []byte) (root *yaml.Node, err error) {
 	// The parser has panicked on hostile text before.
@@ -381,6 +493,9 @@ func parseYAML(text []byte) (root *yaml.Node, err error) {
 			err = &nodeError{1, fmt.Errorf("invalid YAML: %v", v)}
 		}
 	}()
+	if at := directive.FindIndex(text); at != nil {
+		return nil, &nodeError{1 + bytes.Count(text[:at[1]], []byte{'\n'}), errors.New("invalid YAML: a directive (%), which kubectl does not read: remove the line")}
+	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var document, second yaml.Node
 	switch err := decoder.Decode(&document); {
@@ -391,7 +506,7 @@ func parseYAML(text []byte) (root *yaml.Node, err error) {
 	}
 	switch err := decoder.Decode(&second); {
 	case err == nil:
-		return nil, &nodeError{oddBreak(text), errors.New("another document behind a line break that is a CR, NEL or U+2028 alone: end each line with LF")}
+		return nil, &nodeError{oddBreak(text), errOddBreak}
 	case !errors.Is(err, io.EOF):
 		return nil, invalidYAML(err)
 	}
@@ -399,8 +514,13 @@ func parseYAML(text []byte) (root *yaml.Node, err error) {
 		return nil, nil
 	}
 	root = document.Content[0]
-	if root.Kind == yaml.ScalarNode && root.Value == "" && root.Style == 0 {
-		return nil, nil
+	if mayBeUnspecific.Match(text) {
+		tagUnspecific(root, anyBreak.Split(string(text), -1))
+	}
+	if root.Kind == yaml.ScalarNode {
+		if value, err := scalarOf(root); err == nil && value == nil {
+			return nil, nil // what is null is nothing
+		}
 	}
 	return root, nil
 }
@@ -415,6 +535,35 @@ func invalidYAML(err error) error {
 	}
 	return &nodeError{line, errors.New("invalid YAML: " + parts[2])}
 }
+
+// directive is a line that begins with % before anything else of a document. Kubectl takes the marker behind it for the end.
+var directive = regexp.MustCompile(`^\x{FEFF}?(?:[ \t]*(?:#[^\n]*)?\r?\n)*%`)
+
+// unspecific is the tag !, which makes a string of any scalar, where a node begins. The parser of record keeps nothing of it.
+var unspecific = regexp.MustCompile(`^(?:&\S+[ \t]+)?!(?:[\s,\]}]|$)`)
+
+var mayBeUnspecific = regexp.MustCompile(`(?:^|[\s,\[{])!(?:[\s,\]}]|$)`)
+
+// tagUnspecific gives the nodes that have the tag ! in a text what the parser has lost.
+func tagUnspecific(n *yaml.Node, lines []string) {
+	for _, inner := range n.Content {
+		tagUnspecific(inner, lines)
+	}
+	if n.Kind != yaml.ScalarNode || n.Style != 0 || n.Line > len(lines) {
+		return
+	}
+	line := lines[n.Line-1]
+	for range n.Column - 1 {
+		_, size := utf8.DecodeRuneInString(line)
+		line = line[size:]
+	}
+	if unspecific.MatchString(line) {
+		n.Tag = "!"
+	}
+}
+
+// anyBreak are the line breaks that the parser counts.
+var anyBreak = regexp.MustCompile("\r\n|[\n\r\u0085\u2028\u2029]")
 
 var oddBreaks = regexp.MustCompile("\r[^\n]|\u0085|\u2028|\u2029")
 

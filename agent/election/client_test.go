@@ -13,6 +13,8 @@ import (
 	"go.uber.org/goleak"
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/client-go/kubernetes/scheme"
 	"k8s.io/client-go/kubernetes/typed/coordination/v1"
 	"k8s.io/client-go/rest"
 )
@@ -118,5 +120,43 @@ func TestNewClientRefuses(t *testing.T) {
 	o.Identity = ""
 	if _, err := New(&rest.Config{}, o); err == nil || err.Error() != "identity: must not be empty" {
 		t.Errorf("New returns %v", err)
+	}
+}
+
+// TestClientReadsAnyTime: a Lease with a time that the API server accepts, and whose JSON cannot be parsed, is read, since the
+// client asks for protobuf. One edit would keep every replica from reading the Lease otherwise.
+func TestClientReadsAnyTime(t *testing.T) {
+	at, err := time.Parse(metav1.RFC3339Micro, "9999-12-31T23:59:59.000000-14:00")
+	if err != nil {
+		t.Fatal(err)
+	}
+	lease := &coordinationv1.Lease{
+		TypeMeta:   metav1.TypeMeta{APIVersion: "coordination.k8s.io/v1", Kind: "Lease"},
+		ObjectMeta: metav1.ObjectMeta{Name: "kube-devops-leader"},
+		Spec:       coordinationv1.LeaseSpec{AcquireTime: &metav1.MicroTime{Time: at}},
+	}
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for accepted := range strings.SplitSeq(r.Header.Get("Accept"), ",") {
+			info, ok := runtime.SerializerInfoForMediaType(scheme.Codecs.SupportedMediaTypes(), accepted)
+			if !ok {
+				continue
+			}
+			w.Header().Set("Content-Type", accepted)
+			if err := info.Serializer.Encode(lease, w); err != nil {
+				t.Error(err)
+			}
+			return
+		}
+		w.WriteHeader(http.StatusNotAcceptable)
+	}))
+	defer server.Close()
+	client, disconnect, err := newClient(&rest.Config{Host: server.URL}, time.Minute)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer disconnect()
+	got, err := client.Leases("default").Get(t.Context(), "kube-devops-leader", metav1.GetOptions{})
+	if err != nil || !got.Spec.AcquireTime.Time.Equal(at) {
+		t.Errorf("read %v: %v", got, err)
 	}
 }

@@ -85,6 +85,7 @@ func newWithClient(
 		clock:     clock,
 		log:       log,
 		fatal:     make(chan error, 1),
+		answers:   answers{gap: o.LeaseDuration},
 	}
 	if err := registerMetrics(o.Registerer, gate, lock); err != nil {
 		return nil, err
@@ -118,8 +119,9 @@ func (e *Elector) Leader() string {
 	return ""
 }
 
-// Run campaigns until ctx is done. Losing the Lease ends a term, and the campaign goes on. When ctx is done it stops to
-// publish, waits for the publications in flight and for Lead, releases the Lease, and returns nil, all within 8 s.
+// Run campaigns until ctx is done, while this replica is in sync. Losing the Lease ends a term, and the campaign goes on.
+// When ctx is done, or this replica is not in sync any more, it stops publishing, waits for the publications in flight and
+// for Lead, and releases the Lease. After the end of ctx it returns nil, all within 8 s.
 //
 // An error means that the process must exit, at once and without waiting for anything else: guarded work still runs
 // though another replica may lead, another process has our identity, or client-go's elector has died. The Lease is then
@@ -130,32 +132,73 @@ func (e *Elector) Run(ctx context.Context) error {
 	}
 	defer e.disconnect()
 
-	engine := startEngine(context.WithoutCancel(ctx), e)
-	w, err := e.follow(ctx, engine)
-	e.gate.shut()
-	if err == nil {
-		// The campaign goes on meanwhile, so that the Lease stays ours.
-		err = e.drain(w)
+	for ctx.Err() == nil {
+		if err := e.run(ctx); err != nil {
+			return fmt.Errorf("run elector: %w", err)
+		}
 	}
-	e.gate.end(reasonStopping)
-	ended := engine.stop()
-	if err != nil {
-		return fmt.Errorf("run elector: %w", err)
-	}
-	if !ended {
-		e.log.Error("lease not released", zap.String("reason", "a call to the API server does not end"))
-		return nil
-	}
-	e.release(context.WithoutCancel(ctx))
 	return nil
 }
 
-// release gives the Lease up if it is ours. A Lease that is not released costs the next leader a whole lease and
-// nothing else, so a failure is logged and is no error.
-func (e *Elector) release(ctx context.Context) {
-	if !e.lock.mayHold() {
-		return
+// run campaigns until ctx is done or this replica must give the Lease back.
+func (e *Elector) run(ctx context.Context) error {
+	engine := startEngine(context.WithoutCancel(ctx), e)
+	w, reason, err := e.follow(ctx, engine)
+	e.gate.shut()
+	if err == nil {
+		// The campaign goes on meanwhile, so that the Lease stays ours.
+		err = e.drain(w, reason)
 	}
+	e.gate.end(reason)
+	ended := engine.stop()
+	if err != nil {
+		return err
+	}
+	if !ended {
+		e.log.Error("lease not released", zap.String("reason", "a call to the API server does not end"))
+		if !wait(ctx, engine.done) {
+			return nil
+		}
+	}
+	released := e.release(context.WithoutCancel(ctx))
+	if ctx.Err() == nil && wait(ctx, released) {
+		e.gate.reopen()
+		return nil
+	}
+	// The calls of the release end with its time, unless a credential plugin hangs, which client-go cannot interrupt.
+	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseWithin)
+	defer cancel()
+	if !wait(timeout, released) {
+		e.log.Warn("lease not released", zap.String("reason", "a call to the API server does not end"))
+	}
+	return nil
+}
+
+// wait waits until done is closed; it returns false when ctx is done before.
+func wait(ctx context.Context, done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// release begins to give the Lease up, if it is ours; done is closed at the end.
+func (e *Elector) release(ctx context.Context) (done <-chan struct{}) {
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		if e.lock.mayHold() {
+			e.giveUp(ctx)
+		}
+	}()
+	return ended
+}
+
+// giveUp releases the Lease. A Lease that is not released costs the next leader a whole lease and nothing else, so a
+// failure is logged and is no error.
+func (e *Elector) giveUp(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, releaseWithin)
 	defer cancel()
 	if err := e.lock.release(ctx); err != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/zapr"
@@ -15,9 +16,12 @@ import (
 // An engine is the goroutine in which client-go's electors run, one after the other.
 type engine struct {
 	cancel context.CancelFunc
-	level  zap.AtomicLevel // of what client-go logs
-	done   chan struct{}
-	err    error // why it has died; to be read after done
+	// campaigning is set when this replica was in sync, and runs for the Lease.
+	campaigning atomic.Bool
+
+	level zap.AtomicLevel // of what client-go logs
+	done  chan struct{}
+	err   error // why it has died; to be read after done
 }
 
 func startEngine(ctx context.Context, e *Elector) *engine {
@@ -34,7 +38,7 @@ func startEngine(ctx context.Context, e *Elector) *engine {
 				g.err = fmt.Errorf("client-go's elector has died: %v", p)
 			}
 		}()
-		g.err = e.campaign(ctx)
+		g.err = e.campaign(ctx, g)
 	}()
 	return g
 }
@@ -56,8 +60,12 @@ func (g *engine) stop() bool {
 // campaign runs one client-go elector after the other until ctx is done. One that has given up knows an old version of
 // the Lease, and would take a valid Lease from its holder; a new one begins with a read. Its callbacks and its opinion
 // of who leads are not asked: the gate knows better.
-func (e *Elector) campaign(ctx context.Context) error {
+func (e *Elector) campaign(ctx context.Context, g *engine) error {
 	for ctx.Err() == nil {
+		if !e.standBy(ctx) {
+			return nil
+		}
+		g.campaigning.Store(true)
 		elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 			Lock:          e.lock,
 			Name:          e.options.Name,

@@ -27,7 +27,8 @@ type gate struct {
 
 	mu       sync.Mutex
 	term     *term         // nil: none is held
-	stopping bool          // no term opens any more
+	stopping bool          // no publication begins, until reopen
+	barred   string        // why this replica does not run for the Lease; "" if it does
 	changed  chan struct{} // closed, and replaced, at each change
 }
 
@@ -99,7 +100,23 @@ func (g *gate) endLocked(reason string) {
 	g.broadcast()
 }
 
-// shut closes the gate for good, and lets the publications in flight finish.
+// reopen undoes shut: a term that begins from now on may publish. There is none when it is called.
+func (g *gate) reopen() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.stopping = false
+	g.broadcast()
+}
+
+// bar notes why this replica does not run for the Lease, for whoever asks why it may not publish; "" when it does.
+func (g *gate) bar(reason string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.barred = reason
+	g.broadcast()
+}
+
+// shut closes the gate until reopen, and lets the publications in flight finish.
 func (g *gate) shut() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

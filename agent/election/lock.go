@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"sync"
 	"time"
@@ -43,6 +44,7 @@ type leaseLock struct {
 	clock               clock
 	log                 *zap.Logger
 	fatal               chan error // gets the first reason why the process must exit; buffered
+	answers             answers
 
 	mu         sync.Mutex
 	seen       *sighting // nil: no answer yet
@@ -65,6 +67,7 @@ func (l *leaseLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	lease, err := l.leases.Get(ctx, l.name, metav1.GetOptions{})
+	l.answers.note(l.clock().mono, err == nil || apierrors.IsNotFound(err))
 	if apierrors.IsNotFound(err) {
 		l.saw(nil)
 		return nil, nil, err
@@ -75,6 +78,7 @@ func (l *leaseLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord
 	l.saw(lease)
 	record := resourcelock.LeaseSpecToLeaderElectionRecord(&lease.Spec)
 	record.LeaseDurationSeconds = int(l.honoured(lease) / time.Second)
+	makeWritable(record)
 	return record, []byte(raw(lease)), nil
 }
 
@@ -146,9 +150,22 @@ func (l *leaseLock) release(ctx context.Context) error {
 // signed returns a copy of a Lease with another record in it, and our signature.
 func (l *leaseLock) signed(lease *coordinationv1.Lease, record resourcelock.LeaderElectionRecord) *coordinationv1.Lease {
 	lease = lease.DeepCopy()
+	makeWritable(&record)
 	lease.Spec = resourcelock.LeaderElectionRecordToLeaseSpec(&record)
 	metav1.SetMetaDataAnnotation(&lease.ObjectMeta, writerAnnotation, l.writer)
 	return lease
+}
+
+// makeWritable brings what a record takes over from the Lease, where anybody may have written it, into the bounds in which
+// the API server accepts it. client-go adds 1 to the count of transitions, and an int32 that overflows is refused for ever;
+// so is a time whose year has not four digits. At its bound the count stays.
+func makeWritable(record *resourcelock.LeaderElectionRecord) {
+	record.LeaderTransitions = min(max(0, record.LeaderTransitions), math.MaxInt32)
+	for _, t := range []*metav1.Time{&record.AcquireTime, &record.RenewTime} {
+		if year := t.UTC().Year(); year < 0 || year > 9999 {
+			*t = metav1.Now()
+		}
+	}
 }
 
 // mayHold tells whether the Lease could be ours on the API server, as far as this process knows.
@@ -177,6 +194,7 @@ func (l *leaseLock) write(
 	defer cancel()
 	sent := l.clock()
 	answer, err := send(ctx)
+	l.answers.note(l.clock().mono, err == nil || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err))
 	if err != nil {
 		return err
 	}

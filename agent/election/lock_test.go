@@ -87,6 +87,13 @@ func TestLockNotBefore(t *testing.T) {
 			spec.HolderIdentity, spec.LeaseDurationSeconds = new(""), new(int32(1))
 			spec.RenewTime = &metav1.MicroTime{Time: spec.RenewTime.Add(time.Microsecond)}
 		}), 0, 15 * time.Second},
+		{"release with the mark, whose times differ", func(t *testing.T, l *leaseLock) {
+			foreign(s, func(spec *coordinationv1.LeaseSpec) {
+				spec.HolderIdentity, spec.LeaseDurationSeconds = new(""), new(int32(1))
+				spec.RenewTime = &metav1.MicroTime{Time: spec.RenewTime.Add(time.Microsecond)}
+			})(t, l)
+			s.edit(markReleased)
+		}, 0, 15 * time.Second},
 		{"release without times", foreign(s, func(spec *coordinationv1.LeaseSpec) {
 			*spec = coordinationv1.LeaseSpec{LeaseDurationSeconds: new(int32(1))}
 		}), 0, 15 * time.Second},

@@ -2,11 +2,13 @@
 
 package election
 
+import "cmp"
+
 // lookLocked returns the state of the gate at this moment. The gate's lock is held.
 func (g *gate) lookLocked() view {
 	t := g.term
 	if t == nil {
-		return view{reason: reasonNoLease, changed: g.changed}
+		return view{reason: cmp.Or(g.barred, reasonNoLease), changed: g.changed}
 	}
 	now := g.clock()
 	elapsed, agree := now.since(t.sent)

@@ -21,7 +21,7 @@ func registerMetrics(reg prometheus.Registerer, gate *gate, lock *leaseLock) err
 		leader: prometheus.NewDesc("kube_devops_leader",
 			"1 while this replica is permitted to publish, 0 otherwise.", nil, nil),
 		epoch: prometheus.NewDesc("kube_devops_lease_epoch",
-			"How often the Lease has changed hands, as last read from it; 0 before the first read.", nil, nil),
+			"How often the Lease has changed hands, as last read from it. Absent until the Lease was read, and while there is none.", nil, nil),
 		valid: prometheus.NewDesc("kube_devops_gate_valid_seconds",
 			"How long this replica stays permitted to publish without another renewal of the Lease, in seconds; 0 while it is not.", nil, nil),
 	}
@@ -47,9 +47,8 @@ func (m *metrics) Collect(ch chan<- prometheus.Metric) {
 	}
 	ch <- prometheus.MustNewConstMetric(m.leader, prometheus.GaugeValue, leader)
 	ch <- prometheus.MustNewConstMetric(m.valid, prometheus.GaugeValue, v.remaining.Seconds())
-	transitions := 0.0
+	// A zero in its place would count as a change of leader when the Lease is read.
 	if seen := m.lock.last(); seen != nil && seen.lease != nil {
-		transitions = float64(epoch(seen.lease))
+		ch <- prometheus.MustNewConstMetric(m.epoch, prometheus.GaugeValue, float64(epoch(seen.lease)))
 	}
-	ch <- prometheus.MustNewConstMetric(m.epoch, prometheus.GaugeValue, transitions)
 }

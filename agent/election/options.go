@@ -31,6 +31,12 @@ type Options struct {
 	// and a sixth of LeaseDuration: 2 s for a Lease of 15 s, 1 s for one of 6 s.
 	Margin time.Duration
 
+	// InSync says why this replica must not lead; nil while it may. It is asked several times a second. While it returns an
+	// error this replica only reads the Lease; one that holds it gives it back, so that a replica which has something to
+	// publish can take it. answering is for how long the API server has answered all calls for the Lease: where it answers
+	// none, to hold the Lease harms nobody. The text of the error must not change from call to call. nil: always in sync.
+	InSync func(answering time.Duration) error
+
 	// Log gets the transitions: acquired, opened, closed, lost, released, another leader seen.
 	Log *zap.Logger
 	// Registerer gets the metrics of this elector.

@@ -62,7 +62,7 @@ func epoch(lease *coordinationv1.Lease) int64 {
 	if lease == nil || lease.Spec.LeaseTransitions == nil {
 		return 0
 	}
-	return int64(*lease.Spec.LeaseTransitions)
+	return int64(max(0, *lease.Spec.LeaseTransitions))
 }
 
 func leaseDuration(lease *coordinationv1.Lease) time.Duration {

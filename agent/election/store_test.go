@@ -2,7 +2,6 @@ package election
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -27,6 +26,7 @@ type store struct {
 	version int
 	uid     int
 	writes  int
+	refuse  func(lease *coordinationv1.Lease) error // why a write of a replica is not valid; nil: all are
 }
 
 func (s *store) get() (*coordinationv1.Lease, error) {
@@ -41,6 +41,9 @@ func (s *store) get() (*coordinationv1.Lease, error) {
 func (s *store) create(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.invalid(lease); err != nil {
+		return nil, err
+	}
 	if s.lease != nil {
 		return nil, apierrors.NewAlreadyExists(leaseResource, lease.Name)
 	}
@@ -53,6 +56,9 @@ func (s *store) create(lease *coordinationv1.Lease) (*coordinationv1.Lease, erro
 func (s *store) update(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if err := s.invalid(lease); err != nil {
+		return nil, err
+	}
 	if s.lease == nil {
 		return nil, apierrors.NewNotFound(leaseResource, lease.Name)
 	}
@@ -62,16 +68,23 @@ func (s *store) update(lease *coordinationv1.Lease) (*coordinationv1.Lease, erro
 	return s.commit(lease), nil
 }
 
-// commit keeps a Lease as etcd does: through JSON, which cuts its times to microseconds.
+func (s *store) invalid(lease *coordinationv1.Lease) error {
+	if s.refuse == nil {
+		return nil
+	}
+	return s.refuse(lease)
+}
+
+// commit keeps a Lease as etcd does: in protobuf, which cuts its times to microseconds and takes any year.
 func (s *store) commit(lease *coordinationv1.Lease) *coordinationv1.Lease {
 	s.version++
 	s.writes++
-	data, err := json.Marshal(lease)
+	data, err := lease.Marshal()
 	if err != nil {
 		panic(err)
 	}
 	s.lease = &coordinationv1.Lease{}
-	if err := json.Unmarshal(data, s.lease); err != nil {
+	if err := s.lease.Unmarshal(data); err != nil {
 		panic(err)
 	}
 	s.lease.ResourceVersion = strconv.Itoa(s.version)

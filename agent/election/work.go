@@ -18,8 +18,9 @@ type work struct {
 }
 
 // follow does what the gate says: it calls Lead in each term that opens, and sees it end with the term. It returns the
-// work of the present term when ctx is done, or the reason why the process must exit.
-func (e *Elector) follow(ctx context.Context, engine *engine) (*work, error) {
+// work of the present term when ctx is done or this replica is not in sync any more, and the reason; or an error that says
+// why the process must exit.
+func (e *Elector) follow(ctx context.Context, engine *engine) (*work, string, error) {
 	var w *work
 	for {
 		v := e.gate.look()
@@ -27,11 +28,11 @@ func (e *Elector) follow(ctx context.Context, engine *engine) (*work, error) {
 			e.log.Warn("lease lost", zap.Int64("epoch", w.epoch),
 				zap.String("reason", e.gate.why(w.term)), zap.String("leader", e.Leader()))
 			if err := e.quiesce(w, e.gate.grace(w.term)); err != nil {
-				return nil, err
+				return nil, "", err
 			}
 			w = nil
 			if ctx.Err() != nil {
-				return nil, nil
+				return nil, reasonStopping, nil
 			}
 			continue // the view is older than the wait
 		}
@@ -42,20 +43,26 @@ func (e *Elector) follow(ctx context.Context, engine *engine) (*work, error) {
 		if w != nil {
 			e.attend(w, v)
 		}
-		var wake <-chan time.Time
+		if engine.campaigning.Load() {
+			if err := e.inSync(); err != nil {
+				e.log.Warn("giving up the campaign for the lease", zap.Bool("held", w != nil), zap.Error(err))
+				return w, err.Error(), nil
+			}
+		}
+		// Timers stand still in a suspended machine; at each retry the wall clock is asked too.
+		wake := e.options.RetryPeriod
 		if v.wake > 0 {
-			// Timers stand still in a suspended machine; at each retry the wall clock is asked too.
-			wake = time.After(min(v.wake, e.options.RetryPeriod))
+			wake = min(v.wake, wake)
 		}
 		select {
 		case <-ctx.Done():
-			return w, nil
+			return w, reasonStopping, nil
 		case <-engine.done:
-			return w, e.abandon(w, engine.err)
+			return w, "", e.abandon(w, engine.err)
 		case err := <-e.lock.fatal:
-			return w, e.abandon(w, err)
+			return w, "", e.abandon(w, err)
 		case <-v.changed:
-		case <-wake:
+		case <-time.After(wake):
 		}
 	}
 }
@@ -108,8 +115,9 @@ func (e *Elector) abandon(w *work, why error) error {
 	return errors.Join(why, e.quiesce(w, e.gate.grace(w.term)))
 }
 
-// drain ends the guarded work at a clean stop: publications in flight may finish, unless the Lease is lost meanwhile.
-func (e *Elector) drain(w *work) error {
+// drain ends the guarded work before the Lease is released: publications in flight may finish, unless the Lease is lost
+// meanwhile.
+func (e *Elector) drain(w *work, reason string) error {
 	if w == nil {
 		return nil
 	}
@@ -124,6 +132,6 @@ func (e *Elector) drain(w *work) error {
 	case <-w.term.ctx.Done():
 	case <-timeout.C:
 	}
-	e.gate.end(reasonStopping)
+	e.gate.end(reason)
 	return e.quiesce(w, stopWithin)
 }

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -31,9 +32,10 @@ const (
 
 // A request is one that the API server has received.
 type request struct {
-	Kind    string
-	Version string
-	At      time.Time
+	Kind      string
+	Namespace string // of a request for the pods of one
+	Version   string
+	At        time.Time
 }
 
 // An apiServer is an API server that has pods and nothing else. It speaks real HTTP and keeps a history as a real one
@@ -139,7 +141,8 @@ func (a *apiServer) received() []request {
 
 func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	req := request{Kind: kindList, Version: query.Get("resourceVersion"), At: time.Now()}
+	namespace, onPath := namespaceOf(r)
+	req := request{Kind: kindList, Namespace: namespace, Version: query.Get("resourceVersion"), At: time.Now()}
 	if watch, _ := strconv.ParseBool(query.Get("watch")); watch {
 		req.Kind = kindWatch
 		if initial, _ := strconv.ParseBool(query.Get("sendInitialEvents")); initial {
@@ -152,7 +155,7 @@ func (a *apiServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.requests = append(a.requests, req)
 	script := a.script
 	a.mu.Unlock()
-	if r.URL.Path != "/api/v1/pods" || r.Method != http.MethodGet {
+	if !onPath || r.Method != http.MethodGet {
 		status(http.StatusNotFound, metav1.StatusReasonNotFound)(w, r)
 		return
 	}
@@ -173,7 +176,7 @@ func (a *apiServer) list(w http.ResponseWriter, r *http.Request) {
 	from, _ := strconv.Atoi(r.URL.Query().Get("resourceVersion"))
 	a.mu.Lock()
 	version := a.version
-	items := a.sorted()
+	items := a.sorted(r)
 	a.mu.Unlock()
 	if from > version {
 		status(http.StatusGatewayTimeout, metav1.StatusReasonTimeout, metav1.CauseTypeResourceVersionTooLarge)(w, r)
@@ -185,12 +188,30 @@ func (a *apiServer) list(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (a *apiServer) sorted() []object {
+// sorted are the pods that a request is for.
+func (a *apiServer) sorted(r *http.Request) []object {
 	items := make([]object, 0, len(a.pods))
 	for _, key := range slices.SortedFunc(maps.Keys(a.pods), compareKeys) {
-		items = append(items, a.pods[key])
+		if isFor(r, a.pods[key]) {
+			items = append(items, a.pods[key])
+		}
 	}
 	return items
+}
+
+// namespaceOf is the namespace of a request for pods, empty for those of all namespaces.
+func namespaceOf(r *http.Request) (namespace string, ok bool) {
+	if r.URL.Path == "/api/v1/pods" {
+		return "", true
+	}
+	rest, begins := strings.CutPrefix(r.URL.Path, "/api/v1/namespaces/")
+	namespace, ends := strings.CutSuffix(rest, "/pods")
+	return namespace, begins && ends
+}
+
+func isFor(r *http.Request, pod object) bool {
+	namespace, _ := namespaceOf(r)
+	return namespace == "" || namespace == keyOf(pod).Namespace
 }
 
 // streaming says how a watch is answered.
@@ -212,7 +233,7 @@ func (a *apiServer) stream(how streaming) http.HandlerFunc {
 		future := !initial && from > version
 		var pods []object
 		if initial {
-			pods, position = a.sorted(), len(a.history)
+			pods, position = a.sorted(r), len(a.history)
 		}
 		a.mu.Unlock()
 		switch {
@@ -274,7 +295,9 @@ func (a *apiServer) follow(r *http.Request, out *events, position int) {
 		changes, changed, version := a.history[position:], a.changed, a.version
 		a.mu.Unlock()
 		for _, c := range changes {
-			out.send(c.event, c.pod)
+			if isFor(r, c.pod) {
+				out.send(c.event, c.pod)
+			}
 		}
 		position += len(changes)
 		select {

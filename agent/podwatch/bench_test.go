@@ -6,8 +6,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,10 +35,12 @@ func TestMain(m *testing.M) {
 
 // A bench is a Watch of an API server, both in one bubble, and all that can be seen of it.
 type bench struct {
-	t      *testing.T
-	api    *apiServer
-	wire   *wire
-	config *rest.Config
+	t   *testing.T
+	api *apiServer
+	// namespaces are those that the API server permits to read, of a Watch of some; nil for a Watch of the cluster.
+	namespaces []string
+	wire       *wire
+	config     *rest.Config
 	*Watch
 	registry *prometheus.Registry
 	logs     *observer.ObservedLogs
@@ -48,13 +52,13 @@ type bench struct {
 }
 
 // newBench makes a Watch that is not yet run. It belongs into a bubble.
-func newBench(t *testing.T, api *apiServer) *bench {
+func newBench(t *testing.T, api *apiServer, namespaces ...string) *bench {
 	t.Helper()
-	return newBenchThrough(t, api, func(transport http.RoundTripper) http.RoundTripper { return transport })
+	return newBenchThrough(t, api, func(transport http.RoundTripper) http.RoundTripper { return transport }, namespaces...)
 }
 
 // newBenchThrough makes a Watch whose requests go through something of the test.
-func newBenchThrough(t *testing.T, api *apiServer, through func(http.RoundTripper) http.RoundTripper) *bench {
+func newBenchThrough(t *testing.T, api *apiServer, through func(http.RoundTripper) http.RoundTripper, namespaces ...string) *bench {
 	t.Helper()
 	w := newWire()
 	server := &http.Server{Handler: api}
@@ -68,7 +72,7 @@ func newBenchThrough(t *testing.T, api *apiServer, through func(http.RoundTrippe
 	core, logs := observer.New(zapcore.InfoLevel)
 	b.logs = logs
 	var err error
-	b.Watch, err = New(b.config, Options{Log: zap.New(core), Registerer: b.registry, Workers: 4, Projection: all{}})
+	b.Watch, err = New(b.config, Options{Log: zap.New(core), Registerer: b.registry, Workers: 4, Projection: all{}, Namespaces: namespaces})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,6 +172,9 @@ type view struct {
 
 func (b *bench) want() view {
 	content := b.api.content()
+	if b.namespaces != nil {
+		maps.DeleteFunc(content, func(key Key, _ object) bool { return !slices.Contains(b.namespaces, key.Namespace) })
+	}
 	return view{All: content, Get: content, Handled: content}
 }
 
@@ -195,7 +202,11 @@ func (b *bench) view() view {
 func (b *bench) kinds() string {
 	var kinds []string
 	for _, r := range b.api.received() {
-		kinds = append(kinds, r.Kind+"@"+r.Version)
+		kind := r.Kind
+		if r.Namespace != "" {
+			kind += "(" + r.Namespace + ")"
+		}
+		kinds = append(kinds, kind+"@"+r.Version)
 	}
 	return strings.Join(kinds, " ")
 }

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/client-go/metadata"
@@ -29,34 +30,55 @@ type Lister func(ctx context.Context) (map[Key]Version, error)
 // pageSize is how many pods one answer of a list holds.
 const pageSize = 1000
 
-// NewLister makes a Lister that asks the API server for nothing but metadata.
-func NewLister(config *rest.Config) (Lister, error) {
+// NewLister makes a Lister that asks the API server for nothing but metadata, of the pods of the cluster or of some
+// namespaces alone. Namespaces whose pods may not be listed are left out.
+func NewLister(config *rest.Config, namespaces ...string) (Lister, error) {
 	client, err := metadata.NewForConfig(metadata.ConfigFor(config))
 	if err != nil {
 		return nil, fmt.Errorf("make the client for metadata: %w", err)
 	}
-	return listerOf(client), nil
+	return listerOf(client, namespaces...), nil
 }
 
-func listerOf(client metadata.Interface) Lister {
+func listerOf(client metadata.Interface, namespaces ...string) Lister {
 	pods := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"})
 	return func(ctx context.Context) (map[Key]Version, error) {
 		listed := make(map[Key]Version)
-		// No resource version: the answer is that of etcd, and not of a cache on the way. All pages are of one moment.
-		options := metav1.ListOptions{Limit: pageSize}
-		for {
-			page, err := pods.List(ctx, options)
-			if err != nil {
-				return nil, fmt.Errorf("list the metadata of pods: %w", err)
+		if len(namespaces) == 0 {
+			return listed, listVersions(ctx, pods, listed)
+		}
+		for _, namespace := range namespaces {
+			err := listVersions(ctx, pods.Namespace(namespace), listed)
+			if err != nil && !apierrors.IsForbidden(err) {
+				return nil, err
 			}
-			for i := range page.Items {
-				pod := &page.Items[i]
-				listed[Key{strings.Clone(pod.Namespace), strings.Clone(pod.Name)}] =
-					Version{strings.Clone(string(pod.UID)), strings.Clone(pod.ResourceVersion)}
-			}
-			if options.Continue = page.Continue; options.Continue == "" {
-				return listed, nil
-			}
+		}
+		return listed, nil
+	}
+}
+
+func listVersions(ctx context.Context, pods metadata.ResourceInterface, into map[Key]Version) error {
+	// No resource version: the answer is that of etcd, and not of a cache on the way. All pages are of one moment.
+	options := metav1.ListOptions{Limit: pageSize}
+	var bounds listing
+	for {
+		if err := bounds.begin(options.Continue, time.Now()); err != nil {
+			return err
+		}
+		page, err := pods.List(ctx, options)
+		if err != nil {
+			return fmt.Errorf("list the metadata of pods: %w", err)
+		}
+		if err := bounds.end(page.Continue, len(page.Items)); err != nil {
+			return err
+		}
+		for i := range page.Items {
+			pod := &page.Items[i]
+			into[Key{strings.Clone(pod.Namespace), strings.Clone(pod.Name)}] =
+				Version{strings.Clone(string(pod.UID)), strings.Clone(pod.ResourceVersion)}
+		}
+		if options.Continue = page.Continue; options.Continue == "" {
+			return nil
 		}
 	}
 }
@@ -103,8 +125,15 @@ func (w *Watch) differences(ctx context.Context, list Lister) (map[Key]Differenc
 	if err != nil {
 		return nil, err
 	}
+	forbidden := make(map[string]bool)
+	for _, namespace := range w.Forbidden() {
+		forbidden[namespace] = true
+	}
 	differ := make(map[Key]Difference)
 	for pod := range w.All() {
+		if forbidden[pod.Namespace] {
+			continue // the list lacks it
+		}
 		key := Key{pod.Namespace, pod.Name}
 		cached := Version{pod.UID, pod.ResourceVersion}
 		if version := listed[key]; version != cached {

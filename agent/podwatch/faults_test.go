@@ -61,6 +61,7 @@ func TestFaultsAtStart(t *testing.T) {
 		kinds  string        // the requests until in sync, where there are few
 		log    []string      // each line that may stand in the log; each must stand there
 		repeat bool          // the lines come again and again
+		lies   string        // the answer to every list, from a server without a watch that begins with all pods
 	}{
 		{
 			name: "a server that is not told to fail", pods: 3,
@@ -70,7 +71,6 @@ func TestFaultsAtStart(t *testing.T) {
 			name: "an old server refuses a watch that begins with all pods", pods: 3,
 			script: only(kindWatchList, status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)),
 			within: time.Second, kinds: "watch-list@ list@0 watch@103",
-			log: []string{failure + "watch: told to answer 422"},
 		},
 		{
 			name: "no permission yet", pods: 3,
@@ -202,7 +202,28 @@ func TestFaultsAtStart(t *testing.T) {
 				}
 			},
 			heals: 5 * time.Minute, within: 65 * time.Second,
-			log: []string{failure + "watch: told to answer 422", failure + `list: decode a list of pods: its kind is "Table"`}, repeat: true,
+			log: []string{failure + `list: decode a list of pods: its kind is "Table"`}, repeat: true,
+		},
+		{
+			name: "a list repeats one page for ever", pods: 3,
+			script: always(nil), lies: `{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1","continue":"again"},"items":[{"metadata":{"name":"x","namespace":"a"}}]}`,
+			heals: 5 * time.Minute, within: 65 * time.Second,
+			log: []string{failure + "list: the API server does not end its list of pods: page 2 has the same continue token as the page before"}, repeat: true,
+		},
+		{
+			name: "a list names a next page for ever and has no items", pods: 3,
+			script: always(nil), lies: `{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1","continue":"more"},"items":[]}`,
+			heals: 5 * time.Minute, within: 65 * time.Second,
+			log: []string{failure + "list: the API server does not end its list of pods: page 1 is empty and names a next page"}, repeat: true,
+		},
+		{
+			name: "a Secret comes on the watch of pods", pods: 3,
+			script: only(kindWatchList, func(w http.ResponseWriter, r *http.Request) {
+				newEvents(w).send("ADDED", object{"kind": "Secret", "apiVersion": "v1", "metadata": object{"name": "x", "namespace": "a"}})
+			}),
+			within: 5 * time.Second, kinds: "watch-list@ list@0 watch@103",
+			log: []string{failure + `watch: an error on the server ("unable to decode an event from the watch stream: unable to decode watch event: ` +
+				`decode a pod: the API server sent an object of kind \"Secret\", apiVersion \"v1\"") has prevented the request from succeeding`},
 		},
 		{
 			name: "watches end at once, always", pods: 3,
@@ -223,6 +244,14 @@ func TestFaultsAtStart(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				api := newAPIServer(many(test.pods)...)
 				api.answer(test.script(api))
+				if test.lies != "" {
+					api.answer(func(r request) http.HandlerFunc {
+						if r.Kind == kindList {
+							return text(test.lies)
+						}
+						return status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+					})
+				}
 				b := startBench(t, api)
 				quiet := func() {}
 				if test.busy {
@@ -303,7 +332,7 @@ func TestFaultsInSync(t *testing.T) {
 				}
 			},
 			within: 10 * time.Second, relist: true,
-			log: []string{failure + "watch: told to answer 410", failure + "watch: told to answer 422"},
+			log: []string{failure + "watch: told to answer 410"},
 		},
 		{
 			name:  "too many requests",

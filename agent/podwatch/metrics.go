@@ -44,3 +44,15 @@ func newMetrics(reg prometheus.Registerer, queued func() int) *metrics {
 		}, func() float64 { return float64(queued()) }))
 	return m
 }
+
+// permission makes the gauge of one namespace that is watched by itself.
+func (m *metrics) permission(reg prometheus.Registerer, namespace string) prometheus.Gauge {
+	g := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name: "kube_devops_watched_namespace_permitted",
+		Help: "Whether the API server permits to list and watch the pods of a namespace of --namespaces (1) or not (0). " +
+			"Pods of a namespace that is not permitted are in no score.",
+		ConstLabels: prometheus.Labels{"namespace": namespace},
+	})
+	reg.MustRegister(g)
+	return g
+}

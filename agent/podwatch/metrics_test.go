@@ -50,7 +50,7 @@ func TestMetrics(t *testing.T) {
 		b.run()
 		<-time.After(3 * time.Second)
 		want := none
-		want[`kube_devops_watch_errors_total{verb="watch"}`] = 1
+		want[`kube_devops_watch_errors_total{verb="watch"}`] = 0
 		want[`kube_devops_watch_requests_total{verb="list"}`] = 1
 		want[`kube_devops_watch_requests_total{verb="watch"}`] = 1
 		check("before the list is answered", want)

@@ -48,15 +48,15 @@ var withoutPlace = cmpopts.IgnoreUnexported(Pod{})
 
 func TestDecodePod(t *testing.T) {
 	tests := []struct{ name, text, want string }{
-		{name: "a pod", text: `{"metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7","labels":{"x":"y"}},"spec":{"containers":[{"name":"c","image":"nginx","args":["x"]}]}}`,
+		{name: "a pod", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7","labels":{"x":"y"}},"spec":{"containers":[{"name":"c","image":"nginx","args":["x"]}]}}`,
 			want: `{"metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7"},"spec":{"containers":[{"name":"c","image":"nginx"}]}}`},
-		{name: "names that are written with escapes", text: `{"metadata":{"name":"\u006fne","namespace":"\u0061","uid":"\u0031","resourceVersion":"\u0037"}}`,
+		{name: "names that are written with escapes", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"\u006fne","namespace":"\u0061","uid":"\u0031","resourceVersion":"\u0037"}}`,
 			want: `{"metadata":{"name":"\u006fne","namespace":"\u0061","uid":"\u0031","resourceVersion":"\u0037"}}`},
 		// What cannot be evaluated is kept as it came, so that the evaluation says why.
-		{name: "a key that stands twice", text: `{"metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7"},"spec":{"x":1,"x":2}}`,
-			want: `{"metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7"},"spec":{"x":1,"x":2}}`},
-		{name: "invalid UTF-8", text: `{"metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7"},"spec":"` + "\xff" + `"}`,
-			want: `{"metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7"},"spec":"` + "\xff" + `"}`},
+		{name: "a key that stands twice", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7"},"spec":{"x":1,"x":2}}`,
+			want: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7"},"spec":{"x":1,"x":2}}`},
+		{name: "invalid UTF-8", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7"},"spec":"` + "\xff" + `"}`,
+			want: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7"},"spec":"` + "\xff" + `"}`},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -101,14 +101,22 @@ func TestDecodeRefuses(t *testing.T) {
 		name, text, want string
 		into             runtime.Object
 	}{
-		{name: "a truncated pod", text: `{"metadata":{"name":"one"`, want: "unexpected end of JSON input"},
+		{name: "a truncated pod", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"one"`, want: "unexpected end of JSON input"},
 		{name: "no JSON", text: `<html>`, want: "invalid character '<' looking for beginning of value"},
-		{name: "text behind a pod", text: `{"metadata":{"name":"one"}},"x":{}`, want: "invalid character ',' after top-level value"},
-		{name: "a name that is none", text: `{"metadata":{"name":5}}`, want: "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string"},
+		{name: "text behind a pod", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"one"}},"x":{}`, want: "invalid character ',' after top-level value"},
+		{name: "a name that is none", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":5}}`, want: "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string"},
 		{name: "a truncated list", text: `{"kind":"PodList","items":[`, into: &unstructured.UnstructuredList{}, want: "decode a list of pods: unexpected end of JSON input"},
 		{name: "a list of something else", text: `{"kind":"Table","items":[]}`, into: &unstructured.UnstructuredList{}, want: `decode a list of pods: its kind is "Table"`},
 		{name: "an item that is none", text: `{"kind":"PodList","items":[5]}`, into: &unstructured.UnstructuredList{},
 			want: "decode a list of pods: json: cannot unmarshal number into Go struct field .items of type v1.PartialObjectMetadata"},
+		{name: "an object of another kind", text: `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"one","namespace":"a"},"data":{}}`,
+			want: `decode a pod: the API server sent an object of kind "Secret", apiVersion "v1"`},
+		{name: "a Pod of another API group", text: `{"kind":"Pod","apiVersion":"example.com/v1","metadata":{"name":"one","namespace":"a"}}`,
+			want: `decode a pod: the API server sent an object of kind "Pod", apiVersion "example.com/v1"`},
+		{name: "an object without a kind", text: `{"metadata":{"name":"one","namespace":"a"}}`,
+			want: `decode a pod: the API server sent an object of kind "", apiVersion ""`},
+		{name: "an item of another kind", text: `{"kind":"PodList","items":[{"kind":"Secret","apiVersion":"v1","metadata":{"name":"one"}}]}`, into: &unstructured.UnstructuredList{},
+			want: `decode a list of pods: decode a pod: the API server sent an object of kind "Secret", apiVersion "v1"`},
 		{name: "into something else", text: `{}`, into: &metav1.Status{}, want: "decode a pod: into *v1.Status"},
 	}
 	for _, test := range tests {

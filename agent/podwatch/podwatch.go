@@ -1,8 +1,9 @@
-// Package podwatch watches the Pods of a cluster through client-go's dynamic client, keeps a compact cache of them,
-// and tells which pods have changed. It knows nothing of rules, scores or HTTP.
+// Package podwatch watches the Pods of a cluster, or of some of its namespaces, through client-go's dynamic client, keeps
+// a compact cache of them, and reports which pods have changed. It knows nothing of rules, scores or HTTP.
 package podwatch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -14,6 +15,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/dynamic"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
 	"k8s.io/client-go/util/workqueue"
@@ -35,6 +38,8 @@ type Options struct {
 	Workers int
 	// Projection says what the cache keeps of each pod.
 	Projection Projection
+	// Namespaces are the only namespaces to watch, each with requests of its own; none for the whole cluster.
+	Namespaces []string
 }
 
 // A Watch is a live cache of all Pods of a cluster.
@@ -47,7 +52,8 @@ type Watch struct {
 	queue   workqueue.TypedInterface[Key]
 	synced  chan struct{}
 	inSync  sync.Once // closes synced
-	relists relists
+	scopes  []*scope
+	contact *contact
 
 	started chan struct{} // closed by Run
 	mu      sync.Mutex
@@ -55,15 +61,29 @@ type Watch struct {
 	running sync.WaitGroup  // of the lenses
 }
 
-// A lens is the cache of all pods, reduced by one projection.
+// A lens is the cache of all pods, reduced by one projection: one part for each scope.
 type lens struct {
 	projection Projection
-	informer   cache.SharedIndexInformer
-	handler    cache.ResourceEventHandlerRegistration
+	parts      map[string]*part // by the namespace of the scope
 	stop       context.CancelFunc
 }
 
-// New makes a Watch of all Pods of a cluster. A timeout and limits of the configuration are left out. Nothing is asked
+// A part is the cache of the pods of one scope.
+type part struct {
+	scope    *scope
+	informer cache.SharedIndexInformer
+	handler  cache.ResourceEventHandlerRegistration
+}
+
+// part returns the part that has the pods of a namespace; nil where that is not watched.
+func (l *lens) part(namespace string) *part {
+	if whole, ok := l.parts[metav1.NamespaceAll]; ok {
+		return whole
+	}
+	return l.parts[namespace]
+}
+
+// New makes a Watch of the Pods of a cluster. A timeout and limits of the configuration are left out. Nothing is asked
 // of the API server before Run.
 func New(config *rest.Config, o Options) (*Watch, error) {
 	w := &Watch{
@@ -73,9 +93,18 @@ func New(config *rest.Config, o Options) (*Watch, error) {
 		queue:   workqueue.NewTyped[Key](),
 		synced:  make(chan struct{}),
 		started: make(chan struct{}),
-		relists: newRelists(),
+		contact: new(contact),
 	}
 	w.metrics = newMetrics(o.Registerer, w.queue.Len)
+	for _, namespace := range o.Namespaces {
+		s := newScope(namespace)
+		s.permitted = w.metrics.permission(o.Registerer, namespace)
+		s.changed = func() { w.permissionChanged(s) }
+		w.scopes = append(w.scopes, s)
+	}
+	if len(w.scopes) == 0 {
+		w.scopes = []*scope{newScope(metav1.NamespaceAll)}
+	}
 	first, err := w.newLens(o.Projection)
 	if err != nil {
 		return nil, err
@@ -89,25 +118,34 @@ func (w *Watch) newLens(projection Projection) (*lens, error) {
 	if err != nil {
 		return nil, fmt.Errorf("make the client for pods: %w", err)
 	}
-	source := newSource(client, w.log, w.metrics)
-	source.relists = w.relists
-	l := &lens{projection: projection}
+	l := &lens{projection: projection, parts: make(map[string]*part, len(w.scopes))}
+	for _, scope := range w.scopes {
+		if l.parts[scope.namespace], err = w.newPart(l, scope, client); err != nil {
+			return nil, fmt.Errorf("set up the pod informer: %w", err)
+		}
+	}
+	return l, nil
+}
+
+func (w *Watch) newPart(l *lens, scope *scope, client dynamic.Interface) (*part, error) {
+	source := newSource(client, scope, w.log, w.metrics)
+	source.contact = w.contact
+	p := &part{scope: scope}
 	// Resync is 0: it would replay the cache, which finds nothing that is wrong with the cache. There is no transform: a
 	// pod is reduced when it is decoded.
-	l.informer = cache.NewSharedIndexInformerWithOptions(source.listerWatcher(), &Pod{},
+	p.informer = cache.NewSharedIndexInformerWithOptions(source.listerWatcher(), &Pod{},
 		cache.SharedIndexInformerOptions{ObjectDescription: "pods"})
-	if err := l.informer.SetWatchErrorHandlerWithContext(source.ended); err != nil {
-		return nil, fmt.Errorf("set up the pod informer: %w", err)
+	if err := p.informer.SetWatchErrorHandlerWithContext(source.ended); err != nil {
+		return nil, err
 	}
 	// The handler does nothing but add keys: what waits between informer and handler is not bounded.
-	if l.handler, err = l.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
+	var err error
+	p.handler, err = p.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
 		AddFunc:    func(obj any) { w.changed(l, obj) },
 		UpdateFunc: func(before, after any) { w.updated(l, before, after) },
 		DeleteFunc: func(obj any) { w.changed(l, obj) },
-	}); err != nil {
-		return nil, fmt.Errorf("set up the pod informer: %w", err)
-	}
-	return l, nil
+	})
+	return p, err
 }
 
 func (w *Watch) updated(l *lens, before, after any) {
@@ -155,10 +193,7 @@ func (w *Watch) Run(ctx context.Context, handle Handle) error {
 	close(w.started)
 	var group errgroup.Group
 	group.Go(func() error {
-		select {
-		case <-first.handler.HasSyncedChecker().Done():
-		case <-w.synced: // another lens was faster
-		case <-ctx.Done():
+		if !first.awaitSync(ctx, w.synced) { // another lens may be faster
 			return nil
 		}
 		w.metrics.syncDuration.Set(time.Since(started).Seconds())
@@ -189,10 +224,9 @@ func (w *Watch) start(l *lens) error {
 	}
 	ctx, stop := context.WithCancel(w.life)
 	l.stop = stop
-	w.running.Go(func() {
-		defer stop()
-		l.informer.RunWithContext(ctx)
-	})
+	for _, p := range l.parts {
+		w.running.Go(func() { p.informer.RunWithContext(ctx) })
+	}
 	return nil
 }
 
@@ -218,13 +252,9 @@ func (w *Watch) Reproject(ctx context.Context, projection Projection, adopt func
 	if err := w.start(next); err != nil {
 		return err
 	}
-	select {
-	case <-next.handler.HasSyncedChecker().Done():
-	case <-ctx.Done():
+	if !next.awaitSync(ctx, w.life.Done()) || w.life.Err() != nil {
 		next.stop()
-		return ctx.Err()
-	case <-w.life.Done():
-		return errEnded
+		return cmp.Or(ctx.Err(), errEnded)
 	}
 	adopt(func() { w.current.Swap(next).stop() })
 	select {
@@ -256,7 +286,11 @@ func (w *Watch) Synced() <-chan struct{} { return w.synced }
 
 // Get returns the present form of a pod from the cache.
 func (w *Watch) Get(key Key) (*Pod, bool) {
-	obj, ok, err := w.current.Load().informer.GetStore().GetByKey(cache.NewObjectName(key.Namespace, key.Name).String())
+	p := w.current.Load().part(key.Namespace)
+	if p == nil || p.scope.hidden.Load() {
+		return nil, false
+	}
+	obj, ok, err := p.informer.GetStore().GetByKey(cache.NewObjectName(key.Namespace, key.Name).String())
 	if err != nil || !ok {
 		return nil, false
 	}
@@ -267,9 +301,14 @@ func (w *Watch) Get(key Key) (*Pod, bool) {
 // All yields the pods of the cache, in no order. Each is the present form at some moment of the walk.
 func (w *Watch) All() iter.Seq[*Pod] {
 	return func(yield func(*Pod) bool) {
-		for _, obj := range w.current.Load().informer.GetStore().List() {
-			if pod, ok := obj.(*Pod); ok && !yield(pod) {
-				return
+		for _, p := range w.current.Load().parts {
+			if p.scope.hidden.Load() {
+				continue
+			}
+			for _, obj := range p.informer.GetStore().List() {
+				if pod, ok := obj.(*Pod); ok && !yield(pod) {
+					return
+				}
 			}
 		}
 	}

@@ -40,7 +40,11 @@ func (r relists) ask() {
 }
 
 // Relist asks for a list of all pods. The cache stays as it is until that is there, and then holds what was listed.
-func (w *Watch) Relist() { w.relists.ask() }
+func (w *Watch) Relist() {
+	for _, s := range w.scopes {
+		s.relists.ask()
+	}
+}
 
 // Waiting returns how many pods have changed and wait for Handle.
 func (w *Watch) Waiting() int { return w.queue.Len() }

@@ -42,6 +42,7 @@ func newClient(config *rest.Config, projection Projection) (dynamic.Interface, e
 	// To inflate a pod costs as much as to decode it here, and to deflate it costs the API server several times that. The
 	// way between the two is short.
 	config.DisableCompression = true
+	config.Wrap(boundAnswers)
 	config.NegotiatedSerializer = runtime.NewSimpleNegotiatedSerializer(runtime.SerializerInfo{
 		MediaType: runtime.ContentTypeJSON, MediaTypeType: "application", MediaTypeSubType: "json", EncodesAsText: true,
 		Serializer: &podDecoder{projection: projection},
@@ -141,6 +142,40 @@ func (d *podDecoder) Decode(text []byte, _ *schema.GroupVersionKind, into runtim
 	if into != nil {
 		return nil, nil, fmt.Errorf("decode a pod: into %T", into)
 	}
+	// The event of an error has a Status; every other object of a watch names its kind.
+	if kind := kindOf(text); kind != (typeOf{"v1", "Pod"}) && kind != (typeOf{"v1", "Status"}) {
+		return nil, nil, kind.isNoPod()
+	}
+	return d.decodeObject(text)
+}
+
+// decodeItem decodes an item of a list, which may leave out its kind.
+func (d *podDecoder) decodeItem(text []byte) (runtime.Object, error) {
+	if kind := kindOf(text); kind != (typeOf{}) && kind != (typeOf{"v1", "Pod"}) {
+		return nil, kind.isNoPod()
+	}
+	object, _, err := d.decodeObject(text)
+	return object, err
+}
+
+// A typeOf is the apiVersion and the kind of an object.
+type typeOf struct{ apiVersion, kind string }
+
+func kindOf(text []byte) typeOf {
+	object := gjson.ParseBytes(text)
+	if !object.IsObject() {
+		return typeOf{"v1", "Pod"} // the decoder says what is wrong with it
+	}
+	return typeOf{object.Get("apiVersion").String(), object.Get("kind").String()}
+}
+
+// isNoPod is the error of an answer that holds another object: a server, or a proxy before it, that mixes up its answers
+// must not make the agent score something else.
+func (t typeOf) isNoPod() error {
+	return fmt.Errorf("decode a pod: the API server sent an object of kind %.64q, apiVersion %.64q", t.kind, t.apiVersion)
+}
+
+func (d *podDecoder) decodeObject(text []byte) (runtime.Object, *schema.GroupVersionKind, error) {
 	if pod := d.reduce(text); pod != nil {
 		return pod, nil, nil
 	}
@@ -234,7 +269,7 @@ func (i *items) UnmarshalJSON(text []byte) (err error) {
 	}
 	array.ForEach(func(_, item gjson.Result) bool {
 		var object runtime.Object
-		object, _, err = i.decoder.Decode(unsafe.Slice(unsafe.StringData(item.Raw), len(item.Raw)), nil, nil)
+		object, err = i.decoder.decodeItem(unsafe.Slice(unsafe.StringData(item.Raw), len(item.Raw)))
 		if pod, ok := object.(*Pod); ok {
 			i.pods = append(i.pods, pod)
 		}

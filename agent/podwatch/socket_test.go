@@ -90,7 +90,21 @@ func serveTLS(handler http.Handler, listener net.Listener) *httptest.Server {
 	return server
 }
 
+// stopTLS ends a server and all its connections. The client may connect again while they are closed, so that no new
+// connection is accepted first.
 func stopTLS(server *httptest.Server) {
-	server.CloseClientConnections()
-	server.Close()
+	_ = server.Listener.Close()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		server.Close()
+	}()
+	for {
+		server.CloseClientConnections()
+		select {
+		case <-ended:
+			return
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
 }

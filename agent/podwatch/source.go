@@ -70,22 +70,34 @@ type source struct {
 	starts  *rate.Limiter
 	// incomplete counts the initial streams in a row that were begun and have not come to their bookmark.
 	incomplete atomic.Int32
-	relists    relists // of the Watch
+	listing    listing // that of the informer, which asks for one page after the other
+	scope      *scope
+	contact    *contact // of the Watch
 	// resuming: the next watch goes on where another one has ended, and does not follow on a list.
 	resuming atomic.Bool
 	versions *rate.Limiter // of looks at whether they have gone back
 }
 
-func newSource(client dynamic.Interface, log *zap.Logger, m *metrics) *source {
+func newSource(client dynamic.Interface, scope *scope, log *zap.Logger, m *metrics) *source {
 	return &source{
 		client:  client,
-		pods:    client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"}),
+		scope:   scope,
+		pods:    podsIn(client, scope.namespace),
 		log:     log,
 		metrics: m,
+		contact: new(contact),
 		starts:  rate.NewLimiter(rate.Every(startEvery), startBurst),
 
 		versions: rate.NewLimiter(rate.Every(versionEvery), 1),
 	}
+}
+
+func podsIn(client dynamic.Interface, namespace string) dynamic.ResourceInterface {
+	pods := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"})
+	if namespace == metav1.NamespaceAll {
+		return pods
+	}
+	return pods.Namespace(namespace)
 }
 
 func (s *source) listerWatcher() cache.ListerWatcher {
@@ -102,10 +114,18 @@ func (s *source) ended(_ context.Context, _ *cache.Reflector, err error) {
 
 func (s *source) failed(verb string, err error) {
 	s.metrics.errors.WithLabelValues(verb).Inc()
+	if apierrors.IsForbidden(err) {
+		s.scope.refused()
+	}
+	s.contact.failed(err)
 	s.log.Warn("request for pods failed; will try again", zap.String("verb", verb), zap.Error(err))
 }
 
 func (s *source) list(ctx context.Context, options metav1.ListOptions) (runtime.Object, error) {
+	if err := s.listing.begin(options.Continue, time.Now()); err != nil {
+		s.failed(verbList, err)
+		return nil, err
+	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var list *unstructured.UnstructuredList
@@ -117,9 +137,17 @@ func (s *source) list(ctx context.Context, options metav1.ListOptions) (runtime.
 	if err != nil {
 		return nil, err
 	}
+	pods, err := podsOf(list)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.listing.end(pods.Continue, len(pods.Items)); err != nil {
+		s.failed(verbList, err)
+		return nil, err
+	}
 	s.heard()
 	s.resuming.Store(false)
-	return podsOf(list)
+	return pods, nil
 }
 
 func (s *source) watch(ctx context.Context, options metav1.ListOptions) (watch.Interface, error) {
@@ -141,7 +169,7 @@ func (s *source) watch(ctx context.Context, options metav1.ListOptions) (watch.I
 		return nil, err
 	}
 	if resumes := s.resuming.Swap(true) && !initial; resumes && s.wentBack(ctx, options.ResourceVersion) {
-		s.relists.ask()
+		s.scope.relists.ask()
 	}
 	st := newStream(ctx, upstream, func() { cancel(nil) }, s, initial)
 	go st.run()
@@ -202,6 +230,11 @@ func (s *source) persist(ctx context.Context, verb string, request func() error)
 		} else if cause != nil {
 			return cause // we are told to stop: that is no failure
 		}
+		if verb == verbWatch && apierrors.IsInvalid(err) {
+			// A server that does not know a watch that begins with all pods: client-go goes on with a list.
+			s.log.Info("the API server does not stream the initial list of pods; listing them instead", zap.Error(err))
+			return err
+		}
 		s.failed(verb, err)
 		if !utilnet.IsConnectionRefused(err) && !apierrors.IsTooManyRequests(err) {
 			return err
@@ -221,6 +254,8 @@ func (s *source) persist(ctx context.Context, verb string, request func() error)
 // heard notes that the API server has just been heard of, and returns when that was.
 func (s *source) heard() time.Time {
 	now := time.Now()
+	s.scope.answered()
 	s.metrics.lastEvent.Set(float64(now.UnixNano()) / 1e9)
+	s.contact.made(now)
 	return now
 }

@@ -53,7 +53,12 @@ func (s *stream) run() {
 	if s.initial {
 		silence.Reset(initialPatience)
 	}
-	s.source.relists.begun(s.initial)
+	closed := func() {}
+	if !s.initial {
+		closed = s.source.contact.opened()
+	}
+	defer func() { closed() }()
+	s.source.scope.relists.begun(s.initial)
 	heard := time.Now()
 	added := 0 // since the silence began
 	for {
@@ -77,6 +82,7 @@ func (s *stream) run() {
 				return
 			case s.initial && endsInitialStream(event):
 				s.initial = false
+				closed = s.source.contact.opened()
 				s.source.incomplete.Store(0)
 				silence.Reset(streamPatience)
 			case s.initial && event.Type == watch.Added:
@@ -104,7 +110,7 @@ func (s *stream) run() {
 			s.failed(errSilent)
 			s.source.incomplete.Store(initialAttempts) // that took long enough: no second attempt
 			return
-		case <-s.source.relists.asked(s.initial):
+		case <-s.source.scope.relists.asked(s.initial):
 			s.send(expired())
 			return
 		case <-s.stopped:

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
 )
@@ -24,7 +25,7 @@ func TestStreamStops(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					b := newBench(t, newAPIServer())
 					upstream, cancelled := watch.NewFake(), false
-					s := newStream(t.Context(), upstream, func() { cancelled = true }, newSource(newTestClient(t, b), b.log, b.Watch.metrics), initial)
+					s := newStream(t.Context(), upstream, func() { cancelled = true }, newSource(newTestClient(t, b), newScope(metav1.NamespaceAll), b.log, b.Watch.metrics), initial)
 					go s.run()
 					test.before(upstream)
 					synctest.Wait()

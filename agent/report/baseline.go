@@ -7,34 +7,67 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"slices"
 
-	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// A Baseline is the violations of an older report, as a set.
+// A Baseline counts the violations of an older report.
 type Baseline struct {
 	// Name is the file's, Policy and Hash are those of the report.
 	Name, Policy, Hash string
 
-	known map[Known]bool
+	// older says that the report is of a version without subjects: one name stands for the container or the subject.
+	older bool
+	// known are the violations that count, and waived those that were waived.
+	known, waived map[Known]tally
+	// inFile counts the violations of manifests by their file too.
+	inFile map[knownInFile]int
+	// pods says that there are violations that name a pod and no workload.
+	pods bool
 }
 
 // A Known names a violation in such a way that it is the same in the next report: by the workload, not by its pods, whose
-// names and number change. An older report that does not know workloads names the pod.
+// names and number change. A report that does not know workloads names the pod.
 type Known struct {
 	Namespace string
 	Workload  string // "Deployment/web"; empty where the report names the pod alone
 	Pod       string // empty where the workload is named
 	Check     string // the check's id
-	Subject   string // the container, else the path; empty for the pod itself
+	Container string // the enclosing container; empty where there is none, and of an older report
+	Subject   string // the name within it, or the path where there is no name at all; empty for the container or the pod itself
+}
+
+type knownInFile struct {
+	Known
+	file string
+}
+
+// A tally counts what the baseline knows under one name. Another replica of a workload is nothing new: all recorded pods of
+// a workload count once. Each manifest counts, so that a second one of the same name is new. A violation of a manifest is
+// counted as often as it is there: once for each document, unless a pod has two containers of one name.
+type tally struct {
+	manifests int
+	recorded  bool
+}
+
+func (t tally) count() int {
+	if t.recorded {
+		return t.manifests + 1
+	}
+	return t.manifests
+}
+
+// countsOnce reports whether a violation is one of the recorded pods of a workload, which count once together. A report
+// says so by what it shows: a manifest has a file, the pod of a template is named after its workload, and a pod that is its
+// own workload is the only one.
+func countsOnce(file, pod, workload string) bool {
+	return file == "" && pod != workload && "Pod/"+pod != workload
 }
 
 func (k Known) compare(l Known) int {
 	return cmp.Or(cmp.Compare(k.Namespace, l.Namespace), cmp.Compare(k.Workload, l.Workload), cmp.Compare(k.Pod, l.Pod),
-		cmp.Compare(k.Check, l.Check), cmp.Compare(k.Subject, l.Subject))
+		cmp.Compare(k.Check, l.Check), cmp.Compare(k.Container, l.Container), cmp.Compare(k.Subject, l.Subject))
 }
 
 // owner is the workload, or the pod where that is what is known.
@@ -45,18 +78,19 @@ func (k Known) owner() string {
 	return k.Workload
 }
 
-// known names a violation by its workload, and by its pod.
-func (s *Scan) known(v state.PodViolation) (byWorkload, byPod Known) {
-	check := s.Snapshot.Table.Checks()[v.Check].ID
-	subject := cmp.Or(v.Subject, v.Container, v.Path)
-	return Known{Namespace: v.Namespace, Workload: originOf(v).Workload.String(), Check: check, Subject: subject},
-		Known{Namespace: v.Namespace, Pod: v.Pod.Name, Check: check, Subject: subject}
+// label names the subject for people.
+func (k Known) label() string { return subjectLabel(k.Container, k.Subject) }
+
+// older is the name that a report without subjects has for it.
+func (k Known) older() Known {
+	k.Container, k.Subject = "", cmp.Or(k.Subject, k.Container)
+	return k
 }
 
 // LoadBaseline reads a report that was printed as json, by a scan or by an agent. The error is one line that names the
-// file. A report on a part of the data is refused: what it lacks would be new.
+// file. An incomplete report is refused: what it lacks would be new.
 func LoadBaseline(name string, r io.Reader) (*Baseline, error) {
-	b := &Baseline{Name: name, known: make(map[Known]bool)}
+	b := &Baseline{Name: name, older: true, known: make(map[Known]tally), waived: make(map[Known]tally), inFile: make(map[knownInFile]int)}
 	d := &baselineReader{Decoder: json.NewDecoder(bufio.NewReaderSize(r, 1<<16)), into: b}
 	if err := d.report(); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -64,7 +98,25 @@ func LoadBaseline(name string, r io.Reader) (*Baseline, error) {
 		}
 		return nil, fmt.Errorf("baseline %s: byte %d: %w; make it with: kube-devops scan -o json", printable(name), d.InputOffset(), err)
 	}
+	if b.older {
+		b.known, b.waived = asOlder(b.known), asOlder(b.waived)
+		inFile := make(map[knownInFile]int, len(b.inFile))
+		for at, n := range b.inFile {
+			inFile[knownInFile{at.older(), at.file}] += n
+		}
+		b.inFile = inFile
+	}
 	return b, nil
+}
+
+// asOlder counts by the names of an older report.
+func asOlder(known map[Known]tally) map[Known]tally {
+	older := make(map[Known]tally, len(known))
+	for k, t := range known {
+		sum := older[k.older()]
+		older[k.older()] = tally{sum.manifests + t.manifests, sum.recorded || t.recorded}
+	}
+	return older
 }
 
 // A baselineReader reads a report violation by violation.
@@ -74,7 +126,7 @@ type baselineReader struct {
 }
 
 func (d *baselineReader) report() error {
-	if err := d.delim('{', "this is no report"); err != nil {
+	if err := d.delim('{', "this is not a report"); err != nil {
 		return err
 	}
 	seen := make(map[string]bool)
@@ -85,7 +137,7 @@ func (d *baselineReader) report() error {
 		}
 		key, _ := token.(string) // the decoder lets nothing else be a key
 		if seen[key] {
-			return fmt.Errorf("%q stands there twice", head(key, 40))
+			return fmt.Errorf("duplicate key %q", head(key, 40))
 		}
 		seen[key] = true
 		if err := d.member(key); err != nil {
@@ -96,7 +148,7 @@ func (d *baselineReader) report() error {
 		return err
 	}
 	if !seen["policy"] || !seen["violations"] {
-		return errors.New("this is no report: it has no policy or no violations")
+		return errors.New("this is not a report: it has no policy or no violations")
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
 		return errors.New("something follows the report")
@@ -113,9 +165,20 @@ func (d *baselineReader) member(key string) error {
 		}
 		d.into.Policy, d.into.Hash = policy.Name, policy.Hash
 	case "incomplete":
-		return errors.New("the report is on a part of the data")
+		return errors.New("the report is incomplete: some inputs could not be read")
+	case "version":
+		var version int
+		if err := d.Decode(&version); err != nil {
+			return err
+		}
+		if version != reportVersion {
+			return fmt.Errorf("report version %d is not supported, only %d", version, reportVersion)
+		}
+		d.into.older = false
 	case "violations":
-		return d.violations()
+		return d.violations(key, d.into.add)
+	case "waived":
+		return d.violations(key, func(v violationJSON) { d.into.tally(d.into.waived, v) })
 	default:
 		var other json.RawMessage
 		return d.Decode(&other)
@@ -123,26 +186,49 @@ func (d *baselineReader) member(key string) error {
 	return nil
 }
 
-func (d *baselineReader) violations() error {
-	if err := d.delim('[', "violations is no list"); err != nil {
+func (d *baselineReader) violations(key string, add func(violationJSON)) error {
+	if err := d.delim('[', key+" is not a list"); err != nil {
 		return err
 	}
 	for n := 1; d.More(); n++ {
 		var v violationJSON
 		if err := d.Decode(&v); err != nil {
-			return fmt.Errorf("violation %d: %w", n, err)
+			return fmt.Errorf("%s, item %d: %w", key, n, err)
 		}
 		if v.Namespace == "" || v.Check == "" || v.Workload == "" && v.Pod == "" {
-			return fmt.Errorf("violation %d has no namespace, no check or no pod", n)
+			return fmt.Errorf("%s, item %d has no namespace, no check or no pod", key, n)
 		}
-		known := Known{Namespace: v.Namespace, Workload: v.Workload, Check: v.Check, Subject: cmp.Or(v.Subject, v.Container, v.Path)}
-		if v.Workload == "" {
-			known.Pod = v.Pod
-		}
-		d.into.known[known] = true
+		add(v)
 	}
 	_, err := d.Token()
 	return err
+}
+
+func (b *Baseline) add(v violationJSON) {
+	known := b.tally(b.known, v)
+	if v.File != "" {
+		b.inFile[knownInFile{known, v.File}]++
+	}
+}
+
+// tally counts a violation of the report.
+func (b *Baseline) tally(into map[Known]tally, v violationJSON) Known {
+	known := Known{Namespace: v.Namespace, Workload: v.Workload, Check: v.Check, Container: v.Container, Subject: v.Subject}
+	if v.Container == "" && v.Subject == "" {
+		known.Subject = v.Path
+	}
+	if v.Workload == "" {
+		known.Pod = v.Pod
+		b.pods = true
+	}
+	t := into[known]
+	if v.Workload == "" || countsOnce(v.File, v.Pod, v.Workload) {
+		t.recorded = true
+	} else {
+		t.manifests++
+	}
+	into[known] = t
+	return known
 }
 
 func (d *baselineReader) delim(want json.Delim, otherwise string) error {
@@ -161,60 +247,164 @@ type Baselined struct {
 	New []Finding
 	// Violations counts those of the new findings.
 	Violations int
-	// Resolved are those of the baseline that the scan no longer has, sorted. What a waiver accepts by now is not among
-	// them, nor what the scan did not look at: another namespace or check.
+	// Resolved are those of the baseline that the scan no longer has, sorted, one for each that its count has fallen by. What
+	// a waiver accepts by now is not among them, nor what the scan did not cover: another namespace or check.
 	Resolved []Known
 	// Incomplete says that something was left out of the scan: what is resolved is not known, and Resolved is empty.
 	Incomplete bool
 
-	// known is what the baseline has of the scan, by workload: where it names pods, one of them stands for its workload.
-	known map[Known]bool
+	fresh map[freshKey]bool // the new findings
 }
 
-// Against tells what changed from the baseline to the scan.
+// A freshKey is the key of a finding that counts.
+type freshKey struct {
+	namespace string
+	findingKey
+}
+
+// Against compares the scan with the baseline: what exceeds the count of the baseline is new.
 func (b *Baseline) Against(scan *Scan) *Baselined {
-	d := &Baselined{Baseline: b, known: make(map[Known]bool), Incomplete: len(scan.Inputs.LeftOut) > 0}
-	left := maps.Clone(b.known)
-	if d.Incomplete {
-		clear(left)
+	d := &Baselined{Baseline: b, fresh: make(map[freshKey]bool), Incomplete: len(scan.Inputs.LeftOut) > 0}
+	c := &comparison{baseline: b, used: make(map[Known]int), waivedUsed: make(map[Known]int), inFile: make(map[knownInFile]int), gone: make(map[Known]bool)}
+	if b.pods {
+		c.matchPods(scan)
 	}
-	maps.DeleteFunc(left, func(k Known, _ bool) bool { return !scan.looksAt(k) })
-	for v := range scan.Snapshot.AllViolations() {
-		byWorkload, byPod := scan.known(v)
-		if b.known[byWorkload] || b.known[byPod] {
-			d.known[byWorkload] = true
-			delete(left, byWorkload)
-			delete(left, byPod)
+	for namespace, found := range scan.findings(nil) {
+		for _, f := range c.fresh(found) {
+			f.New = true
+			d.New = append(d.New, f)
+			d.Violations += f.Violations
+			d.fresh[freshKey{namespace, f.key()}] = true
 		}
 	}
-	for _, found := range scan.findings(d) {
-		for _, f := range found {
-			if f.New {
-				d.New = append(d.New, f)
-				d.Violations += f.Violations
-			}
-		}
+	if !d.Incomplete {
+		d.Resolved = c.resolved(scan)
 	}
 	slices.SortFunc(d.New, compareCosts)
-	d.Resolved = slices.SortedFunc(maps.Keys(left), Known.compare)
 	return d
 }
 
-// looksAt says whether the scan would know of a violation.
-func (s *Scan) looksAt(k Known) bool {
+// A comparison takes what a scan found from the counts of a baseline.
+type comparison struct {
+	baseline *Baseline
+	used     map[Known]int // how much of each count is found again
+	// waivedUsed is the same of what was waived, and inFile of the violations of one file.
+	waivedUsed map[Known]int
+	inFile     map[knownInFile]int
+	gone       map[Known]bool // what is found again, whatever its count
+	// pods are the recorded findings of which the baseline names a pod.
+	pods map[freshKey]bool
+}
+
+// matchPods looks for the violations of which the baseline names the pod: one pod stands for its workload.
+func (c *comparison) matchPods(scan *Scan) {
+	c.pods = make(map[freshKey]bool)
+	for v, waived := range scan.Snapshot.AllViolations() {
+		origin := originOf(v)
+		key := keyOf(v, &origin, false)
+		known := c.baseline.as(Known{Namespace: v.Namespace, Pod: origin.Pod, Check: scan.Snapshot.Table.Checks()[v.Check].ID, Container: key.container, Subject: key.subject})
+		if c.baseline.known[known].count() > 0 {
+			c.gone[known] = true
+			if !waived {
+				c.pods[freshKey{v.Namespace, key}] = true
+			}
+		}
+	}
+}
+
+// as names a violation as the baseline does.
+func (b *Baseline) as(k Known) Known {
+	if b.older {
+		return k.older()
+	}
+	return k
+}
+
+// known names a finding as the baseline does, by its workload.
+func (c *comparison) known(f *Finding) Known {
+	return c.baseline.as(Known{
+		Namespace: f.Namespace, Workload: f.Workload.String(), Check: f.Check.ID, Container: f.Container, Subject: cmp.Or(f.Subject, f.pathAlone()),
+	})
+}
+
+// fresh are the findings of one namespace that the baseline does not have. Recorded ones are found again under their name.
+// Of manifests, those in the files that the baseline names come first, so that a manifest in another file is the new one.
+func (c *comparison) fresh(found []Finding) []Finding {
+	var fresh []Finding
+	var elsewhere []*Finding
+	for i := range found {
+		f := &found[i]
+		known := c.known(f)
+		switch {
+		case countsOnce(f.File, f.Pod, f.Workload.String()):
+			isKnown := c.baseline.known[known].count() > 0 || c.pods[freshKey{f.Namespace, f.key()}]
+			if isKnown && !c.gone[known] {
+				c.used[known]++
+			}
+			c.gone[known] = true
+			if !isKnown && f.Waiver == nil {
+				fresh = append(fresh, *f)
+			}
+		case f.Waiver != nil && c.waivedUsed[known] < c.baseline.waived[known].count():
+			c.waivedUsed[known] += f.Violations
+		case c.takeInFile(known, f):
+		default:
+			elsewhere = append(elsewhere, f)
+		}
+	}
+	// What is waived takes only what no other finding needs.
+	slices.SortStableFunc(elsewhere, func(a, b *Finding) int { return compareWaivers(a.Waiver, b.Waiver) })
+	for _, f := range elsewhere {
+		if !c.take(c.known(f), f) && f.Waiver == nil && !c.pods[freshKey{f.Namespace, f.key()}] {
+			fresh = append(fresh, *f)
+		}
+	}
+	return fresh
+}
+
+func (c *comparison) take(known Known, f *Finding) bool {
+	if c.used[known]+f.Violations > c.baseline.known[known].count() {
+		return false
+	}
+	c.used[known] += f.Violations
+	return true
+}
+
+func (c *comparison) takeInFile(known Known, f *Finding) bool {
+	at := knownInFile{known, f.File}
+	if f.File == "" || c.inFile[at]+f.Violations > c.baseline.inFile[at] || !c.take(known, f) {
+		return false
+	}
+	c.inFile[at] += f.Violations
+	return true
+}
+
+// resolved is what the counts of the baseline have beyond those of the scan, where it covers them.
+func (c *comparison) resolved(scan *Scan) []Known {
+	var resolved []Known
+	for known, t := range c.baseline.known {
+		if c.gone[known] || !scan.covers(known) {
+			continue
+		}
+		for range t.count() - c.used[known] {
+			resolved = append(resolved, known)
+		}
+	}
+	slices.SortFunc(resolved, Known.compare)
+	return resolved
+}
+
+// covers reports whether the scan would find a violation if it were there.
+func (s *Scan) covers(k Known) bool {
 	if s.LooksAt != nil && !s.LooksAt(k.Namespace) {
 		return false
 	}
 	return slices.ContainsFunc(s.Snapshot.Table.Checks(), func(c rules.Check) bool { return c.ID == k.Check })
 }
 
-// isNew tells whether the baseline lacks a violation; nothing is new where there is no baseline.
-func (d *Baselined) isNew(scan *Scan, v state.PodViolation) bool {
-	if d == nil {
-		return false
-	}
-	byWorkload, _ := scan.known(v)
-	return !d.known[byWorkload]
+// isNew reports whether the baseline lacks a finding; nothing is new where there is no baseline.
+func (d *Baselined) isNew(namespace string, key findingKey) bool {
+	return d != nil && key.waiver == nil && d.fresh[freshKey{namespace, key}]
 }
 
 // otherPolicy says that the baseline was made under another policy; empty where it was not.
@@ -229,7 +419,7 @@ func (d *Baselined) otherPolicy(scan *Scan) string {
 // headline is the change in one sentence.
 func (d *Baselined) headline() string {
 	if d.Incomplete {
-		return fmt.Sprintf("Against %s: %s; what is resolved is not known, as something was left out.", name(d.Baseline.Name), counted(d.Violations, "new violation"))
+		return fmt.Sprintf("Against %s: %s; resolved violations are not known, because some inputs could not be read.", name(d.Baseline.Name), counted(d.Violations, "new violation"))
 	}
 	return fmt.Sprintf("Against %s: %s, %s resolved.", name(d.Baseline.Name), counted(d.Violations, "new violation"), number(len(d.Resolved)))
 }

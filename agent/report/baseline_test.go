@@ -44,10 +44,10 @@ func baselineOf(t *testing.T, report []byte) *Baseline {
 // names are the new findings and the resolved ones, for a comparison.
 func (d *Baselined) names() (fresh, resolved []string) {
 	for _, f := range d.New {
-		fresh = append(fresh, fmt.Sprintf("%s %s %s %s x%d", f.Namespace, f.Workload, f.Check.ID, f.Subject(), f.Violations))
+		fresh = append(fresh, fmt.Sprintf("%s %s %s %s x%d", f.Namespace, f.Workload, f.Check.ID, f.label(), f.Violations))
 	}
 	for _, k := range d.Resolved {
-		resolved = append(resolved, strings.Join([]string{k.Namespace, k.owner(), k.Check, k.Subject}, " "))
+		resolved = append(resolved, strings.Join([]string{k.Namespace, k.owner(), k.Check, k.label()}, " "))
 	}
 	return fresh, resolved
 }
@@ -57,7 +57,7 @@ func TestBaseline(t *testing.T) {
 	table := shipped(t, "default")
 	asScan := func(s *Scan) []byte { return printed(t, ScanJSON, s, Options{}) }
 	asAgent := func(s *Scan) []byte {
-		return printed(t, func(to io.Writer, s *Scan, _ Options) error { return JSON(to, s.Snapshot) }, s, Options{})
+		return printed(t, func(to io.Writer, s *Scan, _ Options) error { return JSON(to, s.Snapshot, nil) }, s, Options{})
 	}
 	waived, err := table.WithWaivers("w.yaml", []byte(`
 apiVersion: kube-devops.io/v1
@@ -150,17 +150,17 @@ func TestBrokenBaseline(t *testing.T) {
 		{"empty", "", "byte 0: the file ends early"},
 		{"cut in a violation", whole[:strings.Index(whole, `"severity"`)+5], "the file ends early"},
 		{"cut at the end", strings.TrimRight(whole, "}\n"), "the file ends early"},
-		{"a list", "[]", "this is no report"},
-		{"a number", "7", "this is no report"},
+		{"a list", "[]", "this is not a report"},
+		{"a number", "7", "this is not a report"},
 		{"no JSON", "apiVersion: v1", "invalid character"},
-		{"another object", `{"kind": "List", "items": []}`, "byte 29: this is no report: it has no policy or no violations"},
+		{"another object", `{"kind": "List", "items": []}`, "byte 29: this is not a report: it has no policy or no violations"},
 		{"no violations", `{"policy": {"name": "p"}}`, "it has no policy or no violations"},
-		{"violations are an object", `{"policy": {}, "violations": {}}`, "violations is no list"},
-		{"a violation is a text", policy + `"x"]}`, "violation 1: json: cannot unmarshal string"},
-		{"a violation without a check", policy + `{"namespace": "a", "pod": "b", "check": "c"}, {"namespace": "a", "pod": "b"}]}`, "violation 2 has no namespace, no check or no pod"},
-		{"violations twice", policy + `], "violations": []}`, `"violations" stands there twice`},
+		{"violations are an object", `{"policy": {}, "violations": {}}`, "violations is not a list"},
+		{"a violation is a text", policy + `"x"]}`, "violations, item 1: json: cannot unmarshal string"},
+		{"a violation without a check", policy + `{"namespace": "a", "pod": "b", "check": "c"}, {"namespace": "a", "pod": "b"}]}`, "violations, item 2 has no namespace, no check or no pod"},
+		{"violations twice", policy + `], "violations": []}`, `duplicate key "violations"`},
 		{"something behind it", policy + `]} {}`, "something follows the report"},
-		{"on a part of the data", `{"incomplete": ["x"], ` + policy[1:] + `]}`, "the report is on a part of the data"},
+		{"on a part of the data", `{"incomplete": ["x"], ` + policy[1:] + `]}`, "the report is incomplete"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			_, err := LoadBaseline("old.json", strings.NewReader(test.text))
@@ -181,12 +181,12 @@ func TestBaselineInEachForm(t *testing.T) {
 	changes := baselineOf(t, printed(t, ScanJSON, replicas(t, table, 2, "a1", "main", "gone"), Options{})).Against(scan)
 	for form, want := range map[string][]string{
 		"table":    {"Against old.json: 2 new violations, 1 resolved.", "NEW ", "RESOLVED "},
-		"markdown": {"Against old.json: 2 new violations, 1 resolved.", "1 resolved</summary>", "| latest\\_tag | high | shop | Deployment/web | side | 2 |"},
-		"json":     {`"new":2,"resolved":1,"resolvedViolations":[{"namespace":"shop","workload":"Deployment/web","check":"latest_tag","subject":"gone"}]`},
+		"markdown": {"Against old.json: 2 new violations, 1 resolved.", "1 resolved</summary>", "| latest\\_tag | high | shop/Deployment/web | side | The image ends with :latest (2 times) | Pin the image"},
+		"json":     {`"new":2,"resolved":1,"resolvedViolations":[{"namespace":"shop","workload":"Deployment/web","check":"latest_tag","container":"gone","subject":"gone"}]`},
 		"html":     {"Against old.json: 2 new violations, 1 resolved.", `id="resolved"`},
 		"github":   {"title=new%3A latest_tag in shop/Deployment/web", "2 new violations, 1 resolved."},
 		"sarif":    {`"baselineState":"new"`, `"baselineState":"unchanged"`},
-		"junit":    {"new: The image ends with :latest: container side of Deployment/web in shop, 2 times"},
+		"junit":    {"new: The image ends with :latest (container side of Deployment/web in shop, 2 times)"},
 	} {
 		format, err := FormatNamed(form)
 		if err != nil {

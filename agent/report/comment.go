@@ -10,13 +10,14 @@ import (
 // characters.
 const commentSize = 65_536
 
-// Markdown writes a comment for a pull request: the cluster, what is new, the namespaces, and the details folded. It has
-// 65,536 bytes at the most, and says what was cut.
+// Markdown writes a comment for a pull request: the cluster, what is new, the namespaces, the findings with what to do, and
+// the details folded. It has 65,536 bytes at the most, and says what was cut.
 func Markdown(to io.Writer, scan *Scan, o Options) error {
 	w := &commentWriter{scan: scan, o: o}
 	w.headline()
 	w.changes()
 	w.namespaces()
+	w.findings()
 	w.workloads()
 	w.waived()
 	w.checks()
@@ -86,16 +87,16 @@ func (w *commentWriter) folded(title string, part func()) {
 
 func (w *commentWriter) headline() {
 	scores, ok := w.scan.Snapshot.Cluster()
-	sign := map[bool]string{true: "", false: "⚪ "}[ok]
+	sign := "⚪ "
 	if ok {
-		sign = map[string]string{green: "🟢 ", yellow: "🟡 ", red: "🔴 "}[gradeColor(w.scan.Snapshot.Table, scores.Grade)]
+		sign = map[string]string{"best": "🟢 ", "fair": "🟡 ", "poor": "🟠 ", "worst": "🔴 "}[gradeClass(w.scan.Snapshot.Table, scores.Grade)]
 	}
 	w.put("### " + sign + markdownText(w.scan.headline()) + "\n")
 	left := w.scan.Inputs.LeftOut
 	if len(left) == 0 {
 		return
 	}
-	w.put("\n> [!WARNING]\n> **Incomplete: this report is on a part of the data.** Left out:\n")
+	w.put("\n> [!WARNING]\n> **Incomplete: some inputs could not be read, and are in no number.** Left out:\n>\n")
 	for i, text := range left {
 		if i == 20 {
 			w.put("> - and " + number(len(left)-i) + " more\n")
@@ -118,9 +119,8 @@ func (w *commentWriter) changes() {
 	if w.o.Top > 0 && len(first) > w.o.Top {
 		first, others = first[:w.o.Top], len(first)-w.o.Top
 	}
-	w.table("new finding", "\n| new | severity | namespace | workload | subject | violations |\n| --- | --- | --- | --- | --- | ---: |\n", len(first), others, func(i int) string {
-		f := &first[i]
-		return markdownRow(f.Check.ID, string(f.Check.Severity), name(f.Namespace), name(f.Workload.String()), subjectName(f.Subject()), number(f.Violations))
+	w.table("new finding", "\n| new | severity | where | subject | what is wrong | what to do |\n| --- | --- | --- | --- | --- | --- |\n", len(first), others, func(i int) string {
+		return findingRow(&first[i])
 	})
 	if len(b.Resolved) == 0 {
 		return
@@ -132,9 +132,56 @@ func (w *commentWriter) changes() {
 	w.folded(number(len(b.Resolved))+" resolved", func() {
 		w.table("resolved finding", "| resolved | namespace | workload | subject |\n| --- | --- | --- | --- |\n", len(resolved), len(b.Resolved)-len(resolved), func(i int) string {
 			k := resolved[i]
-			return markdownRow(name(k.Check), name(k.Namespace), name(k.owner()), subjectName(k.Subject))
+			return markdownRow(name(k.Check), name(k.Namespace), name(k.owner()), subjectName(k.label()))
 		})
 	})
+}
+
+// commentFindings is how many findings a comment has, where --top asks for no fewer.
+const commentFindings = 100
+
+// findings are those that cost most, with where each is, its value and what to do. With a baseline, the new ones came first.
+func (w *commentWriter) findings() {
+	most := commentFindings
+	if w.o.Top > 0 {
+		most = min(most, w.o.Top)
+	}
+	found := worst[Finding]{most: most, compare: compareCosts}
+	for _, all := range w.scan.findings(w.o.Baseline) {
+		for i := range all {
+			if all[i].Waiver == nil && !all[i].New {
+				found.add(all[i])
+			}
+		}
+	}
+	first, others := found.trim()
+	if len(first) == 0 {
+		return
+	}
+	table := func() {
+		w.table("finding", "| check | severity | where | subject | what is wrong | what to do |\n| --- | --- | --- | --- | --- | --- |\n", len(first), others, func(i int) string {
+			return findingRow(&first[i])
+		})
+	}
+	title := counted(len(first)+others, "finding")
+	if w.o.Baseline != nil {
+		w.folded(title+" of the baseline", table)
+	} else if w.put("\n**" + title + "**\n\n") {
+		table()
+	}
+}
+
+// findingRow names a finding, the workload beside the line of its file, and what to do.
+func findingRow(f *Finding) string {
+	where := f.place()
+	if f.File != "" {
+		where += " " + name(f.Namespace) + "/" + name(f.Workload.String())
+	}
+	message := prose(f.message(), 400)
+	if f.Violations > 1 {
+		message += " (" + number(f.Violations) + " times)"
+	}
+	return markdownRow(f.id(), string(f.Check.Severity), where, subjectName(f.label()), message, prose(f.Check.Remediation, 300))
 }
 
 func (w *commentWriter) namespaces() {
@@ -157,7 +204,7 @@ func (w *commentWriter) workloads() {
 	w.folded("Worst workloads", func() {
 		w.table("workload", "| namespace | workload | pods | points | violations |\n| --- | --- | ---: | ---: | --- |\n", len(rows), others, func(i int) string {
 			of := rows[i]
-			return markdownRow(name(of.namespace), name(of.workload.String()), number(of.pods), number(of.points), listed(w.scan.checkCounts(of.violations), 6))
+			return markdownRow(name(of.namespace), of.label, number(of.pods), number(of.points), listed(w.scan.checkCounts(of.violations), 6))
 		})
 	})
 }

@@ -2,6 +2,7 @@ package report
 
 import (
 	"cmp"
+	"fmt"
 	"iter"
 	"slices"
 
@@ -9,40 +10,111 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// A Finding is one thing to mend: the violations of one check by the same subject in all pods of one workload.
+// A Finding is one thing to fix: the violations of one check by the same subject in all pods of one workload; for
+// manifests, in one document.
 type Finding struct {
 	Namespace string
 	Workload  Workload
 	Check     *rules.Check
-	// Container is the subject's name, and Path leads to it in the first of the pods; both empty where it is the pod itself.
-	Container, Path string
+	// Container is the name of the container that the subject is, or is a part of, and Subject the name of the subject within
+	// it or within the pod. Path leads to it in the first of the pods. All are empty where the subject is the pod itself.
+	Container, Subject, Path string
+	// Detail is what the first of the violations shows.
+	Detail rules.Detail
 	// Pod is the first of the pods by name, and Violations how many there are.
 	Pod        string
 	Violations int
-	// File and Line are those of a manifest; empty and 0 for a recording, whose file is Dump.
-	File string
-	Line int
-	Dump string
+	// File, Document and Line, of the subject, are those of a manifest; empty and 0 for a recording, whose file is Dump.
+	File     string
+	Document int
+	Line     int
+	Dump     string
+	// Unknown says that the check could not be answered for some of the subjects.
+	Unknown bool
 	// Waiver accepts the violations; nil where they count.
 	Waiver *rules.Waiver
 	// New says that the baseline does not have it; false where there is no baseline, and of what is waived.
 	New bool
 
-	check int // the index of the check
+	check int    // the index of the check
+	owner string // the workload for people, in which another one of the same name has another text
+	twin  string // what its fingerprint has beyond that of a finding that is named alike; empty for the first
 }
 
 // Points is what the violations cost.
 func (f *Finding) Points() int { return f.Violations * f.Check.Weight }
 
-// Subject is what the check looked at: a container's name, else the path to it; empty for the pod itself.
-func (f *Finding) Subject() string { return cmp.Or(f.Container, f.Path) }
+// message is the sentence about the finding.
+func (f *Finding) message() string { return f.Check.MessageOf(f.Detail) }
 
-// A findingKey tells findings of one namespace from one another.
+// label names the subject for people: "web", "web/TOKEN" for a part of a container; empty for the pod itself.
+func (f *Finding) label() string { return subjectLabel(f.Container, cmp.Or(f.Subject, f.pathAlone())) }
+
+// pathAlone is the path where the subject has no name.
+func (f *Finding) pathAlone() string {
+	if f.Container != "" {
+		return ""
+	}
+	return f.Path
+}
+
+func subjectLabel(container, subject string) string {
+	if container != "" && subject != "" && container != subject {
+		return container + "/" + subject
+	}
+	return cmp.Or(container, subject)
+}
+
+// element is the subject by one name, as fingerprints and older baselines know it.
+func (f *Finding) element() string { return cmp.Or(f.Subject, f.Container, f.Path) }
+
+// isManifest reports whether it is one of a manifest in a file, where it can be fixed.
+func (f *Finding) isManifest() bool { return f.File != "" || f.Document > 0 }
+
+func (f *Finding) unit() unit { return unit{f.Workload, document{f.File, f.Document}} }
+
+// place is where the finding can be fixed: "web.yaml:21", or the workload where there is no file.
+func (f *Finding) place() string {
+	switch {
+	case f.File == "":
+		return name(f.Namespace) + "/" + f.owner
+	case f.Line > 0:
+		return fmt.Sprintf("%s:%d", fileName(f.File), f.Line)
+	}
+	return fileName(f.File)
+}
+
+// id is the check, and whether its answer is unknown.
+func (f *Finding) id() string {
+	if f.Unknown {
+		return f.Check.ID + " (unknown)"
+	}
+	return f.Check.ID
+}
+
+// key is what makes it a finding of its own in its namespace.
+func (f *Finding) key() findingKey {
+	return findingKey{f.unit(), f.check, f.Container, cmp.Or(f.Subject, f.pathAlone()), f.Waiver}
+}
+
+// A findingKey keeps findings of one namespace apart.
 type findingKey struct {
-	workload Workload
-	check    int
-	subject  string
-	waiver   *rules.Waiver
+	unit
+	check              int
+	container, subject string
+	waiver             *rules.Waiver
+}
+
+// keyOf is the key of the finding that a violation belongs to.
+func keyOf(v state.PodViolation, origin *Origin, waived bool) findingKey {
+	key := findingKey{unit: origin.unit(), check: v.Check, container: v.Container, subject: v.Subject}
+	if v.Container == "" && v.Subject == "" {
+		key.subject = v.Path
+	}
+	if waived {
+		key.waiver = v.Waiver
+	}
+	return key
 }
 
 // findings are those of one namespace after another, sorted by workload, check and subject, what counts before what is
@@ -79,35 +151,77 @@ type rollUp struct {
 
 func (r *rollUp) add(v state.PodViolation, waived bool) {
 	origin := originOf(v)
-	key := findingKey{origin.Workload, v.Check, cmp.Or(v.Subject, v.Container, v.Path), nil}
-	if waived {
-		key.waiver = v.Waiver
-	}
+	key := keyOf(v, &origin, waived)
 	at, ok := r.at[key]
 	if !ok {
+		detail := r.scan.detail(v, &origin)
 		at = len(r.found)
 		r.at[key] = at
 		r.found = append(r.found, Finding{
 			Namespace: v.Namespace, Workload: origin.Workload, Check: &r.scan.Snapshot.Table.Checks()[v.Check], check: v.Check,
-			Container: cmp.Or(v.Subject, v.Container), Path: v.Path, Pod: v.Pod.Name, File: origin.File, Line: origin.Line, Dump: origin.Dump, Waiver: key.waiver,
+			Container: v.Container, Subject: v.Subject, Path: v.Path, Detail: detail.Detail, Pod: origin.Pod,
+			File: origin.File, Document: origin.Document, Line: detail.Line, Dump: origin.Dump, Waiver: key.waiver,
+			New: !waived && r.baseline.isNew(v.Namespace, key),
 		})
 	}
-	r.found[at].Violations++
-	if !waived && r.baseline.isNew(r.scan, v) {
-		r.found[at].New = true
-	}
+	f := &r.found[at]
+	f.Violations++
+	f.Unknown = f.Unknown || v.Unknown
 }
 
+// sorted are the findings in order, by workload, document, check and subject, with what keeps those apart that are named
+// alike.
 func (r *rollUp) sorted() []Finding {
 	slices.SortFunc(r.found, func(a, b Finding) int {
-		return cmp.Or(a.Workload.compare(b.Workload), cmp.Compare(a.check, b.check), compareWaivers(a.Waiver, b.Waiver),
-			cmp.Compare(a.Subject(), b.Subject()))
+		return cmp.Or(a.unit().compare(b.unit()), cmp.Compare(a.check, b.check), compareWaivers(a.Waiver, b.Waiver), a.compareSubject(&b))
 	})
+	units := make([]unit, 0, len(r.found))
+	for i := range r.found {
+		if u := r.found[i].unit(); len(units) == 0 || units[len(units)-1] != u {
+			units = append(units, u)
+		}
+	}
+	owners, twins := labels(units), twins(units)
+	type base struct {
+		unit
+		check   int
+		element string
+	}
+	seen := make(map[base]bool, len(r.found))
+	for i := range r.found {
+		f := &r.found[i]
+		f.owner, f.twin = owners[f.unit()], twins[f.unit()]
+		b := base{f.unit(), f.check, f.element()}
+		if seen[b] {
+			f.twin += "\x00" + f.Container
+			if f.Waiver != nil {
+				f.twin += "\x00" + f.Waiver.ID
+			}
+		}
+		seen[b] = true
+	}
 	return r.found
 }
 
-func (w Workload) compare(v Workload) int {
-	return cmp.Or(cmp.Compare(w.Name, v.Name), cmp.Compare(w.Kind, v.Kind))
+// twins are the units, which are sorted, of which there was one of the same name before, with what tells them from it: the
+// file, and how many of that name came before in it. The first has none: its fingerprints are as if it were alone.
+func twins(units []unit) map[unit]string {
+	twins := make(map[unit]string)
+	for i, n := 1, 0; i < len(units); i++ {
+		before, u := units[i-1], units[i]
+		n++
+		if before.Workload != u.Workload || before.file != u.file {
+			n = 0
+		}
+		if before.Workload == u.Workload {
+			twins[u] = fmt.Sprintf("%s\x00%d", u.file, n)
+		}
+	}
+	return twins
+}
+
+func (f *Finding) compareSubject(g *Finding) int {
+	return cmp.Or(cmp.Compare(f.Container, g.Container), cmp.Compare(f.Subject, g.Subject), cmp.Compare(f.pathAlone(), g.pathAlone()))
 }
 
 // compareWaivers puts none first, and the others by id.
@@ -123,17 +237,18 @@ func compareWaivers(a, b *rules.Waiver) int {
 	return cmp.Compare(a.ID, b.ID)
 }
 
-// compareCosts puts the finding first that costs more: by severity, then by points, then by name.
+// compareCosts puts the finding first that costs more: what counts before what is waived, by severity, then by points, then
+// by name.
 func compareCosts(a, b Finding) int {
-	return cmp.Or(cmp.Compare(rank(a.Check.Severity), rank(b.Check.Severity)), cmp.Compare(b.Points(), a.Points()),
-		cmp.Compare(a.Namespace, b.Namespace), a.Workload.compare(b.Workload), cmp.Compare(a.check, b.check),
-		cmp.Compare(a.Subject(), b.Subject()))
+	return cmp.Or(compareWaivers(a.Waiver, b.Waiver), cmp.Compare(rank(a.Check.Severity), rank(b.Check.Severity)), cmp.Compare(b.Points(), a.Points()),
+		cmp.Compare(a.Namespace, b.Namespace), a.unit().compare(b.unit()), cmp.Compare(a.check, b.check), a.compareSubject(&b))
 }
 
+// severities are all there are, the worst first.
+var severities = []rules.Severity{rules.Critical, rules.High, rules.Medium, rules.Low}
+
 // rank numbers the severities, the worst with 0.
-func rank(s rules.Severity) int {
-	return slices.Index([]rules.Severity{rules.Critical, rules.High, rules.Medium, rules.Low}, s)
-}
+func rank(s rules.Severity) int { return slices.Index(severities, s) }
 
 // A worst keeps the first so many items of an order, whatever comes, and counts all.
 type worst[T any] struct {
@@ -141,13 +256,17 @@ type worst[T any] struct {
 	most    int // 0 for all
 	items   []T
 	all     int
+	full    bool // the first of the items were sorted once, and no item behind them is wanted
 }
 
 func (w *worst[T]) add(item T) {
 	w.all++
+	if w.full && w.compare(item, w.items[w.most-1]) > 0 {
+		return
+	}
 	w.items = append(w.items, item)
-	// Sorted now and then: twice as many as are wanted are held, and few more.
-	if w.most > 0 && len(w.items) >= 2*w.most+64 {
+	// Sorted now and then: no more is held than what is wanted, and some.
+	if w.most > 0 && len(w.items) >= w.most+min(w.most, 512)+64 {
 		w.trim()
 	}
 }
@@ -158,6 +277,7 @@ func (w *worst[T]) trim() (first []T, others int) {
 	if w.most > 0 && len(w.items) > w.most {
 		clear(w.items[w.most:])
 		w.items = w.items[:w.most]
+		w.full = true
 	}
 	return w.items, w.all - len(w.items)
 }

@@ -13,7 +13,7 @@ import (
 const annotations = 10
 
 // GitHub writes annotations of a workflow: the findings that cost most, of each level as many as GitHub shows, and one
-// with the scores. Where there is a baseline, only new findings are annotated.
+// with the scores and what was read. Where there is a baseline, only new findings are annotated.
 func GitHub(to io.Writer, scan *Scan, o Options) error {
 	byLevel := map[string]*worst[Finding]{}
 	for level, most := range map[string]int{"error": annotations, "warning": annotations, "notice": annotations - 1} {
@@ -32,18 +32,19 @@ func GitHub(to io.Writer, scan *Scan, o Options) error {
 	var b bytes.Buffer
 	if left := scan.Inputs.LeftOut; len(left) > 0 {
 		annotate(&b, "error", "kube-devops: incomplete", "", 0,
-			"This report is on a part of the data. Left out:\n"+strings.Join(left[:min(len(left), 20)], "\n"))
+			incomplete+". Left out:\n"+strings.Join(left[:min(len(left), 20)], "\n"))
 	}
 	others := 0
 	for _, level := range []string{"error", "warning", "notice"} {
 		first, more := byLevel[level].trim()
 		others += more
-		for _, f := range first {
+		for i := range first {
+			f := &first[i]
 			message := f.sentence()
 			if f.Check.Remediation != "" {
 				message += ".\n" + f.Check.Remediation
 			}
-			title := f.Check.ID + " in " + f.Namespace + "/" + f.Workload.String()
+			title := f.id() + " in " + f.Namespace + "/" + f.owner
 			if f.New {
 				title = "new: " + title
 			}
@@ -55,10 +56,13 @@ func GitHub(to io.Writer, scan *Scan, o Options) error {
 		summary += "\n" + o.Baseline.headline()
 	}
 	if others > 0 {
-		summary += "\n" + counted(others, "finding") + " more, not annotated: GitHub shows 10 of each level."
+		summary += "\n" + counted(others, "more finding") + " without an annotation: GitHub shows 10 of each level."
 	}
 	if n := scan.waivedViolations(); n > 0 {
 		summary += "\n" + counted(n, "violation") + " waived."
+	}
+	if notes := scan.notes(); len(notes) > 0 {
+		summary += "\n" + strings.Join(notes, "\n")
 	}
 	annotate(&b, "notice", "kube-devops", "", 0, summary)
 	_, err := b.WriteTo(to)
@@ -102,6 +106,13 @@ func (s *Scan) headline() string {
 		return "No data: no pod was scored"
 	}
 	totals := s.Snapshot.Totals()
-	return fmt.Sprintf("Compliance %s, score %.2f, %s: %s in %s, %s", percent(cluster.Compliance), cluster.Score, shown(cluster.Grade, 40),
+	text := fmt.Sprintf("Compliance %s, score %.2f, %s: %s in %s, %s", percent(cluster.Compliance), cluster.Score, shown(cluster.Grade, 40),
 		counted(totals.TotalPods, "pod"), counted(s.scoredNamespaces(), "namespace"), counted(sum(totals.Violations), "violation"))
+	if severities := s.bySeverity(); severities != "" {
+		text += " (" + severities + ")"
+	}
+	return text
 }
+
+// incomplete is what every report says where some inputs could not be read.
+const incomplete = "This report is incomplete: some inputs could not be read, and are in no number"

@@ -11,6 +11,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -22,6 +23,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
 )
 
 // printed is one form of a report.
@@ -45,7 +47,7 @@ var hostile = []string{
 // hostileScan has hostile names wherever a name may stand, and long ones, one of a megabyte.
 func hostileScan(t testing.TB) *Scan {
 	t.Helper()
-	b := newScan(shipped(t, "default"))
+	b := newScan(hostileTable(t))
 	add := func(namespace, pod, container string, origin Origin) {
 		probes := ""
 		if len(namespace)+len(pod) > 1<<12 {
@@ -58,7 +60,9 @@ func hostileScan(t testing.TB) *Scan {
 	}
 	for i, name := range hostile {
 		add(name, "pod", "main", Origin{Workload: Workload{"Pod", "pod"}})
-		add("team", name, name, Origin{Workload: Workload{"Deployment", name}, File: name, Line: i})
+		details := make([]Detail, 3)
+		details[0].Value = name
+		add("team", name, name, Origin{Workload: Workload{"Deployment", name}, File: name, Line: i, Document: 1, Details: &details})
 		add("team", fmt.Sprint(i), "main", Origin{Workload: Workload{name, "kind"}})
 	}
 	for _, name := range []string{strings.Repeat("long", 1<<18), strings.Repeat("\x1b", 1<<14)} {
@@ -68,11 +72,32 @@ func hostileScan(t testing.TB) *Scan {
 	scan := b.done()
 	scan.Inputs.Files = 1
 	scan.Inputs.Others = map[string]int{strings.Repeat("Kind", 1<<12): 1}
+	scan.Inputs.ExcludedNamespaces = make(map[string]Excluded)
 	for _, name := range hostile {
+		scan.Inputs.ExcludedNamespaces[name] = Excluded{Pods: 1, Pattern: name}
+		scan.Warnings = append(scan.Warnings, name)
 		scan.Inputs.Others[name]++
 		scan.Inputs.LeftOut = append(scan.Inputs.LeftOut, name)
 	}
 	return scan
+}
+
+// hostileTable is the table default, with what may be hostile in the texts of a table.
+func hostileTable(t testing.TB) *rules.Table {
+	t.Helper()
+	text := contentOf(t, "policies/default.yaml")
+	odd := strings.Join(slices.DeleteFunc(slices.Clone(hostile), func(name string) bool { return !utf8.ValidString(name) }), " ")
+	for _, old := range []string{"The image ends with :latest", "Pin the image to a version or a digest."} {
+		if !bytes.Contains(text, []byte(old)) {
+			t.Fatalf("the table default does not say %q", old)
+		}
+		text = bytes.Replace(text, []byte(old), []byte(quiet(quoted(odd))), 1)
+	}
+	table, err := rules.Load("hostile.yaml", text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
 }
 
 // TestHostileText prints hostile names in all forms: none has a character that a terminal obeys, but for JSON, where all
@@ -128,7 +153,7 @@ func TestHostileText(t *testing.T) {
 		},
 		"table": func(t *testing.T, text []byte) {
 			eachLine(text, func(line string) {
-				if n := utf8.RuneCountInString(line); n > 600 {
+				if n := utf8.RuneCountInString(line); n > 1200 {
 					t.Errorf("a line of %d characters", n)
 				}
 			})
@@ -156,9 +181,6 @@ func TestHostileText(t *testing.T) {
 				t.Error("this is not UTF-8")
 			}
 			obeyed := func(r rune) bool {
-				if format.Name == "prometheus" {
-					return r == '\r' // the format has an escape for line breaks alone, and nobody reads it in a terminal
-				}
 				return r != '\n' && r != '\u2060' && !unicode.IsPrint(r)
 			}
 			if at := bytes.IndexFunc(text, obeyed); at >= 0 {
@@ -172,7 +194,7 @@ func TestHostileText(t *testing.T) {
 	}
 	for i := range hostile {
 		var b bytes.Buffer
-		if err := Explain(&b, scan, hostile[i], Options{Color: false}); err != nil {
+		if err := Explain(&b, scan, []string{hostile[i]}, Options{Color: false}); err != nil {
 			t.Fatal(err)
 		}
 		if strings.ContainsFunc(b.String(), func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }) {
@@ -235,7 +257,7 @@ func TestErrorOfTheWriterOfAScan(t *testing.T) {
 			t.Errorf("%s, room for all bytes: %v", format.Name, err)
 		}
 	}
-	if err := Explain(&limited{10}, scan, "bookshop", Options{}); !errors.Is(err, errFull) {
+	if err := Explain(&limited{10}, scan, []string{"bookshop"}, Options{}); !errors.Is(err, errFull) {
 		t.Errorf("explanation: error %v, want %v", err, errFull)
 	}
 }
@@ -290,7 +312,7 @@ func TestIncompleteIsSaid(t *testing.T) {
 // TestPrintersStream prints many pods in all forms: what is held beside the snapshot does not grow with them, but with
 // the findings of one namespace and the lists that are shown.
 func TestPrintersStream(t *testing.T) {
-	const pods, allowed = 20_000, 5 << 20 // a second copy of the violations takes more
+	const pods, allowed = 20_000, 8 << 20 // a second copy of the violations takes more; SARIF holds its 5,000 findings
 	scan := large(t, pods)
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	for _, format := range Formats() {

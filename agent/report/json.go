@@ -3,6 +3,7 @@ package report
 
 import (
 	"bufio"
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -18,26 +19,31 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
+// reportVersion is that of the keys of a report. Keys are only added; policies/report.schema.json describes them.
+const reportVersion = 1
+
 // JSON writes the report as one JSON object, piece by piece. Numbers are not rounded. Namespaces are sorted by name,
 // violations by namespace, pod and check. Scores of no data are null. The violations that a waiver accepts are in no
-// count and no score, and follow in a list of their own where there are any.
-func JSON(to io.Writer, snap *state.Snapshot) error {
-	return writeJSON(to, &Scan{Snapshot: snap}, Options{}, false)
+// count and no score, and follow in a list of their own where there are any. details returns what a violation shows of its
+// pod, and is asked while the report is written; nil where nothing is shown.
+func JSON(to io.Writer, snap *state.Snapshot, details func(state.PodViolation) rules.Detail) error {
+	return writeJSON(to, &Scan{Snapshot: snap, Details: details}, Options{}, false)
 }
 
 // ScanJSON writes the report of a scan: that of JSON, and what a scan knows beside it. Each violation has its workload,
-// that of a manifest its file and line, and the new ones say so where there is a baseline. What could not be read stands
-// first, as "incomplete"; what the baseline says and what was read stand last.
+// that of a manifest its file and line, and the new ones say so where there is a baseline. What could not be read comes
+// first, as "incomplete"; what the baseline says and what was read come last.
 func ScanJSON(to io.Writer, scan *Scan, o Options) error { return writeJSON(to, scan, o, true) }
 
 func writeJSON(to io.Writer, scan *Scan, o Options, ofScan bool) error {
 	snap := scan.Snapshot
 	w := &jsonWriter{to: bufio.NewWriter(to)}
-	violation := func(v state.PodViolation) violationJSON {
+	violation := func(v state.PodViolation, waived bool) violationJSON {
+		line := scan.violation(v, o.Baseline, waived)
 		if !ofScan {
-			return violationOf(snap.Table, v)
+			line.Workload, line.File, line.Line = "", "", 0
 		}
-		return scan.violation(v)
+		return line
 	}
 	w.put("{")
 	if len(scan.Inputs.LeftOut) > 0 {
@@ -59,25 +65,27 @@ func writeJSON(to io.Writer, scan *Scan, o Options, ofScan bool) error {
 		w.counts(snap.Table, ns.Violations)
 		w.put("}")
 	})
-	list(w, "violations", snap.Violations(), func(v state.PodViolation) {
-		line := violation(v)
-		line.New = o.Baseline.isNew(scan, v)
-		w.value(line)
-	})
+	w.put(",\n \"version\": ")
+	w.value(reportVersion)
+	list(w, "violations", snap.Violations(), func(v state.PodViolation) { w.value(violation(v, false)) })
 	if scan.waivedViolations() > 0 {
-		list(w, "waived", snap.Waived(), func(v state.PodViolation) { w.value(waived(violation(v), v.Waiver)) })
+		list(w, "waived", snap.Waived(), func(v state.PodViolation) { w.value(waived(violation(v, true), v.Waiver)) })
 	}
 	if ofScan {
 		w.baseline(o.Baseline)
 		w.put(",\n \"inputs\": ")
 		w.value(inputsOf(scan.Inputs))
+		if len(scan.Warnings) > 0 {
+			w.put(",\n \"warnings\": ")
+			w.value(scan.Warnings)
+		}
 	}
 	w.put("}\n")
 	return w.end()
 }
 
 // NDJSON writes the violations, one JSON object a line, and then those that a waiver accepts: they alone have the keys
-// "waiver" and "expires". Where the report is on a part of the data, a line with the key "incomplete" comes first.
+// "waiver" and "expires". Where the report is incomplete, a line with the key "incomplete" comes first.
 func NDJSON(to io.Writer, scan *Scan, o Options) error {
 	w := &jsonWriter{to: bufio.NewWriter(to)}
 	if len(scan.Inputs.LeftOut) > 0 {
@@ -85,13 +93,11 @@ func NDJSON(to io.Writer, scan *Scan, o Options) error {
 		w.put("\n")
 	}
 	for v := range scan.Snapshot.Violations() {
-		line := scan.violation(v)
-		line.New = o.Baseline.isNew(scan, v)
-		w.value(line)
+		w.value(scan.violation(v, o.Baseline, false))
 		w.put("\n")
 	}
 	for v := range scan.Snapshot.Waived() {
-		w.value(waived(scan.violation(v), v.Waiver))
+		w.value(waived(scan.violation(v, o.Baseline, true), v.Waiver))
 		w.put("\n")
 	}
 	return w.end()
@@ -101,11 +107,19 @@ func waived(v violationJSON, by *rules.Waiver) waivedJSON {
 	return waivedJSON{v, by.ID, by.Expires.UTC().Format(time.RFC3339Nano)}
 }
 
-// violation is a violation with what the scan knows of its pod.
-func (s *Scan) violation(v state.PodViolation) violationJSON {
-	out := violationOf(s.Snapshot.Table, v)
+// violation is a violation with what is known of it and of its pod.
+func (s *Scan) violation(v state.PodViolation, b *Baselined, waived bool) violationJSON {
+	check := &s.Snapshot.Table.Checks()[v.Check]
 	origin := originOf(v)
-	out.Workload, out.File, out.Line = origin.Workload.String(), origin.File, origin.Line
+	detail := s.detail(v, &origin)
+	out := violationJSON{
+		Namespace: v.Namespace, Pod: origin.Pod, Check: check.ID, Severity: check.Severity, Weight: check.Weight,
+		Container: v.Container, Subject: v.Subject, Path: v.Path, Value: detail.Value, Message: check.MessageOf(detail.Detail),
+		Remediation: check.Remediation, Unknown: v.Unknown, Workload: origin.Workload.String(), File: origin.File, Line: detail.Line,
+	}
+	if b != nil {
+		out.New = b.isNew(v.Namespace, keyOf(v, &origin, waived))
+	}
 	return out
 }
 
@@ -122,7 +136,9 @@ type knownJSON struct {
 	Workload  string `json:"workload,omitempty"`
 	Pod       string `json:"pod,omitempty"`
 	Check     string `json:"check"`
-	Subject   string `json:"subject,omitempty"`
+	Container string `json:"container,omitempty"`
+	// Subject is the container too, where it is what the check looked at.
+	Subject string `json:"subject,omitempty"`
 }
 
 func (w *jsonWriter) baseline(b *Baselined) {
@@ -137,24 +153,38 @@ func (w *jsonWriter) baseline(b *Baselined) {
 		out.Resolved = &n
 	}
 	for i, known := range b.Resolved {
-		out.Violations[i] = knownJSON(known)
+		out.Violations[i] = knownJSON{known.Namespace, known.Workload, known.Pod, known.Check, known.Container, cmp.Or(known.Subject, known.Container)}
 	}
 	w.put(",\n \"baseline\": ")
 	w.value(out)
 }
 
-type inputsJSON struct {
-	Files     int            `json:"files"`
-	Pods      int            `json:"pods"`
-	Templates int            `json:"templates"`
-	Others    map[string]int `json:"others"`
-	Repeated  int            `json:"repeated"`
-}
+type (
+	inputsJSON struct {
+		Files     int            `json:"files"`
+		Pods      int            `json:"pods"`
+		Templates int            `json:"templates"`
+		Others    map[string]int `json:"others"`
+		Repeated  int            `json:"repeated"`
+		Excluded  map[string]int `json:"excludedNamespaces"`
+		LeftOut   passedJSON     `json:"leftOut"`
+	}
+	passedJSON struct {
+		ChartTemplates int `json:"chartTemplates"`
+		NotManifests   int `json:"notManifests"`
+		Excluded       int `json:"excluded"`
+		DanglingLinks  int `json:"danglingLinks"`
+		Empty          int `json:"empty"`
+	}
+)
 
 func inputsOf(in Inputs) inputsJSON {
-	out := inputsJSON{in.Files, in.Pods, in.Templates, in.Others, in.Repeated}
+	out := inputsJSON{in.Files, in.Pods, in.Templates, in.Others, in.Repeated, make(map[string]int, len(in.ExcludedNamespaces)), passedJSON(in.Passed)}
 	if out.Others == nil {
 		out.Others = map[string]int{}
+	}
+	for namespace, excluded := range in.ExcludedNamespaces {
+		out.Excluded[namespace] = excluded.Pods
 	}
 	return out
 }
@@ -165,15 +195,18 @@ type policyJSON struct {
 }
 
 type violationJSON struct {
-	Namespace string         `json:"namespace"`
-	Pod       string         `json:"pod"`
-	Check     string         `json:"check"`
-	Severity  rules.Severity `json:"severity"`
-	Weight    int            `json:"weight"`
-	Container string         `json:"container,omitempty"`
-	Subject   string         `json:"subject,omitempty"`
-	Path      string         `json:"path,omitempty"`
-	Message   string         `json:"message"`
+	Namespace   string         `json:"namespace"`
+	Pod         string         `json:"pod"`
+	Check       string         `json:"check"`
+	Severity    rules.Severity `json:"severity"`
+	Weight      int            `json:"weight"`
+	Container   string         `json:"container,omitempty"`
+	Subject     string         `json:"subject,omitempty"`
+	Path        string         `json:"path,omitempty"`
+	Value       string         `json:"value,omitempty"`
+	Message     string         `json:"message"`
+	Remediation string         `json:"remediation,omitempty"`
+	Unknown     bool           `json:"unknown,omitempty"`
 	// What follows is known to a scan alone.
 	Workload string `json:"workload,omitempty"`
 	File     string `json:"file,omitempty"`
@@ -292,18 +325,4 @@ func (w *jsonWriter) counts(table *rules.Table, counts []int) {
 		w.value(counts[i])
 	}
 	w.put("}")
-}
-
-func violationOf(table *rules.Table, v state.PodViolation) violationJSON {
-	check := &table.Checks()[v.Check]
-	return violationJSON{
-		Namespace: v.Namespace,
-		Pod:       v.Pod.Name,
-		Check:     check.ID,
-		Severity:  check.Severity,
-		Weight:    check.Weight,
-		Container: v.Container, Subject: v.Subject,
-		Path:    v.Path,
-		Message: check.Message(),
-	}
 }

@@ -143,7 +143,7 @@ func TestJSON(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var out bytes.Buffer
-			if err := JSON(&out, test.snap); err != nil {
+			if err := JSON(&out, test.snap, nil); err != nil {
 				t.Fatal(err)
 			}
 			if !json.Valid(out.Bytes()) {
@@ -187,16 +187,25 @@ const design = `{"policy": {"name": "default", "hash": "sha256:..."},
              "violations": {"latest_tag": 1, "missing_liveness": 1, "missing_readiness": 0}},
  "namespaces": [{"namespace": "default", "pods": 1, "score": 8, "compliance": 20, "grade": "Critical",
                  "violations": {"latest_tag": 1, "missing_liveness": 1, "missing_readiness": 0}}],
+ "version": 1,
  "violations": [{"namespace": "default", "pod": "nginx", "check": "latest_tag", "severity": "high", "weight": 5,
-                 "container": "nginx", "path": "spec.containers.0", "message": "The image ends with :latest"},
+                 "container": "nginx", "path": "spec.containers.0", "value": "nginx:latest",
+                 "message": "The image ends with :latest: nginx:latest", "remediation": "Pin the image to a version or a digest."},
                 {"namespace": "default", "pod": "nginx", "check": "missing_liveness", "severity": "medium", "weight": 3,
-                 "container": "nginx", "path": "spec.containers.0", "message": "The container has no liveness probe"}]}`
+                 "container": "nginx", "path": "spec.containers.0", "message": "The container has no liveness probe",
+                 "remediation": "Add a livenessProbe, so that the kubelet restarts the container when it hangs."}]}`
 
 // The same keys and values in the same order as in the design: only the spaces between them are free.
 func TestShapeOfTheDesign(t *testing.T) {
 	table := defaultTable(t)
 	var out bytes.Buffer
-	if err := JSON(&out, observed(table, pod{"default", "nginx", nginx}).SnapshotWithViolations()); err != nil {
+	details := func(v state.PodViolation) rules.Detail {
+		if table.Checks()[v.Check].ID == "latest_tag" {
+			return rules.Detail{Value: "nginx:latest"}
+		}
+		return rules.Detail{Withheld: true}
+	}
+	if err := JSON(&out, observed(table, pod{"default", "nginx", nginx}).SnapshotWithViolations(), details); err != nil {
 		t.Fatal(err)
 	}
 	want := compacted(t, strings.Replace(design, "sha256:...", table.Hash(), 1))
@@ -237,18 +246,18 @@ func TestErrorOfTheWriter(t *testing.T) {
 	}
 	snap := observed(defaultTable(t), pods...).SnapshotWithViolations()
 	var whole bytes.Buffer
-	if err := JSON(&whole, snap); err != nil {
+	if err := JSON(&whole, snap, nil); err != nil {
 		t.Fatal(err)
 	}
 	for room := 0; room < whole.Len(); room += 97 {
-		if err := JSON(&limited{room}, snap); !errors.Is(err, errFull) {
+		if err := JSON(&limited{room}, snap, nil); !errors.Is(err, errFull) {
 			t.Errorf("room for %d of %d bytes: error %v, want %v", room, whole.Len(), err, errFull)
 		}
 	}
-	if err := JSON(&limited{whole.Len()}, snap); err != nil {
+	if err := JSON(&limited{whole.Len()}, snap, nil); err != nil {
 		t.Errorf("room for all bytes: error %v, want nil", err)
 	}
-	if err := JSON(short{}, snap); !errors.Is(err, io.ErrShortWrite) {
+	if err := JSON(short{}, snap, nil); !errors.Is(err, io.ErrShortWrite) {
 		t.Errorf("a writer that writes too little: error %v, want %v", err, io.ErrShortWrite)
 	}
 }
@@ -263,6 +272,7 @@ type decoded struct {
 	Policy     struct{ Name, Hash string }
 	Cluster    scores
 	Namespaces []scores
+	Version    int
 	Violations []violationJSON
 	Waived     []waivedJSON
 }
@@ -283,7 +293,7 @@ func TestNumbersAreNotRounded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		snap := observed(table, rapid.SliceOfN(rapid.Custom(drawPod), 0, 12).Draw(t, "pods")...).SnapshotWithViolations()
 		var out bytes.Buffer
-		if err := JSON(&out, snap); err != nil {
+		if err := JSON(&out, snap, nil); err != nil {
 			t.Fatal(err)
 		}
 		var got decoded
@@ -318,7 +328,7 @@ func drawPod(t *rapid.T) pod {
 
 // expected is what a reader must see of a snapshot.
 func expected(snap *state.Snapshot) decoded {
-	d := decoded{Namespaces: []scores{}, Violations: []violationJSON{}}
+	d := decoded{Namespaces: []scores{}, Version: 1, Violations: []violationJSON{}}
 	d.Policy.Name, d.Policy.Hash = snap.Table.Name(), snap.Table.Hash()
 	totals := snap.Totals()
 	cluster, ok := snap.Cluster()
@@ -345,7 +355,7 @@ func expectedViolation(table *rules.Table, v state.PodViolation) violationJSON {
 	check := table.Checks()[v.Check]
 	return violationJSON{
 		Namespace: v.Namespace, Pod: v.Pod.Name, Check: check.ID, Severity: check.Severity, Weight: check.Weight,
-		Container: v.Container, Subject: v.Subject, Path: v.Path, Message: check.Message(),
+		Container: v.Container, Subject: v.Subject, Path: v.Path, Message: check.Message(), Remediation: check.Remediation, Unknown: v.Unknown,
 	}
 }
 

@@ -12,19 +12,17 @@ import (
 
 // JUnit writes a test suite for each namespace. Its test cases are the checks: one that passes where nothing violates the
 // check, one that fails for each workload that does, and one that is skipped for each that a waiver accepts. Where there is a
-// baseline only what is new fails, and what it has is skipped.
+// baseline only what is new fails, and what it has is skipped. A suite of the scan itself comes first, with what was read.
 func JUnit(to io.Writer, scan *Scan, o Options) error {
 	w := &junitWriter{to: bufio.NewWriter(to), scan: scan, against: o.Baseline}
-	// The counts stand in front of what is counted: the suites are made twice and written once.
+	// The counts come before what is counted: the suites are made twice and written once.
 	var all junitCounts
 	w.suites(o, func(_ state.NamespaceSnapshot, cases []junitCase) { all.add(cases) })
 	own := w.own()
 	all.add(own)
 	w.put("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"kube-devops\"" + all.String() + ">\n")
-	if len(own) > 0 {
-		w.suite("kube-devops scan", own)
-	}
-	w.suites(o, func(ns state.NamespaceSnapshot, cases []junitCase) { w.suite(ns.Name, cases) })
+	w.suite("kube-devops scan", own, scan.notes())
+	w.suites(o, func(ns state.NamespaceSnapshot, cases []junitCase) { w.suite(ns.Name, cases, nil) })
 	w.put("</testsuites>\n")
 	if w.err != nil {
 		return w.err
@@ -87,14 +85,13 @@ func (w *junitWriter) attribute(name, value string) {
 	w.put(`"`)
 }
 
-// own are the test cases of the scan itself: what it could not read, and that there is no data.
+// own are the test cases of the scan itself: that all inputs could be read, and that there is data.
 func (w *junitWriter) own() []junitCase {
-	var cases []junitCase
+	read := junitCase{name: "all inputs are read"}
 	if left := w.scan.Inputs.LeftOut; len(left) > 0 {
-		cases = append(cases, junitCase{
-			name: "all inputs are read", outcome: "error", message: "This report is on a part of the data", lines: left,
-		})
+		read.outcome, read.message, read.lines = "error", incomplete, left
 	}
+	cases := []junitCase{read}
 	if w.scan.scoredNamespaces() == 0 {
 		cases = append(cases, junitCase{name: "there are pods", outcome: "skipped", message: "No data: no pod was scored"})
 	}
@@ -137,14 +134,14 @@ func (w *junitWriter) cases(ns state.NamespaceSnapshot, found []Finding) []junit
 	}
 	if ns.Unevaluated > 0 {
 		cases = append(cases, junitCase{
-			name: "all pods have a verdict", suite: ns.Name, outcome: "error",
-			message: "Of " + counted(ns.Unevaluated, "pod") + " there is no verdict",
+			name: "all pods can be evaluated", suite: ns.Name, outcome: "error",
+			message: counted(ns.Unevaluated, "pod") + " could not be evaluated: excluded from all scores",
 		})
 	}
 	for len(found) > 0 {
 		first := found[0]
 		n := 1
-		for n < len(found) && found[n].Workload == first.Workload && found[n].check == first.check && found[n].Waiver == first.Waiver {
+		for n < len(found) && found[n].unit() == first.unit() && found[n].check == first.check && found[n].Waiver == first.Waiver {
 			n++
 		}
 		cases = append(cases, w.caseOf(found[:n]))
@@ -156,7 +153,7 @@ func (w *junitWriter) cases(ns state.NamespaceSnapshot, found []Finding) []junit
 // caseOf is the test case of the findings of one check in one workload.
 func (w *junitWriter) caseOf(found []Finding) junitCase {
 	f := found[0]
-	tc := junitCase{name: f.Check.ID + " " + f.Workload.String(), suite: f.Namespace, file: f.File}
+	tc := junitCase{name: f.Check.ID + " " + f.owner, suite: f.Namespace, file: f.File}
 	if f.Waiver != nil {
 		tc.outcome = "skipped"
 		tc.message = fmt.Sprintf("waived until %s by %s: %s", expiry(f.Waiver), f.Waiver.ID, f.Waiver.Reason)
@@ -178,7 +175,9 @@ func (w *junitWriter) caseOf(found []Finding) junitCase {
 		if each.New {
 			line = "new: " + line
 		}
-		if each.Pod != each.Workload.Name && each.Pod != each.Workload.String() {
+		if each.File != "" {
+			line = each.place() + ": " + line
+		} else if each.Pod != each.Workload.Name && each.Pod != each.Workload.String() {
 			line += ", first in pod " + each.Pod
 		}
 		tc.lines = append(tc.lines, line)
@@ -187,13 +186,10 @@ func (w *junitWriter) caseOf(found []Finding) junitCase {
 	if f.Check.Remediation != "" {
 		tc.lines = append(tc.lines, f.Check.Remediation)
 	}
-	if f.File != "" {
-		tc.lines = append(tc.lines, fmt.Sprintf("%s:%d", f.File, f.Line))
-	}
 	return tc
 }
 
-func (w *junitWriter) suite(name string, cases []junitCase) {
+func (w *junitWriter) suite(name string, cases []junitCase, notes []string) {
 	var counts junitCounts
 	counts.add(cases)
 	w.put("  <testsuite")
@@ -207,6 +203,11 @@ func (w *junitWriter) suite(name string, cases []junitCase) {
 			w.attribute("file", tc.file)
 		}
 		w.outcome(tc)
+	}
+	if len(notes) > 0 {
+		w.put("    <system-out>")
+		w.lines(notes)
+		w.put("</system-out>\n")
 	}
 	w.put("  </testsuite>\n")
 }
@@ -222,11 +223,15 @@ func (w *junitWriter) outcome(tc junitCase) {
 		w.attribute("type", tc.severity)
 	}
 	w.put(">")
-	for i, line := range tc.lines {
+	w.lines(tc.lines)
+	w.put("</" + tc.outcome + "></testcase>\n")
+}
+
+func (w *junitWriter) lines(lines []string) {
+	for i, line := range lines {
 		if i > 0 {
 			w.put("\n")
 		}
 		w.text(line)
 	}
-	w.put("</" + tc.outcome + "></testcase>\n")
 }

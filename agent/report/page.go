@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"slices"
+	"time"
 
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
@@ -18,6 +20,8 @@ import (
 const (
 	pageNamespaces = 2000
 	pageRows       = 500
+	pageFindings   = 4000 // of all workloads
+	pageOfWorkload = 40   // findings of one workload
 )
 
 var (
@@ -48,11 +52,14 @@ type (
 		Script   template.JS
 
 		Policy, Hash string
+		Target       string
+		Date, ISO    string // empty where the date is not known
 		Cluster      pageScores
 		Pods         int
 		PodsText     string
 		Namespaces   string
 		Violations   string
+		Severities   string
 		LeftOut      []string
 		LeftOutMore  string
 
@@ -72,7 +79,7 @@ type (
 		HasScores                        bool
 		Compliance, Score                float64
 		ComplianceText, ScoreText, Grade string
-		Class                            string // best, middle or worst
+		Class                            string // best, fair, poor or worst
 		Rank                             int    // of the grade, 0 the best
 	}
 	pageNamespace struct {
@@ -96,6 +103,12 @@ type (
 		Pods, Points         int
 		PodsText, PointsText string
 		Bar                  float64
+		Findings             []pageFinding
+		FindingsMore         string
+	}
+	pageFinding struct {
+		Check, Severity, Place, Subject, Message, Remediation, Count string
+		Unknown, New                                                 bool
 	}
 	pageWaiver struct {
 		ID, Until, Sort, Namespace, Reason string
@@ -108,8 +121,9 @@ type (
 		Resolved              []pageResolved
 	}
 	pageNew struct {
-		Check, Severity, Namespace, Workload, Subject, ViolationsText string
-		Rank, Violations                                              int
+		pageFinding
+		Namespace, Workload, ViolationsText string
+		Rank, Violations                    int
 	}
 	pageResolved struct {
 		Check, Namespace, Workload, Subject string
@@ -124,7 +138,13 @@ func newPage(scan *Scan, o Options) *page {
 		Policy: name(table.Name()), Hash: shortHash(table),
 		Pods: totals.TotalPods, PodsText: number(totals.TotalPods),
 		Namespaces: number(scan.scoredNamespaces()), Violations: number(sum(totals.Violations)),
-		Notes: scan.notes(),
+		Severities: scan.bySeverity(), Notes: scan.notes(),
+	}
+	if o.Target != "" {
+		p.Target = name(o.Target)
+	}
+	if !o.Now.IsZero() {
+		p.Date, p.ISO = o.Now.UTC().Format("2006-01-02 15:04 MST"), o.Now.UTC().Format(time.RFC3339)
 	}
 	cluster, ok := scan.Snapshot.Cluster()
 	p.Cluster = pageScoresOf(table, cluster, ok)
@@ -135,7 +155,7 @@ func newPage(scan *Scan, o Options) *page {
 	p.LeftOutMore = moreText(len(left)-len(p.LeftOut), "input")
 	p.namespaces(scan)
 	p.checks(scan, totals)
-	p.workloads(scan)
+	p.workloads(scan, o)
 	p.waivers(scan)
 	if o.Baseline != nil {
 		p.Changes = pageChangesOf(scan, o.Baseline)
@@ -156,13 +176,9 @@ func pageScoresOf(table *rules.Table, scores state.Scores, ok bool) pageScores {
 	out := pageScores{
 		HasScores: true, Compliance: scores.Compliance, Score: scores.Score,
 		ComplianceText: percent(scores.Compliance), ScoreText: fmt.Sprintf("%.2f", scores.Score), Grade: shown(scores.Grade, 40),
-		Class: map[string]string{green: "best", yellow: "middle", red: "worst"}[gradeColor(table, scores.Grade)],
+		Class: gradeClass(table, scores.Grade),
 	}
-	for i, grade := range table.Grades() {
-		if grade.Name == scores.Grade {
-			out.Rank = i
-		}
-	}
+	out.Rank = table.GradeIndex(scores.Grade)
 	return out
 }
 
@@ -198,16 +214,55 @@ func (p *page) checks(scan *Scan, totals state.LiveMetrics) {
 	}
 }
 
-func (p *page) workloads(scan *Scan) {
+func (p *page) workloads(scan *Scan, o Options) {
 	rows, others := scan.worstWorkloads(pageRows, nil)
 	p.WorkloadsMore = moreText(others, "workload")
-	for _, of := range rows {
+	type key struct {
+		namespace string
+		unit
+	}
+	at := make(map[key]int, len(rows))
+	for i, of := range rows {
+		at[key{of.namespace, of.unit}] = i
 		p.WorkloadRows = append(p.WorkloadRows, pageWorkload{
-			Namespace: name(of.namespace), Workload: name(of.workload.String()), Checks: scan.checkCounts(of.violations),
+			Namespace: name(of.namespace), Workload: of.label, Checks: scan.checkCounts(of.violations),
 			Pods: of.pods, PodsText: number(of.pods), Points: of.points, PointsText: number(of.points),
 			Bar: 100 * float64(of.points) / float64(rows[0].points),
 		})
 	}
+	left, more := pageFindings, make([]int, len(rows))
+	for _, found := range scan.findings(o.Baseline) {
+		slices.SortFunc(found, compareCosts)
+		for i := range found {
+			f := &found[i]
+			row, ok := at[key{f.Namespace, f.unit()}]
+			switch {
+			case !ok || f.Waiver != nil:
+			case left == 0 || len(p.WorkloadRows[row].Findings) == pageOfWorkload:
+				more[row]++
+			default:
+				p.WorkloadRows[row].Findings = append(p.WorkloadRows[row].Findings, pageFindingOf(f))
+				left--
+			}
+		}
+	}
+	for i, n := range more {
+		p.WorkloadRows[i].FindingsMore = moreText(n, "finding")
+	}
+}
+
+func pageFindingOf(f *Finding) pageFinding {
+	out := pageFinding{
+		Check: f.Check.ID, Severity: string(f.Check.Severity), Subject: subjectName(f.label()), Message: prose(f.message(), 400),
+		Remediation: prose(f.Check.Remediation, 400), Unknown: f.Unknown, New: f.New,
+	}
+	if f.File != "" {
+		out.Place = f.place()
+	}
+	if f.Violations > 1 {
+		out.Count = number(f.Violations) + " times"
+	}
+	return out
 }
 
 func (p *page) waivers(scan *Scan) {
@@ -230,12 +285,11 @@ func pageChangesOf(scan *Scan, b *Baselined) *pageChanges {
 	for i := range b.New[:min(len(b.New), pageRows)] {
 		f := &b.New[i]
 		out.New = append(out.New, pageNew{
-			f.Check.ID, string(f.Check.Severity), name(f.Namespace), name(f.Workload.String()), subjectName(f.Subject()), number(f.Violations),
-			rank(f.Check.Severity), f.Violations,
+			pageFindingOf(f), name(f.Namespace), f.owner, number(f.Violations), rank(f.Check.Severity), f.Violations,
 		})
 	}
 	for _, k := range b.Resolved[:min(len(b.Resolved), pageRows)] {
-		out.Resolved = append(out.Resolved, pageResolved{name(k.Check), name(k.Namespace), name(k.owner()), subjectName(k.Subject)})
+		out.Resolved = append(out.Resolved, pageResolved{name(k.Check), name(k.Namespace), name(k.owner()), subjectName(k.label())})
 	}
 	return out
 }

@@ -23,3 +23,18 @@ for (const table of document.querySelectorAll("table.sortable")) {
     });
   });
 }
+
+// The filter hides what does not have its text: rows of tables, and workloads.
+const filter = document.getElementById("filter");
+const text = document.getElementById("filter-text");
+const items = [...document.querySelectorAll("table.sortable tbody tr, details.workload")].map((element) => [element, element.textContent.toLowerCase()]);
+filter.hidden = items.length === 0;
+text.addEventListener("input", () => {
+  const words = text.value.toLowerCase().split(/\s+/).filter((word) => word !== "");
+  let shown = 0;
+  for (const [element, content] of items) {
+    element.hidden = !words.every((word) => content.includes(word));
+    shown += element.hidden ? 0 : 1;
+  }
+  document.getElementById("filter-count").textContent = words.length === 0 ? "" : `${shown} of ${items.length} rows`;
+});

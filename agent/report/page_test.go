@@ -3,10 +3,12 @@ package report
 import (
 	"bytes"
 	"context"
+	"math"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -183,9 +185,8 @@ func comparePage(t *testing.T, document *html.Node, scan *Scan) {
 		t.Errorf("checks (-want +got):\n%s", diff)
 	}
 	points := 0
-	_, values = cells(byID(t, document, "workloads"))
-	for _, row := range values {
-		n, err := strconv.Atoi(row[2])
+	for _, workload := range elements(byID(t, document, "workloads"), "details") {
+		n, err := strconv.Atoi(attribute(workload, "data-points"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -256,4 +257,129 @@ func TestPageWithoutData(t *testing.T) {
 			t.Errorf("%s: %q, want no data", id, got)
 		}
 	}
+}
+
+// script runs a script in a page, whose policy is taken away as it would let no other run, and returns what it wrote.
+func script(t *testing.T, page []byte, code string) string {
+	t.Helper()
+	page = regexp.MustCompile(`<meta http-equiv="Content-Security-Policy"[^>]*>`).ReplaceAll(page, nil)
+	code = "<pre id=\"wrote\"></pre><script>const write = (line) => document.getElementById('wrote').append(line + '\\n');\n" + "{" + code + "}</script></body>"
+	return textOf(byID(t, rendered(t, bytes.Replace(page, []byte("</body>"), []byte(code), 1)), "wrote"))
+}
+
+// TestPageFits opens pages in a frame as wide as a phone, with everything unfolded: no text is beside the screen.
+func TestPageFits(t *testing.T) {
+	for folder, open := range recorded(t) {
+		scan, o := open()
+		page := regexp.MustCompile(`<meta http-equiv="Content-Security-Policy"[^>]*>`).ReplaceAll(printed(t, HTML, scan, o), nil)
+		page = bytes.ReplaceAll(page, []byte("<details"), []byte("<details open"))
+		measure := `<script>
+for (const width of [390, 760, 1280]) {
+  const frame = document.createElement("iframe");
+  frame.width = width;
+  frame.height = 800;
+  frame.srcdoc = ` + strings.ReplaceAll(quoted(string(page)), "</", `<\/`) + `;
+  frame.addEventListener("load", () => {
+    const root = frame.contentDocument.documentElement;
+    let clipped = 0;
+    for (const element of root.querySelectorAll("main *:not(svg):not(rect)")) {
+      if (element.closest("thead")) continue; // it is hidden on a phone
+      const box = element.getBoundingClientRect();
+      if (width <= 760 && (box.right > width || box.left < 0)) clipped++; // wider, tables scroll on their own
+    }
+    document.getElementById("widths").append(width + ": scrolls " + (root.scrollWidth > width) + ", clipped " + clipped + "\n");
+  });
+  document.body.append(frame);
+}
+</script>`
+		document := rendered(t, []byte(`<!DOCTYPE html><body><pre id="widths"></pre>`+measure))
+		got := strings.Split(textOf(byID(t, document, "widths")), "\n")
+		slices.Sort(got)
+		want := []string{"1280: scrolls false, clipped 0", "390: scrolls false, clipped 0", "760: scrolls false, clipped 0"}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", folder, diff)
+		}
+	}
+}
+
+// TestPageFilters types into the filter.
+func TestPageFilters(t *testing.T) {
+	scan, o := recorded(t)["shop"]()
+	got := script(t, printed(t, HTML, scan, o), `
+const text = document.getElementById("filter-text");
+write("offered " + !document.getElementById("filter").hidden);
+for (const words of ["LEGACY  intranet", "nothing has this", ""]) {
+  text.value = words;
+  text.dispatchEvent(new Event("input"));
+  const shown = [...document.querySelectorAll("details.workload:not([hidden]) .name")].map((name) => name.textContent);
+  write(shown.length + " " + shown[0] + ", " + document.getElementById("filter-count").textContent);
+}`)
+	want := "offered true\n1 Deployment/intranet, 1 of 17 rows\n0 undefined, 0 of 17 rows\n9 Deployment/intranet,"
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestPageShowsFindings opens a workload, which needs no script: its findings have the container, the value, the line and
+// what to do.
+func TestPageShowsFindings(t *testing.T) {
+	scan := manifestsOf(t, shipped(t, "default"), manifest{"a.yaml", 1, 21, "web", "main"})
+	document := rendered(t, printed(t, HTML, scan, Options{Now: moment, Target: "deploy/"}))
+	if got := attribute(byID(t, document, "date"), "datetime"); got != "2030-01-01T00:00:00Z" {
+		t.Errorf("date %q", got)
+	}
+	if got := textOf(elements(document, "h1")[0]); got != "Governance of deploy/" {
+		t.Errorf("heading %q", got)
+	}
+	finding := textOf(elements(elements(byID(t, document, "workloads"), "details")[0], "li")[0])
+	for _, part := range []string{"high", "latest_tag", "main", "a.yaml:21", "The image ends with :latest: shop/main:latest", "Pin the image"} {
+		if !strings.Contains(finding, part) {
+			t.Errorf("%q is missing in the finding %q", part, finding)
+		}
+	}
+}
+
+// TestPageContrast measures the contrast of each colour of text on what is behind it, in both themes: 4.5 at least, as
+// WCAG 2 AA asks.
+func TestPageContrast(t *testing.T) {
+	pairs := [][2]string{
+		{"text", "back"}, {"text", "card"}, {"soft", "back"}, {"soft", "card"}, {"soft", "track"}, {"card", "accent"},
+		{"best-text", "best-back"}, {"fair-text", "fair-back"}, {"poor-text", "poor-back"}, {"worst-text", "worst-back"},
+	}
+	themes := strings.SplitN(pageStyle, "@media (prefers-color-scheme: dark)", 2)
+	for theme, style := range themes {
+		colors := make(map[string]float64)
+		for _, match := range regexp.MustCompile(`--([a-z-]+): #([0-9a-f]{3,6});`).FindAllStringSubmatch(style, -1) {
+			colors[match[1]] = luminance(t, match[2])
+		}
+		for _, pair := range pairs {
+			a, b := colors[pair[0]], colors[pair[1]]
+			if contrast := (max(a, b) + 0.05) / (min(a, b) + 0.05); contrast < 4.5 || len(colors) < 15 {
+				t.Errorf("theme %d: %s on %s has the contrast %.2f", theme, pair[0], pair[1], contrast)
+			}
+		}
+	}
+}
+
+// luminance is that of WCAG 2 for a colour of three or six hexadecimal digits.
+func luminance(t *testing.T, hex string) float64 {
+	t.Helper()
+	if len(hex) == 3 {
+		hex = strings.Join([]string{hex[:1], hex[:1], hex[1:2], hex[1:2], hex[2:], hex[2:]}, "")
+	}
+	sum := 0.0
+	for i, weight := range []float64{0.2126, 0.7152, 0.0722} {
+		n, err := strconv.ParseUint(hex[2*i:2*i+2], 16, 8)
+		if err != nil {
+			t.Fatal(err)
+		}
+		channel := float64(n) / 255
+		if channel <= 0.04045 {
+			channel /= 12.92
+		} else {
+			channel = math.Pow((channel+0.055)/1.055, 2.4)
+		}
+		sum += weight * channel
+	}
+	return sum
 }

@@ -100,7 +100,7 @@ func TestAnnotationsAreFew(t *testing.T) {
 		t.Errorf("annotations (-want +got):\n%s", diff)
 	}
 	// 500 workloads violate three checks each.
-	if want := "%0A1,480 findings more, not annotated: GitHub shows 10 of each level."; !strings.Contains(text, want) {
+	if want := "%0A1,480 more findings without an annotation: GitHub shows 10 of each level."; !strings.Contains(text, want) {
 		t.Errorf("%q is missing in:\n%s", want, text)
 	}
 }
@@ -214,12 +214,12 @@ func TestExplainUnknownNamespace(t *testing.T) {
 		{"store", scan, `no pods in namespace "store"; did you mean "storefront"?`},
 		{"Search", scan, `no pods in namespace "Search"; did you mean "search"?`},
 		{"zebra", scan, `no pods in namespace "zebra" (of 5 namespaces)`},
-		{"kube-system", scan, `the policy leaves out namespace "kube-system"`},
+		{"kube-system", scan, `the policy excludes namespace "kube-system"`},
 		{"shop", empty, `no pods in namespace "shop", nor in any other`},
 		{"a\nb\x1b", scan, `no pods in namespace "a\nb\x1b" (of 5 namespaces)`},
 	} {
 		var b bytes.Buffer
-		if err := Explain(&b, test.scan, test.name, o); err == nil || err.Error() != test.want {
+		if err := Explain(&b, test.scan, []string{test.name}, o); err == nil || err.Error() != test.want {
 			t.Errorf("%q: error %v, want %s", test.name, err, test.want)
 		}
 		if b.Len() > 0 {
@@ -232,7 +232,7 @@ func TestExplainUnknownNamespace(t *testing.T) {
 func TestWaivedAreNamed(t *testing.T) {
 	scan, _ := bookshop(t)
 	for _, format := range Formats() {
-		text := string(printed(t, format.Print, scan, Options{}))
+		text := string(printed(t, format.Print, scan, Options{Waived: true}))
 		if format.Name == "github" {
 			if !strings.Contains(text, "4 violations waived.") {
 				t.Errorf("github does not count what is waived:\n%s", text)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	dto "github.com/prometheus/client_model/go"
@@ -33,6 +34,20 @@ func Prometheus(to io.Writer, scan *Scan, _ Options) error {
 				set(cluster.Compliance / 100)
 			}
 		})
+	w.gauge("kube_devops_cluster_grade", "Grade of the cluster, as its index in the grades of the policy table; 0 is the best.",
+		func(set set) {
+			if cluster, ok := snap.Cluster(); ok {
+				set(float64(snap.Table.GradeIndex(cluster.Grade)))
+			}
+		})
+	w.gauge("kube_devops_namespace_grade", "Grade of the namespace, as its index in the grades of the policy table; 0 is the best.",
+		func(set set) {
+			for _, ns := range snap.Namespaces {
+				if scores, ok := ns.Scores(snap.Table); ok {
+					set(float64(snap.Table.GradeIndex(scores.Grade)), "namespace", ns.Name)
+				}
+			}
+		})
 	w.gauge("namespace_health_score", "Penalty points of a pod, on average over the namespace. Lower is healthier.",
 		func(set set) {
 			for _, ns := range snap.Namespaces {
@@ -54,7 +69,7 @@ func Prometheus(to io.Writer, scan *Scan, _ Options) error {
 			set(float64(ns.TotalPods), "namespace", ns.Name)
 		}
 	})
-	w.gauge("kube_devops_pods_unevaluated", "Pods of which there is no verdict, and which are in no score.", func(set set) {
+	w.gauge("kube_devops_pods_unevaluated", "Pods that could not be evaluated and are excluded from all scores.", func(set set) {
 		for _, ns := range snap.Namespaces {
 			set(float64(ns.Unevaluated), "namespace", ns.Name)
 		}
@@ -68,6 +83,15 @@ func Prometheus(to io.Writer, scan *Scan, _ Options) error {
 		scan.eachCount(checks, func(namespace, check string, i, at int) {
 			set(float64(snap.Namespaces[at].Violations[i]), "namespace", namespace, "check", check)
 		})
+	})
+	w.gauge("kube_devops_unknown_violations", "Violations of each check that count because the check could not be answered, for example because a value is too long to compare. Only checks and namespaces that have any have a series.", func(set set) {
+		for _, ns := range snap.Namespaces {
+			for i, n := range ns.Unknown {
+				if n > 0 {
+					set(float64(n), "namespace", ns.Name, "check", checks[i].ID)
+				}
+			}
+		}
 	})
 	w.gauge("kube_devops_waived_violations", "Violations of each check that a waiver accepts; they are in no score. Absent where the policy has no waivers.",
 		func(set set) {
@@ -83,7 +107,7 @@ func Prometheus(to io.Writer, scan *Scan, _ Options) error {
 			set(float64(waiver.Expires.Unix()), "waiver", waiver.ID)
 		}
 	})
-	w.gauge("kube_devops_scan_inputs_left_out", "Inputs of the scan that could not be read; where there are any, all scores are of a part of the data.",
+	w.gauge("kube_devops_scan_inputs_left_out", "Inputs of the scan that could not be read; where there are any, all scores are incomplete.",
 		func(set set) { set(float64(len(scan.Inputs.LeftOut))) })
 	if w.err != nil {
 		return w.err
@@ -129,19 +153,25 @@ func (w *prometheusWriter) gauge(name, help string, series func(set)) {
 	}
 }
 
-// validLabel is a text as UTF-8, which the format asks for: other bytes become their hexadecimal digits, so that two
-// names stay two series. A carriage return ends a line for some readers, and becomes digits too.
+// validLabel is a text as a label value: UTF-8, which the format asks for, and without what a terminal may obey. Other bytes,
+// control characters and invisible marks become their hexadecimal digits, so that two names stay two series. A line break
+// has an escape of the format.
 func validLabel(text string) string {
-	if utf8.ValidString(text) && !strings.ContainsRune(text, '\r') {
+	odd := func(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
+	if utf8.ValidString(text) && strings.IndexFunc(text, odd) < 0 {
 		return text
 	}
 	var b strings.Builder
 	for i, r := range text {
-		if _, size := utf8.DecodeRuneInString(text[i:]); r == utf8.RuneError && size == 1 || r == '\r' {
+		_, size := utf8.DecodeRuneInString(text[i:])
+		switch {
+		case r == utf8.RuneError && size == 1 || odd(r) && r < 0x80:
 			fmt.Fprintf(&b, `\x%02x`, text[i])
-			continue
+		case odd(r):
+			fmt.Fprintf(&b, `\u%04x`, r)
+		default:
+			b.WriteRune(r)
 		}
-		b.WriteRune(r)
 	}
 	return b.String()
 }

@@ -1,9 +1,12 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
@@ -11,24 +14,40 @@ import (
 
 // A Scan is what a scan of recordings and manifests found. Each printer of a scan writes one of its forms.
 type Scan struct {
-	// Snapshot has its violations. Their origins, of type *Origin, tell where the pods come from.
+	// Snapshot has its violations. Their origins, of type *Origin, say where the pods come from.
 	Snapshot *state.Snapshot
 	Inputs   Inputs
-	// LooksAt says whether the scan knows of the pods of a namespace; nil where it knows of all.
+	// Warnings are sentences that every report shows, where its format has a place for them. What Inputs counts is not among
+	// them: each report says that itself.
+	Warnings []string
+	// LooksAt reports whether the scan covers the pods of a namespace; nil where it covers all.
 	LooksAt func(namespace string) bool
+	// Details returns what a violation shows of its pod, where the origins have no details; nil where nothing does.
+	Details func(state.PodViolation) rules.Detail
 }
 
 // Options say how a scan is printed. The zero value is for a file that keeps everything.
 type Options struct {
 	// Top is how many namespaces and how many workloads the lists for people show, worst first; 0 for all.
 	Top int
-	// Color allows the escape sequences of a terminal, and Width is its columns; 0 for lines as long as they get.
-	Color bool
-	Width int
-	// Baseline tells what is new against an older report; nil where there is none.
+	// Findings is how many findings of manifests the table lists, worst first; 0 for all.
+	Findings int
+	// Color allows the escape sequences of a terminal. Width is its columns, 0 for lines of any length. Height is its rows: a
+	// table that is longer repeats the headline at its end; 0 for 40.
+	Color         bool
+	Width, Height int
+	// Baseline says what is new against an older report; nil where there is none.
 	Baseline *Baselined
-	// Version is that of the program, for the forms that name it; empty where it is not known.
+	// Waived adds the waived findings to SARIF, as suppressed results.
+	Waived bool
+	// Version is that of the program, for the formats that name it; empty where it is not known.
 	Version string
+	// Now is the date of the report, for the formats that show it; zero for none.
+	Now time.Time
+	// Target names what was scanned, for readers: a folder, a file or a cluster; empty where it has no name.
+	Target string
+	// Warn receives a line about a report that its format cannot hold as a whole; nil where it is not wanted.
+	Warn func(line string)
 }
 
 // A Format is one form of the report of a scan.
@@ -100,22 +119,95 @@ type Detail struct {
 	Line int
 }
 
-// A Workload is what a team deploys and mends.
+// A Workload is what a team deploys and fixes.
 type Workload struct{ Kind, Name string }
 
 // String is kind and name: "Deployment/web".
 func (w Workload) String() string { return w.Kind + "/" + w.Name }
 
-// originOf is where the pod comes from; of one that nobody told of, the pod itself is the workload.
+// compare sorts workloads by name.
+func (w Workload) compare(v Workload) int {
+	return cmp.Or(cmp.Compare(w.Name, v.Name), cmp.Compare(w.Kind, v.Kind))
+}
+
+// A document is where the manifest of a workload stands; zero for recorded pods. Manifests of one name are workloads of
+// their own, and their documents keep them apart.
+type document struct {
+	file     string
+	position int
+}
+
+func (d document) compare(e document) int {
+	return cmp.Or(cmp.Compare(d.file, e.file), cmp.Compare(d.position, e.position))
+}
+
+// A unit is what reports list as one workload: the pods of a recorded workload, or one document.
+type unit struct {
+	Workload
+	document
+}
+
+func (u unit) compare(v unit) int {
+	return cmp.Or(u.Workload.compare(v.Workload), u.document.compare(v.document))
+}
+
+// labels name the units of one namespace for people: those that share a name with another get their file, and where that
+// is the same too, the number of the document.
+func labels(units []unit) map[unit]string {
+	units = slices.Clone(units)
+	slices.SortFunc(units, unit.compare)
+	units = slices.Compact(units)
+	named, inFile := make(map[Workload]int), make(map[unit]int)
+	for _, u := range units {
+		named[u.Workload]++
+		inFile[unit{u.Workload, document{file: u.file}}]++
+	}
+	names := make(map[unit]string, len(units))
+	for _, u := range units {
+		label := name(u.Workload.String())
+		if named[u.Workload] > 1 && u.document != (document{}) {
+			var where []string
+			if u.file != "" {
+				where = append(where, name(u.file))
+			}
+			if u.position > 0 && inFile[unit{u.Workload, document{file: u.file}}] > 1 {
+				where = append(where, fmt.Sprintf("document %d", u.position))
+			}
+			if len(where) > 0 {
+				label += " (" + strings.Join(where, ", ") + ")"
+			}
+		}
+		names[u] = label
+	}
+	return names
+}
+
+// originOf is where the pod comes from. Of a pod whose origin is not known, the pod itself is the workload.
 func originOf(v state.PodViolation) Origin {
 	var origin Origin
 	if known, ok := v.Origin.(*Origin); ok {
 		origin = *known
 	}
+	origin.Pod = cmp.Or(origin.Pod, v.Pod.Name)
 	if origin.Workload == (Workload{}) {
-		origin.Workload = Workload{"Pod", v.Pod.Name}
+		origin.Workload = Workload{"Pod", origin.Pod}
 	}
 	return origin
+}
+
+// unit is the workload of an origin.
+func (o *Origin) unit() unit { return unit{o.Workload, document{o.File, o.Document}} }
+
+// detail is what is known of a violation, its line being that of the object where that of the subject is not known.
+func (s *Scan) detail(v state.PodViolation, origin *Origin) Detail {
+	var d Detail
+	if origin.Details != nil && v.Index < len(*origin.Details) {
+		d = (*origin.Details)[v.Index]
+	} else if s.Details != nil {
+		d.Detail = s.Details(v)
+	}
+	d.Line = cmp.Or(d.Line, origin.Line)
+	return d
 }
 
 // Inputs counts what was read.

@@ -2,7 +2,9 @@ package report
 
 import (
 	"cmp"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/kube-devops/kube-devops/agent/state"
@@ -37,8 +39,9 @@ func (s *Scan) worstNamespaces(most int) (first []namespaceSummary, others int) 
 // A workloadSummary is what one workload costs its namespace.
 type workloadSummary struct {
 	namespace  string
-	workload   Workload
-	pods       int // that have violations
+	unit       unit
+	label      string // the workload for people
+	pods       int    // that have violations
 	points     int
 	violations []int // of each check
 }
@@ -48,14 +51,16 @@ type workloadSummary struct {
 func (s *Scan) worstWorkloads(most int, namespace *string) (first []workloadSummary, others int) {
 	checks := s.Snapshot.Table.Checks()
 	w := worst[workloadSummary]{most: most, compare: func(a, b workloadSummary) int {
-		return cmp.Or(cmp.Compare(b.points, a.points), cmp.Compare(a.namespace, b.namespace), a.workload.compare(b.workload))
+		return cmp.Or(cmp.Compare(b.points, a.points), cmp.Compare(a.namespace, b.namespace), a.unit.compare(b.unit))
 	}}
-	byWorkload := make(map[Workload]*workloadSummary) // of the namespace at hand
+	byUnit := make(map[unit]*workloadSummary) // of the namespace at hand
 	addAll := func() {
-		for _, of := range byWorkload {
+		names := labels(slices.Collect(maps.Keys(byUnit)))
+		for u, of := range byUnit {
+			of.label = names[u]
 			w.add(*of)
 		}
-		clear(byWorkload)
+		clear(byUnit)
 	}
 	var pod state.Pod
 	for v := range s.Snapshot.Violations() {
@@ -67,11 +72,11 @@ func (s *Scan) worstWorkloads(most int, namespace *string) (first []workloadSumm
 		if namespace != nil && *namespace != v.Namespace {
 			continue
 		}
-		workload := originOf(v).Workload
-		of := byWorkload[workload]
+		origin := originOf(v)
+		of := byUnit[origin.unit()]
 		if of == nil {
-			of = &workloadSummary{namespace: v.Namespace, workload: workload, violations: make([]int, len(checks))}
-			byWorkload[workload] = of
+			of = &workloadSummary{namespace: v.Namespace, unit: origin.unit(), violations: make([]int, len(checks))}
+			byUnit[origin.unit()] = of
 		}
 		if another {
 			of.pods++
@@ -147,7 +152,7 @@ func (s *Scan) scoredNamespaces() int {
 	return n
 }
 
-// notes say what was read and what is in no score, a sentence each.
+// notes say what was read, what was left out and why, and what is in no score, a sentence each.
 func (s *Scan) notes() []string {
 	in := s.Inputs
 	var notes []string
@@ -161,7 +166,9 @@ func (s *Scan) notes() []string {
 		read += " and " + counted(in.Templates, "pod template")
 	}
 	note(in.Files, read+".")
-	note(in.Repeated, counted(in.Repeated, "pod")+" stood there again: the later one counts.")
+	note(in.Repeated, counted(in.Repeated, "duplicate pod")+"; of each, the last one counts.")
+	note(in.Passed.count(), "Left out of folders: "+in.Passed.String()+".")
+	notes = append(notes, s.excluded()...)
 	others := 0
 	for _, n := range in.Others {
 		others += n
@@ -171,10 +178,97 @@ func (s *Scan) notes() []string {
 	for _, n := range s.Snapshot.Skipped {
 		skipped += n
 	}
-	note(skipped, "The policy leaves out "+counted(skipped, "pod")+": "+listed(byCount(s.Snapshot.Skipped), 8)+".")
-	unevaluated := s.Snapshot.Totals().Unevaluated
-	note(unevaluated, "Of "+counted(unevaluated, "pod")+" there is no verdict: they are in no score.")
+	note(skipped, "The policy skips "+counted(skipped, "pod")+": "+listed(byCount(s.Snapshot.Skipped), 8)+".")
+	if n := s.Snapshot.Totals().Unevaluated; n > 0 {
+		notes = append(notes, counted(n, "pod")+" could not be evaluated: excluded from all scores.")
+	}
+	if n := s.unknown(); n > 0 {
+		notes = append(notes, "Unknown: "+counted(n, "violation")+", because a check could not be answered. They count as violations.")
+	}
+	for _, warning := range s.Warnings {
+		notes = append(notes, prose(warning, 400))
+	}
 	return notes
+}
+
+// unknown counts the violations of checks that could not be answered.
+func (s *Scan) unknown() int {
+	n := 0
+	for v := range s.Snapshot.Violations() {
+		if v.Unknown {
+			n++
+		}
+	}
+	return n
+}
+
+func (p Passed) count() int {
+	return p.ChartTemplates + p.NotManifests + p.Excluded + p.DanglingLinks + p.Empty
+}
+
+// String counts what was left out by reason: "3 chart templates, 1 empty file".
+func (p Passed) String() string {
+	var words []string
+	for _, reason := range []struct {
+		n         int
+		one, many string
+	}{
+		{p.ChartTemplates, "chart template", "chart templates"}, {p.NotManifests, "file that is not a manifest", "files that are not manifests"},
+		{p.Excluded, "file that --exclude matches", "files that --exclude matches"}, {p.DanglingLinks, "dangling link", "dangling links"},
+		{p.Empty, "empty file", "empty files"},
+	} {
+		switch reason.n {
+		case 0:
+		case 1:
+			words = append(words, "1 "+reason.one)
+		default:
+			words = append(words, number(reason.n)+" "+reason.many)
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// excluded says of which namespaces the pods are left out: those of the policy with its pattern, and those of flags.
+func (s *Scan) excluded() []string {
+	byPolicy, byFlag := make(map[string]int), make(map[string]int)
+	policyPods, flagPods := 0, 0
+	for namespace, e := range s.Inputs.ExcludedNamespaces {
+		if e.Pattern == "" {
+			byFlag[namespace] = e.Pods
+			flagPods += e.Pods
+			continue
+		}
+		text := namespace
+		if e.Pattern != namespace {
+			text += " (" + e.Pattern + ")"
+		}
+		byPolicy[text] = e.Pods
+		policyPods += e.Pods
+	}
+	var notes []string
+	if policyPods > 0 {
+		notes = append(notes, "The policy excludes "+counted(policyPods, "pod")+" of "+counted(len(byPolicy), "namespace")+": "+listed(byCount(byPolicy), 8)+".")
+	}
+	if flagPods > 0 {
+		notes = append(notes, "Not selected: "+counted(flagPods, "pod")+" of "+counted(len(byFlag), "namespace")+": "+listed(byCount(byFlag), 8)+".")
+	}
+	return notes
+}
+
+// bySeverity counts the violations by severity, the worst first: "2 critical, 14 high"; empty where there are none.
+func (s *Scan) bySeverity() string {
+	counts := make([]int, len(severities))
+	totals := s.Snapshot.Totals().Violations
+	for i, check := range s.Snapshot.Table.Checks() {
+		counts[rank(check.Severity)] += totals[i]
+	}
+	var words []string
+	for i, n := range counts {
+		if n > 0 {
+			words = append(words, number(n)+" "+string(severities[i]))
+		}
+	}
+	return strings.Join(words, ", ")
 }
 
 // listed joins the first so many words, and says how many others there are.

@@ -5,16 +5,15 @@ import (
 	"cmp"
 	"fmt"
 	"io"
-	"strconv"
+	"slices"
 	"strings"
 	"unicode/utf8"
 
-	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
 )
 
 // Table writes the report for people: the cluster, the namespaces and the workloads, worst first, what is waived, what is
-// new, and what was read.
+// new, the findings of manifests, how to fix what was found, and what was read. A long report ends with its first line.
 func Table(to io.Writer, scan *Scan, o Options) error {
 	w := &tableWriter{to: bufio.NewWriter(to), scan: scan, o: o}
 	w.incomplete()
@@ -23,23 +22,40 @@ func Table(to io.Writer, scan *Scan, o Options) error {
 	w.workloads()
 	w.waived()
 	w.changes()
+	w.fixes(w.findings())
 	if notes := scan.notes(); len(notes) > 0 {
 		w.line("")
 		for _, note := range notes {
-			w.line("%s", note)
+			w.wrapped(note, "  ")
 		}
+	}
+	if w.lines > cmp.Or(o.Height, longTable) {
+		w.line("")
+		w.headline()
 	}
 	return w.to.Flush() // which has the first error of all writes
 }
 
+// longTable is how many lines a table may have before its headline is repeated at its end, where the terminal's are not known.
+const longTable = 40
+
 type tableWriter struct {
-	to   *bufio.Writer
-	scan *Scan
-	o    Options
+	to    *bufio.Writer
+	scan  *Scan
+	o     Options
+	lines int
 }
 
 func (w *tableWriter) line(format string, args ...any) {
+	w.lines++
 	_, _ = fmt.Fprintf(w.to, format+"\n", args...) // the buffer keeps the error
+}
+
+// wrapped writes a text as lines that the terminal need not break; all but the first have an indentation.
+func (w *tableWriter) wrapped(text, indent string) {
+	for _, line := range wrapped(text, w.o.Width, indent) {
+		w.line("%s", line)
+	}
 }
 
 // The colours, as a terminal knows them.
@@ -75,26 +91,63 @@ func (w *tableWriter) incomplete() {
 	if len(left) == 0 {
 		return
 	}
-	w.line("%s", w.in(bold+red, "INCOMPLETE: this report is on a part of the data. Left out:"))
+	for _, line := range wrapped("INCOMPLETE: some inputs could not be read, and are in no number below:", w.o.Width, "") {
+		w.line("%s", w.in(bold+red, line))
+	}
 	for i, text := range left {
 		if w.o.Top > 0 && i == w.o.Top {
 			w.line("  and %s more", number(len(left)-i))
 			break
 		}
-		w.line("  %s", prose(text, 400))
+		w.wrapped("  "+prose(text, 400), "    ")
 	}
 	w.line("")
 }
 
 func (w *tableWriter) cluster() {
-	headline := w.scan.headline()
-	if scores, ok := w.scan.Snapshot.Cluster(); ok {
-		grade := shown(scores.Grade, 40)
-		before, after, _ := strings.Cut(headline, ", "+grade+": ")
-		headline = before + ", " + w.in(bold+gradeColor(w.scan.Snapshot.Table, scores.Grade), grade) + ": " + after
+	w.headline()
+	for _, line := range wrapped("Policy "+name(w.scan.Snapshot.Table.Name())+", "+shortHash(w.scan.Snapshot.Table), w.o.Width, "  ") {
+		w.line("%s", w.in(dim, line))
 	}
-	w.line("%s", headline)
-	w.line("%s", w.in(dim, "Policy "+name(w.scan.Snapshot.Table.Name())+", "+shortHash(w.scan.Snapshot.Table)))
+}
+
+// headline writes the cluster in one line, with the grade in its colour. Where that is too long, the severities have a line
+// of their own.
+func (w *tableWriter) headline() {
+	color, grade := "", ""
+	if scores, ok := w.scan.Snapshot.Cluster(); ok {
+		color, grade = bold+gradeColor(w.scan.Snapshot.Table, scores.Grade), ", "+shown(scores.Grade, 40)+":"
+	}
+	text := w.scan.headline()
+	lines := []string{text}
+	if w.o.Width > 0 && utf8.RuneCountInString(text) > w.o.Width {
+		before, severities, _ := strings.Cut(text, " (")
+		lines = wrapped(before, w.o.Width, "  ")
+		if severities != "" {
+			lines = append(lines, wrapped("  ("+severities, w.o.Width, "  ")...)
+		}
+	}
+	for i, line := range lines {
+		if before, after, ok := strings.Cut(line, grade); i == 0 && ok && grade != "" {
+			line = before + ", " + w.in(color, strings.Trim(grade, ", :")) + ":" + after
+		}
+		w.line("%s", line)
+	}
+}
+
+// gradeClass is where a grade stands among those of the table: best, fair, poor or worst.
+func gradeClass(table *rules.Table, grade string) string {
+	grades := table.Grades()
+	at := slices.IndexFunc(grades, func(g rules.Grade) bool { return g.Name == grade })
+	switch {
+	case at == 0:
+		return "best"
+	case at == len(grades)-1:
+		return "worst"
+	case 2*at < len(grades):
+		return "fair"
+	}
+	return "poor"
 }
 
 // shortHash is enough of the hash to tell two tables apart.
@@ -135,7 +188,7 @@ func (w *tableWriter) workloads() {
 	var cells [][]gridCell
 	for _, of := range rows {
 		cells = append(cells, []gridCell{
-			{text: name(of.namespace)}, {text: name(of.workload.String())}, {text: number(of.pods)}, {text: number(of.points)},
+			{text: name(of.namespace)}, {text: of.label}, {text: number(of.pods)}, {text: number(of.points)},
 			{items: w.scan.checkCounts(of.violations)},
 		})
 	}
@@ -158,7 +211,7 @@ func (w *tableWriter) waived() {
 			{text: name(row.waiver.ID)}, {text: expiry(row.waiver)}, {text: name(row.namespace)}, {items: w.scan.checkCounts(row.violations)},
 		})
 	}
-	w.grid(grid{{head: "WAIVED BY", least: 12}, {head: "UNTIL"}, {head: "NAMESPACE", least: 12}, {head: "IN NO SCORE", least: 20}}, cells)
+	w.grid(grid{{head: "WAIVED BY", least: 12}, {head: "UNTIL"}, {head: "NAMESPACE", least: 12}, {head: "WAIVED", least: 20}}, cells)
 	w.more(others, "waiver")
 }
 
@@ -169,9 +222,11 @@ func (w *tableWriter) changes() {
 		return
 	}
 	w.line("")
-	w.line("%s", w.in(bold, b.headline()))
+	for _, line := range wrapped(b.headline(), w.o.Width, "  ") {
+		w.line("%s", w.in(bold, line))
+	}
 	if text := b.otherPolicy(w.scan); text != "" {
-		w.line("%s", text)
+		w.wrapped(text, "  ")
 	}
 	first, others := b.New, 0
 	if w.o.Top > 0 && len(first) > w.o.Top {
@@ -182,7 +237,7 @@ func (w *tableWriter) changes() {
 		for i := range first {
 			f := &first[i]
 			cells = append(cells, []gridCell{
-				{text: f.Check.ID, color: red}, {text: name(f.Namespace)}, {text: name(f.Workload.String())}, {text: subjectName(f.Subject())},
+				{text: f.id(), color: red}, {text: name(f.Namespace)}, {text: f.owner}, {text: subjectName(f.label())},
 				{text: number(f.Violations)},
 			})
 		}
@@ -196,10 +251,92 @@ func (w *tableWriter) changes() {
 	if len(resolved) > 0 {
 		var cells [][]gridCell
 		for _, k := range resolved {
-			cells = append(cells, []gridCell{{text: name(k.Check), color: green}, {text: name(k.Namespace)}, {text: name(k.owner())}, {text: subjectName(k.Subject)}})
+			cells = append(cells, []gridCell{{text: name(k.Check), color: green}, {text: name(k.Namespace)}, {text: name(k.owner())}, {text: subjectName(k.label())}})
 		}
 		w.grid(grid{{head: "RESOLVED", least: 12}, {head: "NAMESPACE", least: 12}, {head: "WORKLOAD", least: 18}, {head: "SUBJECT", least: 8}}, cells)
 		w.more(len(b.Resolved)-len(resolved), "resolved finding")
+	}
+}
+
+// findings lists the findings of manifests, a line each, and reports whether there are any.
+func (w *tableWriter) findings() bool {
+	found := worst[Finding]{most: w.o.Findings, compare: compareCosts}
+	for _, all := range w.scan.findings(w.o.Baseline) {
+		for i := range all {
+			if all[i].Waiver == nil && all[i].isManifest() {
+				found.add(all[i])
+			}
+		}
+	}
+	first, others := found.trim()
+	if len(first) == 0 {
+		return false
+	}
+	// Of one severity, those of one file are together: that is how they are fixed.
+	slices.SortStableFunc(first, func(a, b Finding) int {
+		return cmp.Or(cmp.Compare(rank(a.Check.Severity), rank(b.Check.Severity)), cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+	})
+	w.line("")
+	w.line("%s", w.in(bold, "FINDINGS, WORST FIRST"))
+	for i := range first {
+		f := &first[i]
+		subject := cmp.Or(f.label(), f.Workload.String())
+		id := f.id()
+		if f.New {
+			id += " (new)"
+		}
+		lines := wrapped(f.place()+"  "+name(subject)+"  "+id+": "+prose(f.message(), 600), w.o.Width, "    ")
+		for j, line := range lines {
+			if before, after, ok := strings.Cut(line, "  "+id+":"); j == 0 && ok {
+				line = before + "  " + w.in(severityColor(f.Check.Severity), id) + ":" + after
+			}
+			w.line("%s", line)
+		}
+	}
+	w.more(others, "finding")
+	return true
+}
+
+// severityColor is red for what an error is in other reports, and yellow for a warning.
+func severityColor(s rules.Severity) string {
+	switch sarifLevel(s) {
+	case "error":
+		return red
+	case "warning":
+		return yellow
+	}
+	return ""
+}
+
+// fixes say what to do about each check that has violations, the ones that cost most first. Where no finding was listed,
+// they say what is wrong too.
+func (w *tableWriter) fixes(listed bool) {
+	checks, counts := w.scan.Snapshot.Table.Checks(), w.scan.Snapshot.Totals().Violations
+	order := worst[int]{compare: func(a, b int) int {
+		return cmp.Or(cmp.Compare(rank(checks[a].Severity), rank(checks[b].Severity)), cmp.Compare(counts[b]*checks[b].Weight, counts[a]*checks[a].Weight), cmp.Compare(a, b))
+	}}
+	for i := range checks {
+		if counts[i] > 0 && (!listed || checks[i].Remediation != "") {
+			order.add(i)
+		}
+	}
+	first, _ := order.trim()
+	if len(first) == 0 {
+		return
+	}
+	w.line("")
+	w.line("%s", w.in(bold, "HOW TO FIX"))
+	for _, i := range first {
+		c := &checks[i]
+		text := prose(c.Remediation, 600)
+		if !listed {
+			text = strings.TrimSpace(strings.TrimSuffix(prose(c.Message(), 300), ".") + ". " + text)
+		}
+		lines := wrapped(fmt.Sprintf("%s (%s, %s): %s", c.ID, c.Severity, counted(counts[i], "violation"), text), w.o.Width, "    ")
+		lines[0] = w.in(severityColor(c.Severity), c.ID) + strings.TrimPrefix(lines[0], c.ID)
+		for _, line := range lines {
+			w.line("%s", line)
+		}
 	}
 }
 
@@ -215,238 +352,4 @@ func (w *tableWriter) more(n int, what string) {
 	if n > 0 {
 		w.line("%s", w.in(dim, moreText(n, what)))
 	}
-}
-
-// A grid is the columns of a table.
-type grid []column
-
-type column struct {
-	head  string
-	right bool
-	// least is how narrow the column may get, in characters; 0 for one that keeps its width.
-	least int
-}
-
-// A gridCell is a text, or items of which as many are shown as fit.
-type gridCell struct {
-	text  string
-	items []string
-	color string
-}
-
-// within is the text of a cell in so many characters.
-func (c gridCell) within(width int) string {
-	if len(c.items) == 0 {
-		return clipped(c.text, width)
-	}
-	all := strings.Join(c.items, ", ")
-	if utf8.RuneCountInString(all) <= width {
-		return all
-	}
-	text := ""
-	for i, item := range c.items {
-		longer := item
-		if i > 0 {
-			longer = text + ", " + item
-		}
-		rest := ", +" + strconv.Itoa(len(c.items)-i-1)
-		if utf8.RuneCountInString(longer+rest) > width {
-			if i == 0 {
-				return clipped(item, width)
-			}
-			return text + ", +" + strconv.Itoa(len(c.items)-i)
-		}
-		text = longer
-	}
-	return text
-}
-
-// gap is how far columns stand apart.
-const gap = 2
-
-// grid writes an empty line, the heads and the rows, as wide as the options say where that can be.
-func (w *tableWriter) grid(g grid, rows [][]gridCell) {
-	widths := make([]int, len(g))
-	for i, c := range g {
-		widths[i] = len(c.head)
-		for _, row := range rows {
-			widths[i] = max(widths[i], utf8.RuneCountInString(row[i].within(1<<20)))
-		}
-	}
-	if w.o.Width > 0 {
-		g.narrow(widths, w.o.Width)
-	}
-	w.line("")
-	heads := make([]gridCell, len(g))
-	for i, c := range g {
-		heads[i] = gridCell{text: c.head, color: bold}
-	}
-	w.row(g, widths, heads)
-	for _, row := range rows {
-		w.row(g, widths, row)
-	}
-}
-
-// narrow takes characters from the widest columns that may lose some, until the lines fit or none may.
-func (g grid) narrow(widths []int, width int) {
-	over := gap*(len(g)-1) - width
-	for _, columnWidth := range widths {
-		over += columnWidth
-	}
-	for ; over > 0; over-- {
-		widest := -1
-		for i, c := range g {
-			if c.least > 0 && widths[i] > max(c.least, len(c.head)) && (widest < 0 || widths[i] > widths[widest]) {
-				widest = i
-			}
-		}
-		if widest < 0 {
-			return
-		}
-		widths[widest]--
-	}
-}
-
-func (w *tableWriter) row(g grid, widths []int, cells []gridCell) {
-	var line strings.Builder
-	for i, c := range cells {
-		text := c.within(widths[i])
-		space := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(text))
-		if g[i].right {
-			line.WriteString(space + w.in(c.color, text))
-		} else {
-			line.WriteString(w.in(c.color, text) + space)
-		}
-		line.WriteString(strings.Repeat(" ", gap))
-	}
-	w.line("%s", strings.TrimRight(line.String(), " "))
-}
-
-// Explain says where the points of a namespace went: by check and by workload, and what the score and the compliance
-// would be if that were mended. The error of a namespace that is not there names those that are spelled alike.
-func Explain(to io.Writer, scan *Scan, namespace string, o Options) error {
-	snap := scan.Snapshot
-	var ns *state.NamespaceSnapshot
-	names := make([]string, len(snap.Namespaces))
-	for i := range snap.Namespaces {
-		if names[i] = snap.Namespaces[i].Name; names[i] == namespace {
-			ns = &snap.Namespaces[i]
-		}
-	}
-	if ns == nil {
-		return noNamespace(snap.Table, namespace, names)
-	}
-	w := &tableWriter{to: bufio.NewWriter(to), scan: scan, o: o}
-	w.incomplete()
-	scores, ok := ns.Scores(snap.Table)
-	if !ok {
-		w.line("Namespace %s: no data, of its %s there is no verdict.", name(namespace), counted(ns.Unevaluated, "pod"))
-		return w.to.Flush()
-	}
-	w.line("Namespace %s: compliance %s, score %.2f, %s: %s, %s, %s lost of %s.", name(namespace), percent(scores.Compliance), scores.Score,
-		w.in(bold+gradeColor(snap.Table, scores.Grade), shown(scores.Grade, 40)), counted(ns.TotalPods, "pod"),
-		counted(sum(ns.Violations), "violation"), counted(points(snap.Table, ns.Violations), "point"), number(points(snap.Table, ns.Subjects)))
-	w.explainChecks(ns)
-	w.explainWorkloads(ns)
-	if n := sum(ns.Waived); n > 0 {
-		w.line("")
-		w.line("%s waived and in no score: %s.", counted(n, "violation"), strings.Join(scan.checkCounts(ns.Waived), ", "))
-	}
-	if ns.Unevaluated > 0 {
-		w.line("")
-		w.line("Of %s there is no verdict: they are in no score.", counted(ns.Unevaluated, "pod"))
-	}
-	return w.to.Flush()
-}
-
-func noNamespace(table *rules.Table, namespace string, names []string) error {
-	if !table.Includes(namespace) {
-		return fmt.Errorf("the policy leaves out namespace %q", head(namespace, 100))
-	}
-	if len(names) == 0 {
-		return fmt.Errorf("no pods in namespace %q, nor in any other", head(namespace, 100))
-	}
-	near := nearest(namespace, names, 3)
-	if len(near) == 0 {
-		return fmt.Errorf("no pods in namespace %q (of %s)", head(namespace, 100), counted(len(names), "namespace"))
-	}
-	for i := range near {
-		near[i] = strconv.Quote(head(near[i], 100))
-	}
-	return fmt.Errorf("no pods in namespace %q; did you mean %s?", head(namespace, 100), strings.Join(near, " or "))
-}
-
-func points(table *rules.Table, counts []int) int {
-	total := 0
-	for i, check := range table.Checks() {
-		total += counts[i] * check.Weight
-	}
-	return total
-}
-
-// without are the scores of a namespace whose violations are fewer by so many of each check. The subjects stay: they are
-// then in order.
-func without(table *rules.Table, ns *state.NamespaceSnapshot, fewer []int) state.Scores {
-	left := ns.LiveMetrics
-	left.Violations = make([]int, len(fewer))
-	for i := range fewer {
-		left.Violations[i] = ns.Violations[i] - fewer[i]
-	}
-	scores, _ := left.Scores(table) // it has pods, as before
-	return scores
-}
-
-// gain are the cells of what mending gives back: the scores as they would be, and by how much the compliance rises.
-func (w *tableWriter) gain(ns *state.NamespaceSnapshot, fewer []int) []gridCell {
-	table := w.scan.Snapshot.Table
-	before, _ := ns.Scores(table)
-	after := without(table, ns, fewer)
-	return []gridCell{
-		{text: percent(after.Compliance), color: gradeColor(table, after.Grade)}, {text: "+" + strings.TrimSuffix(percent(after.Compliance-before.Compliance), " %")},
-		{text: fmt.Sprintf("%.2f", after.Score)}, {text: shown(after.Grade, 40), color: gradeColor(table, after.Grade)},
-	}
-}
-
-var gainColumns = grid{{head: "COMPLIANCE", right: true}, {head: "GAIN", right: true}, {head: "SCORE", right: true}, {head: "GRADE", least: 8}}
-
-func (w *tableWriter) explainChecks(ns *state.NamespaceSnapshot) {
-	checks := w.scan.Snapshot.Table.Checks()
-	order := worst[int]{compare: func(a, b int) int {
-		return cmp.Or(cmp.Compare(ns.Violations[b]*checks[b].Weight, ns.Violations[a]*checks[a].Weight), cmp.Compare(a, b))
-	}}
-	for i := range checks {
-		if ns.Violations[i] > 0 {
-			order.add(i)
-		}
-	}
-	var cells [][]gridCell
-	first, _ := order.trim()
-	if len(first) == 0 {
-		w.line("Nothing was lost.")
-		return
-	}
-	for _, i := range first {
-		fewer := make([]int, len(checks))
-		fewer[i] = ns.Violations[i]
-		row := []gridCell{
-			{text: checks[i].ID}, {text: number(ns.Violations[i]) + " of " + number(ns.Subjects[i])}, {text: number(checks[i].Weight)},
-			{text: number(ns.Violations[i] * checks[i].Weight)},
-		}
-		cells = append(cells, append(row, w.gain(ns, fewer)...))
-	}
-	w.grid(append(grid{{head: "CHECK MENDED", least: 12}, {head: "VIOLATIONS", right: true}, {head: "WEIGHT", right: true}, {head: "POINTS", right: true}}, gainColumns...), cells)
-}
-
-func (w *tableWriter) explainWorkloads(ns *state.NamespaceSnapshot) {
-	rows, others := w.scan.worstWorkloads(w.o.Top, &ns.Name)
-	if len(rows) == 0 {
-		return
-	}
-	var cells [][]gridCell
-	for _, of := range rows {
-		row := []gridCell{{text: name(of.workload.String())}, {text: number(sum(of.violations))}, {text: number(of.pods)}, {text: number(of.points)}}
-		cells = append(cells, append(row, w.gain(ns, of.violations)...))
-	}
-	w.grid(append(grid{{head: "WORKLOAD MENDED", least: 16}, {head: "VIOLATIONS", right: true}, {head: "PODS", right: true}, {head: "POINTS", right: true}}, gainColumns...), cells)
-	w.more(others, "workload")
 }

@@ -26,6 +26,9 @@ func shown(text string, width int) string {
 // name is the text of a name for people.
 func name(text string) string { return shown(text, nameWidth) }
 
+// fileName is a path for people. It is cut only where it is longer than a path in a repository gets.
+func fileName(path string) string { return shown(path, 300) }
+
 // prose is a sentence as it may stand in a line for people, cut where it is longer than so many characters.
 func prose(text string, width int) string { return clipped(plain(head(text, 4*width)), width) }
 
@@ -60,6 +63,31 @@ func clipped(text string, width int) string {
 		end -= size
 	}
 	return text[:start] + "…" + text[end:]
+}
+
+// wrapped breaks a text between its words into lines of at most so many characters, of any length where that is 0. All lines
+// but the first have an indentation. A word that is longer than a line, such as the name of a file, is not broken.
+func wrapped(text string, width int, indent string) []string {
+	if width <= 0 || utf8.RuneCountInString(text) <= width {
+		return []string{text}
+	}
+	var lines []string
+	line := ""
+	for rest := text; rest != ""; {
+		spaces := len(rest) - len(strings.TrimLeft(rest, " "))
+		end := strings.IndexByte(rest[spaces:], ' ')
+		if end < 0 {
+			end = len(rest) - spaces
+		}
+		gap, word := rest[:spaces], rest[spaces:spaces+end]
+		rest = rest[spaces+end:]
+		if line != "" && strings.TrimSpace(line) != "" && utf8.RuneCountInString(line+gap+word) > width {
+			lines = append(lines, line)
+			line, gap = indent, ""
+		}
+		line += gap + word
+	}
+	return append(lines, line)
 }
 
 // plain is a text without what a viewer may obey: control characters and invisible marks become U+FFFD, and so does what

@@ -27,15 +27,16 @@ var reportFiles = map[string]string{
 func TestReports(t *testing.T) {
 	t.Chdir("../..")
 	const baseline = "testdata/reports/bookshop/baseline.json"
+	moment := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 	for _, test := range []struct {
 		folder, policy, waivers string
 		files                   []string
 		options                 report.Options
 	}{
-		{folder: "shop", policy: policies.Default, files: []string{"testdata/dumps/shop.json"}, options: report.Options{Top: 20}},
+		{folder: "shop", policy: policies.Default, files: []string{"testdata/dumps/shop.json"}, options: report.Options{Top: 20, Now: moment, Target: "shop"}},
 		{folder: "edge", policy: policies.Default, files: []string{"testdata/dumps/edge.json", "testdata/broken/cut.json"}, options: report.Options{Top: 3}},
 		{folder: "bookshop", policy: "recommended", waivers: "testdata/manifests/waivers.yaml", files: []string{"testdata/manifests/bookshop.yaml"},
-			options: report.Options{Top: 20}},
+			options: report.Options{Top: 20, Now: moment}},
 	} {
 		t.Run(test.folder, func(t *testing.T) {
 			table := open(t, test.policy)
@@ -46,7 +47,7 @@ func TestReports(t *testing.T) {
 				}
 			}
 			found, err := Run(t.Context(), Options{
-				Table: table, Now: time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC), Files: files(t, test.files...), KeepGoing: true, Workers: 2,
+				Table: table, Now: moment, Found: found(t, test.files...), KeepGoing: true, Workers: 2,
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -80,7 +81,7 @@ func TestReports(t *testing.T) {
 			narrow.Width, narrow.Color = 80, true
 			compare("table-80-color.txt", func(to io.Writer) error { return report.Table(to, found, narrow) })
 			for _, ns := range found.Snapshot.Namespaces {
-				compare("explain-"+ns.Name+".txt", func(to io.Writer) error { return report.Explain(to, found, ns.Name, test.options) })
+				compare("explain-"+ns.Name+".txt", func(to io.Writer) error { return report.Explain(to, found, []string{ns.Name}, test.options) })
 			}
 			entries, err := os.ReadDir(folder)
 			if err != nil {

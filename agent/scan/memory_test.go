@@ -25,7 +25,7 @@ func TestMemory(t *testing.T) {
 	if err := errors.Join(dumptest.WriteList(f, 1, pods), f.Close()); err != nil {
 		t.Fatal(err)
 	}
-	options := Options{Table: open(t, policies.Default), Files: files(t, name), Workers: 2}
+	options := Options{Table: open(t, policies.Default), Found: found(t, name), Workers: 2}
 	var before, after, held runtime.MemStats
 	runtime.GC()
 	runtime.ReadMemStats(&before)

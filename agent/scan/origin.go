@@ -7,22 +7,23 @@ import (
 
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/agent/report"
+	"github.com/kube-devops/kube-devops/agent/state"
 )
 
 // A source is one input.
 type source struct {
 	name string // for people: a path, or stdin
-	file string // for a report: a path that is clean, with slashes; empty where nothing can be mended, as on stdin
+	file string // for a report: a path that is clean, with slashes; empty where nothing can be fixed, as on stdin
 }
 
-func sourceOf(file dump.File) source {
+func sourceOf(file dump.File) *source {
 	switch {
 	case file.Path == "-":
-		return source{name: "stdin"}
+		return &source{name: "stdin"}
 	case isOpenAlready(file.Path):
-		return source{name: file.Path}
+		return &source{name: file.Path}
 	}
-	return source{name: file.Path, file: path.Clean(filepath.ToSlash(file.Path))}
+	return &source{name: file.Path, file: path.Clean(filepath.ToSlash(file.Path))}
 }
 
 // isOpenAlready says that a path is one of those under which a system shows standard input and other open files: nobody
@@ -37,40 +38,64 @@ func isOpenAlready(name string) bool {
 	return name == "/dev/stdin"
 }
 
-// origin is where a pod comes from, as a *report.Origin; nil where nothing is known but the pod, and where nobody asks,
-// as the pod has no violations.
-func (s *scan) origin(from source, p *batched) any {
+// origin is where a pod comes from, as a *report.Origin; nil where nothing is known but the pod, and where nothing is
+// asked, as the pod has no violations.
+func (s *scan) origin(p *batched, key state.Pod) any {
 	if len(p.verdict.Violations) == 0 {
 		return nil
 	}
-	line := p.Line
-	if from.file == "" {
-		line = 0
+	if p.Recorded {
+		return s.originRecorded(p, key)
 	}
+	o := &report.Origin{Workload: p.workload(), Document: p.Item, Details: s.details.of(p)}
+	if p.from.file != "" {
+		o.File, o.Line = p.from.file, p.Line
+	}
+	if key.Name != p.Name {
+		o.Pod = p.Name
+	}
+	return o
+}
+
+// workload is what a pod belongs to: of a template and of a manifest that has no owner, it is the object itself.
+func (p *batched) workload() report.Workload {
 	if p.Template {
 		kind, name, _ := strings.Cut(p.Name, "/")
-		return &report.Origin{Workload: report.Workload{Kind: kind, Name: name}, File: from.file, Line: line}
+		return report.Workload{Kind: kind, Name: name}
 	}
-	workload := report.Workload{Kind: p.owner.kind, Name: p.owner.name}
-	if p.UID == "" { // it does not exist yet: this is where it can be mended
-		if workload.Kind == "" {
-			workload = report.Workload{Kind: "Pod", Name: p.Name}
-		}
-		return &report.Origin{Workload: cloned(workload), File: from.file, Line: line}
+	if p.owner.kind == "" && !p.Recorded {
+		return report.Workload{Kind: "Pod", Name: p.Name}
 	}
-	if workload.Kind == "" && from.file == "" {
+	return report.Workload{Kind: p.owner.kind, Name: p.owner.name}
+}
+
+// originRecorded is the origin that pods of one workload in one file share where their violations look alike.
+func (s *scan) originRecorded(p *batched, key state.Pod) any {
+	shared := sharedOrigin{workload: p.workload(), details: s.details.of(p)}
+	if key.Name != p.Name {
+		shared.pod = p.Name
+	}
+	if shared == (sharedOrigin{}) && p.from.file == "" {
 		return nil
 	}
-	if s.originsOf != from { // files come one after the other
+	if s.originsOf != p.from { // files come one after the other
 		clear(s.origins)
-		s.originsOf = from
+		s.originsOf = p.from
 	}
-	if known, ok := s.origins[workload]; ok {
+	if known, ok := s.origins[shared]; ok {
 		return known
 	}
-	o := &report.Origin{Workload: cloned(workload), Dump: from.file}
-	s.origins[o.Workload] = o
+	shared.workload = cloned(shared.workload)
+	o := &report.Origin{Workload: shared.workload, Dump: p.from.file, Pod: shared.pod, Details: shared.details}
+	s.origins[shared] = o
 	return o
+}
+
+// A sharedOrigin is what the origins of recorded pods of one file differ in.
+type sharedOrigin struct {
+	workload report.Workload
+	pod      string
+	details  *[]report.Detail
 }
 
 // cloned is a workload whose names are no part of a batch, which is used again.

@@ -4,13 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
-	"strings"
 	"sync"
 
 	"github.com/tidwall/gjson"
 
 	"github.com/kube-devops/kube-devops/agent/dump"
+	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
 )
@@ -22,11 +21,11 @@ const (
 	batchPods = 256
 )
 
-// A batch is some pods on their way through evaluation, or the word of one that is left out.
+// A batch is some pods on their way through evaluation, or a line about one that is left out.
 type batch struct {
-	from    source
 	text    []byte
-	reduced []byte // the pods that have owners, without what nobody reads
+	reduced []byte // the pods that have owners, without what is not read
+	details []report.Detail
 	pods    []batched
 	leftOut string
 	done    chan struct{} // has an element once the batch is evaluated
@@ -34,15 +33,17 @@ type batch struct {
 
 // A batched pod is one of a batch, and what came of it.
 type batched struct {
-	dump.Event      // without its JSON
-	end        int  // of its text in that of the batch; it begins where the one before ends
-	counts     bool // its namespace is looked at
+	dump.Event // without its JSON
+	from       *source
+	end        int    // of its text in that of the batch; it begins where the one before ends
+	counts     bool   // its namespace is looked at
+	excludedBy string // the pattern of the policy that leaves out its namespace
 	verdict    rules.Verdict
 	err        error
-	owner      owner // of a pod that has violations
-	bare       bool  // of a manifest: no container has a name
-	raw        bool  // of a manifest: a template stands where a name or an image should
-	patch      bool  // it is a part of a manifest, and nothing of its own
+	owner      owner           // of a recorded pod that has violations
+	details    []report.Detail // of the violations
+	bare       bool            // of a manifest: no container has a name
+	patch      bool            // it is a part of a manifest, and nothing of its own
 }
 
 // A pipeline takes pods through evaluation into the state.
@@ -83,15 +84,11 @@ func (s *scan) newPipeline(ctx context.Context) *pipeline {
 }
 
 // send adds an event to the batch that is being filled.
-func (p *pipeline) send(from source, e dump.Event) error {
-	if p.filling != nil && p.filling.from != from {
-		p.flush()
-	}
+func (p *pipeline) send(from *source, e dump.Event) error {
 	b, err := p.batch()
 	if err != nil {
 		return err
 	}
-	b.from = from
 	if e.Op == dump.Apply {
 		b.text = append(b.text, e.JSON...)
 	}
@@ -102,7 +99,8 @@ func (p *pipeline) send(from source, e dump.Event) error {
 		b.pods = append(b.pods, batched{})
 	}
 	pod := &b.pods[len(b.pods)-1]
-	pod.Event, pod.end, pod.counts, pod.err = e, len(b.text), p.scan.options.looksAt(e.Namespace), nil
+	pod.Event, pod.from, pod.end, pod.err = e, from, len(b.text), nil
+	pod.excludedBy, pod.counts = p.scan.options.looksAt(e.Namespace)
 	if len(b.text) >= batchBytes || len(b.pods) >= batchPods {
 		p.flush()
 	}
@@ -122,7 +120,7 @@ func (p *pipeline) batch() (*batch, error) {
 	}
 }
 
-// leaveOut takes the word of what cannot be read through the pipeline too, so that these come in order.
+// leaveOut takes the line about what cannot be read through the pipeline too, so that the lines come in order.
 func (p *pipeline) leaveOut(err error) {
 	b, stopped := p.batch()
 	if stopped != nil {
@@ -157,44 +155,56 @@ func (b *batch) reset() {
 	if b.reduced = b.reduced[:0]; cap(b.reduced) > batchBytes {
 		b.reduced = nil
 	}
-	b.pods, b.leftOut = b.pods[:0], ""
+	b.pods, b.details, b.leftOut = b.pods[:0], b.details[:0], ""
 }
 
-// evaluate judges the pods of a batch. Those that are left out for their namespace are checked too, as nothing else makes
-// sure that they are what the splitter took them for.
+// evaluate finds the violations of the pods of a batch. Those that are left out for their namespace are checked too, as
+// nothing else makes sure that they are what the splitter took them for.
 func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 	start := 0
 	for i := range b.pods {
 		p := &b.pods[i]
 		text := b.text[start:p.end]
 		start = p.end
-		p.owner, p.bare, p.raw, p.patch = owner{}, false, false, false
+		p.owner, p.bare, p.patch, p.details = owner{}, false, false, nil
 		if p.Op == dump.Delete {
 			continue
 		}
-		// The check of a pod takes out what the table reads: the rest of the work is quick.
 		before := len(b.reduced)
-		if b.reduced, p.err = projection.AppendTo(b.reduced, text); p.err != nil {
-			continue
-		}
-		reduced := b.reduced[before:]
-		if p.counts {
-			if p.patch = p.mayBePatch() && !hasImage(text); p.patch {
-				b.reduced = b.reduced[:before]
-				continue
-			}
-			p.err = table.EvaluateInto(&p.verdict, reduced)
-			if p.Template || p.UID == "" {
-				p.bare = !gjson.GetBytes(text, "spec.containers.0.name").Exists()
-				p.raw = isTemplate(p.Name) || isTemplate(p.Namespace) || isTemplate(gjson.GetBytes(text, "spec.containers.#.image").Raw)
-			}
-		}
-		if p.counts && p.err == nil && len(p.verdict.Violations) > 0 && !p.Template {
-			p.owner = ownerOf(reduced)
-		} else {
+		if kept := b.evaluatePod(p, text, table, projection); !kept {
 			b.reduced = b.reduced[:before]
 		}
 	}
+}
+
+// evaluatePod says whether what it has added to the reduced pods is still wanted.
+func (b *batch) evaluatePod(p *batched, text []byte, table *rules.Table, projection *rules.Projection) (kept bool) {
+	before := len(b.reduced)
+	// The check of a pod takes out what the table reads: the rest of the work is quick.
+	if b.reduced, p.err = projection.AppendTo(b.reduced, text); p.err != nil || !p.counts {
+		return false
+	}
+	reduced := b.reduced[before:]
+	if p.patch = p.mayBePatch() && !hasImage(text); p.patch {
+		return false
+	}
+	if p.err = table.EvaluateInto(&p.verdict, reduced); p.err != nil {
+		return false
+	}
+	if p.Template || !p.Recorded && p.UID == "" {
+		p.bare = !gjson.GetBytes(text, "spec.containers.0.name").Exists()
+	}
+	if len(p.verdict.Violations) == 0 {
+		return false
+	}
+	first := len(b.details)
+	b.details = p.describe(b.details, table, text, reduced)
+	p.details = b.details[first:len(b.details):len(b.details)]
+	if p.Template {
+		return false
+	}
+	p.owner = ownerOf(reduced)
+	return true
 }
 
 // merge brings a batch into the state.
@@ -203,81 +213,82 @@ func (s *scan) merge(b *batch) {
 		if s.err != nil {
 			return
 		}
-		s.apply(b.from, &b.pods[i])
+		s.apply(&b.pods[i])
 	}
 	if b.leftOut != "" {
 		s.result.Inputs.LeftOut = append(s.result.Inputs.LeftOut, b.leftOut)
 	}
 }
 
-func (s *scan) apply(from source, p *batched) {
-	if p.Generated {
-		s.number(p)
-	}
-	if p.err != nil && !s.tolerate(from, p) {
+func (s *scan) apply(p *batched) {
+	if p.err != nil && !s.tolerate(p) {
 		return
 	}
 	switch {
 	case !p.counts:
-		s.others++
+		s.excluded.add(p)
 		return
 	case p.patch:
-		s.patches.add(from, p)
+		s.patches.add(p)
 		return
 	}
-	named := state.Pod{Namespace: p.Namespace, Name: p.Name}
+	key, equal := s.identities.key(p)
+	if equal {
+		s.repeat(p, key, true)
+		return
+	}
 	if p.Watched {
-		named.UID = p.UID // of an item of a list nobody asks for it
-	}
-	if p.bare {
-		s.bare.add(from, p)
-	}
-	if p.raw {
-		s.raw.add(from, p)
-	}
-	inputs := &s.result.Inputs
-	total := &inputs.Pods
-	if p.Template {
-		total = &inputs.Templates
+		key.UID = p.UID // no other one is asked for
 	}
 	if p.Op == dump.Delete {
-		if s.state.Remove(named) {
-			*total--
-		}
+		s.remove(p, key)
 		return
 	}
-	var replaced bool
-	if p.err != nil {
-		replaced = s.state.PutFailed(named)
-	} else {
-		replaced = s.state.Put(named, p.verdict, s.origin(from, p))
+	if p.bare {
+		s.bare.add(p)
 	}
-	if !replaced {
-		*total++
-	} else if !p.Watched {
-		inputs.Repeated++
-		s.repeated(from, p)
-	}
-	s.places.put(from, p)
+	s.put(p, key)
 }
 
-// isTemplate says that a text is for Helm, or a tool like it, to make something of.
-func isTemplate(text string) bool { return strings.Contains(text, "{{") }
+func (s *scan) remove(p *batched, key state.Pod) {
+	if !s.state.Remove(key) {
+		return
+	}
+	*s.total(p)--
+	key.UID = ""
+	s.workloads.remove(key)
+}
 
-// number tells a manifest whose name the API server will make from others of the same beginning: the second is import-2.
-func (s *scan) number(p *batched) {
-	if s.generated == nil {
-		s.generated = make(map[[2]string]int)
+func (s *scan) put(p *batched, key state.Pod) {
+	var replaced bool
+	if p.err != nil {
+		replaced = s.state.PutFailed(key)
+	} else {
+		replaced = s.state.Put(key, p.verdict, s.origin(p, key))
 	}
-	name := [2]string{strings.Clone(p.Namespace), strings.Clone(p.Name)}
-	if s.generated[name]++; s.generated[name] > 1 {
-		p.Name += strconv.Itoa(s.generated[name])
+	key.UID = ""
+	if !replaced {
+		*s.total(p)++
+	} else if !p.Watched {
+		s.repeat(p, key, false)
 	}
+	if p.Template {
+		s.workloads.put(key, p)
+	}
+	s.files.put(p.from, key)
+}
+
+// total is the count that a pod is in.
+func (s *scan) total(p *batched) *int {
+	if p.Template {
+		return &s.result.Inputs.Templates
+	}
+	return &s.result.Inputs.Pods
 }
 
 // tolerate says whether to go on behind a pod that cannot be evaluated.
-func (s *scan) tolerate(from source, p *batched) bool {
-	err := fault(from, p)
+func (s *scan) tolerate(p *batched) bool {
+	err := fault(p)
 	if s.options.KeepGoing {
 		s.result.Inputs.LeftOut = append(s.result.Inputs.LeftOut, leftOut(err))
 		return true
@@ -287,9 +298,9 @@ func (s *scan) tolerate(from source, p *batched) bool {
 	return false
 }
 
-// fault says where a pod stands that cannot be evaluated.
-func fault(from source, p *batched) error {
-	e := &dump.Error{Name: from.name, Item: p.Item, Offset: p.Offset, Err: fmt.Errorf("pod %s: %w", p.title(), p.err)}
+// fault says where a pod is that cannot be evaluated.
+func fault(p *batched) error {
+	e := &dump.Error{Name: p.from.name, Item: p.Item, Offset: p.Offset, Err: fmt.Errorf("pod %s: %w", p.title(), p.err)}
 	var syntax *rules.SyntaxError
 	if errors.As(p.err, &syntax) {
 		e.Offset, e.Err = p.OffsetOf(syntax.Offset), fmt.Errorf("pod %s: invalid JSON: %s", p.title(), syntax.Reason())

@@ -11,7 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -27,57 +27,47 @@ type Options struct {
 	Table *rules.Table
 	// Now is the moment for which waivers are judged.
 	Now time.Time
-	// Files are what is read, in this order.
-	Files []dump.File
+	// Found are the files to read, in this order, and what was left out when they were looked for.
+	Found dump.Found
 	Stdin io.Reader
+	// StdinName is what Stdin is called in messages; empty: stdin.
+	StdinName string
 	// Namespaces are globs of which one must match the whole name of a namespace; the others are as though they were not
 	// there. None: all namespaces. The table has its own, which count all the same.
 	Namespaces []string
-	// KeepGoing leaves out what cannot be read, and says so in the result, where else nothing would come of it.
+	// KeepGoing leaves out what cannot be read, and says so in the result, where else there would be no result.
 	KeepGoing bool
-	// LeftOut is what was left out before, as it could not be found: the result says so too.
-	LeftOut []error
+	// AllowEmpty makes a result also of an input without any workload.
+	AllowEmpty bool
 	// Workers is how many goroutines evaluate; 0: one.
 	Workers int
 	// Progress, where it is not nil, counts the bytes that were read.
 	Progress *atomic.Int64
-	// Warn, where it is not nil, is called with a line for what is odd and was read all the same.
+	// Warn, where it is not nil, is called with a line for each kind of thing that is odd and was read all the same, or that
+	// was left out.
 	Warn func(line string)
 }
 
-// Validate tells what is wrong with a pattern of namespaces.
+// Validate returns what is wrong with patterns of namespaces.
 func Validate(namespaces []string) error {
 	var errs []error
 	for _, glob := range namespaces {
-		if _, err := path.Match(glob, ""); err != nil || glob == "" {
-			errs = append(errs, fmt.Errorf("--namespace %q is no pattern of a name, such as shop or team-*", glob))
+		if _, err := rules.ParseGlob(glob); err != nil || glob == "" {
+			errs = append(errs, fmt.Errorf("--namespace %q is not a pattern of a name, such as shop or team-*", glob))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// Run scans. Its error names the file, the byte and the item, as an *dump.Error does; nothing of what was read comes back
-// with it. An input in which there are no pods that count is an error that wraps dump.ErrNoPods, or ErrNoneCount.
+// Run scans. Its error names the file, the byte and the item, as an *dump.Error does; with it comes no result. An input in
+// which there are no pods that count is an error that wraps dump.ErrNoPods, or ErrNoneCount.
 func Run(ctx context.Context, options Options) (*report.Scan, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if options.Progress == nil {
 		options.Progress = new(atomic.Int64)
 	}
-	s := &scan{
-		options: options,
-		state:   state.New(options.Table),
-		origins: make(map[report.Workload]*report.Origin),
-		result:  &report.Scan{Inputs: report.Inputs{Files: len(options.Files)}},
-		cancel:  cancel,
-	}
-	s.result.LooksAt = options.looksAt
-	for _, err := range options.LeftOut {
-		s.result.Inputs.LeftOut = append(s.result.Inputs.LeftOut, leftOut(err))
-	}
-	if len(options.Files) > 1 {
-		s.places = newPlaces()
-	}
+	s := newScan(options, cancel)
 	var err error
 	if s.projection, err = options.Table.ProjectionWith(ownerPaths...); err != nil {
 		return nil, err
@@ -89,6 +79,29 @@ func Run(ctx context.Context, options Options) (*report.Scan, error) {
 	return s.finish()
 }
 
+func newScan(options Options, cancel context.CancelFunc) *scan {
+	s := &scan{
+		options: options,
+		state:   state.New(options.Table),
+		origins: make(map[sharedOrigin]*report.Origin),
+		result:  &report.Scan{Inputs: report.Inputs{Files: len(options.Found.Files)}},
+		cancel:  cancel,
+	}
+	s.identities = newIdentities(s.state)
+	s.result.LooksAt = func(namespace string) bool {
+		_, counts := options.looksAt(namespace)
+		return counts
+	}
+	for _, err := range options.Found.Faults {
+		s.result.Inputs.LeftOut = append(s.result.Inputs.LeftOut, leftOut(err))
+	}
+	if len(options.Found.Files) > 1 {
+		s.files = newFiles()
+	}
+	s.templates = options.Found.ChartTemplates
+	return s
+}
+
 // ErrNoneCount says that there are pods, and that all of them are in namespaces that are left out.
 var ErrNoneCount = errors.New("no pods that count")
 
@@ -98,20 +111,27 @@ type scan struct {
 	projection *rules.Projection
 	state      *state.ClusterState
 	result     *report.Scan
-	origins    map[report.Workload]*report.Origin // of recorded pods of one source: one for each workload
-	originsOf  source
+	identities *identities
+	workloads  workloads
+	details    details
+	origins    map[sharedOrigin]*report.Origin // of recorded pods of one source
+	originsOf  *source
 	cancel     context.CancelFunc
 	err        error // of the first pod that could not be evaluated
-	others     int   // pods that were read, and left out for their namespace
 
-	places *places // of all pods, until one stands there again; nil where there is one file
-	again  repeats
+	held     held // of the file that is being read
+	part     part // of a list that goes on in the next file
+	excluded excluded
+
+	files      *files // of all pods, until one comes twice; nil where there is one file
+	duplicates duplicates
 	// bare are the manifests in which no container has a name: nothing can be wrong with what is not there.
-	bare    remarks
-	patches remarks
-	raw     remarks // manifests with templates in them
-
-	generated map[[2]string]int // manifests by namespace and the beginning of a name
+	bare    warnings
+	patches warnings
+	owned   warnings // workloads that another one owns
+	// templates, notManifests and empty are files of folders that are left out; broken are those that are errors.
+	templates, notManifests, empty dump.Skipped
+	broken                         broken
 }
 
 // run reads all files. Where it returns an error, that is the first in the order of the input.
@@ -125,90 +145,47 @@ func (s *scan) run(ctx context.Context) error {
 	return err
 }
 
-func (s *scan) readAll(ctx context.Context, p *pipeline) error {
-	for _, file := range s.options.Files {
-		stats, err := s.read(ctx, p, file)
-		for kind, n := range stats.Others {
-			if s.result.Inputs.Others == nil {
-				s.result.Inputs.Others = make(map[string]int)
-			}
-			s.result.Inputs.Others[kind] += n
-		}
-		switch {
-		case err == nil, errors.Is(err, dump.ErrNoPods) && len(s.options.Files) > 1:
-		case !s.options.KeepGoing, ctx.Err() != nil:
-			return err
-		default:
-			p.leaveOut(err)
-		}
+// looksAt says whether the pods of a namespace count, and which pattern of the policy leaves them out.
+func (o *Options) looksAt(namespace string) (excludedBy string, counts bool) {
+	if pattern, excluded := o.Table.ExcludedBy(namespace); excluded {
+		return pattern, false
 	}
-	return nil
+	return "", len(o.Namespaces) == 0 || matchesAny(o.Namespaces, namespace)
 }
 
-func (s *scan) read(ctx context.Context, p *pipeline, file dump.File) (dump.Stats, error) {
-	options := []dump.Option{dump.Unchecked, dump.Manifests, dump.Progress(s.options.Progress)}
-	if file.Found {
-		options = append(options, dump.Among)
-	}
-	if s.options.KeepGoing {
-		options = append(options, dump.KeepGoing(func(e *dump.Error) { p.leaveOut(e) }))
-	}
-	from := sourceOf(file)
-	return dump.ReadPath(ctx, file.Path, s.options.Stdin, func(e dump.Event) error { return p.send(from, e) }, options...)
-}
-
-// looksAt says whether the pods of a namespace count.
-func (o Options) looksAt(namespace string) bool {
-	if !o.Table.Includes(namespace) {
-		return false
-	}
-	for _, glob := range o.Namespaces {
-		if match, _ := path.Match(glob, namespace); match { // the pattern was validated
-			return true
-		}
-	}
-	return len(o.Namespaces) == 0
+func matchesAny(globs []string, namespace string) bool {
+	return slices.ContainsFunc(globs, func(glob string) bool { return rules.MatchGlob(glob, namespace) })
 }
 
 // finish makes the result of the state.
 func (s *scan) finish() (*report.Scan, error) {
+	s.leaveOwned()
 	r := s.result
-	if n := s.patches.count; n > 0 {
-		if r.Inputs.Others == nil {
-			r.Inputs.Others = make(map[string]int)
+	if n := s.patches.Count; n > 0 {
+		s.other(dump.Patches, n)
+	}
+	r.Inputs.ExcludedNamespaces = s.excluded.in
+	r.Inputs.Passed = report.Passed{
+		ChartTemplates: s.templates.Count, NotManifests: s.notManifests.Count, Excluded: s.options.Found.Excluded.Count,
+		DanglingLinks: s.options.Found.DanglingLinks.Count, Empty: s.empty.Count,
+	}
+	if r.Inputs.Pods+r.Inputs.Templates == 0 && len(r.Inputs.LeftOut) == 0 {
+		if err := s.nothing(); err != nil { // which counts what there is instead
+			return nil, err
 		}
-		r.Inputs.Others["patches"] = n
 	}
 	s.warn()
-	if r.Inputs.Pods+r.Inputs.Templates == 0 && len(r.Inputs.LeftOut) == 0 {
-		return nil, s.nothing()
-	}
 	r.Snapshot = s.state.SnapshotWithViolations()
 	s.warnOfNamespaces()
 	return r, nil
 }
 
-// nothing says why there is nothing to report on.
-func (s *scan) nothing() error {
-	if s.others > 0 {
-		which := "the policy leaves out"
-		if len(s.options.Namespaces) > 0 {
-			which = "the policy or --namespace leaves out"
-		}
-		return fmt.Errorf("%w: %s, all in namespaces that %s", ErrNoneCount, plural(s.others, "pod"), which)
+// other counts objects that are left out.
+func (s *scan) other(kind string, n int) {
+	if s.result.Inputs.Others == nil {
+		s.result.Inputs.Others = make(map[string]int)
 	}
-	kinds := 0
-	for _, n := range s.result.Inputs.Others {
-		kinds += n
-	}
-	in := plural(len(s.options.Files), "file")
-	if len(s.options.Files) == 1 {
-		in = dump.OneLine(s.options.Files[0].Path)
-	}
-	if kinds > 0 {
-		return fmt.Errorf("%w in %s, only %s of other kinds", dump.ErrNoPods, in, plural(kinds, "object"))
-	}
-	return fmt.Errorf("%w in %s", dump.ErrNoPods, in)
+	s.result.Inputs.Others[kind] += n
 }
 
 func plural(n int, what string) string {

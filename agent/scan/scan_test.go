@@ -28,6 +28,8 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
+var stdin = dump.Found{Files: []dump.File{{Path: "-"}}}
+
 func open(t testing.TB, policy string) *rules.Table {
 	t.Helper()
 	table, err := policies.Open(policy)
@@ -37,11 +39,11 @@ func open(t testing.TB, policy string) *rules.Table {
 	return table
 }
 
-func files(t testing.TB, paths ...string) []dump.File {
+func found(t testing.TB, paths ...string) dump.Found {
 	t.Helper()
-	found, faults := dump.Files(paths)
-	if len(faults) > 0 {
-		t.Fatal(faults)
+	found := dump.Find(paths, nil)
+	if len(found.Faults) > 0 {
+		t.Fatal(found.Faults)
 	}
 	return found
 }
@@ -49,7 +51,7 @@ func files(t testing.TB, paths ...string) []dump.File {
 // scanned is the result of a scan of a text under the default table.
 func scanned(t testing.TB, text string, change ...func(*Options)) (*report.Scan, error) {
 	t.Helper()
-	o := Options{Table: open(t, policies.Default), Files: []dump.File{{Path: "-"}}, Stdin: strings.NewReader(text), Workers: 2}
+	o := Options{Table: open(t, policies.Default), Found: stdin, Stdin: strings.NewReader(text), Workers: 2}
 	for _, c := range change {
 		c(&o)
 	}
@@ -149,7 +151,10 @@ func TestOrigins(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("origins (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(report.Inputs{Files: 1, Pods: 8, Templates: 1, Others: map[string]int{"Service": 1}}, found.Inputs); diff != "" {
+	if diff := cmp.Diff(report.Inputs{
+		Files: 1, Pods: 8, Templates: 1, Others: map[string]int{"Service": 1},
+		ExcludedNamespaces: map[string]report.Excluded{"kube-system": {Pods: 1, Pattern: "kube-*"}},
+	}, found.Inputs); diff != "" {
 		t.Errorf("inputs (-want +got):\n%s", diff)
 	}
 }
@@ -157,16 +162,16 @@ func TestOrigins(t *testing.T) {
 // TestOriginsInFiles: a file has one name in all reports, however it was named, and standard input has none.
 func TestOriginsInFiles(t *testing.T) {
 	t.Chdir(t.TempDir())
-	recorded := small("a", `,"spec":{"containers":[{"name":"c"}]}`)
+	recorded := list(small("a", `,"spec":{"containers":[{"name":"c"}]}`))
 	manifest := "\n" + `{"kind":"Deployment","metadata":{"name":"web","namespace":"shop"},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}}}`
 	if err := errors.Join(os.Mkdir("d", 0o700), os.WriteFile("d/one.json", []byte(recorded+manifest), 0o600), os.WriteFile("two.json", []byte(recorded+manifest), 0o600)); err != nil {
 		t.Fatal(err)
 	}
 	for path, want := range map[string][]string{
-		"./d/../d//one.json": {"Deployment/web d/one.json:2 ", "Pod/a :0 d/one.json"}, "d/one.json ./two.json": {"Deployment/web two.json:2 ", "Pod/a :0 two.json"},
+		"./d/../d//one.json": {"Deployment/web d/one.json:2 ", "Pod/a :0 d/one.json"}, "d/one.json ./two.json": {"Deployment/web d/one.json:2 ", "Pod/a :0 two.json"}, // the recorded pod counts as it was last
 		"-": {"Deployment/web :0 ", "Pod/a :0 "},
 	} {
-		found, err := Run(t.Context(), Options{Table: open(t, policies.Default), Files: namedFiles(path), Stdin: strings.NewReader(recorded + manifest), Workers: 1})
+		found, err := Run(t.Context(), Options{Table: open(t, policies.Default), Found: namedFiles(path), Stdin: strings.NewReader(recorded + manifest), Workers: 1})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -187,17 +192,17 @@ func TestOriginsInFiles(t *testing.T) {
 		}
 	}
 	for _, path := range []string{"/dev/stdin", "/dev/fd/0", "/dev/fd/63", "/proc/self/fd/0"} {
-		if got := sourceOf(dump.File{Path: path}); got != (source{name: path}) {
+		if got := sourceOf(dump.File{Path: path}); *got != (source{name: path}) {
 			t.Errorf("%s: %+v", path, got)
 		}
 	}
 }
 
-func namedFiles(paths string) (files []dump.File) {
+func namedFiles(paths string) (found dump.Found) {
 	for _, path := range strings.Fields(paths) {
-		files = append(files, dump.File{Path: path})
+		found.Files = append(found.Files, dump.File{Path: path})
 	}
-	return files
+	return found
 }
 
 // TestPatchesAreNoManifests: what Kustomize merges into a manifest does not stand for it, whichever comes first.
@@ -220,7 +225,7 @@ func TestPatchesAreNoManifests(t *testing.T) {
 				t.Fatal(err)
 			}
 			var warnings []string
-			found, err := Run(t.Context(), Options{Table: open(t, policies.Default), Files: files(t, "a.yaml", "b.yaml"), Workers: 2, Warn: func(line string) { warnings = append(warnings, line) }})
+			found, err := Run(t.Context(), Options{Table: open(t, policies.Default), Found: found(t, "a.yaml", "b.yaml"), Workers: 2, Warn: func(line string) { warnings = append(warnings, line) }})
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -230,8 +235,8 @@ func TestPatchesAreNoManifests(t *testing.T) {
 			if n := len(violations(found)); n != 5 {
 				t.Errorf("%s: %d violations, want the 5 of the manifest", name, n)
 			}
-			if len(warnings) != 1 || !strings.HasPrefix(warnings[0], "1 manifest has no image and is left out as a patch, the first of them shop/") ||
-				!strings.Contains(warnings[0], ".yaml: render them first (kustomize build . | kube-devops scan -), or see ") {
+			if len(warnings) != 1 || !strings.HasPrefix(warnings[0], "1 manifest without an image left out as a patch: shop/") ||
+				!strings.Contains(warnings[0], ".yaml: render patches first (kustomize build . | kube-devops scan -), or check the spelling of spec.containers") {
 				t.Errorf("%s: warnings %q", name, warnings)
 			}
 		}
@@ -319,6 +324,11 @@ waivers: [{id: w, reason: r, expires: 2030-06-01T12:00:00Z, pod: a, check: missi
 	}
 }
 
+// list is a recording of pods.
+func list(pods ...string) string {
+	return `{"kind":"PodList","items":[` + strings.Join(pods, ",") + `]}`
+}
+
 func small(name, more string) string {
 	return `{"kind":"Pod","metadata":{"name":"` + name + `","namespace":"shop","uid":"u"}` + more + `}`
 }
@@ -326,7 +336,7 @@ func small(name, more string) string {
 func TestRepeatedPodsCountOnce(t *testing.T) {
 	bad, good := `,"spec":{"containers":[{"name":"c"}]}`, `,"spec":{"containers":[{"name":"c","livenessProbe":{},"readinessProbe":{}}]}`
 	var warnings []string
-	found, err := scanned(t, small("a", bad)+small("b", good)+small("a", good)+small("b", bad)+small("a", good)+
+	found, err := scanned(t, list(small("a", bad), small("b", good), small("a", good), small("b", bad), small("a", good))+
 		`{"type":"ADDED","object":`+small("c", bad)+`}{"type":"MODIFIED","object":`+small("c", bad)+`}{"type":"DELETED","object":`+small("d", bad)+`}`,
 		func(o *Options) { o.Warn = func(line string) { warnings = append(warnings, line) } })
 	if err != nil {
@@ -335,7 +345,7 @@ func TestRepeatedPodsCountOnce(t *testing.T) {
 	if diff := cmp.Diff(report.Inputs{Files: 1, Pods: 3, Repeated: 3}, found.Inputs); diff != "" {
 		t.Errorf("inputs (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"3 pods stood there again, the first of them shop/a in stdin: the later counts"}, warnings); diff != "" {
+	if diff := cmp.Diff([]string{"3 duplicate pods; the last one wins; the first is shop/a in stdin"}, warnings); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
 	}
 	if n := len(violations(found)); n != 4 || violations(found)[0].Pod.Name != "b" {
@@ -348,21 +358,24 @@ func TestRepeatsNameBothFiles(t *testing.T) {
 	t.Chdir(t.TempDir())
 	bad := `,"spec":{"containers":[{"name":"c","image":"i"}]}`
 	workload := `{"kind":"Deployment","metadata":{"name":"w","namespace":"shop"},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}}}`
-	for name, text := range map[string]string{"a.json": workload + small("a", bad), "b.json": small("b", bad), "c.json": workload + small("b", bad)} {
+	for name, text := range map[string]string{"a.json": workload + list(small("a", bad)), "b.json": list(small("b", bad)), "c.json": workload + list(small("b", bad))} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}
-	for paths, want := range map[string]string{
-		"a.json b.json c.json": "1 pod and 1 workload stood there again, the first of them shop/Deployment/w in c.json and before in a.json: the later counts",
-		"b.json c.json":        "1 pod stood there again, the first of them shop/b in c.json and before in b.json: the later counts",
-		"a.json ./c.json":      "1 workload stood there again, the first of them shop/Deployment/w in ./c.json and before in a.json: the later counts",
+	for paths, want := range map[string][]string{
+		"a.json b.json c.json": {
+			"1 duplicate pod; the last one wins: shop/b in c.json",
+			"1 manifest is equal to another one and counts once: shop/Deployment/w in c.json and a.json",
+		},
+		"b.json c.json":   {"1 duplicate pod; the last one wins: shop/b in c.json and b.json"},
+		"a.json ./c.json": {"1 manifest is equal to another one and counts once: shop/Deployment/w in ./c.json and a.json"},
 	} {
 		var warnings []string
-		if _, err := Run(t.Context(), Options{Table: open(t, policies.Default), Files: namedFiles(paths), Workers: 2, Warn: func(line string) { warnings = append(warnings, line) }}); err != nil {
+		if _, err := Run(t.Context(), Options{Table: open(t, policies.Default), Found: namedFiles(paths), Workers: 2, Warn: func(line string) { warnings = append(warnings, line) }}); err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff([]string{want}, warnings); diff != "" {
+		if diff := cmp.Diff(want, warnings); diff != "" {
 			t.Errorf("%s: warnings (-want +got):\n%s", paths, diff)
 		}
 	}
@@ -378,7 +391,7 @@ func TestHostileNamesStayInTheirLine(t *testing.T) {
 	}
 	image := `,"spec":{"containers":[{"image":"i"}]}`
 	for what, text := range map[string]string{
-		"repeated": pod(image) + pod(image), "a patch": pod(image) + pod(""), "a fault": pod(`,"x":1,"x":2`), "truncated": pod("")[:100],
+		"repeated": pod(image) + pod(image), "a patch": pod(image) + pod(""), "a template": strings.Replace(pod(`,"spec":{"containers":[{"image":"{{ x }}"}]}`), "x", "y", 1), "a fault": pod(`,"x":1,"x":2`), "truncated": pod("")[:100],
 		"others": `{"kind":"` + evil + `"}`, "items of a list of others": `{"kind":"` + evil + `List","items":[{}]}`, "no name": `{"kind":"` + evil + `","spec":{"template":{"spec":{"containers":[]}}}}`,
 	} {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
@@ -386,7 +399,7 @@ func TestHostileNamesStayInTheirLine(t *testing.T) {
 		}
 		var lines []string
 		for _, keepGoing := range []bool{false, true} {
-			found, err := Run(t.Context(), Options{Table: open(t, policies.Default), Files: files(t, file), KeepGoing: keepGoing, Workers: 2, Warn: func(line string) { lines = append(lines, line) }})
+			found, err := Run(t.Context(), Options{Table: open(t, policies.Default), Found: found(t, file), KeepGoing: keepGoing, Workers: 2, Warn: func(line string) { lines = append(lines, line) }})
 			if err != nil {
 				lines = append(lines, err.Error())
 			} else {
@@ -407,7 +420,7 @@ func TestHostileNamesStayInTheirLine(t *testing.T) {
 // TestLeftOutBefore: what could not be found is told with what cannot be read.
 func TestLeftOutBefore(t *testing.T) {
 	found, err := scanned(t, small("a", "")+`{"kind":"Pod"}`, func(o *Options) {
-		o.KeepGoing, o.LeftOut = true, []error{&dump.Error{Name: "none.json", Offset: -1, Err: errors.New("no such file or directory")}}
+		o.KeepGoing, o.Found.Faults = true, []error{&dump.Error{Name: "none.json", Offset: -1, Err: errors.New("no such file or directory")}}
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -434,27 +447,28 @@ func TestGeneratedNames(t *testing.T) {
 	for v := range found.Snapshot.Violations() {
 		got = append(got, v.Pod.Name+" of "+v.Origin.(*report.Origin).Workload.String())
 	}
-	if diff := cmp.Diff([]string{"Job/import- of Job/import-", "Job/import-2 of Job/import-2", "debug- of Pod/debug-"}, slices.Compact(got)); diff != "" {
+	if diff := cmp.Diff([]string{"Job/import- of Job/import-", "Job/import-\x001 of Job/import-", "debug- of Pod/debug-"}, slices.Compact(got)); diff != "" {
 		t.Errorf("pods (-want +got):\n%s", diff)
 	}
 }
 
-// TestTemplatesThatWereNotRendered: they are told, and what only carries a template for somebody else is not.
+// TestTemplatesThatWereNotRendered: they are errors, and what only carries a template for another program is not.
 func TestTemplatesThatWereNotRendered(t *testing.T) {
 	deployment := func(name, annotation, image string) string {
 		return fmt.Sprintf("kind: Deployment\nmetadata: {name: %q, namespace: shop, annotations: {a: %q}}\nspec: {template: {spec: {containers: [{name: c, image: %q}]}}}\n---\n", name, annotation, image)
 	}
-	for text, want := range map[string][]string{
-		deployment("web", "{{ with secret }}", "nginx:1") + small("{{ x }}", ""): nil,
-		deployment("web", "", "{{ .Values.image }}:1") + deployment("{{ .Release.Name }}-db", "", "db:1"): {
-			"2 manifests have a template where a name or an image should be, the first of them shop/Deployment/web in stdin: render them first (helm template . | kube-devops scan -)"},
+	for text, want := range map[string]string{
+		deployment("web", "{{ with secret }}", "nginx:1") + list(small("{{ x }}", "")): "",
+		deployment("web", "", "{{ .Values.image }}:1"):                                 "shop/Deployment/web: the image holds {{: this is a template; render it first, as with `helm template`",
+		deployment("{{ .Release.Name }}-db", "", "db:1"):                               "shop/Deployment/{{ .Release.Name }}-db: the name holds {{: this is a template; render it first, as with `helm template`",
 	} {
-		var warnings []string
-		if _, err := scanned(t, text, func(o *Options) { o.Warn = func(line string) { warnings = append(warnings, line) } }); err != nil {
-			t.Fatal(err)
+		_, err := scanned(t, text)
+		if want == "" && err != nil || want != "" && (err == nil || !strings.HasSuffix(err.Error(), want)) {
+			t.Errorf("%s: %v, want %s", text, err, want)
 		}
-		if diff := cmp.Diff(want, warnings); diff != "" {
-			t.Errorf("warnings (-want +got):\n%s", diff)
+		found, err := scanned(t, text+deployment("other", "", "nginx:1"), func(o *Options) { o.KeepGoing = true })
+		if err != nil || want != "" && (len(found.Inputs.LeftOut) != 1 || !strings.HasSuffix(found.Inputs.LeftOut[0], want) || found.Inputs.Templates != 1) {
+			t.Errorf("%s: %+v, %v", text, found, err)
 		}
 	}
 }
@@ -462,14 +476,14 @@ func TestTemplatesThatWereNotRendered(t *testing.T) {
 // TestNamespaceThatIsNotThere: where one of several patterns finds nothing, that is told.
 func TestNamespaceThatIsNotThere(t *testing.T) {
 	var warnings []string
-	_, err := scanned(t, small("a", ""), func(o *Options) {
+	_, err := scanned(t, list(small("a", "")), func(o *Options) {
 		o.Namespaces = []string{"sh*", "nosuch"}
 		o.Warn = func(line string) { warnings = append(warnings, line) }
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff([]string{"--namespace nosuch finds no pods that count"}, warnings); diff != "" {
+	if diff := cmp.Diff([]string{"--namespace nosuch matches no pods that count"}, warnings); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
 	}
 }
@@ -491,7 +505,7 @@ func TestDeletedPodsAreGone(t *testing.T) {
 func TestDeletedPodsAreGoneBehindPatches(t *testing.T) {
 	t.Chdir(t.TempDir())
 	texts := slices.Repeat([]string{`{"kind":"Pod","metadata":{"name":"patch"}}`}, 8)
-	texts = append(texts, small("a", "")+small("b", ""), `{"type":"DELETED","object":`+small("a", "")+`}`)
+	texts = append(texts, list(small("a", ""), small("b", "")), `{"type":"DELETED","object":`+small("a", "")+`}`)
 	var paths []string
 	for i, text := range texts {
 		paths = append(paths, fmt.Sprintf("%02d.json", i))
@@ -499,7 +513,7 @@ func TestDeletedPodsAreGoneBehindPatches(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	found, err := Run(t.Context(), Options{Table: open(t, policies.Default), Files: files(t, paths...), Workers: 1})
+	found, err := Run(t.Context(), Options{Table: open(t, policies.Default), Found: found(t, paths...), Workers: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -538,7 +552,7 @@ func TestNamespacesAreTheUniverse(t *testing.T) {
 		}
 	}
 	_, err = scanned(t, list.String(), func(o *Options) { o.Namespaces = []string{"none"} })
-	if want := "no pods that count: 300 pods, all in namespaces that the policy or --namespace leaves out"; err == nil || err.Error() != want || !errors.Is(err, ErrNoneCount) {
+	if want := "no pods that count: --namespace none matches no pods that count (the input has pods in batch, checkout, data, kube-system, legacy, ...)"; err == nil || err.Error() != want || !errors.Is(err, ErrNoneCount) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
@@ -547,7 +561,7 @@ func TestValidate(t *testing.T) {
 	if err := Validate([]string{"shop", "team-*", "[ab]"}); err != nil {
 		t.Error(err)
 	}
-	if err := Validate([]string{"[", ""}); err == nil || strings.Count(err.Error(), "is no pattern of a name") != 2 {
+	if err := Validate([]string{"[", ""}); err == nil || strings.Count(err.Error(), "is not a pattern of a name") != 2 {
 		t.Error(err)
 	}
 }
@@ -562,7 +576,7 @@ func TestErrors(t *testing.T) {
 		"broken.json":  `{"kind":"List","items":[` + small("b", `,"x":[tru]`) + `,` + one + `]}`,
 		"broken.yaml":  "kind: Pod\nmetadata: {name: y}\nspec: [\n---\nkind: Pod\nmetadata: {name: z}\n",
 		"swallow.json": `{"kind":"List","items":[` + small("b", `,"x":["`) + "\n," + one + "\n," + small("c", `,"x":["]`) + `]}`,
-		"system.json":  `{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"s","namespace":"kube-system"},"x":[tru]},` + one + `]}`,
+		"system.json":  `{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"s","namespace":"kube-system","uid":"u"},"x":[tru]},` + one + `]}`,
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -576,7 +590,7 @@ func TestErrors(t *testing.T) {
 		{"a.json", "", nil},
 		{"a.json service.json node.yaml", "", nil},
 		{"service.json", "read service.json: no pods among objects of other kinds (Service 1): record it with `kubectl get pods -A -o json`", []string{"service.json: no pods among objects of other kinds (Service 1): record it with `kubectl get pods -A -o json`"}},
-		{"service.json node.yaml", "no pods in 2 files, only 2 objects of other kinds", nil},
+		{"service.json node.yaml", "no pods and no workloads in 2 files: 2 objects of other kinds (Node 1, Service 1); --allow-empty accepts that", nil},
 		{"a.json empty.json", "read empty.json: the input is empty: record it with `kubectl get pods -A -o json`", []string{"empty.json: the input is empty: record it with `kubectl get pods -A -o json`"}},
 		{"binary.json a.json", "read binary.json: byte 0: not JSON but a binary file (byte 0x7f): record it with `kubectl get pods -A -o json`", []string{"binary.json: byte 0: not JSON but a binary file (byte 0x7f): record it with `kubectl get pods -A -o json`"}},
 		{"short.json a.json", "read short.json: item 2, byte 152: unexpected end of JSON: the dump is truncated; record it again", []string{"short.json: item 2, byte 152: unexpected end of JSON: the dump is truncated; record it again"}},
@@ -585,11 +599,11 @@ func TestErrors(t *testing.T) {
 		{"broken.json short.json", "read broken.json: item 1, byte 96: pod shop/b: invalid JSON: invalid value", []string{"broken.json: item 1, byte 96: pod shop/b: invalid JSON: invalid value", "short.json: item 2, byte 152: unexpected end of JSON: the dump is truncated; record it again"}},
 		{"broken.yaml", "read broken.yaml: item 1, byte 30: line 3: invalid YAML: did not find expected node content", []string{"broken.yaml: item 1, byte 30: line 3: invalid YAML: did not find expected node content"}},
 		{"swallow.json a.json", "read swallow.json: item 1, byte 98: pod shop/b: invalid JSON: control character in a string", []string{"swallow.json: item 1, byte 98: pod shop/b: invalid JSON: control character in a string"}},
-		{"system.json", "read system.json: item 1, byte 93: pod kube-system/s: invalid JSON: invalid value", []string{"system.json: item 1, byte 93: pod kube-system/s: invalid JSON: invalid value"}},
+		{"system.json", "read system.json: item 1, byte 103: pod kube-system/s: invalid JSON: invalid value", []string{"system.json: item 1, byte 103: pod kube-system/s: invalid JSON: invalid value"}},
 	} {
 		t.Run(tt.paths, func(t *testing.T) {
 			for _, keepGoing := range []bool{false, true} {
-				found, err := Run(t.Context(), Options{Table: open(t, policies.Default), Files: files(t, strings.Fields(tt.paths)...), KeepGoing: keepGoing, Workers: 2})
+				found, err := Run(t.Context(), Options{Table: open(t, policies.Default), Found: found(t, strings.Fields(tt.paths)...), KeepGoing: keepGoing, Workers: 2})
 				if tt.want == "" || keepGoing && tt.left != nil {
 					if err != nil {
 						t.Fatal(err)
@@ -628,7 +642,7 @@ func TestCancelled(t *testing.T) {
 		_, _ = io.WriteString(w, small("a", "")) // the reader goes away
 		cancel()
 	}()
-	_, err := Run(ctx, Options{Table: open(t, policies.Default), Files: []dump.File{{Path: "-"}}, Stdin: r, Workers: 2})
+	_, err := Run(ctx, Options{Table: open(t, policies.Default), Found: stdin, Stdin: r, Workers: 2})
 	if !errors.Is(err, context.Canceled) {
 		t.Errorf("got %v", err)
 	}

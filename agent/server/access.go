@@ -3,23 +3,36 @@ package server
 import (
 	"context"
 	"errors"
+	"net"
 	"net/http"
 	"strings"
 )
 
 // What an AccessFunc answers, wrapped, where it does not let somebody in.
 var (
-	// ErrUnknown: nobody knows the token.
+	// ErrUnknown means that the API server does not know the token.
 	ErrUnknown = errors.New("the token is not valid")
-	// ErrForbidden: the token is somebody's, who may not read the page.
+	// ErrForbidden means that the token is valid, and that its user may not read the page.
 	ErrForbidden = errors.New("forbidden")
+	// ErrBusy means that the token cannot be reviewed now, because too many others wait for a review.
+	ErrBusy = errors.New("too many tokens wait for a review")
 )
 
-// AccessFunc decides whether the bearer of a token may read the page at a path: nil, ErrUnknown, ErrForbidden, or why it
-// cannot be found out.
-type AccessFunc func(ctx context.Context, token, path string) error
+// retryAfter is what a client is told to wait, in seconds, when its token cannot be reviewed now.
+const retryAfter = "5"
 
-// guard lets through to a page whom access lets in; all, where it is nil.
+// A Bearer is a client that asks for a page with a token.
+type Bearer struct {
+	Token string
+	Path  string // of the page
+	From  string // the address of the client, without its port
+}
+
+// AccessFunc decides whether a bearer may read the page that they ask for: nil, ErrUnknown, ErrForbidden, ErrBusy, or why
+// the decision cannot be made.
+type AccessFunc func(ctx context.Context, bearer Bearer) error
+
+// guard serves a page to the clients that access lets in; to all, where access is nil.
 func guard(access AccessFunc, page http.Handler) http.Handler {
 	if access == nil {
 		return page
@@ -31,7 +44,8 @@ func guard(access AccessFunc, page http.Handler) http.Handler {
 			answer(w, http.StatusUnauthorized, "this page needs a bearer token\n")
 			return
 		}
-		switch err := access(r.Context(), token, r.URL.Path); {
+		from, _, _ := net.SplitHostPort(r.RemoteAddr)
+		switch err := access(r.Context(), Bearer{Token: token, Path: r.URL.Path, From: from}); {
 		case err == nil:
 			page.ServeHTTP(w, r)
 		case errors.Is(err, ErrUnknown):
@@ -39,7 +53,10 @@ func guard(access AccessFunc, page http.Handler) http.Handler {
 			answer(w, http.StatusUnauthorized, err.Error()+"\n")
 		case errors.Is(err, ErrForbidden):
 			answer(w, http.StatusForbidden, err.Error()+"\n")
-		default: // the reason is for the log of the agent, and not for strangers
+		case errors.Is(err, ErrBusy):
+			w.Header().Set("Retry-After", retryAfter)
+			answer(w, http.StatusTooManyRequests, err.Error()+"\n")
+		default: // the reason is for the log of the agent, and not for clients that are not let in
 			answer(w, http.StatusServiceUnavailable, "cannot find out who may read this page\n")
 		}
 	})

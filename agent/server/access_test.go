@@ -13,7 +13,8 @@ import (
 
 // TestAccess has the pages that are for some alone, those that are for all, and every answer of who decides.
 func TestAccess(t *testing.T) {
-	type asked struct{ Token, Path string }
+	type asked = Bearer
+	asks := func(token, path string) []asked { return []asked{{token, path, "192.0.2.1"}} }
 	type result struct {
 		Status       int
 		Body         string
@@ -31,22 +32,24 @@ func TestAccess(t *testing.T) {
 		{"no token for the report", "/api/v1/report", "", result{401, needs, "Bearer", nil}},
 		{"a password", "/metrics", "Basic Zm9vOmJhcg==", result{401, needs, "Bearer", nil}},
 		{"an empty token", "/metrics", "Bearer ", result{401, needs, "Bearer", nil}},
-		{"a good token", "/metrics", "Bearer good", result{200, processText + scoresText, "", []asked{{"good", "/metrics"}}}},
-		{"the scheme in another case", "/api/v1/report", "bearer good", result{200, reportText, "", []asked{{"good", "/api/v1/report"}}}},
-		{"a token of nobody", "/metrics", "Bearer bad", result{401, unknown, `Bearer error="invalid_token"`, []asked{{"bad", "/metrics"}}}},
-		{"a token of somebody else", "/metrics", "Bearer other", result{403, "forbidden: bob may not get /metrics\n", "", []asked{{"other", "/metrics"}}}},
-		{"nobody to ask", "/metrics", "Bearer down", result{503, silent, "", []asked{{"down", "/metrics"}}}},
+		{"a good token", "/metrics", "Bearer good", result{200, processText + scoresText, "", asks("good", "/metrics")}},
+		{"the scheme in another case", "/api/v1/report", "bearer good", result{200, reportText, "", asks("good", "/api/v1/report")}},
+		{"a token of nobody", "/metrics", "Bearer bad", result{401, unknown, `Bearer error="invalid_token"`, asks("bad", "/metrics")}},
+		{"a token of somebody else", "/metrics", "Bearer other", result{403, "forbidden: bob may not get /metrics\n", "", asks("other", "/metrics")}},
+		{"nobody to ask", "/metrics", "Bearer down", result{503, silent, "", asks("down", "/metrics")}},
+		{"too many wait", "/metrics", "Bearer late", result{429, "review: too many tokens wait for a review\n", "", asks("late", "/metrics")}},
 		{"a page that is none", "/secret", "", result{404, "404 page not found\n", "", nil}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var got result
 			o := options()
 			o.Publish = granted
-			o.Access = func(_ context.Context, token, path string) error {
-				got.Asked = append(got.Asked, asked{token, path})
+			o.Access = func(_ context.Context, bearer Bearer) error {
+				got.Asked = append(got.Asked, bearer)
 				return map[string]error{
-					"bad": ErrUnknown, "other": fmt.Errorf("%w: bob may not get %s", ErrForbidden, path), "down": errors.New("secret trouble"),
-				}[token]
+					"bad": ErrUnknown, "other": fmt.Errorf("%w: bob may not get %s", ErrForbidden, bearer.Path), "down": errors.New("secret trouble"),
+					"late": fmt.Errorf("review: %w", ErrBusy),
+				}[bearer.Token]
 			}
 			request := httptest.NewRequest(http.MethodGet, test.path, nil)
 			if test.authorization != "" {

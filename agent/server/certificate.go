@@ -15,6 +15,13 @@ import (
 // certificatePeriod is how often, at the most, the files of a certificate are looked at: when somebody connects.
 const certificatePeriod = time.Second
 
+// cipherSuites are those of TLS 1.2: forward secrecy and authenticated encryption, without CBC. TLS 1.3 has no others.
+var cipherSuites = []uint16{
+	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
+	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
+	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
+}
+
 // A Certificate is two files of PEM that may be renewed while the server runs. With both empty there is no TLS.
 type Certificate struct {
 	// CertFile has the certificate, and those between it and its root; KeyFile its private key.
@@ -34,8 +41,9 @@ func (c Certificate) listen(listener net.Listener, log *zap.Logger) (net.Listene
 		return nil, err
 	}
 	return tls.NewListener(listener, &tls.Config{
-		MinVersion: tls.VersionTLS12,
-		NextProtos: []string{"http/1.1"},
+		MinVersion:   tls.VersionTLS12,
+		CipherSuites: cipherSuites,
+		NextProtos:   []string{"http/1.1"},
 		GetCertificate: func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 			return pair.current(time.Now()), nil
 		},

@@ -167,3 +167,30 @@ func TestCertificateOfNoUse(t *testing.T) {
 		}
 	}
 }
+
+// TestCipherSuites makes handshakes of TLS 1.2: a client that has CBC alone gets none.
+func TestCipherSuites(t *testing.T) {
+	cert, key := newPair(t, 1)
+	o := options()
+	o.Certificate = pairFiles(t, t.TempDir(), cert, key)
+	addr, _ := start(t, o)
+	handshake := func(suites ...uint16) error {
+		conn, err := tls.Dial("tcp", addr, &tls.Config{InsecureSkipVerify: true, MaxVersion: tls.VersionTLS12, CipherSuites: suites})
+		if err == nil {
+			err = conn.Close()
+		}
+		return err
+	}
+	for _, suite := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		if !strings.Contains(suite.Name, "ECDSA") {
+			continue // not for this certificate
+		}
+		err := handshake(suite.ID)
+		if weak := strings.Contains(suite.Name, "_CBC_") || suite.Insecure; (err != nil) != weak {
+			t.Errorf("%s: error %v, want a refusal: %t", suite.Name, err, weak)
+		}
+	}
+	if err := handshake(); err != nil {
+		t.Errorf("a client with the usual suites: %v", err)
+	}
+}

@@ -13,6 +13,8 @@ const (
 	// maxConnections is how many connections are open at the same time: some 15 MB. With fewer a burst of them would send
 	// a probe away before it is heard.
 	maxConnections = 1000
+	// maxHealthConnections is the same for the address of the health checks alone.
+	maxHealthConnections = 256
 	// maxWriters is how many answers of one page are being written at the same time; each is in memory as a whole.
 	maxWriters = 16
 	// maxReports is how many reports are made at the same time, maxScrapes how many times the metrics are gathered: once,

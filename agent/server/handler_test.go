@@ -1,6 +1,7 @@
 package server
 
 import (
+	"compress/gzip"
 	"context"
 	"errors"
 	"fmt"
@@ -425,5 +426,49 @@ func TestScrapesAtATime(t *testing.T) {
 		if got := <-answers; got.Status != http.StatusOK || !strings.Contains(got.Body, scoresText) {
 			t.Errorf("answer %+v, want all metrics", got)
 		}
+	}
+}
+
+// TestReportIsCompressed: a client that takes gzip gets the report so, and every other client gets it as it is. An error
+// is never compressed.
+func TestReportIsCompressed(t *testing.T) {
+	for _, test := range []struct {
+		name, coding string
+		report       func(io.Writer) error
+		compressed   bool
+		status       int
+		body         string
+	}{
+		{"not asked for", "", nil, false, 200, reportText},
+		{"asked for", "br, GZIP;q=0.5", nil, true, 200, reportText},
+		{"another coding", "br", nil, false, 200, reportText},
+		{"refused", "gzip; q=0.0, identity", nil, false, 200, reportText},
+		{"fails half-way", "gzip", halfReport, false, 503, "the pods are not evaluated yet\n"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o := options()
+			if test.report != nil {
+				o.Report = test.report
+			}
+			request := httptest.NewRequest(http.MethodGet, "/api/v1/report", http.NoBody)
+			request.Header.Set("Accept-Encoding", test.coding)
+			recorder := httptest.NewRecorder()
+			Handler(o).ServeHTTP(recorder, request)
+			var body io.Reader = recorder.Body
+			if test.compressed {
+				var err error
+				if body, err = gzip.NewReader(body); err != nil {
+					t.Fatal(err)
+				}
+			}
+			text, err := io.ReadAll(body)
+			if err != nil || string(text) != test.body || recorder.Code != test.status {
+				t.Errorf("answer %d %q (%v), want %d %q", recorder.Code, text, err, test.status, test.body)
+			}
+			h := recorder.Header()
+			if (h.Get("Content-Encoding") == "gzip") != test.compressed || h.Get("Vary") != "Accept-Encoding" {
+				t.Errorf("Content-Encoding %q, Vary %q; want compressed: %t", h.Get("Content-Encoding"), h.Get("Vary"), test.compressed)
+			}
+		})
 	}
 }

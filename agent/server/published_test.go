@@ -6,21 +6,36 @@ import (
 	"errors"
 	"io"
 	"log"
+	"math/rand/v2"
 	"net/http"
 	"net/http/httptest"
 	"slices"
-	"strings"
 	"testing"
 
 	"go.uber.org/zap"
 )
 
-// pieces are what a large report is written in.
-var piece = []byte(strings.Repeat("x", 4096))
+// A large report is written in pieces of one text, which gzip cannot make smaller.
+const pieceSize = 4096
 
-// A large report is written as it is rendered. Its reader can tell whether it is whole.
+var largeText = func() []byte {
+	text, random := make([]byte, 4*streamAfter), rand.New(rand.NewPCG(1, 2))
+	for i := range text {
+		text[i] = byte(random.Uint32())
+	}
+	return text
+}()
+
+func piece(i int) []byte { return largeText[i*pieceSize : (i+1)*pieceSize] }
+
+// TestLargeReport writes a large report while it is rendered. Its reader can tell whether it is whole.
 func TestLargeReport(t *testing.T) {
-	const many = 3 * streamAfter / 4096
+	t.Run("plain", func(t *testing.T) { testLargeReport(t, false) })
+	t.Run("gzip", func(t *testing.T) { testLargeReport(t, true) })
+}
+
+func testLargeReport(t *testing.T, compressed bool) {
+	const many = 3 * streamAfter / pieceSize
 	tests := []struct {
 		name  string
 		pages int
@@ -28,8 +43,8 @@ func TestLargeReport(t *testing.T) {
 		whole bool
 	}{
 		{name: "whole", pages: many, whole: true},
-		{name: "just in memory", pages: streamAfter / 4096, whole: true},
-		{name: "one piece more", pages: streamAfter/4096 + 1, whole: true},
+		{name: "just in memory", pages: streamAfter / pieceSize, whole: true},
+		{name: "one piece more", pages: streamAfter/pieceSize + 1, whole: true},
 		{name: "the permission ends", pages: many, fault: func(end func()) error { end(); return nil }},
 		{name: "the report fails", pages: many, fault: func(func()) error { return errors.New("no more") }},
 	}
@@ -53,7 +68,7 @@ func TestLargeReport(t *testing.T) {
 							return err
 						}
 					}
-					if _, err := w.Write(piece); err != nil {
+					if _, err := w.Write(piece(i)); err != nil {
 						return err
 					}
 				}
@@ -63,12 +78,14 @@ func TestLargeReport(t *testing.T) {
 			server.Config.ErrorLog = log.New(io.Discard, "", 0)
 			server.Start()
 			defer server.Close()
-			res, err := server.Client().Get(server.URL + "/api/v1/report")
+			client := &http.Client{Transport: &http.Transport{DisableCompression: !compressed}}
+			defer client.CloseIdleConnections()
+			res, err := client.Get(server.URL + "/api/v1/report")
 			if err != nil {
 				t.Fatal(err)
 			}
 			defer res.Body.Close()
-			first := make([]byte, 4096)
+			first := make([]byte, pieceSize)
 			if _, err := io.ReadFull(res.Body, first); err != nil {
 				t.Fatal(err)
 			}
@@ -77,8 +94,11 @@ func TestLargeReport(t *testing.T) {
 			if (err == nil) != test.whole {
 				t.Errorf("read with error %v, want a whole report: %t", err, test.whole)
 			}
-			if got, want := slices.Concat(first, rest), bytes.Repeat(piece, test.pages); test.whole && !bytes.Equal(got, want) || len(got) > len(want) {
+			if got, want := slices.Concat(first, rest), largeText[:test.pages*pieceSize]; test.whole && !bytes.Equal(got, want) || len(got) > len(want) {
 				t.Errorf("%d bytes received of %d", len(got), len(want))
+			}
+			if res.Uncompressed != compressed {
+				t.Errorf("the answer was compressed: %t, want %t", res.Uncompressed, compressed)
 			}
 			if res.StatusCode != http.StatusOK {
 				t.Errorf("status %d", res.StatusCode)
@@ -91,8 +111,8 @@ func TestLargeReport(t *testing.T) {
 func TestLargeReportIsNotKept(t *testing.T) {
 	page := &rendering{ctx: t.Context(), to: httptest.NewRecorder(), header: make(http.Header), status: http.StatusOK}
 	page.control = http.NewResponseController(page.to)
-	for range 4 * streamAfter / len(piece) {
-		if _, err := page.Write(piece); err != nil {
+	for i := range len(largeText) / pieceSize {
+		if _, err := page.Write(piece(i)); err != nil {
 			t.Fatal(err)
 		}
 		if page.body.Len() > streamAfter {

@@ -4,6 +4,7 @@ import (
 	"compress/gzip"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"sync"
 
@@ -76,14 +77,24 @@ func (p *textPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	w.Header().Set("Content-Encoding", "gzip")
+	_ = writeGzip(w, func(w io.Writer) error {
+		_, err := w.Write(page.bytes)
+		return err
+	})
+}
+
+// writeGzip compresses what write writes. Where write fails, no end is written: the text is not whole.
+func writeGzip(w io.Writer, write func(io.Writer) error) error {
 	compressed := gzips.Get().(*gzip.Writer)
 	defer gzips.Put(compressed)
 	compressed.Reset(w)
-	_, _ = compressed.Write(page.bytes)
-	_ = compressed.Close()
+	if err := write(compressed); err != nil {
+		return err
+	}
+	return compressed.Close()
 }
 
-// gzips are made for speed: the text is so even that it shrinks to a twentieth as it is.
+// gzips are made for speed: even so the text shrinks to a twentieth.
 var gzips = sync.Pool{New: func() any {
 	w, err := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
 	if err != nil {
@@ -94,10 +105,13 @@ var gzips = sync.Pool{New: func() any {
 
 func takesGzip(r *http.Request) bool {
 	for coding := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
-		name, quality, _ := strings.Cut(strings.TrimSpace(coding), ";")
-		if name == "gzip" && strings.ReplaceAll(quality, " ", "") != "q=0" {
-			return true
+		name, parameters, _ := strings.Cut(coding, ";")
+		if !strings.EqualFold(strings.TrimSpace(name), "gzip") {
+			continue
 		}
+		quality, given := strings.CutPrefix(strings.ReplaceAll(parameters, " ", ""), "q=")
+		weight, err := strconv.ParseFloat(quality, 64)
+		return !given || err == nil && weight > 0
 	}
 	return false
 }

@@ -6,25 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log"
 	"net"
 	"net/http"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"go.uber.org/zap"
-)
-
-// The patience with clients, which may be slow or hostile.
-const (
-	headerTimeout = 5 * time.Second
-	readTimeout   = 10 * time.Second
-	writeTimeout  = 30 * time.Second
-	idleTimeout   = 60 * time.Second
-	// drainTimeout is how long open requests may go on when the server is told to stop.
-	drainTimeout   = 5 * time.Second
-	maxHeaderBytes = 16 << 10
+	"golang.org/x/sync/errgroup"
 )
 
 // A Check is a named condition of readiness: nil when it is fulfilled, else the reason why not.
@@ -41,7 +29,9 @@ type PublishFunc func(ctx context.Context, publish func(ctx context.Context) err
 type Options struct {
 	// Listen is the address to listen on, as in net.Listen: ":8080".
 	Listen string
-	Log    *zap.Logger
+	// HealthListen is a second address, without TLS, that serves /healthz and /readyz alone; empty for none.
+	HealthListen string
+	Log          *zap.Logger
 	// Ready are the conditions of /readyz.
 	Ready []Check
 	// Process gathers the metrics that are always exported, Leader those that are exported besides with permission,
@@ -53,18 +43,17 @@ type Options struct {
 	Publish PublishFunc
 	// Certificate is for TLS; empty for none.
 	Certificate Certificate
-	// Access is asked about every request for metrics or the report; nil lets everybody in.
+	// Access is asked about every request for metrics or the report; nil lets every client in.
 	Access AccessFunc
 }
 
-// A Server answers HTTP on one address.
+// A Server answers HTTP on one address, and health checks alone on a second one where that was asked for.
 type Server struct {
-	options  Options
-	listener net.Listener // with TLS, where there is a certificate
-	http     *http.Server
+	pages  *endpoint
+	health *endpoint // nil where there is no second address
 }
 
-// New binds the address, so that Addr is true and a mistake shows at once. Requests wait until Run.
+// New binds the addresses, so that Addr is true and a mistake shows at once. Requests wait until Run.
 func New(o Options) (*Server, error) {
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {
@@ -74,57 +63,54 @@ func New(o Options) (*Server, error) {
 	if err != nil {
 		return nil, errors.Join(err, listener.Close())
 	}
-	crowd := newCrowd(maxConnections)
-	return &Server{
-		options:  o,
-		listener: secured,
-		http: &http.Server{
-			Handler:           crowd.attend(Handler(o)),
-			ConnState:         crowd.observe,
-			ConnContext:       crowd.remember,
-			ReadHeaderTimeout: headerTimeout,
-			ReadTimeout:       readTimeout,
-			WriteTimeout:      writeTimeout,
-			IdleTimeout:       idleTimeout,
-			MaxHeaderBytes:    maxHeaderBytes,
-			ErrorLog:          log.New(newComplaints(o.Log), "", 0),
-		},
-	}, nil
+	s := &Server{pages: newEndpoint(secured, Handler(o), maxConnections, o.Log)}
+	if o.HealthListen == "" {
+		return s, nil
+	}
+	checks, err := net.Listen("tcp", o.HealthListen)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("listen on %q for health checks: %w", o.HealthListen, err), s.Close())
+	}
+	mux := http.NewServeMux()
+	handleHealth(mux, o)
+	s.health = newEndpoint(checks, mux, maxHealthConnections, o.Log)
+	return s, nil
 }
 
 // Addr is the address that the server is bound to, with its port.
-func (s *Server) Addr() string { return s.listener.Addr().String() }
+func (s *Server) Addr() string { return s.pages.listener.Addr().String() }
+
+// HealthAddr is the address of the health checks alone; empty where there is none.
+func (s *Server) HealthAddr() string {
+	if s.health == nil {
+		return ""
+	}
+	return s.health.listener.Addr().String()
+}
 
 // ServeHTTP answers one request without the socket.
-func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) { s.http.Handler.ServeHTTP(w, r) }
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	s.pages.http.Handler.ServeHTTP(w, r)
+}
 
 // Run answers requests until ctx is done, then lets the open ones finish, for a time.
 func (s *Server) Run(ctx context.Context) error {
-	ended := make(chan error, 1)
-	go func() { ended <- s.http.Serve(s.listener) }()
-	select {
-	case err := <-ended:
-		return fmt.Errorf("serve HTTP: %w", err)
-	case <-ctx.Done():
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return s.pages.run(ctx) })
+	if s.health != nil {
+		group.Go(func() error { return s.health.run(ctx) })
 	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	err := s.http.Shutdown(drain)
-	if errors.Is(err, context.DeadlineExceeded) {
-		s.options.Log.Warn("open requests did not finish in time; closing them")
-		err = s.http.Close()
-	}
-	if serving := <-ended; !errors.Is(serving, http.ErrServerClosed) {
-		err = errors.Join(err, serving)
-	}
-	if err != nil {
-		return fmt.Errorf("stop HTTP: %w", err)
-	}
-	return nil
+	return group.Wait()
 }
 
-// Close gives the address back without Run.
-func (s *Server) Close() error { return s.listener.Close() }
+// Close gives the addresses back without Run.
+func (s *Server) Close() error {
+	err := s.pages.listener.Close()
+	if s.health != nil {
+		err = errors.Join(err, s.health.listener.Close())
+	}
+	return err
+}
 
 // Handler answers the requests of a server with the options, without a socket.
 func Handler(o Options) http.Handler {
@@ -132,8 +118,7 @@ func Handler(o Options) http.Handler {
 		o.Publish = func(ctx context.Context, publish func(context.Context) error) error { return publish(ctx) }
 	}
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "OK") })
-	mux.HandleFunc("GET /readyz", readyz(o.Ready))
+	handleHealth(mux, o)
 	scrape := promhttp.HandlerOpts{}
 	standby := inTurn(maxScrapes, promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Standby}, scrape))
 	full := promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Leader}, scrape)
@@ -157,6 +142,11 @@ func Handler(o Options) http.Handler {
 	return mux
 }
 
+func handleHealth(mux *http.ServeMux, o Options) {
+	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { answer(w, http.StatusOK, "OK") })
+	mux.HandleFunc("GET /readyz", readyz(o.Ready))
+}
+
 func readyz(checks []Check) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		status, word, details := http.StatusOK, "READY", ""
@@ -175,11 +165,20 @@ func readyz(checks []Check) http.HandlerFunc {
 	}
 }
 
+// reportPage writes the report as JSON, compressed where the client takes gzip.
 func reportPage(report func(io.Writer) error) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", "application/json")
-		if err := report(w); err != nil {
-			w.Header().Del("Content-Type")
+	return func(w http.ResponseWriter, r *http.Request) {
+		h := w.Header()
+		h.Set("Content-Type", "application/json")
+		h.Set("Vary", "Accept-Encoding")
+		write := report
+		if takesGzip(r) {
+			h.Set("Content-Encoding", "gzip")
+			write = func(w io.Writer) error { return writeGzip(w, report) }
+		}
+		if err := write(w); err != nil {
+			h.Del("Content-Type")
+			h.Del("Content-Encoding")
 			answer(w, http.StatusServiceUnavailable, err.Error()+"\n")
 		}
 	}
@@ -190,6 +189,6 @@ func answer(w http.ResponseWriter, status int, text string) {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	// The client may have gone; there is nobody to tell.
+	// A write fails when the client has gone, and then there is no one to answer.
 	_, _ = io.WriteString(w, text)
 }

@@ -98,6 +98,57 @@ func TestRealSocket(t *testing.T) {
 	}
 }
 
+// TestHealthAddress: the second address serves the health checks alone, without TLS, and both addresses end with Run.
+func TestHealthAddress(t *testing.T) {
+	cert, key := newPair(t, 1)
+	o := options()
+	o.HealthListen = "127.0.0.1:0"
+	o.Certificate = pairFiles(t, t.TempDir(), cert, key)
+	s, err := New(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stop := run(t, s)
+	for path, want := range map[string]answered{
+		"/healthz":       {200, textType, "", "OK"},
+		"/readyz":        {200, textType, "", "READY"},
+		"/metrics":       {404, textType, "", "404 page not found\n"},
+		"/api/v1/report": {404, textType, "", "404 page not found\n"},
+	} {
+		got, err := fetch("GET", "http://"+s.HealthAddr()+path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", path, diff)
+		}
+	}
+	if err := stop(); err != nil {
+		t.Errorf("Run returned %v, want nil", err)
+	}
+	for _, addr := range []string{s.Addr(), s.HealthAddr()} {
+		if conn, err := net.Dial("tcp", addr); err == nil {
+			conn.Close()
+			t.Errorf("%s still answers after Run", addr)
+		}
+	}
+}
+
+// TestHealthAddressInUse: the error says which of the two addresses cannot be had, and the other one is given back.
+func TestHealthAddressInUse(t *testing.T) {
+	taken, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer taken.Close()
+	o := options()
+	o.HealthListen = taken.Addr().String()
+	_, err = New(o)
+	if err == nil || !errors.Is(err, syscall.EADDRINUSE) || !strings.HasPrefix(err.Error(), fmt.Sprintf("listen on %q for health checks: ", o.HealthListen)) {
+		t.Errorf("error %v, want that the address of the health checks is in use", err)
+	}
+}
+
 func TestAddressInUse(t *testing.T) {
 	s, err := New(options())
 	if err != nil {
@@ -291,7 +342,7 @@ func startInMemory(t *testing.T, o Options) (p *pipes, stop func() error) {
 		t.Fatal(err)
 	}
 	p = newPipes()
-	s.listener = p
+	s.pages.listener = p
 	return p, run(t, s)
 }
 

@@ -6,6 +6,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -180,5 +181,44 @@ func TestConcurrentAdvance(t *testing.T) {
 	passing.Wait()
 	if diff := cmp.Diff(scratch.snapshotAt(p, last), viewOf(s.SnapshotWithViolations()), sameTable, sameWaiver); diff != "" {
 		t.Errorf("state (-scratch +live):\n%s", diff)
+	}
+}
+
+// later returns a time whose monotonic reading is later, and whose date is not: the wall clock was set back meanwhile.
+func later(t time.Time, by time.Duration) time.Time {
+	parts := (*struct {
+		wall, monotonic uint64
+		zone            *time.Location
+	})(unsafe.Pointer(&t))
+	parts.monotonic += uint64(by)
+	return t
+}
+
+// TestClockSetBack: a waiver that has expired stays so when the wall clock is set back, also for pods that come afterwards.
+func TestClockSetBack(t *testing.T) {
+	now := time.Now()
+	if back := later(now, time.Hour); back.Sub(now) != time.Hour || !back.Round(0).Equal(now.Round(0)) {
+		t.Fatalf("the parts of a time are not what this test takes them for: %v and %v", now, back)
+	}
+	table, err := rules.Load("table", fmt.Appendf(nil, `apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: t}
+checks:
+  - {id: latest_tag, weight: 5, forEach: spec.containers, violation: {path: image, operator: imageTag, value: latest}}
+waivers:
+  - {id: hour, reason: r, expires: %s, check: latest_tag}
+`, now.Add(time.Hour).UTC().Format(time.RFC3339)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := state.New(table)
+	s.Advance(now)
+	observe(t, s, state.Pod{Namespace: "shop", Name: "a"}, podJSON(container{latest: true}))
+	s.Advance(now.Add(2 * time.Hour))
+	s.Advance(later(now, 3*time.Hour))
+	observe(t, s, state.Pod{Namespace: "shop", Name: "b"}, podJSON(container{latest: true}))
+	want := state.LiveMetrics{TotalPods: 2, Violations: []int{2}, Subjects: []int{2}, Waived: []int{0}}
+	if diff := cmp.Diff([]state.NamespaceSnapshot{{Name: "shop", LiveMetrics: want}}, s.Snapshot().Namespaces); diff != "" {
+		t.Errorf("counts (-want +got):\n%s", diff)
 	}
 }

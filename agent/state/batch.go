@@ -1,6 +1,7 @@
 package state
 
 import (
+	"context"
 	"iter"
 	"sync"
 
@@ -18,15 +19,15 @@ type batch struct {
 const batchSize = 128
 
 // evaluateAll evaluates pods on several goroutines and calls apply with batches of them, in the order in which they
-// came. Pods of namespaces that the table leaves out are dropped.
-func (s *ClusterState) evaluateAll(workers int, pods iter.Seq[Observation], apply func(*batch)) {
+// came. Pods of namespaces that the table leaves out are dropped. When ctx is done it ends after the pods at hand.
+func (s *ClusterState) evaluateAll(ctx context.Context, workers int, pods iter.Seq[Observation], apply func(*batch)) {
 	todo := make(chan *batch)
 	inOrder := make(chan *batch, 2*workers)
 	var running sync.WaitGroup
 	for range workers {
 		running.Go(func() {
 			for b := range todo {
-				s.evaluateBatch(b)
+				s.evaluateBatch(ctx, b)
 			}
 		})
 	}
@@ -40,6 +41,9 @@ func (s *ClusterState) evaluateAll(workers int, pods iter.Seq[Observation], appl
 		}
 		b := new(batch)
 		for o := range pods {
+			if ctx.Err() != nil {
+				break
+			}
 			if !s.table.Includes(o.Namespace) {
 				continue
 			}
@@ -54,16 +58,21 @@ func (s *ClusterState) evaluateAll(workers int, pods iter.Seq[Observation], appl
 	})
 	for b := range inOrder {
 		<-b.done
-		apply(b)
+		if ctx.Err() == nil {
+			apply(b)
+		}
 	}
 	running.Wait()
 }
 
-func (s *ClusterState) evaluateBatch(b *batch) {
+func (s *ClusterState) evaluateBatch(ctx context.Context, b *batch) {
 	defer close(b.done)
 	b.verdicts = make([]rules.Verdict, len(b.pods))
 	b.errs = make([]error, len(b.pods))
 	for i, o := range b.pods {
+		if ctx.Err() != nil {
+			return
+		}
 		b.errs[i] = evaluate(s.table, &b.verdicts[i], o.JSON)
 	}
 }

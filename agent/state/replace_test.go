@@ -1,6 +1,8 @@
 package state_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -148,5 +150,30 @@ func TestReplaceIsOneStep(t *testing.T) {
 	// Only what the list had is known from then on.
 	if s.Delete(old).Changed() {
 		t.Error("a pod that the list lacks could still be deleted")
+	}
+}
+
+// TestReplaceThatIsStopped: it ends after the pods at hand, and changes nothing.
+func TestReplaceThatIsStopped(t *testing.T) {
+	s := newState(t)
+	observe(t, s, state.Pod{Namespace: "old", Name: "old"}, podJSON(container{latest: true}))
+	before := viewOf(s.SnapshotWithViolations())
+	ctx, stop := context.WithCancel(t.Context())
+	given := 0
+	_, err := s.ReplaceUntil(ctx, 2, func(yield func(state.Observation) bool) {
+		for i := range 100_000 {
+			if given = i; i == 1000 {
+				stop()
+			}
+			if !yield(state.Observation{Pod: state.Pod{Namespace: "new", Name: fmt.Sprint(i)}, JSON: podJSON(container{})}) {
+				return
+			}
+		}
+	})
+	if !errors.Is(err, context.Canceled) || given > 1001 {
+		t.Errorf("after %d pods: %v", given, err)
+	}
+	if diff := cmp.Diff(before, viewOf(s.SnapshotWithViolations()), sameTable); diff != "" {
+		t.Errorf("state (-before +now):\n%s", diff)
 	}
 }

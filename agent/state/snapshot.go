@@ -93,6 +93,9 @@ func (s *Snapshot) Totals() LiveMetrics {
 			sum.Subjects[i] += ns.Subjects[i]
 			sum.Waived[i] += ns.Waived[i]
 		}
+		for i, n := range ns.Unknown {
+			sum.addUnknown(i, n)
+		}
 	}
 	return sum
 }
@@ -163,6 +166,7 @@ func (s *ClusterState) snapshot() *Snapshot {
 			continue // all its pods are left out
 		}
 		m.Violations, m.Subjects, m.Waived = copied(m.Violations), copied(m.Subjects), copied(m.Waived)
+		m.Unknown = slices.Clone(m.Unknown)
 		snap.Namespaces = append(snap.Namespaces, NamespaceSnapshot{name, m})
 	}
 	slices.SortFunc(snap.Namespaces, func(a, b NamespaceSnapshot) int { return cmp.Compare(a.Name, b.Name) })

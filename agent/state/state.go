@@ -7,6 +7,7 @@ package state
 
 import (
 	"bytes"
+	"context"
 	"iter"
 	"maps"
 	"slices"
@@ -33,6 +34,8 @@ type LiveMetrics struct {
 	// Waived counts, for each check, the violations that a waiver accepts; neither they nor their subjects are in the
 	// counts above.
 	Waived []int
+	// Unknown counts, for each check, those of its Violations that are unknown; nil where none is. Waived ones are not in it.
+	Unknown []int
 	// Unevaluated counts the pods of which there is no verdict; they are in no other count.
 	Unevaluated int
 }
@@ -196,6 +199,18 @@ func (s *ClusterState) Delete(pod Pod) Transition {
 	return t
 }
 
+// Has reports whether there is such a pod, whatever its UID.
+func (s *ClusterState) Has(pod Pod) bool {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	ns, ok := s.namespaces[pod.Namespace]
+	if !ok {
+		return false
+	}
+	_, _, ok = ns.pods.find(pod.Name)
+	return ok
+}
+
 // Remove is Delete for who does not ask what changed, but whether there was such a pod.
 func (s *ClusterState) Remove(pod Pod) (removed bool) {
 	s.mu.Lock()
@@ -253,7 +268,21 @@ func (s *ClusterState) count(ns *NamespaceState, c contribution, sign int) {
 			ns.Subjects[v.Check] -= sign
 		} else {
 			ns.Violations[v.Check] += sign
+			if v.Unknown {
+				ns.addUnknown(v.Check, sign)
+			}
 		}
+	}
+}
+
+// addUnknown counts unknown violations of a check. They are rare, so that their counts are there only while one is not 0.
+func (m *LiveMetrics) addUnknown(check, n int) {
+	if m.Unknown == nil {
+		m.Unknown = make([]int, len(m.Violations))
+	}
+	m.Unknown[check] += n
+	if !slices.ContainsFunc(m.Unknown, func(n int) bool { return n != 0 }) {
+		m.Unknown = nil
 	}
 }
 
@@ -281,10 +310,17 @@ type Failure struct {
 // evaluated, sorted. Of a pod that comes twice the later counts, for better or worse. The JSON must stay unchanged
 // until Replace returns.
 func (s *ClusterState) Replace(workers int, pods iter.Seq[Observation]) []Failure {
+	failures, _ := s.ReplaceUntil(context.Background(), workers, pods) // which never ends
+	return failures
+}
+
+// ReplaceUntil is Replace that gives up when ctx is done, after the pods that are being evaluated: it then changes nothing
+// and returns the error of ctx.
+func (s *ClusterState) ReplaceUntil(ctx context.Context, workers int, pods iter.Seq[Observation]) ([]Failure, error) {
 	fresh := New(s.table)
 	fresh.now = s.moment()
 	failed := make(map[Pod]Failure)
-	s.evaluateAll(max(1, workers), pods, func(b *batch) {
+	s.evaluateAll(ctx, max(1, workers), pods, func(b *batch) {
 		for i, o := range b.pods {
 			known := judged(b.verdicts[i], nil)
 			if b.errs[i] != nil {
@@ -298,11 +334,14 @@ func (s *ClusterState) Replace(workers int, pods iter.Seq[Observation]) []Failur
 			}
 		}
 	})
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
 	failures := slices.SortedFunc(maps.Values(failed), func(a, b Failure) int { return a.compare(b.Pod) })
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// The pods were counted for the moment at which the list began; the state may have moved on since.
 	fresh.Advance(s.now)
 	s.namespaces, s.judgements, s.skipped, s.ready = fresh.namespaces, fresh.judgements, fresh.skipped, true
-	return failures
+	return failures, nil
 }

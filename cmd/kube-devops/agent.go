@@ -1,11 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -37,6 +40,13 @@ With --replay it serves the same from a recording, made with
 			options.Log = log
 			options.Stdin = cmd.InOrStdin()
 			bridgeLogs(options.Log)
+			if cmd.ErrOrStderr() == os.Stderr {
+				restore, err := captureStderr(log)
+				if err != nil {
+					return err
+				}
+				defer restore()
+			}
 			staySmall()
 			hangUps := make(chan os.Signal, 1)
 			signal.Notify(hangUps, syscall.SIGHUP)
@@ -44,14 +54,38 @@ With --replay it serves the same from a recording, made with
 			options.Reload = hangUps
 			a, err := agent.New(options)
 			if err != nil {
-				return err
+				return namingListen(err, options)
 			}
 			return a.Run(cmd.Context())
 		},
 	}
 	options.AddFlags(command.Flags())
 	command.Flags().Var(levelFlag{&level}, "log-level", "least level to log: debug, info, warn or error")
+	checkTogether(command, options.Validate)
+	completeAgent(command)
 	return command
+}
+
+// namingListen names the flag of an address that cannot be listened on.
+func namingListen(err error, o agent.Options) error {
+	if !errors.Is(err, syscall.EADDRINUSE) && !errors.Is(err, syscall.EACCES) && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+		return err
+	}
+	for _, flag := range []struct{ name, address string }{{"--profile-listen", o.ProfileListen}, {"--health-listen", o.HealthListen}, {"--listen", o.Listen}} {
+		if flag.address != "" && strings.Contains(err.Error(), flag.address) {
+			return fmt.Errorf("%s %s: %w: choose another address", flag.name, flag.address, bareListen(err))
+		}
+	}
+	return err
+}
+
+// bareListen is the cause of an error of net.Listen, without the address.
+func bareListen(err error) error {
+	var system *os.SyscallError
+	if errors.As(err, &system) {
+		return system.Err
+	}
+	return err
 }
 
 // staySmall fits the runtime to a process that follows one stream of events, where the environment does not say
@@ -78,8 +112,10 @@ type levelFlag struct{ *zapcore.Level }
 func (f levelFlag) Type() string { return "level" }
 
 func (f levelFlag) Set(text string) error {
-	if err := f.UnmarshalText([]byte(text)); err != nil {
-		return fmt.Errorf("%q is not one of debug, info, warn, error", text)
+	if !slices.Contains(levels, text) {
+		return fmt.Errorf("%q is not one of %s", text, strings.Join(levels, ", "))
 	}
-	return nil
+	return f.UnmarshalText([]byte(text))
 }
+
+var levels = []string{"debug", "info", "warn", "error"}

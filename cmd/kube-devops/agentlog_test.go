@@ -4,11 +4,15 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"go.uber.org/zap/zapcore"
+	"k8s.io/client-go/rest"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
 // A stuckWriter takes a write when it is let.
@@ -100,4 +104,103 @@ func TestLogEnds(t *testing.T) {
 			t.Errorf("a log that nobody takes holds up the end for %s, want %s", took, maxLastWords)
 		}
 	})
+}
+
+// A fullDisk takes so many bytes and no more.
+type fullDisk struct {
+	output
+	mu   sync.Mutex
+	room int
+}
+
+func (d *fullDisk) Write(p []byte) (int, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := min(len(p), d.room)
+	d.room -= n
+	_, _ = d.output.Write(p[:n])
+	if n < len(p) {
+		return n, syscall.ENOSPC
+	}
+	return n, nil
+}
+
+func (d *fullDisk) setRoom(bytes int) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.room = bytes
+}
+
+// TestLogOnAFullDisk: lines that cannot be written are counted, also when the queue was full meanwhile. When there is room
+// again, the lines go on, each of them whole, and one says how many were lost.
+func TestLogOnAFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := &fullDisk{room: 150} // one line, and a part of the next
+		log, end := newLogger(disk, zapcore.InfoLevel)
+		log.Info("before")
+		const lost = 3
+		for range lost {
+			log.Info(strings.Repeat("x", 200))
+			synctest.Wait()
+		}
+		for range 2 * maxWaitingLines { // more than the queue holds
+			log.Info(strings.Repeat("y", 200))
+		}
+		synctest.Wait()
+		disk.setRoom(1 << 20)
+		log.Info("afterwards")
+		synctest.Wait()
+		log.Info("last")
+		end()
+
+		var whole []string
+		count, torn := 0, 0
+		for line := range strings.Lines(disk.String()) {
+			var entry struct {
+				Msg   string
+				Lines int
+			}
+			if json.Unmarshal([]byte(line), &entry) != nil {
+				torn++
+				continue
+			}
+			count += entry.Lines
+			if entry.Lines == 0 {
+				whole = append(whole, entry.Msg)
+			}
+		}
+		if want := lost + 2*maxWaitingLines; count != want {
+			t.Errorf("the log says that %d lines were lost, want %d", count, want)
+		}
+		if got := strings.Join(whole, " "); got != "before afterwards last" || torn != 1 {
+			t.Errorf("whole lines %q and %d in part, want %q and 1", got, torn, "before afterwards last")
+		}
+	})
+}
+
+// TestExecPluginWritesToTheLog runs an exec plugin of client-go that complains: its words are lines of the log.
+func TestExecPluginWritesToTheLog(t *testing.T) {
+	var out output
+	log, end := newLogger(&out, zapcore.InfoLevel)
+	restore, err := captureStderr(log)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer restore()
+	client, err := rest.HTTPClientFor(&rest.Config{Host: "https://127.0.0.1:1", ExecProvider: &clientcmdapi.ExecConfig{
+		APIVersion: "client.authentication.k8s.io/v1", InteractiveMode: clientcmdapi.NeverExecInteractiveMode,
+		Command: "sh", Args: []string{"-c", `echo "no session, log in first" >&2; i=0; while [ $i -lt 50 ]; do echo again >&2; i=$((i+1)); done; exit 1`},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if response, err := client.Get("https://127.0.0.1:1/"); err == nil {
+		response.Body.Close()
+		t.Error("a request without credentials is answered")
+	}
+	waitFor(t, "the words of the plugin", func() bool { return strings.Count(out.String(), "exec plugin wrote to stderr") >= pluginLines })
+	end()
+	if text := out.String(); !strings.Contains(text, `"line":"no session, log in first"`) || strings.Count(text, "\n") > pluginLines+1 {
+		t.Errorf("the log: %s", text)
+	}
 }

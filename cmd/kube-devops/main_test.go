@@ -20,7 +20,16 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// asProgram in the environment makes the test binary the program itself: for tests of signals and exit codes.
+const asProgram = "KUBE_DEVOPS_TEST_AS_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
 
 const (
 	shop = "../../testdata/dumps/shop.json"
@@ -164,11 +173,12 @@ func TestMistakesAreOneClearLine(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer taken.Close()
-	t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
+	t.Setenv("KUBECONFIG", "")
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("KUBERNETES_SERVICE_HOST", "") // these tests may run in a pod
 	bad := file("bad.yaml", "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: bad}\nchecks:\n"+
 		"- {id: a, weight: 0, violation: {path: x, operator: absent}}\n- {id: b, weight: 1, violation: {path: '*', operator: absent}}\n")
+	const contexts = "{apiVersion: v1, kind: Config, contexts: [{name: test, context: {cluster: c}}, {name: prod, context: {cluster: c}}]}"
 	tests := []struct {
 		name string
 		args []string
@@ -176,8 +186,8 @@ func TestMistakesAreOneClearLine(t *testing.T) {
 		late bool     // it shows when the agent runs, and logs, already
 	}{
 		{"unknown command", []string{"agnet"}, []string{`unknown command "agnet"; did you mean "agent"? (see kube-devops --help)`}, false},
-		{"unknown flag", []string{"agent", "--polcy", "x"}, []string{"unknown flag: --polcy (see kube-devops agent --help)"}, false},
-		{"bad value of a flag", []string{"agent", "--lease-duration", "soon"}, []string{`"soon"`}, false},
+		{"unknown flag", []string{"agent", "--polcy", "x"}, []string{"unknown flag: --polcy; did you mean --policy? (see kube-devops agent --help)"}, false},
+		{"bad value of a flag", []string{"agent", "--lease-duration", "soon"}, []string{`--lease-duration must be a duration such as 15s or 10m, got "soon"`}, false},
 		{"argument", []string{"agent", "now"}, []string{`unexpected argument "now"`}, false},
 		{"several mistakes", []string{"agent", "--listen", "nowhere", "--policy", ""},
 			[]string{"--policy is empty", `--listen "nowhere" is not host:port`}, false},
@@ -186,9 +196,19 @@ func TestMistakesAreOneClearLine(t *testing.T) {
 		{"broken policy", []string{"agent", "--policy", bad, "--replay", shop}, []string{
 			bad + ":5: check a: weight must be a whole number from 1 to 1000, not 0", bad + ":6: check b: path \"*\""}, false},
 		{"no cluster", []string{"agent"}, []string{"no cluster: not in a pod, and no kubeconfig; name one with --kubeconfig, or serve a recording with --replay FILE"}, false},
-		{"no kubeconfig file", []string{"agent", "--kubeconfig", "none"}, []string{"read the kubeconfig: stat none: no such file or directory"}, false},
+		{"no kubeconfig file", []string{"agent", "--kubeconfig", "none"}, []string{"read the kubeconfig: --kubeconfig none: no such file or directory: name another with --kubeconfig"}, false},
+		{"empty kubeconfig", []string{"agent", "--kubeconfig", file("empty", "")}, []string{"/empty is empty: name another with --kubeconfig"}, false},
+		{"no current context", []string{"agent", "--kubeconfig", file("cc", contexts)}, []string{"/cc has no current context: name one with --context (it has prod, test)"}, false},
+		{"wrong context", []string{"agent", "--kubeconfig", file("cc", contexts), "--context", "prud"}, []string{`/cc has no context "prud"; did you mean "prod"?`}, false},
+		{"context of a recording", []string{"agent", "--replay", shop, "--context", "prod"}, []string{"--replay and --context exclude each other"}, false},
+		{"IPv6 without brackets", []string{"agent", "--replay", shop, "--listen", "::1:8080"}, []string{`--listen "::1:8080": an IPv6 address needs brackets: [::1]:8080`}, false},
+		{"two policies", []string{"agent", "--policy", "default", "--policy", "recommended"}, []string{"--policy is given twice: name one table"}, false},
+		{"mistakes of several flags", []string{"agent", "--audit-interval", "x", "--log-level", "loud", "--leader-elect=maybe", "now"}, []string{
+			`--audit-interval must be a duration such as 15s or 10m, got "x"`, `--log-level: "loud" is not one of debug, info, warn, error`,
+			`--leader-elect must be true or false, got "maybe"`, `unexpected argument "now"`}, false},
+		{"missing value", []string{"agent", "--listen", "x", "--policy"}, []string{"missing value after --policy"}, false},
 		{"broken kubeconfig", []string{"agent", "--kubeconfig", file("k", "{")}, []string{"read the kubeconfig: "}, false},
-		{"address in use", []string{"agent", "--replay", shop, "--listen", taken.Addr().String()}, []string{"listen on \"" + taken.Addr().String() + "\": "}, false},
+		{"address in use", []string{"agent", "--replay", shop, "--listen", taken.Addr().String()}, []string{"--listen " + taken.Addr().String() + ": address already in use: choose another address"}, false},
 		{"cluster and recording", []string{"agent", "--replay", shop, "--kubeconfig", "x"}, []string{"--replay and --kubeconfig exclude each other"}, false},
 		{"no recording", []string{"agent", "--listen", "127.0.0.1:0", "--replay", "none.json"}, []string{"none.json: no such file or directory"}, false},
 		{"truncated recording", []string{"agent", "--listen", "127.0.0.1:0", "--replay", file("t.json", `{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"a"}},{"kind":"Po`)},

@@ -15,12 +15,12 @@ import (
 func newPolicyCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:                        "policy",
-		Short:                      "Check, show, test and compare policy tables",
+		Short:                      "Check, show, list, test and compare policy tables",
 		Args:                       knownCommand,
 		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SuggestionsMinimumDistance: 2,
 	}
-	command.AddCommand(newPolicyLintCommand(), newPolicyShowCommand(), newPolicyTestCommand(), newPolicyDiffCommand())
+	command.AddCommand(newPolicyLintCommand(), newPolicyShowCommand(), newPolicyTestCommand(), newPolicyDiffCommand(), newPolicyListCommand())
 	return command
 }
 
@@ -35,6 +35,7 @@ func newFormatFlag(values ...string) *formatFlag { return &formatFlag{values[0],
 
 func (f *formatFlag) addTo(command *cobra.Command) {
 	command.Flags().VarP(f, "output", "o", "format: "+strings.Join(f.values, " or "))
+	complete(command, "output", fixed(f.values...))
 }
 
 func (f *formatFlag) String() string { return f.value }
@@ -52,7 +53,7 @@ func (f *formatFlag) Set(value string) error {
 func needArgs(least, most int, what string) cobra.PositionalArgs {
 	return func(_ *cobra.Command, args []string) error {
 		if len(args) < least {
-			return usageError{fmt.Errorf("name %s", what)}
+			return usageError{fmt.Errorf("missing argument: name %s", what)}
 		}
 		if len(args) > most {
 			return usageError{fmt.Errorf("unexpected argument %q", args[most])}
@@ -63,11 +64,14 @@ func needArgs(least, most int, what string) cobra.PositionalArgs {
 
 // readPods calls a function for each pod, or pod template, of a recording or of manifests, as a scan has them, and names the pod that it fails on.
 func readPods(ctx context.Context, path string, stdin io.Reader, observe func(dump.Event) error) error {
-	_, err := dump.ReadPath(ctx, path, stdin, func(event dump.Event) error {
+	stats, err := dump.ReadPath(ctx, path, stdin, func(event dump.Event) error {
 		if err := observe(event); err != nil {
 			return fmt.Errorf("pod %s/%s: %w", event.Namespace, event.Name, err)
 		}
 		return nil
 	}, dump.Manifests)
+	if err == nil && stats.Continues != nil {
+		return stats.Continues.Missing(path)
+	}
 	return err
 }

@@ -63,5 +63,12 @@ OLD, and is empty where there are none.`,
 	command.Flags().StringVar(&waivers, "waivers", "", "file of waivers beside both tables")
 	command.Flags().StringVar(&oldWaivers, "old-waivers", "", "file of waivers beside OLD, instead of --waivers")
 	format.addTo(command)
+	command.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) < 2 {
+			return tables(), cobra.ShellCompDirectiveDefault
+		}
+		return nil, cobra.ShellCompDirectiveDefault
+	}
+	checkTogether(command)
 	return command
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -19,20 +20,24 @@ func newPolicyLintCommand() *cobra.Command {
 	var policy, recording string
 	var strict bool
 	command := &cobra.Command{
-		Use:   "lint FILE...",
-		Short: "Tell every mistake and every doubt in policy tables",
-		Long: `Tell every mistake in policy tables, files of waivers and policy tests, and
-every doubt: what is allowed and hardly meant, as a path that no Pod has, a
+		Use:   "lint FILE|DIR|GLOB|-...",
+		Short: "Print every mistake and every warning in policy tables",
+		Long: `Print every mistake in policy tables, files of waivers and policy tests, and
+every warning: what is allowed and hardly meant, as a path that no Pod has, a
 check that can never fail, or a waiver that has expired.
 
+Of a folder it reads the files of apiVersion ` + apiVersion + ` and counts the
+rest; - is standard input.
+
 The exit code is 2 where there is a mistake, with --strict also where there is
-a doubt, and 0 otherwise.`,
+a warning, and 0 otherwise.`,
 		Args: needArgs(1, math.MaxInt, "the files to check"),
-		RunE: func(cmd *cobra.Command, files []string) error {
-			l := linting{recording: recording}
-			for _, file := range files {
-				l.read(file, policy)
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if recording == "-" && slices.Contains(args, "-") {
+				return usageError{errors.New("- is given twice: standard input can be read once")}
 			}
+			l := linting{recording: recording, policy: policy}
+			l.readAll(args, cmd.InOrStdin())
 			if recording != "" {
 				if err := readPods(cmd.Context(), recording, cmd.InOrStdin(), l.observe); err != nil {
 					return err
@@ -42,16 +47,21 @@ a doubt, and 0 otherwise.`,
 		},
 	}
 	command.Flags().StringVar(&policy, "policy", policies.Default, "policy table that files of waivers are about: a file, or the name of one that ships")
-	command.Flags().StringVar(&recording, "dump", "", "recorded pods, a file or - for standard input: a waiver that accepts nothing in them is in doubt")
-	command.Flags().BoolVar(&strict, "strict", false, "fail on doubts too")
+	command.Flags().StringVar(&recording, "dump", "", "recorded pods, a file or - for standard input: a waiver that accepts nothing in them is a warning")
+	command.Flags().BoolVar(&strict, "strict", false, "fail on warnings too")
+	complete(command, "policy", completeTables)
+	checkTogether(command)
 	return command
 }
 
 // A linting is a run of lint over some files.
 type linting struct {
-	recording string
-	files     []lintedFile
-	errs      []error // of files that cannot be read
+	recording, policy string
+	files             []lintedFile
+	errs              []error // of files that cannot be read
+	folders           bool    // there was a folder or a pattern
+	others            int     // files of folders that are something else
+	seen              map[string]bool
 }
 
 type lintedFile struct {
@@ -62,25 +72,22 @@ type lintedFile struct {
 	accepting map[string]bool // the waivers that accept a violation in the recording
 }
 
-// read loads a file as what it says it is.
-func (l *linting) read(name, policy string) {
-	f := lintedFile{name: name}
+// load loads a text as what it says it is.
+func (l *linting) load(name string, text []byte) {
+	f := lintedFile{name: name, text: text}
 	var err error
-	if f.text, err = policies.ReadFile(name); err == nil {
-		switch rules.KindOf(f.text) {
-		case rules.PolicyTestKind:
-			_, err = rules.LoadPolicyTest(name, f.text)
-		case rules.WaiversKind:
-			var table *rules.Table
-			if table, err = policies.Open(policy); err != nil {
-				err = fmt.Errorf("load the policy that %s is about: %w", name, err)
-				l.errs = append(l.errs, err)
-				return
-			}
-			f.table, err = table.WithWaivers(name, f.text)
-		default:
-			f.table, err = rules.Load(name, f.text)
+	switch rules.KindOf(f.text) {
+	case rules.PolicyTestKind:
+		_, err = rules.LoadPolicyTest(name, f.text)
+	case rules.WaiversKind:
+		var table *rules.Table
+		if table, err = policies.Open(l.policy); err != nil {
+			l.errs = append(l.errs, fmt.Errorf("load the policy that %s is about: %w", name, err))
+			return
 		}
+		f.table, err = table.WithWaivers(name, f.text)
+	default:
+		f.table, err = rules.Load(name, f.text)
 	}
 	if err != nil && !errors.As(err, &f.mistakes) {
 		l.errs = append(l.errs, err)
@@ -132,6 +139,11 @@ func (l *linting) report(to io.Writer, now time.Time, strict bool) error {
 			if _, err := fmt.Fprintln(to, d); err != nil {
 				return err
 			}
+		}
+	}
+	if l.folders {
+		if _, err := fmt.Fprintf(to, "%s checked, %s left out.\n", count(len(l.files), "file"), count(l.others, "other file")); err != nil {
+			return err
 		}
 	}
 	errs := l.errs

@@ -30,5 +30,12 @@ with all that it leaves to defaults: as YAML that loads again, or as Markdown.`,
 	}
 	command.Flags().StringVar(&waivers, "waivers", "", "file of waivers beside the table, to print with it")
 	format.addTo(command)
+	command.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 0 {
+			return tables(), cobra.ShellCompDirectiveDefault
+		}
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	}
+	checkTogether(command)
 	return command
 }

@@ -41,5 +41,6 @@ The exit code is 2 where a case fails, and 0 otherwise.`,
 		},
 	}
 	format.addTo(command)
+	checkTogether(command)
 	return command
 }

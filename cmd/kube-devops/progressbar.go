@@ -21,29 +21,57 @@ type progressBar struct {
 }
 
 const (
-	// progressFrom is how large the files must be, in bytes, to be worth a bar.
+	// progressFrom is how large the input must be, in bytes, to be worth a bar. Of one whose size is not known so many must
+	// have been read.
 	progressFrom = 64 << 20
-	progressEach = 100 * time.Millisecond
+	// progressAfter is how long an input whose size is not known is read before there is a bar, however little came.
+	progressAfter = 2 * time.Second
+	progressEach  = 100 * time.Millisecond
 )
 
 // newProgressBar makes a bar, which is seen where there is a terminal and something to wait for.
-func newProgressBar(to io.Writer, files []dump.File) *progressBar {
+func newProgressBar(to io.Writer, files []dump.File, stdin io.Reader) *progressBar {
 	bar := &progressBar{}
-	total := int64(0)
-	for _, f := range files {
-		if f.Path == "-" {
-			return bar // nobody knows how much comes
-		}
-		total += f.Size
+	file, ok := to.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return bar
 	}
-	if file, ok := to.(*os.File); total >= progressFrom && ok && term.IsTerminal(int(file.Fd())) {
+	total, known := int64(0), true
+	for _, f := range files {
+		size := f.Size
+		if f.Path == "-" {
+			var typed bool
+			if size, typed = sizeOfInput(stdin); typed {
+				return bar // it would stand between the lines that are typed
+			}
+			known = known && size >= 0
+		}
+		total += size
+	}
+	if !known {
+		bar.start(to, -1)
+	} else if total >= progressFrom {
 		bar.start(to, total)
 	}
 	return bar
 }
 
+// sizeOfInput is the size of standard input, -1 where it is not known, and whether somebody types it.
+func sizeOfInput(stdin io.Reader) (size int64, typed bool) {
+	file, ok := stdin.(*os.File)
+	if !ok {
+		return -1, false
+	}
+	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+		return info.Size(), false
+	}
+	return -1, term.IsTerminal(int(file.Fd()))
+}
+
+// start shows the bar of a total; a negative one is not known.
 func (b *progressBar) start(to io.Writer, total int64) {
 	b.ended, b.gone = make(chan struct{}), make(chan struct{})
+	began := time.Now()
 	go func() {
 		defer close(b.gone)
 		tick := time.NewTicker(progressEach)
@@ -51,11 +79,14 @@ func (b *progressBar) start(to io.Writer, total int64) {
 		for {
 			select {
 			case <-b.ended:
-				// A terminal that cannot be written to has nobody before it; here and below.
+				// A terminal that cannot be written to shows nothing, here and below.
 				_, _ = io.WriteString(to, "\r\x1b[K")
 				return
 			case <-tick.C:
-				_, _ = io.WriteString(to, "\r"+progressLine(b.read.Load(), total)+"\x1b[K")
+				read := b.read.Load()
+				if total >= 0 || read >= progressFrom || time.Since(began) >= progressAfter {
+					_, _ = io.WriteString(to, "\r"+progressLine(read, total)+"\x1b[K")
+				}
 			}
 		}
 	}()
@@ -71,6 +102,12 @@ func (b *progressBar) stop() {
 
 // progressLine is the bar.
 func progressLine(read, total int64) string {
+	if total < 0 {
+		if read < 1e6 {
+			return fmt.Sprintf("%d kB read", read/1000)
+		}
+		return fmt.Sprintf("%.1f MB read", float64(read)/1e6)
+	}
 	const width = 30
 	done := int(min(read, total) * width / total)
 	return fmt.Sprintf("[%s%s] %3d %% of %d MB", strings.Repeat("#", done), strings.Repeat(" ", width-done), min(read, total)*100/total, total/1_000_000)

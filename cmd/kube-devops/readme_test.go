@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"fmt"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -17,7 +18,9 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	coordinationv1 "k8s.io/api/coordination/v1"
 
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 	"github.com/kube-devops/kube-devops/rules"
 )
 
@@ -101,7 +104,19 @@ func TestREADMEScan(t *testing.T) {
 // policy skips pods and waives a violation.
 func TestREADMEMetrics(t *testing.T) {
 	replay := scrape(t, "--replay", shop, "--policy", "../../testdata/policies/ours.yaml")
-	standby := scrape(t, "--kubeconfig", writeKubeconfig(t, unreachable))
+	// A cluster whose Lease another replica holds.
+	cluster := fakeapi.New()
+	if _, err := cluster.Leases.Create(&coordinationv1.Lease{Spec: coordinationv1.LeaseSpec{HolderIdentity: new("another")}}); err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(cluster)
+	defer server.Close()
+	standby := scrape(t, "--kubeconfig", writeKubeconfig(t, server.URL))
+	for name, family := range scrape(t, "--replay", "testdata/unknown/pod.json", "--policy", "testdata/unknown/policy.yaml") {
+		if replay[name] == nil {
+			replay[name] = family // a series that is there only where there is an unknown violation
+		}
+	}
 	var rows [][]string
 	for _, name := range slices.Sorted(keys(replay, standby)) {
 		if strings.HasPrefix(name, "go_") || strings.HasPrefix(name, "process_") || strings.HasPrefix(name, "promhttp_") {
@@ -139,10 +154,12 @@ func keys(maps ...map[string]*dto.MetricFamily) func(func(string) bool) {
 func scrape(t *testing.T, args ...string) map[string]*dto.MetricFamily {
 	t.Helper()
 	a := startAgent(t, args...)
-	if slices.Contains(args, "--replay") {
-		a.waitReady(t)
-	}
-	_, body := a.get(t, "/metrics")
+	a.waitReady(t)
+	body := ""
+	waitFor(t, "the Lease is read", func() bool {
+		_, body = a.get(t, "/metrics")
+		return slices.Contains(args, "--replay") || strings.Contains(body, "kube_devops_lease_epoch")
+	})
 	parser := expfmt.NewTextParser(model.UTF8Validation)
 	families, err := parser.TextToMetricFamilies(strings.NewReader(body))
 	if err != nil {

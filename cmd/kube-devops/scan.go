@@ -11,11 +11,9 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
-	"golang.org/x/term"
 
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/agent/report"
@@ -25,15 +23,16 @@ import (
 )
 
 func newScanCommand() *cobra.Command {
-	o := scanOptions{failUnder: numberFlag{least: 0, most: 100}, maxScore: numberFlag{least: 0, most: math.Inf(1)}}
+	o := scanOptions{top: topUnset, color: colorAuto, failUnder: numberFlag{least: 0, most: 100}, maxScore: numberFlag{least: 0, most: math.Inf(1)}}
 	command := &cobra.Command{
-		Use:   "scan FILE|DIR|GLOB|-...",
+		Use:   "scan FILE|DIR|GLOB|-... | --cluster",
 		Short: "Print the scores and violations of recorded pods and of manifests",
-		Long: `Print the scores and violations of recorded pods and of manifests, with no
-cluster:
+		Long: `Print the scores and violations of recorded pods, of manifests, and of the pods
+of a cluster:
 
   kubectl get pods -A -o json | kube-devops scan -
   kube-devops scan manifests/ --fail-on high -o table -o sarif=out.sarif
+  kube-devops scan --cluster --context prod -n shop
 
 It reads what kubectl prints as JSON and YAML, JSON lines, recorded watch
 events, and manifests; files, folders with all that lies in them, patterns and
@@ -43,8 +42,14 @@ it without a report; with --keep-going the rest is reported on.
 
 The exit code is 1 where a threshold is crossed (--fail-on, --fail-under,
 --max-score, --baseline), 2 where anything went wrong or was left out, and 0
-otherwise.`,
-		Args: needArgs(1, math.MaxInt, "what to scan: files, folders, patterns, or - for standard input"),
+otherwise.
+
+On a terminal the table lists the 20 worst namespaces and workloads, and 30
+findings; --top 0 lists all, as in a pipe and in a file. SOURCE_DATE_EPOCH sets
+the date of the reports, and NO_COLOR, FORCE_COLOR and TERM=dumb are respected.
+"kube-devops completion --help" says how the shell completes flags, formats,
+namespaces, checks and tables.`,
+		Args: cobra.ArbitraryArgs, // validate checks them, with the flags
 		RunE: o.run,
 	}
 	flags := command.Flags()
@@ -55,11 +60,20 @@ otherwise.`,
 	flags.Var(&o.failUnder, "fail-under", "exit 1 where the compliance of the cluster, the mean of its namespaces, is below this percentage")
 	flags.Var(&o.maxScore, "max-score", "exit 1 where the score of the cluster, the mean of its namespaces, is above this")
 	flags.StringVar(&o.baseline, "baseline", "", "older report, printed by -o json: --fail-on (default here: any) looks at new violations alone")
-	flags.StringSliceVar(&o.namespaces, "namespace", nil, "namespaces to look at, a name or a pattern; may be given several times (default: those of the policy)")
+	flags.StringSliceVarP(&o.namespaces, "namespace", "n", nil, "namespaces to look at, a name or a pattern; may be given several times (default: those of the policy)")
 	flags.StringSliceVar(&o.checks, "check", nil, "ids of the checks to make; may be given several times (default: those of the policy)")
-	flags.Var(&o.top, "top", "how many namespaces and workloads the reports for people list, worst first (0: all)")
-	flags.StringVar(&o.explain, "explain", "", "print where the points of this namespace went, in place of the table")
+	flags.Var(&o.top, "top", "how many namespaces and workloads the reports for people list, worst first; 0 for all (default: 20 on a terminal, else all)")
+	flags.StringSliceVar(&o.explain, "explain", nil, "print where the points of these namespaces went, in place of the table: names or patterns; with -o json as JSON; may be given several times")
+	flags.StringArrayVar(&o.exclude, "exclude", nil, "files and folders to leave out of a folder, a pattern of the path in it such as charts or **/testdata; may be given several times")
+	flags.StringVar(&o.config, "config", "", "file that sets flags (default: .kube-devops.yaml here or above, up to the folder with .git), or none")
+	flags.BoolVar(&o.allowEmpty, "allow-empty", false, "exit 0 where the input has no pods and no workloads")
 	flags.BoolVar(&o.keepGoing, "keep-going", false, "leave out what cannot be read, say so in the report, and exit 2")
+	flags.BoolVar(&o.showWaived, "show-waived", false, "add the waived violations to SARIF, as suppressed results")
+	flags.Var(&o.color, "color", "colour the table: auto (on a terminal), always or never")
+	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print no warnings and no progress, only errors")
+	o.cluster.addTo(flags)
+	o.mistakes = gatherMistakes(command)
+	completeScan(command, &o)
 	return command
 }
 
@@ -79,15 +93,31 @@ type scanOptions struct {
 	baseline            string
 	namespaces, checks  []string
 	top                 countFlag
-	explain             string
+	explain             []string
 	keepGoing           bool
+	showWaived, quiet   bool
+	color               colorFlag
+	cluster             clusterFlags
+	mistakes            *mistakes // of the flags, until they are taken
+	flagMistakes        error
+	exclude             []string
+	config              string
+	allowEmpty          bool
 }
 
 func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
+	o.flagMistakes = o.mistakes.take()
+	if err := configure(cmd, o.config); err != nil {
+		return errors.Join(o.flagMistakes, err)
+	}
 	if err := o.validate(cmd, args); err != nil {
-		return asUsage(cmd, err)
+		return usageError{err}
 	}
 	if err := o.outputs.checkFolders(); err != nil {
+		return err
+	}
+	date, err := reportDate(os.Getenv("SOURCE_DATE_EPOCH"), time.Now())
+	if err != nil {
 		return err
 	}
 	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
@@ -101,35 +131,45 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 			return err
 		}
 	}
-	files, faults := dump.Files(args)
-	if len(faults) > 0 && (!o.keepGoing || len(files) == 0) {
-		return errors.Join(faults...)
+	inputs := dump.Find(args, o.exclude)
+	if o.cluster.cluster {
+		inputs.Files = []dump.File{{Path: "-"}}
 	}
-	if err := o.spareInputs(files, cmd.InOrStdin()); err != nil {
+	if !o.allowEmpty {
+		inputs.RefuseBare()
+	}
+	if len(inputs.Faults) > 0 && (!o.keepGoing || len(inputs.Files) == 0) {
+		return errors.Join(inputs.Faults...)
+	}
+	if err := o.spareInputs(inputs.Files, cmd.InOrStdin()); err != nil {
 		return err
 	}
-	found, err := o.scan(cmd, table, files, faults)
+	found, err := o.scan(cmd, table, inputs)
 	if err != nil {
 		return err
 	}
-	printing := report.Options{Top: int(o.top)}
+	printing := report.Options{
+		Top: max(0, int(o.top)), Waived: o.showWaived, Version: version, Now: date, Target: o.target(args),
+		Warn: func(line string) { o.warn(cmd.ErrOrStderr(), line) },
+	}
 	if baseline != nil {
 		printing.Baseline = baseline.Against(found)
 	}
-	if err := o.print(cmd.OutOrStdout(), cmd.ErrOrStderr(), found, printing); err != nil {
+	verdict := o.judge(found, printing.Baseline)
+	if err := o.print(cmd, found, printing, verdict); err != nil {
 		return err
 	}
-	return o.judge(found, printing.Baseline)
+	return verdict
 }
 
 // validate tells all that is wrong with the flags, before anything is read.
 func (o *scanOptions) validate(cmd *cobra.Command, args []string) error {
-	errs := []error{scan.Validate(o.namespaces)}
-	if o.top < 0 {
-		errs = append(errs, fmt.Errorf("--top %d is less than nothing", o.top))
+	errs := []error{o.flagMistakes, o.cluster.validate(args), scan.Validate(o.namespaces), dump.CheckGlobs(o.exclude)}
+	if len(args) == 0 && !o.cluster.cluster {
+		errs = append(errs, errors.New("missing argument: name what to scan: files, folders, patterns, - for standard input, or --cluster"))
 	}
-	if cmd.Flags().Changed("explain") && o.explain == "" {
-		errs = append(errs, errors.New("--explain is empty: name a namespace"))
+	if cmd.Flags().Changed("explain") && len(o.explain) == 0 {
+		errs = append(errs, errors.New("--explain is empty: name a namespace or a pattern"))
 	}
 	for _, name := range []string{"baseline", "waivers", "policy"} {
 		if flag := cmd.Flags().Lookup(name); flag.Changed && flag.Value.String() == "" {
@@ -145,34 +185,16 @@ func (o *scanOptions) validate(cmd *cobra.Command, args []string) error {
 	stdin := 0
 	for _, arg := range args {
 		if arg == "" {
-			errs = append(errs, errors.New("a file without a name: name what to scan"))
+			errs = append(errs, errors.New("empty file name: name what to scan"))
 		}
 		if arg == "-" {
 			stdin++
 		}
 	}
 	if stdin > 1 {
-		errs = append(errs, errors.New("- is there twice: standard input can be read once"))
+		errs = append(errs, errors.New("- is given twice: standard input can be read once"))
 	}
-	toStdout := 0
-	written := make(map[string]bool)
-	for _, output := range o.outputs {
-		if output.file == "" {
-			toStdout++
-			continue
-		}
-		at := output.at()
-		if written[at] {
-			errs = append(errs, fmt.Errorf("two reports would go to %s", dump.OneLine(output.file)))
-		}
-		written[at] = true
-	}
-	if o.explain != "" {
-		toStdout++
-	}
-	if toStdout > 1 {
-		errs = append(errs, errors.New("two reports would go to standard output: write one to a file, as -o json=FILE"))
-	}
+	errs = append(errs, o.validateExplain(), o.outputs.checkDistinct(cmd.OutOrStdout(), len(o.explain) > 0 && !o.explainsAsJSON()))
 	return errors.Join(errs...)
 }
 
@@ -263,76 +285,32 @@ func (o *scanOptions) spareInputs(files []dump.File, stdin io.Reader) error {
 // that runs far more often than by default costs next to nothing, and the peak stays where it is for a few pods.
 const gcPercent = 10
 
-func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, files []dump.File, faults []error) (*report.Scan, error) {
+func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, inputs dump.Found) (*report.Scan, error) {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
-	bar := newProgressBar(stderr, files)
-	var warnings []string
-	found, err := scan.Run(ctx, scan.Options{
-		Table: table, Now: time.Now(), Files: files, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing, LeftOut: faults,
-		Workers: runtime.GOMAXPROCS(0), Progress: &bar.read, Warn: func(line string) { warnings = append(warnings, line) },
-	})
+	var warnings warnings
+	options := scan.Options{
+		Table: table, Now: time.Now(), Found: inputs, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing, AllowEmpty: o.allowEmpty,
+		Workers: runtime.GOMAXPROCS(0), Warn: warnings.add,
+	}
+	run := scan.Run
+	if o.cluster.cluster {
+		pods, err := o.cluster.open(ctx, o.namespaces, warnings.add)
+		if err != nil {
+			return nil, err
+		}
+		run = pods.scan
+	}
+	bar := o.progressBar(stderr, inputs.Files, options.Stdin)
+	options.Progress = &bar.read
+	found, err := run(ctx, options)
 	bar.stop()
-	for _, line := range warnings {
-		// Where stderr cannot be written to there is nobody to tell.
-		_, _ = fmt.Fprintf(stderr, "kube-devops: warning: %s\n", dump.OneLine(line))
+	if err == nil {
+		o.warn(stderr, warnings.take()...)
 	}
 	if err != nil && ctx.Err() != nil {
 		return nil, exitError{exitInterrupted, nil}
 	}
 	return found, err
-}
-
-// print writes the reports, the one for stdout last: if that is a pipe that nobody reads to its end, the files are there.
-func (o *scanOptions) print(stdout, stderr io.Writer, found *report.Scan, printing report.Options) error {
-	outputs := o.outputs
-	if o.explain == "" && len(outputs) == 0 {
-		outputs = outputFlags{{format: report.Formats()[0]}}
-	}
-	var last func(io.Writer, *report.Scan, report.Options) error
-	if o.explain != "" {
-		last = func(to io.Writer, s *report.Scan, p report.Options) error { return report.Explain(to, s, o.explain, p) }
-	}
-	broken := false // a pipe whose reader has gone; the others may still read
-	for _, output := range outputs {
-		if output.file == "" {
-			last = output.format.Print
-			continue
-		}
-		err := output.write(stderr, func(to io.Writer) error { return output.format.Print(to, found, printing) })
-		switch {
-		case errors.Is(err, syscall.EPIPE):
-			broken = true
-		case err != nil:
-			return fmt.Errorf("write %s: %w", dump.OneLine(output.file), err)
-		}
-	}
-	if last != nil {
-		printing.Color, printing.Width = terminal(stdout)
-		err := last(stdout, found, printing)
-		switch {
-		case errors.Is(err, syscall.EPIPE):
-			broken = true
-		case err != nil:
-			return err
-		}
-	}
-	if broken {
-		return exitError{exitBrokenPipe, nil}
-	}
-	return nil
-}
-
-// terminal says whether a writer is a terminal that shows colour, and how wide it is; 0 where it is none.
-func terminal(w io.Writer) (color bool, width int) {
-	file, ok := w.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
-		return false, 0
-	}
-	width, _, err := term.GetSize(int(file.Fd()))
-	if err != nil {
-		width = 0
-	}
-	return os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb", width
 }
 
 // judge says, as the error, which thresholds are crossed and what was left out.
@@ -344,13 +322,15 @@ func (o *scanOptions) judge(found *report.Scan, against *report.Baselined) error
 		}
 	}
 	scores, ok := found.Snapshot.Cluster()
-	if !ok && (o.failUnder.set || o.maxScore.set) {
-		return errors.New("no pod counts: there is nothing to hold against --fail-under or --max-score")
+	code := exitCrossed
+	if flags := o.thresholds(); !ok && !o.allowEmpty && len(flags) > 0 {
+		code = exitFailed
+		crossed = append(crossed, fmt.Errorf("no pod was evaluated: there is nothing to compare with %s", strings.Join(flags, " and ")))
 	}
-	if o.failUnder.set && scores.Compliance < o.failUnder.value {
+	if ok && o.failUnder.set && scores.Compliance < o.failUnder.value {
 		crossed = append(crossed, fmt.Errorf("--fail-under %s: the compliance of the cluster is %.4g %%", o.failUnder.String(), scores.Compliance))
 	}
-	if o.maxScore.set && scores.Score > o.maxScore.value {
+	if ok && o.maxScore.set && scores.Score > o.maxScore.value {
 		crossed = append(crossed, fmt.Errorf("--max-score %s: the score of the cluster is %.4g", o.maxScore.String(), scores.Score))
 	}
 	if left := found.Inputs.LeftOut; len(left) > 0 {
@@ -360,7 +340,7 @@ func (o *scanOptions) judge(found *report.Scan, against *report.Baselined) error
 		return exitError{exitFailed, errors.Join(append(crossed, fmt.Errorf("the report is on a part of the data: %s left out", count(len(left), "fault")))...)}
 	}
 	if len(crossed) > 0 {
-		return exitError{exitCrossed, errors.Join(crossed...)}
+		return exitError{code, errors.Join(crossed...)}
 	}
 	return nil
 }
@@ -371,7 +351,7 @@ const maxNamed = 10
 // judgeViolations holds the violations, where there is a baseline the new ones, against --fail-on.
 func (o *scanOptions) judgeViolations(found *report.Scan, against *report.Baselined) error {
 	checks := found.Snapshot.Table.Checks()
-	n := 0
+	n, unknown := 0, 0
 	if against != nil {
 		for _, finding := range against.New {
 			if o.failOn.includes(finding.Check.Severity) {
@@ -382,6 +362,9 @@ func (o *scanOptions) judgeViolations(found *report.Scan, against *report.Baseli
 		for v := range found.Snapshot.Violations() {
 			if o.failOn.includes(checks[v.Check].Severity) {
 				n++
+				if v.Unknown {
+					unknown++
+				}
 			}
 		}
 	}
@@ -396,7 +379,11 @@ func (o *scanOptions) judgeViolations(found *report.Scan, against *report.Baseli
 	if o.failOn.set {
 		flag = "--fail-on " + o.failOn.String()
 	}
-	return fmt.Errorf("%s: %s", flag, count(n, what))
+	text := count(n, what)
+	if unknown > 0 {
+		text += fmt.Sprintf(", %d of them unknown", unknown)
+	}
+	return fmt.Errorf("%s: %s", flag, text)
 }
 
 // severities are all there are, worst first.
@@ -436,13 +423,25 @@ func (f *severityFlag) includes(severity rules.Severity) bool {
 // A countFlag is a whole number, from 0 on.
 type countFlag int
 
-func (f *countFlag) Type() string   { return "int" }
-func (f *countFlag) String() string { return strconv.Itoa(int(*f)) }
+func (f *countFlag) Type() string { return "count" }
+
+func (f *countFlag) String() string {
+	if *f == topUnset {
+		return ""
+	}
+	return strconv.Itoa(int(*f))
+}
+
+// topUnset is the value of --top where it is not given.
+const topUnset countFlag = -1
 
 func (f *countFlag) Set(text string) error {
 	n, err := strconv.Atoi(text)
 	if err != nil {
-		return fmt.Errorf("%q is no whole number", text)
+		return fmt.Errorf("%q is not an integer", text)
+	}
+	if n < 0 {
+		return fmt.Errorf("must be 0 or greater, got %d", n)
 	}
 	*f = countFlag(n)
 	return nil
@@ -466,11 +465,14 @@ func (f *numberFlag) String() string {
 
 func (f *numberFlag) Set(text string) error {
 	value, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(value >= f.least && value <= f.most) || math.IsInf(value, 0) {
-		if math.IsInf(f.most, 1) {
-			return fmt.Errorf("%q is no number from %g on", text, f.least)
-		}
-		return fmt.Errorf("%q is no number from %g to %g", text, f.least, f.most)
+	switch {
+	case err != nil || math.IsNaN(value) || math.IsInf(value, 0):
+		return fmt.Errorf("%q is not a number", text)
+	case value >= f.least && value <= f.most:
+	case math.IsInf(f.most, 1):
+		return fmt.Errorf("must be %g or greater, got %s", f.least, text)
+	default:
+		return fmt.Errorf("must be from %g to %g, got %s", f.least, f.most, text)
 	}
 	f.set, f.value = true, value
 	return nil

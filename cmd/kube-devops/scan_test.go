@@ -35,6 +35,9 @@ const (
 	goodPod = `{"kind":"Pod","metadata":{"name":"b","namespace":"shop","uid":"v"},"spec":{"containers":[{"name":"c","image":"i:1","livenessProbe":{},"readinessProbe":{}}]}}`
 )
 
+// excludedOfShop is what a scan of the recorded shop says about the namespaces that the policy leaves out.
+const excludedOfShop = "kube-devops: warning: 6 pods in 1 namespace excluded by the policy: kube-system (kube-*)\n"
+
 // TestScanIsTheReportOfAReplay: the counts and scores of a scan are those that an agent serves of the same recording.
 func TestScanIsTheReportOfAReplay(t *testing.T) {
 	for _, file := range []string{shop, "../../testdata/dumps/shop-watch.json", "../../testdata/dumps/edge.json"} {
@@ -60,6 +63,10 @@ func TestScanIsTheReportOfAReplay(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, v := range after { // what a scan knows beside it
+			if value, ok := v["value"].(string); ok { // a replay keeps no pods, in which it could look for it
+				v["message"] = strings.TrimSuffix(v["message"].(string), ": "+value)
+				delete(v, "value")
+			}
 			delete(v, "workload")
 			delete(v, "file")
 			delete(v, "line")
@@ -101,7 +108,7 @@ func TestScanExitCodes(t *testing.T) {
 		{"- --fail-on high --baseline " + old, 1, "kube-devops: --fail-on high: 1 new violation\n"},
 		{"- --fail-on critical --baseline " + old, 0, ""},
 		{"- --check missing_liveness --baseline " + old, 0, ""},
-		{"- --namespace other", 2, "kube-devops: no pods that count: 2 pods, all in namespaces that the policy or --namespace leaves out\n"},
+		{"- --namespace other", 2, "kube-devops: no pods that count: --namespace other matches no pods that count (the input has pods in shop)\n"},
 		{"- --check latest", 2, "kube-devops: --check: policy default has no check \"latest\"; did you mean latest_tag?\n"},
 		{"- --explain shop", 0, ""},
 	} {
@@ -123,38 +130,38 @@ func TestScanMistakes(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{nil, []string{"name what to scan: files, folders, patterns, or - for standard input" + help}},
+		{nil, []string{"missing argument: name what to scan: files, folders, patterns, - for standard input, or --cluster" + help}},
 		{[]string{"none.json"}, []string{"read none.json: no such file or directory"}},
-		{[]string{dir + "/*.yaml"}, []string{"no file fits the pattern"}},
+		{[]string{dir + "/*.yaml"}, []string{"no file matches the pattern"}},
 		{[]string{broken}, []string{"read " + broken + ": item 2, byte "}},
 		{[]string{"-"}, []string{"read stdin: the input is empty"}},
-		{[]string{"-", "-"}, []string{"- is there twice: standard input can be read once" + help}},
-		{[]string{""}, []string{"a file without a name: name what to scan" + help}},
+		{[]string{"-", "-"}, []string{"- is given twice: standard input can be read once" + help}},
+		{[]string{""}, []string{"empty file name: name what to scan" + help}},
 		{[]string{shop, "-o", "tabel"}, []string{`did you mean "table"?`}},
-		{[]string{shop, "-o", "json="}, []string{`"json=" names no file behind =` + help}},
+		{[]string{shop, "-o", "json="}, []string{`missing file name after "json="` + help}},
 		{[]string{shop, "-o", "json", "-o", "yaml"}, []string{"two reports would go to standard output: write one to a file, as -o json=FILE" + help}},
 		{[]string{shop, "-o", "json=x", "-o", "yaml=x"}, []string{"two reports would go to x" + help}},
-		{[]string{shop, "-o", "json=./x", "-o", "yaml=y/../x"}, []string{"two reports would go to y/../x" + help}},
+		{[]string{shop, "-o", "json=./x", "-o", "yaml=y/../x"}, []string{"two reports would go to y/../x, which is ./x too" + help}},
 		{[]string{shop, "-o", "json", "-o", "yaml=/dev/stdout"}, []string{"two reports would go to standard output: write one to a file, as -o json=FILE" + help}},
-		{[]string{shop, "-o", "json=/dev/stderr", "-o", "yaml=/dev/fd/2"}, []string{"two reports would go to /dev/fd/2" + help}},
-		{[]string{shop, "-o", "json=/dev/stdin"}, []string{`"json=/dev/stdin" is standard input: name a file` + help}},
-		{[]string{shop, "-o", "json=/dev/fd/987"}, []string{"write /dev/fd/987: is not open"}},
+		{[]string{shop, "-o", "json=/dev/stderr", "-o", "yaml=/dev/fd/2"}, []string{"two reports would go to /dev/fd/2, which is /dev/stderr too" + help}},
+		{[]string{shop, "-o", "json=/dev/stdin"}, []string{`"json=/dev/stdin" is standard input, which cannot be written to` + help}},
+		{[]string{shop, "-o", "json=/dev/fd/987"}, []string{"6 pods in 1 namespace excluded by the policy: kube-system (kube-*)", "write /dev/fd/987: is not open"}},
 		{[]string{"none.json", "-o", "json=" + dir + "/no/x", "-o", "yaml=" + broken + "/x"}, []string{"write " + dir + "/no/x: no such file or directory", "write " + broken + "/x: not a directory"}},
 		{[]string{broken, "-o", "json=" + dir + "/./broken.json"}, []string{"write " + dir + "/./broken.json: it is what is read (" + broken + "): write the report to another file"}},
 		{[]string{dir, "-o", "json=" + broken}, []string{"write " + broken + ": it is what is read (" + broken + "): write the report to another file"}},
-		{[]string{shop, "--top", "x"}, []string{`"x" is no whole number` + help}},
+		{[]string{shop, "--top", "x"}, []string{`--top: "x" is not an integer` + help}},
 		{[]string{shop, "--baseline", shop}, []string{"baseline " + shop + ": byte "}},
-		{[]string{shop, "-o", "json", "--explain", "x"}, []string{"two reports would go to standard output"}},
-		{[]string{shop, "--explain", "chekout"}, []string{"checkout"}},
-		{[]string{shop, "--explain", ""}, []string{"--explain is empty: name a namespace" + help}},
+		{[]string{shop, "-o", "yaml", "--explain", "x"}, []string{"two reports would go to standard output"}},
+		{[]string{shop, "--explain", "chekout"}, []string{"excluded by the policy", "checkout"}},
+		{[]string{shop, "--explain", ""}, []string{"--explain is empty: name a namespace or a pattern" + help}},
 		{[]string{shop, "--baseline", "", "--waivers", "", "--check", "", "--namespace", ""}, []string{"--baseline is empty: name a file" + help,
 			"--waivers is empty: name a file" + help, "--check is empty: name a check" + help, "--namespace is empty: name a namespace or a pattern" + help}},
-		{[]string{shop, "-o", "json=-"}, []string{`"json=-" names no file: without =- it goes to standard output` + help}},
+		{[]string{shop, "-o", "json=-"}, []string{`"json=-": without =- the report goes to standard output` + help}},
 		{[]string{shop, "--fail-on", "worst"}, []string{`"worst" is not one of critical, high, medium, low, any` + help}},
-		{[]string{shop, "--fail-under", "101"}, []string{`"101" is no number from 0 to 100` + help}},
-		{[]string{shop, "--fail-under", "NaN"}, []string{`"NaN" is no number from 0 to 100` + help}},
-		{[]string{shop, "--max-score", "-1"}, []string{`"-1" is no number from 0 on` + help}},
-		{[]string{shop, "--top", "-1", "--namespace", "["}, []string{`--namespace "[" is no pattern of a name, such as shop or team-*` + help, "--top -1 is less than nothing" + help}},
+		{[]string{shop, "--fail-under", "101"}, []string{"--fail-under must be from 0 to 100, got 101" + help}},
+		{[]string{shop, "--fail-under", "NaN"}, []string{`--fail-under: "NaN" is not a number` + help}},
+		{[]string{shop, "--max-score", "-1"}, []string{"--max-score must be 0 or greater, got -1" + help}},
+		{[]string{shop, "--top", "-1", "--namespace", "["}, []string{"--top must be 0 or greater, got -1" + help, `--namespace "[" is not a pattern of a name, such as shop or team-*` + help}},
 		{[]string{shop, "--policy", "none.yaml"}, []string{"load policy: open none.yaml: no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"}},
 		{[]string{shop, "--waivers", "none.yaml"}, []string{"load policy: open none.yaml: no such file or directory"}},
 		{[]string{shop, "--baseline", "none.json"}, []string{"load baseline: open none.json: no such file or directory"}},
@@ -186,8 +193,8 @@ func TestScanKeepsGoing(t *testing.T) {
 }
 
 func TestScanWarnsOfRepeatedPods(t *testing.T) {
-	code, _, stderr := runScan(t, badPod+badPod, "-")
-	if want := "kube-devops: warning: 1 pod stood there again, the first of them shop/a in stdin: the later counts\n"; code != exitDone || stderr != want {
+	code, _, stderr := runScan(t, `{"kind":"PodList","items":[`+badPod+`,`+badPod+`]}`, "-")
+	if want := "kube-devops: warning: 1 duplicate pod; the last one wins: shop/a in stdin\n"; code != exitDone || stderr != want {
 		t.Errorf("code %d, stderr %q", code, stderr)
 	}
 }
@@ -203,9 +210,9 @@ func TestScanWarnsOfManifestsWithoutContainers(t *testing.T) {
 {kind: Pod, metadata: {name: two}, spec: {containers: [{name: a, image: "a:1"}]}}
 `
 	code, stdout, stderr := runScan(t, "# manifests\n---\n"+manifests, "-")
-	want := "kube-devops: warning: 2 manifests have no image and are left out as patches, the first of them default/Deployment/web in stdin: " +
-		"render them first (kustomize build . | kube-devops scan -), or see whether spec.containers is spelt right\n" +
-		"kube-devops: warning: 1 manifest has no container that has a name, the first of them default/one in stdin: see whether spec.containers is spelt right\n"
+	want := "kube-devops: warning: 2 manifests without an image left out as patches; the first is default/Deployment/web in stdin: " +
+		"render patches first (kustomize build . | kube-devops scan -), or check the spelling of spec.containers\n" +
+		"kube-devops: warning: 1 manifest has no container with a name: default/one in stdin: check the spelling of spec.containers\n"
 	if code != exitDone || stderr != want || !strings.Contains(stdout, "Left out 2 objects without pods: patches 2.\n") {
 		t.Errorf("code %d, stderr %q, stdout:\n%s", code, stderr, stdout)
 	}
@@ -248,7 +255,7 @@ func TestScanWritesFilesWhole(t *testing.T) {
 		}
 	}
 	failed := errors.New("disk full")
-	err = writeWhole("old.json", func(w io.Writer) error {
+	_, err = writeWhole("old.json", func(w io.Writer) error {
 		_, _ = io.WriteString(w, "half")
 		return failed
 	})
@@ -258,7 +265,7 @@ func TestScanWritesFilesWhole(t *testing.T) {
 	if after, _ := os.ReadDir("."); len(after) != len(entries) {
 		t.Errorf("%v lie there", after)
 	}
-	if err := writeWhole(os.DevNull, func(w io.Writer) error { _, err := w.Write([]byte("x")); return err }); err != nil {
+	if _, err := writeWhole(os.DevNull, func(w io.Writer) error { _, err := w.Write([]byte("x")); return err }); err != nil {
 		t.Error(err)
 	}
 	if info, err := os.Stat(os.DevNull); err != nil || info.Mode().IsRegular() {
@@ -334,20 +341,20 @@ func TestScanSparesStandardInput(t *testing.T) {
 // unless that is asked for.
 func TestScanGoesOnBesideWhatIsMissing(t *testing.T) {
 	t.Chdir(t.TempDir())
-	if err := errors.Join(os.Mkdir("d", 0o700), os.Mkdir("empty", 0o700), os.WriteFile("d/a.json", []byte(badPod), 0o600), os.Symlink("gone.yaml", "d/b\n::error::x.yaml")); err != nil {
+	if err := errors.Join(os.Mkdir("d", 0o700), os.Mkdir("empty", 0o700), os.WriteFile("d/a.json", []byte(badPod), 0o600), os.Symlink("gone.yaml", "d/b\n::error::y.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	lines := []string{`d/b\n::error::x.yaml: no such file or directory`, "empty: no pods: the folder has no file that ends with .json, .jsonl, .ndjson, .yaml, .yml, or one of these and .gz or .zst", "none.json: no such file or directory"}
+	lines := []string{`n\n::error::x.yaml: no such file or directory`, "empty: the folder has no file that ends with .json, .jsonl, .ndjson, .yaml, .yml, or one of these and .gz or .zst"}
 	var all, leftOut string
 	for _, line := range lines {
 		all += "kube-devops: read " + line + "\n"
 		leftOut += "kube-devops: left out: " + line + "\n"
 	}
-	if code, stdout, stderr := runScan(t, "", "d", "empty", "none.json"); code != exitFailed || stdout != "" || stderr != all {
+	if code, stdout, stderr := runScan(t, "", "d", "empty", "n\n::error::x.yaml"); code != exitFailed || stdout != "" || stderr != all {
 		t.Errorf("code %d, stdout %q, stderr:\n%s", code, stdout, stderr)
 	}
-	code, stdout, stderr := runScan(t, "", "d", "empty", "none.json", "--keep-going", "-o", "json")
-	if want := leftOut + "kube-devops: the report is on a part of the data: 3 faults left out\n"; code != exitFailed || stderr != want || !strings.Contains(stdout, `"pods": 1`) {
+	code, stdout, stderr := runScan(t, "", "d", "empty", "n\n::error::x.yaml", "--keep-going", "-o", "json")
+	if want := `kube-devops: warning: 1 dangling link left out: d/b\n::error::y.yaml` + "\n" + leftOut + "kube-devops: the report is on a part of the data: 2 faults left out\n"; code != exitFailed || stderr != want || !strings.Contains(stdout, `"pods": 1`) {
 		t.Errorf("code %d, stdout:\n%s\nstderr:\n%s\nwant:\n%s", code, stdout, stderr, want)
 	}
 	if code, stdout, stderr := runScan(t, "", "empty", "--keep-going"); code != exitFailed || stdout != "" || strings.Count(stderr, "\n") != 1 {
@@ -389,7 +396,7 @@ func TestScanAgainstAWiderBaseline(t *testing.T) {
 		}
 	}
 	_, stdout, _ := runScan(t, goodPod+`{"kind":"Pod"}`, "--baseline", "old.json", "--keep-going", "-")
-	if want := "Against old.json: 0 new violations; what is resolved is not known, as something was left out.\n"; !strings.Contains(stdout, want) {
+	if want := "Against old.json: 0 new violations; resolved violations are not known, because some inputs could not be read.\n"; !strings.Contains(stdout, want) {
 		t.Errorf("%q is missing in:\n%s", want, stdout)
 	}
 }
@@ -403,7 +410,7 @@ func TestScanBrokenPipeIsQuiet(t *testing.T) {
 	for _, format := range report.Formats() {
 		var stderr bytes.Buffer
 		code := run(t.Context(), []string{"scan", shop, "-o", format.Name}, nil, brokenPipe{}, &stderr)
-		if code != exitBrokenPipe || stderr.Len() > 0 {
+		if code != exitBrokenPipe || stderr.String() != excludedOfShop {
 			t.Errorf("%s: code %d, stderr %q", format.Name, code, stderr.String())
 		}
 	}
@@ -418,7 +425,7 @@ func TestScanBrokenPipeOfAFileIsQuiet(t *testing.T) {
 	defer func() { _ = w.Close() }() // nobody reads it
 	_ = r.Close()                    // nothing was written
 	code, stdout, stderr := runScan(t, "", shop, "-o", fmt.Sprintf("ndjson=/dev/fd/%d", w.Fd()), "-o", "table")
-	if code != exitBrokenPipe || stderr != "" || !strings.Contains(stdout, "NAMESPACE") {
+	if code != exitBrokenPipe || stderr != excludedOfShop || !strings.Contains(stdout, "NAMESPACE") {
 		t.Errorf("code %d, stderr %q, stdout:\n%s", code, stderr, stdout)
 	}
 }
@@ -474,7 +481,7 @@ func TestProgressBar(t *testing.T) {
 		}
 	})
 	var to output
-	bar := newProgressBar(&to, []dump.File{{Path: "x", Size: 1 << 40}}) // no terminal
+	bar := newProgressBar(&to, []dump.File{{Path: "x", Size: 1 << 40}}, nil) // no terminal
 	bar.stop()
 	if to.String() != "" {
 		t.Errorf("%q", to.String())

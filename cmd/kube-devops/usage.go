@@ -17,7 +17,7 @@ func isUsage(err error) bool {
 	return errors.As(err, &usage)
 }
 
-// knownCommand refuses what is no command, and names one that is spelled alike.
+// knownCommand refuses an unknown command, and suggests one that is spelled alike.
 func knownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
@@ -36,5 +36,3 @@ func noArgs(_ *cobra.Command, args []string) error {
 	}
 	return nil
 }
-
-func asUsage(_ *cobra.Command, err error) error { return usageError{err} }

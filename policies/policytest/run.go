@@ -84,6 +84,9 @@ func runFile(file string, now time.Time) Suite {
 	for _, c := range test.Cases {
 		result := Result{PolicyCase: c}
 		verdict, err := evaluate(table, beside(file, c.Pod))
+		if err == nil && len(c.Violations) == 0 {
+			err = test.Looks(table, verdict)
+		}
 		if err != nil {
 			result.Err = fmt.Errorf("%s:%d: case %q: %w", file, c.Line, c.Name, err)
 		} else {
@@ -140,9 +143,12 @@ func evaluate(table *rules.Table, file string) (rules.Verdict, error) {
 	}
 	verdict, err := table.Evaluate(pod)
 	if err != nil {
-		err = fmt.Errorf("%s: %w", file, err)
+		return rules.Verdict{}, fmt.Errorf("%s: %w", file, err)
 	}
-	return verdict, err
+	if misspelt := policies.PodSchema().MisspeltField(pod); misspelt != "" {
+		return rules.Verdict{}, fmt.Errorf("%s: %s", file, misspelt)
+	}
+	return verdict, nil
 }
 
 // Counts are the numbers of cases that ran, of those that failed, and of suites and cases that could not run.

@@ -419,6 +419,20 @@ var night = []row{
 		f.recompute(healed)
 		f.recovered(time.Since(granted), healed)
 	}},
+	{number: 24, variant: "c", name: "leader alone may not list pods any more, for good", demand: "it keeps the Lease for 2 min, and gives it back then; the standby publishes within a takeover", trials: 1, trial: func(f *fixture) {
+		const lost = 2 * time.Minute
+		leader, standby := f.leader(), f.standby()
+		remove := leader.proxy.Add(proxy.Rule{Resource: "pods", Status: 403})
+		defer remove()
+		leader.proxy.Cut() // a watch that stands would go on
+		leader.proxy.Heal()
+		began := time.Now()
+		f.pass(lost - 5*time.Second)
+		f.silent(standby, began)
+		f.publishes(began.Add(lost-5*time.Second), 15*time.Second, standby)
+		remove()
+		f.rejoins(leader, healed)
+	}},
 	{number: 25, variant: "a", name: "token expired and rotated in its file", demand: "no gap > 65 s; no restart", trials: 1, fresh: true, trial: func(f *fixture) {
 		old := f.tokenFile()
 		f.pair()
@@ -574,6 +588,8 @@ var night = []row{
 	{number: 40, variant: "a", name: "bad recordings: empty, truncated, NUL, a million deep, a key twice, not UTF-8, a million containers, gzip", demand: "exit 2 and the byte; resident memory ≤ 256 MiB", trials: 1, bare: true, trial: (*fixture).badRecordings},
 	{number: 40, variant: "b", name: "recording of 5 GB that ends in the middle of a pod", demand: "exit 2 and the byte; resident memory ≤ 256 MiB; ≥ 20 MB/s", trials: 1, bare: true, trial: func(f *fixture) { f.endless(5e9) }},
 	soakRow,
+	{number: 42, heavy: true, name: "1,100 connections with invented tokens, --metrics-auth", demand: "each probe ≤ 1 s; no scrape of a client with permission lost; ≤ 10 reviews in a second; a new client let in ≤ 5 s afterwards", trials: 1, bare: true, trial: func(f *fixture) { f.inventedTokens(1100, time.Minute) }},
+	{number: 43, name: "API server redirects the leader to another host", demand: "that host gets no request; gate closed ≤ lease - margin; the other publishes; rejoins ≤ 65 s afterwards", trials: 2, still: true, trial: (*fixture).redirected},
 }
 
 // gap is the longest time since a moment in which no scrape of some replicas published.

@@ -3,9 +3,11 @@ package faults_test
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -13,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/clientcmd"
+	"k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/kube-devops/kube-devops/agent/e2e/binaries"
 	"github.com/kube-devops/kube-devops/agent/e2e/faults/proxy"
@@ -104,6 +108,19 @@ var everyMerge = []row{
 	{number: 6, variant: "b", name: "Lease released by a forger, the agent's mark included", demand: "≤ 5 s of two voices, as stated; some replica publishes again", quick: 1, trials: 3, stated: 5 * time.Second, trial: func(f *fixture) {
 		f.edited(`{"metadata":{"annotations":{"kube-devops.io/writer":"x/released"}},` + releasedSpec()[1:])
 	}},
+	{number: 6, variant: "c", name: "Lease edited: the largest count of transitions, duration, and times that no JSON holds", demand: "some replica publishes again ≤ 3 leases", quick: 1, trials: 2, trial: func(f *fixture) {
+		const most = math.MaxInt32
+		for _, edit := range []string{
+			fmt.Sprintf(`{"spec":{"leaseTransitions":%d}}`, most),
+			// The next holder counts one more.
+			fmt.Sprintf(`{"spec":{"holderIdentity":"x","leaseTransitions":%d}}`, most),
+			fmt.Sprintf(`{"spec":{"leaseDurationSeconds":%d}}`, most),
+			`{"spec":{"acquireTime":"9999-12-31T23:59:59.000000-14:00","renewTime":"9999-12-31T23:59:59.000000-14:00"}}`,
+			`{"spec":{"acquireTime":"0000-01-01T00:00:00.000000+14:00","renewTime":"0000-01-01T00:00:00.000000+14:00"}}`,
+		} {
+			f.edited(edit)
+		}
+	}},
 	{number: 7, name: "Lease deleted, once and each second for a minute", demand: "one replica publishes ≤ 2 leases + 5 s after the last", quick: 1, trials: 2, trial: func(f *fixture) {
 		f.deleteLease()
 		noticed := time.Now().Add(2 * f.lease.retry)
@@ -141,6 +158,30 @@ var everyMerge = []row{
 	}},
 	{number: 21, variant: "d", name: "watch never answered", demand: "ready ≤ 150 s; ≤ 2 requests/s; right ≤ 90 s afterwards", quick: 1, trials: 1, fresh: true, still: true, trial: func(f *fixture) {
 		f.startsThough(proxy.Rule{Verb: "watch", Resource: "pods", Silent: true}, 0)
+	}},
+	{number: 24, variant: "b", name: "one replica may not list pods from its start, and has the Lease to itself at first", demand: "it leaves the Lease alone, is not ready and says why; the other publishes ≤ 2 leases", quick: 1, trials: 2, trial: func(f *fixture) {
+		for _, r := range f.slots {
+			f.kill(r)
+		}
+		remove := f.proxies[0].Add(proxy.Rule{Resource: "pods", Status: 403})
+		defer remove()
+		writes := func() int {
+			return f.proxies[0].Count("create", "leases") + f.proxies[0].Count("update", "leases")
+		}
+		began, before := time.Now(), writes()
+		blind := f.start(0)
+		f.pass(f.lease.duration + f.lease.takeover())
+		if status, body, err := blind.Get("/readyz?verbose"); err != nil || status != 503 || !strings.Contains(body, "initial list of pods") {
+			f.Errorf("/readyz of a replica without pods: %d %s %v", status, body, err)
+		}
+		if n := writes() - before; n > 0 {
+			f.Errorf("a replica without pods has tried to write the Lease %d times", n)
+		}
+		started := time.Now()
+		other := f.start(1)
+		f.publishes(started, 2*f.lease.duration+f.lease.takeover(), other)
+		f.silent(blind, began)
+		remove()
 	}},
 	{number: 32, name: "policy broken, empty, deleted, 5 MiB, a bomb, an unknown field, two documents", demand: "last good stays; told ≤ 5 s, and why; mended ≤ 5 s", quick: 1, trials: 1, args: []string{"--policy=mount/table.yaml"}, fresh: true, still: true, trial: func(f *fixture) {
 		good := f.defaultPolicy()
@@ -257,6 +298,24 @@ var everyMerge = []row{
 		leader.Signal(syscall.SIGTERM)
 		f.exited(leader, 130, exits) // and not 0, as it would after a stop in good order
 	}},
+	{number: 39, variant: "b", name: "SIGTERM while a credential plugin hangs: before its first answer, and when it is asked again; with and without election", demand: "exit 0 ≤ 10 s", quick: 1, trials: 2, bare: true, trial: func(f *fixture) {
+		for _, elect := range []string{"--leader-elect=true", "--leader-elect=false"} {
+			for _, answers := range []int{0, 1} {
+				kubeconfig, called := f.hangingPlugin(answers)
+				r := f.start(0, "--kubeconfig="+kubeconfig, elect, "--audit-interval=2s") // an audit asks anew
+				f.wait("the plugin hangs", time.Minute, func() error {
+					if n := called(); n <= answers {
+						return fmt.Errorf("it was called %d times", n)
+					}
+					return nil
+				})
+				at := time.Now()
+				r.Signal(syscall.SIGTERM)
+				f.exited(r, 0, exits)
+				f.recovered(time.Since(at), exits)
+			}
+		}
+	}},
 }
 
 // identity is what a replica writes into the Lease.
@@ -279,8 +338,10 @@ func (f *fixture) identity(r *replica) string {
 func (f *fixture) edited(patch string) {
 	f.Helper()
 	at := time.Now()
-	leases := f.Admin.CoordinationV1().Leases(metav1.NamespaceDefault)
-	if _, err := leases.Patch(f.Context(), f.account.Name, types.MergePatchType, []byte(patch), metav1.PatchOptions{}); err != nil {
+	// The answer may be one that cannot be decoded.
+	err := f.Admin.CoordinationV1().RESTClient().Patch(types.MergePatchType).Namespace(metav1.NamespaceDefault).
+		Resource("leases").Name(f.account.Name).Body([]byte(patch)).Do(f.Context()).Error()
+	if err != nil {
 		f.Fatal(err)
 	}
 	// The leader learns of it at its next renewal.
@@ -468,6 +529,47 @@ func (f *fixture) defaultPolicy() string {
 		f.Fatal(err)
 	}
 	return string(text)
+}
+
+// hangingPlugin writes a kubeconfig whose credential plugin answers some times, with a token that is to be asked for anew
+// after some seconds, and hangs then. called is how often it was called.
+func (f *fixture) hangingPlugin(answers int) (kubeconfig string, called func() int) {
+	f.Helper()
+	dir, err := os.MkdirTemp(f.dir, "plugin-")
+	if err != nil {
+		f.Fatal(err)
+	}
+	config, err := clientcmd.LoadFromFile(f.kubeconfig)
+	if err != nil {
+		f.Fatal(err)
+	}
+	plugin, pids := filepath.Join(dir, "plugin.sh"), filepath.Join(dir, "pids")
+	script := fmt.Sprintf(`#!/bin/sh
+echo $$ >> %[1]s
+if [ $(wc -l < %[1]s) -gt %[2]d ]; then exec sleep 600; fi
+echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","status":{"token":"%[3]s","expirationTimestamp":"%[4]s"}}'
+`, pids, answers, f.token, time.Now().Add(8*time.Second).UTC().Format(time.RFC3339))
+	for name := range config.AuthInfos {
+		config.AuthInfos[name] = &api.AuthInfo{Exec: &api.ExecConfig{
+			APIVersion: "client.authentication.k8s.io/v1", Command: plugin, InteractiveMode: api.NeverExecInteractiveMode,
+		}}
+	}
+	kubeconfig = filepath.Join(dir, "kubeconfig")
+	if err := errors.Join(os.WriteFile(plugin, []byte(script), 0o700), clientcmd.WriteToFile(*config, kubeconfig)); err != nil {
+		f.Fatal(err)
+	}
+	calls := func() []string {
+		text, _ := os.ReadFile(pids)
+		return strings.Fields(string(text))
+	}
+	f.Cleanup(func() { // an agent that ends leaves its plugin behind
+		for _, text := range calls() {
+			if pid, err := strconv.Atoi(text); err == nil {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+	})
+	return kubeconfig, func() int { return len(calls()) }
 }
 
 const missing = "\x00no file"

@@ -194,6 +194,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case rule.Status != 0:
 		refuse(w, rule.Status)
 		return
+	case rule.To != "":
+		http.Redirect(w, r, rule.To+r.URL.RequestURI(), http.StatusTemporaryRedirect)
+		return
 	}
 	if rule.Ask != nil {
 		body, err := io.ReadAll(r.Body)

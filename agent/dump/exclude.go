@@ -1,0 +1,90 @@
+package dump
+
+import (
+	"errors"
+	"fmt"
+	"path"
+	"strings"
+)
+
+// A glob is a pattern of slash-separated paths, taken apart at its slashes: each part is one of path.Match, and ** stands
+// for any number of them.
+type glob struct {
+	text  string
+	parts []string
+	used  bool // it matched something
+}
+
+// CheckGlobs returns what is wrong with patterns of paths to exclude.
+func CheckGlobs(patterns []string) error {
+	var errs []error
+	for _, pattern := range patterns {
+		if err := checkGlob(pattern); err != nil {
+			errs = append(errs, fmt.Errorf("--exclude %q: %w", pattern, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func checkGlob(pattern string) error {
+	parts := newGlob(pattern).parts
+	if len(parts) == 0 {
+		return errors.New("the pattern is empty: write one such as charts or **/testdata")
+	}
+	for _, part := range parts {
+		if _, err := path.Match(part, ""); err != nil {
+			return fmt.Errorf("%w: write one such as charts or **/testdata", err)
+		}
+		if part == ".." {
+			return errors.New("the pattern leaves the folder: write one relative to the folder that is scanned")
+		}
+	}
+	if strings.HasPrefix(pattern, "/") {
+		return errors.New("the pattern is absolute: write one relative to the folder that is scanned")
+	}
+	return nil
+}
+
+func newGlob(pattern string) *glob {
+	g := &glob{text: pattern}
+	for part := range strings.SplitSeq(pattern, "/") {
+		switch {
+		case part == "" || part == ".":
+		case part == "**" && len(g.parts) > 0 && g.parts[len(g.parts)-1] == "**":
+		default:
+			g.parts = append(g.parts, part)
+		}
+	}
+	return g
+}
+
+// matches reports whether the pattern matches the whole of a path. It takes time in proportion to the product of their
+// lengths, however many ** there are.
+func (g *glob) matches(parts []string) bool {
+	// reached[i] says that the first i parts of the pattern match the parts of the path so far.
+	reached := make([]bool, len(g.parts)+1)
+	reached[0] = true
+	g.skipAny(reached)
+	for _, part := range parts {
+		for i := len(g.parts); i > 0; i-- {
+			if g.parts[i-1] == "**" {
+				reached[i] = reached[i] || reached[i-1]
+				continue
+			}
+			match, _ := path.Match(g.parts[i-1], part) // the pattern was checked
+			reached[i] = reached[i-1] && match
+		}
+		reached[0] = false
+		g.skipAny(reached)
+	}
+	return reached[len(g.parts)]
+}
+
+// skipAny lets each ** match nothing.
+func (g *glob) skipAny(reached []bool) {
+	for i, part := range g.parts {
+		if part == "**" && reached[i] {
+			reached[i+1] = true
+		}
+	}
+}

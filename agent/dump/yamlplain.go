@@ -1,0 +1,614 @@
+package dump
+
+import (
+	"bytes"
+	"unicode/utf8"
+	"unsafe"
+)
+
+// plainYAML writes the JSON of plain YAML, as kubectl prints it and as most people write it: blocks, scalars of one line,
+// literals, and flow collections of one line. It takes one pass over the lines and keeps no nodes. Every method returns
+// false for what it does not know. That says nothing about the text, not even that it is invalid: the parser of record
+// (parseYAML) decides. What it does write equals what yamlWriter makes of the nodes of that parser, byte for byte.
+type plainYAML struct {
+	text []byte
+	json []byte
+
+	// The line that comes next, among those that are neither blank nor a comment.
+	from, to int // its first byte that is not a space, and its end
+	indent   int // the column of from; -1 at the end of the text
+	line     int // 1-based
+	next     int // where the next line of the text starts
+
+	depth   int
+	keys    []span // of the open mappings, in json
+	scratch []byte
+	breaks  lineBreaks
+	items   []plainItem // the elements of the root's items
+}
+
+// plainItem is where an element of the root's items stands, in the JSON and in the text.
+type plainItem struct{ json, offset, line int }
+
+const (
+	plainDepth   = 100 // deeper YAML is left to the parser of record
+	plainKey     = 900 // YAML bounds a key of one line at 1024 characters
+	manyKeys     = 24  // from here on a map finds duplicates
+	plainNothing = -1
+)
+
+// lineBreaks writes line breaks where the source of the JSON has them: the first node is on line first.
+type lineBreaks struct{ first, line int }
+
+// to appends the line breaks between what is written so far and a node on a line. A node of an earlier line, which an alias
+// leads to, gets none.
+func (b *lineBreaks) to(json []byte, line int) []byte {
+	if b.first == 0 {
+		b.first, b.line = line, line
+	}
+	for ; b.line < line; b.line++ {
+		json = append(json, '\n')
+	}
+	return json
+}
+
+// begin starts with another text, whose JSON is appended to json.
+func (p *plainYAML) begin(json, text []byte) bool {
+	p.text, p.json = text, json
+	p.line, p.next, p.depth = 0, 0, 0
+	p.keys, p.items, p.breaks = p.keys[:0], p.items[:0], lineBreaks{}
+	return isPlainText(text)
+}
+
+// document appends the JSON of a document that is an object; nothing where it is empty or null.
+func (p *plainYAML) document(to, text []byte) bool {
+	if !p.begin(to, text) {
+		return false
+	}
+	if bytes.HasPrefix(text, []byte("---")) { // only a comment can stand behind it, see take
+		p.line = 1
+		if p.next = bytes.IndexByte(text, '\n') + 1; p.next == 0 {
+			return true
+		}
+	}
+	if !p.advance() {
+		return false
+	}
+	switch {
+	case p.indent < 0:
+		return true
+	case p.text[p.from] == '%' || p.isDash(p.from):
+		return false
+	case p.isNull():
+		return p.advance() && p.indent < 0
+	case p.text[p.from] == '{':
+		p.json = p.breaks.to(p.json, p.line)
+		return p.flowValue(p.from, plainNothing)
+	}
+	return p.mapping(p.indent, true) && p.indent < 0
+}
+
+func (p *plainYAML) isNull() bool {
+	word := string(bytes.TrimRight(p.text[p.from:p.to], " "))
+	return word == "null" || word == "~"
+}
+
+// item appends the JSON of the one element of a list.
+func (p *plainYAML) item(to, text []byte) bool {
+	return p.begin(to, text) && p.advance() && p.indent >= 0 && p.isDash(p.from) && p.element(p.indent, false) && p.indent < 0
+}
+
+// advance goes to the next line that is neither blank nor a comment.
+func (p *plainYAML) advance() bool {
+	text := p.text
+	for p.next < len(text) {
+		start, end := p.next, len(text)
+		if i := bytes.IndexByte(text[start:], '\n'); i >= 0 {
+			end = start + i
+		}
+		p.next = min(end+1, len(text))
+		p.line++
+		if end > start && text[end-1] == '\r' {
+			end--
+		}
+		i := start
+		for i < end && text[i] == ' ' {
+			i++
+		}
+		if i == end || text[i] == '#' {
+			continue
+		}
+		p.from, p.to, p.indent = i, end, i-start
+		return text[i] != '\t'
+	}
+	p.from, p.to, p.indent = len(text), len(text), -1
+	return true
+}
+
+func (p *plainYAML) isDash(i int) bool {
+	return p.text[i] == '-' && (i+1 == p.to || p.text[i+1] == ' ')
+}
+
+// spaces passes over spaces.
+func (p *plainYAML) spaces(i int) int {
+	for i < p.to && p.text[i] == ' ' {
+		i++
+	}
+	return i
+}
+
+// isEnd says that nothing but a comment follows on the line, at or behind an index with a space before it.
+func (p *plainYAML) isEnd(i int) bool { return i == p.to || p.text[i] == '#' && p.text[i-1] == ' ' }
+
+// block writes the mapping or sequence that begins with the line.
+func (p *plainYAML) block() bool {
+	if p.isDash(p.from) {
+		return p.sequence(p.indent, false)
+	}
+	return p.mapping(p.indent, false)
+}
+
+// mapping writes the mapping whose first key comes next, at a column.
+func (p *plainYAML) mapping(indent int, root bool) bool {
+	if p.depth++; p.depth > plainDepth {
+		return false
+	}
+	p.json = append(p.breaks.to(p.json, p.line), '{')
+	own := keySet{first: len(p.keys)}
+	for {
+		p.json = p.breaks.to(p.json, p.line)
+		at := len(p.json)
+		behind, ok := p.key(p.from)
+		if !ok || !own.add(p, span{at, len(p.json)}) {
+			return false
+		}
+		if !p.member(behind, indent, root && string(p.json[at:]) == `"items":`) {
+			return false
+		}
+		if p.indent != indent {
+			break
+		}
+		p.json = append(p.json, ',')
+	}
+	p.keys = p.keys[:own.first]
+	p.json = append(p.json, '}')
+	p.depth--
+	return p.indent < indent
+}
+
+// member writes the value behind a colon.
+func (p *plainYAML) member(i, indent int, items bool) bool {
+	if i = p.spaces(i); !p.isEnd(i) {
+		if items && p.text[i] == '[' && !bytes.HasPrefix(p.text[i:], []byte("[]")) {
+			return false // their places are not noted
+		}
+		return p.inline(i, indent)
+	}
+	if !p.advance() {
+		return false
+	}
+	switch {
+	case p.indent > indent && items && p.isDash(p.from), p.indent == indent && p.isDash(p.from):
+		return p.sequence(p.indent, items)
+	case p.indent > indent:
+		return p.block()
+	}
+	p.json = append(p.json, "null"...)
+	return true
+}
+
+// sequence writes the sequence whose first dash comes next, at a column.
+func (p *plainYAML) sequence(indent int, items bool) bool {
+	if p.depth++; p.depth > plainDepth {
+		return false
+	}
+	p.json = append(p.breaks.to(p.json, p.line), '[')
+	for {
+		if !p.element(indent, items) {
+			return false
+		}
+		if p.indent != indent || !p.isDash(p.from) {
+			break
+		}
+		p.json = append(p.json, ',')
+	}
+	p.json = append(p.json, ']')
+	p.depth--
+	return p.indent <= indent
+}
+
+// element writes the value behind a dash at a column.
+func (p *plainYAML) element(indent int, items bool) bool {
+	i, line := p.spaces(p.from+1), p.line
+	if p.isEnd(i) {
+		offset := p.from - p.indent
+		if !p.advance() {
+			return false
+		}
+		if p.indent > indent {
+			p.note(items, p.from-p.indent, p.line)
+			return p.block()
+		}
+		p.note(items, offset, line)
+		p.json = append(p.breaks.to(p.json, line), "null"...)
+		return true
+	}
+	p.note(items, p.from-p.indent, line)
+	column := p.indent + i - p.from
+	switch {
+	case p.isDash(i):
+		p.from, p.indent = i, column
+		return p.sequence(column, false)
+	case p.isKey(i):
+		p.from, p.indent = i, column
+		return p.mapping(column, false)
+	}
+	p.json = p.breaks.to(p.json, p.line)
+	return p.inline(i, indent)
+}
+
+func (p *plainYAML) note(items bool, offset, line int) {
+	if items {
+		p.items = append(p.items, plainItem{len(p.json), offset, line})
+	}
+}
+
+// keyEnd finds the end of a key, which a colon follows. A plain key is taken for one where it has no other meaning.
+func (p *plainYAML) keyEnd(i int) (end int, quoted, ok bool) {
+	switch c := p.text[i]; {
+	case c == '"' || c == '\'':
+		if end, ok = p.closing(i); !ok {
+			return 0, true, false
+		}
+		end++
+		return end, true, end < p.to && p.text[end] == ':' && (end+1 == p.to || p.text[end+1] == ' ')
+	case !isWord[c] || c == '-' || c == ':' || c == '@' || c == '%':
+		return 0, false, false
+	}
+	for end = i; end < p.to && isWord[p.text[end]]; end++ {
+		if p.text[end] == ':' && (end+1 == p.to || p.text[end+1] == ' ') {
+			return end, false, true
+		}
+	}
+	return 0, false, false
+}
+
+func (p *plainYAML) isKey(i int) bool {
+	_, _, ok := p.keyEnd(i)
+	return ok
+}
+
+// key writes a key and its colon, and returns where its value may start.
+func (p *plainYAML) key(i int) (behind int, ok bool) {
+	end, quoted, ok := p.keyEnd(i)
+	if !ok || end-i > plainKey {
+		return 0, false
+	}
+	if quoted {
+		if !p.quoted(i, end-1) {
+			return 0, false
+		}
+	} else {
+		key := view(p.text[i:end])
+		if !isText(key) {
+			return 0, false // kubectl makes a string of it by rules of its own
+		}
+		p.json = append(append(append(p.json, '"'), key...), '"')
+	}
+	p.json = append(p.json, ':')
+	return end + 1, true
+}
+
+// inline writes the value that begins on the line behind a key or a dash, and goes to the next line.
+func (p *plainYAML) inline(i, parent int) bool {
+	switch c := p.text[i]; c {
+	case '"', '\'':
+		end, ok := p.closing(i)
+		return ok && p.quoted(i, end) && p.ends(end+1, parent)
+	case '|':
+		return p.literal(i, parent)
+	case '[', '{':
+		return p.flowValue(i, parent)
+	case '?', ',', ']', '}', '#', '&', '*', '!', '>', '%', '@', '`', '\t':
+		return false
+	case '-', ':':
+		if i+1 == p.to || p.text[i+1] == ' ' || p.text[i+1] == '\t' {
+			return false
+		}
+	}
+	end := i
+	for ; end < p.to; end++ {
+		switch c := p.text[end]; {
+		case c == '\t', c == ':' && (end+1 == p.to || p.text[end+1] == ' ' || p.text[end+1] == '\t'):
+			return false
+		case c == '#' && p.text[end-1] == ' ':
+			return p.plain(i, end) && p.goOn(parent)
+		}
+	}
+	return p.plain(i, end) && p.goOn(parent)
+}
+
+// plain writes a scalar without quotes.
+func (p *plainYAML) plain(i, end int) bool {
+	for p.text[end-1] == ' ' {
+		end--
+	}
+	scalar := view(p.text[i:end])
+	if isText(scalar) {
+		p.json = appendQuoted(p.json, scalar)
+		return true
+	}
+	value, _ := plainScalar(scalar, "")
+	var err error
+	p.json, err = appendValue(p.json, value)
+	return err == nil
+}
+
+// ends says that nothing but a comment follows the value that ends before an index, and goes to the next line.
+func (p *plainYAML) ends(i, parent int) bool { return p.isEnd(p.spaces(i)) && p.goOn(parent) }
+
+// goOn goes to the next line, which must not go on with the value of one line that was read.
+func (p *plainYAML) goOn(parent int) bool { return p.advance() && p.indent <= parent }
+
+// closing finds the quote that closes the one at an index, on the same line.
+func (p *plainYAML) closing(i int) (int, bool) {
+	quote := p.text[i]
+	for i++; i < p.to; i++ {
+		switch c := p.text[i]; {
+		case c == '\\' && quote == '"':
+			i++
+		case c == quote && quote == '\'' && i+1 < p.to && p.text[i+1] == quote:
+			i++
+		case c == quote:
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// quoted writes the scalar between two quotes.
+func (p *plainYAML) quoted(i, end int) bool {
+	raw := p.text[i+1 : end]
+	p.scratch = p.scratch[:0]
+	switch {
+	case p.text[i] == '\'' && bytes.IndexByte(raw, '\'') >= 0:
+		for k := 0; k < len(raw); k++ {
+			p.scratch = append(p.scratch, raw[k])
+			if raw[k] == '\'' {
+				k++ // closing has seen two of them
+			}
+		}
+		raw = p.scratch
+	case p.text[i] == '"' && bytes.IndexByte(raw, '\\') >= 0:
+		for k := 0; k < len(raw); k++ {
+			c := raw[k]
+			if c == '\\' {
+				k++
+				if c = unescaped[raw[k]]; c == 0 {
+					return false
+				}
+			}
+			p.scratch = append(p.scratch, c)
+		}
+		raw = p.scratch
+	}
+	p.json = appendQuoted(p.json, view(raw))
+	return true
+}
+
+// unescaped are the escapes of YAML that stand for one byte, by their letter.
+var unescaped = [256]byte{'n': '\n', 't': '\t', 'r': '\r', '"': '"', '\\': '\\', '/': '/'}
+
+// literal writes the text behind a bar: the lines that are indented more than the parent.
+func (p *plainYAML) literal(i, parent int) bool {
+	i++
+	strip := i < p.to && p.text[i] == '-'
+	if strip {
+		i++
+	}
+	if !p.isEnd(p.spaces(i)) || p.next == len(p.text) {
+		return false
+	}
+	p.json = append(p.json, '"')
+	indent, blank := 0, 0 // of the first line with text; lines without any before the next that has some
+	for p.next < len(p.text) {
+		start := p.next
+		end := bytes.IndexByte(p.text[start:], '\n')
+		if end < 0 {
+			return false // the last line break counts
+		}
+		end += start
+		after := end + 1
+		if end > start && p.text[end-1] == '\r' {
+			end--
+		}
+		at := start
+		for at < end && p.text[at] == ' ' && (indent == 0 || at-start < indent) {
+			at++
+		}
+		if at == end {
+			if indent == 0 && at > start {
+				return false
+			}
+			blank++
+			p.next = after
+			p.line++
+			continue
+		}
+		if indent == 0 {
+			if indent = at - start; indent <= parent || indent == 0 || p.text[at] == '\t' {
+				return false
+			}
+		} else {
+			if at-start < indent {
+				break
+			}
+			p.json = append(p.json, `\n`...)
+		}
+		if len(bytes.TrimLeft(p.text[at:end], " \t")) == 0 {
+			return false
+		}
+		for ; blank > 0; blank-- {
+			p.json = append(p.json, `\n`...)
+		}
+		p.json = appendEscaped(p.json, p.text[at:end])
+		p.next = after
+		p.line++
+	}
+	if indent == 0 {
+		return false
+	}
+	if !strip {
+		p.json = append(p.json, `\n`...)
+	}
+	p.json = append(p.json, '"')
+	return p.goOn(parent)
+}
+
+// flowValue writes a flow collection of one line, and goes to the next one.
+func (p *plainYAML) flowValue(i, parent int) bool {
+	end, ok := p.flow(i)
+	return ok && p.ends(end, parent)
+}
+
+// flow writes the flow collection that begins at an index, and returns where it ends.
+func (p *plainYAML) flow(i int) (int, bool) {
+	if p.depth++; p.depth > plainDepth {
+		return 0, false
+	}
+	opening := p.text[i]
+	closing := opening + 2 // in ASCII, of both
+	own := keySet{first: len(p.keys)}
+	p.json = append(p.json, opening)
+	i = p.spaces(i + 1)
+	for first := true; i < p.to && p.text[i] != closing; first = false {
+		if !first {
+			if p.text[i] != ',' {
+				return 0, false
+			}
+			p.json = append(p.json, ',')
+			i = p.spaces(i + 1)
+		}
+		var ok bool
+		if opening == '{' {
+			if i, ok = p.flowKey(i, &own); !ok {
+				return 0, false
+			}
+		}
+		if i, ok = p.flowElement(i); !ok {
+			return 0, false
+		}
+		i = p.spaces(i)
+	}
+	if i >= p.to {
+		return 0, false
+	}
+	p.keys = p.keys[:own.first]
+	p.json = append(p.json, closing)
+	p.depth--
+	return i + 1, true
+}
+
+func (p *plainYAML) flowKey(i int, own *keySet) (int, bool) {
+	if i >= p.to {
+		return 0, false
+	}
+	at := len(p.json)
+	i, ok := p.key(i)
+	if !ok || !own.add(p, span{at, len(p.json)}) {
+		return 0, false
+	}
+	return p.spaces(i), true
+}
+
+func (p *plainYAML) flowElement(i int) (int, bool) {
+	if i >= p.to {
+		return 0, false
+	}
+	switch c := p.text[i]; {
+	case c == '[' || c == '{':
+		return p.flow(i)
+	case c == '"' || c == '\'':
+		end, ok := p.closing(i)
+		return end + 1, ok && p.quoted(i, end)
+	case !isWord[c] || c == ':' || c == '@' || c == '%' || c == '-':
+		return 0, false
+	}
+	end := i
+	for end < p.to && (isWord[p.text[end]] || p.text[end] == ' ') {
+		if p.text[end] == ':' && (end+1 == p.to || !isWord[p.text[end+1]] || p.text[end+1] == ':') {
+			return 0, false
+		}
+		end++
+	}
+	// What follows must end the element: the rest of the scalar would be lost.
+	if end == p.to || p.text[end] != ',' && p.text[end] != ']' && p.text[end] != '}' {
+		return 0, false
+	}
+	return end, p.plain(i, end)
+}
+
+// isWord are the bytes of plain keys and of plain scalars in flow collections that never mean anything else there. A colon
+// and the first byte need more care.
+var isWord = func() (is [256]bool) {
+	for c := range 128 {
+		is[c] = c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || bytes.IndexByte([]byte("_./-$@%+=:~()"), byte(c)) >= 0
+	}
+	return is
+}()
+
+// keySet finds a key that stands twice in one mapping. The keys are those of p.keys from first on.
+type keySet struct {
+	first int
+	many  map[string]struct{}
+}
+
+func (s *keySet) add(p *plainYAML, key span) bool {
+	name := p.json[key.start:key.end]
+	if s.many == nil {
+		for _, other := range p.keys[s.first:] {
+			if string(p.json[other.start:other.end]) == string(name) {
+				return false
+			}
+		}
+		if p.keys = append(p.keys, key); len(p.keys)-s.first < manyKeys {
+			return true
+		}
+		s.many = make(map[string]struct{})
+		for _, other := range p.keys[s.first:] {
+			s.many[string(p.json[other.start:other.end])] = struct{}{}
+		}
+		return true
+	}
+	if _, known := s.many[string(name)]; known {
+		return false
+	}
+	s.many[string(name)] = struct{}{}
+	return true
+}
+
+// isPlainText says that a text has no line break but LF and CRLF, and no character that YAML does not take.
+func isPlainText(text []byte) bool {
+	var all byte
+	for i, c := range text {
+		all |= c
+		if c >= ' ' && c != 0x7f || c == '\n' || c == '\t' || c == '\r' && i+1 < len(text) && text[i+1] == '\n' {
+			continue
+		}
+		return false
+	}
+	if all < utf8.RuneSelf {
+		return true
+	}
+	for i := 0; i < len(text); {
+		r, size := utf8.DecodeRune(text[i:])
+		if r == utf8.RuneError && size == 1 || r >= 0x80 && r < 0xa0 || r == 0x2028 || r == 0x2029 || r == 0xfeff || r == 0xfffe || r == 0xffff {
+			return false
+		}
+		i += size
+	}
+	return true
+}
+
+// view is a string of bytes, valid while they are.
+func view(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }

@@ -1,0 +1,313 @@
+package faults_test
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kube-devops/kube-devops/agent/e2e/blackbox"
+	"github.com/kube-devops/kube-devops/agent/e2e/faults/proxy"
+)
+
+// redirected makes the API server of the leader redirect all its requests to another host.
+func (f *fixture) redirected() {
+	var reached atomic.Int64
+	other := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
+	other.Start() // in the clear: a client that follows would not even ask for a certificate
+	defer other.Close()
+	leader, standby := f.leader(), f.standby()
+	remove := leader.proxy.Add(proxy.Rule{To: other.URL})
+	defer remove()
+	at := time.Now()
+	leader.proxy.Cut() // the watch that stands would go on
+	leader.proxy.Heal()
+	f.publishes(at, f.lease.takeover(), standby)
+	f.silent(leader, at.Add(f.lease.closes()))
+	f.wait("the log of the leader names the other host", quiet, func() error {
+		if !strings.Contains(leader.Stderr(), "redirects to "+other.URL) {
+			return errors.New("it does not")
+		}
+		return nil
+	})
+	remove()
+	f.rejoins(leader, healed)
+	if n := reached.Load(); n > 0 {
+		f.Errorf("%d requests reached the other host", n)
+	}
+}
+
+// inventedTokens floods an agent that asks the API server who may read metrics.
+func (f *fixture) inventedTokens(connections int, length time.Duration) {
+	f.Helper()
+	f.mayReview()
+	good, later := f.reader("good"), f.reader("later")
+	front, err := proxy.Start(f.kubeconfig)
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer front.Close()
+	kubeconfig := filepath.Join(f.dir, "flood.kubeconfig")
+	if err := front.Kubeconfig(f.kubeconfig, kubeconfig); err != nil {
+		f.Fatal(err)
+	}
+	cert, key := f.servingPair()
+	health := f.freeAddress()
+	agent, err := blackbox.StartAgent(f.Context(), blackbox.Options{Name: "flooded", Binary: f.binary, Dir: f.dir, Args: []string{
+		"agent", "--listen=127.0.0.1:0", "--health-listen=" + health, "--leader-elect=false", "--kubeconfig", kubeconfig,
+		"--metrics-auth", "--tls-cert-file", cert, "--tls-private-key-file", key,
+	}})
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer agent.Kill()
+	metrics := "https://" + agent.Addr + "/metrics"
+	f.wait("a client with permission is let in", 30*time.Second, func() error { return f.get(metrics, good, 10*time.Second) })
+
+	flooding, end := context.WithCancel(f.Context())
+	began := time.Now()
+	// In the process of the probes the scheduler would make them wait for the attacker's handshakes.
+	attacker := exec.CommandContext(f.Context(), os.Args[0])
+	attacker.Env = append(os.Environ(), floodVariable+"="+agent.Addr, floodVariable+"_LENGTH="+length.String(), floodVariable+"_CONNECTIONS="+fmt.Sprint(connections))
+	var said []byte
+	var attackErr error
+	var running sync.WaitGroup
+	running.Go(func() {
+		defer end()
+		said, attackErr = attacker.Output()
+	})
+	var slowest time.Duration
+	running.Go(func() {
+		for flooding.Err() == nil {
+			at := time.Now()
+			if err := f.get("http://"+health+"/healthz", "", 10*time.Second); err != nil {
+				f.Errorf("probe: %v", err)
+			}
+			slowest = max(slowest, time.Since(at))
+			f.pass(500 * time.Millisecond)
+		}
+	})
+	scrapes := 0
+	running.Go(func() {
+		for ; flooding.Err() == nil; scrapes++ {
+			if err := f.get(metrics, good, 10*time.Second); err != nil {
+				f.Errorf("scrape: %v", err)
+			}
+			f.pass(5 * time.Second)
+		}
+	})
+	running.Wait()
+	ended := time.Now()
+	f.wait("a new client is let in", 5*time.Second, func() error { return f.get(metrics, later, time.Second) })
+	f.recovered(time.Since(ended), 5*time.Second)
+	if slowest > time.Second {
+		f.Errorf("the slowest probe took %s", slowest)
+	}
+	most := f.reviewsInASecond(front, began)
+	if most > 10 {
+		f.Errorf("%d reviews in one second", most)
+	}
+	sent, err := strconv.Atoi(strings.TrimSpace(string(said)))
+	if err != nil || attackErr != nil || sent < 2*connections {
+		f.Errorf("%d requests in the flood: %v, %v", sent, err, attackErr)
+	}
+	f.notef("%d requests, slowest probe %.0f ms, %d scrapes, none lost, at most %d reviews in a second", sent, slowest.Seconds()*1000, scrapes, most)
+}
+
+// floodVariable, with an address, makes this binary an attacker.
+const floodVariable = "FAULTS_FLOOD"
+
+// attack floods an address, and prints how many requests it sent.
+func attack(addr string) (code int) {
+	length, err := time.ParseDuration(os.Getenv(floodVariable + "_LENGTH"))
+	connections, wrong := strconv.Atoi(os.Getenv(floodVariable + "_CONNECTIONS"))
+	if err != nil || wrong != nil {
+		fmt.Fprintln(os.Stderr, errors.Join(err, wrong))
+		return 2
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), length)
+	defer cancel()
+	var running sync.WaitGroup
+	var sent atomic.Int64
+	for i := range connections {
+		running.Go(func() {
+			for ctx.Err() == nil {
+				if inventToken(ctx, addr, sent.Add(1), i%2 == 0) != nil {
+					time.Sleep(10 * time.Millisecond)
+				}
+			}
+		})
+	}
+	running.Wait()
+	fmt.Println(sent.Load())
+	return 0
+}
+
+// reviewsInASecond returns how many reviews there were in the busiest second.
+func (f *fixture) reviewsInASecond(p *proxy.Proxy, since time.Time) (most int) {
+	var at []time.Time
+	for _, request := range p.Requests() {
+		if request.At.After(since) && (request.Resource == "tokenreviews" || request.Resource == "subjectaccessreviews") {
+			at = append(at, request.At)
+		}
+	}
+	first := 0
+	for last := range at {
+		for at[last].Sub(at[first]) >= time.Second {
+			first++
+		}
+		most = max(most, last-first+1)
+	}
+	return most
+}
+
+// inventToken asks for metrics with a token of its own invention, on a connection of its own.
+func inventToken(ctx context.Context, addr string, n int64, reads bool) error {
+	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	_ = conn.SetDeadline(time.Now().Add(15 * time.Second))
+	secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
+	if _, err := fmt.Fprintf(secure, "GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer invented-%d\r\n\r\n", n); err != nil || !reads {
+		return err
+	}
+	res, err := http.ReadResponse(bufio.NewReader(secure), nil)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	_, err = io.Copy(io.Discard, res.Body)
+	return err
+}
+
+// get asks for a page on a connection of its own, and requires 200.
+func (f *fixture) get(url, token string, within time.Duration) error {
+	ctx, cancel := context.WithTimeout(f.Context(), within)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	if err != nil {
+		return err
+	}
+	if token != "" {
+		request.Header.Set("Authorization", "Bearer "+token)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
+	res, err := client.Do(request)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = res.Body.Close() }()
+	if _, err := io.Copy(io.Discard, res.Body); err != nil {
+		return err
+	}
+	if res.StatusCode != http.StatusOK {
+		return fmt.Errorf("status %d", res.StatusCode)
+	}
+	return nil
+}
+
+// bind gives an account a ClusterRole, until the row ends.
+func (f *fixture) bind(account, role string) {
+	f.Helper()
+	bindings := f.Admin.RbacV1().ClusterRoleBindings()
+	binding, err := bindings.Create(f.Context(), &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{GenerateName: account + "-"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Name: account, Namespace: f.installation.Name}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Cleanup(func() { _ = bindings.Delete(context.WithoutCancel(f.Context()), binding.Name, metav1.DeleteOptions{}) })
+}
+
+// mayReview lets the agent make reviews.
+func (f *fixture) mayReview() {
+	f.Helper()
+	f.bind(f.account.Name, "system:auth-delegator")
+}
+
+// reader makes an account that may read metrics, and returns a token of it.
+func (f *fixture) reader(name string) string {
+	f.Helper()
+	name = f.account.Name + "-" + name
+	if _, err := f.installation.NewAccount(f.Context(), name); err != nil {
+		f.Fatal(err)
+	}
+	role, err := f.Admin.RbacV1().ClusterRoles().Create(f.Context(), &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Rules:      []rbacv1.PolicyRule{{Verbs: []string{"get"}, NonResourceURLs: []string{"/metrics"}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.bind(name, role.Name)
+	answer, err := f.Admin.CoreV1().ServiceAccounts(f.installation.Name).CreateToken(f.Context(), name, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	return answer.Status.Token
+}
+
+// servingPair writes a certificate and its key.
+func (f *fixture) servingPair() (certFile, keyFile string) {
+	f.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		f.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(24 * time.Hour)}
+	cert, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		f.Fatal(err)
+	}
+	certFile, keyFile = filepath.Join(f.dir, "tls.crt"), filepath.Join(f.dir, "tls.key")
+	if err := errors.Join(
+		os.WriteFile(certFile, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert}), 0o600),
+		os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der}), 0o600),
+	); err != nil {
+		f.Fatal(err)
+	}
+	return certFile, keyFile
+}
+
+// freeAddress is one on loopback that was free a moment ago.
+func (f *fixture) freeAddress() string {
+	f.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		f.Fatal(err)
+	}
+	defer func() { _ = listener.Close() }()
+	return listener.Addr().String()
+}

@@ -1,0 +1,95 @@
+package election
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"go.uber.org/zap"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+)
+
+// syncLook is the time between two questions whether this replica is in sync.
+const syncLook = 200 * time.Millisecond
+
+// inSync says why this replica must not lead; nil while it may.
+func (e *Elector) inSync() error {
+	if e.options.InSync == nil {
+		return nil
+	}
+	return e.options.InSync(e.lock.answers.duration())
+}
+
+// standBy reads the Lease, and does not run for it, until this replica is in sync: a leader that has nothing to publish
+// would keep all others silent. It returns false when ctx is done.
+func (e *Elector) standBy(ctx context.Context) bool {
+	var reason, failure string
+	var read time.Time
+	for {
+		err := e.inSync()
+		switch {
+		case ctx.Err() != nil:
+			return false
+		case err == nil && reason == "":
+			return true
+		case err == nil:
+			e.gate.bar("")
+			e.log.Info("running for the lease")
+			return true
+		case err.Error() != reason:
+			reason = err.Error()
+			e.gate.bar(reason)
+			e.log.Info("not running for the lease", zap.String("reason", reason))
+		}
+		if time.Since(read) >= e.options.RetryPeriod {
+			read = time.Now()
+			failure = e.glance(ctx, failure)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(syncLook):
+		}
+	}
+}
+
+// glance reads the Lease, so that the leader and the epoch are known. It logs a failure that differs from the last one,
+// and returns it.
+func (e *Elector) glance(ctx context.Context, last string) (failure string) {
+	_, _, err := e.lock.Get(ctx)
+	if err == nil || apierrors.IsNotFound(err) || ctx.Err() != nil {
+		return ""
+	}
+	if err.Error() != last {
+		e.log.Warn("the lease cannot be read", zap.Error(err))
+	}
+	return err.Error()
+}
+
+// answers measures for how long the API server has answered all calls for the Lease.
+type answers struct {
+	gap time.Duration // between two answers, which breaks the series: nothing was asked, or the process stood still
+
+	mu          sync.Mutex
+	any         bool
+	first, last time.Duration // on the monotonic clock
+}
+
+// note records that a call was answered, or was not.
+func (a *answers) note(now time.Duration, answered bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.any || now-a.last > a.gap {
+		a.first = now
+	}
+	a.any, a.last = answered, now
+}
+
+// duration is the time from the first answer since the last call without one to the last.
+func (a *answers) duration() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.any {
+		return 0
+	}
+	return a.last - a.first
+}

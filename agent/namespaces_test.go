@@ -1,0 +1,58 @@
+package agent
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/spf13/pflag"
+)
+
+func TestNamespacesAreNames(t *testing.T) {
+	for _, test := range []struct {
+		namespaces []string
+		replay     string
+		want       string
+	}{
+		{namespaces: []string{"shop", "team-a"}},
+		{namespaces: []string{"team-*"}, want: `"team-*" is not the name of a namespace`},
+		{namespaces: []string{""}, want: `"" is not the name of a namespace`},
+		{namespaces: []string{"shop", "shop"}, want: "shop appears twice"},
+		{namespaces: []string{"shop"}, replay: "pods.json", want: "--namespaces and --replay exclude each other"},
+	} {
+		o := DefaultOptions()
+		o.Namespaces, o.Replay = test.namespaces, test.replay
+		err := o.Validate()
+		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
+			t.Errorf("--namespaces %q: %v, want %q", test.namespaces, err, test.want)
+		}
+	}
+}
+
+func TestLeaseOfAnAgentOfSomeNamespaces(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "namespace")
+	if err := os.WriteFile(file, []byte("team-a\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		name, args, file, want string
+	}{
+		{"whole cluster", "", file, "default"},
+		{"some namespaces", "--namespaces=team-a,team-b", file, "team-a"},
+		{"a namespace that is named", "--namespaces=team-a --lease-namespace=default", file, "default"},
+		{"not in a pod", "--namespaces=team-a", file + "-none", "default"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o := DefaultOptions()
+			flags := pflag.NewFlagSet("", pflag.ContinueOnError)
+			o.AddFlags(flags)
+			if err := flags.Parse(strings.Fields(test.args)); err != nil {
+				t.Fatal(err)
+			}
+			if o.ownLeaseNamespace(test.file); o.Election.Namespace != test.want {
+				t.Errorf("the Lease is in %q, want %q", o.Election.Namespace, test.want)
+			}
+		})
+	}
+}

@@ -1,0 +1,65 @@
+package podwatch
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestListingIsBounded(t *testing.T) {
+	now := time.Now()
+	pages := func(n int, each time.Duration) error {
+		var l listing
+		token := ""
+		for i := range n {
+			if err := l.begin(token, now.Add(time.Duration(i)*each)); err != nil {
+				return err
+			}
+			token = fmt.Sprint("page ", i)
+			if err := l.end(token, 1); err != nil {
+				return err
+			}
+		}
+		return l.end("", 0)
+	}
+	if err := pages(maxPages, 0); err != nil {
+		t.Errorf("%d pages: %v, want no error", maxPages, err)
+	}
+	if err := pages(maxPages+1, 0); !errors.Is(err, errEndless) {
+		t.Errorf("%d pages: %v, want %v", maxPages+1, err, errEndless)
+	}
+	if err := pages(10, maxListTime/9); err != nil {
+		t.Errorf("10 pages in %s: %v, want no error", maxListTime, err)
+	}
+	if err := pages(12, maxListTime/10); !errors.Is(err, errEndless) {
+		t.Errorf("12 pages in more than %s: %v, want %v", maxListTime, err, errEndless)
+	}
+}
+
+func TestAnswersAreBounded(t *testing.T) {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, strings.Repeat("x", 100))
+	}))
+	defer server.Close()
+	for _, test := range []struct {
+		query string
+		most  int64
+		want  bool
+	}{{"", 101, true}, {"", 99, false}, {"?watch=true", 99, true}} {
+		client := http.Client{Transport: bounded{http.DefaultTransport, test.most}}
+		answer, err := client.Get(server.URL + test.query)
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if test.want && (err != nil || len(text) != 100) || !test.want && !errors.Is(err, errEndless) {
+			t.Errorf("100 bytes for %q with a bound of %d: %d bytes, %v", test.query, test.most, len(text), err)
+		}
+	}
+}

@@ -1,0 +1,101 @@
+package scan
+
+import (
+	"cmp"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/kube-devops/kube-devops/agent/dump"
+)
+
+// nothing says why there is nothing to report on; nil where that is allowed.
+func (s *scan) nothing() error {
+	if len(s.excluded.in) > 0 {
+		return s.noneCount()
+	}
+	if s.options.AllowEmpty {
+		return nil
+	}
+	found := &s.options.Found
+	in := plural(len(found.Files), "file")
+	if len(found.Files) == 1 {
+		in = dump.OneLine(found.Files[0].Path)
+		if in == "-" && s.options.StdinName != "" {
+			in = s.options.StdinName
+		}
+	}
+	text := ""
+	if parts := s.leftOutParts(); len(parts) > 0 {
+		text = ": " + strings.Join(parts, ", ")
+	}
+	return fmt.Errorf("%w and no workloads in %s%s; --allow-empty accepts that", dump.ErrNoPods, in, text)
+}
+
+// leftOutParts count what there is instead of workloads.
+func (s *scan) leftOutParts() []string {
+	var parts []string
+	for _, part := range []struct {
+		n    int
+		what string
+	}{
+		{s.templates.Count, "template"}, {s.options.Found.Excluded.Count, "excluded file"}, {s.notManifests.Count, "file%s without apiVersion and kind"},
+		{s.empty.Count, "empty file"}, {s.options.Found.DanglingLinks.Count, "dangling link"},
+	} {
+		switch {
+		case part.n == 0:
+		case strings.Contains(part.what, "%s") && part.n == 1:
+			parts = append(parts, "1 "+strings.Replace(part.what, "%s", "", 1))
+		case strings.Contains(part.what, "%s"):
+			parts = append(parts, fmt.Sprintf("%d %s", part.n, strings.Replace(part.what, "%s", "s", 1)))
+		default:
+			parts = append(parts, plural(part.n, part.what))
+		}
+	}
+	if others := s.others(); others != "" {
+		parts = append(parts, others)
+	}
+	return parts
+}
+
+// others counts the objects of other kinds: "12 objects of other kinds (Service 8, ConfigMap 4)".
+func (s *scan) others() string {
+	const most = 5
+	kinds := slices.SortedFunc(maps.Keys(s.result.Inputs.Others), func(a, b string) int {
+		return cmp.Or(cmp.Compare(s.result.Inputs.Others[b], s.result.Inputs.Others[a]), cmp.Compare(a, b))
+	})
+	total := 0
+	var named []string
+	for i, kind := range kinds {
+		total += s.result.Inputs.Others[kind]
+		if i < most {
+			named = append(named, fmt.Sprintf("%s %d", dump.OneLine(kind), s.result.Inputs.Others[kind]))
+		}
+	}
+	if total == 0 {
+		return ""
+	}
+	if len(kinds) > most {
+		named = append(named, "...")
+	}
+	return fmt.Sprintf("%s of other kinds (%s)", plural(total, "object"), strings.Join(named, ", "))
+}
+
+// noneCount says which namespaces are left out, all of them.
+func (s *scan) noneCount() error {
+	if namespaces, pods := s.excluded.byPolicy(&s.options); pods > 0 && len(namespaces) == len(s.excluded.in) {
+		return fmt.Errorf("%w: %s", ErrNoneCount, s.excluded.text(namespaces, pods))
+	}
+	var missing []string
+	for _, glob := range s.options.Namespaces {
+		missing = append(missing, s.missing(glob))
+	}
+	const most = 5
+	names := slices.Sorted(maps.Keys(s.excluded.in))
+	others := ""
+	if len(names) > most {
+		names, others = names[:most], ", ..."
+	}
+	return fmt.Errorf("%w: %s (the input has pods in %s%s)", ErrNoneCount, strings.Join(missing, "; "), dump.OneLine(strings.Join(names, ", ")), others)
+}

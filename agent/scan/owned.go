@@ -1,0 +1,146 @@
+package scan
+
+import (
+	"strings"
+
+	"github.com/kube-devops/kube-devops/agent/dump"
+	"github.com/kube-devops/kube-devops/agent/state"
+)
+
+// workloads are those of the input that have a template. At the end they say which of them do not count, as another one
+// owns them: the ReplicaSets of a Deployment, in whatever order they come.
+type workloads struct {
+	all []*workload
+	at  map[state.Pod]int
+}
+
+// A workload is one object that has a template.
+type workload struct {
+	workloadName
+	key    state.Pod
+	uid    string
+	owners []dump.Owner
+	from   *source
+	title  string
+
+	owns  []*workload
+	owned bool // by another workload of the input
+	left  bool // it does not count
+}
+
+// A workloadName is what an owner reference says, but for the uid.
+type workloadName struct{ namespace, group, kind, name string }
+
+func (w *workloads) put(key state.Pod, p *batched) {
+	kind, name, _ := strings.Cut(p.Name, "/")
+	of := &workload{
+		workloadName: workloadName{p.Namespace, groupOf(p.APIVersion), kind, name},
+		key:          key, uid: p.UID, owners: p.Owners, from: p.from, title: p.title(),
+	}
+	if at, known := w.at[key]; known {
+		w.all[at] = of
+		return
+	}
+	if w.at == nil {
+		w.at = make(map[state.Pod]int)
+	}
+	w.at[key] = len(w.all)
+	w.all = append(w.all, of)
+}
+
+// remove forgets a workload that has gone.
+func (w *workloads) remove(key state.Pod) {
+	if at, known := w.at[key]; known {
+		w.all[at] = new(workload)
+		delete(w.at, key)
+	}
+}
+
+// leave finds the workloads that do not count, as another workload of the input owns them. Workloads that own one another
+// all count: else each of them could hide the others.
+func (w *workloads) leave() {
+	owners := w.owners()
+	for _, of := range w.all {
+		for _, reference := range of.owners {
+			if owner := owners.find(of, reference); owner != nil {
+				owner.owns = append(owner.owns, of)
+				of.owned = true
+			}
+		}
+	}
+	var next []*workload
+	for _, of := range w.all {
+		if !of.owned {
+			next = append(next, of)
+		}
+	}
+	for len(next) > 0 {
+		last := len(next) - 1
+		owner := next[last]
+		next = next[:last]
+		for _, of := range owner.owns {
+			if !of.left {
+				of.left = true
+				next = append(next, of)
+			}
+		}
+	}
+}
+
+// owners are the workloads that references may lead to.
+type owners struct {
+	byName map[workloadName]*workload
+	byUID  map[string]*workload
+}
+
+func (w *workloads) owners() owners {
+	found := owners{make(map[workloadName]*workload), make(map[string]*workload)}
+	for _, of := range w.all {
+		if of.uid != "" {
+			found.byUID[of.uid] = of
+		}
+		for _, name := range []workloadName{of.workloadName, {of.namespace, anyGroup, of.kind, of.name}} {
+			// One without a uid may be the owner that any reference of the name means.
+			if known := found.byName[name]; known == nil || known.uid != "" && of.uid == "" {
+				found.byName[name] = of
+			}
+		}
+	}
+	return found
+}
+
+// anyGroup is the group of an owner reference that has no apiVersion.
+const anyGroup = "*"
+
+// find is the workload that an owner reference leads to; nil where the input does not have it.
+func (o owners) find(of *workload, reference dump.Owner) *workload {
+	if reference.Kind == of.kind && reference.Name == of.name { // itself
+		return nil
+	}
+	name := workloadName{of.namespace, groupOf(reference.APIVersion), reference.Kind, reference.Name}
+	if reference.APIVersion == "" {
+		name.group = anyGroup
+	}
+	owner := o.byName[name]
+	if owner == nil || reference.UID == "" || owner.uid == "" || owner.uid == reference.UID {
+		return owner
+	}
+	// Another object of that name has the uid, or none has: then the owner is one of an earlier time.
+	exact := o.byUID[reference.UID]
+	if exact == nil || exact.namespace != name.namespace || exact.kind != name.kind || exact.name != name.name {
+		return nil
+	}
+	return exact
+}
+
+// leaveOwned takes the workloads out of the state that another workload of the input owns.
+func (s *scan) leaveOwned() {
+	s.workloads.leave()
+	for _, of := range s.workloads.all {
+		if of.left && s.state.Remove(of.key) {
+			s.result.Inputs.Templates--
+			s.other(of.kind, 1)
+			s.owned.note(of.title, of.from)
+		}
+	}
+}

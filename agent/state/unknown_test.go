@@ -1,0 +1,76 @@
+package state_test
+
+import (
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// TestUnknownViolations counts a check that cannot be answered as a violation, and as an unknown one while no waiver accepts
+// it. Where there is none any more the counts are as though there never was one.
+func TestUnknownViolations(t *testing.T) {
+	table, err := rules.Load("unknown.yaml", []byte(`apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: unknown}
+checks:
+  - {id: small, weight: 5, forEach: spec.containers, violation: {path: resources.limits.cpu, operator: quantityLessThan, value: 1}}
+  - {id: privileged, weight: 3, forEach: spec.containers, violation: {path: securityContext.privileged, operator: equals, value: true}}
+waivers:
+  - {id: w, reason: r, expires: 2030-01-01T00:10:00Z, container: waived}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := state.New(table)
+	s.Advance(base)
+	put := func(name, json string) {
+		t.Helper()
+		if _, err := s.Observe(named(name), []byte(json)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want := func(when string, metrics state.LiveMetrics) {
+		t.Helper()
+		snap := s.Snapshot()
+		if diff := cmp.Diff(metrics, snap.Namespaces[0].LiveMetrics); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", when, diff)
+		}
+		if diff := cmp.Diff(metrics, snap.Totals()); diff != "" {
+			t.Errorf("totals, %s (-want +got):\n%s", when, diff)
+		}
+	}
+	const unknown = `{"spec":{"containers":[{"name":"app","resources":{"limits":{"cpu":"1e101"}},"securityContext":{"privileged":true}},
+		{"name":"waived","resources":{"limits":{"cpu":"1e101"}}}]}}`
+	put("a", unknown)
+	put("b", `{"spec":{"containers":[{"resources":{"limits":{"cpu":"500m"}}}]}}`)
+	waived := state.LiveMetrics{TotalPods: 2, Violations: []int{2, 1}, Subjects: []int{2, 3}, Waived: []int{1, 0}, Unknown: []int{1, 0}}
+	want("with a waiver", waived)
+	before := s.Snapshot()
+	if changed := s.Advance(base.Add(time.Hour)); len(changed) > 0 {
+		t.Errorf("the pod fails the same checks, and these changed: %v", changed)
+	}
+	want("the waiver has expired", state.LiveMetrics{TotalPods: 2, Violations: []int{3, 1}, Subjects: []int{3, 3}, Waived: []int{0, 0}, Unknown: []int{2, 0}})
+	if diff := cmp.Diff(waived, before.Namespaces[0].LiveMetrics); diff != "" {
+		t.Errorf("the snapshot from before changed (-before +after):\n%s", diff)
+	}
+	s.Delete(named("a"))
+	want("without the pod", state.LiveMetrics{TotalPods: 1, Violations: []int{1, 0}, Subjects: []int{1, 1}, Waived: []int{0, 0}})
+	fresh := state.New(table)
+	fresh.Replace(1, slices.Values([]state.Observation{{Pod: named("b"), JSON: []byte(`{"spec":{"containers":[{"resources":{"limits":{"cpu":"500m"}}}]}}`)}}))
+	fresh.Advance(base.Add(time.Hour))
+	if names := s.Differences(fresh); len(names) > 0 {
+		t.Errorf("the state differs from one computed from scratch: %v", names)
+	}
+	// A pod that becomes unknown is a difference, though its counts of violations are the same.
+	put("b", `{"spec":{"containers":[{"resources":{"limits":{"cpu":"1e101"}}}]}}`)
+	if names := s.Differences(fresh); len(names) != 1 {
+		t.Errorf("differences in %v, want one namespace", names)
+	}
+}
+
+func named(name string) state.Pod { return state.Pod{Namespace: "default", Name: name} }

@@ -1,0 +1,72 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestLintOfAFolder reads the files of ours, counts the rest, and leaves out what is hidden.
+func TestLintOfAFolder(t *testing.T) {
+	t.Chdir(t.TempDir())
+	const table = "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: a}\nchecks:\n- {id: a, weight: 0, violation: {path: spec.x, operator: absent}}\n"
+	for name, text := range map[string]string{
+		"d/a.yaml":         table,
+		"d/sub/b.json":     `{` + "\n" + `  "apiVersion": "kube-devops.io/v1", "kind": "PolicyTable", "metadata": {"name": "b"}, "checks": []}`,
+		"d/flow.yml":       `{apiVersion: kube-devops.io/v1, kind: PolicyTable, metadata: {name: c}, checks: []}`,
+		"d/values.yaml":    "policy: |\n  " + strings.ReplaceAll(table, "\n", "\n  "),
+		"d/list.json":      `{"kind":"List","items":[{"apiVersion":"kube-devops.io/v1"}]}`,
+		"d/scan.yaml":      "apiVersion: kube-devops.io/v1\nkind: ScanConfig\n",
+		"d/other.yaml":     "apiVersion: apps/v1\nkind: Deployment\n",
+		"d/v2.yaml":        "apiVersion: kube-devops.io/v10\nkind: PolicyTable\n",
+		"d/readme.md":      "apiVersion: kube-devops.io/v1\n",
+		"d/.hidden.yaml":   table,
+		"d/.git/a.yaml":    table,
+		"empty/other.yaml": "a: b\n",
+	} {
+		if err := os.MkdirAll(filepath.Dir(name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		writeText(t, name, text, 0o600)
+	}
+	for _, tt := range []struct {
+		args, stdin   string
+		files, stdout string
+		stderr        string
+	}{
+		{args: "d d/a.yaml", files: "d/a.yaml d/flow.yml d/sub/b.json", stdout: "3 files checked, 6 other files left out.\n", stderr: "in 3 files"},
+		{args: "d/*.y*ml", files: "d/a.yaml d/flow.yml", stdout: "2 files checked, 4 other files left out.\n", stderr: "in 2 files"},
+		{args: "-", stdin: table, files: "stdin", stderr: "1 mistake and 0 warnings in 1 file"},
+		{args: "- -", stdin: table, files: "stdin", stderr: "1 mistake and 0 warnings in 1 file"},
+		{args: "- --dump -", stderr: "- is given twice: standard input can be read once"},
+		{args: "empty", stdout: "0 files checked, 1 other file left out.\n", stderr: "read empty: the folder has no file of apiVersion kube-devops.io/v1"},
+		{args: "x*.yaml", stderr: "read x*.yaml: no file matches the pattern"},
+	} {
+		var stdout, stderr output
+		code := run(t.Context(), append([]string{"policy", "lint"}, strings.Fields(tt.args)...), strings.NewReader(tt.stdin), &stdout, &stderr)
+		var files []string
+		for line := range strings.Lines(stdout.String()) {
+			if name, _, ok := strings.Cut(line, ":"); ok && (len(files) == 0 || files[len(files)-1] != name) {
+				files = append(files, name)
+			}
+		}
+		if code != exitFailed || strings.Join(files, " ") != tt.files || !strings.HasSuffix(stdout.String(), tt.stdout) || !strings.Contains(stderr.String(), tt.stderr) {
+			t.Errorf("lint %s: code %d, files %q, stdout:\n%sstderr:\n%s", tt.args, code, files, stdout.String(), stderr.String())
+		}
+	}
+}
+
+func TestPolicyListNamesWhatShips(t *testing.T) {
+	t.Chdir("../..")
+	got := transcript(t, "policy list")
+	if !strings.Contains(got, "\ndefault      3       The three checks of the default table") || !strings.Contains(got, "\nrecommended  ") || strings.Contains(got, "yaml-language-server") {
+		t.Error(got)
+	}
+}
+
+func TestVersionFlag(t *testing.T) {
+	if got, want := transcript(t, "--version"), transcript(t, "version"); got[strings.IndexByte(got, '\n'):] != want[strings.IndexByte(want, '\n'):] {
+		t.Errorf("%q, want %q", got, want)
+	}
+}

@@ -1,0 +1,187 @@
+package main
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+)
+
+func writeText(t *testing.T, name, text string, mode os.FileMode) {
+	t.Helper()
+	if err := errors.Join(os.WriteFile(name, []byte(text), mode), os.Chmod(name, mode)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestOneFileByTwoNames: two reports do not go to one file, whatever its names are.
+func TestOneFileByTwoNames(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	writeText(t, "old", "old", 0o600)
+	if err := errors.Join(os.Symlink("old", "link"), os.Symlink("new", "dangling"), os.Symlink(".", "folder"), os.Link("old", "hard")); err != nil {
+		t.Fatal(err)
+	}
+	for _, names := range [][2]string{
+		{"old", "link"}, {"old", filepath.Join(dir, "old")}, {"new", filepath.Join(dir, "new")}, {"new", "dangling"}, {"folder/new", "new"}, {"old", "hard"},
+	} {
+		code, stdout, stderr := runScan(t, badPod, "-", "-o", "json="+names[0], "-o", "yaml="+names[1])
+		want := "kube-devops: two reports would go to " + names[1] + ", which is " + names[0] + " too (see kube-devops scan --help)\n"
+		if code != exitFailed || stdout != "" || stderr != want {
+			t.Errorf("%q: code %d, stdout %q, stderr %q", names, code, stdout, stderr)
+		}
+	}
+	if text, err := os.ReadFile("old"); err != nil || string(text) != "old" {
+		t.Errorf("the file is %q, %v", text, err)
+	}
+	f, err := os.OpenFile("old", os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }() // nothing is written to it
+	var stderr output
+	if code := run(t.Context(), []string{"scan", shop, "-o", "json=link", "-o", "table"}, nil, f, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "two reports would go to link, to which standard output is redirected") {
+		t.Errorf("beside standard output: code %d, %q", code, stderr.String())
+	}
+}
+
+// TestReportKeepsTheMode: a file that exists keeps its mode, and one with a long name is written too.
+func TestReportKeepsTheMode(t *testing.T) {
+	t.Chdir(t.TempDir())
+	writeText(t, "private", "old", 0o640)
+	long := strings.Repeat("r", 250)
+	if code, _, stderr := runScan(t, badPod, "-", "-o", "json=private", "-o", "yaml="+long); code != exitDone || stderr != "" {
+		t.Fatalf("code %d, %q", code, stderr)
+	}
+	for name, want := range map[string]os.FileMode{"private": 0o640, long: 0o666 &^ umask(t)} {
+		info, err := os.Stat(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm() != want || info.Size() < 100 {
+			t.Errorf("%.10s: mode %v, want %v; %d bytes", name, info.Mode(), want, info.Size())
+		}
+	}
+	if entries, err := os.ReadDir("."); err != nil || len(entries) != 2 {
+		t.Errorf("%v, %v", entries, err)
+	}
+}
+
+func umask(t *testing.T) os.FileMode {
+	t.Helper()
+	name := filepath.Join(t.TempDir(), "new")
+	f, err := os.OpenFile(name, os.O_CREATE, 0o666)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return 0o666 &^ info.Mode().Perm()
+}
+
+// TestReportInPlace: a file that is mounted on its own, and one in a folder that is read-only, is overwritten, and that is
+// said. A report that cannot be made leaves it as it was.
+func TestReportInPlace(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	writeText(t, "mounted", "old", 0o600)
+	writeText(t, "source", "a longer text than the report is "+strings.Repeat("x", 100_000), 0o600)
+	if err := syscall.Mount("source", "mounted", "", syscall.MS_BIND, ""); err != nil {
+		t.Skipf("mounting needs rights: %v", err)
+	}
+	defer func() {
+		if err := syscall.Unmount(filepath.Join(dir, "mounted"), 0); err != nil {
+			t.Error(err)
+		}
+	}()
+	code, _, stderr := runScan(t, badPod, "-", "-o", "ndjson=mounted")
+	if want := "kube-devops: warning: mounted was overwritten in place and not replaced as a whole: device or resource busy\n"; code != exitDone || stderr != want {
+		t.Errorf("code %d, %q", code, stderr)
+	}
+	_, direct, _ := runScan(t, badPod, "-", "-o", "ndjson")
+	if text, err := os.ReadFile("source"); err != nil || string(text) != direct {
+		t.Errorf("%v; the file is %q", err, text)
+	}
+	if code, _, stderr := runScan(t, badPod, "-", "-q", "-o", "ndjson=mounted"); code != exitDone || stderr != "" {
+		t.Errorf("--quiet: code %d, %q", code, stderr)
+	}
+}
+
+// TestReportInAReadOnlyFolder needs an account that is not root, whom a mode holds back.
+func TestReportInAReadOnlyFolder(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "report.json")
+	writeText(t, name, "old", 0o600)
+	if err := os.Chmod(dir, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.Chmod(dir, 0o700) }() // so that it can be removed
+	if f, err := os.Create(filepath.Join(dir, "probe")); err == nil {
+		_ = errors.Join(f.Close(), os.Remove(f.Name()))
+		t.Skip("this account may write to a folder that is read-only")
+	}
+	code, _, stderr := runScan(t, badPod, "-", "-o", "json="+name)
+	if want := "was overwritten in place and not replaced as a whole: permission denied\n"; code != exitDone || !strings.HasSuffix(stderr, want) {
+		t.Errorf("code %d, %q", code, stderr)
+	}
+	if code, _, stderr := runScan(t, badPod, "-", "-o", "json="+dir+"/new"); code != exitFailed || !strings.Contains(stderr, "new: permission denied") {
+		t.Errorf("a new file: code %d, %q", code, stderr)
+	}
+}
+
+// TestBaselineIsReplacedOnSuccess: a scan that fails on new violations fails on them the next time too.
+func TestBaselineIsReplacedOnSuccess(t *testing.T) {
+	t.Chdir(t.TempDir())
+	if code, _, stderr := runScan(t, goodPod, "-", "-o", "json=base.json"); code != exitDone {
+		t.Fatal(stderr)
+	}
+	old, err := os.ReadFile("base.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		code, stdout, stderr := runScan(t, badPod+goodPod, "-", "--baseline", "base.json", "-o", "json=./base.json", "-o", "table", "-o", "yaml=other.yaml")
+		want := "kube-devops: warning: the baseline ./base.json is kept as it was, because the scan failed\nkube-devops: --baseline base.json: 3 new violations\n"
+		if code != exitCrossed || stderr != want || !strings.Contains(stdout, "NAMESPACE") {
+			t.Errorf("code %d, stderr %q", code, stderr)
+		}
+		if text, err := os.ReadFile("base.json"); err != nil || string(text) != string(old) {
+			t.Errorf("the baseline is another one, %v", err)
+		}
+	}
+	if info, err := os.Stat("other.yaml"); err != nil || info.Size() == 0 {
+		t.Errorf("the other report is not there: %v", err)
+	}
+	if code, _, stderr := runScan(t, strings.Replace(goodPod, `"b"`, `"c"`, 1), "-", "--baseline", "base.json", "-o", "json=base.json"); code != exitDone || stderr != "" {
+		t.Errorf("code %d, %q", code, stderr)
+	}
+}
+
+func TestReportDate(t *testing.T) {
+	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	for epoch, want := range map[string]string{"": "2026-01-02 03:04:05 +0000 UTC", "0": "1970-01-01 00:00:00 +0000 UTC", "1700000000": "2023-11-14 22:13:20 +0000 UTC"} {
+		if got, err := reportDate(epoch, now); err != nil || got.String() != want {
+			t.Errorf("%q: %s, %v", epoch, got, err)
+		}
+	}
+	for _, epoch := range []string{"x", "-1", "1.5", "99999999999999"} {
+		if _, err := reportDate(epoch, now); err == nil {
+			t.Errorf("%q is taken for a date", epoch)
+		}
+	}
+	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
+	_, first, _ := runScan(t, "", shop, "-o", "html")
+	if _, second, _ := runScan(t, "", shop, "-o", "html"); first != second || !strings.Contains(first, "2023-11-14") {
+		t.Error("the page does not carry the date of SOURCE_DATE_EPOCH")
+	}
+	t.Setenv("SOURCE_DATE_EPOCH", "yesterday")
+	if code, stdout, stderr := runScan(t, "", shop); code != exitFailed || stdout != "" || stderr != "kube-devops: SOURCE_DATE_EPOCH must be seconds since 1970, got \"yesterday\"\n" {
+		t.Errorf("code %d, %q", code, stderr)
+	}
+}

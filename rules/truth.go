@@ -1,0 +1,20 @@
+package rules
+
+// A truth is the answer of a predicate, in the logic of Kleene: all is the least of its answers, any the greatest.
+type truth uint8
+
+const (
+	unasked truth = iota
+	isFalse
+	unknown
+	isTrue
+)
+
+func truthOf(is bool) truth {
+	if is {
+		return isTrue
+	}
+	return isFalse
+}
+
+func (t truth) not() truth { return isFalse + isTrue - t }
