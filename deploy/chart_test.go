@@ -265,6 +265,7 @@ func TestRefused(t *testing.T) {
 		{"a level that is none", "logLevel=loud", "at '/logLevel'"},
 		{"a border as a share", "prometheusRule.criticalBelow=0.4", "at '/prometheusRule/criticalBelow'"},
 		{"a variable twice", "extraEnv[0].name=A,extraEnv[1].name=A", "extraEnv has two entries with name A"},
+		{"one port for two listeners", "healthListen=8080", "healthListen 8080 must not be the same port as http.port"},
 		{"a volume of the chart", "policy.existingConfigMap=x,extraVolumes[0].name=policy", "extraVolumes together with the volumes of the chart has two entries with name policy"},
 		{"a mount of the chart", "policy.existingConfigMap=x,extraVolumeMounts[0].mountPath=/etc/kube-devops", "has two entries with mountPath /etc/kube-devops"},
 		{"a flag that has a value", "extraArgs={--listen=:9090}", "extraArgs must not set --listen, which other objects depend on: set http.port"},
