@@ -168,8 +168,8 @@ func captureStderr(log *zap.Logger) (restore func(), err error) {
 	stderr := os.Stderr
 	os.Stderr = writer
 	go func() {
-		defer reader.Close()
 		logLines(reader, log)
+		_ = reader.Close() // it was only read
 	}()
 	return func() {
 		os.Stderr = stderr
