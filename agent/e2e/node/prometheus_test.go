@@ -90,7 +90,8 @@ func scraped(t *testing.T) {
 	eventually(t, "the alert is resolved", time.Minute, func() error { return firing("KubeDevopsNamespaceCritical", "team", false) })
 	for _, alert := range []string{
 		"KubeDevopsNoLeader", "KubeDevopsLeaderWithoutScores", "KubeDevopsTwoLeaders", "KubeDevopsLeaderChangesOften", "KubeDevopsGone",
-		"KubeDevopsStale", "KubeDevopsLabelsLost", "KubeDevopsPolicyReloadFailing", "KubeDevopsEvaluationErrors", "KubeDevopsClusterSilent",
+		"KubeDevopsStale", "KubeDevopsLabelsLost", "KubeDevopsPolicyReloadFailing", "KubeDevopsNamespaceForbidden",
+		"KubeDevopsEvaluationErrors", "KubeDevopsClusterSilent",
 	} {
 		// One scrape that took too long makes some of them pending for a moment.
 		eventually(t, "an agent that is well", 30*time.Second, func() error { return firing(alert, "", false) })
