@@ -3,6 +3,7 @@ package deploy
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -319,6 +320,23 @@ func TestArgs(t *testing.T) {
 				t.Errorf("args (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestFlags has the agent accept each flag of every setting: the command parses all flags before it prints its help.
+func TestFlags(t *testing.T) {
+	flags := [][]string{{"--values", everything}, {"--set", "extraArgs={--metrics-auth-audiences=kube-devops}"}}
+	for _, setting := range settings {
+		flags = append(flags, setting.flags)
+	}
+	for _, set := range flags {
+		var args []string
+		for _, arg := range lookup(only(t, documents(t, render(t, set...)), "Deployment"), "spec.template.spec.containers.0.args").([]any) {
+			args = append(args, arg.(string))
+		}
+		if out, err := exec.CommandContext(t.Context(), agentBinary, append(args, "--help")...).CombinedOutput(); err != nil {
+			t.Errorf("kube-devops %q: %v\n%s", args, err, out)
+		}
 	}
 }
 
