@@ -119,6 +119,10 @@ func TestAgentOfNoPermittedNamespace(t *testing.T) {
 	}
 	b := startLive(t, api, both("b"))
 	eventually(t, "b publishes", b.counts(1))
+	info := `kube_devops_policy_info{hash="` + a.evaluator.table().Hash() + `",name="default",namespaces="bank,shop"}`
+	if _, ok := a.value(info); !ok {
+		t.Errorf("no series %s on a replica that does not lead", info)
+	}
 	if status, _ := a.get("/readyz"); status != http.StatusServiceUnavailable || a.leads() {
 		t.Errorf("readiness of a: %d, it leads: %t", status, a.leads())
 	}
