@@ -84,7 +84,7 @@ func New(o Options) (*Agent, error) {
 		policyMetrics: newPolicyMetrics(process),
 		evaluator:     newEvaluator(table, o.Log, newEvaluationMetrics(process)),
 	}
-	standing.MustRegister(policyInfo{a.evaluator})
+	standing.MustRegister(newPolicyInfo(a.evaluator, o.Namespaces...))
 	var access server.AccessFunc
 	if o.Replay == "" {
 		if err := a.connect(process); err != nil {
@@ -103,7 +103,7 @@ func New(o Options) (*Agent, error) {
 		Log:          o.Log,
 		Ready:        []server.Check{{Name: "pods", Ready: a.checkReady}},
 		Process:      process,
-		Leader:       newScrape(a.evaluator),
+		Leader:       newScrape(newScores(a.evaluator, o.Namespaces...)),
 		Standby:      standing,
 		Report:       a.report,
 		Publish:      a.evaluator.publish,
@@ -398,7 +398,7 @@ func (a *Agent) report(w io.Writer) error {
 		return errNotEvaluated
 	}
 	if a.watch == nil {
-		return report.JSON(w, st.SnapshotWithViolations(), nil) // no pod of a recording is kept
+		return report.JSON(w, st.SnapshotWithViolations(), nil, nil) // no pod of a recording is kept
 	}
-	return report.JSON(w, st.SnapshotWithViolations(), detailsOf(st.Table(), a.present))
+	return report.JSON(w, st.SnapshotWithViolations(), detailsOf(st.Table(), a.present), a.scope())
 }

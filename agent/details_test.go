@@ -40,7 +40,7 @@ checks:
 		return name, text, ok
 	}
 	var b bytes.Buffer
-	if err := report.JSON(&b, e.current().SnapshotWithViolations(), detailsOf(table, now)); err != nil {
+	if err := report.JSON(&b, e.current().SnapshotWithViolations(), detailsOf(table, now), nil); err != nil {
 		t.Fatal(err)
 	}
 	for line, want := range map[string]string{

@@ -1,10 +1,19 @@
 package agent
 
 import (
+	"context"
 	"errors"
+	"net/http"
 	"testing"
 	"testing/synctest"
 	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"k8s.io/client-go/rest"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
+	"github.com/kube-devops/kube-devops/agent/podwatch"
 )
 
 // A heldCache is a cache whose watch is as a test says.
@@ -24,6 +33,57 @@ func (c *heldCache) Contact() time.Time {
 }
 
 func (c *heldCache) Failure() error { return errors.New("pods is forbidden") }
+
+// TestSyncOfSomeNamespaces withdraws the permissions of one namespace after the other from a replica that watches two: the
+// last one that is permitted keeps it in sync.
+func TestSyncOfSomeNamespaces(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		api, wire := fakeapi.New(livePod("one", "nginx:1"), livePodIn("bank", "one", "nginx:1")), fakeapi.NewWire()
+		server := &http.Server{Handler: api}
+		go func() { _ = server.Serve(wire) }()
+		transport := &http.Transport{DialContext: wire.Dial}
+		defer func() { _ = server.Close(); transport.CloseIdleConnections() }()
+		watch, err := podwatch.New(&rest.Config{Host: "http://pods.test", Transport: transport}, podwatch.Options{
+			Log: zap.NewNop(), Registerer: prometheus.NewRegistry(), Projection: loadTable(t, tableText("one", 5)).Projection(),
+			Namespaces: []string{"bank", "shop"},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, stop := context.WithCancel(t.Context())
+		ended := make(chan error, 1)
+		go func() { ended <- watch.Run(ctx, func(podwatch.Key, *podwatch.Pod) {}) }()
+		defer func() { stop(); <-ended }()
+		s := &syncCheck{cache: watch}
+		check := func(when string, want error) {
+			t.Helper()
+			if got := s.check(time.Hour); !errors.Is(got, want) {
+				t.Errorf("%s: %v, want %v", when, got, want)
+			}
+		}
+		permit := func(fault func(*http.Request) http.HandlerFunc) {
+			api.Fault(fault)
+			wire.Drop() // a watch that is open goes on without the permission
+		}
+		api.Fault(forbidding("bank", "shop"))
+		<-time.After(time.Hour)
+		check("none was ever permitted", errNotSynced)
+		permit(forbidding("bank"))
+		<-time.After(2 * time.Minute)
+		check("one is permitted", nil)
+		permit(forbidding())
+		<-time.After(2 * time.Minute)
+		permit(forbidding("shop"))
+		<-time.After(time.Hour)
+		check("the other one alone is permitted", nil)
+		permit(forbidding("bank", "shop"))
+		<-time.After(lostAfter + time.Second)
+		check("none is permitted any more", errSyncLost)
+		permit(forbidding("bank"))
+		<-time.After(2 * time.Minute)
+		check("one is permitted again", nil)
+	})
+}
 
 // TestSyncIsLost follows one replica: sync is lost when pods fail for 2 minutes while the Lease is answered, and regained by
 // the next answer alone.

@@ -30,11 +30,14 @@ type liveAgent struct {
 	ended chan error
 }
 
-// livePod is a pod with one container, and labels of which the default policy knows nothing.
-func livePod(name, image string) fakeapi.Object {
+// livePod is a pod of the namespace shop.
+func livePod(name, image string) fakeapi.Object { return livePodIn("shop", name, image) }
+
+// livePodIn is a pod with one container, and labels of which the default policy knows nothing.
+func livePodIn(namespace, name, image string) fakeapi.Object {
 	return fakeapi.Object{
 		"kind": "Pod", "apiVersion": "v1",
-		"metadata": fakeapi.Object{"namespace": "shop", "name": name, "uid": name, "labels": fakeapi.Object{"team": name}},
+		"metadata": fakeapi.Object{"namespace": namespace, "name": name, "uid": name, "labels": fakeapi.Object{"team": name}},
 		"spec": fakeapi.Object{"containers": []any{fakeapi.Object{
 			"name": "c", "image": image, "livenessProbe": fakeapi.Object{}, "readinessProbe": fakeapi.Object{},
 		}}},

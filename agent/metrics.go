@@ -2,6 +2,7 @@ package agent
 
 import (
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -91,33 +92,60 @@ func registerSoleLeader(reg prometheus.Registerer) {
 // A family is the metrics of one name.
 type family struct {
 	name, help string
-	labels     []string // at most two, sorted as Prometheus does
+	labels     []string  // at most two, sorted as Prometheus does
+	constant   [2]string // name and value of a label that follows them and is the same in all series; empty for none
 	desc       *prometheus.Desc
 }
 
 func newFamily(name, help string, labels ...string) *family {
-	return &family{name, help, labels, prometheus.NewDesc(name, help, labels, nil)}
+	return &family{name: name, help: help, labels: labels, desc: prometheus.NewDesc(name, help, labels, nil)}
+}
+
+// newPolicyFamily is of the policy in force. Where the agent watches some namespaces alone, a label names them, since
+// they are all that the scores call the cluster. Elsewhere there is no such label, not even an empty one.
+func newPolicyFamily(namespaces []string) *family {
+	f := newFamily("kube_devops_policy_info",
+		"Always 1; the labels say which policy table is in force, on the leader the one of the scores.", "hash", "name")
+	if len(namespaces) > 0 {
+		f.constant = [2]string{"namespaces", strings.Join(slices.Sorted(slices.Values(namespaces)), ",")}
+		f.desc = prometheus.NewDesc(f.name, f.help, f.labels, prometheus.Labels{f.constant[0]: f.constant[1]})
+	}
+	return f
 }
 
 // policyInfo exports which policy is in force on a replica that publishes no scores.
-type policyInfo struct{ *evaluator }
+type policyInfo struct {
+	*evaluator
+	info *family
+}
+
+// newPolicyInfo is for an agent that watches these namespaces alone; none for the whole cluster.
+func newPolicyInfo(e *evaluator, namespaces ...string) policyInfo {
+	return policyInfo{e, newPolicyFamily(namespaces)}
+}
 
 // Describe tells the metrics.
-func (p policyInfo) Describe(descs chan<- *prometheus.Desc) { descs <- policyFamily.desc }
+func (p policyInfo) Describe(descs chan<- *prometheus.Desc) { descs <- p.info.desc }
 
 // Collect reads the policy.
 func (p policyInfo) Collect(metrics chan<- prometheus.Metric) {
 	table := p.table()
-	metrics <- prometheus.MustNewConstMetric(policyFamily.desc, prometheus.GaugeValue, 1, table.Hash(), table.Name())
+	metrics <- prometheus.MustNewConstMetric(p.info.desc, prometheus.GaugeValue, 1, table.Hash(), table.Name())
 }
 
 // scores exports the state and the policy that it is kept under: what they say at one moment, and no scores where there
 // is no state. No series outlives what it tells of.
-type scores struct{ *evaluator }
+type scores struct {
+	*evaluator
+	info *family
+}
+
+// newScores is for an agent that watches these namespaces alone; none for the whole cluster.
+func newScores(e *evaluator, namespaces ...string) scores {
+	return scores{e, newPolicyFamily(namespaces)}
+}
 
 var (
-	policyFamily = newFamily("kube_devops_policy_info",
-		"Always 1; the labels say which policy table is in force, on the leader the one of the scores.", "hash", "name")
 	skipped = newFamily("kube_devops_pods_skipped",
 		"Pods that the policy table leaves out of all counts.", "reason")
 	waived = newFamily("kube_devops_waived_violations",
@@ -151,7 +179,7 @@ var (
 // Describe tells the metrics.
 func (s scores) Describe(descs chan<- *prometheus.Desc) {
 	for _, f := range []*family{
-		policyFamily, clusterScore, clusterCompliance, clusterGrade, namespaceScore, namespaceCompliance, namespaceGrade,
+		s.info, clusterScore, clusterCompliance, clusterGrade, namespaceScore, namespaceCompliance, namespaceGrade,
 		pods, skipped, unevaluated, violations, unknownViolations, waived, waiverExpiry, overflowed,
 	} {
 		descs <- f.desc
@@ -172,12 +200,12 @@ func (s scores) samples(yield func(f *family, value float64, labels [2]string)) 
 	st := s.current()
 	if st == nil {
 		table := s.table()
-		yield(policyFamily, 1, [2]string{table.Hash(), table.Name()})
+		yield(s.info, 1, [2]string{table.Hash(), table.Name()})
 		return
 	}
 	snap := st.Snapshot()
 	namespaces, over := capped(snap)
-	yield(policyFamily, 1, [2]string{snap.Table.Hash(), snap.Table.Name()})
+	yield(s.info, 1, [2]string{snap.Table.Hash(), snap.Table.Name()})
 	for _, reason := range snap.Table.SkipReasons() {
 		yield(skipped, float64(snap.Skipped[reason]), [2]string{reason})
 	}
@@ -238,10 +266,10 @@ type scrape struct {
 	scores
 }
 
-func newScrape(e *evaluator) scrape {
+func newScrape(of scores) scrape {
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(scores{e})
-	return scrape{registry, scores{e}}
+	registry.MustRegister(of)
+	return scrape{registry, of}
 }
 
 // AppendText appends the metrics as Prometheus' text has them.
@@ -257,6 +285,10 @@ func (s scores) AppendText(to []byte) []byte {
 		for i, label := range f.labels {
 			to = append(append(append(to, "{,"[min(i, 1)]), label...), `="`...)
 			to = append(appendLabel(to, labels[i]), '"')
+		}
+		if name := f.constant[0]; name != "" {
+			to = append(append(append(to, ','), name...), `="`...)
+			to = append(appendLabel(to, f.constant[1]), '"')
 		}
 		if len(f.labels) > 0 {
 			to = append(to, '}')

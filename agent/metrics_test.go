@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
 	"sync/atomic"
 	"testing"
 
@@ -31,12 +32,16 @@ func TestScoresAsText(t *testing.T) {
 	waived := loadTable(t, tableText("waived", 5, `pods: {skip: [{reason: done, when: {path: status.phase, operator: equals, value: Succeeded}}]}`,
 		`waivers: [{id: w, reason: "because", expires: "2999-01-01", namespace: "ns-1"}]`))
 	tests := []struct {
-		name string
-		e    *evaluator
-		pods []state.Observation
+		name       string
+		namespaces []string // that alone are watched
+		pods       []state.Observation
 	}{
 		{name: "a standby"},
+		{name: "a standby of some namespaces", namespaces: []string{"ns-2", "ns-1"}},
 		{name: "no pods", pods: []state.Observation{}},
+		{name: "one namespace", namespaces: []string{"ns-1"}, pods: []state.Observation{
+			{Pod: state.Pod{Namespace: "ns-1", Name: "a"}, JSON: podJSON(latest)},
+		}},
 		{name: "pods", pods: []state.Observation{
 			{Pod: state.Pod{Namespace: "ns-1", Name: "a"}, JSON: podJSON(latest)},
 			{Pod: state.Pod{Namespace: "ns-2", Name: "a"}, JSON: podJSON(latest + "," + clean + "," + clean)},
@@ -53,7 +58,7 @@ func TestScoresAsText(t *testing.T) {
 				e.begin(t.Context(), observations(test.pods...))
 			}
 			registry := prometheus.NewPedanticRegistry()
-			registry.MustRegister(scores{e})
+			registry.MustRegister(newScores(e, test.namespaces...))
 			families, err := registry.Gather()
 			if err != nil {
 				t.Fatal(err)
@@ -63,7 +68,7 @@ func TestScoresAsText(t *testing.T) {
 				want[family.GetName()] = family
 			}
 			parser := expfmt.NewTextParser(model.UTF8Validation)
-			got, err := parser.TextToMetricFamilies(bytes.NewReader(scores{e}.AppendText(nil)))
+			got, err := parser.TextToMetricFamilies(bytes.NewReader(newScores(e, test.namespaces...).AppendText(nil)))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,6 +79,54 @@ func TestScoresAsText(t *testing.T) {
 			}
 		})
 	}
+}
+
+// Where some namespaces alone are watched, each replica names them beside its policy. Where all are, the series is what it
+// always was, so that joins on it go on.
+func TestPolicyInfoNamesTheNamespaces(t *testing.T) {
+	table := loadTable(t, tableText("scoped", 5))
+	series := func(labels string) string {
+		return `kube_devops_policy_info{hash="` + table.Hash() + `",name="scoped"` + labels + "} 1\n"
+	}
+	for _, test := range []struct {
+		namespaces []string
+		want       string
+	}{
+		{nil, series("")},
+		{[]string{"shop"}, series(`,namespaces="shop"`)},
+		{[]string{"shop", "bank"}, series(`,namespaces="bank,shop"`)},
+	} {
+		e := evaluatorOf(table)
+		standby := prometheus.NewPedanticRegistry()
+		standby.MustRegister(newPolicyInfo(e, test.namespaces...))
+		check := func(replica, text string) {
+			t.Helper()
+			if strings.Count(text, "\nkube_devops_policy_info{") != 1 || !strings.Contains(text, "\n"+test.want) {
+				t.Errorf("namespaces %q, %s: want %sin:\n%s", test.namespaces, replica, test.want, text)
+			}
+		}
+		check("standby", textOf(t, standby))
+		check("leader without a state", string(newScores(e, test.namespaces...).AppendText(nil)))
+		e.begin(t.Context(), observations())
+		check("leader", string(newScores(e, test.namespaces...).AppendText(nil)))
+		check("leader, gathered", textOf(t, newScrape(newScores(e, test.namespaces...))))
+	}
+}
+
+// textOf gathers metrics, as Prometheus' text.
+func textOf(t *testing.T, of prometheus.Gatherer) string {
+	t.Helper()
+	families, err := of.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var text bytes.Buffer
+	for _, family := range families {
+		if _, err := expfmt.MetricFamilyToText(&text, family); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return text.String()
 }
 
 // A grade is exported as its index in the table's grades, which may be as many as the table has; without pods it is absent.
@@ -97,7 +150,7 @@ func TestGrades(t *testing.T) {
 			e := evaluatorOf(table)
 			e.begin(t.Context(), observations(test.pods...))
 			got := make(map[string]float64)
-			scores{e}.samples(func(f *family, value float64, labels [2]string) {
+			newScores(e).samples(func(f *family, value float64, labels [2]string) {
 				if f == namespaceGrade || f == clusterGrade {
 					got[labels[0]] = value
 				}
@@ -127,7 +180,7 @@ func BenchmarkScrape(b *testing.B) {
 	}{{"plain", "", false}, {"gzip", "gzip", false}, {"plain-while-pods-change", "", true}} {
 		b.Run(run.name, func(b *testing.B) {
 			handler := server.Handler(server.Options{
-				Process: prometheus.NewRegistry(), Standby: prometheus.NewRegistry(), Leader: newScrape(e),
+				Process: prometheus.NewRegistry(), Standby: prometheus.NewRegistry(), Leader: newScrape(newScores(e)),
 				Report: func(io.Writer) error { return nil },
 			})
 			var events atomic.Int64

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"k8s.io/apimachinery/pkg/util/validation"
+
+	"github.com/kube-devops/kube-devops/agent/report"
 )
 
 // validateNamespaces names the mistakes in --namespaces.
@@ -40,6 +42,17 @@ func (o *Options) ownLeaseNamespace(file string) {
 		if name := strings.TrimSpace(string(text)); name != "" {
 			o.Election.Namespace = name
 		}
+	}
+}
+
+// scope is what the report says of the namespaces that are watched; nil where that is the whole cluster.
+func (a *Agent) scope() *report.Scope {
+	if len(a.options.Namespaces) == 0 {
+		return nil
+	}
+	return &report.Scope{
+		Namespaces: slices.Sorted(slices.Values(a.options.Namespaces)),
+		Forbidden:  append([]string{}, a.watch.Forbidden()...), // an empty list is not null
 	}
 }
 

@@ -421,7 +421,7 @@ func TestNoScrapeIsAMixture(t *testing.T) {
 	}
 	scrape := func(e *evaluator) string {
 		registry := prometheus.NewPedanticRegistry()
-		registry.MustRegister(scores{e})
+		registry.MustRegister(newScores(e))
 		families, err := registry.Gather()
 		if err != nil {
 			t.Error(err)

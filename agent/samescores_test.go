@@ -54,7 +54,7 @@ func TestMetricsOfAScanAreTheAgents(t *testing.T) {
 			reg := prometheus.NewPedanticRegistry()
 			e := newEvaluator(table, zap.NewNop(), newEvaluationMetrics(prometheus.NewRegistry()))
 			e.state.Store(s)
-			reg.MustRegister(scores{e})
+			reg.MustRegister(newScores(e))
 			families, err := reg.Gather()
 			if err != nil {
 				t.Fatal(err)

@@ -16,7 +16,7 @@ import (
 func gathered(t *testing.T, e *evaluator) map[string]map[string]float64 {
 	t.Helper()
 	registry := prometheus.NewRegistry()
-	registry.MustRegister(scores{e})
+	registry.MustRegister(newScores(e))
 	families, err := registry.Gather()
 	if err != nil {
 		t.Fatal(err)
@@ -99,7 +99,7 @@ checks:
 		state.Observation{Pod: state.Pod{Namespace: "ns-1", Name: "a"}, JSON: []byte(`{"spec":{"size":"1e101"}}`)},
 		state.Observation{Pod: state.Pod{Namespace: "ns-2", Name: "a"}, JSON: []byte(`{"spec":{"size":"500m"}}`)},
 	))
-	text := string(scores{e}.AppendText(nil))
+	text := string(newScores(e).AppendText(nil))
 	if want := "\nkube_devops_unknown_violations{check=\"small\",namespace=\"ns-1\"} 1\n"; !strings.Contains(text, want) {
 		t.Errorf("no series%sin:\n%s", want, text)
 	}

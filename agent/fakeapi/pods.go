@@ -30,12 +30,13 @@ const (
 
 // A Request is one that the API server has received.
 type Request struct {
-	Kind    string
-	Version string
-	At      time.Time
+	Kind      string
+	Namespace string // of a request for the pods of one
+	Version   string
+	At        time.Time
 }
 
-// Pods are the pods of an API server, served at /api/v1/pods, with a history as a real one keeps it.
+// Pods are the pods of an API server, of all namespaces and of each, with a history as a real one keeps it.
 type Pods struct {
 	mu        sync.Mutex
 	version   int
@@ -143,7 +144,8 @@ func (a *Pods) Received() []Request {
 // ServeHTTP answers a list or a watch.
 func (a *Pods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	query := r.URL.Query()
-	req := Request{Kind: KindList, Version: query.Get("resourceVersion"), At: time.Now()}
+	namespace, onPath := namespaceOf(r)
+	req := Request{Kind: KindList, Namespace: namespace, Version: query.Get("resourceVersion"), At: time.Now()}
 	if watch, _ := strconv.ParseBool(query.Get("watch")); watch {
 		req.Kind = KindWatch
 		if initial, _ := strconv.ParseBool(query.Get("sendInitialEvents")); initial {
@@ -156,7 +158,7 @@ func (a *Pods) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	a.requests = append(a.requests, req)
 	script := a.script
 	a.mu.Unlock()
-	if r.URL.Path != "/api/v1/pods" || r.Method != http.MethodGet {
+	if !onPath || r.Method != http.MethodGet {
 		Status(http.StatusNotFound, metav1.StatusReasonNotFound)(w, r)
 		return
 	}
@@ -178,7 +180,7 @@ func (a *Pods) List(w http.ResponseWriter, r *http.Request) {
 	from, _ := strconv.Atoi(r.URL.Query().Get("resourceVersion"))
 	a.mu.Lock()
 	version := a.version
-	items := a.sorted()
+	items := a.sorted(r)
 	a.mu.Unlock()
 	if from > version {
 		Status(http.StatusGatewayTimeout, metav1.StatusReasonTimeout, metav1.CauseTypeResourceVersionTooLarge)(w, r)
@@ -197,12 +199,30 @@ func (a *Pods) List(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-func (a *Pods) sorted() []Object {
+// sorted are the pods that a request is for.
+func (a *Pods) sorted(r *http.Request) []Object {
 	items := make([]Object, 0, len(a.pods))
 	for _, key := range slices.SortedFunc(maps.Keys(a.pods), compareKeys) {
-		items = append(items, a.pods[key])
+		if isFor(r, a.pods[key]) {
+			items = append(items, a.pods[key])
+		}
 	}
 	return items
+}
+
+// namespaceOf is the namespace of a request for pods, empty for those of all namespaces, and whether it is one.
+func namespaceOf(r *http.Request) (namespace string, ok bool) {
+	if r.URL.Path == "/api/v1/pods" {
+		return "", true
+	}
+	rest, begins := strings.CutPrefix(r.URL.Path, "/api/v1/namespaces/")
+	namespace, ends := strings.CutSuffix(rest, "/pods")
+	return namespace, begins && ends
+}
+
+func isFor(r *http.Request, pod Object) bool {
+	namespace, _ := namespaceOf(r)
+	return namespace == "" || namespace == keyOf(pod).Namespace
 }
 
 // Streaming says how a watch is answered.
@@ -224,7 +244,7 @@ func (a *Pods) Stream(how Streaming) http.HandlerFunc {
 		future := !initial && from > version
 		var pods []Object
 		if initial {
-			pods, position = a.sorted(), len(a.history)
+			pods, position = a.sorted(r), len(a.history)
 		}
 		a.mu.Unlock()
 		switch {
@@ -286,7 +306,9 @@ func (a *Pods) follow(r *http.Request, out *Events, position int) {
 		changes, changed, version := a.history[position:], a.changed, a.version
 		a.mu.Unlock()
 		for _, c := range changes {
-			out.Send(c.event, c.pod)
+			if isFor(r, c.pod) {
+				out.Send(c.event, c.pod)
+			}
 		}
 		position += len(changes)
 		select {

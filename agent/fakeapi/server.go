@@ -42,8 +42,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			return
 		}
 	}
+	_, pods := namespaceOf(r)
 	switch path := r.URL.Path; {
-	case path == "/api/v1/pods":
+	case pods:
 		s.Pods.ServeHTTP(w, r)
 	case strings.HasPrefix(path, "/apis/coordination.k8s.io/v1/namespaces/"):
 		s.Leases.ServeHTTP(w, r)

@@ -57,7 +57,7 @@ func TestBaseline(t *testing.T) {
 	table := shipped(t, "default")
 	asScan := func(s *Scan) []byte { return printed(t, ScanJSON, s, Options{}) }
 	asAgent := func(s *Scan) []byte {
-		return printed(t, func(to io.Writer, s *Scan, _ Options) error { return JSON(to, s.Snapshot, nil) }, s, Options{})
+		return printed(t, func(to io.Writer, s *Scan, _ Options) error { return JSON(to, s.Snapshot, nil, nil) }, s, Options{})
 	}
 	waived, err := table.WithWaivers("w.yaml", []byte(`
 apiVersion: kube-devops.io/v1

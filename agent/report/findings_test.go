@@ -394,10 +394,14 @@ func TestReportSchema(t *testing.T) {
 		scan, o := open()
 		validate(name, whole, printed(t, ScanJSON, scan, o))
 		var agent bytes.Buffer
-		if err := JSON(&agent, scan.Snapshot, func(state.PodViolation) rules.Detail { return rules.Detail{Value: "v"} }); err != nil {
-			t.Fatal(err)
+		details := func(state.PodViolation) rules.Detail { return rules.Detail{Value: "v"} }
+		for _, scope := range []*Scope{{Namespaces: []string{"a"}, Forbidden: []string{}}, {Namespaces: []string{"a", "b"}, Forbidden: []string{"b"}}, nil} {
+			agent.Reset()
+			if err := JSON(&agent, scan.Snapshot, details, scope); err != nil {
+				t.Fatal(err)
+			}
+			validate(name+", of an agent", whole, agent.Bytes())
 		}
-		validate(name+", of an agent", whole, agent.Bytes())
 		if text := agent.String(); strings.Contains(text, `"line"`) || strings.Contains(text, `"inputs"`) || strings.Contains(text, `"file"`) && name != "hostile" {
 			t.Errorf("%s: the report of an agent has what only a scan knows", name)
 		}

@@ -25,9 +25,17 @@ const reportVersion = 1
 // JSON writes the report as one JSON object, piece by piece. Numbers are not rounded. Namespaces are sorted by name,
 // violations by namespace, pod and check. Scores of no data are null. The violations that a waiver accepts are in no
 // count and no score, and follow in a list of their own where there are any. details returns what a violation shows of its
-// pod, and is asked while the report is written; nil where nothing is shown.
-func JSON(to io.Writer, snap *state.Snapshot, details func(state.PodViolation) rules.Detail) error {
-	return writeJSON(to, &Scan{Snapshot: snap, Details: details}, Options{}, false)
+// pod, and is asked while the report is written; nil where nothing is shown. scope is nil where the whole cluster is in the
+// report.
+func JSON(to io.Writer, snap *state.Snapshot, details func(state.PodViolation) rules.Detail, scope *Scope) error {
+	return writeJSON(to, &Scan{Snapshot: snap, Details: details, scope: scope}, Options{}, false)
+}
+
+// A Scope is the part of a cluster that an agent watches: these namespaces are what the report calls the cluster.
+type Scope struct {
+	Namespaces []string `json:"namespaces"`
+	// Forbidden are those of the namespaces whose pods the API server forbids to list.
+	Forbidden []string `json:"forbidden"`
 }
 
 // ScanJSON writes the report of a scan: that of JSON, and what a scan knows beside it. Each violation has its workload,
@@ -53,6 +61,10 @@ func writeJSON(to io.Writer, scan *Scan, o Options, ofScan bool) error {
 	}
 	w.put(`"policy": `)
 	w.value(policyJSON{snap.Table.Name(), snap.Table.Hash()})
+	if scan.scope != nil {
+		w.put(",\n \"scope\": ")
+		w.value(scan.scope)
+	}
 	w.put(",\n \"cluster\": ")
 	w.cluster(snap)
 	list(w, "namespaces", slices.Values(snap.Namespaces), func(ns state.NamespaceSnapshot) {

@@ -143,7 +143,7 @@ func TestJSON(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			var out bytes.Buffer
-			if err := JSON(&out, test.snap, nil); err != nil {
+			if err := JSON(&out, test.snap, nil, nil); err != nil {
 				t.Fatal(err)
 			}
 			if !json.Valid(out.Bytes()) {
@@ -205,7 +205,7 @@ func TestShapeOfTheDesign(t *testing.T) {
 		}
 		return rules.Detail{Withheld: true}
 	}
-	if err := JSON(&out, observed(table, pod{"default", "nginx", nginx}).SnapshotWithViolations(), details); err != nil {
+	if err := JSON(&out, observed(table, pod{"default", "nginx", nginx}).SnapshotWithViolations(), details, nil); err != nil {
 		t.Fatal(err)
 	}
 	want := compacted(t, strings.Replace(design, "sha256:...", table.Hash(), 1))
@@ -221,6 +221,27 @@ func compacted(t *testing.T, text string) string {
 		t.Fatal(err)
 	}
 	return out.String()
+}
+
+// The scope of an agent stands before the cluster whose meaning it changes, and is absent where the whole cluster is watched.
+func TestScope(t *testing.T) {
+	snap := observed(defaultTable(t), pod{"a", "nginx", nginx}).SnapshotWithViolations()
+	for want, scope := range map[string]*Scope{
+		`"scope":{"namespaces":["a","b"],"forbidden":["b"]},"cluster":`: {Namespaces: []string{"a", "b"}, Forbidden: []string{"b"}},
+		`"scope":{"namespaces":["a"],"forbidden":[]},"cluster":`:        {Namespaces: []string{"a"}, Forbidden: []string{}},
+		`"},"cluster":`: nil,
+	} {
+		var out bytes.Buffer
+		if err := JSON(&out, snap, nil, scope); err != nil {
+			t.Fatal(err)
+		}
+		if text := compacted(t, out.String()); !strings.Contains(text, want) || strings.Contains(text, `"scope"`) != (scope != nil) {
+			t.Errorf("no %s in:\n%s", want, text)
+		}
+		if _, err := LoadBaseline("report.json", &out); err != nil {
+			t.Errorf("the report is not read as a baseline: %v", err)
+		}
+	}
 }
 
 // limited is a writer that takes so many bytes and then fails.
@@ -246,18 +267,18 @@ func TestErrorOfTheWriter(t *testing.T) {
 	}
 	snap := observed(defaultTable(t), pods...).SnapshotWithViolations()
 	var whole bytes.Buffer
-	if err := JSON(&whole, snap, nil); err != nil {
+	if err := JSON(&whole, snap, nil, nil); err != nil {
 		t.Fatal(err)
 	}
 	for room := 0; room < whole.Len(); room += 97 {
-		if err := JSON(&limited{room}, snap, nil); !errors.Is(err, errFull) {
+		if err := JSON(&limited{room}, snap, nil, nil); !errors.Is(err, errFull) {
 			t.Errorf("room for %d of %d bytes: error %v, want %v", room, whole.Len(), err, errFull)
 		}
 	}
-	if err := JSON(&limited{whole.Len()}, snap, nil); err != nil {
+	if err := JSON(&limited{whole.Len()}, snap, nil, nil); err != nil {
 		t.Errorf("room for all bytes: error %v, want nil", err)
 	}
-	if err := JSON(short{}, snap, nil); !errors.Is(err, io.ErrShortWrite) {
+	if err := JSON(short{}, snap, nil, nil); !errors.Is(err, io.ErrShortWrite) {
 		t.Errorf("a writer that writes too little: error %v, want %v", err, io.ErrShortWrite)
 	}
 }
@@ -293,7 +314,7 @@ func TestNumbersAreNotRounded(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		snap := observed(table, rapid.SliceOfN(rapid.Custom(drawPod), 0, 12).Draw(t, "pods")...).SnapshotWithViolations()
 		var out bytes.Buffer
-		if err := JSON(&out, snap, nil); err != nil {
+		if err := JSON(&out, snap, nil, nil); err != nil {
 			t.Fatal(err)
 		}
 		var got decoded

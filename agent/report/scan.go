@@ -24,6 +24,8 @@ type Scan struct {
 	LooksAt func(namespace string) bool
 	// Details returns what a violation shows of its pod, where the origins have no details; nil where nothing does.
 	Details func(state.PodViolation) rules.Detail
+
+	scope *Scope // of the report of an agent that watches some namespaces alone
 }
 
 // Options say how a scan is printed. The zero value is for a file that keeps everything.

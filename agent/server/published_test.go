@@ -107,6 +107,84 @@ func testLargeReport(t *testing.T, compressed bool) {
 	}
 }
 
+// TestPermissionEndsAtTheEndOfAPage: all bytes of a large report have been sent, and the mark of its end has not, when the
+// permission ends. The reader must not take the report for whole. The writer has no deadlines, which cut the connection too
+// where they come in time.
+func TestPermissionEndsAtTheEndOfAPage(t *testing.T) {
+	const pages = 2 * streamAfter / pieceSize
+	for _, test := range []struct {
+		name       string
+		compressed bool
+		afterFlush bool // the permission ends when the last bytes have been flushed, not when they have been written
+		never      bool
+	}{
+		{name: "after the last write"},
+		{name: "after the last flush", afterFlush: true},
+		{name: "never", never: true},
+		{name: "after the last write, gzip", compressed: true},
+		{name: "after the last flush, gzip", compressed: true, afterFlush: true},
+		{name: "never, gzip", compressed: true, never: true},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			o := options()
+			o.Log = zap.NewNop()
+			end, flushed := func() {}, func() {}
+			o.Publish = func(ctx context.Context, publish func(context.Context) error) error {
+				ctx, cancel := context.WithCancel(ctx)
+				defer cancel()
+				switch {
+				case test.afterFlush:
+					flushed = cancel
+				case !test.never:
+					end = cancel
+				}
+				return publish(ctx)
+			}
+			o.Report = func(w io.Writer) error {
+				for i := range pages {
+					if _, err := w.Write(piece(i)); err != nil {
+						return err
+					}
+				}
+				end()
+				return nil
+			}
+			handler := Handler(o)
+			server := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				handler.ServeHTTP(withoutDeadlines{w, func() { flushed() }}, r)
+			}))
+			server.Config.ErrorLog = log.New(io.Discard, "", 0)
+			server.Start()
+			defer server.Close()
+			client := &http.Client{Transport: &http.Transport{DisableCompression: !test.compressed}}
+			defer client.CloseIdleConnections()
+			res, err := client.Get(server.URL + "/api/v1/report")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer res.Body.Close()
+			got, err := io.ReadAll(res.Body)
+			if (err == nil) != test.never {
+				t.Errorf("%d bytes of %d read with error %v, want a whole report: %t", len(got), pages*pieceSize, err, test.never)
+			}
+			if res.Uncompressed != test.compressed {
+				t.Errorf("the answer was compressed: %t, want %t", res.Uncompressed, test.compressed)
+			}
+		})
+	}
+}
+
+// withoutDeadlines is a ResponseWriter that can do nothing but write and flush.
+type withoutDeadlines struct {
+	http.ResponseWriter
+	flushed func()
+}
+
+func (w withoutDeadlines) Flush() {
+	w.ResponseWriter.(http.Flusher).Flush()
+	w.flushed()
+}
+
 // What is kept of a large page in memory does not grow with it.
 func TestLargeReportIsNotKept(t *testing.T) {
 	page := &rendering{ctx: t.Context(), to: httptest.NewRecorder(), header: make(http.Header), status: http.StatusOK}
