@@ -22,33 +22,33 @@ type Detail struct {
 func (t *Table) Detail(pod []byte, v *Violation) Detail {
 	e := evaluations.Get().(*evaluation)
 	defer evaluations.Put(e)
-	e.beginDetails(t, pod)
+	e.begin(t, pod)
 	defer e.end()
-	return t.detail(e, v)
+	subject := e.pod
+	if v.Path != "" {
+		subject = subject.Get(v.Path)
+	}
+	return t.detail(e, v, subject)
 }
 
 // Details appends the Detail of each violation of a pod. It reads the pod once, however many violations there are.
 func (t *Table) Details(to []Detail, pod []byte, violations []Violation) []Detail {
 	e := evaluations.Get().(*evaluation)
 	defer evaluations.Put(e)
-	e.beginDetails(t, pod)
+	e.begin(t, pod)
 	defer e.end()
+	e.subjects.Begin(pod)
+	defer e.subjects.End()
 	for i := range violations {
-		to = append(to, t.detail(e, &violations[i]))
+		to = append(to, t.detail(e, &violations[i], e.subjects.find(violations[i].Path)))
 	}
 	return to
 }
 
-func (e *evaluation) beginDetails(t *Table, pod []byte) {
-	e.begin(t, pod)
-	e.subjects.Begin(pod)
-}
-
-func (t *Table) detail(e *evaluation, v *Violation) Detail {
+func (t *Table) detail(e *evaluation, v *Violation, subject gjson.Result) Detail {
 	if v.Unknown {
 		return Detail{} // there is no value that the violation is known to be about
 	}
-	subject := e.subjects.find(v.Path)
 	if !subject.IsObject() {
 		return Detail{}
 	}

@@ -38,6 +38,9 @@ func detailsOf(t testing.TB, table *rules.Table, pod []byte) (details []rules.De
 		}
 		details = append(details, d)
 	}
+	if diff := cmp.Diff(details, table.Details(nil, pod, verdict.Violations)); diff != "" {
+		t.Fatalf("details (-one by one +all at once):\n%s\npod:\n%s", diff, pod)
+	}
 	return details
 }
 

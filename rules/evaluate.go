@@ -131,7 +131,6 @@ func (e *evaluation) begin(t *Table, pod []byte) {
 // end lets go of the pod.
 func (e *evaluation) end() {
 	e.pod, e.container, e.identity = gjson.Result{}, gjson.Result{}, identity{}
-	e.subjects.End()
 	e.forget()
 }
 

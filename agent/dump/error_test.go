@@ -100,8 +100,10 @@ func errorTests(t testing.TB) []errorTest {
 		{"wrong bracket", list + `{"kind":"Pod","a":{]}]}`, "read x.json: item 2, byte 113: invalid JSON: ']' does not close the bracket that is open"},
 		{"a brace that closes an array", `{"kind":"Pod","a":[}]}`, "read x.json: item 1, byte 19: invalid JSON: '}' does not close the bracket that is open"},
 		{"a quote is missing", list + `{"kind":"Pod","spec":{"image: 7,` + "\n" + `"name":"x"}},` + a + `]}`, `read x.json: item 2, byte 126: invalid JSON: invalid character '\n' in string literal`},
-		{"too deep", `{"kind":"Pod","x":` + deep + `}`, "read x.json: item 1, byte 0: nested deeper than 200 levels"},
+		{"too deep", `{"kind":"Pod","x":` + deep + `}`, "read x.json: item 1, byte 217: nested deeper than 200 levels"},
 		{"too deep in a list", list + `{"kind":"Pod","x":` + deep + `}]}`, "read x.json: item 2, byte 311: nested deeper than 200 levels"},
+		// JSON is not read again as YAML for what it says: that takes seconds, and loses the place.
+		{"a null first item", `{"kind":"List","items":[null,` + a + `]}`, "read x.json: item 1, byte 24: an item that is null, not an object"},
 		{"too large", list + `{"kind":"Pod","x":"` + strings.Repeat("a", maxItem) + `"}]}`, "read x.json: item 2, byte 94: the item is larger than 4 MiB, which no pod is"},
 		{"too large by one byte", list + `{"kind":"Pod","metadata":{"name":"b"},"x":"` + strings.Repeat("a", maxItem-44) + `"}]}`, "read x.json: item 2, byte 94: the item is larger than 4 MiB, which no pod is"},
 		{"too large on its own", `{"kind":"Pod","metadata":{"name":"b"},"x":"` + strings.Repeat("a", maxItem-44) + `"}`, "read x.json: item 1, byte 0: the item is larger than 4 MiB, which no pod is"},

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"compress/flate"
 	"compress/gzip"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -123,8 +124,8 @@ func (d *reader) startYAML() {
 // errFlow says that a document that begins like JSON is YAML.
 var errFlow = errors.New("YAML in flow style")
 
-// isFlow says that a document at a place, one of the first two, which is not valid JSON, is YAML in flow style. That is how kubectl reads it. The
-// document must still be in the window.
+// isFlow reports whether a document at a place, one of the first two, is YAML in flow style and not JSON. Kubectl reads it
+// so. The document must still be in the window.
 func (d *reader) isFlow(start int64) bool {
 	in := d.in
 	if in.convert != nil || start < in.base || d.documents > 1 {
@@ -133,7 +134,12 @@ func (d *reader) isFlow(start int64) bool {
 	keep, pos := in.offset(in.keep), in.offset(in.pos)
 	in.keep = int(start - in.base)
 	end := in.restOfDocument()
-	root, err := parseYAML(in.buf[in.keep:end])
+	text := in.buf[in.keep:end]
+	if err := json.NewDecoder(bytes.NewReader(text)).Decode(new(json.RawMessage)); err == nil {
+		in.keep, in.pos = int(keep-in.base), int(pos-in.base)
+		return false // the fault is in what the JSON says; to parse it as YAML takes seconds
+	}
+	root, err := parseYAML(text)
 	if err == nil && root != nil && root.Kind == yaml.MappingNode {
 		if _, err = appendYAML(nil, root); err == nil {
 			return true

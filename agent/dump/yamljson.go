@@ -140,7 +140,7 @@ func (w *yamlWriter) merged(n *yaml.Node, depth int) ([]yamlField, error) {
 					return nil, err
 				}
 				for _, f := range inner {
-					if w.steps++; w.steps > maxItem {
+					if w.steps++; w.steps > maxItem/4 {
 						return nil, wrongNode(n, "%w", errTooLarge)
 					}
 					f.own = false

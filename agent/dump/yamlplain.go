@@ -158,7 +158,7 @@ func (p *plainYAML) mapping(indent int, root bool) bool {
 	for {
 		p.json = p.breaks.to(p.json, p.line)
 		at := len(p.json)
-		behind, ok := p.key(p.from)
+		behind, ok := p.key(p.from, false)
 		if !ok || !own.add(p, span{at, len(p.json)}) {
 			return false
 		}
@@ -253,15 +253,16 @@ func (p *plainYAML) note(items bool, offset, line int) {
 	}
 }
 
-// keyEnd finds the end of a key, which a colon follows. A plain key is taken for one where it has no other meaning.
-func (p *plainYAML) keyEnd(i int) (end int, quoted, ok bool) {
+// keyEnd finds the end of a key, which a colon follows. A plain key is taken for one where it has no other meaning. In a flow
+// collection the value may follow the colon of a quoted key at once, as in JSON.
+func (p *plainYAML) keyEnd(i int, flow bool) (end int, quoted, ok bool) {
 	switch c := p.text[i]; {
 	case c == '"' || c == '\'':
 		if end, ok = p.closing(i); !ok {
 			return 0, true, false
 		}
 		end++
-		return end, true, end < p.to && p.text[end] == ':' && (end+1 == p.to || p.text[end+1] == ' ')
+		return end, true, end < p.to && p.text[end] == ':' && (flow || end+1 == p.to || p.text[end+1] == ' ')
 	case !isWord[c] || c == '-' || c == ':' || c == '@' || c == '%':
 		return 0, false, false
 	}
@@ -274,13 +275,13 @@ func (p *plainYAML) keyEnd(i int) (end int, quoted, ok bool) {
 }
 
 func (p *plainYAML) isKey(i int) bool {
-	_, _, ok := p.keyEnd(i)
+	_, _, ok := p.keyEnd(i, false)
 	return ok
 }
 
 // key writes a key and its colon, and returns where its value may start.
-func (p *plainYAML) key(i int) (behind int, ok bool) {
-	end, quoted, ok := p.keyEnd(i)
+func (p *plainYAML) key(i int, flow bool) (behind int, ok bool) {
+	end, quoted, ok := p.keyEnd(i, flow)
 	if !ok || end-i > plainKey {
 		return 0, false
 	}
@@ -514,7 +515,7 @@ func (p *plainYAML) flowKey(i int, own *keySet) (int, bool) {
 		return 0, false
 	}
 	at := len(p.json)
-	i, ok := p.key(i)
+	i, ok := p.key(i, true)
 	if !ok || !own.add(p, span{at, len(p.json)}) {
 		return 0, false
 	}

@@ -21,7 +21,7 @@ var plainSeeds = []string{
 	"a: |\n  x\n    y\n\n  \"z\" \\\n\nb: |-\n    t\tu\n\n\nc:\n- |\n  l\n- b: |\n    m\n",
 	"a: |\n  x", "a: |\n\n\n  x\n", "a: |\n   \n  x\n", "a: |\n", "a: |\n  x\n \n", "a: |\n  x\n   \n  y\n", "a: |2\n  x\n", "a: |+\n  x\n\n", "a: >\n  x\n  y\n", "a: |\n\tx\n", "a: |\n  x\n # c\nb: c\n", "a: |\nb: c\n",
 	"a: b\n  c\n", "a: b\n  # c\n  d\n", "a: 'b\n  c'\n", "a: b: c\n", "a:\n  b\n", "a: b\n c: d\n", "a:\n  b: c\n d: e\n", "a:\n- b\n - c\n", "- a\n", "a: - b\n", "a: ? b\n", "a: b \t# c\n", "a:\tb\n", "a: b\tc\n",
-	"a: 1\na: 2\n", "'a': 1\na: 2\n", "{a: 1, a: 2}\n", "{a: 1, b: [x y, {c: d}], \"e\": f}\n", "{a: 1,}\n", "{a}\n", "{a: }\n", "{a:1}\n", "{\"a\":1}\n", "[a]\n", "a: [b: c]\n", "a: [b,\n  c]\n", "a: {b: c} d\n", "a: [a:b, c::d, e:]\n", "a: [~, null, 1, -1, yes]\n",
+	"a: 1\na: 2\n", "'a': 1\na: 2\n", "{a: 1, a: 2}\n", "{a: 1, b: [x y, {c: d}], \"e\": f}\n", "{a: 1,}\n", "{a}\n", "{a: }\n", "{a:1}\n", "{\"a\":1}\n", "{\"a\":{\"b\":[\"c\",1,true]},'d':e}\n", "{\"a\"::b}\n", "{\"a\":,}\n", "{\"a\" :1}\n", "\"a\":1\n", "[\"a\":b]\n", "a: {\"b\":c}\n", "[a]\n", "a: [b: c]\n", "a: [b,\n  c]\n", "a: {b: c} d\n", "a: [a:b, c::d, e:]\n", "a: [~, null, 1, -1, yes]\n",
 	"<<: {a: 1}\n", "a: &x b\nc: *x\n", "a: !!str 1\n", "a: ! 1\n", "1: a\n", "yes: a\n", "~: a\n", "a: @b\n", "a: %b\n", "a: `b`\n", "a b: c\n", "a:b: c\n", ".: a\n", ".5: a\n", "-a: b\n", "? a\n: b\n", "\"a\\u0041\": b\n", "a: \"\\x41\"\n",
 	"  a: 1\n  b: 2\n", "a: 1\r\nb:\r\n- c\r\nd: |\r\n  x\r\n  y\r\n", "a: 1\rb: 2\n", "a: \u00fc\nb: \"\u4e16\"\nc: \u00a0\n", "a: b\u0085c: d\n", "a: b\u2028c: d\n", "a: \x07\n", "a: \xff\n", "a: \ufeff\n",
 	"null\n", "~ # c\n", "", "# c\n", "---\n", "---", "--- # c\na: b\n", "\t\n", "a: 'x'#\n", "a: x#y\n", "a: #x\n", "a: 'b': c\n", "a: .inf\n", "a: .nan\n", "a: 1e400\n", "a: =\n", "a: <<\n", "a: -\n", "a: --- \n", "a: |- # c\n  x\n", "a: |-#c\n  x\n",
@@ -92,7 +92,7 @@ func TestPlainYAMLEqualsTheParser(t *testing.T) {
 		comparePlain(t, []byte(strings.ReplaceAll(text, "\n", "\r\n")))
 	}
 	// What kubectl prints is plain, and so are most manifests.
-	for _, text := range [][]byte{asYAML(t, dumptest.Pod(1, 1)), asYAML(t, listOf(t, 3)), []byte(plainSeeds[0]), []byte(plainSeeds[1]), []byte(plainSeeds[2]), []byte(plainSeeds[4])} {
+	for _, text := range [][]byte{asYAML(t, dumptest.Pod(1, 1)), asYAML(t, listOf(t, 3)), []byte(plainSeeds[0]), []byte(plainSeeds[1]), []byte(plainSeeds[2]), []byte(plainSeeds[4]), []byte("{\"a\":{\"b\":[\"c\",1,true]},'d':e}\n"), []byte("a: {\"b\":c}\n")} {
 		if !comparePlain(t, text) {
 			t.Errorf("left to the parser: %.2000s", text)
 		}
