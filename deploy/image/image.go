@@ -88,8 +88,8 @@ func writeImage(dir, version, source string, binary Binary) (v1.Image, string, e
 	return image, fmt.Sprintf("linux/%s %s %s.tar", binary.Arch, digest, base), nil
 }
 
-// Image is one layer, with the binary and the licences of its modules, and how to run it. It has no time: the epoch stands
-// where one must.
+// Image is one layer, with the binary and the licences of its modules, and how to run it. It has no time: where the
+// format requires one, it is the epoch.
 func Image(binary Binary, version string, modules []Module) (v1.Image, error) {
 	content, err := archive(file{repository, 0o555, binary.Bytes}, file{licencesName, 0o444, Licences(modules)})
 	if err != nil {

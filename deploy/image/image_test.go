@@ -357,7 +357,7 @@ func TestMistakes(t *testing.T) {
 		{"the same architecture twice", version, source, []string{program, program}, "are both for " + runtime.GOARCH},
 		{"a version that is no tag", "v1+dirty", source, []string{program}, `version "v1+dirty" cannot be the tag of an image`},
 		{"a module without a licence", version, unlicensed, []string{program}, "licence of small " + version + ": its folder has no licence file"},
-		{"a source that is none", version, empty, []string{program}, "go list in " + empty},
+		{"a source without a module", version, empty, []string{program}, "go list in " + empty},
 		{"the source of another binary", version, source, []string{agent}, "go list in " + source},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -21,11 +21,12 @@ var (
 	legal = regexp.MustCompile(`(?i)^([a-z0-9]+[-_])?((un)?licen[cs]es?|copying|copyright|notice|patents)([-_.].*)?$`)
 	// companion are those that add to a licence.
 	companion = regexp.MustCompile(`(?i)^(copyright|notice|patents)([-_.].*)?$`)
-	// code are the endings of files that are about licences and are none.
+	// code are the endings of source files: license.go is about licences and is not one.
 	code = regexp.MustCompile(`(?i)\.(go|json|ya?ml|sh|py|js|tmpl)$`)
 )
 
-// permissive are the licences that this program knows by their identifiers in SPDX. Any other is given by its file's name.
+// permissive are the licences, by their SPDX identifiers, that a linked module may have. Any other is given by the name of
+// its file, which fails a test.
 var permissive = []string{
 	"0BSD", "Apache-2.0", "BSD-1-Clause", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "ISC", "MIT", "MIT-0", "PostgreSQL", "Unlicense", "Zlib",
 }
@@ -98,7 +99,7 @@ func legalFiles(root, dir string) ([]Text, error) {
 // licence is false for a notice and a patent grant.
 func (t Text) licence() bool { return !companion.MatchString(filepath.Base(t.Name)) }
 
-// ids are the SPDX identifiers of the licences in the text, none if it is not of known licences alone.
+// ids are the SPDX identifiers of the licences in the text. There are none if the text has more than permissive licences.
 func (t Text) ids() []string {
 	coverage := licensecheck.Scan(t.Content)
 	if coverage.Percent < whole {

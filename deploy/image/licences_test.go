@@ -70,11 +70,10 @@ func TestLicences(t *testing.T) {
 	}
 }
 
-// TestUnknownLicence names a licence by its file if it is none that is known, and the SBOM keeps to its schema.
+// TestUnknownLicence packs a program with a licence of its own. The SBOM names the file, and keeps to its schema.
 func TestUnknownLicence(t *testing.T) {
 	source := smallSource(t)
-	const own = "You may look at this program on Sundays.\n"
-	write(t, filepath.Join(source, "LICENSE"), own)
+	write(t, filepath.Join(source, "LICENSE"), "All rights reserved.\n")
 	dir, _ := pack(t, source, small(t, source, runtime.GOARCH))
 	text, err := os.ReadFile(filepath.Join(dir, "kube-devops-linux-"+runtime.GOARCH+".cdx.json"))
 	if err != nil {
@@ -91,9 +90,11 @@ func TestUnknownLicence(t *testing.T) {
 	}
 }
 
-// TestIDs knows a licence by its text, and takes none for another that has more in it.
+// TestIDs finds the identifiers of permissive licences, and none in a text that has more than these.
 func TestIDs(t *testing.T) {
-	agpl := "Licensed under the GNU Affero General Public License version 3, see https://www.gnu.org/licenses/agpl-3.0.html\n"
+	const gpl = "This program is free software; you can redistribute it and/or modify it under the terms of the GNU General " +
+		"Public License as published by the Free Software Foundation; either version 2 of the License, or (at your option) " +
+		"any later version.\n"
 	for _, test := range []struct {
 		name, text string
 		want       []string
@@ -102,8 +103,8 @@ func TestIDs(t *testing.T) {
 		{"two", isc + "\n" + isc, []string{"ISC", "ISC"}},
 		{"empty", "", nil},
 		{"unknown", "All rights reserved.\n", nil},
-		{"a known one and one that is not permissive", isc + "\n" + agpl, nil},
-		{"a known one in a longer text", isc + strings.Repeat("Only on Sundays, and only with a hat on the head.\n", 20), nil},
+		{"a known one and one that is not permissive", isc + "\n" + gpl, nil},
+		{"a known one in a longer text", isc + strings.Repeat("The software must not be used in production.\n", 20), nil},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if diff := cmp.Diff(test.want, Text{Name: "LICENSE", Content: []byte(test.text)}.ids()); diff != "" {

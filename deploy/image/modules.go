@@ -154,7 +154,7 @@ func list(binary Binary, source string) (linkage, error) {
 	l := linkage{goroot: goroot, goversion: strings.TrimPrefix(goversion, "go"), packages: make(map[string]*linkedPackage)}
 	listed, err := goCommand(source, env, "list", "-deps", "-tags="+tags, "-json=ImportPath,Dir,Imports,ImportMap,Module", "--", binary.Info.Path)
 	if err != nil {
-		return linkage{}, err
+		return linkage{}, fmt.Errorf("list the packages of the binary (-source must be the folder of its Go module): %w", err)
 	}
 	for decoder := json.NewDecoder(bytes.NewReader(listed)); ; {
 		p := new(linkedPackage)
@@ -174,8 +174,7 @@ func goCommand(dir string, env []string, args ...string) ([]byte, error) {
 	cmd.Dir, cmd.Env, cmd.Stderr = dir, env, &stderr
 	out, err := cmd.Output()
 	if err != nil {
-		said := strings.Join(strings.FieldsFunc(stderr.String(), func(r rune) bool { return r == '\n' }), "; ")
-		return nil, fmt.Errorf("go %s in %s: %w: %s", args[0], dir, err, said)
+		return nil, fmt.Errorf("go %s in %s: %w: %s", args[0], dir, err, strings.Join(strings.Fields(stderr.String()), " "))
 	}
 	return out, nil
 }
