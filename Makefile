@@ -35,14 +35,14 @@ help: ## List the targets (this)
 build: ## Build bin/kube-devops, static and reproducible
 	CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/kube-devops ./cmd/kube-devops
 
-# Reproducible too: the binary is the one layer, and nothing in the image has a time.
+# Reproducible too: the one layer has the binary and the licences of its modules, and nothing in the image has a time.
 .PHONY: image
 image: ## Pack images for amd64 and arm64 into bin/image: docker-archives, an OCI layout, SBOMs (no image builder needed)
 	for arch in amd64 arm64; do \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build -trimpath -buildvcs=false \
 			-ldflags '-s -w -X main.version=$(VERSION)' -o bin/image/linux-$$arch/kube-devops ./cmd/kube-devops; \
 	done
-	cd deploy && go run ./image -out '$(CURDIR)/bin/image' -version '$(VERSION)' '$(CURDIR)'/bin/image/linux-*/kube-devops
+	cd deploy && go run ./image -out '$(CURDIR)/bin/image' -version '$(VERSION)' -source '$(CURDIR)' '$(CURDIR)'/bin/image/linux-*/kube-devops
 
 # Without cgo, as the tests build helm: so it is compiled once.
 .PHONY: chart

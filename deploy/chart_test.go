@@ -3,6 +3,7 @@ package deploy
 import (
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -265,6 +266,7 @@ func TestRefused(t *testing.T) {
 		{"a level that is none", "logLevel=loud", "at '/logLevel'"},
 		{"a border as a share", "prometheusRule.criticalBelow=0.4", "at '/prometheusRule/criticalBelow'"},
 		{"a variable twice", "extraEnv[0].name=A,extraEnv[1].name=A", "extraEnv has two entries with name A"},
+		{"one port for two listeners", "healthListen=8080", "healthListen 8080 must not be the same port as http.port"},
 		{"a volume of the chart", "policy.existingConfigMap=x,extraVolumes[0].name=policy", "extraVolumes together with the volumes of the chart has two entries with name policy"},
 		{"a mount of the chart", "policy.existingConfigMap=x,extraVolumeMounts[0].mountPath=/etc/kube-devops", "has two entries with mountPath /etc/kube-devops"},
 		{"a flag that has a value", "extraArgs={--listen=:9090}", "extraArgs must not set --listen, which other objects depend on: set http.port"},
@@ -318,6 +320,23 @@ func TestArgs(t *testing.T) {
 				t.Errorf("args (-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestFlags has the agent accept each flag of every setting: the command parses all flags before it prints its help.
+func TestFlags(t *testing.T) {
+	flags := [][]string{{"--values", everything}, {"--set", "extraArgs={--metrics-auth-audiences=kube-devops}"}}
+	for _, setting := range settings {
+		flags = append(flags, setting.flags)
+	}
+	for _, set := range flags {
+		var args []string
+		for _, arg := range lookup(only(t, documents(t, render(t, set...)), "Deployment"), "spec.template.spec.containers.0.args").([]any) {
+			args = append(args, arg.(string))
+		}
+		if out, err := exec.CommandContext(t.Context(), agentBinary, append(args, "--help")...).CombinedOutput(); err != nil {
+			t.Errorf("kube-devops %q: %v\n%s", args, err, out)
+		}
 	}
 }
 

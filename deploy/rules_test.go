@@ -209,7 +209,10 @@ var scraped = []string{"cluster", "job", "instance", "exported_namespace"}
 // library, as an agent says them; and those that the rules record.
 func exported(t *testing.T) map[string]metric {
 	t.Helper()
-	all := map[string]metric{"up": {scraped}}
+	all := map[string]metric{
+		"up": {scraped},
+		"kube_devops_watched_namespace_permitted": {append(slices.Clone(scraped), "namespace")}, // of an agent with --namespaces alone
+	}
 	_, table, found := strings.Cut(string(content(t, "../README.md")), "<!-- metrics: from the code -->\n")
 	if !found {
 		t.Fatal("the README has no table of metrics")

@@ -119,17 +119,21 @@ func TestEveryValue(t *testing.T) {
 		}},
 		{container, "ports", []any{map[string]any{"name": "http", "containerPort": 9090}, map[string]any{"name": "health", "containerPort": 9091}}},
 		{container, "livenessProbe", map[string]any{
-			"httpGet":             map[string]any{"path": "/healthz", "port": "health"},
+			"httpGet":             map[string]any{"path": "/healthz", "port": "health", "scheme": "HTTP"},
 			"initialDelaySeconds": 3, "periodSeconds": 11, "timeoutSeconds": 4, "failureThreshold": 5,
 		}},
 		{container, "readinessProbe", map[string]any{
-			"httpGet": map[string]any{"path": "/readyz", "port": "health"}, "periodSeconds": 12, "timeoutSeconds": 6, "failureThreshold": 8,
+			"httpGet": map[string]any{"path": "/readyz", "port": "health", "scheme": "HTTP"}, "periodSeconds": 12, "timeoutSeconds": 6, "failureThreshold": 8,
 		}},
 		{container, "resources.limits.memory", "257Mi"},
 		{container, "securityContext.runAsUser", 1003},
 		{container, "volumeMounts.2.mountPath", "/etc/ssl/certs"},
 		{account, "metadata.name", "account"},
 		{account, "metadata.annotations.contact", "account"},
+		{only(t, service, "NetworkPolicy"), "spec.ingress", []any{
+			map[string]any{"ports": []any{map[string]any{"port": "http"}}, "from": []any{map[string]any{"podSelector": map[string]any{}}}},
+			map[string]any{"ports": []any{map[string]any{"port": "health"}}}, // not limited: the probes of the kubelet
+		}},
 		{only(t, service, "Service"), "spec.ipFamilyPolicy", "PreferDualStack"},
 		{only(t, service, "Service"), "spec.ipFamilies", []any{"IPv6", "IPv4"}},
 		{only(t, service, "Service"), "spec.type", "LoadBalancer"},

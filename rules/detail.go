@@ -20,17 +20,35 @@ type Detail struct {
 // true leaf of the check, in the order of the table, that is under no not and has one scalar. It is the same for the pod and
 // for its projection. Where the pod has changed since the evaluation the detail is that of the pod as it is now, or empty.
 func (t *Table) Detail(pod []byte, v *Violation) Detail {
+	e := evaluations.Get().(*evaluation)
+	defer evaluations.Put(e)
+	e.beginDetails(t, pod)
+	defer e.end()
+	return t.detail(e, v)
+}
+
+// Details appends the Detail of each violation of a pod. It reads the pod once, however many violations there are.
+func (t *Table) Details(to []Detail, pod []byte, violations []Violation) []Detail {
+	e := evaluations.Get().(*evaluation)
+	defer evaluations.Put(e)
+	e.beginDetails(t, pod)
+	defer e.end()
+	for i := range violations {
+		to = append(to, t.detail(e, &violations[i]))
+	}
+	return to
+}
+
+func (e *evaluation) beginDetails(t *Table, pod []byte) {
+	e.begin(t, pod)
+	e.subjects.Begin(pod)
+}
+
+func (t *Table) detail(e *evaluation, v *Violation) Detail {
 	if v.Unknown {
 		return Detail{} // there is no value that the violation is known to be about
 	}
-	e := evaluations.Get().(*evaluation)
-	defer evaluations.Put(e)
-	e.begin(t, pod)
-	defer e.end()
-	subject := e.pod
-	if v.Path != "" {
-		subject = subject.Get(v.Path)
-	}
+	subject := e.subjects.find(v.Path)
 	if !subject.IsObject() {
 		return Detail{}
 	}

@@ -67,6 +67,7 @@ type evaluation struct {
 	container gjson.Result // the last container that the walk over subjects came through
 	waivers   []truth      // of each waiver: whether it is about this pod; empty until a violation asks
 	identity  identity
+	subjects  Subjects // of the violations whose details are asked for
 }
 
 var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
@@ -130,6 +131,7 @@ func (e *evaluation) begin(t *Table, pod []byte) {
 // end lets go of the pod.
 func (e *evaluation) end() {
 	e.pod, e.container, e.identity = gjson.Result{}, gjson.Result{}, identity{}
+	e.subjects.End()
 	e.forget()
 }
 

@@ -46,6 +46,7 @@ func TestChart(t *testing.T) {
 		"where it runs":      {"--values", values("placed.yaml")},
 		"what users bring":   {"--values", values("own.yaml")},
 		"its namespace":      {"--set", "namespace.create=true"},
+		"some namespaces":    {"--values", values("network.yaml"), "--set", "namespaces={default,kube-system},healthListen=8081"},
 		"with another table": {"--set", "policy.name=recommended,replicas=1,podDisruptionBudget.enabled=false"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -37,7 +37,8 @@ func TestLogNobodyReads(t *testing.T) {
 	defer release()
 	held := time.Now()
 	var pods []*corev1.Pod
-	for i := range 40 {
+	// A pod logs at most 6 events a minute, so that it takes many pods to fill a pipe: 5 of each now, and one more below.
+	for i := range 450 {
 		pods = append(pods, cluster.NewPod(namespace, fmt.Sprintf("web-%d", i), cluster.Bad))
 	}
 	if err := env.CreatePods(t.Context(), pods...); err != nil {
@@ -45,7 +46,7 @@ func TestLogNobodyReads(t *testing.T) {
 	}
 	// Each change is a line of some 180 bytes, unless the next one overtakes it.
 	flip := func() {
-		for range 20 {
+		for range 2 {
 			for _, image := range []string{"nginx:1.29", "nginx:latest"} {
 				for _, pod := range pods {
 					if err := env.SetImage(t.Context(), namespace, pod.Name, image); err != nil {

@@ -126,7 +126,7 @@ func (w *tableWriter) explain(ns *state.NamespaceSnapshot) {
 	grade := shown(scores.Grade, 40)
 	text := fmt.Sprintf("Namespace %s: compliance %s, score %.2f, %s: %s, %s, %s lost of %s.", name(ns.Name), percent(scores.Compliance), scores.Score,
 		grade, counted(ns.TotalPods, "pod"), counted(sum(ns.Violations), "violation"), counted(points(table, ns.Violations), "point"), number(points(table, ns.Subjects)))
-	for _, line := range wrapped(text, w.o.Width, "  ") {
+	for _, line := range Wrap(text, w.o.Width, "  ") {
 		if before, after, ok := strings.Cut(line, ", "+grade+": "); ok {
 			line = before + ", " + w.in(bold+gradeColor(table, scores.Grade), grade) + ": " + after
 		}

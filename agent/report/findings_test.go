@@ -282,7 +282,7 @@ func TestNotesAreEverywhere(t *testing.T) {
 	scan.Inputs.Passed = Passed{ChartTemplates: 3, NotManifests: 12, Empty: 1}
 	scan.Warnings = []string{"a warning of its own"}
 	want := []string{
-		"1 duplicate pod; of each, the last one counts.",
+		"1 duplicate of pods or manifests: each counts once, and of recorded pods the last one wins.",
 		"The policy excludes 601 pods of 2 namespaces: kube-system (kube-*) 600, monitoring 1.", "Not selected: 2 pods of 1 namespace: other 2.",
 		"Left out of folders: 3 chart templates, 12 files that are not manifests, 1 empty file.", "a warning of its own",
 	}
@@ -513,5 +513,14 @@ func TestExplainPatterns(t *testing.T) {
 				t.Errorf("%s: error %v, want %s", pattern, err, want)
 			}
 		}
+	}
+}
+
+// TestNarrowColumnKeepsTheName: where a workload and its file do not fit, the file is cut and the name is not.
+func TestNarrowColumnKeepsTheName(t *testing.T) {
+	cell := gridCell{text: "Deployment/backend (tests/data/common/app/advanced-routing/application.yaml)"}
+	want := []string{"Deployment/backend", "(tests/data…tion.yaml)"}
+	if diff := cmp.Diff(want, cell.within(22)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -46,6 +46,12 @@ func (c gridCell) within(width int) []string {
 		if lines := brokenName(c.text, width); lines != nil && len(lines) <= nameLines {
 			return lines
 		}
+		// Of a workload and its file, the name of the workload is never cut for the file.
+		if workload, file, ok := strings.Cut(c.text, " ("); ok {
+			if lines := brokenName(workload, width); lines != nil && len(lines) < nameLines {
+				return append(lines, clipped("("+file, width))
+			}
+		}
 		return []string{clipped(c.text, width)}
 	}
 	for shown := len(c.items); shown > 0; shown-- {

@@ -166,7 +166,7 @@ func (s *Scan) notes() []string {
 		read += " and " + counted(in.Templates, "pod template")
 	}
 	note(in.Files, read+".")
-	note(in.Repeated, counted(in.Repeated, "duplicate pod")+"; of each, the last one counts.")
+	note(in.Repeated, counted(in.Repeated, "duplicate")+" of pods or manifests: each counts once, and of recorded pods the last one wins.")
 	note(in.Passed.count(), "Left out of folders: "+in.Passed.String()+".")
 	notes = append(notes, s.excluded()...)
 	others := 0

@@ -53,7 +53,7 @@ func (w *tableWriter) line(format string, args ...any) {
 
 // wrapped writes a text as lines that the terminal need not break; all but the first have an indentation.
 func (w *tableWriter) wrapped(text, indent string) {
-	for _, line := range wrapped(text, w.o.Width, indent) {
+	for _, line := range Wrap(text, w.o.Width, indent) {
 		w.line("%s", line)
 	}
 }
@@ -91,7 +91,7 @@ func (w *tableWriter) incomplete() {
 	if len(left) == 0 {
 		return
 	}
-	for _, line := range wrapped("INCOMPLETE: some inputs could not be read, and are in no number below:", w.o.Width, "") {
+	for _, line := range Wrap("INCOMPLETE: some inputs could not be read, and are in no number below:", w.o.Width, "") {
 		w.line("%s", w.in(bold+red, line))
 	}
 	for i, text := range left {
@@ -106,7 +106,7 @@ func (w *tableWriter) incomplete() {
 
 func (w *tableWriter) cluster() {
 	w.headline()
-	for _, line := range wrapped("Policy "+name(w.scan.Snapshot.Table.Name())+", "+shortHash(w.scan.Snapshot.Table), w.o.Width, "  ") {
+	for _, line := range Wrap("Policy "+name(w.scan.Snapshot.Table.Name())+", "+shortHash(w.scan.Snapshot.Table), w.o.Width, "  ") {
 		w.line("%s", w.in(dim, line))
 	}
 }
@@ -122,9 +122,9 @@ func (w *tableWriter) headline() {
 	lines := []string{text}
 	if w.o.Width > 0 && utf8.RuneCountInString(text) > w.o.Width {
 		before, severities, _ := strings.Cut(text, " (")
-		lines = wrapped(before, w.o.Width, "  ")
+		lines = Wrap(before, w.o.Width, "  ")
 		if severities != "" {
-			lines = append(lines, wrapped("  ("+severities, w.o.Width, "  ")...)
+			lines = append(lines, Wrap("  ("+severities, w.o.Width, "  ")...)
 		}
 	}
 	for i, line := range lines {
@@ -222,7 +222,7 @@ func (w *tableWriter) changes() {
 		return
 	}
 	w.line("")
-	for _, line := range wrapped(b.headline(), w.o.Width, "  ") {
+	for _, line := range Wrap(b.headline(), w.o.Width, "  ") {
 		w.line("%s", w.in(bold, line))
 	}
 	if text := b.otherPolicy(w.scan); text != "" {
@@ -285,7 +285,7 @@ func (w *tableWriter) findings() bool {
 		if f.New {
 			id += " (new)"
 		}
-		lines := wrapped(f.place()+"  "+name(subject)+"  "+id+": "+prose(f.message(), 600), w.o.Width, "    ")
+		lines := Wrap(f.place()+"  "+name(subject)+"  "+id+": "+prose(f.message(), 600), w.o.Width, "    ")
 		for j, line := range lines {
 			if before, after, ok := strings.Cut(line, "  "+id+":"); j == 0 && ok {
 				line = before + "  " + w.in(severityColor(f.Check.Severity), id) + ":" + after
@@ -332,7 +332,7 @@ func (w *tableWriter) fixes(listed bool) {
 		if !listed {
 			text = strings.TrimSpace(strings.TrimSuffix(prose(c.Message(), 300), ".") + ". " + text)
 		}
-		lines := wrapped(fmt.Sprintf("%s (%s, %s): %s", c.ID, c.Severity, counted(counts[i], "violation"), text), w.o.Width, "    ")
+		lines := Wrap(fmt.Sprintf("%s (%s, %s): %s", c.ID, c.Severity, counted(counts[i], "violation"), text), w.o.Width, "    ")
 		lines[0] = w.in(severityColor(c.Severity), c.ID) + strings.TrimPrefix(lines[0], c.ID)
 		for _, line := range lines {
 			w.line("%s", line)

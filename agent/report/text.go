@@ -65,9 +65,9 @@ func clipped(text string, width int) string {
 	return text[:start] + "…" + text[end:]
 }
 
-// wrapped breaks a text between its words into lines of at most so many characters, of any length where that is 0. All lines
+// Wrap breaks a text between its words into lines of at most so many characters, of any length where that is 0. All lines
 // but the first have an indentation. A word that is longer than a line, such as the name of a file, is not broken.
-func wrapped(text string, width int, indent string) []string {
+func Wrap(text string, width int, indent string) []string {
 	if width <= 0 || utf8.RuneCountInString(text) <= width {
 		return []string{text}
 	}

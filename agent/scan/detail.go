@@ -6,98 +6,49 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"unsafe"
-
-	"github.com/tidwall/gjson"
 
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// describe appends what the reports say of each violation of a pod beyond the verdict: the value, and in a manifest the line.
-func (p *batched) describe(to []report.Detail, table *rules.Table, text, reduced []byte) []report.Detail {
-	for i := range p.verdict.Violations {
-		v := &p.verdict.Violations[i]
-		detail := report.Detail{Detail: table.Detail(reduced, v)}
-		if !p.Recorded && p.from.file != "" {
-			detail.Line = p.lineOf(text, v.Path)
-		}
-		to = append(to, detail)
+// A describer finds what the reports say of violations beyond the verdict. Its memory is used again.
+type describer struct {
+	of       []rules.Detail
+	subjects rules.Subjects
+}
+
+// describe appends what the reports say of each violation of a pod: the value, and in a manifest the line.
+func (d *describer) describe(to []report.Detail, p *batched, table *rules.Table, text, reduced []byte) []report.Detail {
+	d.of = table.Details(d.of[:0], reduced, p.verdict.Violations)
+	first := len(to)
+	for _, detail := range d.of {
+		to = append(to, report.Detail{Detail: detail})
+	}
+	if !p.Recorded && p.from.file != "" {
+		d.findLines(to[first:], p, text)
 	}
 	return to
 }
 
-// lineOf is the line on which a subject stands, given its path in the pod; that of the object where it is the pod itself, or
+// findLines notes the line on which the subject of each violation stands; that of the object where it is the pod itself, or
 // cannot be found.
-func (p *batched) lineOf(text []byte, path string) int {
-	at, ok := offsetOf(text, path)
-	if !ok {
-		return p.Line
-	}
-	return p.Line + bytes.Count(text[:at], []byte{'\n'})
-}
-
-// offsetOf is the index of the first byte of what a path leads to: keys and indexes between dots. A dot in a key is written
-// with a backslash before it.
-func offsetOf(text []byte, path string) (int, bool) {
-	if path == "" {
-		return 0, false
-	}
-	at := gjson.Parse(unsafe.String(unsafe.SliceData(text), len(text)))
-	for path != "" {
-		var step string
-		step, path = cutStep(path)
-		if at = child(at, step); !at.Exists() {
-			return 0, false
+func (d *describer) findLines(of []report.Detail, p *batched, text []byte) {
+	d.subjects.Begin(text)
+	defer d.subjects.End()
+	last, line := 0, p.Line
+	for i := range of {
+		at, ok := d.subjects.Offset(p.verdict.Violations[i].Path)
+		if !ok {
+			of[i].Line = p.Line
+			continue
 		}
-	}
-	// What was found is a part of the text, and nothing was copied.
-	begin := uintptr(unsafe.Pointer(unsafe.StringData(at.Raw))) - uintptr(unsafe.Pointer(unsafe.SliceData(text)))
-	return int(begin), begin < uintptr(len(text))
-}
-
-// cutStep is the first key or index of a path, and the rest.
-func cutStep(path string) (step, rest string) {
-	var b strings.Builder
-	for i := 0; i < len(path); i++ {
-		switch c := path[i]; {
-		case c == '\\' && i+1 < len(path):
-			i++
-			b.WriteByte(path[i])
-		case c == '.':
-			return b.String(), path[i+1:]
-		default:
-			b.WriteByte(c)
+		if at < last {
+			last, line = 0, p.Line
 		}
+		line += bytes.Count(text[last:at], []byte{'\n'})
+		last = at
+		of[i].Line = line
 	}
-	return b.String(), ""
-}
-
-// child is an element of an object or array.
-func child(of gjson.Result, step string) (found gjson.Result) {
-	n, array := 0, of.IsArray()
-	if !array && !of.IsObject() {
-		return found
-	}
-	of.ForEach(func(key, value gjson.Result) bool {
-		if !array && key.Str == step || array && isIndex(step, n) {
-			found = value
-		}
-		n++
-		return !found.Exists()
-	})
-	return found
-}
-
-func isIndex(step string, n int) bool {
-	at := 0
-	for _, c := range []byte(step) {
-		if c < '0' || c > '9' || at > n {
-			return false
-		}
-		at = at*10 + int(c-'0')
-	}
-	return step != "" && at == n
 }
 
 // details are what the reports say of violations, each list once: pods of one workload share theirs.

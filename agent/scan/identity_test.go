@@ -5,10 +5,12 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kube-devops/kube-devops/agent/report"
+	"github.com/kube-devops/kube-devops/rules"
 )
 
 // workloadOf is a manifest of a workload.
@@ -210,16 +212,28 @@ func TestLines(t *testing.T) {
 	}
 }
 
-func TestOffsets(t *testing.T) {
-	const text = "{ \"a\" : [ 1,\n [ {\"b.c\":\n\"x\"} ] ], \"0\": {\"1\": [\"y\"]}, \"*\": 2, \"@this\": 3, \"\": 4 }"
-	for path, want := range map[string]string{
-		"a": "[ 1", "a.0": "1,", "a.1": "[ {", "a.1.0": "{\"b", "a.1.0.b\\.c": "\"x\"", "0": "{\"1", "0.1.0": "\"y\"", "*": "2", "@this": "3",
-		"": "", "a.2": "", "a.b": "", "b": "", "a.1.0.b": "", "a.1.0.b.c": "", "a.0.0": "", "a.01x": "", "a.-1": "", "a.#": "", "a.18446744073709551616": "", "?": "",
-	} {
-		at, ok := offsetOf([]byte(text), path)
-		if ok != (want != "") || ok && !strings.HasPrefix(text[at:], want) {
-			t.Errorf("%q: %d, %v, want %s", path, at, ok, want)
+// TestPodOfManyContainers: the values and lines of the violations of one pod take time in proportion to its size. One walk
+// over the pod for each violation takes minutes here.
+func TestPodOfManyContainers(t *testing.T) {
+	var b strings.Builder
+	b.WriteString("apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec:\n  containers:\n")
+	for i := range rules.MaxSubjects {
+		fmt.Fprintf(&b, "  - name: c%d\n    image: i%d:latest\n    workingDir: /%s\n", i, i, strings.Repeat("x", 300))
+	}
+	tree(t, map[string]string{"f.yaml": b.String()})
+	start := time.Now()
+	found, _, err := scanTree(t, []string{"f.yaml"})
+	if took := time.Since(start); err != nil || took > 20*time.Second {
+		t.Fatalf("%v, after %v", err, took)
+	}
+	line := 0
+	for v := range found.Snapshot.Violations() {
+		if o := v.Origin.(*report.Origin); v.Path == fmt.Sprint("spec.containers.", rules.MaxSubjects-1) {
+			line = (*o.Details)[v.Index].Line
 		}
+	}
+	if want := 6 + 3*(rules.MaxSubjects-1); line != want {
+		t.Errorf("the last container is on line %d, want %d", line, want)
 	}
 }
 

@@ -23,12 +23,13 @@ const (
 
 // A batch is some pods on their way through evaluation, or a line about one that is left out.
 type batch struct {
-	text    []byte
-	reduced []byte // the pods that have owners, without what is not read
-	details []report.Detail
-	pods    []batched
-	leftOut string
-	done    chan struct{} // has an element once the batch is evaluated
+	text      []byte
+	reduced   []byte // the pods that have owners, without what is not read
+	details   []report.Detail
+	describer describer
+	pods      []batched
+	leftOut   string
+	done      chan struct{} // has an element once the batch is evaluated
 }
 
 // A batched pod is one of a batch, and what came of it.
@@ -198,7 +199,7 @@ func (b *batch) evaluatePod(p *batched, text []byte, table *rules.Table, project
 		return false
 	}
 	first := len(b.details)
-	b.details = p.describe(b.details, table, text, reduced)
+	b.details = b.describer.describe(b.details, p, table, text, reduced)
 	p.details = b.details[first:len(b.details):len(b.details)]
 	if p.Template {
 		return false

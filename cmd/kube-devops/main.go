@@ -12,8 +12,6 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
-
-	"github.com/kube-devops/kube-devops/agent/dump"
 )
 
 // version is set by the linker.
@@ -71,8 +69,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 			hint = fmt.Sprintf(" (see %s --help)", command.CommandPath())
 		}
 		for line := range strings.Lines(err.Error()) {
-			// Where stderr cannot be written to there is nobody to tell.
-			_, _ = fmt.Fprintf(stderr, "kube-devops: %s%s\n", dump.OneLine(strings.TrimSuffix(line, "\n")), hint)
+			printLine(stderr, screenOf(stderr, colorNever).width, strings.TrimSuffix(line, "\n")+hint)
 		}
 		return exitCode(err)
 	}

@@ -65,8 +65,8 @@ func configure(cmd *cobra.Command, file string) error {
 	if len(c.applied) > 0 {
 		sets = strings.Join(c.applied, ", ")
 	}
-	// Where stderr cannot be written to, the line has no reader.
-	_, _ = fmt.Fprintf(cmd.ErrOrStderr(), "kube-devops: %s sets %s; --config none ignores it\n", dump.OneLine(c.name), sets)
+	stderr := cmd.ErrOrStderr()
+	printLine(stderr, screenOf(stderr, colorNever).width, fmt.Sprintf("%s sets %s; --config none ignores it", dump.OneLine(c.name), sets))
 	return nil
 }
 

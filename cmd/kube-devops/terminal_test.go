@@ -62,3 +62,17 @@ func TestQuiet(t *testing.T) {
 		t.Errorf("code %d, stderr %q", code, stderr)
 	}
 }
+
+// TestPrintLine: a message on a terminal breaks between words; elsewhere it stays one line, for scripts.
+func TestPrintLine(t *testing.T) {
+	const text = "warning: 19 templates left out; the first is charts/nginx/templates/role.yaml"
+	for width, want := range map[int]string{
+		0:  "kube-devops: " + text + "\n",
+		60: "kube-devops: warning: 19 templates left out; the first is\n    charts/nginx/templates/role.yaml\n",
+	} {
+		var out strings.Builder
+		if printLine(&out, width, text); out.String() != want {
+			t.Errorf("width %d:\n%s\nwant:\n%s", width, out.String(), want)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"sync"
 
 	"github.com/kube-devops/kube-devops/agent/dump"
+	"github.com/kube-devops/kube-devops/agent/report"
 )
 
 // Warnings are the lines on what is odd and was read all the same, from any goroutine.
@@ -34,7 +35,14 @@ func (o *scanOptions) warn(stderr io.Writer, lines ...string) {
 		return
 	}
 	for _, line := range lines {
-		_, _ = fmt.Fprintf(stderr, "kube-devops: warning: %s\n", dump.OneLine(line)) // an error here can be printed nowhere
+		printLine(stderr, screenOf(stderr, colorNever).width, "warning: "+line)
+	}
+}
+
+// printLine prints one message: a line, or on a terminal as many as its columns need, so that no word is broken.
+func printLine(to io.Writer, width int, text string) {
+	for _, line := range report.Wrap("kube-devops: "+dump.OneLine(text), width, "    ") {
+		_, _ = fmt.Fprintln(to, line) // an error here can be printed nowhere
 	}
 }
 

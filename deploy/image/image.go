@@ -29,9 +29,10 @@ const (
 // tags is what a registry takes as one.
 var tags = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 
-// Write packs each binary into dir: kube-devops-linux-ARCH.tar, a docker-archive, kube-devops-linux-ARCH.cdx.json, its
-// SBOM, and the layout oci/ of all. It returns a line for each image: its platform, its digest, its file.
-func Write(dir, version string, binaries []string) ([]string, error) {
+// Write packs each binary, built of the module in the folder source, into dir: kube-devops-linux-ARCH.tar, a docker-archive,
+// kube-devops-linux-ARCH.cdx.json, its SBOM, and the layout oci/ of all. It returns a line for each image: its platform, its
+// digest, its file.
+func Write(dir, version, source string, binaries []string) ([]string, error) {
 	if !tags.MatchString(version) {
 		return nil, fmt.Errorf("version %q cannot be the tag of an image: letters, digits, dots, dashes and underscores alone", version)
 	}
@@ -47,25 +48,14 @@ func Write(dir, version string, binaries []string) ([]string, error) {
 			return nil, fmt.Errorf("%s and %s are both for %s", other, path, binary.Arch)
 		}
 		seen[binary.Arch] = path
-		image, err := Image(binary, version)
+		image, line, err := writeImage(dir, version, source, binary)
 		if err != nil {
 			return nil, fmt.Errorf("pack %s: %w", path, err)
-		}
-		digest, err := image.Digest()
-		if err != nil {
-			return nil, fmt.Errorf("pack %s: %w", path, err)
-		}
-		base := filepath.Join(dir, repository+"-linux-"+binary.Arch)
-		if err := writeArchive(base+".tar", version, image); err != nil {
-			return nil, err
-		}
-		if err := writeSBOM(base+".cdx.json", binary, version, digest.String()); err != nil {
-			return nil, err
 		}
 		index = mutate.AppendManifests(index, mutate.IndexAddendum{Add: image, Descriptor: v1.Descriptor{
 			Platform: &v1.Platform{OS: "linux", Architecture: binary.Arch},
 		}})
-		lines = append(lines, fmt.Sprintf("linux/%s %s %s.tar", binary.Arch, digest, base))
+		lines = append(lines, line)
 	}
 	digest, err := writeLayout(filepath.Join(dir, "oci"), version, index)
 	if err != nil {
@@ -74,11 +64,39 @@ func Write(dir, version string, binaries []string) ([]string, error) {
 	return append(lines, fmt.Sprintf("all %s %s", digest, filepath.Join(dir, "oci"))), nil
 }
 
-// Image is the binary as the one file of one layer, and how to run it. It has no time: the epoch stands where one must.
-func Image(binary Binary, version string) (v1.Image, error) {
+// writeImage writes the archive and the SBOM of one binary. It returns the image, and the line about it.
+func writeImage(dir, version, source string, binary Binary) (v1.Image, string, error) {
+	modules, err := ReadModules(binary, version, source)
+	if err != nil {
+		return nil, "", err
+	}
+	image, err := Image(binary, version, modules)
+	if err != nil {
+		return nil, "", err
+	}
+	digest, err := image.Digest()
+	if err != nil {
+		return nil, "", err
+	}
+	base := filepath.Join(dir, repository+"-linux-"+binary.Arch)
+	if err := writeArchive(base+".tar", version, image); err != nil {
+		return nil, "", err
+	}
+	if err := writeSBOM(base+".cdx.json", binary, modules, digest.String()); err != nil {
+		return nil, "", err
+	}
+	return image, fmt.Sprintf("linux/%s %s %s.tar", binary.Arch, digest, base), nil
+}
+
+// Image is one layer, with the binary and the licences of its modules, and how to run it. It has no time: the epoch stands
+// where one must.
+func Image(binary Binary, version string, modules []Module) (v1.Image, error) {
+	content, err := archive(file{repository, 0o555, binary.Bytes}, file{licencesName, 0o444, Licences(modules)})
+	if err != nil {
+		return nil, err
+	}
 	layer, err := tarball.LayerFromOpener(func() (io.ReadCloser, error) {
-		content, err := archive(binary.Bytes)
-		return io.NopCloser(bytes.NewReader(content)), err
+		return io.NopCloser(bytes.NewReader(content)), nil
 	}, tarball.WithMediaType(types.OCILayer))
 	if err != nil {
 		return nil, err
@@ -111,18 +129,27 @@ func Image(binary Binary, version string) (v1.Image, error) {
 	return mutate.ConfigFile(image, config)
 }
 
-// archive is the file system of the image: one file, root's, that all may run and nobody may change.
-func archive(binary []byte) ([]byte, error) {
+// A file is one of the image.
+type file struct {
+	name    string
+	mode    int64
+	content []byte
+}
+
+// archive is the file system of the image: its files belong to root, all may read them and nobody may change them.
+func archive(files ...file) ([]byte, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)
-	err := w.WriteHeader(&tar.Header{
-		Typeflag: tar.TypeReg, Name: repository, Mode: 0o555, Size: int64(len(binary)), Format: tar.FormatUSTAR,
-	})
-	if err != nil {
-		return nil, err
-	}
-	if _, err := w.Write(binary); err != nil {
-		return nil, err
+	for _, f := range files {
+		err := w.WriteHeader(&tar.Header{
+			Typeflag: tar.TypeReg, Name: f.name, Mode: f.mode, Size: int64(len(f.content)), Format: tar.FormatUSTAR,
+		})
+		if err != nil {
+			return nil, err
+		}
+		if _, err := w.Write(f.content); err != nil {
+			return nil, err
+		}
 	}
 	if err := w.Close(); err != nil {
 		return nil, err

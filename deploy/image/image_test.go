@@ -8,10 +8,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -54,13 +56,32 @@ func build(dir, out, pkg, arch string, env ...string) error {
 	return nil
 }
 
-// small builds a program of the standard library alone.
-func small(t *testing.T, arch string, env ...string) string {
+// isc is a licence, short and known.
+const isc = `Copyright (c) 2020 Somebody
+
+Permission to use, copy, modify, and/or distribute this software for any purpose with or without fee is hereby granted,
+provided that the above copyright notice and this permission notice appear in all copies.
+
+THE SOFTWARE IS PROVIDED "AS IS" AND THE AUTHOR DISCLAIMS ALL WARRANTIES WITH REGARD TO THIS SOFTWARE INCLUDING ALL IMPLIED
+WARRANTIES OF MERCHANTABILITY AND FITNESS. IN NO EVENT SHALL THE AUTHOR BE LIABLE FOR ANY SPECIAL, DIRECT, INDIRECT, OR
+CONSEQUENTIAL DAMAGES OR ANY DAMAGES WHATSOEVER RESULTING FROM LOSS OF USE, DATA OR PROFITS, WHETHER IN AN ACTION OF CONTRACT,
+NEGLIGENCE OR OTHER TORTIOUS ACTION, ARISING OUT OF OR IN CONNECTION WITH THE USE OR PERFORMANCE OF THIS SOFTWARE.
+`
+
+// smallSource is the source of a program of the standard library alone.
+func smallSource(t *testing.T) string {
 	t.Helper()
 	dir := t.TempDir()
 	write(t, filepath.Join(dir, "go.mod"), "module small\n\ngo 1.26\n")
 	write(t, filepath.Join(dir, "main.go"), "package main\n\nfunc main() {}\n")
-	out := filepath.Join(dir, "small")
+	write(t, filepath.Join(dir, "LICENSE"), isc)
+	return dir
+}
+
+// small builds that program.
+func small(t *testing.T, dir, arch string, env ...string) string {
+	t.Helper()
+	out := filepath.Join(t.TempDir(), "small")
 	if err := build(dir, out, ".", arch, env...); err != nil {
 		t.Fatal(err)
 	}
@@ -100,10 +121,10 @@ func tree(t *testing.T, dir string) map[string]string {
 	return sums
 }
 
-func pack(t *testing.T, binaries ...string) (dir string, lines []string) {
+func pack(t *testing.T, source string, binaries ...string) (dir string, lines []string) {
 	t.Helper()
 	dir = filepath.Join(t.TempDir(), "out")
-	lines, err := Write(dir, version, binaries)
+	lines, err := Write(dir, version, source, binaries)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,20 +139,20 @@ func TestReproducible(t *testing.T) {
 	if err := build(copied, again, "./cmd/kube-devops", runtime.GOARCH); err != nil {
 		t.Fatal(err)
 	}
-	first, _ := pack(t, agent)
-	second, _ := pack(t, again)
+	first, _ := pack(t, "../..", agent)
+	second, _ := pack(t, copied, again)
 	if diff := cmp.Diff(tree(t, first), tree(t, second)); diff != "" {
 		t.Errorf("two builds differ (-first +second):\n%s", diff)
 	}
 }
 
-// copyRepository copies what the binary is built of.
+// copyRepository copies what the binary is built of, and the licence.
 func copyRepository(t *testing.T, to string) {
 	t.Helper()
 	if err := os.MkdirAll(filepath.Join(to, "agent"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"go.mod", "go.sum"} {
+	for _, name := range []string{"go.mod", "go.sum", "LICENSE"} {
 		content, err := os.ReadFile(filepath.Join("../..", name))
 		if err != nil {
 			t.Fatal(err)
@@ -166,7 +187,7 @@ func copyRepository(t *testing.T, to string) {
 }
 
 func TestArchive(t *testing.T) {
-	dir, lines := pack(t, agent)
+	dir, lines := pack(t, "../..", agent)
 	file := filepath.Join(dir, "kube-devops-linux-"+runtime.GOARCH+".tar")
 	image, err := tarball.ImageFromPath(file, nil)
 	if err != nil {
@@ -199,7 +220,8 @@ func TestArchive(t *testing.T) {
 }
 
 func TestLayout(t *testing.T) {
-	dir, _ := pack(t, agent, small(t, other()))
+	source := smallSource(t)
+	dir, _ := pack(t, source, small(t, source, runtime.GOARCH), small(t, source, other()))
 	index, err := layout.ImageIndexFromPath(filepath.Join(dir, "oci"))
 	if err != nil {
 		t.Fatal(err)
@@ -265,14 +287,16 @@ func checkImage(t *testing.T, image v1.Image, arch string) {
 	if diff := cmp.Diff(want, config); diff != "" {
 		t.Errorf("config (-want +got):\n%s", diff)
 	}
-	for name := range files(t, image) {
-		if name != "kube-devops" {
-			t.Errorf("the image holds %s", name)
-		}
+	content := files(t, image)
+	if diff := cmp.Diff([]string{"LICENSES", "kube-devops"}, slices.Sorted(maps.Keys(content))); diff != "" {
+		t.Errorf("files (-want +got):\n%s", diff)
+	}
+	if len(content["LICENSES"]) == 0 {
+		t.Error("the file LICENSES is empty")
 	}
 }
 
-// files are the files of an image, which all are readable, executable, and root's.
+// files are the files of an image, which all are root's and which all can read. The binary alone can be executed.
 func files(t *testing.T, image v1.Image) map[string][]byte {
 	t.Helper()
 	layers, err := image.Layers()
@@ -295,7 +319,11 @@ func files(t *testing.T, image v1.Image) map[string][]byte {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if header.Mode != 0o555 || header.Uid != 0 || header.Gid != 0 || header.ModTime.Unix() != 0 {
+			mode := int64(0o444)
+			if header.Name == "kube-devops" {
+				mode = 0o555
+			}
+			if header.Mode != mode || header.Uid != 0 || header.Gid != 0 || header.ModTime.Unix() != 0 {
 				t.Errorf("%s has mode %o, owner %d:%d, time %s", header.Name, header.Mode, header.Uid, header.Gid, header.ModTime)
 			}
 			var content bytes.Buffer
@@ -312,20 +340,28 @@ func files(t *testing.T, image v1.Image) map[string][]byte {
 func TestMistakes(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "text")
 	write(t, text, "#!/bin/sh\n")
-	windows := small(t, runtime.GOARCH, "GOOS=windows")
+	source, unlicensed, empty := smallSource(t), smallSource(t), t.TempDir()
+	program := small(t, source, runtime.GOARCH)
+	windows := small(t, source, runtime.GOARCH, "GOOS=windows")
+	if err := os.Remove(filepath.Join(unlicensed, "LICENSE")); err != nil {
+		t.Fatal(err)
+	}
 	for _, test := range []struct {
-		name, version string
-		binaries      []string
-		want          string
+		name, version, source string
+		binaries              []string
+		want                  string
 	}{
-		{"no file", version, []string{"absent"}, "absent"},
-		{"no binary", version, []string{text}, "read what " + text + " was built of"},
-		{"another system", version, []string{windows}, `is for "windows"; build it with GOOS=linux`},
-		{"the same architecture twice", version, []string{agent, agent}, "are both for " + runtime.GOARCH},
-		{"a version that is no tag", "v1+dirty", []string{agent}, `version "v1+dirty" cannot be the tag of an image`},
+		{"no file", version, source, []string{"absent"}, "absent"},
+		{"no binary", version, source, []string{text}, "read what " + text + " was built of"},
+		{"another system", version, source, []string{windows}, `is for "windows"; build it with GOOS=linux`},
+		{"the same architecture twice", version, source, []string{program, program}, "are both for " + runtime.GOARCH},
+		{"a version that is no tag", "v1+dirty", source, []string{program}, `version "v1+dirty" cannot be the tag of an image`},
+		{"a module without a licence", version, unlicensed, []string{program}, "licence of small " + version + ": its folder has no licence file"},
+		{"a source that is none", version, empty, []string{program}, "go list in " + empty},
+		{"the source of another binary", version, source, []string{agent}, "go list in " + source},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			_, err := Write(t.TempDir(), test.version, test.binaries)
+			_, err := Write(t.TempDir(), test.version, test.source, test.binaries)
 			if err == nil || !strings.Contains(err.Error(), test.want) || strings.Contains(err.Error(), "\n") {
 				t.Errorf("error %q, want one line with %q", err, test.want)
 			}
@@ -335,9 +371,9 @@ func TestMistakes(t *testing.T) {
 
 // TestCommand says what it wrote, or how it is called.
 func TestCommand(t *testing.T) {
-	dir := t.TempDir()
+	dir, source := t.TempDir(), smallSource(t)
 	var stdout, stderr bytes.Buffer
-	if code := run([]string{"-out", dir, "-version", version, agent}, &stdout, &stderr); code != 0 {
+	if code := run([]string{"-out", dir, "-version", version, "-source", source, small(t, source, runtime.GOARCH)}, &stdout, &stderr); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr.String())
 	}
 	for _, want := range []string{"linux/" + runtime.GOARCH + " sha256:", "all sha256:", filepath.Join(dir, "oci")} {

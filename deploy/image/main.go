@@ -1,5 +1,6 @@
 // Command image packs static Linux binaries of kube-devops into images: a docker-archive and an SBOM for each, and one
-// OCI layout of all. It needs no image builder and no network, and the same binaries give the same bytes.
+// OCI layout of all. It needs no image builder, and no network where the binaries were built: their modules are there, and
+// it reads the licences from them. The same binaries give the same bytes.
 package main
 
 import (
@@ -18,8 +19,9 @@ func run(args []string, stdout, stderr io.Writer) int {
 	flags.SetOutput(stderr)
 	out := flags.String("out", "", "folder for what is written")
 	version := flags.String("version", "", "version of the binaries: the tag of the image")
+	source := flags.String("source", ".", "folder of the Go module that the binaries are built of")
 	flags.Usage = func() {
-		_, _ = fmt.Fprintln(stderr, "usage: image -out DIR -version VERSION BINARY...")
+		_, _ = fmt.Fprintln(stderr, "usage: image -out DIR -version VERSION [-source DIR] BINARY...")
 		flags.PrintDefaults()
 	}
 	if err := flags.Parse(args); err != nil {
@@ -29,7 +31,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		flags.Usage()
 		return 2
 	}
-	lines, err := Write(*out, *version, flags.Args())
+	lines, err := Write(*out, *version, *source, flags.Args())
 	if err != nil {
 		_, _ = fmt.Fprintln(stderr, "image:", err)
 		return 2

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"fmt"
 	"net/url"
@@ -13,46 +14,48 @@ import (
 	cdx "github.com/CycloneDX/cyclonedx-go"
 )
 
-// BOM is what an image is made of, in CycloneDX: the binary, the modules in it, and Go's standard library. It is read from
-// the binary itself, so it can name neither more nor less than was linked. It has no time and no serial number: the same
+// hashed says what the hashes of the SBOM are of.
+const hashed = "of the application, the SHA-256 of the file /kube-devops of the image; of a library, its h1 sum in go.sum in " +
+	"hexadecimal: the SHA-256 of the sorted list of the SHA-256 of its files (golang.org/x/mod/sumdb/dirhash.Hash1), not of its zip file"
+
+// BOM is what an image is made of, in CycloneDX: the binary, the modules that have packages in it, and Go's standard library,
+// each with its licences and with the modules that it imports packages of. It has no time and no serial number: the same
 // binary has the same BOM.
-func BOM(binary Binary, version, imageDigest string) *cdx.BOM {
+func BOM(binary Binary, modules []Module, imageDigest string) (*cdx.BOM, error) {
+	root, err := component(modules[0], cdx.ComponentTypeApplication)
+	if err != nil {
+		return nil, err
+	}
 	sum := sha256.Sum256(binary.Bytes)
-	root := cdx.Component{
-		BOMRef:     moduleRef(binary.Info.Main.Path, version),
-		Type:       cdx.ComponentTypeApplication,
-		Name:       binary.Info.Main.Path,
-		Version:    version,
-		PackageURL: moduleRef(binary.Info.Main.Path, version),
-		Licenses:   &cdx.Licenses{{License: &cdx.License{ID: "Apache-2.0"}}},
-		Hashes:     &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: hex.EncodeToString(sum[:])}},
-		Properties: properties(binary, imageDigest),
-	}
-	parts := []cdx.Component{component("std", strings.TrimPrefix(binary.Info.GoVersion, "go"), "")}
-	for _, module := range binary.Info.Deps {
-		if module.Replace != nil {
-			module = module.Replace
+	root.Hashes = &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: hex.EncodeToString(sum[:])}}
+	root.Properties = properties(binary, imageDigest)
+	var parts []cdx.Component
+	for _, module := range modules[1:] {
+		part, err := component(module, cdx.ComponentTypeLibrary)
+		if err != nil {
+			return nil, err
 		}
-		parts = append(parts, component(module.Path, module.Version, module.Sum))
+		parts = append(parts, part)
 	}
-	slices.SortFunc(parts, func(a, b cdx.Component) int { return strings.Compare(a.BOMRef, b.BOMRef) })
-	refs := make([]string, len(parts))
-	for i, part := range parts {
-		refs[i] = part.BOMRef
+	var graph []cdx.Dependency
+	for _, module := range modules {
+		graph = append(graph, cdx.Dependency{Ref: module.Ref(), Dependencies: &module.Imports})
 	}
 	bom := cdx.NewBOM()
 	bom.Metadata = &cdx.Metadata{Component: &root}
 	bom.Components = &parts
-	bom.Dependencies = &[]cdx.Dependency{{Ref: root.BOMRef, Dependencies: &refs}}
-	return bom
+	bom.Dependencies = &graph
+	return bom, nil
 }
 
-// properties are how the binary was built, and which image it is in. -ldflags is left out: the linker does not record it
+// properties are how the binary was built, and which image it is in, and what its hashes and licences are of. -ldflags is left out: the linker does not record it
 // under -trimpath.
 func properties(binary Binary, imageDigest string) *[]cdx.Property {
 	all := []cdx.Property{
 		{Name: "kube-devops:image:digest", Value: imageDigest},
 		{Name: "kube-devops:go", Value: binary.Info.GoVersion},
+		{Name: "kube-devops:hashes", Value: hashed},
+		{Name: "kube-devops:licences", Value: "the texts are in the file /" + licencesName + " of the image"},
 	}
 	for _, s := range binary.Info.Settings {
 		if slices.Contains([]string{"CGO_ENABLED", "GOARCH", "GOOS", "GOAMD64", "GOARM64", "-trimpath", "-compiler"}, s.Key) {
@@ -62,20 +65,44 @@ func properties(binary Binary, imageDigest string) *[]cdx.Property {
 	return &all
 }
 
-// component is one module. Its sum in go.sum is a hash of a list of hashes, and no hash of a file: so it is a property.
-func component(path, version, sum string) cdx.Component {
+// component is one module.
+func component(module Module, kind cdx.ComponentType) (cdx.Component, error) {
 	c := cdx.Component{
-		BOMRef:     moduleRef(path, version),
-		Type:       cdx.ComponentTypeLibrary,
-		Name:       path,
-		Version:    version,
-		PackageURL: moduleRef(path, version),
-		Scope:      cdx.ScopeRequired,
+		BOMRef:     module.Ref(),
+		Type:       kind,
+		Name:       module.Path,
+		Version:    module.Version,
+		PackageURL: module.Ref(),
+		Licenses:   licenses(module),
 	}
-	if sum != "" {
-		c.Properties = &[]cdx.Property{{Name: "kube-devops:go.sum", Value: sum}}
+	if kind == cdx.ComponentTypeLibrary {
+		c.Scope = cdx.ScopeRequired
 	}
-	return c
+	if module.Sum == "" {
+		return c, nil
+	}
+	sum, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(module.Sum, "h1:"))
+	if err != nil || !strings.HasPrefix(module.Sum, "h1:") || len(sum) != sha256.Size {
+		return c, fmt.Errorf("the sum %q of %s %s is not h1: and a SHA-256 in base64", module.Sum, module.Path, module.Version)
+	}
+	c.Hashes = &[]cdx.Hash{{Algorithm: cdx.HashAlgoSHA256, Value: hex.EncodeToString(sum)}}
+	c.Properties = &[]cdx.Property{{Name: "kube-devops:go.sum", Value: module.Sum}}
+	return c, nil
+}
+
+// licenses are by their identifiers in SPDX where they are known, else by the file that has their text. They are concluded:
+// read from the texts, not from what the authors declare.
+func licenses(module Module) *cdx.Licenses {
+	ids, unknown := module.Licences()
+	var all cdx.Licenses
+	for _, id := range ids {
+		all = append(all, cdx.LicenseChoice{License: &cdx.License{ID: id, Acknowledgement: cdx.LicenseAcknowledgementConcluded}})
+	}
+	for _, file := range unknown {
+		name := fmt.Sprintf("%s of %s %s", file, module.Path, module.Version)
+		all = append(all, cdx.LicenseChoice{License: &cdx.License{Name: name, Acknowledgement: cdx.LicenseAcknowledgementConcluded}})
+	}
+	return &all
 }
 
 // moduleRef is the package URL of a module. Each part of the path is escaped by itself.
@@ -87,10 +114,14 @@ func moduleRef(path, version string) string {
 	return "pkg:golang/" + strings.Join(parts, "/") + "@" + url.PathEscape(version)
 }
 
-func writeSBOM(path string, binary Binary, version, imageDigest string) error {
+func writeSBOM(path string, binary Binary, modules []Module, imageDigest string) error {
+	bom, err := BOM(binary, modules, imageDigest)
+	if err != nil {
+		return err
+	}
 	var b bytes.Buffer
 	encoder := cdx.NewBOMEncoder(&b, cdx.BOMFileFormatJSON).SetPretty(true).SetEscapeHTML(false)
-	if err := encoder.EncodeVersion(BOM(binary, version, imageDigest), cdx.SpecVersion1_6); err != nil {
+	if err := encoder.EncodeVersion(bom, cdx.SpecVersion1_6); err != nil {
 		return fmt.Errorf("write the SBOM: %w", err)
 	}
 	return os.WriteFile(path, b.Bytes(), 0o644)

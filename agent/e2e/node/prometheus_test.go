@@ -3,6 +3,7 @@
 package node
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -29,7 +30,8 @@ scrape_configs:
 `
 
 // scraped has a real Prometheus scrape the agents and load the rules of the chart. An alert fires for a bad deployment, and
-// resolves when it is mended. Each rule waits two seconds, and not minutes, before it fires, and before it is resolved.
+// resolves when it is fixed. Each rule waits two seconds, and not minutes, before it fires, and before it is resolved; and it
+// looks at every second of the last minutes, not at each fifth minute of a day.
 func scraped(t *testing.T) {
 	startPrometheus(t)
 	eventually(t, "both replicas are scraped", 30*time.Second, func() error {
@@ -77,14 +79,19 @@ func scraped(t *testing.T) {
 		return wantSample(`count(kube_devops:namespace_compliance:ratio{namespace=~"shop|default"})`, 2)
 	})
 	eventually(t, "the fleet, of one cluster", 30*time.Second, func() error { return wantSample("kube_devops:fleet_clusters:count", 1) })
-	// Namespaces that are Critical since before the day began are no news; here the day has just begun.
+	// On the day of an installation a namespace is reported that was not Critical before.
+	kubectl(t, team("workload:v1", bothProbes), "apply", "-f", "-")
+	eventually(t, "the namespace is not Critical", time.Minute, func() error {
+		return wantSample(`kube_devops:namespace_critical{namespace="team"}`, 0)
+	})
 	kubectl(t, team("workload:latest", ""), "apply", "-f", "-")
 	eventually(t, "the alert fires", time.Minute, func() error { return firing("KubeDevopsNamespaceCritical", "team", true) })
 	kubectl(t, team("workload:v1", bothProbes), "apply", "-f", "-")
 	eventually(t, "the alert is resolved", time.Minute, func() error { return firing("KubeDevopsNamespaceCritical", "team", false) })
 	for _, alert := range []string{
-		"KubeDevopsNoLeader", "KubeDevopsTwoLeaders", "KubeDevopsLeaderChangesOften", "KubeDevopsGone", "KubeDevopsStale", "KubeDevopsLabelsLost",
-		"KubeDevopsPolicyReloadFailing", "KubeDevopsEvaluationErrors", "KubeDevopsClusterSilent",
+		"KubeDevopsNoLeader", "KubeDevopsLeaderWithoutScores", "KubeDevopsTwoLeaders", "KubeDevopsLeaderChangesOften", "KubeDevopsGone",
+		"KubeDevopsStale", "KubeDevopsLabelsLost", "KubeDevopsPolicyReloadFailing", "KubeDevopsNamespaceForbidden",
+		"KubeDevopsEvaluationErrors", "KubeDevopsClusterSilent",
 	} {
 		// One scrape that took too long makes some of them pending for a moment.
 		eventually(t, "an agent that is well", 30*time.Second, func() error { return firing(alert, "", false) })
@@ -103,7 +110,8 @@ func startPrometheus(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		files[name] = regexp.MustCompile(`(?m)^(\s+(?:keep_firing_)?for:).*$`).ReplaceAll(rules, []byte("$1 2s"))
+		rules = regexp.MustCompile(`(?m)^(\s+(?:keep_firing_)?for:).*$`).ReplaceAll(rules, []byte("$1 2s"))
+		files[name] = bytes.ReplaceAll(rules, []byte("[1d:5m]"), []byte("[10m:1s]"))
 	}
 	all, err := pods(t.Context())
 	if err != nil {

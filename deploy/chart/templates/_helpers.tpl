@@ -180,6 +180,9 @@ default
 {{- end }}
 - --listen=:{{ .Values.http.port }}
 {{- with .Values.healthListen }}
+{{- if eq (int .) (int $.Values.http.port) }}
+{{- fail (printf "healthListen %v must not be the same port as http.port" .) }}
+{{- end }}
 - --health-listen=:{{ . }}
 {{- end }}
 - --lease-namespace={{ include "kube-devops.leaseNamespace" . }}
@@ -300,7 +303,8 @@ default
 httpGet:
   path: {{ .path }}
   {{- if .root.Values.healthListen }}
-  port: health # plain HTTP
+  port: health
+  scheme: HTTP
   {{- else }}
   port: http
   scheme: {{ include "kube-devops.scheme" .root }}
