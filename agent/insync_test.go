@@ -53,7 +53,12 @@ func TestSyncOfSomeNamespaces(t *testing.T) {
 		ctx, stop := context.WithCancel(t.Context())
 		ended := make(chan error, 1)
 		go func() { ended <- watch.Run(ctx, func(podwatch.Key, *podwatch.Pod) {}) }()
-		defer func() { stop(); _ = <-ended }()
+		defer func() {
+			stop()
+			if err := <-ended; err != nil {
+				t.Error(err)
+			}
+		}()
 		s := &syncCheck{cache: watch}
 		check := func(when string, want error) {
 			t.Helper()

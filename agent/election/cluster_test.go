@@ -16,6 +16,8 @@ import (
 	"k8s.io/client-go/tools/leaderelection"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 	"k8s.io/klog/v2"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
 // Valid tells whether this replica may publish at this moment, by both clocks.
@@ -35,7 +37,7 @@ type candidate interface {
 // each 10 ms).
 type cluster struct {
 	t        *testing.T
-	store    *store
+	store    *fakeapi.Leases
 	replicas []*replica
 	stopping atomic.Bool
 	watchers sync.WaitGroup
@@ -104,7 +106,7 @@ func testOptions(identity string) Options {
 }
 
 func newCluster(t *testing.T) *cluster {
-	c := &cluster{t: t, store: &store{}, publishing: map[*replica]bool{}, began: time.Now()}
+	c := &cluster{t: t, store: &fakeapi.Leases{}, publishing: map[*replica]bool{}, began: time.Now()}
 	c.watchers.Go(c.watchPermissions)
 	return c
 }

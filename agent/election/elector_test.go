@@ -17,6 +17,8 @@ import (
 	"go.uber.org/zap/zapcore"
 	"go.uber.org/zap/zaptest/observer"
 	coordinationv1 "k8s.io/api/coordination/v1"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
 // logTo sends what an elector logs at Info and above to an observer.
@@ -155,7 +157,7 @@ func TestElectorLead(t *testing.T) {
 		<-time.After(30 * time.Second)
 		a.line.heal()
 		<-time.After(10 * time.Second)
-		c.store.delete()
+		c.store.Delete()
 		<-time.After(30 * time.Second)
 		a.stop()
 		<-a.ended
@@ -300,7 +302,7 @@ func TestElectorStop(t *testing.T) {
 				if a.err != nil {
 					got.Err = a.err.Error()
 				}
-				if lease, err := c.store.get(); err == nil {
+				if lease, err := c.store.Get(); err == nil {
 					got.Released, got.Holder = released(lease), holder(lease)
 				}
 				if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -346,7 +348,7 @@ func TestElectorMustExit(t *testing.T) {
 		{"publication stuck, lease deleted", nil, func(c *cluster, r *replica) {
 			publishStuck(c, r)
 			<-time.After(time.Second)
-			c.store.delete()
+			c.store.Delete()
 		}, "run elector: a publication still runs 5s after its term has ended", 7100 * time.Millisecond},
 		{"work stuck, lease edited", func(context.Context) { <-time.After(5 * time.Minute) }, func(c *cluster, r *replica) {
 			editHolder("b")(c, nil, nil)
@@ -545,7 +547,7 @@ func TestElectorPublicationEndsWithTerm(t *testing.T) {
 		var took time.Duration
 		err := a.elector.Publish(t.Context(), func(ctx context.Context) error {
 			from := time.Now()
-			c.store.edit(func(lease *coordinationv1.Lease) { lease.Spec.LeaseDurationSeconds = new(int32(1)) })
+			c.store.Edit(func(lease *coordinationv1.Lease) { lease.Spec.LeaseDurationSeconds = new(int32(1)) })
 			<-ctx.Done()
 			took = time.Since(from)
 			return ctx.Err()
@@ -578,7 +580,7 @@ func TestNewRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := testOptions("a")
 			tt.change(&o)
-			_, err := newWithClient(&line{store: &store{}}, func() {}, systemClock(), o)
+			_, err := newWithClient(&line{store: &fakeapi.Leases{}}, func() {}, systemClock(), o)
 			if err == nil || strings.TrimSpace(err.Error()) != tt.want {
 				t.Errorf("New returns %v, want %s", err, tt.want)
 			}

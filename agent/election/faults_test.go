@@ -88,12 +88,12 @@ func faultTable() []fault {
 			editDuration(86400)(c, a, b)
 		}},
 		{row: 6, name: "released by a careless hand, leader cut off", recovers: 45 * time.Second, naive: true, inject: cutAnd(func(c *cluster, _, _ *replica) {
-			c.store.edit(func(lease *coordinationv1.Lease) {
+			c.store.Edit(func(lease *coordinationv1.Lease) {
 				lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = nil, new(int32(1))
 			})
 		})},
 		{row: 6, name: "label added", recovers: time.Second, inject: func(c *cluster, _, _ *replica) {
-			c.store.edit(func(lease *coordinationv1.Lease) { lease.Labels = map[string]string{"team": "platform"} })
+			c.store.Edit(func(lease *coordinationv1.Lease) { lease.Labels = map[string]string{"team": "platform"} })
 		}},
 		{row: 6, name: "standby named by hand, then stopped", recovers: 45 * time.Second, inject: cutAnd(func(c *cluster, a, b *replica) {
 			editHolder("b")(c, a, b)
@@ -101,16 +101,16 @@ func faultTable() []fault {
 			c.start("c")
 			b.stop()
 		})},
-		{row: 7, name: "lease deleted", recovers: 35 * time.Second, inject: func(c *cluster, _, _ *replica) { c.store.delete() }},
+		{row: 7, name: "lease deleted", recovers: 35 * time.Second, inject: func(c *cluster, _, _ *replica) { c.store.Delete() }},
 		{row: 7, name: "lease deleted, leader cut off for a while", recovers: 35 * time.Second, naive: true, inject: func(c *cluster, a, _ *replica) {
 			a.line.set(func(f *faults) { f.cut = true })
-			c.store.delete()
+			c.store.Delete()
 			<-time.After(6 * time.Second)
 			a.line.heal()
 		}},
 		{row: 7, name: "lease deleted each second", recovers: 35 * time.Second, inject: func(c *cluster, _, _ *replica) {
 			for range 60 {
-				c.store.delete()
+				c.store.Delete()
 				<-time.After(time.Second)
 			}
 		}},
@@ -176,7 +176,7 @@ func faultTable() []fault {
 	}
 	for _, d := range []time.Duration{-time.Hour, -10 * time.Minute, -5 * time.Second, 5 * time.Second, 10 * time.Minute, time.Hour} {
 		table = append(table, fault{row: 14, name: fmt.Sprintf("wall clock set by %s", d), recovers: 3 * time.Second, inject: func(c *cluster, a, _ *replica) {
-			before, _ := c.store.get()
+			before, _ := c.store.Get()
 			a.clock.set(func(c *skewedClock) { c.step = d })
 			if a.candidate.Valid() {
 				c.note("the gate is open though the clocks disagree")
@@ -193,19 +193,19 @@ func faultTable() []fault {
 
 // held tells whether the Lease has not changed hands since.
 func (c *cluster) held(before *coordinationv1.Lease) bool {
-	lease, err := c.store.get()
+	lease, err := c.store.Get()
 	return err == nil && holder(lease) == holder(before) && epoch(lease) == epoch(before)
 }
 
 func editHolder(name string) func(c *cluster, a, b *replica) {
 	return func(c *cluster, _, _ *replica) {
-		c.store.edit(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = &name })
+		c.store.Edit(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = &name })
 	}
 }
 
 func editDuration(seconds int32) func(c *cluster, a, b *replica) {
 	return func(c *cluster, _, _ *replica) {
-		c.store.edit(func(lease *coordinationv1.Lease) { lease.Spec.LeaseDurationSeconds = &seconds })
+		c.store.Edit(func(lease *coordinationv1.Lease) { lease.Spec.LeaseDurationSeconds = &seconds })
 	}
 }
 
@@ -376,7 +376,7 @@ func (c *cluster) do(s step, replicas []*replica, profile func(o *Options)) {
 	case "set wall clock":
 		r.clock.set(func(c *skewedClock) { c.step += s.For - 10*time.Second })
 	case "delete":
-		c.store.delete()
+		c.store.Delete()
 	case "name a", "name b", "name c", "name x":
 		editHolder(strings.TrimPrefix(s.Kind, "name "))(c, nil, nil)
 	case "name nobody":
@@ -386,7 +386,7 @@ func (c *cluster) do(s step, replicas []*replica, profile func(o *Options)) {
 	case "lengthen":
 		editDuration(86400)(c, nil, nil)
 	case "label":
-		c.store.edit(func(lease *coordinationv1.Lease) { lease.Labels = map[string]string{"at": time.Now().String()} })
+		c.store.Edit(func(lease *coordinationv1.Lease) { lease.Labels = map[string]string{"at": time.Now().String()} })
 	case "restart":
 		r.stop()
 		<-r.ended

@@ -12,10 +12,12 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
 // lockAt makes a lock of its own on a store, in the bubble's time.
-func lockAt(s *store, id string) (*leaseLock, *line) {
+func lockAt(s *fakeapi.Leases, id string) (*leaseLock, *line) {
 	l := &line{store: s}
 	clock := systemClock()
 	return &leaseLock{
@@ -48,14 +50,14 @@ func must(t *testing.T, err error) {
 
 // The time from which a term may publish, by what its first write was built upon.
 func TestLockNotBefore(t *testing.T) {
-	foreign := func(s *store, edit func(spec *coordinationv1.LeaseSpec)) func(*testing.T, *leaseLock) {
+	foreign := func(s *fakeapi.Leases, edit func(spec *coordinationv1.LeaseSpec)) func(*testing.T, *leaseLock) {
 		return func(t *testing.T, _ *leaseLock) {
 			other, _ := lockAt(s, "b")
 			must(t, other.Create(t.Context(), record("b")))
-			s.edit(func(lease *coordinationv1.Lease) { edit(&lease.Spec) })
+			s.Edit(func(lease *coordinationv1.Lease) { edit(&lease.Spec) })
 		}
 	}
-	s := &store{}
+	s := &fakeapi.Leases{}
 	tests := []struct {
 		name    string
 		prepare func(*testing.T, *leaseLock)
@@ -78,7 +80,7 @@ func TestLockNotBefore(t *testing.T) {
 			foreign(s, func(spec *coordinationv1.LeaseSpec) {
 				spec.HolderIdentity, spec.LeaseDurationSeconds = new(""), new(int32(1))
 			})(t, l)
-			s.edit(markReleased)
+			s.Edit(markReleased)
 		}, 0, 0},
 		{"release forged in all of its spec", foreign(s, func(spec *coordinationv1.LeaseSpec) {
 			spec.HolderIdentity, spec.LeaseDurationSeconds = new(""), new(int32(1))
@@ -92,7 +94,7 @@ func TestLockNotBefore(t *testing.T) {
 				spec.HolderIdentity, spec.LeaseDurationSeconds = new(""), new(int32(1))
 				spec.RenewTime = &metav1.MicroTime{Time: spec.RenewTime.Add(time.Microsecond)}
 			})(t, l)
-			s.edit(markReleased)
+			s.Edit(markReleased)
 		}, 0, 15 * time.Second},
 		{"release without times", foreign(s, func(spec *coordinationv1.LeaseSpec) {
 			*spec = coordinationv1.LeaseSpec{LeaseDurationSeconds: new(int32(1))}
@@ -105,18 +107,18 @@ func TestLockNotBefore(t *testing.T) {
 		}, 20 * time.Second, 0},
 		{"our own, with a label", func(t *testing.T, l *leaseLock) {
 			must(t, l.Create(t.Context(), record("a")))
-			s.edit(func(lease *coordinationv1.Lease) { lease.Labels = map[string]string{"a": "b"} })
+			s.Edit(func(lease *coordinationv1.Lease) { lease.Labels = map[string]string{"a": "b"} })
 		}, 20 * time.Second, 0},
 		{"our own, created again by a hand", func(t *testing.T, l *leaseLock) {
 			must(t, l.Create(t.Context(), record("a")))
-			same, _ := s.get()
-			s.delete()
-			_, err := s.create(same)
+			same, _ := s.Get()
+			s.Delete()
+			_, err := s.Create(same)
 			must(t, err)
 		}, 20 * time.Second, 15 * time.Second},
 		{"our own, renewed within the same second by another", func(t *testing.T, l *leaseLock) {
 			must(t, l.Create(t.Context(), record("a")))
-			s.edit(func(lease *coordinationv1.Lease) {
+			s.Edit(func(lease *coordinationv1.Lease) {
 				lease.Spec.RenewTime = &metav1.MicroTime{Time: lease.Spec.RenewTime.Add(time.Microsecond)}
 			})
 		}, 20 * time.Second, 15 * time.Second},
@@ -132,7 +134,7 @@ func TestLockNotBefore(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				*s = store{}
+				*s = fakeapi.Leases{}
 				l, _ := lockAt(s, "a")
 				tt.prepare(t, l)
 				// Latencies are some milliseconds: count from the read, and write at once.
@@ -161,7 +163,7 @@ func TestLockNotBefore(t *testing.T) {
 // A write that was carried out without an answer is ours, and goes on with the term that it belongs to.
 func TestLockKnowsUnansweredWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &store{}
+		s := &fakeapi.Leases{}
 		l, to := lockAt(s, "a")
 		must(t, l.Create(t.Context(), record("a")))
 		<-time.After(16 * time.Second)
@@ -190,32 +192,32 @@ func TestLockKnowsUnansweredWrites(t *testing.T) {
 func TestLockEndsTerm(t *testing.T) {
 	tests := []struct {
 		name   string
-		change func(s *store)
+		change func(s *fakeapi.Leases)
 		want   string // why the term has ended; "": it goes on
 	}{
-		{"nothing", func(*store) {}, ""},
-		{"label", func(s *store) {
-			s.edit(func(lease *coordinationv1.Lease) { lease.Labels = map[string]string{"a": "b"} })
+		{"nothing", func(*fakeapi.Leases) {}, ""},
+		{"label", func(s *fakeapi.Leases) {
+			s.Edit(func(lease *coordinationv1.Lease) { lease.Labels = map[string]string{"a": "b"} })
 		}, ""},
 		{"another holder", editSpec(func(spec *coordinationv1.LeaseSpec) { spec.HolderIdentity = new("b") }), "another replica holds the lease"},
 		{"no holder", editSpec(func(spec *coordinationv1.LeaseSpec) { spec.HolderIdentity = new("") }), "somebody else took our name from the lease"},
-		{"released", func(s *store) {
+		{"released", func(s *fakeapi.Leases) {
 			editSpec(func(spec *coordinationv1.LeaseSpec) {
 				spec.HolderIdentity, spec.LeaseDurationSeconds, spec.RenewTime = nil, new(int32(1)), spec.AcquireTime
 			})(s)
-			s.edit(markReleased)
+			s.Edit(markReleased)
 		}, "somebody else released the lease"},
 		{"released by a hand", editSpec(func(spec *coordinationv1.LeaseSpec) {
 			spec.HolderIdentity, spec.LeaseDurationSeconds, spec.RenewTime = nil, new(int32(1)), spec.AcquireTime
 		}), "somebody else took our name from the lease"},
 		{"another duration", editSpec(func(spec *coordinationv1.LeaseSpec) { spec.LeaseDurationSeconds = new(int32(1)) }), "somebody else wrote the lease in our name"},
 		{"another time", editSpec(func(spec *coordinationv1.LeaseSpec) { spec.RenewTime = nil }), "somebody else wrote the lease in our name"},
-		{"deleted", (*store).delete, "the lease was deleted"},
+		{"deleted", (*fakeapi.Leases).Delete, "the lease was deleted"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &store{}
+				s := &fakeapi.Leases{}
 				l, _ := lockAt(s, "a")
 				must(t, l.Create(t.Context(), record("a")))
 				term := l.gate.look().term
@@ -234,8 +236,8 @@ func markReleased(lease *coordinationv1.Lease) {
 	metav1.SetMetaDataAnnotation(&lease.ObjectMeta, writerAnnotation, "b/forged"+releasedMark)
 }
 
-func editSpec(change func(spec *coordinationv1.LeaseSpec)) func(s *store) {
-	return func(s *store) { s.edit(func(lease *coordinationv1.Lease) { change(&lease.Spec) }) }
+func editSpec(change func(spec *coordinationv1.LeaseSpec)) func(s *fakeapi.Leases) {
+	return func(s *fakeapi.Leases) { s.Edit(func(lease *coordinationv1.Lease) { change(&lease.Spec) }) }
 }
 
 func TestLockRelease(t *testing.T) {
@@ -247,31 +249,31 @@ func TestLockRelease(t *testing.T) {
 	tests := []struct {
 		name string
 		wait time.Duration // after the first write, which makes a term that may publish 15 s later
-		do   func(s *store, to *line)
+		do   func(s *fakeapi.Leases, to *line)
 		want result
 	}{
-		{"ours", 16 * time.Second, func(*store, *line) {}, result{"", "", true}},
-		{"ours, with a label", 16 * time.Second, func(s *store, _ *line) {
-			s.edit(func(lease *coordinationv1.Lease) { lease.Labels = map[string]string{"a": "b"} })
+		{"ours", 16 * time.Second, func(*fakeapi.Leases, *line) {}, result{"", "", true}},
+		{"ours, with a label", 16 * time.Second, func(s *fakeapi.Leases, _ *line) {
+			s.Edit(func(lease *coordinationv1.Lease) { lease.Labels = map[string]string{"a": "b"} })
 		}, result{"", "", true}},
 		// client-go v0.37.2 wipes it: it reads the new version, asks its old record, and writes on the new version.
-		{"another's, as one of us has not seen yet", 16 * time.Second, func(s *store, _ *line) {
-			s.edit(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = new("b") })
+		{"another's, as one of us has not seen yet", 16 * time.Second, func(s *fakeapi.Leases, _ *line) {
+			s.Edit(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = new("b") })
 		}, result{`the lease is held by "b"`, "b", false}},
-		{"deleted", 16 * time.Second, func(s *store, _ *line) { s.delete() },
+		{"deleted", 16 * time.Second, func(s *fakeapi.Leases, _ *line) { s.Delete() },
 			result{`read lease: leases.coordination.k8s.io "lease" not found`, "", false}},
-		{"a term that might not publish yet", 14 * time.Second, func(*store, *line) {},
+		{"a term that might not publish yet", 14 * time.Second, func(*fakeapi.Leases, *line) {},
 			result{reasonNotBefore, "a", false}},
-		{"unreachable", 16 * time.Second, func(_ *store, to *line) { to.set(func(f *faults) { f.refused = true }) },
+		{"unreachable", 16 * time.Second, func(_ *fakeapi.Leases, to *line) { to.set(func(f *faults) { f.refused = true }) },
 			result{"read lease: connection refused", "a", false}},
-		{"forbidden", 16 * time.Second, func(_ *store, to *line) {
+		{"forbidden", 16 * time.Second, func(_ *fakeapi.Leases, to *line) {
 			to.set(func(f *faults) { f.fail = map[string]error{"update": context.DeadlineExceeded} })
 		}, result{"write lease: context deadline exceeded", "a", false}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &store{}
+				s := &fakeapi.Leases{}
 				l, to := lockAt(s, "a")
 				must(t, l.Create(t.Context(), record("a")))
 				<-time.After(tt.wait)
@@ -280,7 +282,7 @@ func TestLockRelease(t *testing.T) {
 				if err := l.release(t.Context()); err != nil {
 					got.Err = err.Error()
 				}
-				if lease, err := s.get(); err == nil {
+				if lease, err := s.Get(); err == nil {
 					got.Holder, got.Clean = holder(lease), released(lease)
 				}
 				if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -295,7 +297,7 @@ func TestLockRelease(t *testing.T) {
 // release. It is ours, so the release is tried again.
 func TestLockReleaseAfterLateRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &store{}
+		s := &fakeapi.Leases{}
 		l, to := lockAt(s, "a")
 		must(t, l.Create(t.Context(), record("a")))
 		<-time.After(16 * time.Second)
@@ -307,10 +309,10 @@ func TestLockReleaseAfterLateRenewal(t *testing.T) {
 		}
 		to.set(func(f *faults) { f.sendDelay = 30 * time.Millisecond }) // the read comes before, the write after
 		must(t, l.release(t.Context()))
-		lease, err := s.get()
+		lease, err := s.Get()
 		must(t, err)
-		if !released(lease) || s.writes != 3 {
-			t.Errorf("after the release the lease is %v, after %d writes", lease.Spec, s.writes)
+		if !released(lease) || s.Writes() != 3 {
+			t.Errorf("after the release the lease is %v, after %d writes", lease.Spec, s.Writes())
 		}
 		to.pending.Wait()
 	})
@@ -319,11 +321,11 @@ func TestLockReleaseAfterLateRenewal(t *testing.T) {
 // The record that client-go's elector gets never lets it wait less than our own lease, nor for ever.
 func TestLockClampsDuration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &store{}
+		s := &fakeapi.Leases{}
 		l, _ := lockAt(s, "a")
 		must(t, l.Create(t.Context(), record("a")))
 		for seconds, want := range map[int32]int{1: 15, 15: 15, 20: 20, 30: 30, 31: 30, 86400: 30} {
-			s.edit(func(lease *coordinationv1.Lease) { lease.Spec.LeaseDurationSeconds = &seconds })
+			s.Edit(func(lease *coordinationv1.Lease) { lease.Spec.LeaseDurationSeconds = &seconds })
 			if got := read(t, l).LeaseDurationSeconds; got != want {
 				t.Errorf("%d s in the lease are read as %d s, want %d s", seconds, got, want)
 			}
@@ -336,22 +338,22 @@ func TestLockClampsDuration(t *testing.T) {
 func TestLockImposter(t *testing.T) {
 	tests := []struct {
 		name string
-		do   func(t *testing.T, s *store, l *leaseLock)
+		do   func(t *testing.T, s *fakeapi.Leases, l *leaseLock)
 		want string
 	}{
-		{"edits by hand", func(t *testing.T, s *store, l *leaseLock) {
+		{"edits by hand", func(t *testing.T, s *fakeapi.Leases, l *leaseLock) {
 			must(t, l.Create(t.Context(), record("a")))
 			other, _ := lockAt(s, "b")
 			for range 5 {
-				s.edit(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = new("b") })
+				s.Edit(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = new("b") })
 				read(t, other)
 				must(t, other.Update(t.Context(), record("b")))
-				s.edit(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = new("a") })
+				s.Edit(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = new("a") })
 				read(t, l)
 				must(t, l.Update(t.Context(), record("a")))
 			}
 		}, ""},
-		{"a predecessor that is dead", func(t *testing.T, s *store, l *leaseLock) {
+		{"a predecessor that is dead", func(t *testing.T, s *fakeapi.Leases, l *leaseLock) {
 			before, _ := lockAt(s, "a")
 			must(t, before.Create(t.Context(), record("a")))
 			for range 5 {
@@ -359,7 +361,7 @@ func TestLockImposter(t *testing.T) {
 				must(t, l.Update(t.Context(), record("a")))
 			}
 		}, ""},
-		{"another process", func(t *testing.T, s *store, l *leaseLock) {
+		{"another process", func(t *testing.T, s *fakeapi.Leases, l *leaseLock) {
 			other, _ := lockAt(s, "a")
 			must(t, other.Create(t.Context(), record("a")))
 			read(t, l)
@@ -367,7 +369,10 @@ func TestLockImposter(t *testing.T) {
 			read(t, other)
 			must(t, other.Update(t.Context(), record("a")))
 			read(t, l)
-			if err := l.Update(t.Context(), record("a")); err == nil || s.lease.Annotations[writerAnnotation] != other.writer {
+			err := l.Update(t.Context(), record("a"))
+			lease, getErr := s.Get()
+			must(t, getErr)
+			if err == nil || lease.Annotations[writerAnnotation] != other.writer {
 				t.Errorf("the process that must exit has written once more")
 			}
 			if len(other.fatal) > 0 {
@@ -378,7 +383,7 @@ func TestLockImposter(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &store{}
+				s := &fakeapi.Leases{}
 				l, _ := lockAt(s, "a")
 				tt.do(t, s, l)
 				got := ""
@@ -398,7 +403,7 @@ func TestLockImposter(t *testing.T) {
 // An unreachable API server leaves only so many writes to remember.
 func TestLockBoundsUnanswered(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l, to := lockAt(&store{}, "a")
+		l, to := lockAt(&fakeapi.Leases{}, "a")
 		to.set(func(f *faults) { f.refused = true })
 		for range 100 {
 			if err := l.Create(t.Context(), record("a")); err == nil || !strings.Contains(err.Error(), "refused") {

@@ -43,7 +43,7 @@ func TestMetrics(t *testing.T) {
 		scrape("at the moment at which the wall clock jumps", "0", "0", "0")
 		a.line.heal()
 		<-time.After(5 * time.Second)
-		c.store.edit(func(lease *coordinationv1.Lease) { lease.Spec.LeaseTransitions = new(int32(41)) })
+		c.store.Edit(func(lease *coordinationv1.Lease) { lease.Spec.LeaseTransitions = new(int32(41)) })
 		<-time.After(5 * time.Second)
 		scrape("after an edit of the epoch", "0", "0", "41")
 

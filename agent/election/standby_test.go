@@ -45,7 +45,7 @@ func TestReplicaOutOfSyncDoesNotLead(t *testing.T) {
 		var logs *observer.ObservedLogs
 		a := c.start("a", sync.option, logTo(&logs))
 		<-time.After(time.Minute)
-		if lease, err := c.store.get(); err == nil {
+		if lease, err := c.store.Get(); err == nil {
 			t.Fatalf("a replica out of sync has written the Lease: %v", lease.Spec)
 		}
 		var refused *NotLeaderError
@@ -251,14 +251,14 @@ func TestHostileNumbers(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					c := newCluster(t)
 					defer c.close()
-					c.store.refuse = unwritable
+					c.store.Refuse = unwritable
 					c.start("a")
 					<-time.After(time.Second)
 					if !held.alone {
 						c.start("b")
 					}
 					<-time.After(20 * time.Second)
-					c.store.edit(func(lease *coordinationv1.Lease) {
+					c.store.Edit(func(lease *coordinationv1.Lease) {
 						lease.Spec.HolderIdentity = &held.by
 						edit(&lease.Spec)
 					})

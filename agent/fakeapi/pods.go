@@ -113,6 +113,17 @@ func (a *Pods) record(event string, pod Object) {
 	a.changed = make(chan struct{})
 }
 
+// Quietly changes the pods without an event, as where one was lost on its way.
+func (a *Pods) Quietly(change func(pods map[Key]Object)) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	change(a.pods)
+	clear(a.bare)
+	for key, pod := range a.pods {
+		a.bare[key] = withoutManagedFields(pod)
+	}
+}
+
 // Compact forgets all versions but the present one.
 func (a *Pods) Compact() {
 	a.mu.Lock()
@@ -351,7 +362,8 @@ func Bookmark(version int, end bool) Object {
 
 // The answers of a server in trouble.
 
-func statusOf(code int, reason metav1.StatusReason, causes ...metav1.CauseType) *metav1.Status {
+// StatusOf is what an API server says where it refuses a request.
+func StatusOf(code int, reason metav1.StatusReason, causes ...metav1.CauseType) *metav1.Status {
 	s := &metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
 		Status:   metav1.StatusFailure, Code: int32(code), Reason: reason,
@@ -368,7 +380,12 @@ func statusOf(code int, reason metav1.StatusReason, causes ...metav1.CauseType) 
 
 // Status refuses a request.
 func Status(code int, reason metav1.StatusReason, causes ...metav1.CauseType) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, code, statusOf(code, reason, causes...)) }
+	return JSON(code, StatusOf(code, reason, causes...))
+}
+
+// JSON answers with an object.
+func JSON(code int, object any) http.HandlerFunc {
+	return func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, code, object) }
 }
 
 // RetryAfter refuses a request and says when to ask again.
@@ -381,7 +398,7 @@ func RetryAfter(code int, reason metav1.StatusReason, seconds int) http.HandlerF
 
 // ErrorEvent begins a watch and ends it with an error.
 func ErrorEvent(code int, reason metav1.StatusReason) http.HandlerFunc {
-	return func(w http.ResponseWriter, _ *http.Request) { NewEvents(w).Send("ERROR", statusOf(code, reason)) }
+	return func(w http.ResponseWriter, _ *http.Request) { NewEvents(w).Send("ERROR", StatusOf(code, reason)) }
 }
 
 // Text answers with what is no JSON of Kubernetes.

@@ -25,14 +25,15 @@ func NewWire() *Wire {
 	return &Wire{accepted: make(chan net.Conn), closed: make(chan struct{}), conns: sets.New[net.Conn]()}
 }
 
-var errRefused = &net.OpError{Op: "dial", Net: "pipe", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
+// ErrRefused is what a dialer gets of a server that does not run.
+var ErrRefused = &net.OpError{Op: "dial", Net: "pipe", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 
 // Dial is for http.Transport.
 func (l *Wire) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.down {
-		return nil, errRefused
+		return nil, ErrRefused
 	}
 	client, server := net.Pipe()
 	select {
@@ -40,7 +41,7 @@ func (l *Wire) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 		l.conns.Insert(server)
 		return client, nil
 	case <-l.closed:
-		return nil, errRefused
+		return nil, ErrRefused
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}

@@ -1,16 +1,13 @@
 package podwatch
 
 import (
-	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
 	"io"
-	"maps"
 	"net/http"
 	"reflect"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +22,8 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 	"k8s.io/client-go/rest"
 	"k8s.io/klog/v2"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
 func TestMain(m *testing.M) {
@@ -36,10 +35,10 @@ func TestMain(m *testing.M) {
 // A bench is a Watch of an API server, both in one bubble, and all that can be seen of it.
 type bench struct {
 	t   *testing.T
-	api *apiServer
+	api *fakeapi.Pods
 	// namespaces are those that the API server permits to read, of a Watch of some; nil for a Watch of the cluster.
 	namespaces []string
-	wire       *wire
+	wire       *fakeapi.Wire
 	config     *rest.Config
 	*Watch
 	registry *prometheus.Registry
@@ -52,18 +51,18 @@ type bench struct {
 }
 
 // newBench makes a Watch that is not yet run. It belongs into a bubble.
-func newBench(t *testing.T, api *apiServer, namespaces ...string) *bench {
+func newBench(t *testing.T, api *fakeapi.Pods, namespaces ...string) *bench {
 	t.Helper()
 	return newBenchThrough(t, api, func(transport http.RoundTripper) http.RoundTripper { return transport }, namespaces...)
 }
 
 // newBenchThrough makes a Watch whose requests go through something of the test.
-func newBenchThrough(t *testing.T, api *apiServer, through func(http.RoundTripper) http.RoundTripper, namespaces ...string) *bench {
+func newBenchThrough(t *testing.T, api *fakeapi.Pods, through func(http.RoundTripper) http.RoundTripper, namespaces ...string) *bench {
 	t.Helper()
-	w := newWire()
+	w := fakeapi.NewWire()
 	server := &http.Server{Handler: api}
 	go func() { _ = server.Serve(w) }()
-	transport := &http.Transport{DialContext: w.dial}
+	transport := &http.Transport{DialContext: w.Dial}
 	t.Cleanup(func() {
 		transport.CloseIdleConnections()
 		_ = server.Close()
@@ -80,7 +79,7 @@ func newBenchThrough(t *testing.T, api *apiServer, through func(http.RoundTrippe
 }
 
 // startBench runs a Watch of an API server until the test ends.
-func startBench(t *testing.T, api *apiServer) *bench {
+func startBench(t *testing.T, api *fakeapi.Pods) *bench {
 	t.Helper()
 	b := newBench(t, api)
 	b.run()
@@ -166,20 +165,22 @@ func (b *bench) check() {
 
 // A view is what can be known of the pods of a cluster.
 type view struct {
-	All, Get, Handled map[Key]object
+	All, Get, Handled map[Key]fakeapi.Object
 	Broken            []string // promises
 }
 
 func (b *bench) want() view {
-	content := b.api.content()
-	if b.namespaces != nil {
-		maps.DeleteFunc(content, func(key Key, _ object) bool { return !slices.Contains(b.namespaces, key.Namespace) })
+	content := map[Key]fakeapi.Object{}
+	for key, pod := range b.api.Content() {
+		if b.namespaces == nil || slices.Contains(b.namespaces, key.Namespace) {
+			content[Key(key)] = pod
+		}
 	}
 	return view{All: content, Get: content, Handled: content}
 }
 
 func (b *bench) view() view {
-	v := view{map[Key]object{}, map[Key]object{}, map[Key]object{}, b.handled.broken()}
+	v := view{map[Key]fakeapi.Object{}, map[Key]fakeapi.Object{}, map[Key]fakeapi.Object{}, b.handled.broken()}
 	for pod := range b.All() {
 		key := Key{pod.Namespace, pod.Name}
 		if _, ok := v.All[key]; ok {
@@ -201,7 +202,7 @@ func (b *bench) view() view {
 // kinds are the requests so far: "watch-list@ list@0 watch@101".
 func (b *bench) kinds() string {
 	var kinds []string
-	for _, r := range b.api.received() {
+	for _, r := range b.api.Received() {
 		kind := r.Kind
 		if r.Namespace != "" {
 			kind += "(" + r.Namespace + ")"
@@ -307,11 +308,11 @@ func (r *record) total() int {
 type all struct{}
 
 func (all) AppendTo(dst, pod []byte) ([]byte, error) {
-	var o object
+	var o fakeapi.Object
 	if err := json.Unmarshal(pod, &o); err != nil {
 		return dst, err
 	}
-	if metadata, ok := o["metadata"].(object); ok {
+	if metadata, ok := o["metadata"].(fakeapi.Object); ok {
 		delete(metadata, "managedFields")
 	}
 	text, err := json.Marshal(o)
@@ -323,66 +324,35 @@ func (all) ReadsVersion() bool { return true }
 // Builders of pods.
 
 // pod makes a pod of one container, with all that a real one has in its metadata.
-func pod(namespace, name, uid, image string) object {
-	return object{
+func pod(namespace, name, uid, image string) fakeapi.Object {
+	return fakeapi.Object{
 		"apiVersion": "v1", "kind": "Pod",
-		"metadata": object{
+		"metadata": fakeapi.Object{
 			"namespace": namespace, "name": name, "uid": uid,
-			"labels":      object{"app.kubernetes.io/name": name},
-			"annotations": object{"note": `quotes " and <angles> & a line` + "\n"},
+			"labels":      fakeapi.Object{"app.kubernetes.io/name": name},
+			"annotations": fakeapi.Object{"note": `quotes " and <angles> & a line` + "\n"},
 			"managedFields": []any{
-				object{"manager": "kubectl", "operation": "Update", "fieldsV1": object{"f:spec": object{}}},
+				fakeapi.Object{"manager": "kubectl", "operation": "Update", "fieldsV1": fakeapi.Object{"f:spec": fakeapi.Object{}}},
 			},
 		},
-		"spec":   object{"containers": []any{object{"name": "main", "image": image, "ports": []any{object{"containerPort": 8080.0}}}}},
-		"status": object{"phase": "Running"},
+		"spec":   fakeapi.Object{"containers": []any{fakeapi.Object{"name": "main", "image": image, "ports": []any{fakeapi.Object{"containerPort": 8080.0}}}}},
+		"status": fakeapi.Object{"phase": "Running"},
 	}
 }
 
 // many makes pods of several namespaces.
-func many(n int) []object {
-	pods := make([]object, n)
+func many(n int) []fakeapi.Object {
+	pods := make([]fakeapi.Object, n)
 	for i := range pods {
 		pods[i] = pod(fmt.Sprintf("team-%d", i%7), fmt.Sprintf("pod-%d", i), fmt.Sprintf("uid-%d", i), "nginx:1")
 	}
 	return pods
 }
 
-func keyOf(pod object) Key {
-	metadata := pod["metadata"].(object)
-	return Key{metadata["namespace"].(string), metadata["name"].(string)}
-}
-
-func compareKeys(a, b Key) int {
-	return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
-}
-
-func withVersion(pod object, version int) object {
-	return withMetadata(pod, func(metadata object) { metadata["resourceVersion"] = strconv.Itoa(version) })
-}
-
-func withoutManagedFields(pod object) object {
-	return withMetadata(pod, func(metadata object) { delete(metadata, "managedFields") })
-}
-
-// withMetadata is a copy of the pod whose metadata is changed.
-func withMetadata(pod object, change func(object)) object {
-	text, err := json.Marshal(pod)
-	if err != nil {
-		panic(err)
-	}
-	var copied object
-	if err := json.Unmarshal(text, &copied); err != nil {
-		panic(err)
-	}
-	change(copied["metadata"].(object))
-	return copied
-}
-
-func decoded(pod *Pod) object {
-	var o object
+func decoded(pod *Pod) fakeapi.Object {
+	var o fakeapi.Object
 	if err := json.Unmarshal(pod.JSON, &o); err != nil {
-		return object{"error": err.Error()}
+		return fakeapi.Object{"error": err.Error()}
 	}
 	return o
 }

@@ -12,81 +12,70 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"k8s.io/client-go/rest"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-// lister lists what the API server has, and not what it has told.
-func (a *apiServer) lister() Lister {
+// lister lists what the API server has, and not what it has sent.
+func lister(api *fakeapi.Pods) Lister {
 	return func(context.Context) (map[Key]Version, error) {
-		a.mu.Lock()
-		defer a.mu.Unlock()
 		listed := make(map[Key]Version)
-		for key, pod := range a.pods {
-			metadata := pod["metadata"].(object)
-			listed[key] = Version{fmt.Sprint(metadata["uid"]), fmt.Sprint(metadata["resourceVersion"])}
+		for key, pod := range api.Content() {
+			metadata := pod["metadata"].(fakeapi.Object)
+			listed[Key(key)] = Version{fmt.Sprint(metadata["uid"]), fmt.Sprint(metadata["resourceVersion"])}
 		}
 		return listed, nil
 	}
 }
 
-// quietly changes the pods and tells no watch of it.
-func (a *apiServer) quietly(change func(pods map[Key]object)) {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	change(a.pods)
-	clear(a.bare)
-	for key, pod := range a.pods {
-		a.bare[key] = withoutManagedFields(pod)
-	}
-}
-
 // TestDifferences loses events on the way, and heals the cache by a list.
 func TestDifferences(t *testing.T) {
-	one, two, three := Key{"a", "one"}, Key{"a", "two"}, Key{"b", "three"}
-	newer := func() object {
+	one, two, three := fakeapi.Key{Namespace: "a", Name: "one"}, fakeapi.Key{Namespace: "a", Name: "two"}, fakeapi.Key{Namespace: "b", Name: "three"}
+	newer := func() fakeapi.Object {
 		pod := pod("a", "one", "1", "nginx:2")
-		pod["metadata"].(object)["resourceVersion"] = "900"
+		pod["metadata"].(fakeapi.Object)["resourceVersion"] = "900"
 		return pod
 	}
 	for _, test := range []struct {
 		name string
-		lose func(pods map[Key]object)
+		lose func(pods map[fakeapi.Key]fakeapi.Object)
 		want []Difference
 	}{
-		{"nothing", func(map[Key]object) {}, nil},
-		{"a deletion", func(pods map[Key]object) { delete(pods, two) },
-			[]Difference{{two, Version{"2", "102"}, Version{}}}},
-		{"a change", func(pods map[Key]object) { pods[one] = newer() },
-			[]Difference{{one, Version{"1", "101"}, Version{"1", "900"}}}},
-		{"a new pod", func(pods map[Key]object) {
+		{"nothing", func(map[fakeapi.Key]fakeapi.Object) {}, nil},
+		{"a deletion", func(pods map[fakeapi.Key]fakeapi.Object) { delete(pods, two) },
+			[]Difference{{Key(two), Version{"2", "102"}, Version{}}}},
+		{"a change", func(pods map[fakeapi.Key]fakeapi.Object) { pods[one] = newer() },
+			[]Difference{{Key(one), Version{"1", "101"}, Version{"1", "900"}}}},
+		{"a new pod", func(pods map[fakeapi.Key]fakeapi.Object) {
 			pods[three] = pod("b", "three", "3", "nginx:1")
-			pods[three]["metadata"].(object)["resourceVersion"] = "901"
-		}, []Difference{{three, Version{}, Version{"3", "901"}}}},
-		{"several", func(pods map[Key]object) {
+			pods[three]["metadata"].(fakeapi.Object)["resourceVersion"] = "901"
+		}, []Difference{{Key(three), Version{}, Version{"3", "901"}}}},
+		{"several", func(pods map[fakeapi.Key]fakeapi.Object) {
 			pods[one] = newer()
 			delete(pods, two)
-		}, []Difference{{one, Version{"1", "101"}, Version{"1", "900"}}, {two, Version{"2", "102"}, Version{}}}},
+		}, []Difference{{Key(one), Version{"1", "101"}, Version{"1", "900"}}, {Key(two), Version{"2", "102"}, Version{}}}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				api := newAPIServer(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
+				api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
 				b := startBench(t, api)
 				b.await(time.Second)
-				api.quietly(test.lose)
+				api.Quietly(test.lose)
 				<-time.After(time.Minute)
-				got, err := b.Differences(t.Context(), api.lister(), 10*time.Second)
+				got, err := b.Differences(t.Context(), lister(api), 10*time.Second)
 				if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
 					t.Fatalf("differences (-want +got): %v\n%s", err, diff)
 				}
 				b.Relist()
 				b.Relist() // twice is as good as once
 				b.awaitContent(5 * time.Second)
-				if got, err := b.Differences(t.Context(), api.lister(), 10*time.Second); got != nil || err != nil {
+				if got, err := b.Differences(t.Context(), lister(api), 10*time.Second); got != nil || err != nil {
 					t.Errorf("after the list: %v %v, want no difference", got, err)
 				}
 				<-time.After(5 * time.Second)
-				before := len(api.received())
+				before := len(api.Received())
 				<-time.After(time.Minute)
-				if after := len(api.received()); after != before {
+				if after := len(api.Received()); after != before {
 					t.Errorf("%d more requests: one list is enough", after-before)
 				}
 			})
@@ -97,12 +86,12 @@ func TestDifferences(t *testing.T) {
 // TestDifferencesOfABusyCluster: what is on its way is no difference, however busy the cluster is.
 func TestDifferencesOfABusyCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPIServer(many(50)...)
+		api := fakeapi.NewPods(many(50)...)
 		b := startBench(t, api)
 		b.await(time.Second)
 		stop := touch(api)
 		defer stop()
-		behind := api.lister()
+		behind := lister(api)
 		late := func(ctx context.Context) (map[Key]Version, error) {
 			listed, err := behind(ctx)
 			<-time.After(3 * time.Second) // the cache goes on meanwhile
@@ -118,7 +107,7 @@ func TestDifferencesOfABusyCluster(t *testing.T) {
 
 func TestDifferencesWithoutAList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := startBench(t, newAPIServer(many(3)...))
+		b := startBench(t, fakeapi.NewPods(many(3)...))
 		b.await(time.Second)
 		failure := errors.New("no list")
 		got, err := b.Differences(t.Context(), func(context.Context) (map[Key]Version, error) { return nil, failure }, time.Second)

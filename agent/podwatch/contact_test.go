@@ -7,12 +7,14 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
 // TestContact: a watch that is open is contact, however little it brings; requests that fail are none, and say why.
 func TestContact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPIServer(pod("a", "one", "1", "nginx:1"))
+		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"))
 		b := newBench(t, api)
 		if !b.Contact().IsZero() {
 			t.Error("contact before anything was asked")
@@ -23,16 +25,16 @@ func TestContact(t *testing.T) {
 		if quiet := time.Since(b.Contact()); quiet > 0 || b.Failure() != nil {
 			t.Errorf("a watch is open, and the last contact was %s ago: %v", quiet, b.Failure())
 		}
-		forbidden := status(http.StatusForbidden, metav1.StatusReasonForbidden)
-		api.answer(func(request) http.HandlerFunc { return forbidden })
-		b.wire.drop()
+		forbidden := fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden)
+		api.Answer(func(fakeapi.Request) http.HandlerFunc { return forbidden })
+		b.wire.Drop()
 		synctest.Wait()
 		lost := time.Now()
 		<-time.After(5 * time.Minute)
 		if last := b.Contact(); last.Sub(lost).Abs() > time.Second || b.Failure() == nil {
 			t.Errorf("all requests fail for 5m; the last contact was %s after their begin: %v", last.Sub(lost), b.Failure())
 		}
-		api.heal()
+		api.Heal()
 		<-time.After(2 * time.Minute)
 		if quiet := time.Since(b.Contact()); quiet > 0 || b.Failure() != nil {
 			t.Errorf("a watch is open again, and the last contact was %s ago: %v", quiet, b.Failure())

@@ -14,19 +14,21 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
 // always answers every request in one way.
-func always(handler http.HandlerFunc) func(*apiServer) func(request) http.HandlerFunc {
-	return func(*apiServer) func(request) http.HandlerFunc {
-		return func(request) http.HandlerFunc { return handler }
+func always(handler http.HandlerFunc) func(*fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
+	return func(*fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
+		return func(fakeapi.Request) http.HandlerFunc { return handler }
 	}
 }
 
 // only answers the requests of one kind, and leaves the others as they are.
-func only(kind string, handler http.HandlerFunc) func(*apiServer) func(request) http.HandlerFunc {
-	return func(*apiServer) func(request) http.HandlerFunc {
-		return func(r request) http.HandlerFunc {
+func only(kind string, handler http.HandlerFunc) func(*fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
+	return func(*fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
+		return func(r fakeapi.Request) http.HandlerFunc {
 			if r.Kind == kind {
 				return handler
 			}
@@ -36,9 +38,9 @@ func only(kind string, handler http.HandlerFunc) func(*apiServer) func(request) 
 }
 
 // streams answers the watches that begin with all pods.
-func streams(how streaming) func(*apiServer) func(request) http.HandlerFunc {
-	return func(api *apiServer) func(request) http.HandlerFunc {
-		return only(kindWatchList, api.stream(how))(api)
+func streams(how fakeapi.Streaming) func(*fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
+	return func(api *fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
+		return only(fakeapi.KindWatchList, api.Stream(how))(api)
 	}
 }
 
@@ -54,7 +56,7 @@ func TestFaultsAtStart(t *testing.T) {
 	tests := []struct {
 		name   string
 		pods   int
-		script func(*apiServer) func(request) http.HandlerFunc
+		script func(*fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc
 		heals  time.Duration // when the fault ends; never where it is 0
 		busy   bool          // a pod changes all the time
 		within time.Duration // from the start, or from the end of the fault
@@ -69,36 +71,36 @@ func TestFaultsAtStart(t *testing.T) {
 		},
 		{
 			name: "an old server refuses a watch that begins with all pods", pods: 3,
-			script: only(kindWatchList, status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)),
+			script: only(fakeapi.KindWatchList, fakeapi.Status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)),
 			within: time.Second, kinds: "watch-list@ list@0 watch@103",
 		},
 		{
 			name: "no permission yet", pods: 3,
-			script: always(status(http.StatusForbidden, metav1.StatusReasonForbidden)),
+			script: always(fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden)),
 			heals:  10 * time.Minute, within: 65 * time.Second,
 			log: []string{failure + "watch: told to answer 403", failure + "list: told to answer 403"}, repeat: true,
 		},
 		{
 			name: "too many requests", pods: 3,
-			script: always(status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
+			script: always(fakeapi.Status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
 			heals:  10 * time.Minute, within: 13 * time.Second,
 			log: []string{failure + "watch: told to answer 429"}, repeat: true,
 		},
 		{
 			name: "too many requests, ask again in 1 s", pods: 3,
-			script: always(retryAfter(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, 1)),
+			script: always(fakeapi.RetryAfter(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, 1)),
 			heals:  10 * time.Minute, within: 13 * time.Second,
 			log: []string{failure + "watch: told to answer 429"}, repeat: true,
 		},
 		{
 			name: "too many requests, said by an event", pods: 3,
-			script: only(kindWatchList, errorEvent(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
+			script: only(fakeapi.KindWatchList, fakeapi.ErrorEvent(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
 			within: 5 * time.Second, kinds: "watch-list@ list@0 watch@103",
 			log: []string{failure + "watch: told to answer 429"},
 		},
 		{
 			name: "internal errors", pods: 3,
-			script: always(status(http.StatusInternalServerError, metav1.StatusReasonInternalError)),
+			script: always(fakeapi.Status(http.StatusInternalServerError, metav1.StatusReasonInternalError)),
 			heals:  10 * time.Minute, within: 65 * time.Second,
 			log: []string{
 				failure + "watch: told to answer 500", failure + "list: told to answer 500",
@@ -106,12 +108,12 @@ func TestFaultsAtStart(t *testing.T) {
 		},
 		{
 			name: "a watch never answers", pods: 3,
-			script: only(kindWatchList, silent), within: 61 * time.Second, kinds: "watch-list@ list@0 watch@103",
+			script: only(fakeapi.KindWatchList, fakeapi.Silent), within: 61 * time.Second, kinds: "watch-list@ list@0 watch@103",
 			log: []string{failure + "watch: the API server did not answer in time: waited 1m0s"},
 		},
 		{
 			name: "nothing is answered", pods: 3,
-			script: always(silent), heals: 10 * time.Minute, within: 150 * time.Second,
+			script: always(fakeapi.Silent), heals: 10 * time.Minute, within: 150 * time.Second,
 			log: []string{
 				failure + "watch: the API server did not answer in time: waited 1m0s",
 				failure + "list: the API server did not answer in time: waited 2m0s",
@@ -119,7 +121,7 @@ func TestFaultsAtStart(t *testing.T) {
 		},
 		{
 			name: "a proxy hangs up", pods: 3,
-			script: always(hangUp), heals: 5 * time.Minute, within: 65 * time.Second,
+			script: always(fakeapi.HangUp), heals: 5 * time.Minute, within: 65 * time.Second,
 			log: []string{
 				failure + "watch: the initial stream of pods was cut off before its end",
 				failure + `list: Get "http://pods.test/api/v1/pods?limit=500&resourceVersion=0": EOF`,
@@ -127,65 +129,65 @@ func TestFaultsAtStart(t *testing.T) {
 		},
 		{
 			name: "the initial stream is cut off, always", pods: 3,
-			script: streams(streaming{cutOff: true}), within: 5 * time.Second,
+			script: streams(fakeapi.Streaming{CutOff: true}), within: 5 * time.Second,
 			kinds: "watch-list@ watch-list@ list@0 watch@103",
 			log:   []string{failure + "watch: the initial stream of pods was cut off before its end"}, repeat: true,
 		},
 		{
 			name: "the initial stream is empty and ends", pods: 0,
-			script: streams(streaming{cutOff: true}), within: 5 * time.Second,
+			script: streams(fakeapi.Streaming{CutOff: true}), within: 5 * time.Second,
 			kinds: "watch-list@ list@0 watch@100",
 			log:   []string{failure + "watch: the initial stream of pods was cut off before its end"},
 		},
 		{
 			name: "the end of the initial stream is lost, in a quiet cluster", pods: 3,
-			script: streams(streaming{noEnd: true}), within: 150 * time.Second,
+			script: streams(fakeapi.Streaming{NoEnd: true}), within: 150 * time.Second,
 			kinds: "watch-list@ list@0 watch@103",
 			log:   []string{failure + "watch: the initial stream of pods brought fewer than 1000 pods in 2m0s, and not its end"},
 		},
 		{
 			name: "the end of the initial stream is lost, in a busy cluster", pods: 3, busy: true,
-			script: streams(streaming{noEnd: true}), within: 150 * time.Second,
+			script: streams(fakeapi.Streaming{NoEnd: true}), within: 150 * time.Second,
 			log: []string{failure + "watch: the initial stream of pods brought fewer than 1000 pods in 2m0s, and not its end"},
 		},
 		{
 			// New pods look the same, so that a stream which trickles is none to wait for.
 			name: "the initial stream trickles", pods: 3,
-			script: streams(streaming{pause: 110 * time.Second}), within: 150 * time.Second,
+			script: streams(fakeapi.Streaming{Pause: 110 * time.Second}), within: 150 * time.Second,
 			kinds: "watch-list@ list@0 watch@103",
 			log:   []string{failure + "watch: the initial stream of pods brought fewer than 1000 pods in 2m0s, and not its end"},
 		},
 		{
 			name: "the initial stream is slow, and comes to its end", pods: 1500,
-			script: streams(streaming{pause: 110 * time.Millisecond}), within: 170 * time.Second, kinds: "watch-list@",
+			script: streams(fakeapi.Streaming{Pause: 110 * time.Millisecond}), within: 170 * time.Second, kinds: "watch-list@",
 		},
 		{
 			name: "the version is gone, said by a status", pods: 3,
-			script: only(kindWatchList, status(http.StatusGone, metav1.StatusReasonExpired)), within: 5 * time.Second,
+			script: only(fakeapi.KindWatchList, fakeapi.Status(http.StatusGone, metav1.StatusReasonExpired)), within: 5 * time.Second,
 			kinds: "watch-list@ watch-list@ list@ watch@103",
 			log:   []string{failure + "watch: told to answer 410"}, repeat: true,
 		},
 		{
 			name: "the version is gone, said by an event", pods: 3,
-			script: only(kindWatchList, errorEvent(http.StatusGone, metav1.StatusReasonExpired)), within: 5 * time.Second,
+			script: only(fakeapi.KindWatchList, fakeapi.ErrorEvent(http.StatusGone, metav1.StatusReasonExpired)), within: 5 * time.Second,
 			kinds: "watch-list@ watch-list@ list@ watch@103",
 			log:   []string{failure + "watch: told to answer 410"}, repeat: true,
 		},
 		{
 			name: "an internal error, said by an event", pods: 3,
-			script: only(kindWatchList, errorEvent(http.StatusInternalServerError, metav1.StatusReasonInternalError)),
+			script: only(fakeapi.KindWatchList, fakeapi.ErrorEvent(http.StatusInternalServerError, metav1.StatusReasonInternalError)),
 			within: 5 * time.Second, kinds: "watch-list@ list@0 watch@103",
 			log: []string{failure + "watch: told to answer 500"},
 		},
 		{
 			name: "a watch answers with text", pods: 3,
-			script: only(kindWatchList, text("<html>502 Bad Gateway</html>")), within: 5 * time.Second,
+			script: only(fakeapi.KindWatchList, fakeapi.Text("<html>502 Bad Gateway</html>")), within: 5 * time.Second,
 			kinds: "watch-list@ list@0 watch@103",
 			log:   []string{failure + "watch: " + notJSON},
 		},
 		{
 			name: "everything is answered with text", pods: 3,
-			script: always(text("<html>502 Bad Gateway</html>")), heals: 5 * time.Minute, within: 65 * time.Second,
+			script: always(fakeapi.Text("<html>502 Bad Gateway</html>")), heals: 5 * time.Minute, within: 65 * time.Second,
 			log: []string{
 				failure + "watch: " + notJSON,
 				failure + "list: decode a list of pods: invalid character '<' looking for beginning of value",
@@ -193,12 +195,12 @@ func TestFaultsAtStart(t *testing.T) {
 		},
 		{
 			name: "a list is answered with another object", pods: 3,
-			script: func(*apiServer) func(request) http.HandlerFunc {
-				return func(r request) http.HandlerFunc {
-					if r.Kind == kindList {
-						return text(`{"kind":"Table","apiVersion":"meta.k8s.io/v1"}`)
+			script: func(*fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
+				return func(r fakeapi.Request) http.HandlerFunc {
+					if r.Kind == fakeapi.KindList {
+						return fakeapi.Text(`{"kind":"Table","apiVersion":"meta.k8s.io/v1"}`)
 					}
-					return status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+					return fakeapi.Status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
 				}
 			},
 			heals: 5 * time.Minute, within: 65 * time.Second,
@@ -218,8 +220,8 @@ func TestFaultsAtStart(t *testing.T) {
 		},
 		{
 			name: "a Secret comes on the watch of pods", pods: 3,
-			script: only(kindWatchList, func(w http.ResponseWriter, r *http.Request) {
-				newEvents(w).send("ADDED", object{"kind": "Secret", "apiVersion": "v1", "metadata": object{"name": "x", "namespace": "a"}})
+			script: only(fakeapi.KindWatchList, func(w http.ResponseWriter, r *http.Request) {
+				fakeapi.NewEvents(w).Send("ADDED", fakeapi.Object{"kind": "Secret", "apiVersion": "v1", "metadata": fakeapi.Object{"name": "x", "namespace": "a"}})
 			}),
 			within: 5 * time.Second, kinds: "watch-list@ list@0 watch@103",
 			log: []string{failure + `watch: an error on the server ("unable to decode an event from the watch stream: unable to decode watch event: ` +
@@ -227,12 +229,12 @@ func TestFaultsAtStart(t *testing.T) {
 		},
 		{
 			name: "watches end at once, always", pods: 3,
-			script: func(api *apiServer) func(request) http.HandlerFunc {
-				return func(r request) http.HandlerFunc {
-					if r.Kind == kindWatch {
-						return text("")
+			script: func(api *fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
+				return func(r fakeapi.Request) http.HandlerFunc {
+					if r.Kind == fakeapi.KindWatch {
+						return fakeapi.Text("")
 					}
-					return streams(streaming{cutOff: true})(api)(r)
+					return streams(fakeapi.Streaming{CutOff: true})(api)(r)
 				}
 			},
 			within: 5 * time.Second,
@@ -242,14 +244,14 @@ func TestFaultsAtStart(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				api := newAPIServer(many(test.pods)...)
-				api.answer(test.script(api))
+				api := fakeapi.NewPods(many(test.pods)...)
+				api.Answer(test.script(api))
 				if test.lies != "" {
-					api.answer(func(r request) http.HandlerFunc {
-						if r.Kind == kindList {
-							return text(test.lies)
+					api.Answer(func(r fakeapi.Request) http.HandlerFunc {
+						if r.Kind == fakeapi.KindList {
+							return fakeapi.Text(test.lies)
 						}
-						return status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+						return fakeapi.Status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
 					})
 				}
 				b := startBench(t, api)
@@ -263,7 +265,7 @@ func TestFaultsAtStart(t *testing.T) {
 					if b.isSynced() {
 						t.Error("in sync though nothing was answered")
 					}
-					api.heal()
+					api.Heal()
 				}
 				b.await(test.heals + test.within - time.Since(b.started))
 				if took := time.Since(b.started) - test.heals; took > test.within {
@@ -286,10 +288,10 @@ func TestFaultsAtStart(t *testing.T) {
 
 // What happens to a Watch that is in sync: it catches up in time, and keeps what it knows until then.
 func TestFaultsInSync(t *testing.T) {
-	gone := status(http.StatusGone, metav1.StatusReasonExpired)
+	gone := fakeapi.Status(http.StatusGone, metav1.StatusReasonExpired)
 	tests := []struct {
 		name   string
-		script func(*apiServer) func(request) http.HandlerFunc
+		script func(*fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc
 		down   bool // connections are refused
 		lasts  time.Duration
 		within time.Duration // after the end of the fault
@@ -310,23 +312,23 @@ func TestFaultsInSync(t *testing.T) {
 			log: []string{failure + `watch: Get "http://pods.test/api/v1/pods?...": dial pipe: connect: connection refused`},
 		},
 		{
-			name: "the version is gone, said by a status", script: only(kindWatch, gone), lasts: 10 * time.Second,
+			name: "the version is gone, said by a status", script: only(fakeapi.KindWatch, gone), lasts: 10 * time.Second,
 			within: 10 * time.Second, relist: true, log: []string{failure + "watch: told to answer 410"},
 		},
 		{
 			name:   "the version is gone, said by an event",
-			script: only(kindWatch, errorEvent(http.StatusGone, metav1.StatusReasonExpired)), lasts: 10 * time.Second,
+			script: only(fakeapi.KindWatch, fakeapi.ErrorEvent(http.StatusGone, metav1.StatusReasonExpired)), lasts: 10 * time.Second,
 			within: 10 * time.Second, relist: true, log: []string{failure + "watch: told to answer 410"},
 		},
 		{
 			name: "the version is gone, and no watch begins with all pods", lasts: 10 * time.Second,
-			script: func(*apiServer) func(request) http.HandlerFunc {
-				return func(r request) http.HandlerFunc {
+			script: func(*fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
+				return func(r fakeapi.Request) http.HandlerFunc {
 					switch r.Kind {
-					case kindWatch:
+					case fakeapi.KindWatch:
 						return gone
-					case kindWatchList:
-						return status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+					case fakeapi.KindWatchList:
+						return fakeapi.Status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
 					}
 					return nil
 				}
@@ -337,74 +339,74 @@ func TestFaultsInSync(t *testing.T) {
 		{
 			name:  "too many requests",
 			lasts: 5 * time.Minute, within: 13 * time.Second,
-			script: always(status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
+			script: always(fakeapi.Status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
 			log:    []string{failure + "watch: told to answer 429"},
 		},
 		{
 			name:  "too many requests, said by an event",
 			lasts: 5 * time.Minute, within: 65 * time.Second,
-			script: only(kindWatch, errorEvent(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
+			script: only(fakeapi.KindWatch, fakeapi.ErrorEvent(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
 			log:    []string{failure + "watch: told to answer 429"},
 		},
 		{
 			name:  "internal errors",
 			lasts: 5 * time.Minute, within: 65 * time.Second, relist: true,
-			script: always(status(http.StatusInternalServerError, metav1.StatusReasonInternalError)),
+			script: always(fakeapi.Status(http.StatusInternalServerError, metav1.StatusReasonInternalError)),
 			log:    []string{failure + "list: told to answer 500", failure + "watch: told to answer 500"},
 		},
 		{
 			name:  "the permission is taken away",
 			lasts: 5 * time.Minute, within: 65 * time.Second, relist: true,
-			script: always(status(http.StatusForbidden, metav1.StatusReasonForbidden)),
+			script: always(fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden)),
 			log:    []string{failure + "list: told to answer 403", failure + "watch: told to answer 403"},
 		},
 		{
 			name:  "nothing is answered",
-			lasts: 5 * time.Minute, within: 150 * time.Second, relist: true, script: always(silent),
+			lasts: 5 * time.Minute, within: 150 * time.Second, relist: true, script: always(fakeapi.Silent),
 			log: []string{
 				failure + "list: the API server did not answer in time: waited 2m0s",
 				failure + "watch: the API server did not answer in time: waited 1m0s",
 			},
 		},
 		{
-			name: "an event is damaged", script: only(kindWatch, text("<html>")), within: 5 * time.Second, relist: true,
+			name: "an event is damaged", script: only(fakeapi.KindWatch, fakeapi.Text("<html>")), within: 5 * time.Second, relist: true,
 			lasts: time.Second, log: []string{failure + "watch: " + notJSON},
 		},
 		{
-			name: "watches end at once", script: only(kindWatch, text("")), lasts: 5 * time.Minute, within: 65 * time.Second,
+			name: "watches end at once", script: only(fakeapi.KindWatch, fakeapi.Text("")), lasts: 5 * time.Minute, within: 65 * time.Second,
 			relist: true,
 		},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				api := newAPIServer(many(10)...)
+				api := fakeapi.NewPods(many(10)...)
 				b := startBench(t, api)
 				b.await(time.Second)
 				<-time.After(90 * time.Second) // client-go takes a watch that ends within 1 s for a fault of its own
-				before := len(api.received())
+				before := len(api.Received())
 				if test.down {
-					b.wire.stop()
+					b.wire.Stop()
 				} else {
-					api.answer(test.script(api))
-					b.wire.drop()
+					api.Answer(test.script(api))
+					b.wire.Drop()
 				}
 				// Missed: a change, a deletion, a new pod, and a pod that was deleted and created again.
-				api.put(pod("team-0", "pod-0", "uid-0", "nginx:2"))
-				api.remove(Key{"team-1", "pod-1"})
-				api.put(pod("team-2", "late", "uid-late", "nginx:1"))
-				api.remove(Key{"team-2", "pod-2"})
-				api.put(pod("team-2", "pod-2", "uid-again", "nginx:3"))
+				api.Put(pod("team-0", "pod-0", "uid-0", "nginx:2"))
+				api.Remove(fakeapi.Key{Namespace: "team-1", Name: "pod-1"})
+				api.Put(pod("team-2", "late", "uid-late", "nginx:1"))
+				api.Remove(fakeapi.Key{Namespace: "team-2", Name: "pod-2"})
+				api.Put(pod("team-2", "pod-2", "uid-again", "nginx:3"))
 				for range test.lasts / time.Second {
 					<-time.After(time.Second)
 					if n := count(b.Watch); n != 10 {
 						t.Fatalf("%d pods in the cache during the fault, want 10", n)
 					}
 				}
-				api.heal()
-				b.wire.start()
+				api.Heal()
+				b.wire.Start()
 				b.awaitContent(test.within)
-				relist := slices.ContainsFunc(api.received()[before:], func(r request) bool { return r.Kind == kindWatchList || r.Kind == kindList })
+				relist := slices.ContainsFunc(api.Received()[before:], func(r fakeapi.Request) bool { return r.Kind == fakeapi.KindWatchList || r.Kind == fakeapi.KindList })
 				if relist != test.relist {
 					t.Errorf("all pods were asked for again: %v, want %v; requests: %s", relist, test.relist, b.kinds())
 				}
@@ -432,17 +434,17 @@ func TestPauses(t *testing.T) {
 	}{
 		{
 			name:   "connections are refused",
-			fault:  func(b *bench) { b.wire.stop() },
+			fault:  func(b *bench) { b.wire.Stop() },
 			pauses: []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 8 * time.Second, 8 * time.Second},
 		},
 		{
 			name: "too many requests, for a list",
 			fault: func(b *bench) {
-				b.api.answer(func(r request) http.HandlerFunc {
-					if r.Kind == kindList {
-						return status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
+				b.api.Answer(func(r fakeapi.Request) http.HandlerFunc {
+					if r.Kind == fakeapi.KindList {
+						return fakeapi.Status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
 					}
-					return status(http.StatusForbidden, metav1.StatusReasonForbidden)
+					return fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden)
 				})
 			},
 			pauses: []time.Duration{0, 500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 8 * time.Second},
@@ -450,11 +452,9 @@ func TestPauses(t *testing.T) {
 		{
 			name: "too many requests, ask again in 20 s",
 			fault: func(b *bench) {
-				busy := statusOf(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
+				busy := fakeapi.StatusOf(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
 				busy.Details = &metav1.StatusDetails{RetryAfterSeconds: 20}
-				b.api.answer(func(request) http.HandlerFunc {
-					return func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, http.StatusTooManyRequests, busy) }
-				})
+				b.api.Answer(func(fakeapi.Request) http.HandlerFunc { return fakeapi.JSON(http.StatusTooManyRequests, busy) })
 			},
 			pauses: []time.Duration{20 * time.Second, 20 * time.Second, 20 * time.Second},
 		},
@@ -462,7 +462,7 @@ func TestPauses(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, newAPIServer())
+				b := newBench(t, fakeapi.NewPods())
 				test.fault(b)
 				b.run()
 				<-time.After(2 * time.Minute)
@@ -473,8 +473,8 @@ func TestPauses(t *testing.T) {
 						t.Errorf("pause %d is %s, want %s to %s", i, pause, least, least+least/2)
 					}
 				}
-				b.wire.start()
-				b.api.heal()
+				b.wire.Start()
+				b.api.Heal()
 				b.await(recovery)
 				b.checkRequests()
 			})
@@ -485,22 +485,22 @@ func TestPauses(t *testing.T) {
 // A request that fails has one line in the log, and counts once.
 func TestOneLineForEachFailedRequest(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{
-		"403":     status(http.StatusForbidden, metav1.StatusReasonForbidden),
-		"410":     status(http.StatusGone, metav1.StatusReasonExpired),
-		"429":     status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests),
-		"500":     status(http.StatusInternalServerError, metav1.StatusReasonInternalError),
-		"504":     status(http.StatusGatewayTimeout, metav1.StatusReasonTimeout, metav1.CauseTypeResourceVersionTooLarge),
-		"text":    text("<html>502 Bad Gateway</html>"),
-		"nothing": text(""),
+		"403":     fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden),
+		"410":     fakeapi.Status(http.StatusGone, metav1.StatusReasonExpired),
+		"429":     fakeapi.Status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests),
+		"500":     fakeapi.Status(http.StatusInternalServerError, metav1.StatusReasonInternalError),
+		"504":     fakeapi.Status(http.StatusGatewayTimeout, metav1.StatusReasonTimeout, metav1.CauseTypeResourceVersionTooLarge),
+		"text":    fakeapi.Text("<html>502 Bad Gateway</html>"),
+		"nothing": fakeapi.Text(""),
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				api := newAPIServer()
-				api.answer(always(handler)(api))
+				api := fakeapi.NewPods()
+				api.Answer(always(handler)(api))
 				b := startBench(t, api)
 				<-time.After(10 * time.Minute)
 				synctest.Wait()
-				received := len(api.received())
+				received := len(api.Received())
 				if lines := len(b.warnings()); lines != received || received < 10 {
 					t.Errorf("%d requests were answered with an error, and %d lines are in the log", received, lines)
 				}
@@ -516,7 +516,7 @@ func TestOneLineForEachFailedRequest(t *testing.T) {
 }
 
 // touch changes a pod each 2 s, until it is stopped.
-func touch(api *apiServer) (stop func()) {
+func touch(api *fakeapi.Pods) (stop func()) {
 	stopped, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -525,7 +525,7 @@ func touch(api *apiServer) (stop func()) {
 			case <-stopped:
 				return
 			case <-time.After(2 * time.Second):
-				api.put(pod("team-0", "pod-0", "uid-0", "nginx:1"))
+				api.Put(pod("team-0", "pod-0", "uid-0", "nginx:1"))
 			}
 		}
 	}()
@@ -567,7 +567,7 @@ func (b *bench) checkRequests() {
 
 // wrongRate counts requests: never more than 8 in a second, nor more than 2 a second in any half minute.
 func (b *bench) wrongRate() string {
-	requests := b.api.received()
+	requests := b.api.Received()
 	for _, limit := range []struct {
 		window time.Duration
 		most   int

@@ -11,6 +11,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/consistencydetector"
 	"pgregory.net/rapid"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
 // Whatever happens to the pods and to the connection: in the end the cache holds what the API server holds, and so
@@ -55,45 +57,45 @@ const recovery = 65 * time.Second
 
 // play lets the steps happen to a Watch and says what is wrong then.
 func play(t *testing.T, initial int, history []step) string {
-	api := newAPIServer(many(initial)...)
+	api := fakeapi.NewPods(many(initial)...)
 	b := startBench(t, api)
 	uid := 0
 	put := func(key Key) {
 		uid++
-		api.put(pod(key.Namespace, key.Name, fmt.Sprint(uid), fmt.Sprintf("nginx:%d", uid)))
+		api.Put(pod(key.Namespace, key.Name, fmt.Sprint(uid), fmt.Sprintf("nginx:%d", uid)))
 	}
 	heal := func() {
-		api.heal()
-		b.wire.start()
+		api.Heal()
+		b.wire.Start()
 	}
 	for i, s := range history {
 		switch s.What {
 		case "put":
 			put(s.Pod) // with another UID too: as if deleted and created again between two events
 		case "remove":
-			api.remove(s.Pod)
+			api.Remove(fakeapi.Key(s.Pod))
 		case "recreate":
-			api.remove(s.Pod)
+			api.Remove(fakeapi.Key(s.Pod))
 			put(s.Pod)
 		case "wait":
 			<-time.After(s.For)
 		case "drop":
-			b.wire.drop()
+			b.wire.Drop()
 		case "compact":
-			api.compact()
-			b.wire.drop()
+			api.Compact()
+			b.wire.Drop()
 		case "refuse":
-			b.wire.stop()
+			b.wire.Stop()
 		case "forbid":
-			api.answer(always(status(http.StatusForbidden, metav1.StatusReasonForbidden))(api))
+			api.Answer(always(fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden))(api))
 		case "no WatchList":
-			api.answer(only(kindWatchList, status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid))(api))
+			api.Answer(only(fakeapi.KindWatchList, fakeapi.Status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid))(api))
 		case "410 event":
-			api.answer(only(kindWatch, errorEvent(http.StatusGone, metav1.StatusReasonExpired))(api))
+			api.Answer(only(fakeapi.KindWatch, fakeapi.ErrorEvent(http.StatusGone, metav1.StatusReasonExpired))(api))
 		case "500 event":
-			api.answer(always(errorEvent(http.StatusInternalServerError, metav1.StatusReasonInternalError))(api))
+			api.Answer(always(fakeapi.ErrorEvent(http.StatusInternalServerError, metav1.StatusReasonInternalError))(api))
 		case "cut off":
-			api.answer(streams(streaming{cutOff: true})(api))
+			api.Answer(streams(fakeapi.Streaming{CutOff: true})(api))
 		case "heal":
 			heal()
 		case "agree":
@@ -117,7 +119,7 @@ func play(t *testing.T, initial int, history []step) string {
 func TestWatchListEqualsList(t *testing.T) {
 	defer consistencydetector.SetDataConsistencyDetectionForWatchListEnabledForTest(true)()
 	synctest.Test(t, func(t *testing.T) {
-		b := startBench(t, newAPIServer(many(20)...))
+		b := startBench(t, fakeapi.NewPods(many(20)...))
 		b.await(time.Second)
 		b.check()
 		if got, want := b.kinds(), "watch-list@ list@120"; got != want {

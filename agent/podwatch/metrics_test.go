@@ -9,20 +9,22 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
 func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPIServer(many(3)...)
+		api := fakeapi.NewPods(many(3)...)
 		held := make(chan struct{})
-		api.answer(func(r request) http.HandlerFunc {
+		api.Answer(func(r fakeapi.Request) http.HandlerFunc {
 			switch r.Kind {
-			case kindWatchList:
-				return status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
-			case kindList:
+			case fakeapi.KindWatchList:
+				return fakeapi.Status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+			case fakeapi.KindList:
 				return func(w http.ResponseWriter, r *http.Request) {
 					<-held
-					api.list(w, r)
+					api.List(w, r)
 				}
 			}
 			return nil
@@ -63,7 +65,7 @@ func TestMetrics(t *testing.T) {
 		check("in sync", want)
 		<-time.After(5 * time.Second)
 		check("without events", want)
-		api.put(pod("a", "one", "1", "nginx:1"))
+		api.Put(pod("a", "one", "1", "nginx:1"))
 		want["pod_events_total"] = 4
 		want["kube_devops_last_event_timestamp_seconds"] = unix(time.Now())
 		check("after an event", want)
@@ -79,7 +81,7 @@ func unix(at time.Time) float64 { return float64(at.UnixNano()) / 1e9 }
 // The names follow the conventions of Prometheus.
 func TestMetricNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		problems, err := testutil.GatherAndLint(newBench(t, newAPIServer()).registry)
+		problems, err := testutil.GatherAndLint(newBench(t, fakeapi.NewPods()).registry)
 		if err != nil {
 			t.Fatal(err)
 		}

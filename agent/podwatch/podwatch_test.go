@@ -9,14 +9,16 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
 func TestSyncedAfterTheInitialList(t *testing.T) {
-	pods := []object{pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:2"), pod("b", "one", "3", "nginx:3")}
-	noWatchList := status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+	pods := []fakeapi.Object{pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:2"), pod("b", "one", "3", "nginx:3")}
+	noWatchList := fakeapi.Status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
 	tests := []struct {
 		name string
-		pods []object
+		pods []fakeapi.Object
 		old  bool // the server knows no watch that begins with all pods
 		want string
 	}{
@@ -28,18 +30,18 @@ func TestSyncedAfterTheInitialList(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				api := newAPIServer(test.pods...)
+				api := fakeapi.NewPods(test.pods...)
 				held := make(chan struct{})
-				api.answer(func(r request) http.HandlerFunc {
+				api.Answer(func(r fakeapi.Request) http.HandlerFunc {
 					switch {
-					case r.Kind == kindWatchList && test.old:
+					case r.Kind == fakeapi.KindWatchList && test.old:
 						return noWatchList
-					case r.Kind == kindWatchList:
-						return api.stream(streaming{hold: held})
-					case r.Kind == kindList:
+					case r.Kind == fakeapi.KindWatchList:
+						return api.Stream(fakeapi.Streaming{Hold: held})
+					case r.Kind == fakeapi.KindList:
 						return func(w http.ResponseWriter, r *http.Request) {
 							<-held
-							api.list(w, r)
+							api.List(w, r)
 						}
 					}
 					return nil
@@ -68,7 +70,7 @@ func TestSyncedAfterTheInitialList(t *testing.T) {
 func TestSyncedWhileHandleIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const pods = 50
-		api := newAPIServer(many(pods)...)
+		api := fakeapi.NewPods(many(pods)...)
 		b := newBench(t, api)
 		release := make(chan struct{})
 		b.handled.during = func(Key, *Pod) { <-release }
@@ -96,7 +98,7 @@ func TestSyncedWhileHandleIsSlow(t *testing.T) {
 func TestChanges(t *testing.T) {
 	a, other := Key{"a", "one"}, Key{"b", "one"}
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPIServer(pod("a", "one", "1", "nginx:1"))
+		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"))
 		b := startBench(t, api)
 		b.await(time.Second)
 		steps := []struct {
@@ -108,12 +110,12 @@ func TestChanges(t *testing.T) {
 			gone   bool
 		}{
 			{name: "initial list", change: func() {}, key: a, calls: 1, events: 1},
-			{name: "modified", change: func() { api.put(pod("a", "one", "1", "nginx:2")) }, key: a, calls: 2, events: 2},
-			{name: "touched", change: func() { api.put(pod("a", "one", "1", "nginx:2")) }, key: a, calls: 3, events: 3},
-			{name: "added", change: func() { api.put(pod("b", "one", "2", "nginx:1")) }, key: other, calls: 1, events: 4},
-			{name: "deleted", change: func() { api.remove(a) }, key: a, calls: 4, events: 5, gone: true},
-			{name: "created again", change: func() { api.put(pod("a", "one", "3", "nginx:3")) }, key: a, calls: 5, events: 6},
-			{name: "the other deleted", change: func() { api.remove(other) }, key: other, calls: 2, events: 7, gone: true},
+			{name: "modified", change: func() { api.Put(pod("a", "one", "1", "nginx:2")) }, key: a, calls: 2, events: 2},
+			{name: "touched", change: func() { api.Put(pod("a", "one", "1", "nginx:2")) }, key: a, calls: 3, events: 3},
+			{name: "added", change: func() { api.Put(pod("b", "one", "2", "nginx:1")) }, key: other, calls: 1, events: 4},
+			{name: "deleted", change: func() { api.Remove(fakeapi.Key(a)) }, key: a, calls: 4, events: 5, gone: true},
+			{name: "created again", change: func() { api.Put(pod("a", "one", "3", "nginx:3")) }, key: a, calls: 5, events: 6},
+			{name: "the other deleted", change: func() { api.Remove(fakeapi.Key(other)) }, key: other, calls: 2, events: 7, gone: true},
 		}
 		for _, step := range steps {
 			step.change()
@@ -139,7 +141,7 @@ func TestChanges(t *testing.T) {
 
 func TestGetOfAnUnknownPod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := startBench(t, newAPIServer(pod("a", "one", "1", "nginx:1")))
+		b := startBench(t, fakeapi.NewPods(pod("a", "one", "1", "nginx:1")))
 		b.await(time.Second)
 		for _, key := range []Key{{}, {"a", "two"}, {"b", "one"}, {"", "one"}, {"a", ""}} {
 			if pod, ok := b.Get(key); ok || pod != nil {
@@ -151,7 +153,7 @@ func TestGetOfAnUnknownPod(t *testing.T) {
 
 func TestAllStopsWhenToldTo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := startBench(t, newAPIServer(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1")))
+		b := startBench(t, fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1")))
 		b.await(time.Second)
 		seen := 0
 		for range b.All() {
@@ -167,7 +169,7 @@ func TestAllStopsWhenToldTo(t *testing.T) {
 // The record fails a test in which Handle runs twice at the same time for one key. Here it has all reason to.
 func TestHandleRunsOnceAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPIServer(pod("a", "one", "1", "nginx:0"), pod("a", "two", "2", "nginx:0"))
+		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:0"), pod("a", "two", "2", "nginx:0"))
 		b := newBench(t, api)
 		parallel, most := 0, 0
 		b.handled.during = func(Key, *Pod) {
@@ -185,11 +187,11 @@ func TestHandleRunsOnceAtATime(t *testing.T) {
 		const changes = 200
 		for i := range changes {
 			image := fmt.Sprintf("nginx:%d", i)
-			api.put(pod("a", "one", "1", image))
+			api.Put(pod("a", "one", "1", image))
 			if i%2 == 0 {
-				api.put(pod("a", "two", "2", image))
+				api.Put(pod("a", "two", "2", image))
 			} else {
-				api.remove(Key{"a", "two"})
+				api.Remove(fakeapi.Key{Namespace: "a", Name: "two"})
 			}
 			<-time.After(10 * time.Millisecond)
 		}
@@ -206,7 +208,7 @@ func TestHandleRunsOnceAtATime(t *testing.T) {
 
 func TestRunEndsBeforeItsQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, newAPIServer(many(100)...))
+		b := newBench(t, fakeapi.NewPods(many(100)...))
 		b.handled.during = func(Key, *Pod) { <-time.After(500 * time.Millisecond) }
 		b.run()
 		b.await(time.Minute)
@@ -222,7 +224,7 @@ func TestRunEndsBeforeItsQueue(t *testing.T) {
 
 func TestNoWorkersMeansOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, newAPIServer(many(3)...))
+		b := newBench(t, fakeapi.NewPods(many(3)...))
 		var err error
 		b.Watch, err = New(b.config, Options{Log: b.log, Registerer: prometheus.NewRegistry(), Projection: all{}})
 		if err != nil {

@@ -12,6 +12,8 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
 // images is a projection that keeps the names and the images, in a form of its own.
@@ -41,7 +43,7 @@ func (images) AppendTo(dst, pod []byte) ([]byte, error) {
 func (images) ReadsVersion() bool { return false }
 
 // newNarrowBench makes a Watch that keeps names and images.
-func newNarrowBench(t *testing.T, api *apiServer) *bench {
+func newNarrowBench(t *testing.T, api *fakeapi.Pods) *bench {
 	t.Helper()
 	b := newBench(t, api)
 	first, err := b.newLens(images{})
@@ -52,8 +54,8 @@ func newNarrowBench(t *testing.T, api *apiServer) *bench {
 	return b
 }
 
-func withStatus(pod object, phase string) object {
-	pod["status"] = object{"phase": phase}
+func withStatus(pod fakeapi.Object, phase string) fakeapi.Object {
+	pod["status"] = fakeapi.Object{"phase": phase}
 	return pod
 }
 
@@ -69,15 +71,15 @@ func (p panicky) AppendTo(dst, pod []byte) ([]byte, error) {
 
 // A pod over which the projection panics is kept as it came, and all others as they are wanted.
 func TestProjectionThatPanics(t *testing.T) {
-	servers := map[string]func(request) http.HandlerFunc{
+	servers := map[string]func(fakeapi.Request) http.HandlerFunc{
 		"by WatchList": nil,
-		"by LIST":      only(kindWatchList, status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid))(nil),
+		"by LIST":      only(fakeapi.KindWatchList, fakeapi.Status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid))(nil),
 	}
 	for name, script := range servers {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				api := newAPIServer(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "poison:1"))
-				api.answer(script)
+				api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "poison:1"))
+				api.Answer(script)
 				b := newBench(t, api)
 				first, err := b.newLens(panicky{})
 				if err != nil {
@@ -86,8 +88,8 @@ func TestProjectionThatPanics(t *testing.T) {
 				b.current.Store(first)
 				b.run()
 				b.await(5 * time.Second)
-				api.put(pod("b", "three", "3", "poison:1"))
-				api.put(pod("b", "four", "4", "nginx:1"))
+				api.Put(pod("b", "three", "3", "poison:1"))
+				api.Put(pod("b", "four", "4", "nginx:1"))
 				synctest.Wait()
 				for key, whole := range map[Key]bool{{"a", "one"}: false, {"a", "two"}: true, {"b", "three"}: true, {"b", "four"}: false} {
 					pod, ok := b.Get(key)
@@ -102,14 +104,14 @@ func TestProjectionThatPanics(t *testing.T) {
 
 // A change of nothing that is kept reaches the cache, and nobody else.
 func TestChangeOfTheStatusAlone(t *testing.T) {
-	servers := map[string]func(request) http.HandlerFunc{
+	servers := map[string]func(fakeapi.Request) http.HandlerFunc{
 		"by an event": nil,
-		"by a relist": only(kindWatch, status(http.StatusGone, metav1.StatusReasonExpired))(nil),
+		"by a relist": only(fakeapi.KindWatch, fakeapi.Status(http.StatusGone, metav1.StatusReasonExpired))(nil),
 	}
 	for name, script := range servers {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				api := newAPIServer(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
+				api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
 				b := newNarrowBench(t, api)
 				b.run()
 				b.await(time.Second)
@@ -119,21 +121,21 @@ func TestChangeOfTheStatusAlone(t *testing.T) {
 					change func()
 					calls  int
 				}{
-					{"the status", func() { api.put(withStatus(pod("a", "one", "1", "nginx:1"), "Failed")) }, 1},
-					{"nothing", func() { api.put(withStatus(pod("a", "one", "1", "nginx:1"), "Failed")) }, 1},
-					{"the image", func() { api.put(pod("a", "one", "1", "nginx:2")) }, 2},
-					{"the UID", func() { api.put(pod("a", "one", "3", "nginx:2")) }, 3},
-					{"the status again", func() { api.put(withStatus(pod("a", "one", "3", "nginx:2"), "Failed")) }, 3},
-					{"all", func() { api.remove(key) }, 4},
+					{"the status", func() { api.Put(withStatus(pod("a", "one", "1", "nginx:1"), "Failed")) }, 1},
+					{"nothing", func() { api.Put(withStatus(pod("a", "one", "1", "nginx:1"), "Failed")) }, 1},
+					{"the image", func() { api.Put(pod("a", "one", "1", "nginx:2")) }, 2},
+					{"the UID", func() { api.Put(pod("a", "one", "3", "nginx:2")) }, 3},
+					{"the status again", func() { api.Put(withStatus(pod("a", "one", "3", "nginx:2"), "Failed")) }, 3},
+					{"all", func() { api.Remove(fakeapi.Key(key)) }, 4},
 				}
 				for i, step := range steps {
-					api.answer(script)
+					api.Answer(script)
 					if script != nil {
-						b.wire.drop()
+						b.wire.Drop()
 					}
 					step.change()
 					<-time.After(2 * time.Minute) // a relist waits
-					api.heal()
+					api.Heal()
 					<-time.After(2 * time.Minute)
 					synctest.Wait()
 					if got := b.handled.calls[key]; got != step.calls {
@@ -162,7 +164,7 @@ func (b *bench) kept() map[Key]string {
 			images[Key{pod.Namespace, pod.Name}] = "whole"
 			continue
 		}
-		images[Key{pod.Namespace, pod.Name}] = o["spec"].(object)["containers"].([]any)[0].(object)["image"].(string)
+		images[Key{pod.Namespace, pod.Name}] = o["spec"].(fakeapi.Object)["containers"].([]any)[0].(fakeapi.Object)["image"].(string)
 	}
 	return images
 }
@@ -171,12 +173,12 @@ func (b *bench) kept() map[Key]string {
 // and then changes in one step.
 func TestReproject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPIServer(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
+		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
 		b := newNarrowBench(t, api)
 		b.run()
 		b.await(time.Second)
 		held := make(chan struct{})
-		api.answer(streams(streaming{hold: held})(api))
+		api.Answer(streams(fakeapi.Streaming{Hold: held})(api))
 		ended := make(chan error, 1)
 		var before, after map[Key]string
 		go func() {
@@ -187,9 +189,9 @@ func TestReproject(t *testing.T) {
 			})
 		}()
 		<-time.After(10 * time.Second)
-		api.put(pod("a", "one", "1", "nginx:2"))
-		api.put(pod("a", "three", "3", "nginx:3"))
-		api.remove(Key{"a", "two"})
+		api.Put(pod("a", "one", "1", "nginx:2"))
+		api.Put(pod("a", "three", "3", "nginx:3"))
+		api.Remove(fakeapi.Key{Namespace: "a", Name: "two"})
 		synctest.Wait()
 		want := map[Key]string{{"a", "one"}: "nginx:2", {"a", "three"}: "nginx:3"}
 		if diff := gocmp.Diff(want, b.kept()); diff != "" {
@@ -209,14 +211,14 @@ func TestReproject(t *testing.T) {
 		}
 		calls := b.handled.total()
 		b.awaitCache(t)
-		api.put(pod("a", "one", "1", "nginx:4"))
+		api.Put(pod("a", "one", "1", "nginx:4"))
 		synctest.Wait()
 		b.awaitCache(t)
 		// The first form, two changes; and the first change once more where the new list tells of it behind the swap.
 		if got := b.handled.calls[Key{"a", "one"}]; got < 3 || got > 4 || b.handled.total() <= calls {
 			t.Errorf("%d calls of Handle for a pod that has changed twice, %d of %d behind the swap", got, b.handled.total()-calls, b.handled.total())
 		}
-		if got := len(api.received()); got != 2 {
+		if got := len(api.Received()); got != 2 {
 			t.Errorf("%d requests, want 2: %s", got, b.kinds())
 		}
 	})
@@ -240,7 +242,7 @@ func (b *bench) awaitCache(t *testing.T) {
 // Without an answer from the API server everything stays as it was.
 func TestReprojectGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPIServer(pod("a", "one", "1", "nginx:1"))
+		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"))
 		b := newNarrowBench(t, api)
 		unused := func(func()) { t.Error("adopted a list that is not complete") }
 		cancelled, stop := context.WithCancel(t.Context())
@@ -250,13 +252,13 @@ func TestReprojectGivesUp(t *testing.T) {
 		}
 		b.run()
 		b.await(time.Second)
-		api.answer(only(kindWatchList, silent)(api))
+		api.Answer(only(fakeapi.KindWatchList, fakeapi.Silent)(api))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute/2)
 		defer cancel()
 		if err := b.Reproject(ctx, all{}, unused); err == nil {
 			t.Error("no error when time is up")
 		}
-		api.put(pod("a", "one", "1", "nginx:2"))
+		api.Put(pod("a", "one", "1", "nginx:2"))
 		synctest.Wait()
 		if got := b.kept()[Key{"a", "one"}]; got != "nginx:2" {
 			t.Errorf("the cache has %q, want nginx:2", got)
@@ -274,12 +276,12 @@ func TestReprojectGivesUp(t *testing.T) {
 // Where the initial list does not come, but that of another projection does, the Watch is in sync.
 func TestReprojectBeforeTheInitialList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPIServer(many(20)...)
-		api.answer(streams(streaming{noEnd: true})(api))
+		api := fakeapi.NewPods(many(20)...)
+		api.Answer(streams(fakeapi.Streaming{NoEnd: true})(api))
 		b := newNarrowBench(t, api)
 		b.run()
 		<-time.After(time.Second)
-		api.heal()
+		api.Heal()
 		if err := b.Reproject(t.Context(), all{}, func(swap func()) { swap() }); err != nil {
 			t.Fatal(err)
 		}

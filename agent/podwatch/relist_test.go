@@ -11,6 +11,8 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
 // What a new list of all pods brings to a Watch that knows them from before: exactly the changes, once each.
@@ -18,91 +20,91 @@ func TestRelist(t *testing.T) {
 	one, two := Key{"a", "one"}, Key{"a", "two"}
 	tests := []struct {
 		name   string
-		missed func(*apiServer) // happens while the Watch sees nothing
-		events float64          // pods told to be changed by the list
-		calls  map[Key]int      // of Handle, for the list
+		missed func(*fakeapi.Pods) // happens while the Watch sees nothing
+		events float64             // pods told to be changed by the list
+		calls  map[Key]int         // of Handle, for the list
 	}{
-		{name: "nothing", missed: func(*apiServer) {}},
+		{name: "nothing", missed: func(*fakeapi.Pods) {}},
 		{
 			name:   "a pod has changed",
-			missed: func(api *apiServer) { api.put(pod("a", "one", "1", "nginx:2")) },
+			missed: func(api *fakeapi.Pods) { api.Put(pod("a", "one", "1", "nginx:2")) },
 			events: 1, calls: map[Key]int{one: 1},
 		},
 		{
 			name:   "a pod is gone",
-			missed: func(api *apiServer) { api.remove(one) },
+			missed: func(api *fakeapi.Pods) { api.Remove(fakeapi.Key(one)) },
 			events: 1, calls: map[Key]int{one: 1},
 		},
 		{
 			name: "all pods are gone",
-			missed: func(api *apiServer) {
-				api.remove(one)
-				api.remove(two)
+			missed: func(api *fakeapi.Pods) {
+				api.Remove(fakeapi.Key(one))
+				api.Remove(fakeapi.Key(two))
 			},
 			events: 2, calls: map[Key]int{one: 1, two: 1},
 		},
 		{
 			name: "a pod was deleted and created again",
-			missed: func(api *apiServer) {
-				api.remove(one)
-				api.put(pod("a", "one", "uid-2", "nginx:1"))
+			missed: func(api *fakeapi.Pods) {
+				api.Remove(fakeapi.Key(one))
+				api.Put(pod("a", "one", "uid-2", "nginx:1"))
 			},
 			events: 1, calls: map[Key]int{one: 1},
 		},
 		{
 			name:   "a pod is new",
-			missed: func(api *apiServer) { api.put(pod("b", "new", "3", "nginx:1")) },
+			missed: func(api *fakeapi.Pods) { api.Put(pod("b", "new", "3", "nginx:1")) },
 			events: 1, calls: map[Key]int{{"b", "new"}: 1},
 		},
 		{
 			name: "a pod came and went",
-			missed: func(api *apiServer) {
-				api.put(pod("b", "new", "3", "nginx:1"))
-				api.remove(Key{"b", "new"})
+			missed: func(api *fakeapi.Pods) {
+				api.Put(pod("b", "new", "3", "nginx:1"))
+				api.Remove(fakeapi.Key{Namespace: "b", Name: "new"})
 			},
 		},
 		{
 			name: "versions went backwards",
-			missed: func(api *apiServer) {
-				api.rewind(10)
-				api.put(pod("a", "one", "1", "nginx:2"))
+			missed: func(api *fakeapi.Pods) {
+				api.Rewind(10)
+				api.Put(pod("a", "one", "1", "nginx:2"))
 			},
 			events: 1, calls: map[Key]int{one: 1},
 		},
 		{
 			name: "versions went backwards, and one was given out twice",
-			missed: func(api *apiServer) {
-				api.rewind(100)
-				api.put(pod("a", "one", "1", "nginx:2")) // version 101, which it has had before
+			missed: func(api *fakeapi.Pods) {
+				api.Rewind(100)
+				api.Put(pod("a", "one", "1", "nginx:2")) // version 101, which it has had before
 			},
 			events: 1, calls: map[Key]int{one: 1},
 		},
 	}
 	servers := []struct {
 		name   string
-		script func(request) http.HandlerFunc
+		script func(fakeapi.Request) http.HandlerFunc
 	}{
 		{name: "by WatchList"},
-		{name: "by LIST", script: only(kindWatchList, status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid))(nil)},
+		{name: "by LIST", script: only(fakeapi.KindWatchList, fakeapi.Status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid))(nil)},
 	}
 	for _, server := range servers {
 		for _, test := range tests {
 			t.Run(test.name+" "+server.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					api := newAPIServer(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
-					api.answer(server.script)
+					api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
+					api.Answer(server.script)
 					b := startBench(t, api)
 					b.await(time.Second)
 					<-time.After(90 * time.Second)
 					b.check()
-					b.wire.stop()
+					b.wire.Stop()
 					test.missed(api)
-					api.compact()
-					b.wire.start()
+					api.Compact()
+					b.wire.Start()
 					// A watch from the last version is refused, so that all pods must be asked for again.
-					api.answer(func(r request) http.HandlerFunc {
-						if r.Kind == kindWatch && r.Version == "102" {
-							return status(http.StatusGone, metav1.StatusReasonExpired)
+					api.Answer(func(r fakeapi.Request) http.HandlerFunc {
+						if r.Kind == fakeapi.KindWatch && r.Version == "102" {
+							return fakeapi.Status(http.StatusGone, metav1.StatusReasonExpired)
 						}
 						if server.script != nil {
 							return server.script(r)
@@ -133,16 +135,16 @@ func TestRelist(t *testing.T) {
 // An event is never dropped for its version, which may go backwards.
 func TestVersionsGoBackwardsWithinAWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPIServer(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
+		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
 		b := startBench(t, api)
 		b.await(time.Second)
-		api.rewind(5)
-		api.put(pod("a", "one", "1", "nginx:2")) // version 6
+		api.Rewind(5)
+		api.Put(pod("a", "one", "1", "nginx:2")) // version 6
 		b.check()
-		api.rewind(5)
-		api.put(pod("a", "one", "1", "nginx:3")) // version 6 again, of the same pod
+		api.Rewind(5)
+		api.Put(pod("a", "one", "1", "nginx:3")) // version 6 again, of the same pod
 		b.check()
-		api.remove(Key{"a", "two"})
+		api.Remove(fakeapi.Key{Namespace: "a", Name: "two"})
 		b.check()
 		if got := b.metrics()["pod_events_total"]; got != 5 {
 			t.Errorf("pod_events_total %v, want 5", got)
@@ -154,19 +156,19 @@ func TestVersionsGoBackwardsWithinAWatch(t *testing.T) {
 func TestVersionsGoBackwardsBetweenWatches(t *testing.T) {
 	for _, test := range []struct {
 		name   string
-		script func(request) http.HandlerFunc
+		script func(fakeapi.Request) http.HandlerFunc
 		within time.Duration
 		relist bool
 	}{
 		{name: "the present version is known", within: 5 * time.Second, relist: true},
 		{
 			name: "at first it is not", within: streamPatience + 30*time.Second, relist: true,
-			script: func() func(request) http.HandlerFunc {
+			script: func() func(fakeapi.Request) http.HandlerFunc {
 				asked := 0
-				return func(r request) http.HandlerFunc {
-					if r.Kind == kindVersion {
+				return func(r fakeapi.Request) http.HandlerFunc {
+					if r.Kind == fakeapi.KindVersion {
 						if asked++; asked == 1 {
-							return status(http.StatusForbidden, metav1.StatusReasonForbidden)
+							return fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden)
 						}
 					}
 					return nil
@@ -176,20 +178,20 @@ func TestVersionsGoBackwardsBetweenWatches(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				api := newAPIServer(many(10)...)
+				api := fakeapi.NewPods(many(10)...)
 				b := startBench(t, api)
 				b.await(time.Second)
 				<-time.After(90 * time.Second) // client-go takes a watch that ends within 1 s for a fault of its own
-				before := len(api.received())
-				api.answer(test.script)
-				b.wire.stop()
+				before := len(api.Received())
+				api.Answer(test.script)
+				b.wire.Stop()
 				synctest.Wait()
-				api.rewind(20)
-				api.remove(Key{"team-1", "pod-1"})
-				api.put(pod("team-0", "pod-0", "uid-0", "nginx:2"))
-				b.wire.start()
+				api.Rewind(20)
+				api.Remove(fakeapi.Key{Namespace: "team-1", Name: "pod-1"})
+				api.Put(pod("team-0", "pod-0", "uid-0", "nginx:2"))
+				b.wire.Start()
 				b.awaitContent(test.within)
-				if got := slices.ContainsFunc(api.received()[before:], func(r request) bool { return r.Kind == kindWatchList }); got != test.relist {
+				if got := slices.ContainsFunc(api.Received()[before:], func(r fakeapi.Request) bool { return r.Kind == fakeapi.KindWatchList }); got != test.relist {
 					t.Errorf("all pods were asked for again: %v; requests: %s", got, b.kinds())
 				}
 				if log := strings.Join(b.warnings(), "\n"); !strings.Contains(log, "the versions of the API server have gone back") {
@@ -204,40 +206,40 @@ func TestVersionsGoBackwardsBetweenWatches(t *testing.T) {
 // on for ever: the watch goes on over another one, and no pod is listed anew.
 func TestWatchThatFellSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPIServer(many(10)...)
+		api := fakeapi.NewPods(many(10)...)
 		b := startBench(t, api)
 		b.await(time.Second)
 		<-time.After(90 * time.Second)
 		deaf := false
-		api.answer(func(r request) http.HandlerFunc {
-			if r.Kind == kindWatch && !deaf {
+		api.Answer(func(r fakeapi.Request) http.HandlerFunc {
+			if r.Kind == fakeapi.KindWatch && !deaf {
 				deaf = true
 				return func(w http.ResponseWriter, r *http.Request) {
-					newEvents(w)
-					silent(w, r)
+					fakeapi.NewEvents(w)
+					fakeapi.Silent(w, r)
 				}
 			}
 			return nil
 		})
-		b.wire.drop()
+		b.wire.Drop()
 		<-time.After(5 * time.Second)
-		before := len(api.received())
-		api.put(pod("team-0", "pod-0", "uid-0", "nginx:2"))
+		before := len(api.Received())
+		api.Put(pod("team-0", "pod-0", "uid-0", "nginx:2"))
 		<-time.After(streamPatience - 10*time.Second)
 		if b.agrees(0) {
 			t.Fatal("the change was seen: nothing was silent")
 		}
 		b.awaitContent(10 * time.Second)
-		for _, r := range api.received()[before:] {
-			if r.Kind == kindWatchList || r.Kind == kindList {
+		for _, r := range api.Received()[before:] {
+			if r.Kind == fakeapi.KindWatchList || r.Kind == fakeapi.KindList {
 				t.Errorf("all pods were asked for again; requests: %s", b.kinds())
 			}
 		}
 		b.checkLog([]string{failure + "watch: " + errDeaf.Error()}, false)
 		// A cluster in which nothing happens has its bookmarks, and is not silent.
-		before = len(api.received())
+		before = len(api.Received())
 		<-time.After(4 * time.Minute)
-		if n := len(api.received()) - before; n > 1 {
+		if n := len(api.Received()) - before; n > 1 {
 			t.Errorf("%d requests in four minutes in which nothing happened; requests: %s", n, b.kinds())
 		}
 	})
@@ -246,47 +248,47 @@ func TestWatchThatFellSilent(t *testing.T) {
 // A stream that was cut off is forgotten when the next one comes to its end; and a server whose streams have no end is
 // asked for one again when there is reason to.
 func TestWatchListIsTriedAgain(t *testing.T) {
-	gone := status(http.StatusGone, metav1.StatusReasonExpired)
+	gone := fakeapi.Status(http.StatusGone, metav1.StatusReasonExpired)
 	tests := []struct {
 		name  string
 		cuts  int // initial streams that are cut off
 		kinds []string
 	}{
-		{name: "none is cut off", kinds: []string{kindWatchList}},
-		{name: "one is cut off", cuts: 1, kinds: []string{kindWatchList, kindWatchList}},
-		{name: "all are cut off", cuts: 9, kinds: []string{kindWatchList, kindWatchList, kindList, kindWatch}},
+		{name: "none is cut off", kinds: []string{fakeapi.KindWatchList}},
+		{name: "one is cut off", cuts: 1, kinds: []string{fakeapi.KindWatchList, fakeapi.KindWatchList}},
+		{name: "all are cut off", cuts: 9, kinds: []string{fakeapi.KindWatchList, fakeapi.KindWatchList, fakeapi.KindList, fakeapi.KindWatch}},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				api := newAPIServer(many(3)...)
+				api := fakeapi.NewPods(many(3)...)
 				b := startBench(t, api)
 				b.await(time.Second)
 				for i := range 4 {
 					<-time.After(5 * time.Minute) // client-go begins with a short pause again
-					before := len(api.received())
+					before := len(api.Received())
 					first, cut := true, 0
-					api.answer(func(r request) http.HandlerFunc {
-						resumes := first && r.Kind == kindWatch
+					api.Answer(func(r fakeapi.Request) http.HandlerFunc {
+						resumes := first && r.Kind == fakeapi.KindWatch
 						first = false
 						switch {
 						case resumes:
 							return gone
-						case r.Kind == kindWatchList && cut < test.cuts:
+						case r.Kind == fakeapi.KindWatchList && cut < test.cuts:
 							cut++
-							return api.stream(streaming{cutOff: true})
+							return api.Stream(fakeapi.Streaming{CutOff: true})
 						}
 						return nil
 					})
-					b.wire.drop()
-					api.put(pod("team-0", "pod-0", "uid-0", fmt.Sprintf("nginx:%d", i)))
+					b.wire.Drop()
+					api.Put(pod("team-0", "pod-0", "uid-0", fmt.Sprintf("nginx:%d", i)))
 					b.awaitContent(10 * time.Second)
 					var kinds []string
-					for _, r := range api.received()[before:] {
+					for _, r := range api.Received()[before:] {
 						kinds = append(kinds, r.Kind)
 					}
 					// Where the connection breaks in the middle of an event, client-go does not try to resume.
-					if len(kinds) > 0 && kinds[0] == kindWatch {
+					if len(kinds) > 0 && kinds[0] == fakeapi.KindWatch {
 						kinds = kinds[1:]
 					}
 					if diff := gocmp.Diff(test.kinds, kinds); diff != "" {

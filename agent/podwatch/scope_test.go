@@ -10,13 +10,15 @@ import (
 
 	gocmp "github.com/google/go-cmp/cmp"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
 // forbid refuses the requests for some namespaces, and those for the whole cluster.
-func forbid(namespaces ...string) func(request) http.HandlerFunc {
-	return func(r request) http.HandlerFunc {
+func forbid(namespaces ...string) func(fakeapi.Request) http.HandlerFunc {
+	return func(r fakeapi.Request) http.HandlerFunc {
 		if r.Namespace == "" || slices.Contains(namespaces, r.Namespace) {
-			return status(http.StatusForbidden, metav1.StatusReasonForbidden)
+			return fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden)
 		}
 		return nil
 	}
@@ -29,16 +31,16 @@ func permitted(b *bench, namespace string) float64 {
 // Three namespaces, of which two are watched: the third is neither asked for nor seen.
 func TestWatchOfSomeNamespaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPIServer(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"), pod("c", "one", "3", "nginx:1"))
-		api.answer(forbid("c"))
+		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"), pod("c", "one", "3", "nginx:1"))
+		api.Answer(forbid("c"))
 		b := newBench(t, api, "a", "b")
 		b.namespaces = []string{"a", "b"}
 		b.run()
 		b.await(time.Second)
 		b.check()
-		api.put(pod("a", "two", "4", "nginx:1"))
-		api.put(pod("c", "two", "5", "nginx:1"))
-		api.remove(Key{"b", "one"})
+		api.Put(pod("a", "two", "4", "nginx:1"))
+		api.Put(pod("c", "two", "5", "nginx:1"))
+		api.Remove(fakeapi.Key{Namespace: "b", Name: "one"})
 		b.check()
 		kinds := slices.Sorted(strings.SplitSeq(b.kinds(), " "))
 		if diff := gocmp.Diff([]string{"watch-list(a)@", "watch-list(b)@"}, kinds); diff != "" {
@@ -59,8 +61,8 @@ func TestWatchOfSomeNamespaces(t *testing.T) {
 // A namespace that is forbidden does not hold up the others, and is watched as soon as it is permitted.
 func TestForbiddenNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPIServer(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"))
-		api.answer(forbid("b"))
+		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"))
+		api.Answer(forbid("b"))
 		b := newBench(t, api, "a", "b")
 		b.namespaces = []string{"a"}
 		b.run()
@@ -75,7 +77,7 @@ func TestForbiddenNamespace(t *testing.T) {
 		if !slices.ContainsFunc(b.warnings(), func(line string) bool { return strings.Contains(line, "told to answer 403") }) {
 			t.Errorf("the log does not have the refusal: %q", b.warnings())
 		}
-		api.heal()
+		api.Heal()
 		b.namespaces = []string{"a", "b"}
 		b.awaitContent(65 * time.Second)
 		if permitted(b, "b") != 1 || len(b.Forbidden()) != 0 {
@@ -86,8 +88,8 @@ func TestForbiddenNamespace(t *testing.T) {
 
 func TestNoNamespaceIsPermitted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPIServer(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"))
-		api.answer(forbid("a", "b"))
+		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"))
+		api.Answer(forbid("a", "b"))
 		b := newBench(t, api, "a", "b")
 		b.namespaces = []string{}
 		b.run()
@@ -97,7 +99,7 @@ func TestNoNamespaceIsPermitted(t *testing.T) {
 			t.Error("in sync though no namespace is permitted")
 		}
 		b.checkRequests()
-		api.answer(forbid("b"))
+		api.Answer(forbid("b"))
 		b.namespaces = []string{"a"}
 		b.await(10*time.Minute + 65*time.Second)
 		b.check()
@@ -108,24 +110,24 @@ func TestNoNamespaceIsPermitted(t *testing.T) {
 // come back with it. The other namespace is followed all the time.
 func TestNamespaceThatBecomesForbidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPIServer(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"))
+		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"))
 		b := newBench(t, api, "a", "b")
 		b.namespaces = []string{"a", "b"}
 		b.run()
 		b.await(time.Second)
-		api.answer(forbid("b"))
-		b.wire.drop()
+		api.Answer(forbid("b"))
+		b.wire.Drop()
 		<-time.After(time.Minute)
 		b.check()
-		api.put(pod("a", "two", "3", "nginx:1"))
+		api.Put(pod("a", "two", "3", "nginx:1"))
 		b.check()
 		<-time.After(hideAfter)
 		b.namespaces = []string{"a"}
 		b.check()
-		api.put(pod("b", "two", "4", "nginx:1"))
-		api.remove(Key{"a", "one"})
+		api.Put(pod("b", "two", "4", "nginx:1"))
+		api.Remove(fakeapi.Key{Namespace: "a", Name: "one"})
 		b.check()
-		api.heal()
+		api.Heal()
 		b.namespaces = []string{"a", "b"}
 		b.awaitContent(65 * time.Second)
 	})
@@ -134,8 +136,8 @@ func TestNamespaceThatBecomesForbidden(t *testing.T) {
 // Another projection is adopted while a namespace is forbidden, and shows that namespace when it is permitted.
 func TestReprojectWithAForbiddenNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api := newAPIServer(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"))
-		api.answer(forbid("b"))
+		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"))
+		api.Answer(forbid("b"))
 		b := newBench(t, api, "a", "b")
 		b.namespaces = []string{"a"}
 		b.run()
@@ -144,7 +146,7 @@ func TestReprojectWithAForbiddenNamespace(t *testing.T) {
 			t.Fatal(err)
 		}
 		b.check()
-		api.heal()
+		api.Heal()
 		b.namespaces = []string{"a", "b"}
 		b.awaitContent(65 * time.Second)
 	})

@@ -15,12 +15,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"k8s.io/client-go/rest"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
 // Once over real sockets, with TLS as in a cluster: sync, a change, a restart of the server on the same
 // port, and the end.
 func TestRealSockets(t *testing.T) {
-	api := newAPIServer(many(5)...)
+	api := fakeapi.NewPods(many(5)...)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -57,13 +59,13 @@ func TestRealSockets(t *testing.T) {
 		t.Fatal("not in sync after 10 s")
 	}
 	agree()
-	api.put(pod("team-0", "pod-0", "uid-0", "nginx:2"))
-	api.remove(Key{"team-1", "pod-1"})
+	api.Put(pod("team-0", "pod-0", "uid-0", "nginx:2"))
+	api.Remove(fakeapi.Key{Namespace: "team-1", Name: "pod-1"})
 	agree()
 
 	stopTLS(server)
-	api.put(pod("team-2", "late", "uid-late", "nginx:1"))
-	api.remove(Key{"team-2", "pod-2"})
+	api.Put(pod("team-2", "late", "uid-late", "nginx:1"))
+	api.Remove(fakeapi.Key{Namespace: "team-2", Name: "pod-2"})
 	if listener, err = net.Listen("tcp", listener.Addr().String()); err != nil {
 		t.Fatal(err)
 	}

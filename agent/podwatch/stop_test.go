@@ -9,33 +9,35 @@ import (
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
 // Whatever a Watch is about: when it is told to stop it stops, without a pause and without a word. The moments are
 // spread so that each phase is met: waiting for an answer, for the next try, for the end of a stream.
 func TestStopAtAnyMoment(t *testing.T) {
-	tooMany := status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
+	tooMany := fakeapi.Status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
 	tests := []struct {
 		name   string
-		script func(*apiServer) func(request) http.HandlerFunc
+		script func(*fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc
 		down   bool
 		synced bool // trouble begins after the initial list
 	}{
 		{name: "in sync", script: always(nil), synced: true},
-		{name: "the initial stream does not end", script: streams(streaming{noEnd: true})},
-		{name: "the initial stream is cut off", script: streams(streaming{cutOff: true})},
+		{name: "the initial stream does not end", script: streams(fakeapi.Streaming{NoEnd: true})},
+		{name: "the initial stream is cut off", script: streams(fakeapi.Streaming{CutOff: true})},
 		{name: "connections are refused", down: true},
 		{name: "connections are refused after sync", down: true, synced: true},
-		{name: "never answered", script: always(silent)},
-		{name: "never answered after sync", script: always(silent), synced: true},
+		{name: "never answered", script: always(fakeapi.Silent)},
+		{name: "never answered after sync", script: always(fakeapi.Silent), synced: true},
 		{
 			name: "a list is never answered",
-			script: func(*apiServer) func(request) http.HandlerFunc {
-				return func(r request) http.HandlerFunc {
-					if r.Kind == kindList {
-						return silent
+			script: func(*fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
+				return func(r fakeapi.Request) http.HandlerFunc {
+					if r.Kind == fakeapi.KindList {
+						return fakeapi.Silent
 					}
-					return status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
+					return fakeapi.Status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
 				}
 			},
 		},
@@ -43,49 +45,49 @@ func TestStopAtAnyMoment(t *testing.T) {
 		{name: "too many requests after sync", script: always(tooMany), synced: true},
 		{
 			name:   "too many requests, ask again in 7 s",
-			script: always(retryAfter(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, 7)),
+			script: always(fakeapi.RetryAfter(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, 7)),
 		},
 		{
 			name: "too many requests, said by an event",
-			script: func(api *apiServer) func(request) http.HandlerFunc {
-				return func(r request) http.HandlerFunc {
-					if r.Kind == kindList {
-						return status(http.StatusForbidden, metav1.StatusReasonForbidden)
+			script: func(api *fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
+				return func(r fakeapi.Request) http.HandlerFunc {
+					if r.Kind == fakeapi.KindList {
+						return fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden)
 					}
 					return func(w http.ResponseWriter, r *http.Request) {
-						out := newEvents(w)
-						out.send("ADDED", pod("a", "one", "1", "nginx:1"))
-						out.send("ERROR", statusOf(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests))
+						out := fakeapi.NewEvents(w)
+						out.Send("ADDED", pod("a", "one", "1", "nginx:1"))
+						out.Send("ERROR", fakeapi.StatusOf(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests))
 					}
 				}
 			},
 		},
 		{
 			name:   "too many requests after sync, said by an event",
-			script: always(errorEvent(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)), synced: true,
+			script: always(fakeapi.ErrorEvent(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)), synced: true,
 		},
-		{name: "not permitted", script: always(status(http.StatusForbidden, metav1.StatusReasonForbidden))},
+		{name: "not permitted", script: always(fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden))},
 		{
 			name:   "not permitted after sync",
-			script: always(status(http.StatusForbidden, metav1.StatusReasonForbidden)), synced: true,
+			script: always(fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden)), synced: true,
 		},
-		{name: "internal errors", script: always(status(http.StatusInternalServerError, metav1.StatusReasonInternalError))},
-		{name: "a proxy hangs up", script: always(hangUp)},
-		{name: "watches end at once", script: only(kindWatch, text("")), synced: true},
+		{name: "internal errors", script: always(fakeapi.Status(http.StatusInternalServerError, metav1.StatusReasonInternalError))},
+		{name: "a proxy hangs up", script: always(fakeapi.HangUp)},
+		{name: "watches end at once", script: only(fakeapi.KindWatch, fakeapi.Text("")), synced: true},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			for moment := time.Duration(0); moment < 30*time.Second; moment += 2370 * time.Millisecond {
 				synctest.Test(t, func(t *testing.T) {
-					api := newAPIServer(many(3)...)
+					api := fakeapi.NewPods(many(3)...)
 					b := newBench(t, api)
 					fail := func() {
 						if test.down {
-							b.wire.stop()
+							b.wire.Stop()
 							return
 						}
-						api.answer(test.script(api))
-						b.wire.drop()
+						api.Answer(test.script(api))
+						b.wire.Drop()
 					}
 					if !test.synced {
 						fail()
@@ -117,10 +119,10 @@ func TestStopAtAnyMoment(t *testing.T) {
 func TestStopWhileARequestFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		b := newBenchThrough(t, newAPIServer(), func(http.RoundTripper) http.RoundTripper {
+		b := newBenchThrough(t, fakeapi.NewPods(), func(http.RoundTripper) http.RoundTripper {
 			return roundTrip(func(*http.Request) (*http.Response, error) {
 				cancel()
-				return nil, errRefused
+				return nil, fakeapi.ErrRefused
 			})
 		})
 		before := time.Now()
@@ -142,7 +144,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 
 func TestRunWithAContextThatIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, newAPIServer(many(3)...))
+		b := newBench(t, fakeapi.NewPods(many(3)...))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := b.Run(ctx, b.handled.handle); err != nil {
@@ -159,7 +161,7 @@ func TestTwoWatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var benches []*bench
 		for i := range 2 {
-			benches = append(benches, startBench(t, newAPIServer(pod("a", fmt.Sprintf("pod-%d", i), "1", "nginx:1"))))
+			benches = append(benches, startBench(t, fakeapi.NewPods(pod("a", fmt.Sprintf("pod-%d", i), "1", "nginx:1"))))
 		}
 		for _, b := range benches {
 			b.await(time.Second)

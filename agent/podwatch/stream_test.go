@@ -7,6 +7,8 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/watch"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
 // Who stops a stream gets its end, and nothing is left behind it, whatever it was about.
@@ -23,7 +25,7 @@ func TestStreamStops(t *testing.T) {
 		for _, initial := range []bool{false, true} {
 			t.Run(test.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					b := newBench(t, newAPIServer())
+					b := newBench(t, fakeapi.NewPods())
 					upstream, cancelled := watch.NewFake(), false
 					s := newStream(t.Context(), upstream, func() { cancelled = true }, newSource(newTestClient(t, b), newScope(metav1.NamespaceAll), b.log, b.Watch.metrics), initial)
 					go s.run()

@@ -5,114 +5,23 @@ import (
 	"errors"
 	"math/rand/v2"
 	"slices"
-	"strconv"
 	"sync"
 	"time"
 
 	coordinationv1 "k8s.io/api/coordination/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
-	"k8s.io/apimachinery/pkg/types"
 	coordinationv1client "k8s.io/client-go/kubernetes/typed/coordination/v1"
+
+	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
 var leaseResource = schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}
 
-// A store is what an API server does with one Lease: conditional writes, in one order.
-type store struct {
-	mu      sync.Mutex
-	lease   *coordinationv1.Lease
-	version int
-	uid     int
-	writes  int
-	refuse  func(lease *coordinationv1.Lease) error // why a write of a replica is not valid; nil: all are
-}
-
-func (s *store) get() (*coordinationv1.Lease, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lease == nil {
-		return nil, apierrors.NewNotFound(leaseResource, "lease")
-	}
-	return s.lease.DeepCopy(), nil
-}
-
-func (s *store) create(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.invalid(lease); err != nil {
-		return nil, err
-	}
-	if s.lease != nil {
-		return nil, apierrors.NewAlreadyExists(leaseResource, lease.Name)
-	}
-	s.uid++
-	lease = lease.DeepCopy()
-	lease.UID = types.UID("uid-" + strconv.Itoa(s.uid))
-	return s.commit(lease), nil
-}
-
-func (s *store) update(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.invalid(lease); err != nil {
-		return nil, err
-	}
-	if s.lease == nil {
-		return nil, apierrors.NewNotFound(leaseResource, lease.Name)
-	}
-	if lease.ResourceVersion != s.lease.ResourceVersion || lease.UID != s.lease.UID {
-		return nil, apierrors.NewConflict(leaseResource, lease.Name, errors.New("the object has been modified"))
-	}
-	return s.commit(lease), nil
-}
-
-func (s *store) invalid(lease *coordinationv1.Lease) error {
-	if s.refuse == nil {
-		return nil
-	}
-	return s.refuse(lease)
-}
-
-// commit keeps a Lease as etcd does: in protobuf, which cuts its times to microseconds and takes any year.
-func (s *store) commit(lease *coordinationv1.Lease) *coordinationv1.Lease {
-	s.version++
-	s.writes++
-	data, err := lease.Marshal()
-	if err != nil {
-		panic(err)
-	}
-	s.lease = &coordinationv1.Lease{}
-	if err := s.lease.Unmarshal(data); err != nil {
-		panic(err)
-	}
-	s.lease.ResourceVersion = strconv.Itoa(s.version)
-	return s.lease.DeepCopy()
-}
-
-// edit changes the Lease by hand, without a condition. Where there is none it does nothing.
-func (s *store) edit(change func(lease *coordinationv1.Lease)) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.lease == nil {
-		return
-	}
-	lease := s.lease.DeepCopy()
-	change(lease)
-	s.commit(lease)
-}
-
-func (s *store) delete() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.lease = nil
-}
-
 // A line is one replica's way to the store, and has the faults of a network and of an API server.
 type line struct {
 	coordinationv1client.LeaseInterface // the rest: not called, or the test panics
-	store                               *store
+	store                               *fakeapi.Leases
 	timeout                             time.Duration  // of a call; 0: only what its context says
 	pending                             sync.WaitGroup // requests that arrive after their caller has gone
 
@@ -151,21 +60,21 @@ func (l *line) set(change func(f *faults)) {
 func (l *line) heal() { l.set(func(f *faults) { *f = faults{} }) }
 
 func (l *line) Get(ctx context.Context, _ string, _ metav1.GetOptions) (*coordinationv1.Lease, error) {
-	return l.call(ctx, "get", l.store.get)
+	return l.call(ctx, "get", l.store.Get)
 }
 
 func (l *line) Create(
 	ctx context.Context, lease *coordinationv1.Lease, _ metav1.CreateOptions,
 ) (*coordinationv1.Lease, error) {
 	lease = lease.DeepCopy()
-	return l.call(ctx, "create", func() (*coordinationv1.Lease, error) { return l.store.create(lease) })
+	return l.call(ctx, "create", func() (*coordinationv1.Lease, error) { return l.store.Create(lease) })
 }
 
 func (l *line) Update(
 	ctx context.Context, lease *coordinationv1.Lease, _ metav1.UpdateOptions,
 ) (*coordinationv1.Lease, error) {
 	lease = lease.DeepCopy()
-	return l.call(ctx, "update", func() (*coordinationv1.Lease, error) { return l.store.update(lease) })
+	return l.call(ctx, "update", func() (*coordinationv1.Lease, error) { return l.store.Update(lease) })
 }
 
 func (l *line) call(
