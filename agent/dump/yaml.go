@@ -183,7 +183,7 @@ func (y *yamlReader) take(line []byte) error {
 	case bytes.HasPrefix(line, []byte("---")):
 		y.endDocument()
 		y.place, y.ended, y.skipped = at, false, false
-		if rest := bytes.TrimSpace(line[3:]); len(rest) > 0 && rest[0] != '#' {
+		if rest := bytes.TrimSpace(line[3:]); len(rest) > 0 && (rest[0] != '#' || line[3] == '#' && at.offset == y.start) {
 			y.count++
 			if oddBreaks.Match(line) {
 				return y.fault(1, errOddBreak)
