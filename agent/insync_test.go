@@ -39,6 +39,7 @@ func (c *heldCache) Failure() error { return errors.New("pods is forbidden") }
 func TestSyncOfSomeNamespaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api, wire := fakeapi.New(livePod("one", "nginx:1"), livePodIn("bank", "one", "nginx:1")), fakeapi.NewWire()
+		api.Fault(forbidding("bank", "shop"))
 		server := &http.Server{Handler: api}
 		go func() { _ = server.Serve(wire) }()
 		transport := &http.Transport{DialContext: wire.Dial}
@@ -70,7 +71,6 @@ func TestSyncOfSomeNamespaces(t *testing.T) {
 			api.Fault(fault)
 			wire.Drop() // a watch that is open goes on without the permission
 		}
-		api.Fault(forbidding("bank", "shop"))
 		<-time.After(time.Hour)
 		check("none was ever permitted", errNotSynced)
 		permit(forbidding("bank"))
