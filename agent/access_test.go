@@ -166,7 +166,7 @@ func TestReviews(t *testing.T) {
 			{"an invented token again", 0, true, "x", "/metrics", server.ErrUnknown, nil},
 		}
 		for _, step := range steps {
-			time.Sleep(step.later)
+			<-time.After(step.later)
 			s.mu.Lock()
 			s.may["ann /metrics"] = step.may
 			s.mu.Unlock()
@@ -212,13 +212,13 @@ func TestReviewFails(t *testing.T) {
 			if err := r.allow(t.Context(), metricsOf("a", "")); err != nil {
 				t.Errorf("a client that was let in, after %d s: %v", 5*at, err)
 			}
-			time.Sleep(5 * time.Second)
+			<-time.After(5 * time.Second)
 		}
 		if err := r.allow(t.Context(), metricsOf("a", "")); err == nil {
 			t.Error("a permission outlasts its time")
 		}
 		s.setFails(0)
-		time.Sleep(r.lifetimes.failed)
+		<-time.After(r.lifetimes.failed)
 		if err := r.allow(t.Context(), metricsOf("a", "")); err != nil {
 			t.Errorf("after the API server answers again: %v", err)
 		}
@@ -309,7 +309,7 @@ func TestReviewsInAFlood(t *testing.T) {
 						t.Error("an invented token is let in")
 					}
 					cancel()
-					time.Sleep(500 * time.Millisecond)
+					<-time.After(500 * time.Millisecond)
 				}
 			})
 		}
@@ -322,7 +322,7 @@ func TestReviewsInAFlood(t *testing.T) {
 				if took := time.Since(began); took > bound {
 					t.Errorf("client %s waited %s, bound %s", token, took, bound)
 				}
-				time.Sleep(every)
+				<-time.After(every)
 			}
 		}
 		var clients sync.WaitGroup
@@ -330,7 +330,7 @@ func TestReviewsInAFlood(t *testing.T) {
 		// The answer of b has ended each time. It may wait a second for the budget of known clients, which the renewal of a
 		// shares, and then for the two requests of a review.
 		clients.Go(func() { good("b", 2*time.Minute, time.Second+2*latency) })
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if err := r.allow(t.Context(), metricsOf("c", "10.0.0.3")); err != nil {
 			t.Errorf("a new client from another address: %v", err)
 		}

@@ -141,7 +141,7 @@ func floodWith(ctx context.Context, addr string, connections int) (sent, refused
 		running.Go(func() {
 			for ctx.Err() == nil {
 				if attack(i%2 == 0) != nil {
-					time.Sleep(10 * time.Millisecond)
+					<-time.After(10 * time.Millisecond)
 				}
 			}
 		})

@@ -118,7 +118,7 @@ func TestRedirectsAreRefused(t *testing.T) {
 		}
 	}
 	for _, kind := range []string{"watch of pods", "list of pods", "lease", "review"} {
-		for deadline := time.Now().Add(10 * time.Second); !seen(kind); time.Sleep(10 * time.Millisecond) {
+		for deadline := time.Now().Add(10 * time.Second); !seen(kind); <-time.After(10 * time.Millisecond) {
 			if time.Now().After(deadline) {
 				t.Fatalf("the agent made no %s: %v", kind, asked)
 			}
@@ -132,7 +132,7 @@ func TestRedirectsAreRefused(t *testing.T) {
 		}
 		return watching, leading
 	}
-	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+	for deadline := time.Now().Add(10 * time.Second); ; <-time.After(10 * time.Millisecond) {
 		watching, leading := told()
 		if watching && leading {
 			break

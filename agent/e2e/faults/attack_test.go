@@ -156,7 +156,7 @@ func attack(addr string) (code int) {
 		running.Go(func() {
 			for ctx.Err() == nil {
 				if inventToken(ctx, addr, sent.Add(1), i%2 == 0) != nil {
-					time.Sleep(10 * time.Millisecond)
+					<-time.After(10 * time.Millisecond)
 				}
 			}
 		})
