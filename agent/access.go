@@ -33,7 +33,7 @@ type lifetimes struct {
 	// allowed is how long a permission is used, and so how long one that was revoked may last. After renew a request
 	// makes the reviewer ask again, while the old answer is used.
 	allowed, renew time.Duration
-	// refused is shorter, because somebody may wait for a refusal to be lifted. So is failed, after which the API server
+	// refused is shorter, because an administrator may be about to lift a refusal. So is failed, after which the API server
 	// is asked again when it could not answer.
 	refused, failed time.Duration
 	// known is how long a client that was let in keeps its precedence over clients that were not.

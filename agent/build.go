@@ -31,7 +31,7 @@ type build struct {
 	changed map[state.Pod]present // pods that changed since it began, named without their UID
 
 	failures []state.Failure
-	changes  []state.Change // that nobody was told of yet
+	changes  []state.Change // not yet announced
 }
 
 // note records that a pod has changed. It may be in the new state in its form before.

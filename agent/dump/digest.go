@@ -5,7 +5,7 @@ import (
 	"strconv"
 )
 
-// digestSeed is of this process alone: nobody can make two manifests of the same digest in advance.
+// digestSeed is of this process alone: an attacker cannot prepare two manifests of the same digest.
 var digestSeed = maphash.MakeSeed()
 
 // digestOf tells JSON values apart, whatever the order of their keys, their spaces, and how their strings and numbers are

@@ -132,7 +132,7 @@ func (f *finder) findLike(pattern string) {
 	matches, err := filepath.Glob(pattern)
 	switch {
 	case err != nil:
-		f.fault(pattern, errors.New("is no file and no pattern: "+err.Error()))
+		f.fault(pattern, errors.New("is neither a file nor a pattern: "+err.Error()))
 	case len(matches) == 0:
 		f.fault(pattern, errors.New("no file matches the pattern"))
 	}

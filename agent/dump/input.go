@@ -213,7 +213,7 @@ func (in *input) nextDocument(behind bool) (byte, error) {
 				return c, nil
 			}
 		}
-		if in.pos-in.keep > longest { // nobody indents like that
+		if in.pos-in.keep > longest { // no writer indents that deep
 			in.keep = in.pos
 		}
 		if err := in.more(); err != nil {

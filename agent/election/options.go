@@ -34,7 +34,7 @@ type Options struct {
 	// InSync says why this replica must not lead; nil while it may. It is asked several times a second. While it returns an
 	// error this replica only reads the Lease; one that holds it gives it back, so that a replica which has something to
 	// publish can take it. answering is for how long the API server has answered all calls for the Lease: where it answers
-	// none, to hold the Lease harms nobody. The text of the error must not change from call to call. nil: always in sync.
+	// none, holding the Lease harms no other replica. The text of the error must not change from call to call. nil: always in sync.
 	InSync func(answering time.Duration) error
 
 	// Log gets the transitions: acquired, opened, closed, lost, released, another leader seen.

@@ -83,7 +83,7 @@ func TestReplicaOutOfSyncDoesNotLead(t *testing.T) {
 }
 
 // TestLeaderOutOfSyncGivesTheLeaseBack: a standby in sync takes over at once, and never do two publish. Where no replica is
-// in sync nobody leads, and the first that is again takes the Lease.
+// in sync none leads, and the first that is again takes the Lease.
 func TestLeaderOutOfSyncGivesTheLeaseBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -214,7 +214,7 @@ func TestInSyncKnowsHowLongTheLeaseIsAnswered(t *testing.T) {
 	})
 }
 
-// TestHostileNumbers: whatever somebody writes into the numbers and times of the Lease, some replica leads again, the writes
+// TestHostileNumbers: whatever is written into the numbers and times of the Lease, some replica leads again, the writes
 // are such as the API server accepts, and no two publish.
 func TestHostileNumbers(t *testing.T) {
 	at := func(text string) *metav1.MicroTime {
