@@ -167,15 +167,23 @@ func captureStderr(log *zap.Logger) (restore func(), err error) {
 	}
 	stderr := os.Stderr
 	os.Stderr = writer
+	read := make(chan struct{})
 	go func() {
+		defer close(read)
 		logLines(reader, log)
 		_ = reader.Close() // it was only read
 	}()
 	return func() {
 		os.Stderr = stderr
-		_ = writer.Close()
+		// The writer stays open: a request that was left behind may still give it to a plugin. It ends with the process.
+		if reader.SetReadDeadline(time.Now().Add(lastLines)) == nil {
+			<-read
+		}
 	}, nil
 }
+
+// lastLines is how long the last lines of plugins are waited for.
+const lastLines = 50 * time.Millisecond
 
 // maxPluginLine is how much of a line of a plugin is logged. Of many lines, pluginLines and then one a second are logged.
 const (
