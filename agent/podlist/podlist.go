@@ -13,6 +13,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/tidwall/gjson"
@@ -62,7 +63,9 @@ type Reader struct {
 	pages  int
 	bytes  int64
 	rest   []byte // of the page
-	err    error
+
+	mu  sync.Mutex // guards err against Err
+	err error
 }
 
 // A scope is what one list covers: a namespace, or the whole cluster where it is empty.
@@ -122,11 +125,22 @@ func connect(config *rest.Config) (*http.Client, *url.URL, error) {
 }
 
 // Err is the error with which Read has failed; nil where it has not.
+//
+// It may be called while Read is: an interrupted scan does not wait for a page.
 func (r *Reader) Err() error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	if errors.Is(r.err, io.EOF) {
 		return nil
 	}
 	return r.err
+}
+
+// end notes how the list has ended. Only Read calls it, which reads err without the lock.
+func (r *Reader) end(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = err
 }
 
 // Pages is how many pages were read.
@@ -136,13 +150,13 @@ func (r *Reader) Pages() int { return r.pages }
 func (r *Reader) Read(p []byte) (int, error) {
 	for len(r.rest) == 0 {
 		if r.err == nil && len(r.scopes) == 0 {
-			r.err = io.EOF
+			r.end(io.EOF)
 		}
 		if r.err != nil {
 			return 0, r.err
 		}
 		if err := r.next(); err != nil {
-			r.err = fmt.Errorf("list pods in %s: %w", r.scopes[0], err)
+			r.end(fmt.Errorf("list pods in %s: %w", r.scopes[0], err))
 		}
 	}
 	n := copy(p, r.rest)
