@@ -12,8 +12,9 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// behindEnd is what counts as left out behind the end of a document, which is the line ...
-const behindEnd = "text behind ..."
+// BehindEnd is what text counts as behind the end of a document (a line ...) and before the next marker: kubectl does not
+// read it, and it is left out.
+const BehindEnd = "text behind ..."
 
 // wholeDocument is how large a document of YAML may be, in bytes, before a list in it is taken apart by its lines. A
 // smaller one is read as a whole, with anchors that reach from one item to another.
@@ -239,7 +240,7 @@ func (y *yamlReader) endMarker(at yamlPlace) error {
 func (y *yamlReader) skipLine(line []byte) {
 	if !isBlank(line) && !y.skipped {
 		y.skipped = true
-		y.left(behindEnd)
+		y.left(BehindEnd)
 	}
 }
 

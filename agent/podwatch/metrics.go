@@ -50,7 +50,7 @@ func (m *metrics) permission(reg prometheus.Registerer, namespace string) promet
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "kube_devops_watched_namespace_permitted",
 		Help: "Whether the API server permits to list and watch the pods of a namespace of --namespaces (1) or not (0). " +
-			"Pods of a namespace that is not permitted are in no score.",
+			"Pods of a namespace that is not permitted are excluded from all scores.",
 		ConstLabels: prometheus.Labels{"namespace": namespace},
 	})
 	reg.MustRegister(g)

@@ -173,7 +173,7 @@ func (s *Scan) notes() []string {
 	for _, n := range in.Others {
 		others += n
 	}
-	note(others, "Left out "+counted(others, "object")+" without pods: "+listed(byCount(in.Others), 8)+".")
+	note(others, "Left out "+counted(others, "object")+": "+listed(byCount(in.Others), 8)+".")
 	skipped := 0
 	for _, n := range s.Snapshot.Skipped {
 		skipped += n

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -200,5 +201,19 @@ func TestExcludedNamespaces(t *testing.T) {
 	_, err = scanned(t, list(pod("kube-system", "a")))
 	if want := "no pods that count: 1 pod in 1 namespace excluded by the policy: kube-system (kube-*)"; err == nil || err.Error() != want {
 		t.Errorf("%v, want %s", err, want)
+	}
+}
+
+// TestTextBehindTheEndOfADocument: kubectl does not read what stands behind a line ..., so a pod there is in no score, and a
+// warning says so.
+func TestTextBehindTheEndOfADocument(t *testing.T) {
+	tree(t, map[string]string{"a.yaml": aPod("a") + "...\n" + aPod("b")})
+	found, lines, err := scanTree(t, []string{"a.yaml"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"1 file has text behind the end of a document (...), which is not read: a.yaml: begin the next document with ---, as kubectl reads no other"}
+	if found.Inputs.Pods != 1 || !slices.Equal(lines, want) {
+		t.Errorf("%d pods, warnings %q, want 1 and %q", found.Inputs.Pods, lines, want)
 	}
 }

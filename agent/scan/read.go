@@ -153,6 +153,9 @@ func (r *reading) finish(stats dump.Stats, err error) error {
 		return nil
 	}
 	for kind, n := range stats.Others {
+		if kind == dump.BehindEnd {
+			r.behind.Add(r.file.Path)
+		}
 		r.count(kind, n)
 	}
 	if err == nil {

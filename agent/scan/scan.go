@@ -130,6 +130,7 @@ type scan struct {
 	patches warnings
 	owned   warnings // workloads that another one owns
 	// templates, notManifests and empty are files of folders that are left out; broken are those that are errors.
+	behind                         dump.Skipped // files with text behind the end of a document
 	templates, notManifests, empty dump.Skipped
 	broken                         broken
 }

@@ -66,6 +66,8 @@ func (s *scan) warn() {
 		{s.patches.Skipped, "manifest without an image left out as a patch", "manifests without an image left out as patches",
 			"render patches first (kustomize build . | kube-devops scan -), or check the spelling of spec.containers"},
 		{s.bare.Skipped, "manifest has no container with a name", "manifests have no container with a name", "check the spelling of spec.containers"},
+		{s.behind, "file has text behind the end of a document (...), which is not read", "files have text behind the end of a document (...), which is not read",
+			"begin the next document with ---, as kubectl reads no other"},
 		{s.templates, "template left out", "templates left out", "render templates first (helm template . | kube-devops scan -)"},
 		{s.notManifests, "file without apiVersion and kind left out", "files without apiVersion and kind left out", ""},
 		{s.empty, "empty file left out", "empty files left out", ""},
