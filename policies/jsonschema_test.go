@@ -15,11 +15,12 @@ import (
 
 	"github.com/kube-devops/kube-devops/policies"
 	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
 // TestJSONSchemaIsFresh compares schema.json with what the code says.
 func TestJSONSchemaIsFresh(t *testing.T) {
-	golden(t, "schema.json", string(rules.JSONSchema()))
+	golden.Compare(t, "schema.json", string(rules.JSONSchema()))
 }
 
 func compileSchema(t *testing.T) *jsonschema.Schema {

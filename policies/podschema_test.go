@@ -8,7 +8,6 @@ import (
 	"go/parser"
 	"go/token"
 	"maps"
-	"os"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -16,13 +15,13 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/intstr"
 
 	"github.com/kube-devops/kube-devops/policies"
+	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
 const podSchemaHead = `# The fields of a Pod and their types, from k8s.io/api: UPDATE_GOLDEN=1 go test ./policies writes it.
@@ -31,26 +30,9 @@ const podSchemaHead = `# The fields of a Pod and their types, from k8s.io/api: U
 
 // TestPodSchemaIsFresh compares pod.schema with the Go types of the API.
 func TestPodSchemaIsFresh(t *testing.T) {
-	golden(t, "pod.schema", podSchemaHead+podSchema(t))
+	golden.Compare(t, "pod.schema", podSchemaHead+podSchema(t))
 	if policies.PodSchema() == nil {
 		t.Error("there is no schema")
-	}
-}
-
-// golden compares a text with a file, or writes the file under UPDATE_GOLDEN=1.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	want, err := os.ReadFile(file)
-	// Tests of other packages, which run at the same time, read what is up to date.
-	if os.Getenv("UPDATE_GOLDEN") != "" && string(want) != got {
-		write(t, file, got)
-		want, err = []byte(got), nil
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s is stale; run: UPDATE_GOLDEN=1 go test ./policies (-file +code):\n%s", file, diff)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
 func podSchema(t *testing.T) *rules.Schema {
@@ -47,7 +48,7 @@ func TestDoubts(t *testing.T) {
 			messages.WriteString(doubt.String() + "\n")
 		}
 	}
-	golden(t, "testdata/doubts/messages.txt", messages.String())
+	golden.Compare(t, "testdata/doubts/messages.txt", messages.String())
 }
 
 // TestNoDoubts has what is valid, however seldom it is said.

@@ -12,6 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
 // TestLoadMistakes loads each file of testdata/bad and compares all that is said about them with messages.txt beside
@@ -79,7 +80,7 @@ func compareMistakes(t *testing.T, folder string, load func(name string, text []
 		}
 		messages.WriteString(err.Error() + "\n")
 	}
-	golden(t, folder+"/messages.txt", messages.String())
+	golden.Compare(t, folder+"/messages.txt", messages.String())
 }
 
 // TestLoadPathGrammar makes sure that every path of paths.yaml is refused by itself.
@@ -369,19 +370,6 @@ func readFile(t testing.TB, file string) []byte {
 		t.Fatal(err)
 	}
 	return text
-}
-
-// golden compares got with the file, which UPDATE_GOLDEN=1 writes again.
-func golden(t *testing.T, file, got string) {
-	t.Helper()
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if diff := cmp.Diff(string(readFile(t, file)), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", file, diff)
-	}
 }
 
 func loadMistakes(t *testing.T, text string) rules.Mistakes {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
 // tableOf makes a table of predicates: check c0 has the first one, and so on.
@@ -89,7 +90,7 @@ func TestOperators(t *testing.T) {
 		[]string{
 			`(absent)`, `null`, `true`, `false`, `""`, `"abc"`, `"5"`, `"true"`, `"null"`, `0`, `5`, `5.0`, `7.5`, `-3`, `[]`, `["abc",5,null]`, `[7.5,"5",true]`, `[["abc"]]`, `{}`, `{"abc":5}`,
 		})
-	golden(t, "testdata/operators.txt", got)
+	golden.Compare(t, "testdata/operators.txt", got)
 }
 
 // TestOperatorsCompareNumbersExactly is the same around the whole numbers that float64 cannot tell apart.
@@ -106,7 +107,7 @@ func TestOperatorsCompareNumbersExactly(t *testing.T) {
 			`9007199254740992`, `9007199254740993`, `9007199254740993.0`, `9223372036854775806`, `9223372036854775807`, `9223372036854775808`, `-9223372036854775808`, `-9223372036854775809`,
 			`99999999999999999999`, `100`, `1e2`, `100.0`, `-0`, `0.0`, `1e-400`, `0.1`, `0.10`, `1e400`, `-1e400`,
 		})
-	golden(t, "testdata/numbers.txt", got)
+	golden.Compare(t, "testdata/numbers.txt", got)
 }
 
 // TestQuantities is the truth table of the operators for quantities: of what Kubernetes writes for one amount in many
@@ -122,7 +123,7 @@ func TestQuantities(t *testing.T) {
 			`"500m"`, `"0.5"`, `0.5`, `5e-1`, `".5"`, `"+500000u"`, `"64Mi"`, `"65536Ki"`, `67108864`, `"0.0625Gi"`, `"1E"`, `1e18`, `"-2"`, `-2`, `"0"`, `0`, `-0.0`,
 			`1e400`, `"1e400"`, `"500 m"`, `"500M "`, `""`, `"x"`, `true`, `null`, `[1]`, `{"cpu":"1"}`,
 		})
-	golden(t, "testdata/quantities.txt", got)
+	golden.Compare(t, "testdata/quantities.txt", got)
 }
 
 // TestImageTags is the truth table of imageTag, of all shapes that a reference has.
@@ -133,7 +134,7 @@ func TestImageTags(t *testing.T) {
 			`"nginx"`, `"nginx:latest"`, `"nginx:1.25"`, `"reg:5000/app"`, `"reg:5000/app:latest"`, `"reg:5000/app:v1"`,
 			`"app@` + digest + `"`, `"app:latest@` + digest + `"`, `"app:v1@` + digest + `"`, `"localhost:5000"`, `"Nginx:latest"`, `"nginx:"`, `" nginx"`, `"nginx@latest"`, `""`, `["nginx"]`,
 		})
-	golden(t, "testdata/images.txt", got)
+	golden.Compare(t, "testdata/images.txt", got)
 }
 
 const digest = "sha256:0123456789abcdef0123456789abcdef"
@@ -150,7 +151,7 @@ func TestLengths(t *testing.T) {
 			`(absent)`, `null`, `""`, `"a"`, `"\u00e9"`, `"\ud83d\ude00"`, `"\\"`, `"ab"`, `[]`, `[ ]`, `[null]`, `["abc"]`, `[[1,2,3]]`, `[1,[2,3]]`, `{}`, `{ }`, `{"a":null}`, `{"a":{"b":1,"c":2}}`, `{"a":1,"b":2}`,
 			`[1,2,3]`, `1`, `true`,
 		})
-	golden(t, "testdata/lengths.txt", got)
+	golden.Compare(t, "testdata/lengths.txt", got)
 }
 
 // TestLengthCountsCharacters has text of more bytes than characters.

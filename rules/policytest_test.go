@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
 // TestLoadPolicyTestMistakes compares all that is said about the files of testdata/badtests with messages.txt beside them,
@@ -29,7 +30,7 @@ func TestLoadPolicyTestMistakes(t *testing.T) {
 		}
 		messages.WriteString(err.Error() + "\n")
 	}
-	golden(t, "testdata/badtests/messages.txt", messages.String())
+	golden.Compare(t, "testdata/badtests/messages.txt", messages.String())
 }
 
 const policyTestHead = "apiVersion: kube-devops.io/v1\nkind: PolicyTest\npolicy: default\n"

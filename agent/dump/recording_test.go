@@ -5,7 +5,6 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -14,6 +13,7 @@ import (
 	gocmp "github.com/google/go-cmp/cmp"
 
 	"github.com/kube-devops/kube-devops/agent/dump/dumptest"
+	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
 // dumps is the folder of the recordings that ship.
@@ -200,17 +200,7 @@ func TestRecordingsAreUpToDate(t *testing.T) {
 		if len(want) > 300<<10 {
 			t.Errorf("%s is %d bytes: too large for a repository", name, len(want))
 		}
-		got, err := os.ReadFile(path)
-		// Tests of other packages, which run at the same time, read what is up to date.
-		if os.Getenv("UPDATE_GOLDEN") != "" && !bytes.Equal(got, want) {
-			got, err = want, os.WriteFile(path, want, 0o644)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := gocmp.Diff(string(want), string(got)); diff != "" {
-			t.Errorf("%s is not what the test makes: run with UPDATE_GOLDEN=1 (-want +got):\n%s", name, diff)
-		}
+		golden.Compare(t, path, string(want))
 	}
 }
 

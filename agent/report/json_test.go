@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -18,6 +17,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/policies"
 	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
 // mixedTable has checks that are not in the order of the alphabet, one of them of the pod itself.
@@ -150,26 +150,8 @@ func TestJSON(t *testing.T) {
 				t.Errorf("this is not JSON:\n%s", out.String())
 			}
 			// The hash is another one after each change of the table, be it to a comment.
-			golden(t, test.golden, strings.Replace(out.String(), test.snap.Table.Hash(), "sha256:...", 1))
+			golden.Compare(t, filepath.Join("testdata", test.golden), strings.Replace(out.String(), test.snap.Table.Hash(), "sha256:...", 1))
 		})
-	}
-}
-
-// golden compares with a file, which UPDATE_GOLDEN=1 writes anew.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	file := filepath.Join("testdata", name)
-	if os.Getenv("UPDATE_GOLDEN") == "1" {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", file, diff)
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/policies"
+	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
 // reportFiles are the golden files of the formats.
@@ -72,7 +73,7 @@ func TestReports(t *testing.T) {
 				// The hash is another one after each change of the table, be it to a comment.
 				hash := table.Hash()
 				text := strings.NewReplacer(hash, "sha256:...", hash[:len("sha256:")+12]+"…", "sha256:...").Replace(b.String())
-				compareGolden(t, filepath.Join(folder, file), text)
+				golden.Compare(t, filepath.Join(folder, file), text)
 			}
 			for _, format := range report.Formats() {
 				compare(reportFiles[format.Name], func(to io.Writer) error { return format.Print(to, found, test.options) })
@@ -106,16 +107,4 @@ func contentOf(t *testing.T, file string) []byte {
 		t.Fatal(err)
 	}
 	return text
-}
-
-func compareGolden(t *testing.T, file, got string) {
-	t.Helper()
-	if os.Getenv("UPDATE_GOLDEN") == "1" {
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if diff := cmp.Diff(string(contentOf(t, file)), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", file, diff)
-	}
 }

@@ -18,6 +18,8 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"go.uber.org/goleak"
+
+	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
 // asProgram in the environment makes the test binary the program itself: for tests of signals and exit codes.
@@ -266,7 +268,7 @@ func TestReplayServesTheRecording(t *testing.T) {
 	if status != http.StatusOK {
 		t.Fatalf("/api/v1/report: %d %s", status, body)
 	}
-	compareGolden(t, "testdata/shop-report.json", body)
+	golden.Compare(t, "testdata/shop-report.json", body)
 	a.stop(t)
 }
 
@@ -337,24 +339,4 @@ func TestReplayTellsWhatDoesNotCount(t *testing.T) {
 		})
 	})
 	a.stop(t)
-}
-
-// compareGolden compares an output with a file, or writes the file under UPDATE_GOLDEN=1.
-func compareGolden(t *testing.T, file, got string) {
-	t.Helper()
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
-			t.Fatal(err)
-		}
-		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if got != string(want) {
-		t.Errorf("differs from %s (UPDATE_GOLDEN=1 writes it):\n%s", file, got)
-	}
 }

@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
 // TestPolicy compares all that each verb of policy prints with a file of testdata/policy.
@@ -87,7 +89,7 @@ func TestPolicy(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			file := in + tt.name + ".txt"
 			outputs[file] = true
-			compareGolden(t, file, transcript(t, "policy "+tt.args))
+			golden.Compare(t, file, transcript(t, "policy "+tt.args))
 		})
 	}
 	files, err := filepath.Glob(in + "*.txt")

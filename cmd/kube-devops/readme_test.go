@@ -12,7 +12,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -22,6 +21,7 @@ import (
 
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
 // readme is absolute, since the transcripts run at the top of the repository.
@@ -39,16 +39,7 @@ func section(t *testing.T, name, want string) {
 	if found == nil {
 		t.Fatalf("the README has no section %q", name)
 	}
-	if os.Getenv("UPDATE_GOLDEN") != "" {
-		text = slices.Concat(text[:found[4]], []byte(want), text[found[5]:])
-		if err := os.WriteFile(readme, text, 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return
-	}
-	if diff := cmp.Diff(want, string(text[found[4]:found[5]])); diff != "" {
-		t.Errorf("section %q of the README is not what the code says; run: UPDATE_GOLDEN=1 go test ./cmd/... (-code +README):\n%s", name, diff)
-	}
+	golden.Compare(t, readme, string(slices.Concat(text[:found[4]], []byte(want), text[found[5]:])))
 }
 
 func table(head []string, rows [][]string) string {
