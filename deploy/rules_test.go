@@ -504,7 +504,7 @@ func panels(t *testing.T, path string) map[string]string {
 func TestDocs(t *testing.T) {
 	known := exported(t)
 	named := regexp.MustCompile(`\b(kube_devops[a-z_:]*[a-z]|(cluster|namespace)_health_score|pod_events_total)\b`)
-	for _, path := range []string{"README.md", "../README.md", "chart/values.yaml", "chart/templates/NOTES.txt"} {
+	for _, path := range []string{"README.md", "../README.md", "../cmd/kube-devops/README.md", "chart/values.yaml", "chart/templates/NOTES.txt"} {
 		for _, name := range named.FindAllString(string(content(t, path)), -1) {
 			if _, ok := known[name]; !ok {
 				t.Errorf("%s names %s, which nothing exports", path, name)

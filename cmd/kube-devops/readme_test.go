@@ -3,7 +3,9 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
@@ -15,31 +17,44 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 	coordinationv1 "k8s.io/api/coordination/v1"
 
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
+	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/rules"
 	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
-// readme is absolute, since the transcripts run at the top of the repository.
-var readme, _ = filepath.Abs("../../README.md")
+// pages are the pages with generated blocks. Their paths are absolute because transcripts run at the top of the repository.
+var pages = func() (all []string) {
+	for _, name := range []string{"README.md", "cmd/kube-devops/README.md", "deploy/README.md", "policies/README.md"} {
+		page, _ := filepath.Abs(filepath.Join("../..", name))
+		all = append(all, page)
+	}
+	return all
+}()
 
-// section compares a part of the README with what the code says, or writes it there under UPDATE_GOLDEN=1.
+// section compares a generated block, on each page that has it, with its expected text.
 func section(t *testing.T, name, want string) {
 	t.Helper()
-	text, err := os.ReadFile(readme)
-	if err != nil {
-		t.Fatal(err)
+	block := regexp.MustCompile(`(?s)(<!-- ` + name + `:[^\n]*-->\n)(.*?)(<!-- end -->)`)
+	blocks := 0
+	for _, page := range pages {
+		text, err := os.ReadFile(page)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if found := block.FindSubmatchIndex(text); found != nil {
+			blocks++
+			golden.Compare(t, page, string(slices.Concat(text[:found[4]], []byte(want), text[found[5]:])))
+		}
 	}
-	part := regexp.MustCompile(`(?s)(<!-- ` + name + `:[^\n]*-->\n)(.*?)(<!-- end -->)`)
-	found := part.FindSubmatchIndex(text)
-	if found == nil {
-		t.Fatalf("the README has no section %q", name)
+	if blocks == 0 {
+		t.Errorf("no page has a block %q", name)
 	}
-	golden.Compare(t, readme, string(slices.Concat(text[:found[4]], []byte(want), text[found[5]:])))
 }
 
 func table(head []string, rows [][]string) string {
@@ -66,29 +81,21 @@ func TestREADMEOperators(t *testing.T) {
 	section(t, "operators", table([]string{"operator", "value", "true when"}, rows))
 }
 
-func TestREADMEFlags(t *testing.T) {
-	section(t, "flags", table([]string{"flag of `agent`", "default", "meaning"}, flagRows(newAgentCommand())))
-	section(t, "scanflags", table([]string{"flag of `scan`", "default", "meaning"}, flagRows(newScanCommand())))
-}
-
-func flagRows(command *cobra.Command) (rows [][]string) {
-	command.Flags().VisitAll(func(f *pflag.Flag) {
-		value := strings.Trim(f.DefValue, "[]") // of a flag that may be given several times
-		if value != "" {
-			value = "`" + value + "`"
-		}
-		name := "`--" + f.Name + "`"
-		if f.Shorthand != "" {
-			name = "`-" + f.Shorthand + "`, " + name
-		}
-		rows = append(rows, []string{name, value, f.Usage})
-	})
-	return rows
+func TestREADMEHelp(t *testing.T) {
+	for _, command := range []string{"agent", "scan", "policy lint", "policy test", "policy diff", "policy show", "policy list"} {
+		section(t, "help "+command, fenced("console", transcript(t, command+" --help")))
+	}
 }
 
 func TestREADMEScan(t *testing.T) {
+	var rows [][]string
+	for _, f := range report.Formats() {
+		rows = append(rows, []string{"`" + f.Name + "`", f.Help})
+	}
+	section(t, "formats", table([]string{"format", "use"}, rows))
 	t.Chdir("../..")
 	section(t, "scan", fenced("console", transcript(t, "scan testdata/dumps/shop.json --top 4")))
+	section(t, "json", fenced("console", transcript(t, "scan testdata/manifests/bookshop.yaml -n sandbox --check latest_tag -o json")))
 }
 
 // The metrics of a leader are those of a recording, which has no cluster, and those of a standby, which has no scores. The
