@@ -22,7 +22,7 @@ import (
 
 // Valid tells whether this replica may publish at this moment, by both clocks.
 func (e *Elector) Valid() bool {
-	return e.gate.look().open
+	return e.gate.state().open
 }
 
 // A candidate is what stands for election in a replica: the elector of this package, or one to compare it with.
@@ -58,7 +58,7 @@ const silence = 500 * time.Millisecond
 // A replica is one process.
 type replica struct {
 	name         string
-	line         *line
+	client       *faultyClient
 	clock        *skewedClock
 	candidate    candidate
 	elector      *Elector // nil: another candidate
@@ -83,11 +83,11 @@ type skewedClock struct {
 
 func newSkewedClock() *skewedClock { return &skewedClock{start: time.Now(), rate: 1} }
 
-func (c *skewedClock) read() reading {
+func (c *skewedClock) read() clockReading {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	elapsed := time.Duration(float64(time.Since(c.start)) * c.rate)
-	return reading{mono: elapsed - c.suspended, wall: c.start.Add(elapsed + c.step).Round(0)}
+	return clockReading{mono: elapsed - c.suspended, wall: c.start.Add(elapsed + c.step).Round(0)}
 }
 
 func (c *skewedClock) set(change func(c *skewedClock)) {
@@ -118,7 +118,7 @@ func (c *cluster) start(name string, change ...func(o *Options)) *replica {
 	for _, f := range change {
 		f(&o)
 	}
-	r := &replica{name: name, line: &line{store: c.store}, clock: newSkewedClock()}
+	r := &replica{name: name, client: &faultyClient{store: c.store}, clock: newSkewedClock()}
 	lead := o.Lead
 	o.Lead = func(ctx context.Context) {
 		if r.leading.Add(1) > 1 {
@@ -127,7 +127,7 @@ func (c *cluster) start(name string, change ...func(o *Options)) *replica {
 		defer r.leading.Add(-1)
 		lead(ctx)
 	}
-	e, err := newWithClient(r.line, func() { r.disconnected.Store(true) }, r.clock.read, o)
+	e, err := newWithClient(r.client, func() { r.disconnected.Store(true) }, r.clock.read, o)
 	if err != nil {
 		c.t.Fatal(err)
 	}
@@ -138,8 +138,8 @@ func (c *cluster) start(name string, change ...func(o *Options)) *replica {
 
 // startNaive starts a replica that believes client-go's IsLeader.
 func (c *cluster) startNaive(name string) *replica {
-	r := &replica{name: name, line: &line{store: c.store, timeout: 5 * time.Second}, clock: newSkewedClock()}
-	r.candidate = &naive{name: name, line: r.line}
+	r := &replica{name: name, client: &faultyClient{store: c.store, timeout: 5 * time.Second}, clock: newSkewedClock()}
+	r.candidate = &naive{name: name, client: r.client}
 	c.run(r)
 	return r
 }
@@ -283,13 +283,13 @@ func (c *cluster) settle(d time.Duration) (time.Duration, error) {
 // sleepAfterRenewal sleeps until some time after the last successful renewal of a replica that cannot renew any more.
 func (r *replica) sleepAfterRenewal(d time.Duration) {
 	<-time.After(100 * time.Millisecond) // for one that was under way
-	<-time.After(time.Until(r.line.lastRenewal().Add(d)))
+	<-time.After(time.Until(r.client.lastRenewal().Add(d)))
 }
 
 // kill ends a replica as SIGKILL does, as far as anybody else can see.
 func (c *cluster) kill(r *replica) {
 	r.dead.Store(true)
-	r.line.set(func(f *faults) { *f = faults{cut: true} })
+	r.client.set(func(f *faults) { *f = faults{cut: true} })
 }
 
 // close stops all replicas, and with them all that runs in the bubble.
@@ -304,15 +304,15 @@ func (c *cluster) close() {
 	c.watchers.Wait()
 	<-time.After(10 * time.Minute) // for what outlives its replica; nothing runs any more that costs real time
 	for _, r := range c.all() {
-		r.line.pending.Wait()
+		r.client.pending.Wait()
 	}
 }
 
 // naive is a candidate that publishes while client-go says that it leads.
 type naive struct {
-	name string
-	line *line
-	now  atomic.Pointer[leaderelection.LeaderElector]
+	name   string
+	client *faultyClient
+	now    atomic.Pointer[leaderelection.LeaderElector]
 }
 
 func (n *naive) Run(ctx context.Context) error {
@@ -320,7 +320,7 @@ func (n *naive) Run(ctx context.Context) error {
 	for ctx.Err() == nil {
 		le, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 			Lock: &resourcelock.LeaseLock{
-				Client:     n.line,
+				Client:     n.client,
 				LockConfig: resourcelock.ResourceLockConfig{Identity: n.name},
 			},
 			LeaseDuration:   15 * time.Second,

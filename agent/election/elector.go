@@ -85,7 +85,7 @@ func newWithClient(
 		clock:     clock,
 		log:       log,
 		fatal:     make(chan error, 1),
-		answers:   answers{gap: o.LeaseDuration},
+		responses: responses{gap: o.LeaseDuration},
 	}
 	if err := registerMetrics(o.Registerer, gate, lock); err != nil {
 		return nil, err
@@ -102,7 +102,7 @@ func (e *Elector) Publish(ctx context.Context, publish func(ctx context.Context)
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	ctx, done, v := e.gate.enter(ctx)
+	ctx, done, v := e.gate.begin(ctx)
 	if !v.open {
 		return &NotLeaderError{Leader: e.Leader(), Reason: v.reason}
 	}
@@ -113,7 +113,7 @@ func (e *Elector) Publish(ctx context.Context, publish func(ctx context.Context)
 // Leader returns the identity that the Lease named when it was last read or written; "" if none. It is for people:
 // it may be out of date, and permits nothing.
 func (e *Elector) Leader() string {
-	if seen := e.lock.last(); seen != nil {
+	if seen := e.lock.lastObserved(); seen != nil {
 		return holder(seen.lease)
 	}
 	return ""
@@ -142,21 +142,21 @@ func (e *Elector) Run(ctx context.Context) error {
 
 // run campaigns until ctx is done or this replica must give the Lease back.
 func (e *Elector) run(ctx context.Context) error {
-	engine := startEngine(context.WithoutCancel(ctx), e)
-	w, reason, err := e.follow(ctx, engine)
-	e.gate.shut()
+	campaign := startCampaign(context.WithoutCancel(ctx), e)
+	w, reason, err := e.lead(ctx, campaign)
+	e.gate.stopAdmitting()
 	if err == nil {
 		// The campaign goes on meanwhile, so that the Lease stays ours.
 		err = e.drain(w, reason)
 	}
 	e.gate.end(reason)
-	ended := engine.stop()
+	ended := campaign.stop()
 	if err != nil {
 		return err
 	}
 	if !ended {
 		e.log.Error("lease not released", zap.String("reason", "a call to the API server does not end"))
-		if !wait(ctx, engine.done) {
+		if !wait(ctx, campaign.done) {
 			return nil
 		}
 	}
@@ -189,7 +189,7 @@ func (e *Elector) release(ctx context.Context) (done <-chan struct{}) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if e.lock.mayHold() {
+		if e.lock.mayBeOurs() {
 			e.giveUp(ctx)
 		}
 	}()

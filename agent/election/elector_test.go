@@ -106,9 +106,9 @@ func TestElectorLogsEachTryOnce(t *testing.T) {
 		var logs *observer.ObservedLogs
 		a := c.start("a", logTo(&logs))
 		<-time.After(20 * time.Second)
-		a.line.set(func(f *faults) { f.refused = true })
+		a.client.set(func(f *faults) { f.refused = true })
 		logs.TakeAll()
-		before := len(a.line.made())
+		before := len(a.client.made())
 		<-time.After(10 * time.Minute)
 		want := map[string]int{
 			"error Error retrieving lease lock error=connection refused":                0,
@@ -119,7 +119,7 @@ func TestElectorLogsEachTryOnce(t *testing.T) {
 			got[line]++
 		}
 		gets := 0
-		for _, call := range a.line.made()[before:] {
+		for _, call := range a.client.made()[before:] {
 			if call.verb == "get" {
 				gets++
 			}
@@ -153,9 +153,9 @@ func TestElectorLead(t *testing.T) {
 			}
 		})
 		<-time.After(30 * time.Second)
-		a.line.set(func(f *faults) { f.cut = true })
+		a.client.set(func(f *faults) { f.cut = true })
 		<-time.After(30 * time.Second)
-		a.line.heal()
+		a.client.heal()
 		<-time.After(10 * time.Second)
 		c.store.Delete()
 		<-time.After(30 * time.Second)
@@ -194,22 +194,22 @@ func TestElectorStop(t *testing.T) {
 		{name: "leader that has not seen its successor", wait: 20 * time.Second, want: result{Holder: "b"}, within: 100 * time.Millisecond,
 			do: func(_ *testing.T, c *cluster, _ *replica) { editHolder("b")(c, nil, nil) }},
 		{name: "API server unreachable", wait: 20 * time.Second, want: result{Holder: "a"}, within: 2100 * time.Millisecond,
-			do: func(_ *testing.T, _ *cluster, r *replica) { r.line.set(func(f *faults) { f.cut = true }) }},
+			do: func(_ *testing.T, _ *cluster, r *replica) { r.client.set(func(f *faults) { f.cut = true }) }},
 		{name: "API server unreachable for long", wait: 20 * time.Second, want: result{Holder: "a"}, within: 2100 * time.Millisecond,
 			do: func(_ *testing.T, _ *cluster, r *replica) {
-				r.line.set(func(f *faults) { f.cut = true })
+				r.client.set(func(f *faults) { f.cut = true })
 				<-time.After(time.Minute)
 			}},
 		{name: "standby, API server unreachable", wait: 20 * time.Second, want: result{Holder: "b"}, within: 100 * time.Millisecond,
 			do: func(_ *testing.T, c *cluster, r *replica) {
 				editHolder("b")(c, nil, nil)
 				<-time.After(5 * time.Second)
-				r.line.set(func(f *faults) { f.cut = true })
+				r.client.set(func(f *faults) { f.cut = true })
 			}},
 		{name: "client that does not come back", wait: 20 * time.Second, want: result{Holder: "a"}, within: 1100 * time.Millisecond,
 			do: func(_ *testing.T, c *cluster, r *replica) {
 				thaw := make(chan struct{})
-				r.line.set(func(f *faults) { f.frozen = thaw })
+				r.client.set(func(f *faults) { f.frozen = thaw })
 				c.watchers.Go(func() {
 					<-time.After(10 * time.Second)
 					close(thaw)
@@ -255,7 +255,7 @@ func TestElectorStop(t *testing.T) {
 		{name: "API server unreachable and publication that is stuck", wait: 20 * time.Second, within: 5100 * time.Millisecond,
 			want: result{Err: "run elector: a publication still runs 1s after its term has ended", Holder: "a"},
 			do: func(_ *testing.T, c *cluster, r *replica) {
-				r.line.set(func(f *faults) { f.cut = true })
+				r.client.set(func(f *faults) { f.cut = true })
 				c.watchers.Go(func() {
 					_ = r.candidate.Publish(context.Background(), func(context.Context) error {
 						<-time.After(time.Minute)
@@ -266,7 +266,7 @@ func TestElectorStop(t *testing.T) {
 		{name: "publication that is stuck when the lease runs out", wait: 20 * time.Second, within: 2500 * time.Millisecond,
 			want: result{Err: "run elector: a publication still runs 1s after its term has ended", Holder: "a"},
 			do: func(_ *testing.T, c *cluster, r *replica) {
-				r.line.set(func(f *faults) { f.cut = true })
+				r.client.set(func(f *faults) { f.cut = true })
 				c.watchers.Go(func() {
 					_ = r.candidate.Publish(context.Background(), func(context.Context) error {
 						<-time.After(time.Minute)
@@ -342,7 +342,7 @@ func TestElectorMustExit(t *testing.T) {
 	}{
 		{"publication stuck, cut off", nil, func(c *cluster, r *replica) {
 			publishStuck(c, r)
-			r.line.set(func(f *faults) { f.cut = true })
+			r.client.set(func(f *faults) { f.cut = true })
 			r.sleepAfterRenewal(13 * time.Second)
 		}, "run elector: a publication still runs 2s after its term has ended", 2100 * time.Millisecond},
 		{"publication stuck, lease deleted", nil, func(c *cluster, r *replica) {
@@ -354,7 +354,7 @@ func TestElectorMustExit(t *testing.T) {
 			editHolder("b")(c, nil, nil)
 		}, "run elector: the leader's work still runs 5s after its term has ended", 7100 * time.Millisecond},
 		{"elector dies", nil, func(_ *cluster, r *replica) {
-			r.line.set(func(f *faults) { f.panics = true })
+			r.client.set(func(f *faults) { f.panics = true })
 		}, "run elector: client-go's elector has died: a bug in the client", 2100 * time.Millisecond},
 	}
 	for _, tt := range tests {
@@ -459,7 +459,7 @@ func TestElectorTakeover(t *testing.T) {
 	}{
 		{"graceful", func(_ *cluster, r *replica) { r.stop() }, 5 * time.Second},
 		{"killed", func(c *cluster, r *replica) { c.kill(r) }, 24 * time.Second},
-		{"cut off", func(_ *cluster, r *replica) { r.line.set(func(f *faults) { f.cut = true }) }, 24 * time.Second},
+		{"cut off", func(_ *cluster, r *replica) { r.client.set(func(f *faults) { f.cut = true }) }, 24 * time.Second},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -580,7 +580,7 @@ func TestNewRefuses(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			o := testOptions("a")
 			tt.change(&o)
-			_, err := newWithClient(&line{store: &fakeapi.Leases{}}, func() {}, systemClock(), o)
+			_, err := newWithClient(&faultyClient{store: &fakeapi.Leases{}}, func() {}, systemClock(), o)
 			if err == nil || strings.TrimSpace(err.Error()) != tt.want {
 				t.Errorf("New returns %v, want %s", err, tt.want)
 			}

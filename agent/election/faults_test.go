@@ -38,36 +38,36 @@ func faultTable() []fault {
 			<-a.ended
 		}},
 		{row: 4, name: "leader cut off", recovers: 24 * time.Second, inject: func(_ *cluster, a, _ *replica) {
-			a.line.set(func(f *faults) { f.cut = true })
+			a.client.set(func(f *faults) { f.cut = true })
 			<-time.After(14 * time.Second) // a may publish in these
 		}, naive: true},
 		{row: 4, name: "leader cut off and healed", recovers: 24 * time.Second, inject: func(_ *cluster, a, _ *replica) {
-			a.line.set(func(f *faults) { f.cut = true })
+			a.client.set(func(f *faults) { f.cut = true })
 			<-time.After(time.Duration(rand.IntN(30000)) * time.Millisecond)
-			a.line.heal()
+			a.client.heal()
 		}},
 		{row: 4, name: "both cut off and healed", recovers: 10 * time.Second, inject: func(_ *cluster, a, b *replica) {
-			a.line.set(func(f *faults) { f.refused = true })
-			b.line.set(func(f *faults) { f.refused = true })
+			a.client.set(func(f *faults) { f.refused = true })
+			b.client.set(func(f *faults) { f.refused = true })
 			<-time.After(60 * time.Second)
-			a.line.heal()
-			b.line.heal()
+			a.client.heal()
+			b.client.heal()
 		}},
 		{row: 5, name: "requests carried out late, then cut", recovers: 40 * time.Second, inject: func(_ *cluster, a, _ *replica) {
-			a.line.set(func(f *faults) { f.sendDelay = time.Duration(rand.IntN(20000)) * time.Millisecond })
+			a.client.set(func(f *faults) { f.sendDelay = time.Duration(rand.IntN(20000)) * time.Millisecond })
 			<-time.After(time.Duration(rand.IntN(8000)) * time.Millisecond)
-			a.line.set(func(f *faults) { f.cut = true })
+			a.client.set(func(f *faults) { f.cut = true })
 			<-time.After(14 * time.Second)
 		}},
 		{row: 5, name: "answers lost", recovers: 24 * time.Second, inject: func(_ *cluster, a, _ *replica) {
-			a.line.set(func(f *faults) { f.loseAnswers = true })
+			a.client.set(func(f *faults) { f.loseAnswers = true })
 			<-time.After(time.Duration(rand.IntN(30000)) * time.Millisecond)
-			a.line.heal()
+			a.client.heal()
 		}},
 		{row: 5, name: "answers lost, then cut", recovers: 40 * time.Second, inject: func(_ *cluster, a, _ *replica) {
-			a.line.set(func(f *faults) { f.loseAnswers = true })
+			a.client.set(func(f *faults) { f.loseAnswers = true })
 			<-time.After(time.Duration(rand.IntN(4000)) * time.Millisecond)
-			a.line.set(func(f *faults) { f.cut = true })
+			a.client.set(func(f *faults) { f.cut = true })
 			<-time.After(14 * time.Second)
 		}},
 		{row: 6, name: "holder edited to the standby", recovers: 45 * time.Second, inject: editHolder("b"), naive: true},
@@ -103,10 +103,10 @@ func faultTable() []fault {
 		})},
 		{row: 7, name: "lease deleted", recovers: 35 * time.Second, inject: func(c *cluster, _, _ *replica) { c.store.Delete() }},
 		{row: 7, name: "lease deleted, leader cut off for a while", recovers: 35 * time.Second, naive: true, inject: func(c *cluster, a, _ *replica) {
-			a.line.set(func(f *faults) { f.cut = true })
+			a.client.set(func(f *faults) { f.cut = true })
 			c.store.Delete()
 			<-time.After(6 * time.Second)
-			a.line.heal()
+			a.client.heal()
 		}},
 		{row: 7, name: "lease deleted each second", recovers: 35 * time.Second, inject: func(c *cluster, _, _ *replica) {
 			for range 60 {
@@ -118,11 +118,11 @@ func faultTable() []fault {
 			for range 30 {
 				victims := [][]*replica{{a}, {b}, {a, b}}[rand.IntN(3)]
 				for _, r := range victims {
-					r.line.set(func(f *faults) { f.cut = true })
+					r.client.set(func(f *faults) { f.cut = true })
 				}
 				<-time.After(2*time.Second + time.Duration(rand.IntN(18000))*time.Millisecond)
 				for _, r := range victims {
-					r.line.heal()
+					r.client.heal()
 				}
 				<-time.After(time.Duration(rand.IntN(5000)) * time.Millisecond)
 			}
@@ -137,7 +137,7 @@ func faultTable() []fault {
 			a.clock.set(func(c *skewedClock) { c.rate = 0.99 })
 			b.clock.set(func(c *skewedClock) { c.rate = 1.01 })
 			<-time.After(4 * time.Second)
-			a.line.set(func(f *faults) { f.cut = true })
+			a.client.set(func(f *faults) { f.cut = true })
 			<-time.After(14 * time.Second)
 		}},
 	}
@@ -148,9 +148,9 @@ func faultTable() []fault {
 	}
 	for _, d := range lateAnswers {
 		table = append(table, fault{row: 5, name: fmt.Sprintf("answers %s late, then cut", d), recovers: 30 * time.Second, naive: d > 3*time.Second && d < 5*time.Second, inject: func(_ *cluster, a, _ *replica) {
-			a.line.set(func(f *faults) { f.answerDelay = d })
+			a.client.set(func(f *faults) { f.answerDelay = d })
 			<-time.After(4*time.Second + time.Duration(rand.IntN(6000))*time.Millisecond)
-			a.line.set(func(f *faults) { f.cut = true })
+			a.client.set(func(f *faults) { f.cut = true })
 			<-time.After(14 * time.Second)
 		}})
 	}
@@ -161,7 +161,7 @@ func faultTable() []fault {
 	} {
 		table = append(table, fault{row: 9, name: fmt.Sprintf("lease writes answered with %d", code), recovers: 25 * time.Second, inject: func(c *cluster, a, b *replica) {
 			for _, r := range []*replica{a, b} {
-				r.line.set(func(f *faults) { f.fail = map[string]error{"update": err, "create": err} })
+				r.client.set(func(f *faults) { f.fail = map[string]error{"update": err, "create": err} })
 			}
 			<-time.After(14 * time.Second)
 			for range 46 {
@@ -170,8 +170,8 @@ func faultTable() []fault {
 				}
 				<-time.After(time.Second)
 			}
-			a.line.heal()
-			b.line.heal()
+			a.client.heal()
+			b.client.heal()
 		}})
 	}
 	for _, d := range []time.Duration{-time.Hour, -10 * time.Minute, -5 * time.Second, 5 * time.Second, 10 * time.Minute, time.Hour} {
@@ -212,7 +212,7 @@ func editDuration(seconds int32) func(c *cluster, a, b *replica) {
 // cutAnd does something while the leader, which is cut off, cannot see it; it returns when the leader's time is over.
 func cutAnd(inject func(c *cluster, a, b *replica)) func(c *cluster, a, b *replica) {
 	return func(c *cluster, a, b *replica) {
-		a.line.set(func(f *faults) { f.cut = true })
+		a.client.set(func(f *faults) { f.cut = true })
 		inject(c, a, b)
 		<-time.After(14 * time.Second)
 	}
@@ -228,9 +228,9 @@ func (r *replica) suspend(d time.Duration) {
 func (r *replica) freeze(d time.Duration) {
 	thaw := make(chan struct{})
 	r.paused.Store(true)
-	r.line.set(func(f *faults) { f.frozen = thaw })
+	r.client.set(func(f *faults) { f.frozen = thaw })
 	<-time.After(d)
-	r.line.heal()
+	r.client.heal()
 	close(thaw)
 	r.paused.Store(false)
 }
@@ -349,10 +349,10 @@ func drawStep(t *rapid.T) step {
 func (c *cluster) do(s step, replicas []*replica, profile func(o *Options)) {
 	r := replicas[s.Target]
 	net := func(change func(f *faults)) {
-		r.line.set(change)
+		r.client.set(change)
 		c.watchers.Go(func() {
 			<-time.After(s.For)
-			r.line.heal()
+			r.client.heal()
 		})
 	}
 	switch s.Kind {

@@ -28,7 +28,7 @@ type gate struct {
 	mu       sync.Mutex
 	term     *term         // nil: none is held
 	stopping bool          // no publication begins, until reopen
-	barred   string        // why this replica does not run for the Lease; "" if it does
+	excluded string        // why this replica does not run for the Lease; "" if it does
 	changed  chan struct{} // closed, and replaced, at each change
 }
 
@@ -36,7 +36,7 @@ type gate struct {
 // context and the channel are guarded by the gate's lock.
 type term struct {
 	epoch     int64         // the Lease's count of transitions
-	sent      reading       // before the last successful write was sent
+	sent      clockReading  // before the last successful write was sent
 	notBefore time.Duration // on the monotonic clock: when no earlier leader can publish any more
 	admitted  bool          // the work of the terms before has ended, and that of this one begins
 	ended     string        // why it is over; "" while it is not
@@ -50,7 +50,7 @@ type term struct {
 }
 
 // A view is what a gate looks like at one moment.
-type view struct {
+type gateState struct {
 	term      *term // nil: none is held
 	epoch     int64
 	ready     bool // it could be open, if the term were admitted
@@ -67,7 +67,7 @@ func newGate(lease, margin time.Duration, clock clock) *gate {
 
 // renewed records a successful write of the Lease, which was sent at the given time. It begins a term, or extends the
 // one there is. The time of the answer plays no part: another replica may have seen the write as soon as it was sent.
-func (g *gate) renewed(sent reading, notBefore time.Duration, epoch int64) {
+func (g *gate) renewed(sent clockReading, notBefore time.Duration, epoch int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.term == nil {
@@ -109,15 +109,15 @@ func (g *gate) reopen() {
 }
 
 // bar notes why this replica does not run for the Lease, for whoever asks why it may not publish; "" when it does.
-func (g *gate) bar(reason string) {
+func (g *gate) setExcluded(reason string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.barred = reason
+	g.excluded = reason
 	g.broadcast()
 }
 
 // shut closes the gate until reopen, and lets the publications in flight finish.
-func (g *gate) shut() {
+func (g *gate) stopAdmitting() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.stopping = true
@@ -136,18 +136,18 @@ func (g *gate) admit(t *term) {
 }
 
 // look returns the state of the gate at this moment. A term that has run out by either clock ends here.
-func (g *gate) look() view {
+func (g *gate) state() gateState {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.lookLocked()
+	return g.stateLocked()
 }
 
 // enter begins a publication if the gate is open: ctx is bounded by the time that remains, and done must be called at
 // its end. Where the gate is closed done is nil and the view says why.
-func (g *gate) enter(ctx context.Context) (_ context.Context, done func(), v view) {
+func (g *gate) begin(ctx context.Context) (_ context.Context, done func(), v gateState) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	v = g.lookLocked()
+	v = g.stateLocked()
 	if !v.open {
 		return nil, nil, v
 	}
@@ -158,7 +158,7 @@ func (g *gate) enter(ctx context.Context) (_ context.Context, done func(), v vie
 	return permission{ctx, g, t, cancel}, func() {
 		unhook()
 		cancel()
-		g.leave(t)
+		g.finish(t)
 	}, v
 }
 
@@ -182,20 +182,20 @@ func (p permission) Err() error {
 // permits tells whether a publication that began in a term may still go on: it may until the term ends, also in a gate
 // that lets no other one begin.
 func (g *gate) permits(t *term) bool {
-	v := g.look()
+	v := g.state()
 	return v.term == t && v.reason != reasonClocks
 }
 
 // finishing tells whether a publication goes on in a gate that was shut after it had begun. It may: a page that has scores
 // must not say that nobody was permitted to publish them.
-func (g *gate) finishing() bool {
+func (g *gate) draining() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	v := g.lookLocked()
+	v := g.stateLocked()
 	return v.reason == reasonStopping && v.term.publications > 0
 }
 
-func (g *gate) leave(t *term) {
+func (g *gate) finish(t *term) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	t.publications--

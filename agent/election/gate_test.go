@@ -11,13 +11,13 @@ import (
 )
 
 // handClock is a clock that a test sets.
-type handClock struct{ reading }
+type handClock struct{ clockReading }
 
 func newHandClock() *handClock {
-	return &handClock{reading{mono: time.Hour, wall: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
+	return &handClock{clockReading{mono: time.Hour, wall: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}}
 }
 
-func (c *handClock) read() reading { return c.reading }
+func (c *handClock) read() clockReading { return c.clockReading }
 
 func (c *handClock) pass(d time.Duration) {
 	c.mono += d
@@ -67,9 +67,9 @@ func TestGateLook(t *testing.T) {
 			g.end("somebody else")
 			g.renewed(c.read(), c.mono, 8)
 		}, seen{Term: true, Ready: true, Reason: reasonStarting, Wake: 13 * time.Second}},
-		{"shut", 0, func(_ *handClock, g *gate) { g.shut() }, seen{Term: true, Reason: reasonStopping, Wake: 13 * time.Second}},
+		{"shut", 0, func(_ *handClock, g *gate) { g.stopAdmitting() }, seen{Term: true, Reason: reasonStopping, Wake: 13 * time.Second}},
 		{"shut, then a new term", 0, func(c *handClock, g *gate) {
-			g.shut()
+			g.stopAdmitting()
 			g.end("stopping")
 			g.renewed(c.read(), c.mono, 8)
 			admit(g)
@@ -91,7 +91,7 @@ func TestGateLook(t *testing.T) {
 			if tt.after != nil {
 				tt.after(c, g)
 			}
-			v := g.look()
+			v := g.state()
 			got := seen{v.term != nil, v.ready, v.open, v.reason, v.remaining, v.wake}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("look (-want +got):\n%s", diff)
@@ -101,7 +101,7 @@ func TestGateLook(t *testing.T) {
 }
 
 func admit(g *gate) {
-	if v := g.look(); v.term != nil {
+	if v := g.state(); v.term != nil {
 		g.admit(v.term)
 	}
 }
@@ -125,7 +125,7 @@ func TestGatePublications(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := open()
 			began := time.Now()
-			ctx, done, _ := g.enter(t.Context())
+			ctx, done, _ := g.begin(t.Context())
 			defer done()
 			<-time.After(5 * time.Second)
 			g.renewed(g.clock(), 0, 0)
@@ -138,9 +138,9 @@ func TestGatePublications(t *testing.T) {
 	t.Run("a loss cancels publications, and the term is idle when all have ended", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := open()
-			lost := g.look().term
-			ctx1, done1, _ := g.enter(t.Context())
-			ctx2, done2, _ := g.enter(t.Context())
+			lost := g.state().term
+			ctx1, done1, _ := g.begin(t.Context())
+			ctx2, done2, _ := g.begin(t.Context())
 			g.end("somebody else")
 			synctest.Wait()
 			if ctx1.Err() == nil || ctx2.Err() == nil || lost.ctx.Err() == nil {
@@ -159,15 +159,15 @@ func TestGatePublications(t *testing.T) {
 	t.Run("shutting lets a publication finish and no other begin", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			g := open()
-			present := g.look().term
-			ctx, done, _ := g.enter(t.Context())
-			g.shut()
-			g.shut()
+			present := g.state().term
+			ctx, done, _ := g.begin(t.Context())
+			g.stopAdmitting()
+			g.stopAdmitting()
 			synctest.Wait()
 			if ctx.Err() != nil || isDone(present.idle) {
 				t.Error("shutting has ended a publication")
 			}
-			if _, _, v := g.enter(t.Context()); v.open || v.reason != reasonStopping {
+			if _, _, v := g.begin(t.Context()); v.open || v.reason != reasonStopping {
 				t.Errorf("entered a gate that is shut: %+v", v)
 			}
 			done()
@@ -190,7 +190,7 @@ func TestGatePublications(t *testing.T) {
 			g := newGate(15*time.Second, 2*time.Second, clock.read)
 			g.renewed(g.clock(), 0, 0)
 			admit(g)
-			ctx, done, _ := g.enter(t.Context())
+			ctx, done, _ := g.begin(t.Context())
 			defer done()
 			asleep.clock(clock)
 			if ended := ctx.Err() != nil; ended != asleep.ended || isDone(ctx.Done()) != asleep.ended {
@@ -201,7 +201,7 @@ func TestGatePublications(t *testing.T) {
 	t.Run("what the caller's context says counts too", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			parent, cancel := context.WithCancel(t.Context())
-			ctx, done, _ := open().enter(parent)
+			ctx, done, _ := open().begin(parent)
 			defer done()
 			cancel()
 			if ctx.Err() == nil {
@@ -227,7 +227,7 @@ func TestGateGrace(t *testing.T) {
 			c := newHandClock()
 			g := newGate(15*time.Second, 2*time.Second, c.read)
 			g.renewed(c.read(), c.mono, 0)
-			lost := g.look().term
+			lost := g.state().term
 			c.pass(tt.after)
 			g.end("over")
 			if got := g.grace(lost); got != tt.want {

@@ -25,9 +25,9 @@ const writerAnnotation = "kube-devops.io/writer"
 // release would leave it does not write it.
 const releasedMark = "/released"
 
-// maxUnanswered bounds the writes that are remembered while none of them is answered. They all build on one version
+// maxPendingWrites bounds the writes that are remembered while none of them is answered. They all build on one version
 // of the Lease, so one of them at most was carried out, and an old one hardly.
-const maxUnanswered = 16
+const maxPendingWrites = 16
 
 // leaseLock is the Lease for client-go's elector, and the one place where this process reads and writes it. It tells
 // the gate what each answer means. It outlives the campaigns, as it must know what this process wrote in an earlier
@@ -44,19 +44,19 @@ type leaseLock struct {
 	clock               clock
 	log                 *zap.Logger
 	fatal               chan error // gets the first reason why the process must exit; buffered
-	answers             answers
+	responses           responses
 
-	mu         sync.Mutex
-	seen       *sighting // nil: no answer yet
-	unanswered []write   // writes on top of seen that failed, and may have been carried out all the same
-	imposter   string    // the writer of our identity that is not this process; "" if none was seen
-	dead       error     // why nothing is written any more
+	mu          sync.Mutex
+	observed    *observedLease // nil: no answer yet
+	pending     []write        // writes on top of seen that failed, and may have been carried out all the same
+	otherWriter string         // the writer of our identity that is not this process; "" if none was seen
+	fatalErr    error          // why nothing is written any more
 }
 
 // A write is what was sent, and what it was built upon.
 type write struct {
-	spec  coordinationv1.LeaseSpec
-	basis basis
+	spec      coordinationv1.LeaseSpec
+	startRule startRule
 }
 
 var _ resourcelock.Interface = (*leaseLock)(nil)
@@ -67,37 +67,37 @@ func (l *leaseLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
 	lease, err := l.leases.Get(ctx, l.name, metav1.GetOptions{})
-	l.answers.note(l.clock().mono, err == nil || apierrors.IsNotFound(err))
+	l.responses.record(l.clock().mono, err == nil || apierrors.IsNotFound(err))
 	if apierrors.IsNotFound(err) {
-		l.saw(nil)
+		l.observe(nil)
 		return nil, nil, err
 	}
 	if err != nil {
 		return nil, nil, err
 	}
-	l.saw(lease)
+	l.observe(lease)
 	record := resourcelock.LeaseSpecToLeaderElectionRecord(&lease.Spec)
-	record.LeaseDurationSeconds = int(l.honoured(lease) / time.Second)
-	makeWritable(record)
+	record.LeaseDurationSeconds = int(l.effectiveDuration(lease) / time.Second)
+	sanitize(record)
 	return record, []byte(raw(lease)), nil
 }
 
 // Create makes the Lease.
 func (l *leaseLock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	lease := l.signed(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: l.namespace, Name: l.name}}, record)
-	return l.write(ctx, lease, basis{fullLease: true}, func(ctx context.Context) (*coordinationv1.Lease, error) {
+	return l.write(ctx, lease, startRule{waitFullLease: true}, func(ctx context.Context) (*coordinationv1.Lease, error) {
 		return l.leases.Create(ctx, lease, metav1.CreateOptions{})
 	})
 }
 
 // Update writes the Lease on condition that it is still the one that was last read or written.
 func (l *leaseLock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
-	seen := l.last()
+	seen := l.lastObserved()
 	if seen == nil || seen.lease == nil {
 		return errors.New("no lease was read")
 	}
 	lease := l.signed(seen.lease, record)
-	return l.write(ctx, lease, seen.basis, func(ctx context.Context) (*coordinationv1.Lease, error) {
+	return l.write(ctx, lease, seen.startRule, func(ctx context.Context) (*coordinationv1.Lease, error) {
 		return l.leases.Update(ctx, lease, metav1.UpdateOptions{})
 	})
 }
@@ -121,11 +121,11 @@ func (l *leaseLock) release(ctx context.Context) error {
 		if _, _, err = l.Get(ctx); err != nil {
 			return fmt.Errorf("read lease: %w", err)
 		}
-		seen := l.last()
+		seen := l.lastObserved()
 		if !seen.own {
 			return fmt.Errorf("the lease is held by %q", holder(seen.lease))
 		}
-		if seen.basis.fullLease || l.clock().mono < seen.basis.notBefore {
+		if seen.startRule.waitFullLease || l.clock().mono < seen.startRule.notBefore {
 			return errors.New(reasonNotBefore)
 		}
 		now := metav1.Now()
@@ -137,7 +137,7 @@ func (l *leaseLock) release(ctx context.Context) error {
 		})
 		lease.Annotations[writerAnnotation] += releasedMark
 		if lease, err = l.leases.Update(ctx, lease, metav1.UpdateOptions{}); err == nil {
-			l.saw(lease)
+			l.observe(lease)
 			return nil
 		}
 		if !apierrors.IsConflict(err) {
@@ -150,16 +150,16 @@ func (l *leaseLock) release(ctx context.Context) error {
 // signed returns a copy of a Lease with another record in it, and our signature.
 func (l *leaseLock) signed(lease *coordinationv1.Lease, record resourcelock.LeaderElectionRecord) *coordinationv1.Lease {
 	lease = lease.DeepCopy()
-	makeWritable(&record)
+	sanitize(&record)
 	lease.Spec = resourcelock.LeaderElectionRecordToLeaseSpec(&record)
 	metav1.SetMetaDataAnnotation(&lease.ObjectMeta, writerAnnotation, l.writer)
 	return lease
 }
 
-// makeWritable brings what a record takes over from the Lease, where anybody may have written it, into the bounds in which
+// sanitize brings what a record takes over from the Lease, where anybody may have written it, into the bounds in which
 // the API server accepts it. client-go adds 1 to the count of transitions, and an int32 that overflows is refused for ever;
 // so is a time whose year has not four digits. At its bound the count stays.
-func makeWritable(record *resourcelock.LeaderElectionRecord) {
+func sanitize(record *resourcelock.LeaderElectionRecord) {
 	record.LeaderTransitions = min(max(0, record.LeaderTransitions), math.MaxInt32)
 	for _, t := range []*metav1.Time{&record.AcquireTime, &record.RenewTime} {
 		if year := t.UTC().Year(); year < 0 || year > 9999 {
@@ -168,24 +168,24 @@ func makeWritable(record *resourcelock.LeaderElectionRecord) {
 	}
 }
 
-// mayHold tells whether the Lease could be ours on the API server, as far as this process knows.
-func (l *leaseLock) mayHold() bool {
+// mayBeOurs tells whether the Lease could be ours on the API server, as far as this process knows.
+func (l *leaseLock) mayBeOurs() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.seen != nil && l.seen.own || len(l.unanswered) > 0
+	return l.observed != nil && l.observed.own || len(l.pending) > 0
 }
 
 // last returns what was last read or written; nil before the first answer. What it points to never changes.
-func (l *leaseLock) last() *sighting {
+func (l *leaseLock) lastObserved() *observedLease {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.seen
+	return l.observed
 }
 
 // write sends one write and, if it succeeds, tells the gate. A write that fails may have been carried out: any of
 // its errors, a conflict included, may be the answer to a second try of the HTTP client.
 func (l *leaseLock) write(
-	ctx context.Context, lease *coordinationv1.Lease, on basis, send func(context.Context) (*coordinationv1.Lease, error),
+	ctx context.Context, lease *coordinationv1.Lease, on startRule, send func(context.Context) (*coordinationv1.Lease, error),
 ) error {
 	if err := l.remember(write{lease.Spec, on}); err != nil {
 		return err
@@ -194,7 +194,7 @@ func (l *leaseLock) write(
 	defer cancel()
 	sent := l.clock()
 	answer, err := send(ctx)
-	l.answers.note(l.clock().mono, err == nil || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err))
+	l.responses.record(l.clock().mono, err == nil || apierrors.IsConflict(err) || apierrors.IsAlreadyExists(err))
 	if err != nil {
 		return err
 	}
@@ -202,8 +202,8 @@ func (l *leaseLock) write(
 
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.seen = &sighting{lease: answer, raw: raw(answer), own: true, basis: basis{notBefore: notBefore}}
-	l.unanswered = nil
+	l.observed = &observedLease{lease: answer, raw: raw(answer), own: true, startRule: startRule{notBefore: notBefore}}
+	l.pending = nil
 	l.gate.renewed(sent, notBefore, epoch(answer))
 	return nil
 }
@@ -211,52 +211,52 @@ func (l *leaseLock) write(
 func (l *leaseLock) remember(w write) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.dead != nil {
-		return l.dead
+	if l.fatalErr != nil {
+		return l.fatalErr
 	}
-	l.unanswered = append(l.unanswered, w)
-	if len(l.unanswered) > maxUnanswered {
-		l.unanswered = l.unanswered[1:]
+	l.pending = append(l.pending, w)
+	if len(l.pending) > maxPendingWrites {
+		l.pending = l.pending[1:]
 	}
 	return nil
 }
 
 // saw judges what a read has shown; nil for no Lease.
-func (l *leaseLock) saw(lease *coordinationv1.Lease) {
+func (l *leaseLock) observe(lease *coordinationv1.Lease) {
 	now := l.clock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 
-	before := l.seen
-	next := &sighting{lease: lease, raw: raw(lease)}
+	before := l.observed
+	next := &observedLease{lease: lease, raw: raw(lease)}
 	if before != nil && before.raw == next.raw {
-		next.own, next.basis = before.own, before.basis
-		l.seen = next // a resource version that may be later
+		next.own, next.startRule = before.own, before.startRule
+		l.observed = next // a resource version that may be later
 		return
 	}
-	l.seen = next
-	w := l.findUnanswered(lease)
+	l.observed = next
+	w := l.findPending(lease)
 	if w != nil {
-		next.own, next.basis = true, w.basis
+		next.own, next.startRule = true, w.startRule
 	} else {
 		var reason string
-		next.basis, reason = l.judge(lease, now)
+		next.startRule, reason = l.classify(lease, now)
 		l.gate.end(reason)
-		l.watchImposter(lease)
+		l.checkIdentity(lease)
 	}
 	l.report(before, lease)
 	// They were built upon another version of the Lease, and cannot be carried out any more.
-	l.unanswered = nil
+	l.pending = nil
 }
 
-func (l *leaseLock) findUnanswered(lease *coordinationv1.Lease) *write {
+func (l *leaseLock) findPending(lease *coordinationv1.Lease) *write {
 	if lease == nil {
 		return nil
 	}
 	spec := rawSpec(&lease.Spec)
-	for i := range l.unanswered {
-		if rawSpec(&l.unanswered[i].spec) == spec {
-			return &l.unanswered[i]
+	for i := range l.pending {
+		if rawSpec(&l.pending[i].spec) == spec {
+			return &l.pending[i]
 		}
 	}
 	return nil
@@ -264,30 +264,30 @@ func (l *leaseLock) findUnanswered(lease *coordinationv1.Lease) *write {
 
 // judge says what a Lease that this process did not write means for a term that begins on top of it, and why a term
 // that there is has ended.
-func (l *leaseLock) judge(lease *coordinationv1.Lease, now reading) (basis, string) {
+func (l *leaseLock) classify(lease *coordinationv1.Lease, now clockReading) (startRule, string) {
 	switch {
 	case lease == nil:
-		return basis{fullLease: true}, "the lease was deleted"
+		return startRule{waitFullLease: true}, "the lease was deleted"
 	case holder(lease) == l.id:
-		return basis{fullLease: true}, "somebody else wrote the lease in our name"
+		return startRule{waitFullLease: true}, "somebody else wrote the lease in our name"
 	case released(lease):
-		return basis{notBefore: now.mono}, "somebody else released the lease"
+		return startRule{notBefore: now.mono}, "somebody else released the lease"
 	case holder(lease) == "":
-		return basis{fullLease: true}, "somebody else took our name from the lease"
+		return startRule{waitFullLease: true}, "somebody else took our name from the lease"
 	default:
-		return basis{notBefore: now.mono + l.honoured(lease)}, "another replica holds the lease"
+		return startRule{notBefore: now.mono + l.effectiveDuration(lease)}, "another replica holds the lease"
 	}
 }
 
 // honoured returns for how long the holder of a Lease may lead after a write: at least our own duration, however short
 // somebody made it in the Lease, and at most twice that, or one edit could lock all replicas out for good.
-func (l *leaseLock) honoured(lease *coordinationv1.Lease) time.Duration {
+func (l *leaseLock) effectiveDuration(lease *coordinationv1.Lease) time.Duration {
 	return min(max(leaseDuration(lease), l.lease), 2*l.lease)
 }
 
-// watchImposter makes the process exit when another one has our identity. To see one write of another is not enough: it
+// checkIdentity makes the process exit when another one has our identity. To see one write of another is not enough: it
 // may be that of a predecessor which is dead. To see a second one is.
-func (l *leaseLock) watchImposter(lease *coordinationv1.Lease) {
+func (l *leaseLock) checkIdentity(lease *coordinationv1.Lease) {
 	if lease == nil || holder(lease) != l.id {
 		return
 	}
@@ -295,15 +295,15 @@ func (l *leaseLock) watchImposter(lease *coordinationv1.Lease) {
 	if writer == l.writer || !strings.HasPrefix(writer, l.id+"/") {
 		return // an edit by hand
 	}
-	if writer == l.imposter && l.dead == nil {
-		l.dead = fmt.Errorf("another process writes the lease %s as %q: each process needs an identity of its own", l.Describe(), l.id)
-		l.fatal <- l.dead
+	if writer == l.otherWriter && l.fatalErr == nil {
+		l.fatalErr = fmt.Errorf("another process writes the lease %s as %q: each process needs an identity of its own", l.Describe(), l.id)
+		l.fatal <- l.fatalErr
 	}
-	l.imposter = writer
+	l.otherWriter = writer
 }
 
 // report logs another leader, and a duration that is not ours, when they are new.
-func (l *leaseLock) report(before *sighting, lease *coordinationv1.Lease) {
+func (l *leaseLock) report(before *observedLease, lease *coordinationv1.Lease) {
 	if lease == nil || holder(lease) == "" || holder(lease) == l.id {
 		return
 	}
@@ -316,6 +316,6 @@ func (l *leaseLock) report(before *sighting, lease *coordinationv1.Lease) {
 	}
 	if d := leaseDuration(lease); d != l.lease && d != leaseDuration(was) {
 		l.log.Warn("the leader's lease duration is not ours", zap.String("leader", holder(lease)),
-			zap.Duration("duration", d), zap.Duration("honoured", l.honoured(lease)))
+			zap.Duration("duration", d), zap.Duration("honoured", l.effectiveDuration(lease)))
 	}
 }

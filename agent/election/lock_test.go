@@ -17,8 +17,8 @@ import (
 )
 
 // lockAt makes a lock of its own on a store, in the bubble's time.
-func lockAt(s *fakeapi.Leases, id string) (*leaseLock, *line) {
-	l := &line{store: s}
+func lockAt(s *fakeapi.Leases, id string) (*leaseLock, *faultyClient) {
+	l := &faultyClient{store: s}
 	clock := systemClock()
 	return &leaseLock{
 		leases: l, namespace: "default", name: "lease", id: id, writer: id + "/" + NewIdentity(""),
@@ -123,7 +123,7 @@ func TestLockNotBefore(t *testing.T) {
 			})
 		}, 20 * time.Second, 15 * time.Second},
 		{"our own create, which was not answered", func(t *testing.T, l *leaseLock) {
-			to := l.leases.(*line)
+			to := l.leases.(*faultyClient)
 			to.set(func(f *faults) { f.loseAnswers = true })
 			if err := l.Create(t.Context(), record("a")); err == nil {
 				t.Fatal("the answer came")
@@ -147,7 +147,7 @@ func TestLockNotBefore(t *testing.T) {
 				}
 				must(t, write(t.Context(), record("a")))
 				answered := l.clock().mono
-				got := max(0, l.last().basis.notBefore-answered)
+				got := max(0, l.lastObserved().startRule.notBefore-answered)
 				want := tt.want
 				if want > 0 && want < 15*time.Second {
 					want -= answered - readAt - tt.seen
@@ -169,7 +169,7 @@ func TestLockKnowsUnansweredWrites(t *testing.T) {
 		<-time.After(16 * time.Second)
 		must(t, l.Update(t.Context(), record("a")))
 		admit(l.gate)
-		term := l.gate.look().term
+		term := l.gate.state().term
 		to.set(func(f *faults) { f.loseAnswers = true })
 		for range 3 { // the first is carried out, the others conflict
 			if err := l.Update(t.Context(), record("a")); err == nil {
@@ -178,11 +178,11 @@ func TestLockKnowsUnansweredWrites(t *testing.T) {
 		}
 		to.heal()
 		read(t, l)
-		if v := l.gate.look(); !v.open || v.term != term {
-			t.Errorf("the gate has closed over an unanswered write of our own: %+v", v)
+		if v := l.gate.state(); !v.open || v.term != term {
+			t.Errorf("the gate has closed over an pending write of our own: %+v", v)
 		}
 		must(t, l.Update(t.Context(), record("a")))
-		if v := l.gate.look(); !v.open || v.term != term || v.remaining < 12*time.Second {
+		if v := l.gate.state(); !v.open || v.term != term || v.remaining < 12*time.Second {
 			t.Errorf("the renewal does not extend the term: %+v", v)
 		}
 	})
@@ -220,7 +220,7 @@ func TestLockEndsTerm(t *testing.T) {
 				s := &fakeapi.Leases{}
 				l, _ := lockAt(s, "a")
 				must(t, l.Create(t.Context(), record("a")))
-				term := l.gate.look().term
+				term := l.gate.state().term
 				tt.change(s)
 				_, _, _ = l.Get(t.Context())
 				if got := l.gate.why(term); got != tt.want {
@@ -249,24 +249,24 @@ func TestLockRelease(t *testing.T) {
 	tests := []struct {
 		name string
 		wait time.Duration // after the first write, which makes a term that may publish 15 s later
-		do   func(s *fakeapi.Leases, to *line)
+		do   func(s *fakeapi.Leases, to *faultyClient)
 		want result
 	}{
-		{"ours", 16 * time.Second, func(*fakeapi.Leases, *line) {}, result{"", "", true}},
-		{"ours, with a label", 16 * time.Second, func(s *fakeapi.Leases, _ *line) {
+		{"ours", 16 * time.Second, func(*fakeapi.Leases, *faultyClient) {}, result{"", "", true}},
+		{"ours, with a label", 16 * time.Second, func(s *fakeapi.Leases, _ *faultyClient) {
 			s.Edit(func(lease *coordinationv1.Lease) { lease.Labels = map[string]string{"a": "b"} })
 		}, result{"", "", true}},
 		// client-go v0.37.2 wipes it: it reads the new version, asks its old record, and writes on the new version.
-		{"another's, as one of us has not seen yet", 16 * time.Second, func(s *fakeapi.Leases, _ *line) {
+		{"another's, as one of us has not seen yet", 16 * time.Second, func(s *fakeapi.Leases, _ *faultyClient) {
 			s.Edit(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = new("b") })
 		}, result{`the lease is held by "b"`, "b", false}},
-		{"deleted", 16 * time.Second, func(s *fakeapi.Leases, _ *line) { s.Delete() },
+		{"deleted", 16 * time.Second, func(s *fakeapi.Leases, _ *faultyClient) { s.Delete() },
 			result{`read lease: leases.coordination.k8s.io "lease" not found`, "", false}},
-		{"a term that might not publish yet", 14 * time.Second, func(*fakeapi.Leases, *line) {},
+		{"a term that might not publish yet", 14 * time.Second, func(*fakeapi.Leases, *faultyClient) {},
 			result{reasonNotBefore, "a", false}},
-		{"unreachable", 16 * time.Second, func(_ *fakeapi.Leases, to *line) { to.set(func(f *faults) { f.refused = true }) },
+		{"unreachable", 16 * time.Second, func(_ *fakeapi.Leases, to *faultyClient) { to.set(func(f *faults) { f.refused = true }) },
 			result{"read lease: connection refused", "a", false}},
-		{"forbidden", 16 * time.Second, func(_ *fakeapi.Leases, to *line) {
+		{"forbidden", 16 * time.Second, func(_ *fakeapi.Leases, to *faultyClient) {
 			to.set(func(f *faults) { f.fail = map[string]error{"update": context.DeadlineExceeded} })
 		}, result{"write lease: context deadline exceeded", "a", false}},
 	}
@@ -410,8 +410,8 @@ func TestLockBoundsUnanswered(t *testing.T) {
 				t.Fatalf("created: %v", err)
 			}
 		}
-		if len(l.unanswered) != maxUnanswered {
-			t.Errorf("%d writes are remembered, want %d", len(l.unanswered), maxUnanswered)
+		if len(l.pending) != maxPendingWrites {
+			t.Errorf("%d writes are remembered, want %d", len(l.pending), maxPendingWrites)
 		}
 	})
 }

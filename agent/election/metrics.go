@@ -40,15 +40,15 @@ func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect implements prometheus.Collector.
 func (m *metrics) Collect(ch chan<- prometheus.Metric) {
-	v := m.gate.look()
+	v := m.gate.state()
 	leader := 0.0
-	if v.open || m.gate.finishing() {
+	if v.open || m.gate.draining() {
 		leader = 1
 	}
 	ch <- prometheus.MustNewConstMetric(m.leader, prometheus.GaugeValue, leader)
 	ch <- prometheus.MustNewConstMetric(m.valid, prometheus.GaugeValue, v.remaining.Seconds())
 	// A zero in its place would count as a change of leader when the Lease is read.
-	if seen := m.lock.last(); seen != nil && seen.lease != nil {
+	if seen := m.lock.lastObserved(); seen != nil && seen.lease != nil {
 		ch <- prometheus.MustNewConstMetric(m.epoch, prometheus.GaugeValue, float64(epoch(seen.lease)))
 	}
 }

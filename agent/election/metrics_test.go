@@ -36,12 +36,12 @@ func TestMetrics(t *testing.T) {
 		<-time.After(10 * time.Second)
 		scrape("before the term may publish", "0", "0", "0")
 		<-time.After(10 * time.Second)
-		a.line.set(func(f *faults) { f.refused = true })
+		a.client.set(func(f *faults) { f.refused = true })
 		a.sleepAfterRenewal(5 * time.Second)
 		scrape("leader, 5 s after the last renewal", "1", "8", "0")
 		a.clock.set(func(c *skewedClock) { c.step = time.Minute })
 		scrape("at the moment at which the wall clock jumps", "0", "0", "0")
-		a.line.heal()
+		a.client.heal()
 		<-time.After(5 * time.Second)
 		c.store.Edit(func(lease *coordinationv1.Lease) { lease.Spec.LeaseTransitions = new(int32(41)) })
 		<-time.After(5 * time.Second)
@@ -71,15 +71,15 @@ func TestMetricsOfTheLastPage(t *testing.T) {
 		}
 	}
 	gate.renewed(clock.read(), 0, 1)
-	gate.admit(gate.look().term)
+	gate.admit(gate.state().term)
 	leads("in the term", "1")
-	_, done, _ := gate.enter(t.Context())
-	gate.shut()
+	_, done, _ := gate.begin(t.Context())
+	gate.stopAdmitting()
 	leads("while the last page is written", "1")
 	done()
 	leads("afterwards", "0")
 
-	_, done, _ = gate.enter(t.Context())
+	_, done, _ = gate.begin(t.Context())
 	if done != nil {
 		t.Fatal("a gate that is shut lets a page begin")
 	}

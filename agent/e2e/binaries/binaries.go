@@ -7,6 +7,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -74,16 +75,38 @@ func ControlPlane(ctx context.Context, progress io.Writer, want ...Binary) (stri
 	return dir, nil
 }
 
-// Agent builds kube-devops from the repository around this module into dir and returns the path of the binary. Build tags
-// make another binary of it, beside the released one.
-func Agent(ctx context.Context, dir string, tags ...string) (string, error) {
+// Agent builds kube-devops from the repository around this module into dir and returns the path of the binary.
+func Agent(ctx context.Context, dir string) (string, error) { return buildAgent(ctx, dir, "kube-devops") }
+
+// UngatedAgent builds kube-devops with a planted fault: a gate that trusts client-go's elector. The fault is a source file
+// in testdata that replaces the real one during this build, so that no build tag can put it into a release.
+func UngatedAgent(ctx context.Context, dir string) (string, error) {
 	root, err := Root()
 	if err != nil {
 		return "", err
 	}
-	out := filepath.Join(dir, strings.Join(append([]string{"kube-devops"}, tags...), "-"))
+	overlay, err := json.Marshal(map[string]map[string]string{"Replace": {
+		filepath.Join(root, "agent", "election", "gatestate.go"): filepath.Join(root, "agent", "e2e", "binaries", "testdata", "gatestate.go"),
+	}})
+	if err != nil {
+		return "", err
+	}
+	file := filepath.Join(dir, "ungated-overlay.json")
+	if err := os.WriteFile(file, overlay, 0o644); err != nil {
+		return "", fmt.Errorf("write the overlay of the build: %w", err)
+	}
+	return buildAgent(ctx, dir, "kube-devops-ungated", "-overlay", file)
+}
+
+func buildAgent(ctx context.Context, dir, name string, flags ...string) (string, error) {
+	root, err := Root()
+	if err != nil {
+		return "", err
+	}
+	out := filepath.Join(dir, name)
 	// The flags of the Makefile's build, so that the two share Go's build cache.
-	if err := goBuild(ctx, root, "-o", out, "-trimpath", "-buildvcs=false", "-tags", strings.Join(tags, ","), "./cmd/kube-devops"); err != nil {
+	args := append([]string{"-o", out, "-trimpath", "-buildvcs=false"}, flags...)
+	if err := goBuild(ctx, root, append(args, "./cmd/kube-devops")...); err != nil {
 		return "", fmt.Errorf("build kube-devops: %w", err)
 	}
 	return out, nil

@@ -13,7 +13,7 @@ import (
 // TestPlantedFault runs rows of the matrix against a binary whose gate believes client-go's elector, and demands that the
 // oracle of double publishing finds it. A check that cannot fail is no check.
 func TestPlantedFault(t *testing.T) {
-	planted, err := binaries.Agent(t.Context(), workDir, "nogate")
+	planted, err := binaries.UngatedAgent(t.Context(), workDir)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -149,7 +149,7 @@ func TestStopOutOfSync(t *testing.T) {
 			a := c.start("a", sync.option)
 			thaw := make(chan struct{})
 			if frozen {
-				a.line.set(func(f *faults) { f.frozen = thaw })
+				a.client.set(func(f *faults) { f.frozen = thaw })
 			}
 			<-time.After(10 * time.Second)
 			from := time.Now()
@@ -170,9 +170,9 @@ func TestStopWhileTheReleaseHangs(t *testing.T) {
 		defer c.close()
 		a := c.start("a")
 		<-time.After(20 * time.Second)
-		<-time.After(time.Until(a.line.lastRenewal().Add(time.Second))) // no renewal is under way
+		<-time.After(time.Until(a.client.lastRenewal().Add(time.Second))) // no renewal is under way
 		thaw := make(chan struct{})
-		a.line.set(func(f *faults) { f.frozen = thaw })
+		a.client.set(func(f *faults) { f.frozen = thaw })
 		from := time.Now()
 		a.stop()
 		<-a.ended
@@ -202,10 +202,10 @@ func TestInSyncKnowsHowLongTheLeaseIsAnswered(t *testing.T) {
 			about("at the start", 0)
 			<-time.After(3 * time.Minute)
 			about("after 3 minutes", 3*time.Minute)
-			a.line.set(func(f *faults) { f.refused = true })
+			a.client.set(func(f *faults) { f.refused = true })
 			<-time.After(time.Minute)
 			about("cut off", 0)
-			a.line.heal()
+			a.client.heal()
 			<-time.After(time.Minute)
 			about("a minute after the cut", time.Minute)
 			a.stop()

@@ -8,26 +8,26 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 )
 
-// A sighting is the Lease as this process last read or wrote it, and what that means for a write on top of it.
-type sighting struct {
-	lease *coordinationv1.Lease // nil: there is no such Lease
-	raw   string                // equal for two sightings of which nobody wrote the spec in between
-	own   bool                  // this process wrote it
-	basis basis
+// A observedLease is the Lease as this process last read or wrote it, and what that means for a write on top of it.
+type observedLease struct {
+	lease     *coordinationv1.Lease // nil: there is no such Lease
+	raw       string                // equal for two sightings of which nobody wrote the spec in between
+	own       bool                  // this process wrote it
+	startRule startRule
 }
 
-// A basis says when the term may publish that begins with a write on top of a sighting.
-type basis struct {
-	// notBefore is that time on the monotonic clock, where the sighting tells it.
+// A startRule says when the term may publish that begins with a write on top of a observedLease.
+type startRule struct {
+	// notBefore is that time on the monotonic clock, where the observedLease tells it.
 	notBefore time.Duration
-	// fullLease: the sighting tells nothing of an earlier leader, who may have written just before. The term waits for
+	// waitFullLease: the observedLease tells nothing of an earlier leader, who may have written just before. The term waits for
 	// a whole lease after the answer to its own first write.
-	fullLease bool
+	waitFullLease bool
 }
 
 // start returns when the term may publish, from when its first write was answered.
-func (b basis) start(answered, lease time.Duration) time.Duration {
-	if b.fullLease {
+func (b startRule) start(answered, lease time.Duration) time.Duration {
+	if b.waitFullLease {
 		return answered + lease
 	}
 	return b.notBefore

@@ -1,23 +1,22 @@
-//go:build !nogate
-
 package election
 
 import "cmp"
 
-// lookLocked returns the state of the gate at this moment. The gate's lock is held.
-func (g *gate) lookLocked() view {
+// stateLocked returns the current state of the gate. The caller holds g.mu. The function has a file of its own because the
+// end-to-end tests build a binary in which a gate without these checks replaces it.
+func (g *gate) stateLocked() gateState {
 	t := g.term
 	if t == nil {
-		return view{reason: cmp.Or(g.barred, reasonNoLease), changed: g.changed}
+		return gateState{reason: cmp.Or(g.excluded, reasonNoLease), changed: g.changed}
 	}
 	now := g.clock()
 	elapsed, agree := now.since(t.sent)
 	remaining := g.lease - g.margin - elapsed
 	if remaining <= 0 {
 		g.endLocked(reasonExpired)
-		return view{reason: reasonExpired, changed: g.changed}
+		return gateState{reason: reasonExpired, changed: g.changed}
 	}
-	v := view{term: t, epoch: t.epoch, wake: remaining, changed: g.changed}
+	v := gateState{term: t, epoch: t.epoch, wake: remaining, changed: g.changed}
 	switch wait := t.notBefore - now.mono; {
 	case g.stopping:
 		v.reason = reasonStopping

@@ -9,20 +9,20 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// syncLook is the time between two questions whether this replica is in sync.
-const syncLook = 200 * time.Millisecond
+// syncCheckInterval is the time between two questions whether this replica is in sync.
+const syncCheckInterval = 200 * time.Millisecond
 
 // inSync says why this replica must not lead; nil while it may.
 func (e *Elector) inSync() error {
 	if e.options.InSync == nil {
 		return nil
 	}
-	return e.options.InSync(e.lock.answers.duration())
+	return e.options.InSync(e.lock.responses.duration())
 }
 
-// standBy reads the Lease, and does not run for it, until this replica is in sync: a leader that has nothing to publish
+// waitInSync reads the Lease, and does not run for it, until this replica is in sync: a leader that has nothing to publish
 // would keep all others silent. It returns false when ctx is done.
-func (e *Elector) standBy(ctx context.Context) bool {
+func (e *Elector) waitInSync(ctx context.Context) bool {
 	var reason, failure string
 	var read time.Time
 	for {
@@ -33,28 +33,28 @@ func (e *Elector) standBy(ctx context.Context) bool {
 		case err == nil && reason == "":
 			return true
 		case err == nil:
-			e.gate.bar("")
+			e.gate.setExcluded("")
 			e.log.Info("running for the lease")
 			return true
 		case err.Error() != reason:
 			reason = err.Error()
-			e.gate.bar(reason)
+			e.gate.setExcluded(reason)
 			e.log.Info("not running for the lease", zap.String("reason", reason))
 		}
 		if time.Since(read) >= e.options.RetryPeriod {
 			read = time.Now()
-			failure = e.glance(ctx, failure)
+			failure = e.readLease(ctx, failure)
 		}
 		select {
 		case <-ctx.Done():
-		case <-time.After(syncLook):
+		case <-time.After(syncCheckInterval):
 		}
 	}
 }
 
-// glance reads the Lease, so that the leader and the epoch are known. It logs a failure that differs from the last one,
+// readLease reads the Lease, so that the leader and the epoch are known. It logs a failure that differs from the last one,
 // and returns it.
-func (e *Elector) glance(ctx context.Context, last string) (failure string) {
+func (e *Elector) readLease(ctx context.Context, last string) (failure string) {
 	_, _, err := e.lock.Get(ctx)
 	if err == nil || apierrors.IsNotFound(err) || ctx.Err() != nil {
 		return ""
@@ -66,7 +66,7 @@ func (e *Elector) glance(ctx context.Context, last string) (failure string) {
 }
 
 // answers measures for how long the API server has answered all calls for the Lease.
-type answers struct {
+type responses struct {
 	gap time.Duration // between two answers, which breaks the series: nothing was asked, or the process stood still
 
 	mu          sync.Mutex
@@ -75,7 +75,7 @@ type answers struct {
 }
 
 // note records that a call was answered, or was not.
-func (a *answers) note(now time.Duration, answered bool) {
+func (a *responses) record(now time.Duration, answered bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.any || now-a.last > a.gap {
@@ -85,7 +85,7 @@ func (a *answers) note(now time.Duration, answered bool) {
 }
 
 // duration is the time from the first answer since the last call without one to the last.
-func (a *answers) duration() time.Duration {
+func (a *responses) duration() time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if !a.any {

@@ -10,7 +10,7 @@ import (
 )
 
 // work is the guarded work of one term.
-type work struct {
+type leading struct {
 	term   *term
 	epoch  int64
 	done   chan struct{} // closed when Lead has returned; nil before it was called
@@ -20,14 +20,14 @@ type work struct {
 // follow does what the gate says: it calls Lead in each term that opens, and sees it end with the term. It returns the
 // work of the present term when ctx is done or this replica is not in sync any more, and the reason; or an error that says
 // why the process must exit.
-func (e *Elector) follow(ctx context.Context, engine *engine) (*work, string, error) {
-	var w *work
+func (e *Elector) lead(ctx context.Context, campaign *campaign) (*leading, string, error) {
+	var w *leading
 	for {
-		v := e.gate.look()
+		v := e.gate.state()
 		if w != nil && w.term != v.term {
 			e.log.Warn("lease lost", zap.Int64("epoch", w.epoch),
 				zap.String("reason", e.gate.why(w.term)), zap.String("leader", e.Leader()))
-			if err := e.quiesce(w, e.gate.grace(w.term)); err != nil {
+			if err := e.waitStopped(w, e.gate.grace(w.term)); err != nil {
 				return nil, "", err
 			}
 			w = nil
@@ -37,13 +37,13 @@ func (e *Elector) follow(ctx context.Context, engine *engine) (*work, string, er
 			continue // the view is older than the wait
 		}
 		if w == nil && v.term != nil {
-			w = &work{term: v.term, epoch: v.epoch}
+			w = &leading{term: v.term, epoch: v.epoch}
 			e.log.Info("lease acquired", zap.Int64("epoch", w.epoch))
 		}
 		if w != nil {
-			e.attend(w, v)
+			e.updateTerm(w, v)
 		}
-		if engine.campaigning.Load() {
+		if campaign.running.Load() {
 			if err := e.inSync(); err != nil {
 				e.log.Warn("giving up the campaign for the lease", zap.Bool("held", w != nil), zap.Error(err))
 				return w, err.Error(), nil
@@ -57,10 +57,10 @@ func (e *Elector) follow(ctx context.Context, engine *engine) (*work, string, er
 		select {
 		case <-ctx.Done():
 			return w, reasonStopping, nil
-		case <-engine.done:
-			return w, "", e.abandon(w, engine.err)
+		case <-campaign.done:
+			return w, "", e.endTerm(w, campaign.err)
 		case err := <-e.lock.fatal:
-			return w, "", e.abandon(w, err)
+			return w, "", e.endTerm(w, err)
 		case <-v.changed:
 		case <-time.After(wake):
 		}
@@ -68,7 +68,7 @@ func (e *Elector) follow(ctx context.Context, engine *engine) (*work, string, er
 }
 
 // attend calls Lead when the gate opens for the first time in a term, and logs when it opens and closes.
-func (e *Elector) attend(w *work, v view) {
+func (e *Elector) updateTerm(w *leading, v gateState) {
 	if v.ready && w.done == nil {
 		e.gate.admit(w.term)
 		w.done = make(chan struct{})
@@ -86,8 +86,8 @@ func (e *Elector) attend(w *work, v view) {
 	w.opened = v.ready
 }
 
-// quiesce waits for the guarded work of a term that has ended.
-func (e *Elector) quiesce(w *work, within time.Duration) error {
+// waitStopped waits for the guarded work of a term that has ended.
+func (e *Elector) waitStopped(w *leading, within time.Duration) error {
 	timeout := time.NewTimer(within)
 	defer timeout.Stop()
 	select {
@@ -106,23 +106,23 @@ func (e *Elector) quiesce(w *work, within time.Duration) error {
 	}
 }
 
-// abandon ends the term because the process must exit, and gives the guarded work the time that is left.
-func (e *Elector) abandon(w *work, why error) error {
+// endTerm ends the term because the process must exit, and gives the guarded work the time that is left.
+func (e *Elector) endTerm(w *leading, why error) error {
 	e.gate.end(why.Error())
 	if w == nil {
 		return why
 	}
-	return errors.Join(why, e.quiesce(w, e.gate.grace(w.term)))
+	return errors.Join(why, e.waitStopped(w, e.gate.grace(w.term)))
 }
 
 // drain ends the guarded work before the Lease is released: publications in flight may finish, unless the Lease is lost
 // meanwhile.
-func (e *Elector) drain(w *work, reason string) error {
+func (e *Elector) drain(w *leading, reason string) error {
 	if w == nil {
 		return nil
 	}
 	within := drainWithin
-	if v := e.gate.look(); v.term == w.term {
+	if v := e.gate.state(); v.term == w.term {
 		within = min(within, v.wake) // it may run out meanwhile, if the API server cannot be reached
 	}
 	timeout := time.NewTimer(within)
@@ -133,5 +133,5 @@ func (e *Elector) drain(w *work, reason string) error {
 	case <-timeout.C:
 	}
 	e.gate.end(reason)
-	return e.quiesce(w, stopWithin)
+	return e.waitStopped(w, stopWithin)
 }

@@ -13,44 +13,44 @@ import (
 	"k8s.io/klog/v2"
 )
 
-// An engine is the goroutine in which client-go's electors run, one after the other.
-type engine struct {
+// An campaign is the goroutine in which client-go's electors run, one after the other.
+type campaign struct {
 	cancel context.CancelFunc
-	// campaigning is set when this replica was in sync, and runs for the Lease.
-	campaigning atomic.Bool
+	// running is set when this replica was in sync, and runs for the Lease.
+	running atomic.Bool
 
 	level zap.AtomicLevel // of what client-go logs
 	done  chan struct{}
 	err   error // why it has died; to be read after done
 }
 
-func startEngine(ctx context.Context, e *Elector) *engine {
+func startCampaign(ctx context.Context, e *Elector) *campaign {
 	ctx, cancel := context.WithCancel(ctx)
-	g := &engine{cancel: cancel, level: zap.NewAtomicLevelAt(e.log.Level()), done: make(chan struct{})}
+	c := &campaign{cancel: cancel, level: zap.NewAtomicLevelAt(e.log.Level()), done: make(chan struct{})}
 	// client-go tells each step at Info. Ours are logged by us, so its are for debugging.
-	ctx = klog.NewContext(ctx, zapr.NewLogger(e.log.WithOptions(zap.IncreaseLevel(g.level))).V(1))
+	ctx = klog.NewContext(ctx, zapr.NewLogger(e.log.WithOptions(zap.IncreaseLevel(c.level))).V(1))
 	go func() {
-		defer close(g.done)
+		defer close(c.done)
 		// It returns only when it is cancelled; what else ends it is a panic, or a Goexit, of which nothing is recovered.
-		g.err = errors.New("client-go's elector has died")
+		c.err = errors.New("client-go's elector has died")
 		defer func() {
 			if p := recover(); p != nil {
-				g.err = fmt.Errorf("client-go's elector has died: %v", p)
+				c.err = fmt.Errorf("client-go's elector has died: %v", p)
 			}
 		}()
-		g.err = e.campaign(ctx, g)
+		c.err = e.runElectors(ctx, c)
 	}()
-	return g
+	return c
 }
 
 // stop cancels the campaign and tells whether it has ended.
-func (g *engine) stop() bool {
-	g.level.SetLevel(zap.DPanicLevel) // client-go reports the call that is cancelled as an error
-	g.cancel()
+func (c *campaign) stop() bool {
+	c.level.SetLevel(zap.DPanicLevel) // client-go reports the call that is cancelled as an error
+	c.cancel()
 	timeout := time.NewTimer(stopWithin)
 	defer timeout.Stop()
 	select {
-	case <-g.done:
+	case <-c.done:
 		return true
 	case <-timeout.C:
 		return false
@@ -60,12 +60,12 @@ func (g *engine) stop() bool {
 // campaign runs one client-go elector after the other until ctx is done. One that has given up knows an old version of
 // the Lease, and would take a valid Lease from its holder; a new one begins with a read. Its callbacks and its opinion
 // of who leads are not asked: the gate knows better.
-func (e *Elector) campaign(ctx context.Context, g *engine) error {
+func (e *Elector) runElectors(ctx context.Context, c *campaign) error {
 	for ctx.Err() == nil {
-		if !e.standBy(ctx) {
+		if !e.waitInSync(ctx) {
 			return nil
 		}
-		g.campaigning.Store(true)
+		c.running.Store(true)
 		elector, err := leaderelection.NewLeaderElector(leaderelection.LeaderElectionConfig{
 			Lock:          e.lock,
 			Name:          e.options.Name,

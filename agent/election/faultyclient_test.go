@@ -19,7 +19,7 @@ import (
 var leaseResource = schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}
 
 // A line is one replica's way to the store, and has the faults of a network and of an API server.
-type line struct {
+type faultyClient struct {
 	coordinationv1client.LeaseInterface // the rest: not called, or the test panics
 	store                               *fakeapi.Leases
 	timeout                             time.Duration  // of a call; 0: only what its context says
@@ -49,35 +49,35 @@ type call struct {
 }
 
 // Leases makes a line the client of every namespace.
-func (l *line) Leases(string) coordinationv1client.LeaseInterface { return l }
+func (l *faultyClient) Leases(string) coordinationv1client.LeaseInterface { return l }
 
-func (l *line) set(change func(f *faults)) {
+func (l *faultyClient) set(change func(f *faults)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	change(&l.faults)
 }
 
-func (l *line) heal() { l.set(func(f *faults) { *f = faults{} }) }
+func (l *faultyClient) heal() { l.set(func(f *faults) { *f = faults{} }) }
 
-func (l *line) Get(ctx context.Context, _ string, _ metav1.GetOptions) (*coordinationv1.Lease, error) {
+func (l *faultyClient) Get(ctx context.Context, _ string, _ metav1.GetOptions) (*coordinationv1.Lease, error) {
 	return l.call(ctx, "get", l.store.Get)
 }
 
-func (l *line) Create(
+func (l *faultyClient) Create(
 	ctx context.Context, lease *coordinationv1.Lease, _ metav1.CreateOptions,
 ) (*coordinationv1.Lease, error) {
 	lease = lease.DeepCopy()
 	return l.call(ctx, "create", func() (*coordinationv1.Lease, error) { return l.store.Create(lease) })
 }
 
-func (l *line) Update(
+func (l *faultyClient) Update(
 	ctx context.Context, lease *coordinationv1.Lease, _ metav1.UpdateOptions,
 ) (*coordinationv1.Lease, error) {
 	lease = lease.DeepCopy()
 	return l.call(ctx, "update", func() (*coordinationv1.Lease, error) { return l.store.Update(lease) })
 }
 
-func (l *line) call(
+func (l *faultyClient) call(
 	ctx context.Context, verb string, do func() (*coordinationv1.Lease, error),
 ) (*coordinationv1.Lease, error) {
 	if l.timeout > 0 {
@@ -135,7 +135,7 @@ func (l *line) call(
 }
 
 // lastRenewal returns when the last successful write was sent.
-func (l *line) lastRenewal() time.Time {
+func (l *faultyClient) lastRenewal() time.Time {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for _, c := range slices.Backward(l.calls) {
@@ -147,7 +147,7 @@ func (l *line) lastRenewal() time.Time {
 }
 
 // made returns the calls up to now.
-func (l *line) made() []call {
+func (l *faultyClient) made() []call {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return slices.Clone(l.calls)
