@@ -38,11 +38,11 @@ func (c *heldCache) Failure() error { return errors.New("pods is forbidden") }
 // last one that is permitted keeps it in sync.
 func TestSyncOfSomeNamespaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		api, wire := fakeapi.New(livePod("one", "nginx:1"), livePodIn("bank", "one", "nginx:1")), fakeapi.NewWire()
+		api, network := fakeapi.New(livePod("one", "nginx:1"), livePodIn("bank", "one", "nginx:1")), fakeapi.NewNetwork()
 		api.Fault(forbidding("bank", "shop"))
 		server := &http.Server{Handler: api}
-		go func() { _ = server.Serve(wire) }()
-		transport := &http.Transport{DialContext: wire.Dial}
+		go func() { _ = server.Serve(network) }()
+		transport := &http.Transport{DialContext: network.Dial}
 		defer func() { _ = server.Close(); transport.CloseIdleConnections() }()
 		watch, err := podwatch.New(&rest.Config{Host: "http://pods.test", Transport: transport}, podwatch.Options{
 			Log: zap.NewNop(), Registerer: prometheus.NewRegistry(), Projection: loadTable(t, tableText("one", 5)).Projection(),
@@ -69,7 +69,7 @@ func TestSyncOfSomeNamespaces(t *testing.T) {
 		}
 		permit := func(fault func(*http.Request) http.HandlerFunc) {
 			api.Fault(fault)
-			wire.Drop() // a watch that is open goes on without the permission
+			network.Drop() // a watch that is open goes on without the permission
 		}
 		<-time.After(time.Hour)
 		check("none was ever permitted", errNotSynced)

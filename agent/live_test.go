@@ -272,7 +272,7 @@ func TestAgentWithoutPodsDoesNotLead(t *testing.T) {
 	a := startLive(t, blind, func(o *Options) { o.Election.Identity = "a" })
 	eventually(t, "a says why it is not ready", func() bool {
 		status, body := a.get("/readyz?verbose")
-		return status == http.StatusServiceUnavailable && strings.Contains(body, "initial list of pods") && strings.Contains(body, "told to answer 403")
+		return status == http.StatusServiceUnavailable && strings.Contains(body, "initial list of pods") && strings.Contains(body, "the test answers 403")
 	})
 	b := startLive(t, api, func(o *Options) { o.Election.Identity = "b" })
 	eventually(t, "b publishes", b.counts(1))

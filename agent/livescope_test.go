@@ -111,7 +111,7 @@ func TestAgentOfNoPermittedNamespace(t *testing.T) {
 	a := startLive(t, blind, both("a"))
 	eventually(t, "a says why it is not ready", func() bool {
 		status, body := a.get("/readyz?verbose")
-		return status == http.StatusServiceUnavailable && strings.Contains(body, "initial list of pods") && strings.Contains(body, "told to answer 403")
+		return status == http.StatusServiceUnavailable && strings.Contains(body, "initial list of pods") && strings.Contains(body, "the test answers 403")
 	})
 	eventually(t, "a leaves the Lease alone", func() bool { return strings.Contains(a.log.String(), `"msg":"not running for the lease"`) })
 	if lease, err := api.Leases.Get(); err == nil {

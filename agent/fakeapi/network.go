@@ -10,8 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 )
 
-// A Wire carries HTTP in memory, so that a server and its client can live in a bubble of testing/synctest.
-type Wire struct {
+// A Network carries HTTP in memory, so that a server and its client can live in a bubble of testing/synctest.
+type Network struct {
 	accepted chan net.Conn
 	closed   chan struct{}
 
@@ -20,27 +20,27 @@ type Wire struct {
 	conns sets.Set[net.Conn]
 }
 
-// NewWire makes a wire that is up.
-func NewWire() *Wire {
-	return &Wire{accepted: make(chan net.Conn), closed: make(chan struct{}), conns: sets.New[net.Conn]()}
+// NewNetwork makes a network that is up.
+func NewNetwork() *Network {
+	return &Network{accepted: make(chan net.Conn), closed: make(chan struct{}), conns: sets.New[net.Conn]()}
 }
 
 // ErrRefused is what a dialer gets of a server that does not run.
 var ErrRefused = &net.OpError{Op: "dial", Net: "pipe", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 
 // Dial is for http.Transport.
-func (l *Wire) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.down {
+func (n *Network) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.down {
 		return nil, ErrRefused
 	}
 	client, server := net.Pipe()
 	select {
-	case l.accepted <- server:
-		l.conns.Insert(server)
+	case n.accepted <- server:
+		n.conns.Insert(server)
 		return client, nil
-	case <-l.closed:
+	case <-n.closed:
 		return nil, ErrRefused
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -48,45 +48,45 @@ func (l *Wire) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 }
 
 // Drop cuts all connections.
-func (l *Wire) Drop() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for conn := range l.conns {
+func (n *Network) Drop() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for conn := range n.conns {
 		_ = conn.Close()
 	}
-	l.conns.Clear()
+	n.conns.Clear()
 }
 
 // Stop cuts all connections and refuses further ones, until start.
-func (l *Wire) Stop() {
-	l.mu.Lock()
-	l.down = true
-	l.mu.Unlock()
-	l.Drop()
+func (n *Network) Stop() {
+	n.mu.Lock()
+	n.down = true
+	n.mu.Unlock()
+	n.Drop()
 }
 
 // Start accepts connections again.
-func (l *Wire) Start() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.down = false
+func (n *Network) Start() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.down = false
 }
 
 // Accept implements net.Listener.
-func (l *Wire) Accept() (net.Conn, error) {
+func (n *Network) Accept() (net.Conn, error) {
 	select {
-	case conn := <-l.accepted:
+	case conn := <-n.accepted:
 		return conn, nil
-	case <-l.closed:
+	case <-n.closed:
 		return nil, net.ErrClosed
 	}
 }
 
 // Close implements net.Listener.
-func (l *Wire) Close() error {
-	close(l.closed)
+func (n *Network) Close() error {
+	close(n.closed)
 	return nil
 }
 
 // Addr implements net.Listener.
-func (l *Wire) Addr() net.Addr { return &net.UnixAddr{Name: "wire", Net: "pipe"} }
+func (n *Network) Addr() net.Addr { return &net.UnixAddr{Name: "memory", Net: "pipe"} }

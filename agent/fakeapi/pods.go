@@ -113,8 +113,8 @@ func (a *Pods) record(event string, pod Object) {
 	a.changed = make(chan struct{})
 }
 
-// Quietly changes the pods without an event, as where one was lost on its way.
-func (a *Pods) Quietly(change func(pods map[Key]Object)) {
+// ChangeWithoutEvent changes the pods without an event, as where one was lost on its way.
+func (a *Pods) ChangeWithoutEvent(change func(pods map[Key]Object)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	change(a.pods)
@@ -267,7 +267,7 @@ func (a *Pods) Stream(how Streaming) http.HandlerFunc {
 			return
 		case future: // a watch from a version that is still to come is told of nothing until then, and of no error
 			NewEvents(w)
-			Silent(w, r)
+			NeverAnswer(w, r)
 			return
 		}
 		out := NewEvents(w)
@@ -367,7 +367,7 @@ func StatusOf(code int, reason metav1.StatusReason, causes ...metav1.CauseType) 
 	s := &metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
 		Status:   metav1.StatusFailure, Code: int32(code), Reason: reason,
-		Message: fmt.Sprintf("told to answer %d", code),
+		Message: fmt.Sprintf("the test answers %d", code),
 	}
 	for _, cause := range causes {
 		if s.Details == nil {
@@ -409,11 +409,11 @@ func Text(body string) http.HandlerFunc {
 	}
 }
 
-// Silent never answers.
-func Silent(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
+// NeverAnswer never answers.
+func NeverAnswer(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() }
 
-// HangUp closes the connection without an answer.
-func HangUp(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
+// CloseConnection closes the connection without an answer.
+func CloseConnection(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) }
 
 func writeJSON(w http.ResponseWriter, code int, v any) {
 	w.Header().Set("Content-Type", "application/json")

@@ -19,7 +19,7 @@ const (
 	maxAnswer = 4 << 30
 )
 
-var errEndless = errors.New("the API server does not end its list of pods")
+var errUnbounded = errors.New("the API server does not end its list of pods")
 
 // A listing bounds one list, which comes in one page or in several.
 type listing struct {
@@ -36,9 +36,9 @@ func (l *listing) begin(token string, now time.Time) error {
 	l.token = token
 	switch l.pages++; {
 	case l.pages > maxPages:
-		return fmt.Errorf("%w: more than %d pages", errEndless, maxPages)
+		return fmt.Errorf("%w: more than %d pages", errUnbounded, maxPages)
 	case now.After(l.until):
-		return fmt.Errorf("%w: %d pages in %s", errEndless, l.pages-1, maxListTime)
+		return fmt.Errorf("%w: %d pages in %s", errUnbounded, l.pages-1, maxListTime)
 	}
 	return nil
 }
@@ -49,9 +49,9 @@ func (l *listing) end(token string, items int) error {
 	case token == "":
 		return nil
 	case token == l.token:
-		return fmt.Errorf("%w: page %d has the same continue token as the page before", errEndless, l.pages)
+		return fmt.Errorf("%w: page %d has the same continue token as the page before", errUnbounded, l.pages)
 	case items == 0:
-		return fmt.Errorf("%w: page %d is empty and names a next page", errEndless, l.pages)
+		return fmt.Errorf("%w: page %d is empty and names a next page", errUnbounded, l.pages)
 	}
 	return nil
 }
@@ -82,7 +82,7 @@ type boundedBody struct {
 // Read is that of the body, up to its bound.
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, fmt.Errorf("%w: more than %d bytes", errEndless, b.most)
+		return 0, fmt.Errorf("%w: more than %d bytes", errUnbounded, b.most)
 	}
 	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)

@@ -30,14 +30,14 @@ func TestListingIsBounded(t *testing.T) {
 	if err := pages(maxPages, 0); err != nil {
 		t.Errorf("%d pages: %v, want no error", maxPages, err)
 	}
-	if err := pages(maxPages+1, 0); !errors.Is(err, errEndless) {
-		t.Errorf("%d pages: %v, want %v", maxPages+1, err, errEndless)
+	if err := pages(maxPages+1, 0); !errors.Is(err, errUnbounded) {
+		t.Errorf("%d pages: %v, want %v", maxPages+1, err, errUnbounded)
 	}
 	if err := pages(10, maxListTime/9); err != nil {
 		t.Errorf("10 pages in %s: %v, want no error", maxListTime, err)
 	}
-	if err := pages(12, maxListTime/10); !errors.Is(err, errEndless) {
-		t.Errorf("12 pages in more than %s: %v, want %v", maxListTime, err, errEndless)
+	if err := pages(12, maxListTime/10); !errors.Is(err, errUnbounded) {
+		t.Errorf("12 pages in more than %s: %v, want %v", maxListTime, err, errUnbounded)
 	}
 }
 
@@ -58,7 +58,7 @@ func TestAnswersAreBounded(t *testing.T) {
 		}
 		text, err := io.ReadAll(answer.Body)
 		_ = answer.Body.Close()
-		if test.want && (err != nil || len(text) != 100) || !test.want && !errors.Is(err, errEndless) {
+		if test.want && (err != nil || len(text) != 100) || !test.want && !errors.Is(err, errUnbounded) {
 			t.Errorf("100 bytes for %q with a bound of %d: %d bytes, %v", test.query, test.most, len(text), err)
 		}
 	}

@@ -58,9 +58,9 @@ func TestDifferences(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
-				b := startBench(t, api)
+				b := startHarness(t, api)
 				b.await(time.Second)
-				api.Quietly(test.lose)
+				api.ChangeWithoutEvent(test.lose)
 				<-time.After(time.Minute)
 				got, err := b.Differences(t.Context(), lister(api), 10*time.Second)
 				if diff := cmp.Diff(test.want, got); diff != "" || err != nil {
@@ -87,7 +87,7 @@ func TestDifferences(t *testing.T) {
 func TestDifferencesOfABusyCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(many(50)...)
-		b := startBench(t, api)
+		b := startHarness(t, api)
 		b.await(time.Second)
 		stop := touch(api)
 		defer stop()
@@ -107,7 +107,7 @@ func TestDifferencesOfABusyCluster(t *testing.T) {
 
 func TestDifferencesWithoutAList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := startBench(t, fakeapi.NewPods(many(3)...))
+		b := startHarness(t, fakeapi.NewPods(many(3)...))
 		b.await(time.Second)
 		failure := errors.New("no list")
 		got, err := b.Differences(t.Context(), func(context.Context) (map[Key]Version, error) { return nil, failure }, time.Second)

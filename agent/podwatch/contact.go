@@ -9,7 +9,7 @@ import (
 // nothing of the pods.
 const leastWatch = time.Second
 
-// A contact knows when the API server last answered a request for pods. All lenses of a Watch share one.
+// A contact knows when the API server last answered a request for pods. All projected caches of a Watch share one.
 type contact struct {
 	mu      sync.Mutex
 	at      time.Time

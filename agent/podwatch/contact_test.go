@@ -15,7 +15,7 @@ import (
 func TestContact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"))
-		b := newBench(t, api)
+		b := newHarness(t, api)
 		if !b.Contact().IsZero() {
 			t.Error("contact before anything was asked")
 		}
@@ -27,7 +27,7 @@ func TestContact(t *testing.T) {
 		}
 		forbidden := fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden)
 		api.Answer(func(fakeapi.Request) http.HandlerFunc { return forbidden })
-		b.wire.Drop()
+		b.network.Drop()
 		synctest.Wait()
 		lost := time.Now()
 		<-time.After(5 * time.Minute)

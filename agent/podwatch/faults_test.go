@@ -78,42 +78,42 @@ func TestFaultsAtStart(t *testing.T) {
 			name: "no permission yet", pods: 3,
 			script: always(fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden)),
 			heals:  10 * time.Minute, within: 65 * time.Second,
-			log: []string{failure + "watch: told to answer 403", failure + "list: told to answer 403"}, repeat: true,
+			log: []string{failure + "watch: the test answers 403", failure + "list: the test answers 403"}, repeat: true,
 		},
 		{
 			name: "too many requests", pods: 3,
 			script: always(fakeapi.Status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
 			heals:  10 * time.Minute, within: 13 * time.Second,
-			log: []string{failure + "watch: told to answer 429"}, repeat: true,
+			log: []string{failure + "watch: the test answers 429"}, repeat: true,
 		},
 		{
 			name: "too many requests, ask again in 1 s", pods: 3,
 			script: always(fakeapi.RetryAfter(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, 1)),
 			heals:  10 * time.Minute, within: 13 * time.Second,
-			log: []string{failure + "watch: told to answer 429"}, repeat: true,
+			log: []string{failure + "watch: the test answers 429"}, repeat: true,
 		},
 		{
 			name: "too many requests, said by an event", pods: 3,
 			script: only(fakeapi.KindWatchList, fakeapi.ErrorEvent(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
 			within: 5 * time.Second, kinds: "watch-list@ list@0 watch@103",
-			log: []string{failure + "watch: told to answer 429"},
+			log: []string{failure + "watch: the test answers 429"},
 		},
 		{
 			name: "internal errors", pods: 3,
 			script: always(fakeapi.Status(http.StatusInternalServerError, metav1.StatusReasonInternalError)),
 			heals:  10 * time.Minute, within: 65 * time.Second,
 			log: []string{
-				failure + "watch: told to answer 500", failure + "list: told to answer 500",
+				failure + "watch: the test answers 500", failure + "list: the test answers 500",
 			}, repeat: true,
 		},
 		{
 			name: "a watch never answers", pods: 3,
-			script: only(fakeapi.KindWatchList, fakeapi.Silent), within: 61 * time.Second, kinds: "watch-list@ list@0 watch@103",
+			script: only(fakeapi.KindWatchList, fakeapi.NeverAnswer), within: 61 * time.Second, kinds: "watch-list@ list@0 watch@103",
 			log: []string{failure + "watch: the API server did not answer in time: waited 1m0s"},
 		},
 		{
 			name: "nothing is answered", pods: 3,
-			script: always(fakeapi.Silent), heals: 10 * time.Minute, within: 150 * time.Second,
+			script: always(fakeapi.NeverAnswer), heals: 10 * time.Minute, within: 150 * time.Second,
 			log: []string{
 				failure + "watch: the API server did not answer in time: waited 1m0s",
 				failure + "list: the API server did not answer in time: waited 2m0s",
@@ -121,7 +121,7 @@ func TestFaultsAtStart(t *testing.T) {
 		},
 		{
 			name: "a proxy hangs up", pods: 3,
-			script: always(fakeapi.HangUp), heals: 5 * time.Minute, within: 65 * time.Second,
+			script: always(fakeapi.CloseConnection), heals: 5 * time.Minute, within: 65 * time.Second,
 			log: []string{
 				failure + "watch: the initial stream of pods was cut off before its end",
 				failure + `list: Get "http://pods.test/api/v1/pods?limit=500&resourceVersion=0": EOF`,
@@ -165,19 +165,19 @@ func TestFaultsAtStart(t *testing.T) {
 			name: "the version is gone, said by a status", pods: 3,
 			script: only(fakeapi.KindWatchList, fakeapi.Status(http.StatusGone, metav1.StatusReasonExpired)), within: 5 * time.Second,
 			kinds: "watch-list@ watch-list@ list@ watch@103",
-			log:   []string{failure + "watch: told to answer 410"}, repeat: true,
+			log:   []string{failure + "watch: the test answers 410"}, repeat: true,
 		},
 		{
 			name: "the version is gone, said by an event", pods: 3,
 			script: only(fakeapi.KindWatchList, fakeapi.ErrorEvent(http.StatusGone, metav1.StatusReasonExpired)), within: 5 * time.Second,
 			kinds: "watch-list@ watch-list@ list@ watch@103",
-			log:   []string{failure + "watch: told to answer 410"}, repeat: true,
+			log:   []string{failure + "watch: the test answers 410"}, repeat: true,
 		},
 		{
 			name: "an internal error, said by an event", pods: 3,
 			script: only(fakeapi.KindWatchList, fakeapi.ErrorEvent(http.StatusInternalServerError, metav1.StatusReasonInternalError)),
 			within: 5 * time.Second, kinds: "watch-list@ list@0 watch@103",
-			log: []string{failure + "watch: told to answer 500"},
+			log: []string{failure + "watch: the test answers 500"},
 		},
 		{
 			name: "a watch answers with text", pods: 3,
@@ -254,7 +254,7 @@ func TestFaultsAtStart(t *testing.T) {
 						return fakeapi.Status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
 					})
 				}
-				b := startBench(t, api)
+				b := startHarness(t, api)
 				quiet := func() {}
 				if test.busy {
 					quiet = touch(api)
@@ -313,12 +313,12 @@ func TestFaultsInSync(t *testing.T) {
 		},
 		{
 			name: "the version is gone, said by a status", script: only(fakeapi.KindWatch, gone), lasts: 10 * time.Second,
-			within: 10 * time.Second, relist: true, log: []string{failure + "watch: told to answer 410"},
+			within: 10 * time.Second, relist: true, log: []string{failure + "watch: the test answers 410"},
 		},
 		{
 			name:   "the version is gone, said by an event",
 			script: only(fakeapi.KindWatch, fakeapi.ErrorEvent(http.StatusGone, metav1.StatusReasonExpired)), lasts: 10 * time.Second,
-			within: 10 * time.Second, relist: true, log: []string{failure + "watch: told to answer 410"},
+			within: 10 * time.Second, relist: true, log: []string{failure + "watch: the test answers 410"},
 		},
 		{
 			name: "the version is gone, and no watch begins with all pods", lasts: 10 * time.Second,
@@ -334,35 +334,35 @@ func TestFaultsInSync(t *testing.T) {
 				}
 			},
 			within: 10 * time.Second, relist: true,
-			log: []string{failure + "watch: told to answer 410"},
+			log: []string{failure + "watch: the test answers 410"},
 		},
 		{
 			name:  "too many requests",
 			lasts: 5 * time.Minute, within: 13 * time.Second,
 			script: always(fakeapi.Status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
-			log:    []string{failure + "watch: told to answer 429"},
+			log:    []string{failure + "watch: the test answers 429"},
 		},
 		{
 			name:  "too many requests, said by an event",
 			lasts: 5 * time.Minute, within: 65 * time.Second,
 			script: only(fakeapi.KindWatch, fakeapi.ErrorEvent(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
-			log:    []string{failure + "watch: told to answer 429"},
+			log:    []string{failure + "watch: the test answers 429"},
 		},
 		{
 			name:  "internal errors",
 			lasts: 5 * time.Minute, within: 65 * time.Second, relist: true,
 			script: always(fakeapi.Status(http.StatusInternalServerError, metav1.StatusReasonInternalError)),
-			log:    []string{failure + "list: told to answer 500", failure + "watch: told to answer 500"},
+			log:    []string{failure + "list: the test answers 500", failure + "watch: the test answers 500"},
 		},
 		{
 			name:  "the permission is taken away",
 			lasts: 5 * time.Minute, within: 65 * time.Second, relist: true,
 			script: always(fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden)),
-			log:    []string{failure + "list: told to answer 403", failure + "watch: told to answer 403"},
+			log:    []string{failure + "list: the test answers 403", failure + "watch: the test answers 403"},
 		},
 		{
 			name:  "nothing is answered",
-			lasts: 5 * time.Minute, within: 150 * time.Second, relist: true, script: always(fakeapi.Silent),
+			lasts: 5 * time.Minute, within: 150 * time.Second, relist: true, script: always(fakeapi.NeverAnswer),
 			log: []string{
 				failure + "list: the API server did not answer in time: waited 2m0s",
 				failure + "watch: the API server did not answer in time: waited 1m0s",
@@ -381,15 +381,15 @@ func TestFaultsInSync(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				api := fakeapi.NewPods(many(10)...)
-				b := startBench(t, api)
+				b := startHarness(t, api)
 				b.await(time.Second)
 				<-time.After(90 * time.Second) // client-go takes a watch that ends within 1 s for a fault of its own
 				before := len(api.Received())
 				if test.down {
-					b.wire.Stop()
+					b.network.Stop()
 				} else {
 					api.Answer(test.script(api))
-					b.wire.Drop()
+					b.network.Drop()
 				}
 				// Missed: a change, a deletion, a new pod, and a pod that was deleted and created again.
 				api.Put(pod("team-0", "pod-0", "uid-0", "nginx:2"))
@@ -404,7 +404,7 @@ func TestFaultsInSync(t *testing.T) {
 					}
 				}
 				api.Heal()
-				b.wire.Start()
+				b.network.Start()
 				b.awaitContent(test.within)
 				relist := slices.ContainsFunc(api.Received()[before:], func(r fakeapi.Request) bool { return r.Kind == fakeapi.KindWatchList || r.Kind == fakeapi.KindList })
 				if relist != test.relist {
@@ -429,17 +429,17 @@ func count(w *Watch) int {
 func TestPauses(t *testing.T) {
 	tests := []struct {
 		name   string
-		fault  func(*bench)
+		fault  func(*harness)
 		pauses []time.Duration // the least; the most is half as much again
 	}{
 		{
 			name:   "connections are refused",
-			fault:  func(b *bench) { b.wire.Stop() },
+			fault:  func(b *harness) { b.network.Stop() },
 			pauses: []time.Duration{500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 8 * time.Second, 8 * time.Second},
 		},
 		{
 			name: "too many requests, for a list",
-			fault: func(b *bench) {
+			fault: func(b *harness) {
 				b.api.Answer(func(r fakeapi.Request) http.HandlerFunc {
 					if r.Kind == fakeapi.KindList {
 						return fakeapi.Status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
@@ -451,7 +451,7 @@ func TestPauses(t *testing.T) {
 		},
 		{
 			name: "too many requests, ask again in 20 s",
-			fault: func(b *bench) {
+			fault: func(b *harness) {
 				busy := fakeapi.StatusOf(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
 				busy.Details = &metav1.StatusDetails{RetryAfterSeconds: 20}
 				b.api.Answer(func(fakeapi.Request) http.HandlerFunc { return fakeapi.JSON(http.StatusTooManyRequests, busy) })
@@ -462,7 +462,7 @@ func TestPauses(t *testing.T) {
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				b := newBench(t, fakeapi.NewPods())
+				b := newHarness(t, fakeapi.NewPods())
 				test.fault(b)
 				b.run()
 				<-time.After(2 * time.Minute)
@@ -473,7 +473,7 @@ func TestPauses(t *testing.T) {
 						t.Errorf("pause %d is %s, want %s to %s", i, pause, least, least+least/2)
 					}
 				}
-				b.wire.Start()
+				b.network.Start()
 				b.api.Heal()
 				b.await(recovery)
 				b.checkRequests()
@@ -497,7 +497,7 @@ func TestOneLineForEachFailedRequest(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				api := fakeapi.NewPods()
 				api.Answer(always(handler)(api))
-				b := startBench(t, api)
+				b := startHarness(t, api)
 				<-time.After(10 * time.Minute)
 				synctest.Wait()
 				received := len(api.Received())
@@ -536,7 +536,7 @@ func touch(api *fakeapi.Pods) (stop func()) {
 }
 
 // checkLog compares the warnings, of which some may come again.
-func (b *bench) checkLog(want []string, repeat bool) {
+func (b *harness) checkLog(want []string, repeat bool) {
 	b.t.Helper()
 	got := b.warnings()
 	for i := range got {
@@ -556,7 +556,7 @@ func (b *bench) checkLog(want []string, repeat bool) {
 var longQuery = regexp.MustCompile(`\?[^"]*timeoutSeconds[^"]*`)
 
 // checkRequests checks that the server was not pressed, and that the metrics say what the log does.
-func (b *bench) checkRequests() {
+func (b *harness) checkRequests() {
 	b.t.Helper()
 	for _, wrong := range []string{b.wrongRate(), b.wrongErrors()} {
 		if wrong != "" {
@@ -566,7 +566,7 @@ func (b *bench) checkRequests() {
 }
 
 // wrongRate counts requests: never more than 8 in a second, nor more than 2 a second in any half minute.
-func (b *bench) wrongRate() string {
+func (b *harness) wrongRate() string {
 	requests := b.api.Received()
 	for _, limit := range []struct {
 		window time.Duration
@@ -586,7 +586,7 @@ func (b *bench) wrongRate() string {
 }
 
 // wrongErrors compares the metrics with the log: each failure is in both.
-func (b *bench) wrongErrors() string {
+func (b *harness) wrongErrors() string {
 	want := map[string]float64{}
 	for _, verb := range []string{verbList, verbWatch} {
 		want[`kube_devops_watch_errors_total{verb="`+verb+`"}`] = 0

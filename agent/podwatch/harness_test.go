@@ -32,13 +32,13 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// A bench is a Watch of an API server, both in one bubble, and all that can be seen of it.
-type bench struct {
+// A harness is a Watch of an API server, both in one bubble, and all that can be seen of it.
+type harness struct {
 	t   *testing.T
 	api *fakeapi.Pods
 	// namespaces are those that the API server permits to read, of a Watch of some; nil for a Watch of the cluster.
 	namespaces []string
-	wire       *fakeapi.Wire
+	network    *fakeapi.Network
 	config     *rest.Config
 	*Watch
 	registry *prometheus.Registry
@@ -50,16 +50,16 @@ type bench struct {
 	ended  chan error
 }
 
-// newBench makes a Watch that is not yet run. It belongs into a bubble.
-func newBench(t *testing.T, api *fakeapi.Pods, namespaces ...string) *bench {
+// newHarness makes a Watch that is not yet run. It belongs into a bubble.
+func newHarness(t *testing.T, api *fakeapi.Pods, namespaces ...string) *harness {
 	t.Helper()
-	return newBenchThrough(t, api, func(transport http.RoundTripper) http.RoundTripper { return transport }, namespaces...)
+	return newHarnessThrough(t, api, func(transport http.RoundTripper) http.RoundTripper { return transport }, namespaces...)
 }
 
-// newBenchThrough makes a Watch whose requests go through something of the test.
-func newBenchThrough(t *testing.T, api *fakeapi.Pods, through func(http.RoundTripper) http.RoundTripper, namespaces ...string) *bench {
+// newHarnessThrough makes a Watch whose requests go through something of the test.
+func newHarnessThrough(t *testing.T, api *fakeapi.Pods, through func(http.RoundTripper) http.RoundTripper, namespaces ...string) *harness {
 	t.Helper()
-	w := fakeapi.NewWire()
+	w := fakeapi.NewNetwork()
 	server := &http.Server{Handler: api}
 	go func() { _ = server.Serve(w) }()
 	transport := &http.Transport{DialContext: w.Dial}
@@ -67,7 +67,7 @@ func newBenchThrough(t *testing.T, api *fakeapi.Pods, through func(http.RoundTri
 		transport.CloseIdleConnections()
 		_ = server.Close()
 	})
-	b := &bench{t: t, api: api, wire: w, config: &rest.Config{Host: "http://pods.test", Transport: through(transport)}, registry: prometheus.NewRegistry(), handled: newRecord(), ended: make(chan error, 1)}
+	b := &harness{t: t, api: api, network: w, config: &rest.Config{Host: "http://pods.test", Transport: through(transport)}, registry: prometheus.NewRegistry(), handled: newRecord(), ended: make(chan error, 1)}
 	core, logs := observer.New(zapcore.InfoLevel)
 	b.logs = logs
 	var err error
@@ -78,16 +78,16 @@ func newBenchThrough(t *testing.T, api *fakeapi.Pods, through func(http.RoundTri
 	return b
 }
 
-// startBench runs a Watch of an API server until the test ends.
-func startBench(t *testing.T, api *fakeapi.Pods) *bench {
+// startHarness runs a Watch of an API server until the test ends.
+func startHarness(t *testing.T, api *fakeapi.Pods) *harness {
 	t.Helper()
-	b := newBench(t, api)
+	b := newHarness(t, api)
 	b.run()
 	return b
 }
 
 // run lets the Watch run until the test ends.
-func (b *bench) run() {
+func (b *harness) run() {
 	ctx, cancel := context.WithCancel(b.t.Context())
 	b.cancel, b.started = cancel, time.Now()
 	go func() { b.ended <- b.Run(ctx, b.handled.handle) }()
@@ -100,7 +100,7 @@ func (b *bench) run() {
 }
 
 // stop ends the Watch and returns how long that took.
-func (b *bench) stop() time.Duration {
+func (b *harness) stop() time.Duration {
 	b.t.Helper()
 	before := time.Now()
 	b.cancel()
@@ -111,7 +111,7 @@ func (b *bench) stop() time.Duration {
 	return time.Since(before)
 }
 
-func (b *bench) isSynced() bool {
+func (b *harness) isSynced() bool {
 	select {
 	case <-b.Synced():
 		return true
@@ -121,7 +121,7 @@ func (b *bench) isSynced() bool {
 }
 
 // await waits until the cache is in sync, and returns how long that took. It fails when it takes too long.
-func (b *bench) await(limit time.Duration) time.Duration {
+func (b *harness) await(limit time.Duration) time.Duration {
 	b.t.Helper()
 	select {
 	case <-b.Synced():
@@ -133,7 +133,7 @@ func (b *bench) await(limit time.Duration) time.Duration {
 }
 
 // awaitContent waits until cache and Handle agree with the API server.
-func (b *bench) awaitContent(limit time.Duration) {
+func (b *harness) awaitContent(limit time.Duration) {
 	b.t.Helper()
 	if !b.agrees(limit) {
 		b.check()
@@ -142,7 +142,7 @@ func (b *bench) awaitContent(limit time.Duration) {
 }
 
 // agrees tells whether cache and Handle come to agree with the API server in time.
-func (b *bench) agrees(limit time.Duration) bool {
+func (b *harness) agrees(limit time.Duration) bool {
 	for deadline := time.Now().Add(limit); ; <-time.After(500 * time.Millisecond) {
 		synctest.Wait()
 		if reflect.DeepEqual(b.want(), b.view()) {
@@ -155,7 +155,7 @@ func (b *bench) agrees(limit time.Duration) bool {
 }
 
 // check compares what cache and Handle know with the API server.
-func (b *bench) check() {
+func (b *harness) check() {
 	b.t.Helper()
 	synctest.Wait()
 	if diff := gocmp.Diff(b.want(), b.view()); diff != "" {
@@ -169,7 +169,7 @@ type view struct {
 	Broken            []string // promises
 }
 
-func (b *bench) want() view {
+func (b *harness) want() view {
 	content := map[Key]fakeapi.Object{}
 	for key, pod := range b.api.Content() {
 		if b.namespaces == nil || slices.Contains(b.namespaces, key.Namespace) {
@@ -179,7 +179,7 @@ func (b *bench) want() view {
 	return view{All: content, Get: content, Handled: content}
 }
 
-func (b *bench) view() view {
+func (b *harness) view() view {
 	v := view{map[Key]fakeapi.Object{}, map[Key]fakeapi.Object{}, map[Key]fakeapi.Object{}, b.handled.broken()}
 	for pod := range b.All() {
 		key := Key{pod.Namespace, pod.Name}
@@ -200,7 +200,7 @@ func (b *bench) view() view {
 }
 
 // kinds are the requests so far: "watch-list@ list@0 watch@101".
-func (b *bench) kinds() string {
+func (b *harness) kinds() string {
 	var kinds []string
 	for _, r := range b.api.Received() {
 		kind := r.Kind
@@ -213,7 +213,7 @@ func (b *bench) kinds() string {
 }
 
 // warnings are the warnings so far: verb and error.
-func (b *bench) warnings() []string {
+func (b *harness) warnings() []string {
 	var lines []string
 	for _, entry := range b.logs.FilterLevelExact(zapcore.WarnLevel).All() {
 		fields := entry.ContextMap()
@@ -223,7 +223,7 @@ func (b *bench) warnings() []string {
 }
 
 // metrics are the samples so far.
-func (b *bench) metrics() map[string]float64 {
+func (b *harness) metrics() map[string]float64 {
 	b.t.Helper()
 	families, err := b.registry.Gather()
 	if err != nil {

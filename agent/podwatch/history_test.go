@@ -58,7 +58,7 @@ const recovery = 65 * time.Second
 // play lets the steps happen to a Watch and says what is wrong then.
 func play(t *testing.T, initial int, history []step) string {
 	api := fakeapi.NewPods(many(initial)...)
-	b := startBench(t, api)
+	b := startHarness(t, api)
 	uid := 0
 	put := func(key Key) {
 		uid++
@@ -66,7 +66,7 @@ func play(t *testing.T, initial int, history []step) string {
 	}
 	heal := func() {
 		api.Heal()
-		b.wire.Start()
+		b.network.Start()
 	}
 	for i, s := range history {
 		switch s.What {
@@ -80,12 +80,12 @@ func play(t *testing.T, initial int, history []step) string {
 		case "wait":
 			<-time.After(s.For)
 		case "drop":
-			b.wire.Drop()
+			b.network.Drop()
 		case "compact":
 			api.Compact()
-			b.wire.Drop()
+			b.network.Drop()
 		case "refuse":
-			b.wire.Stop()
+			b.network.Stop()
 		case "forbid":
 			api.Answer(always(fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden))(api))
 		case "no WatchList":
@@ -119,7 +119,7 @@ func play(t *testing.T, initial int, history []step) string {
 func TestWatchListEqualsList(t *testing.T) {
 	defer consistencydetector.SetDataConsistencyDetectionForWatchListEnabledForTest(true)()
 	synctest.Test(t, func(t *testing.T) {
-		b := startBench(t, fakeapi.NewPods(many(20)...))
+		b := startHarness(t, fakeapi.NewPods(many(20)...))
 		b.await(time.Second)
 		b.check()
 		if got, want := b.kinds(), "watch-list@ list@120"; got != want {

@@ -29,7 +29,7 @@ func TestMetrics(t *testing.T) {
 			}
 			return nil
 		})
-		b := newBench(t, api)
+		b := newHarness(t, api)
 		check := func(when string, want map[string]float64) {
 			t.Helper()
 			synctest.Wait()
@@ -81,7 +81,7 @@ func unix(at time.Time) float64 { return float64(at.UnixNano()) / 1e9 }
 // The names follow the conventions of Prometheus.
 func TestMetricNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		problems, err := testutil.GatherAndLint(newBench(t, fakeapi.NewPods()).registry)
+		problems, err := testutil.GatherAndLint(newHarness(t, fakeapi.NewPods()).registry)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -24,7 +24,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-func newTestClient(t *testing.T, b *bench) dynamic.Interface {
+func newTestClient(t *testing.T, b *harness) dynamic.Interface {
 	t.Helper()
 	client, err := newClient(b.config, all{})
 	if err != nil {

@@ -48,7 +48,7 @@ type Watch struct {
 	workers int
 	metrics *metrics
 	config  *rest.Config
-	current atomic.Pointer[lens]
+	current atomic.Pointer[projectedCache]
 	queue   workqueue.TypedInterface[Key]
 	synced  chan struct{}
 	inSync  sync.Once // closes synced
@@ -57,30 +57,30 @@ type Watch struct {
 
 	started chan struct{} // closed by Run
 	mu      sync.Mutex
-	life    context.Context // of Run, and so of all lenses; set when started is closed
-	running sync.WaitGroup  // of the lenses
+	life    context.Context // of Run, and so of all projected caches; set when started is closed
+	running sync.WaitGroup  // of the projected caches
 }
 
-// A lens is the cache of all pods, reduced by one projection: one part for each scope.
-type lens struct {
+// A projectedCache is the cache of all pods, reduced by one projection: one part for each scope.
+type projectedCache struct {
 	projection Projection
-	parts      map[string]*part // by the namespace of the scope
+	parts      map[string]*scopeCache // by the namespace of the scope
 	stop       context.CancelFunc
 }
 
-// A part is the cache of the pods of one scope.
-type part struct {
+// A scopeCache is the cache of the pods of one scope.
+type scopeCache struct {
 	scope    *scope
 	informer cache.SharedIndexInformer
 	handler  cache.ResourceEventHandlerRegistration
 }
 
 // part returns the part that has the pods of a namespace; nil where that is not watched.
-func (l *lens) part(namespace string) *part {
-	if whole, ok := l.parts[metav1.NamespaceAll]; ok {
+func (c *projectedCache) part(namespace string) *scopeCache {
+	if whole, ok := c.parts[metav1.NamespaceAll]; ok {
 		return whole
 	}
-	return l.parts[namespace]
+	return c.parts[namespace]
 }
 
 // New makes a Watch of the Pods of a cluster. A timeout and limits of the configuration are left out. Nothing is asked
@@ -105,7 +105,7 @@ func New(config *rest.Config, o Options) (*Watch, error) {
 	if len(w.scopes) == 0 {
 		w.scopes = []*scope{newScope(metav1.NamespaceAll)}
 	}
-	first, err := w.newLens(o.Projection)
+	first, err := w.newProjectedCache(o.Projection)
 	if err != nil {
 		return nil, err
 	}
@@ -113,24 +113,24 @@ func New(config *rest.Config, o Options) (*Watch, error) {
 	return w, nil
 }
 
-func (w *Watch) newLens(projection Projection) (*lens, error) {
+func (w *Watch) newProjectedCache(projection Projection) (*projectedCache, error) {
 	client, err := newClient(w.config, projection)
 	if err != nil {
 		return nil, fmt.Errorf("make the client for pods: %w", err)
 	}
-	l := &lens{projection: projection, parts: make(map[string]*part, len(w.scopes))}
+	c := &projectedCache{projection: projection, parts: make(map[string]*scopeCache, len(w.scopes))}
 	for _, scope := range w.scopes {
-		if l.parts[scope.namespace], err = w.newPart(l, scope, client); err != nil {
+		if c.parts[scope.namespace], err = w.newScopeCache(c, scope, client); err != nil {
 			return nil, fmt.Errorf("set up the pod informer: %w", err)
 		}
 	}
-	return l, nil
+	return c, nil
 }
 
-func (w *Watch) newPart(l *lens, scope *scope, client dynamic.Interface) (*part, error) {
+func (w *Watch) newScopeCache(c *projectedCache, scope *scope, client dynamic.Interface) (*scopeCache, error) {
 	source := newSource(client, scope, w.log, w.metrics)
 	source.contact = w.contact
-	p := &part{scope: scope}
+	p := &scopeCache{scope: scope}
 	// Resync is 0: it would replay the cache, which finds nothing that is wrong with the cache. There is no transform: a
 	// pod is reduced when it is decoded.
 	p.informer = cache.NewSharedIndexInformerWithOptions(source.listerWatcher(), &Pod{},
@@ -141,14 +141,14 @@ func (w *Watch) newPart(l *lens, scope *scope, client dynamic.Interface) (*part,
 	// The handler does nothing but add keys: what waits between informer and handler is not bounded.
 	var err error
 	p.handler, err = p.informer.AddEventHandler(cache.ResourceEventHandlerFuncs{
-		AddFunc:    func(obj any) { w.changed(l, obj) },
-		UpdateFunc: func(before, after any) { w.updated(l, before, after) },
-		DeleteFunc: func(obj any) { w.changed(l, obj) },
+		AddFunc:    func(obj any) { w.changed(c, obj) },
+		UpdateFunc: func(before, after any) { w.updated(c, before, after) },
+		DeleteFunc: func(obj any) { w.changed(c, obj) },
 	})
 	return p, err
 }
 
-func (w *Watch) updated(l *lens, before, after any) {
+func (w *Watch) updated(c *projectedCache, before, after any) {
 	b, okBefore := before.(*Pod)
 	a, okAfter := after.(*Pod)
 	if okBefore && okAfter {
@@ -158,18 +158,18 @@ func (w *Watch) updated(l *lens, before, after any) {
 			return
 		}
 		// Most changes of a pod are of its status, and of nothing that is kept of it.
-		if !l.projection.ReadsVersion() && b.differsInVersionAlone(a) {
-			if l == w.current.Load() {
+		if !c.projection.ReadsVersion() && b.differsInVersionAlone(a) {
+			if c == w.current.Load() {
 				w.metrics.events.Inc()
 			}
 			return
 		}
 	}
-	w.changed(l, after)
+	w.changed(c, after)
 }
 
-func (w *Watch) changed(l *lens, obj any) {
-	if l != w.current.Load() {
+func (w *Watch) changed(c *projectedCache, obj any) {
+	if c != w.current.Load() {
 		return // not yet, or no longer; who makes it the current one looks at all pods
 	}
 	w.metrics.events.Inc()
@@ -193,7 +193,7 @@ func (w *Watch) Run(ctx context.Context, handle Handle) error {
 	close(w.started)
 	var group errgroup.Group
 	group.Go(func() error {
-		if !first.awaitSync(ctx, w.synced) { // another lens may be faster
+		if !first.awaitSync(ctx, w.synced) { // another projectedCache may be faster
 			return nil
 		}
 		w.metrics.syncDuration.Set(time.Since(started).Seconds())
@@ -215,16 +215,16 @@ func (w *Watch) Run(ctx context.Context, handle Handle) error {
 	return group.Wait()
 }
 
-// start lets a lens follow the cluster until it is stopped or Run ends.
-func (w *Watch) start(l *lens) error {
+// start lets a projectedCache follow the cluster until it is stopped or Run ends.
+func (w *Watch) start(c *projectedCache) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.life.Err() != nil {
 		return errEnded
 	}
 	ctx, stop := context.WithCancel(w.life)
-	l.stop = stop
-	for _, p := range l.parts {
+	c.stop = stop
+	for _, p := range c.parts {
 		w.running.Go(func() { p.informer.RunWithContext(ctx) })
 	}
 	return nil
@@ -240,7 +240,7 @@ var errEnded = errors.New("the watch of pods has ended")
 //
 // The pods may differ in more than their fields at the swap: who keeps what follows from them must look at all of them.
 func (w *Watch) Reproject(ctx context.Context, projection Projection, adopt func(swap func())) error {
-	next, err := w.newLens(projection)
+	next, err := w.newProjectedCache(projection)
 	if err != nil {
 		return err
 	}

@@ -46,7 +46,7 @@ func TestSyncedAfterTheInitialList(t *testing.T) {
 					}
 					return nil
 				})
-				b := startBench(t, api)
+				b := startHarness(t, api)
 				<-time.After(3 * time.Second)
 				synctest.Wait()
 				if b.isSynced() {
@@ -71,7 +71,7 @@ func TestSyncedWhileHandleIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const pods = 50
 		api := fakeapi.NewPods(many(pods)...)
-		b := newBench(t, api)
+		b := newHarness(t, api)
 		release := make(chan struct{})
 		b.handled.during = func(Key, *Pod) { <-release }
 		b.run()
@@ -99,7 +99,7 @@ func TestChanges(t *testing.T) {
 	a, other := Key{"a", "one"}, Key{"b", "one"}
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"))
-		b := startBench(t, api)
+		b := startHarness(t, api)
 		b.await(time.Second)
 		steps := []struct {
 			name   string
@@ -141,7 +141,7 @@ func TestChanges(t *testing.T) {
 
 func TestGetOfAnUnknownPod(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := startBench(t, fakeapi.NewPods(pod("a", "one", "1", "nginx:1")))
+		b := startHarness(t, fakeapi.NewPods(pod("a", "one", "1", "nginx:1")))
 		b.await(time.Second)
 		for _, key := range []Key{{}, {"a", "two"}, {"b", "one"}, {"", "one"}, {"a", ""}} {
 			if pod, ok := b.Get(key); ok || pod != nil {
@@ -153,7 +153,7 @@ func TestGetOfAnUnknownPod(t *testing.T) {
 
 func TestAllStopsWhenToldTo(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := startBench(t, fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1")))
+		b := startHarness(t, fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1")))
 		b.await(time.Second)
 		seen := 0
 		for range b.All() {
@@ -170,7 +170,7 @@ func TestAllStopsWhenToldTo(t *testing.T) {
 func TestHandleRunsOnceAtATime(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:0"), pod("a", "two", "2", "nginx:0"))
-		b := newBench(t, api)
+		b := newHarness(t, api)
 		parallel, most := 0, 0
 		b.handled.during = func(Key, *Pod) {
 			b.handled.mu.Lock()
@@ -208,7 +208,7 @@ func TestHandleRunsOnceAtATime(t *testing.T) {
 
 func TestRunEndsBeforeItsQueue(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, fakeapi.NewPods(many(100)...))
+		b := newHarness(t, fakeapi.NewPods(many(100)...))
 		b.handled.during = func(Key, *Pod) { <-time.After(500 * time.Millisecond) }
 		b.run()
 		b.await(time.Minute)
@@ -224,7 +224,7 @@ func TestRunEndsBeforeItsQueue(t *testing.T) {
 
 func TestNoWorkersMeansOne(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, fakeapi.NewPods(many(3)...))
+		b := newHarness(t, fakeapi.NewPods(many(3)...))
 		var err error
 		b.Watch, err = New(b.config, Options{Log: b.log, Registerer: prometheus.NewRegistry(), Projection: all{}})
 		if err != nil {

@@ -42,11 +42,11 @@ func (images) AppendTo(dst, pod []byte) ([]byte, error) {
 
 func (images) ReadsVersion() bool { return false }
 
-// newNarrowBench makes a Watch that keeps names and images.
-func newNarrowBench(t *testing.T, api *fakeapi.Pods) *bench {
+// newNarrowHarness makes a Watch that keeps names and images.
+func newNarrowHarness(t *testing.T, api *fakeapi.Pods) *harness {
 	t.Helper()
-	b := newBench(t, api)
-	first, err := b.newLens(images{})
+	b := newHarness(t, api)
+	first, err := b.newProjectedCache(images{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -80,8 +80,8 @@ func TestProjectionThatPanics(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "poison:1"))
 				api.Answer(script)
-				b := newBench(t, api)
-				first, err := b.newLens(panicky{})
+				b := newHarness(t, api)
+				first, err := b.newProjectedCache(panicky{})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -112,7 +112,7 @@ func TestChangeOfTheStatusAlone(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
-				b := newNarrowBench(t, api)
+				b := newNarrowHarness(t, api)
 				b.run()
 				b.await(time.Second)
 				key := Key{"a", "one"}
@@ -131,7 +131,7 @@ func TestChangeOfTheStatusAlone(t *testing.T) {
 				for i, step := range steps {
 					api.Answer(script)
 					if script != nil {
-						b.wire.Drop()
+						b.network.Drop()
 					}
 					step.change()
 					<-time.After(2 * time.Minute) // a relist waits
@@ -156,7 +156,7 @@ func TestChangeOfTheStatusAlone(t *testing.T) {
 }
 
 // kept are the images in the cache, by pod; a pod that is kept whole is "whole".
-func (b *bench) kept() map[Key]string {
+func (b *harness) kept() map[Key]string {
 	images := map[Key]string{}
 	for pod := range b.All() {
 		o := decoded(pod)
@@ -174,7 +174,7 @@ func (b *bench) kept() map[Key]string {
 func TestReproject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
-		b := newNarrowBench(t, api)
+		b := newNarrowHarness(t, api)
 		b.run()
 		b.await(time.Second)
 		held := make(chan struct{})
@@ -225,7 +225,7 @@ func TestReproject(t *testing.T) {
 }
 
 // awaitCache waits until the cache holds what the API server has.
-func (b *bench) awaitCache(t *testing.T) {
+func (b *harness) awaitCache(t *testing.T) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; <-time.After(100 * time.Millisecond) {
 		synctest.Wait()
@@ -243,7 +243,7 @@ func (b *bench) awaitCache(t *testing.T) {
 func TestReprojectGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"))
-		b := newNarrowBench(t, api)
+		b := newNarrowHarness(t, api)
 		unused := func(func()) { t.Error("adopted a list that is not complete") }
 		cancelled, stop := context.WithCancel(t.Context())
 		stop()
@@ -252,7 +252,7 @@ func TestReprojectGivesUp(t *testing.T) {
 		}
 		b.run()
 		b.await(time.Second)
-		api.Answer(only(fakeapi.KindWatchList, fakeapi.Silent)(api))
+		api.Answer(only(fakeapi.KindWatchList, fakeapi.NeverAnswer)(api))
 		ctx, cancel := context.WithTimeout(t.Context(), time.Minute/2)
 		defer cancel()
 		if err := b.Reproject(ctx, all{}, unused); err == nil {
@@ -278,7 +278,7 @@ func TestReprojectBeforeTheInitialList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(many(20)...)
 		api.Answer(streams(fakeapi.Streaming{NoEnd: true})(api))
-		b := newNarrowBench(t, api)
+		b := newNarrowHarness(t, api)
 		b.run()
 		<-time.After(time.Second)
 		api.Heal()

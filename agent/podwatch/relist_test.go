@@ -93,14 +93,14 @@ func TestRelist(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
 					api.Answer(server.script)
-					b := startBench(t, api)
+					b := startHarness(t, api)
 					b.await(time.Second)
 					<-time.After(90 * time.Second)
 					b.check()
-					b.wire.Stop()
+					b.network.Stop()
 					test.missed(api)
 					api.Compact()
-					b.wire.Start()
+					b.network.Start()
 					// A watch from the last version is refused, so that all pods must be asked for again.
 					api.Answer(func(r fakeapi.Request) http.HandlerFunc {
 						if r.Kind == fakeapi.KindWatch && r.Version == "102" {
@@ -136,7 +136,7 @@ func TestRelist(t *testing.T) {
 func TestVersionsGoBackwardsWithinAWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
-		b := startBench(t, api)
+		b := startHarness(t, api)
 		b.await(time.Second)
 		api.Rewind(5)
 		api.Put(pod("a", "one", "1", "nginx:2")) // version 6
@@ -162,7 +162,7 @@ func TestVersionsGoBackwardsBetweenWatches(t *testing.T) {
 	}{
 		{name: "the present version is known", within: 5 * time.Second, relist: true},
 		{
-			name: "at first it is not", within: streamPatience + 30*time.Second, relist: true,
+			name: "at first it is not", within: silenceTimeout + 30*time.Second, relist: true,
 			script: func() func(fakeapi.Request) http.HandlerFunc {
 				asked := 0
 				return func(r fakeapi.Request) http.HandlerFunc {
@@ -179,17 +179,17 @@ func TestVersionsGoBackwardsBetweenWatches(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				api := fakeapi.NewPods(many(10)...)
-				b := startBench(t, api)
+				b := startHarness(t, api)
 				b.await(time.Second)
 				<-time.After(90 * time.Second) // client-go takes a watch that ends within 1 s for a fault of its own
 				before := len(api.Received())
 				api.Answer(test.script)
-				b.wire.Stop()
+				b.network.Stop()
 				synctest.Wait()
 				api.Rewind(20)
 				api.Remove(fakeapi.Key{Namespace: "team-1", Name: "pod-1"})
 				api.Put(pod("team-0", "pod-0", "uid-0", "nginx:2"))
-				b.wire.Start()
+				b.network.Start()
 				b.awaitContent(test.within)
 				if got := slices.ContainsFunc(api.Received()[before:], func(r fakeapi.Request) bool { return r.Kind == fakeapi.KindWatchList }); got != test.relist {
 					t.Errorf("all pods were asked for again: %v; requests: %s", got, b.kinds())
@@ -207,7 +207,7 @@ func TestVersionsGoBackwardsBetweenWatches(t *testing.T) {
 func TestWatchThatFellSilent(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(many(10)...)
-		b := startBench(t, api)
+		b := startHarness(t, api)
 		b.await(time.Second)
 		<-time.After(90 * time.Second)
 		deaf := false
@@ -216,16 +216,16 @@ func TestWatchThatFellSilent(t *testing.T) {
 				deaf = true
 				return func(w http.ResponseWriter, r *http.Request) {
 					fakeapi.NewEvents(w)
-					fakeapi.Silent(w, r)
+					fakeapi.NeverAnswer(w, r)
 				}
 			}
 			return nil
 		})
-		b.wire.Drop()
+		b.network.Drop()
 		<-time.After(5 * time.Second)
 		before := len(api.Received())
 		api.Put(pod("team-0", "pod-0", "uid-0", "nginx:2"))
-		<-time.After(streamPatience - 10*time.Second)
+		<-time.After(silenceTimeout - 10*time.Second)
 		if b.agrees(0) {
 			t.Fatal("the change was seen: nothing was silent")
 		}
@@ -235,7 +235,7 @@ func TestWatchThatFellSilent(t *testing.T) {
 				t.Errorf("all pods were asked for again; requests: %s", b.kinds())
 			}
 		}
-		b.checkLog([]string{failure + "watch: " + errDeaf.Error()}, false)
+		b.checkLog([]string{failure + "watch: " + errWatchSilent.Error()}, false)
 		// A cluster in which nothing happens has its bookmarks, and is not silent.
 		before = len(api.Received())
 		<-time.After(4 * time.Minute)
@@ -262,7 +262,7 @@ func TestWatchListIsTriedAgain(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				api := fakeapi.NewPods(many(3)...)
-				b := startBench(t, api)
+				b := startHarness(t, api)
 				b.await(time.Second)
 				for i := range 4 {
 					<-time.After(5 * time.Minute) // client-go begins with a short pause again
@@ -280,7 +280,7 @@ func TestWatchListIsTriedAgain(t *testing.T) {
 						}
 						return nil
 					})
-					b.wire.Drop()
+					b.network.Drop()
 					api.Put(pod("team-0", "pod-0", "uid-0", fmt.Sprintf("nginx:%d", i)))
 					b.awaitContent(10 * time.Second)
 					var kinds []string

@@ -107,19 +107,19 @@ func (w *Watch) Forbidden() []string {
 
 // awaitSync waits until each part holds its initial list, but for namespaces that are forbidden; at least one part must
 // hold its list. It also returns when another channel is closed, and is false only where ctx is done.
-func (l *lens) awaitSync(ctx context.Context, or <-chan struct{}) bool {
+func (c *projectedCache) awaitSync(ctx context.Context, or <-chan struct{}) bool {
 	// A namespace may become forbidden, or permitted, at any time: so this looks again.
 	const look = 100 * time.Millisecond
-	for !l.inSync() {
+	for !c.inSync() {
 		var first <-chan struct{}
-		for _, p := range l.parts {
+		for _, p := range c.parts {
 			if !p.scope.isForbidden() && !p.handler.HasSynced() {
 				first = p.handler.HasSyncedChecker().Done()
 				break
 			}
 		}
 		var again <-chan time.Time
-		if len(l.parts) > 1 || first == nil {
+		if len(c.parts) > 1 || first == nil {
 			again = time.After(look)
 		}
 		select {
@@ -134,9 +134,9 @@ func (l *lens) awaitSync(ctx context.Context, or <-chan struct{}) bool {
 	return true
 }
 
-func (l *lens) inSync() bool {
+func (c *projectedCache) inSync() bool {
 	synced := 0
-	for _, p := range l.parts {
+	for _, p := range c.parts {
 		switch {
 		case p.handler.HasSynced():
 			synced++

@@ -24,7 +24,7 @@ func forbid(namespaces ...string) func(fakeapi.Request) http.HandlerFunc {
 	}
 }
 
-func permitted(b *bench, namespace string) float64 {
+func permitted(b *harness, namespace string) float64 {
 	return b.metrics()[`kube_devops_watched_namespace_permitted{namespace="`+namespace+`"}`]
 }
 
@@ -33,7 +33,7 @@ func TestWatchOfSomeNamespaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"), pod("c", "one", "3", "nginx:1"))
 		api.Answer(forbid("c"))
-		b := newBench(t, api, "a", "b")
+		b := newHarness(t, api, "a", "b")
 		b.namespaces = []string{"a", "b"}
 		b.run()
 		b.await(time.Second)
@@ -63,7 +63,7 @@ func TestForbiddenNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"))
 		api.Answer(forbid("b"))
-		b := newBench(t, api, "a", "b")
+		b := newHarness(t, api, "a", "b")
 		b.namespaces = []string{"a"}
 		b.run()
 		b.await(5 * time.Second)
@@ -74,7 +74,7 @@ func TestForbiddenNamespace(t *testing.T) {
 		if diff := gocmp.Diff([]string{"b"}, b.Forbidden()); diff != "" {
 			t.Errorf("forbidden namespaces (-want +got):\n%s", diff)
 		}
-		if !slices.ContainsFunc(b.warnings(), func(line string) bool { return strings.Contains(line, "told to answer 403") }) {
+		if !slices.ContainsFunc(b.warnings(), func(line string) bool { return strings.Contains(line, "the test answers 403") }) {
 			t.Errorf("the log does not have the refusal: %q", b.warnings())
 		}
 		api.Heal()
@@ -90,7 +90,7 @@ func TestNoNamespaceIsPermitted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"))
 		api.Answer(forbid("a", "b"))
-		b := newBench(t, api, "a", "b")
+		b := newHarness(t, api, "a", "b")
 		b.namespaces = []string{}
 		b.run()
 		<-time.After(10 * time.Minute)
@@ -111,12 +111,12 @@ func TestNoNamespaceIsPermitted(t *testing.T) {
 func TestNamespaceThatBecomesForbidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"))
-		b := newBench(t, api, "a", "b")
+		b := newHarness(t, api, "a", "b")
 		b.namespaces = []string{"a", "b"}
 		b.run()
 		b.await(time.Second)
 		api.Answer(forbid("b"))
-		b.wire.Drop()
+		b.network.Drop()
 		<-time.After(time.Minute)
 		b.check()
 		api.Put(pod("a", "two", "3", "nginx:1"))
@@ -138,7 +138,7 @@ func TestReprojectWithAForbiddenNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"))
 		api.Answer(forbid("b"))
-		b := newBench(t, api, "a", "b")
+		b := newHarness(t, api, "a", "b")
 		b.namespaces = []string{"a"}
 		b.run()
 		b.await(5 * time.Second)

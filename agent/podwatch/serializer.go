@@ -144,7 +144,7 @@ func (d *podDecoder) Decode(text []byte, _ *schema.GroupVersionKind, into runtim
 	}
 	// The event of an error has a Status; every other object of a watch names its kind.
 	if kind := kindOf(text); kind != (typeOf{"v1", "Pod"}) && kind != (typeOf{"v1", "Status"}) {
-		return nil, nil, kind.isNoPod()
+		return nil, nil, kind.notAPod()
 	}
 	return d.decodeObject(text)
 }
@@ -152,7 +152,7 @@ func (d *podDecoder) Decode(text []byte, _ *schema.GroupVersionKind, into runtim
 // decodeItem decodes an item of a list, which may leave out its kind.
 func (d *podDecoder) decodeItem(text []byte) (runtime.Object, error) {
 	if kind := kindOf(text); kind != (typeOf{}) && kind != (typeOf{"v1", "Pod"}) {
-		return nil, kind.isNoPod()
+		return nil, kind.notAPod()
 	}
 	object, _, err := d.decodeObject(text)
 	return object, err
@@ -169,9 +169,9 @@ func kindOf(text []byte) typeOf {
 	return typeOf{object.Get("apiVersion").String(), object.Get("kind").String()}
 }
 
-// isNoPod is the error of an answer that holds another object: a server, or a proxy before it, that mixes up its answers
+// notAPod is the error of an answer that holds another object: a server, or a proxy before it, that mixes up its answers
 // must not make the agent score something else.
-func (t typeOf) isNoPod() error {
+func (t typeOf) notAPod() error {
 	return fmt.Errorf("decode a pod: the API server sent an object of kind %.64q, apiVersion %.64q", t.kind, t.apiVersion)
 }
 

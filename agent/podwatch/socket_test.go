@@ -38,7 +38,7 @@ func TestRealSockets(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := &bench{t: t, api: api, Watch: w, handled: newRecord()}
+	b := &harness{t: t, api: api, Watch: w, handled: newRecord()}
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ended := make(chan error, 1)

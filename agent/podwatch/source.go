@@ -33,30 +33,30 @@ const (
 	// starts of watches are limited: startBurst at once, then one each startEvery.
 	startEvery = time.Second
 	startBurst = 3
-	// watchPatience is how long a watch may take to begin to answer, listPatience how long a list may take as a whole.
-	watchPatience = 60 * time.Second
-	listPatience  = 120 * time.Second
-	// initialPatience is how long the initial stream may bring fewer than initialProgress pods before its end is told by
+	// watchTimeout is how long a watch may take to begin to answer, listTimeout how long a list may take as a whole.
+	watchTimeout = 60 * time.Second
+	listTimeout  = 120 * time.Second
+	// initialTimeout is how long the initial stream may bring fewer than initialProgress pods before its end is told by
 	// a bookmark. One pod is no progress: where that bookmark was lost, new pods come for ever in a cluster that is busy.
-	initialPatience = 120 * time.Second
+	initialTimeout  = 120 * time.Second
 	initialProgress = 1000
 	// initialAttempts is how many initial streams may be cut off before that bookmark until a list is asked for instead.
 	initialAttempts = 2
-	// streamPatience is how long a watch may bring nothing: an API server sends a bookmark each minute. What stands
+	// silenceTimeout is how long a watch may bring nothing: an API server sends a bookmark each minute. What stands
 	// before it may hold a connection open for ever on which nothing comes any more.
-	streamPatience = 150 * time.Second
-	// versionEvery is the least time between two looks at whether versions have gone back, versionPatience how long one may
+	silenceTimeout = 150 * time.Second
+	// versionEvery is the least time between two looks at whether versions have gone back, versionTimeout how long one may
 	// hold up the watch that goes on.
-	versionEvery    = 10 * time.Second
-	versionPatience = 5 * time.Second
+	versionEvery   = 10 * time.Second
+	versionTimeout = 5 * time.Second
 )
 
 var (
-	errNoAnswer  = errors.New("the API server did not answer in time")
-	errCutOff    = errors.New("the initial stream of pods was cut off before its end")
-	errSilent    = fmt.Errorf("the initial stream of pods brought fewer than %d pods in %s, and not its end", initialProgress, initialPatience)
-	errNoInitial = errors.New("the API server does not end its initial stream of pods")
-	errDeaf      = fmt.Errorf("the watch of pods brought neither a change nor a bookmark in %s", streamPatience)
+	errNoAnswer      = errors.New("the API server did not answer in time")
+	errCutOff        = errors.New("the initial stream of pods was cut off before its end")
+	errInitialSilent = fmt.Errorf("the initial stream of pods brought fewer than %d pods in %s, and not its end", initialProgress, initialTimeout)
+	errNoInitial     = errors.New("the API server does not end its initial stream of pods")
+	errWatchSilent   = fmt.Errorf("the watch of pods brought neither a change nor a bookmark in %s", silenceTimeout)
 )
 
 // A source lists and watches pods for the informer. It stands between client-go and the API server to know when the
@@ -129,8 +129,8 @@ func (s *source) list(ctx context.Context, options metav1.ListOptions) (runtime.
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var list *unstructured.UnstructuredList
-	err := s.persist(ctx, verbList, func() (err error) {
-		defer patience(listPatience, cancel).Stop()
+	err := s.retryBusy(ctx, verbList, func() (err error) {
+		defer startTimeout(listTimeout, cancel).Stop()
 		list, err = s.pods.List(ctx, options)
 		return err
 	})
@@ -145,7 +145,7 @@ func (s *source) list(ctx context.Context, options metav1.ListOptions) (runtime.
 		s.failed(verbList, err)
 		return nil, err
 	}
-	s.heard()
+	s.recordContact()
 	s.resuming.Store(false)
 	return pods, nil
 }
@@ -159,8 +159,8 @@ func (s *source) watch(ctx context.Context, options metav1.ListOptions) (watch.I
 	// The watch lives on behind this call, so that its context must not end with it.
 	ctx, cancel := context.WithCancelCause(ctx)
 	var upstream watch.Interface
-	err := s.persist(ctx, verbWatch, func() (err error) {
-		defer patience(watchPatience, cancel).Stop()
+	err := s.retryBusy(ctx, verbWatch, func() (err error) {
+		defer startTimeout(watchTimeout, cancel).Stop()
 		upstream, err = s.pods.Watch(ctx, options)
 		return err
 	})
@@ -168,7 +168,7 @@ func (s *source) watch(ctx context.Context, options metav1.ListOptions) (watch.I
 		cancel(nil)
 		return nil, err
 	}
-	if resumes := s.resuming.Swap(true) && !initial; resumes && s.wentBack(ctx, options.ResourceVersion) {
+	if resumes := s.resuming.Swap(true) && !initial; resumes && s.versionRegressed(ctx, options.ResourceVersion) {
 		s.scope.relists.ask()
 	}
 	st := newStream(ctx, upstream, func() { cancel(nil) }, s, initial)
@@ -176,14 +176,14 @@ func (s *source) watch(ctx context.Context, options metav1.ListOptions) (watch.I
 	return st, nil
 }
 
-// wentBack tells whether the API server is at a version before the one from which a watch is to go on, as where etcd was
+// versionRegressed tells whether the API server is at a version before the one from which a watch is to go on, as where etcd was
 // restored from a backup. It would tell that watch of nothing, and of no error either, until it has come to that version
 // again. Where the answer cannot be had, a watch that stays silent will ask again.
-func (s *source) wentBack(ctx context.Context, from string) bool {
+func (s *source) versionRegressed(ctx context.Context, from string) bool {
 	if !s.versions.Allow() {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, versionPatience)
+	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
 	s.metrics.requests.WithLabelValues(verbList).Inc()
 	list, err := s.pods.List(ctx, metav1.ListOptions{Limit: 1}) // of no version: the present one
@@ -204,15 +204,15 @@ func (s *source) wentBack(ctx context.Context, from string) bool {
 	return true
 }
 
-// patience ends a request that takes longer.
-func patience(d time.Duration, cancel context.CancelCauseFunc) *time.Timer {
+// startTimeout ends a request that takes longer.
+func startTimeout(d time.Duration, cancel context.CancelCauseFunc) *time.Timer {
 	return time.AfterFunc(d, func() { cancel(fmt.Errorf("%w: waited %s", errNoAnswer, d)) })
 }
 
-// persist sends a request again, with growing pauses, while the API server refuses connections or says that it has
+// retryBusy sends a request again, with growing pauses, while the API server refuses connections or says that it has
 // too many requests. client-go does so too, but sleeps through the end of its context there, and longer each time: so
 // once ctx is done neither of the two is returned. What failed otherwise is left to client-go.
-func (s *source) persist(ctx context.Context, verb string, request func() error) error {
+func (s *source) retryBusy(ctx context.Context, verb string, request func() error) error {
 	pause := wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 5, Cap: 8 * time.Second}
 	for {
 		if verb == verbWatch {
@@ -252,7 +252,7 @@ func (s *source) persist(ctx context.Context, verb string, request func() error)
 }
 
 // heard notes that the API server has just been heard of, and returns when that was.
-func (s *source) heard() time.Time {
+func (s *source) recordContact() time.Time {
 	now := time.Now()
 	s.scope.answered()
 	s.metrics.lastEvent.Set(float64(now.UnixNano()) / 1e9)

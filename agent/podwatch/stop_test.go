@@ -28,14 +28,14 @@ func TestStopAtAnyMoment(t *testing.T) {
 		{name: "the initial stream is cut off", script: streams(fakeapi.Streaming{CutOff: true})},
 		{name: "connections are refused", down: true},
 		{name: "connections are refused after sync", down: true, synced: true},
-		{name: "never answered", script: always(fakeapi.Silent)},
-		{name: "never answered after sync", script: always(fakeapi.Silent), synced: true},
+		{name: "never answered", script: always(fakeapi.NeverAnswer)},
+		{name: "never answered after sync", script: always(fakeapi.NeverAnswer), synced: true},
 		{
 			name: "a list is never answered",
 			script: func(*fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
 				return func(r fakeapi.Request) http.HandlerFunc {
 					if r.Kind == fakeapi.KindList {
-						return fakeapi.Silent
+						return fakeapi.NeverAnswer
 					}
 					return fakeapi.Status(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid)
 				}
@@ -72,7 +72,7 @@ func TestStopAtAnyMoment(t *testing.T) {
 			script: always(fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden)), synced: true,
 		},
 		{name: "internal errors", script: always(fakeapi.Status(http.StatusInternalServerError, metav1.StatusReasonInternalError))},
-		{name: "a proxy hangs up", script: always(fakeapi.HangUp)},
+		{name: "a proxy hangs up", script: always(fakeapi.CloseConnection)},
 		{name: "watches end at once", script: only(fakeapi.KindWatch, fakeapi.Text("")), synced: true},
 	}
 	for _, test := range tests {
@@ -80,14 +80,14 @@ func TestStopAtAnyMoment(t *testing.T) {
 			for moment := time.Duration(0); moment < 30*time.Second; moment += 2370 * time.Millisecond {
 				synctest.Test(t, func(t *testing.T) {
 					api := fakeapi.NewPods(many(3)...)
-					b := newBench(t, api)
+					b := newHarness(t, api)
 					fail := func() {
 						if test.down {
-							b.wire.Stop()
+							b.network.Stop()
 							return
 						}
 						api.Answer(test.script(api))
-						b.wire.Drop()
+						b.network.Drop()
 					}
 					if !test.synced {
 						fail()
@@ -119,7 +119,7 @@ func TestStopAtAnyMoment(t *testing.T) {
 func TestStopWhileARequestFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
-		b := newBenchThrough(t, fakeapi.NewPods(), func(http.RoundTripper) http.RoundTripper {
+		b := newHarnessThrough(t, fakeapi.NewPods(), func(http.RoundTripper) http.RoundTripper {
 			return roundTrip(func(*http.Request) (*http.Response, error) {
 				cancel()
 				return nil, fakeapi.ErrRefused
@@ -144,7 +144,7 @@ func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f
 
 func TestRunWithAContextThatIsDone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBench(t, fakeapi.NewPods(many(3)...))
+		b := newHarness(t, fakeapi.NewPods(many(3)...))
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		if err := b.Run(ctx, b.handled.handle); err != nil {
@@ -159,9 +159,9 @@ func TestRunWithAContextThatIsDone(t *testing.T) {
 // Many Watches in one process do not disturb one another.
 func TestTwoWatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		var benches []*bench
+		var benches []*harness
 		for i := range 2 {
-			benches = append(benches, startBench(t, fakeapi.NewPods(pod("a", fmt.Sprintf("pod-%d", i), "1", "nginx:1"))))
+			benches = append(benches, startHarness(t, fakeapi.NewPods(pod("a", fmt.Sprintf("pod-%d", i), "1", "nginx:1"))))
 		}
 		for _, b := range benches {
 			b.await(time.Second)

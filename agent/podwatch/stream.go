@@ -48,10 +48,10 @@ func (s *stream) run() {
 	defer close(s.events)
 	defer s.cancel()
 	defer s.upstream.Stop()
-	silence := time.NewTimer(streamPatience)
+	silence := time.NewTimer(silenceTimeout)
 	defer silence.Stop()
 	if s.initial {
-		silence.Reset(initialPatience)
+		silence.Reset(initialTimeout)
 	}
 	closed := func() {}
 	if !s.initial {
@@ -70,7 +70,7 @@ func (s *stream) run() {
 				}
 				return
 			}
-			heard = s.source.heard()
+			heard = s.source.recordContact()
 			switch {
 			case event.Type == watch.Error:
 				err := apierrors.FromObject(event.Object)
@@ -84,7 +84,7 @@ func (s *stream) run() {
 				s.initial = false
 				closed = s.source.contact.opened()
 				s.source.incomplete.Store(0)
-				silence.Reset(streamPatience)
+				silence.Reset(silenceTimeout)
 			case s.initial && event.Type == watch.Added:
 				// Nothing else is progress: a busy or patient server whose bookmark was lost on the way sends
 				// changes and other bookmarks for ever.
@@ -95,19 +95,19 @@ func (s *stream) run() {
 			}
 		case <-silence.C:
 			if !s.initial {
-				if left := streamPatience - time.Since(heard); left > 0 {
+				if left := silenceTimeout - time.Since(heard); left > 0 {
 					silence.Reset(left)
 					continue
 				}
-				s.failed(errDeaf)
+				s.failed(errWatchSilent)
 				return // client-go goes on from the version that it has
 			}
 			if added >= initialProgress {
 				added = 0
-				silence.Reset(initialPatience)
+				silence.Reset(initialTimeout)
 				continue
 			}
-			s.failed(errSilent)
+			s.failed(errInitialSilent)
 			s.source.incomplete.Store(initialAttempts) // that took long enough: no second attempt
 			return
 		case <-s.source.scope.relists.asked(s.initial):

@@ -25,7 +25,7 @@ func TestStreamStops(t *testing.T) {
 		for _, initial := range []bool{false, true} {
 			t.Run(test.name, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
-					b := newBench(t, fakeapi.NewPods())
+					b := newHarness(t, fakeapi.NewPods())
 					upstream, cancelled := watch.NewFake(), false
 					s := newStream(t.Context(), upstream, func() { cancelled = true }, newSource(newTestClient(t, b), newScope(metav1.NamespaceAll), b.log, b.Watch.metrics), initial)
 					go s.run()
