@@ -72,7 +72,7 @@ func Run(ctx context.Context, options Options) (*report.Scan, error) {
 	if s.projection, err = options.Table.ProjectionWith(ownerPaths...); err != nil {
 		return nil, err
 	}
-	s.state.Advance(options.Now)
+	s.state.ExpireWaivers(options.Now)
 	if err := s.run(ctx); err != nil {
 		return nil, err
 	}

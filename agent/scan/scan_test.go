@@ -100,8 +100,8 @@ func TestScanEqualsReplace(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if failures := reference.Replace(2, slices.Values(observed)); len(failures) > 0 {
-			t.Fatal(failures)
+		if failures, err := reference.Replace(t.Context(), 2, slices.Values(observed)); err != nil || len(failures) > 0 {
+			t.Fatal(failures, err)
 		}
 		want := told(reference.SnapshotWithViolations())
 		for _, workers := range []int{0, 1, 2, 7} {
