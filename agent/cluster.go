@@ -17,7 +17,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/util/homedir"
 
-	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
 // ErrNoCluster says that there is no kubeconfig, and that the process does not run in a pod.
@@ -127,7 +127,7 @@ func checkContext(config *api.Config, context, from string) error {
 		return nil
 	}
 	for _, name := range contexts {
-		if rules.EditDistance(name, context) <= 2 {
+		if suggest.Distance(name, context) <= 2 {
 			return fmt.Errorf("read the kubeconfig: %s has no context %q; did you mean %q?", from, context, name)
 		}
 	}

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
 // A condition is a predicate of a table as it stands in the text, and what the schema says of it.
@@ -151,7 +153,7 @@ func (v *expected) misfit(of kinds, want *scalar) string {
 	case of&kind == 0:
 		return v.words + ", and " + words
 	case kind == aText && len(v.values) > 0 && !slices.Contains(v.values, want.text):
-		return fmt.Sprintf("%s, which is never %.64q%s", v.words, want.text, new(reporter).didYouMean(want.text, v.values))
+		return fmt.Sprintf("%s, which is never %.64q%s", v.words, want.text, suggest.DidYouMean(want.text, v.values))
 	case want.kind == floatScalar && v.whole && want.float != math.Trunc(want.float):
 		return v.words + ", and " + words
 	case kind == aCount && v.length && want.float < 0:

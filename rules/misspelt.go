@@ -5,6 +5,8 @@ import (
 	"slices"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
 // MisspeltField finds the first field of a pod, given as JSON, that the schema does not have but for one that is spelled
@@ -51,5 +53,5 @@ func (t *schemaType) nearestField(name string) string {
 		fields = append(fields, known)
 	}
 	slices.Sort(fields)
-	return didYouMean(name, fields)
+	return suggest.DidYouMean(name, fields)
 }

@@ -3,6 +3,8 @@ package rules
 import (
 	"slices"
 	"strings"
+
+	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
 // nearest is the path that exists and is most like one that does not, relative to the subject where it can be; empty
@@ -34,7 +36,7 @@ func (s *Schema) nearest(from *schemaType, path *valuePath, wrong *misstep) stri
 	}
 	best := ""
 	for _, candidate := range candidates {
-		if best == "" || EditDistance(candidate, path.source) < EditDistance(best, path.source) {
+		if best == "" || suggest.Distance(candidate, path.source) < suggest.Distance(best, path.source) {
 			best = candidate
 		}
 	}
@@ -52,13 +54,13 @@ func (m *misstep) corrected() string {
 		alternatives = []string{"#." + m.key}
 	case m.at.fields != nil:
 		for name := range m.at.fields {
-			if alike(m.key, name) {
+			if suggest.Similar(m.key, name) {
 				alternatives = append(alternatives, name)
 			}
 		}
 	}
 	slices.SortFunc(alternatives, func(a, b string) int {
-		if d := EditDistance(a, m.key) - EditDistance(b, m.key); d != 0 {
+		if d := suggest.Distance(a, m.key) - suggest.Distance(b, m.key); d != 0 {
 			return d
 		}
 		return strings.Compare(a, b)
@@ -77,12 +79,6 @@ func (m *misstep) corrected() string {
 		}
 	}
 	return ""
-}
-
-// alike tells whether two words may be one that is misspelled, in the plural or in other letters.
-func alike(a, b string) bool {
-	a, b = strings.ToLower(a), strings.ToLower(b)
-	return EditDistance(a, b) <= max(1, min(3, len(b)/4))
 }
 
 // pathsTo lists the paths below a type that end with a field of the name, whatever its letters' case: the shortest

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
 // Only returns the table as though it had the checks of these ids alone, in the order of the table. The table itself
@@ -78,7 +80,7 @@ func (t *Table) knows(id string) error {
 	}
 	var near []string
 	for _, known := range ids {
-		if alike(id, known) || strings.Contains(known, id) && id != "" {
+		if suggest.Similar(id, known) || strings.Contains(known, id) && id != "" {
 			near = append(near, known)
 		}
 	}

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
 // A Schema is what is known of the fields of an object, and of their types. Doubts holds the paths of a table against it.
@@ -259,13 +261,13 @@ func (p *place) array(s *step) string {
 	}
 	asked := *p
 	if wrong := asked.key(s.key); wrong != "" {
-		return "its query asks for what is not there: " + wrong + new(reporter).didYouMean(s.key, slices.Sorted(maps.Keys(p.fields)))
+		return "its query asks for what is not there: " + wrong + suggest.DidYouMean(s.key, slices.Sorted(maps.Keys(p.fields)))
 	}
 	if asked.kinds&aText == 0 {
 		return fmt.Sprintf("its query compares text, and %q is %s", s.key, asked.words())
 	}
 	if len(asked.values) > 0 && !slices.Contains(asked.values, s.literal) {
-		return fmt.Sprintf("its query asks for %q, which %s is never%s", s.literal, asked.name, new(reporter).didYouMean(s.literal, asked.values))
+		return fmt.Sprintf("its query asks for %q, which %s is never%s", s.literal, asked.name, suggest.DidYouMean(s.literal, asked.values))
 	}
 	return ""
 }

@@ -22,6 +22,14 @@ const (
 	Low      Severity = "low"
 )
 
+var severities = [...]Severity{Critical, High, Medium, Low}
+
+// Severities returns all severities, worst first.
+func Severities() []Severity { return slices.Clone(severities[:]) }
+
+// Rank is the index of s in Severities: 0 for the worst. It is -1 for a text that is not a severity.
+func (s Severity) Rank() int { return slices.Index(severities[:], s) }
+
 // Table is a compiled policy table. It is immutable.
 type Table struct {
 	name    string

@@ -10,6 +10,8 @@ import (
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
 // parse makes nodes of the text and returns the one document's root, or nil when there is none to go on with.
@@ -154,47 +156,10 @@ func (r *reader) glob(node *yaml.Node, what string) string {
 	return glob
 }
 
-// didYouMean names the word that is nearest to one that is not known, if any is near: " (did you mean ...?)".
-func didYouMean(word string, known []string) string {
-	best, distance := "", 3
-	for _, k := range known {
-		if len(word)-len(k) >= distance {
-			continue // so long a word is not worth the while
-		}
-		if d := EditDistance(strings.ToLower(word), strings.ToLower(k)); d < distance && 2*d < len(k) {
-			best, distance = k, d
-		}
-	}
-	if best == "" {
-		return ""
-	}
-	return fmt.Sprintf(" (did you mean %q?)", best)
-}
-
 // didYouMean is that of a mistake that will be told of.
 func (r *reporter) didYouMean(word string, known []string) string {
 	if r.full() {
 		return ""
 	}
-	return didYouMean(word, known)
-}
-
-// EditDistance is how many bytes must be inserted, deleted or replaced to make one word of the other (Levenshtein).
-func EditDistance(a, b string) int {
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(row[j+1]+1, row[j]+1, diagonal+cost)
-		}
-	}
-	return row[len(b)]
+	return suggest.DidYouMean(word, known)
 }

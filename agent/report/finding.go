@@ -240,15 +240,9 @@ func compareWaivers(a, b *rules.Waiver) int {
 // compareCosts puts the finding first that costs more: what counts before what is waived, by severity, then by points, then
 // by name.
 func compareCosts(a, b Finding) int {
-	return cmp.Or(compareWaivers(a.Waiver, b.Waiver), cmp.Compare(rank(a.Check.Severity), rank(b.Check.Severity)), cmp.Compare(b.Points(), a.Points()),
+	return cmp.Or(compareWaivers(a.Waiver, b.Waiver), cmp.Compare(a.Check.Severity.Rank(), b.Check.Severity.Rank()), cmp.Compare(b.Points(), a.Points()),
 		cmp.Compare(a.Namespace, b.Namespace), a.unit().compare(b.unit()), cmp.Compare(a.check, b.check), a.compareSubject(&b))
 }
-
-// severities are all there are, the worst first.
-var severities = []rules.Severity{rules.Critical, rules.High, rules.Medium, rules.Low}
-
-// rank numbers the severities, the worst with 0.
-func rank(s rules.Severity) int { return slices.Index(severities, s) }
 
 // A worst keeps the first so many items of an order, whatever comes, and counts all.
 type worst[T any] struct {

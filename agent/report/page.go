@@ -203,7 +203,7 @@ func (p *page) checks(scan *Scan, totals state.LiveMetrics) {
 		n, subjects := totals.Violations[i], totals.Subjects[i]
 		longest = max(longest, n)
 		order.add(pageCheck{
-			ID: c.ID, Severity: string(c.Severity), Rank: rank(c.Severity), Message: prose(c.Message(), 400), Remediation: prose(c.Remediation, 400),
+			ID: c.ID, Severity: string(c.Severity), Rank: c.Severity.Rank(), Message: prose(c.Message(), 400), Remediation: prose(c.Remediation, 400),
 			Weight: c.Weight, Violations: n, ViolationsText: number(n), Subjects: subjects, SubjectsText: number(subjects),
 			Points: n * c.Weight, PointsText: number(n * c.Weight),
 		})
@@ -285,7 +285,7 @@ func pageChangesOf(scan *Scan, b *Baselined) *pageChanges {
 	for i := range b.New[:min(len(b.New), pageRows)] {
 		f := &b.New[i]
 		out.New = append(out.New, pageNew{
-			pageFindingOf(f), name(f.Namespace), f.owner, number(f.Violations), rank(f.Check.Severity), f.Violations,
+			pageFindingOf(f), name(f.Namespace), f.owner, number(f.Violations), f.Check.Severity.Rank(), f.Violations,
 		})
 	}
 	for _, k := range b.Resolved[:min(len(b.Resolved), pageRows)] {

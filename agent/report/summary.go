@@ -257,15 +257,15 @@ func (s *Scan) excluded() []string {
 
 // bySeverity counts the violations by severity, the worst first: "2 critical, 14 high"; empty where there are none.
 func (s *Scan) bySeverity() string {
-	counts := make([]int, len(severities))
+	counts := make([]int, len(rules.Severities()))
 	totals := s.Snapshot.Totals().Violations
 	for i, check := range s.Snapshot.Table.Checks() {
-		counts[rank(check.Severity)] += totals[i]
+		counts[check.Severity.Rank()] += totals[i]
 	}
 	var words []string
 	for i, n := range counts {
 		if n > 0 {
-			words = append(words, number(n)+" "+string(severities[i]))
+			words = append(words, number(n)+" "+string(rules.Severities()[i]))
 		}
 	}
 	return strings.Join(words, ", ")

@@ -274,7 +274,7 @@ func (w *tableWriter) findings() bool {
 	}
 	// Of one severity, those of one file are together: that is how they are fixed.
 	slices.SortStableFunc(first, func(a, b Finding) int {
-		return cmp.Or(cmp.Compare(rank(a.Check.Severity), rank(b.Check.Severity)), cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
+		return cmp.Or(cmp.Compare(a.Check.Severity.Rank(), b.Check.Severity.Rank()), cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
 	})
 	w.line("")
 	w.line("%s", w.in(bold, "FINDINGS, WORST FIRST"))
@@ -313,7 +313,7 @@ func severityColor(s rules.Severity) string {
 func (w *tableWriter) fixes(listed bool) {
 	checks, counts := w.scan.Snapshot.Table.Checks(), w.scan.Snapshot.Totals().Violations
 	order := worst[int]{compare: func(a, b int) int {
-		return cmp.Or(cmp.Compare(rank(checks[a].Severity), rank(checks[b].Severity)), cmp.Compare(counts[b]*checks[b].Weight, counts[a]*checks[a].Weight), cmp.Compare(a, b))
+		return cmp.Or(cmp.Compare(checks[a].Severity.Rank(), checks[b].Severity.Rank()), cmp.Compare(counts[b]*checks[b].Weight, counts[a]*checks[a].Weight), cmp.Compare(a, b))
 	}}
 	for i := range checks {
 		if counts[i] > 0 && (!listed || checks[i].Remediation != "") {

@@ -10,7 +10,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
 // nameWidth is how much of a name is shown to people, in characters. Kubernetes has none that is longer than 253; a
@@ -158,7 +158,7 @@ func nearest(word string, names []string, most int) []string {
 	wanted := strings.ToLower(head(word, 300))
 	for _, n := range names {
 		have := strings.ToLower(head(n, 300))
-		distance := rules.EditDistance(wanted, have)
+		distance := suggest.Distance(wanted, have)
 		if wanted != "" && have != "" && (strings.Contains(have, wanted) || strings.Contains(wanted, have)) {
 			distance = min(distance, 2) // a part of the name, or more than it
 		}

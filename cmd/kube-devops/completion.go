@@ -95,7 +95,7 @@ func completeScan(command *cobra.Command, o *scanOptions) {
 		return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveKeepOrder
 	})
 	var levels []string
-	for _, severity := range severities {
+	for _, severity := range rules.Severities() {
 		levels = append(levels, string(severity))
 	}
 	complete(command, "fail-on", fixed(append(levels, "any")...))

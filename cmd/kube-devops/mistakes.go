@@ -8,7 +8,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
 // Mistakes are those of the flags of one command. Parsing goes on behind a bad value, so that all of them are reported
@@ -135,7 +135,7 @@ func plainFlagError(command *cobra.Command, err error) error {
 func nearestFlag(command *cobra.Command, name string) (near string) {
 	least := 3
 	command.Flags().VisitAll(func(flag *pflag.Flag) {
-		distance := rules.EditDistance(strings.ToLower(name), flag.Name)
+		distance := suggest.Distance(strings.ToLower(name), flag.Name)
 		if distance < least && 2*distance < len(name) {
 			near, least = flag.Name, distance
 		}

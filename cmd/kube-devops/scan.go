@@ -386,9 +386,6 @@ func (o *scanOptions) judgeViolations(found *report.Scan, against *report.Baseli
 	return fmt.Errorf("%s: %s", flag, text)
 }
 
-// severities are all there are, worst first.
-var severities = []rules.Severity{rules.Critical, rules.High, rules.Medium, rules.Low}
-
 // A severityFlag is a least severity.
 type severityFlag struct {
 	set   bool
@@ -405,7 +402,7 @@ func (f *severityFlag) String() string {
 }
 
 func (f *severityFlag) Set(value string) error {
-	if value != "any" && !slices.Contains(severities, rules.Severity(value)) {
+	if value != "any" && rules.Severity(value).Rank() < 0 {
 		return fmt.Errorf("%q is not one of critical, high, medium, low, any", value)
 	}
 	f.set, f.least = true, ""
@@ -417,7 +414,7 @@ func (f *severityFlag) Set(value string) error {
 
 // includes says whether a severity is as bad, or worse.
 func (f *severityFlag) includes(severity rules.Severity) bool {
-	return f.least == "" || slices.Index(severities, severity) <= slices.Index(severities, f.least)
+	return f.least == "" || severity.Rank() <= f.least.Rank()
 }
 
 // A countFlag is a whole number, from 0 on.

@@ -17,6 +17,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/policies"
 	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
 const (
@@ -268,7 +269,7 @@ func (c *scanConfig) unknown(key *yaml.Node, keys map[string]string) error {
 			}
 		}
 	}) {
-		if distance := rules.EditDistance(strings.ToLower(key.Value), strings.ToLower(known)); distance < best {
+		if distance := suggest.Distance(strings.ToLower(key.Value), strings.ToLower(known)); distance < best {
 			hint, best = fmt.Sprintf("; did you mean %q?", known), distance
 		}
 	}
