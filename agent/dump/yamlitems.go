@@ -13,27 +13,27 @@ import (
 // processors, and little beside what the parser makes of one item.
 const manyItems = 256 << 10
 
-// itemBatch are items of a list in YAML, one behind the other, that are converted at the same time.
-type itemBatch struct {
-	all   []batchItem
+// yamlItems are items of a list in YAML, one behind the other, that are converted at the same time.
+type yamlItems struct {
+	all   []yamlItem
 	bytes int
 }
 
-// A batchItem is one item, and the JSON that it stands for, which is empty for comments alone.
-type batchItem struct {
+// A yamlItem is one item, and the JSON that it stands for, which is empty for comments alone.
+type yamlItem struct {
 	text  []byte
-	place position
+	place yamlPlace
 	json  []byte
 	line  int // on which the JSON begins, 1-based, in text
 	err   error
 }
 
 // add gathers a copy of one item. What room earlier ones took is used again.
-func (g *itemBatch) add(text []byte, place position) {
+func (g *yamlItems) add(text []byte, place yamlPlace) {
 	if n := len(g.all); n < cap(g.all) {
 		g.all = g.all[:n+1]
 	} else {
-		g.all = append(g.all, batchItem{})
+		g.all = append(g.all, yamlItem{})
 	}
 	item := &g.all[len(g.all)-1]
 	item.text, item.place, item.json, item.err = append(item.text[:0], text...), place, item.json[:0], nil
@@ -41,23 +41,23 @@ func (g *itemBatch) add(text []byte, place position) {
 }
 
 // enough says that it is time to convert what was gathered.
-func (g *itemBatch) enough() bool { return g.bytes >= manyItems }
+func (g *yamlItems) enough() bool { return g.bytes >= manyItems }
 
 // clear forgets them all, and the room that very large ones took.
-func (g *itemBatch) clear() {
+func (g *yamlItems) clear() {
 	for i := range g.all {
 		if cap(g.all[i].text)+cap(g.all[i].json) > manyItems {
-			g.all[i] = batchItem{}
+			g.all[i] = yamlItem{}
 		}
 	}
 	g.all, g.bytes = g.all[:0], 0
 }
 
 // convert converts each item by itself, on all processors.
-func (g *itemBatch) convert() {
+func (g *yamlItems) convert() {
 	var next atomic.Int64
 	work := func() {
-		var plain fastYAML
+		var plain plainYAML
 		for i := next.Add(1) - 1; i < int64(len(g.all)); i = next.Add(1) - 1 {
 			g.all[i].convert(&plain)
 		}
@@ -70,7 +70,7 @@ func (g *itemBatch) convert() {
 	others.Wait()
 }
 
-func (item *batchItem) convert(plain *fastYAML) {
+func (item *yamlItem) convert(plain *plainYAML) {
 	if plain.item(item.json, item.text) {
 		item.json, item.line = plain.json, plain.breaks.first
 		return

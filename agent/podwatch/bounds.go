@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"runtime/debug"
 	"time"
 )
 
@@ -26,19 +27,21 @@ type listing struct {
 	pages int
 	until time.Time
 	token string // of the page before
+	// suspect: the list before did not end. Until one does, a page says nothing about whether the cache follows the cluster.
+	suspect bool
 }
 
 // begin notes the request for a page; token is that of the page before, empty for the first page.
 func (l *listing) begin(token string, now time.Time) error {
 	if token == "" {
-		*l = listing{until: now.Add(maxListTime)}
+		*l = listing{until: now.Add(maxListTime), suspect: l.suspect}
 	}
 	l.token = token
 	switch l.pages++; {
 	case l.pages > maxPages:
-		return fmt.Errorf("%w: more than %d pages", errUnbounded, maxPages)
+		return l.unbounded("more than %d pages", maxPages)
 	case now.After(l.until):
-		return fmt.Errorf("%w: %d pages in %s", errUnbounded, l.pages-1, maxListTime)
+		return l.unbounded("%d pages in %s", l.pages-1, maxListTime)
 	}
 	return nil
 }
@@ -47,18 +50,30 @@ func (l *listing) begin(token string, now time.Time) error {
 func (l *listing) end(token string, items int) error {
 	switch {
 	case token == "":
+		l.suspect = false
 		return nil
 	case token == l.token:
-		return fmt.Errorf("%w: page %d has the same continue token as the page before", errUnbounded, l.pages)
+		return l.unbounded("page %d has the same continue token as the page before", l.pages)
 	case items == 0:
-		return fmt.Errorf("%w: page %d is empty and names a next page", errUnbounded, l.pages)
+		return l.unbounded("page %d is empty and names a next page", l.pages)
 	}
 	return nil
 }
 
+func (l *listing) unbounded(format string, args ...any) error {
+	l.suspect = true
+	return fmt.Errorf("%w: "+format, append([]any{errUnbounded}, args...)...)
+}
+
 // boundAnswers makes the end of an answer an error that is too long to be a list of pods. A watch has no end, and its
 // events are bounded by client-go.
-func boundAnswers(next http.RoundTripper) http.RoundTripper { return bounded{next, maxAnswer} }
+func boundAnswers(next http.RoundTripper) http.RoundTripper {
+	return bounded{next, answerLimit(debug.SetMemoryLimit(-1))}
+}
+
+// answerLimit returns how many bytes an answer may have under a memory limit (GOMEMLIMIT). The client reads an answer as a whole,
+// and holds it nearly twice while its buffer grows, so that a larger one does not fit.
+func answerLimit(memory int64) int64 { return min(maxAnswer, memory/2) }
 
 type bounded struct {
 	next http.RoundTripper
@@ -82,7 +97,7 @@ type boundedBody struct {
 // Read is that of the body, up to its bound.
 func (b *boundedBody) Read(p []byte) (int, error) {
 	if b.left <= 0 {
-		return 0, fmt.Errorf("%w: more than %d bytes", errUnbounded, b.most)
+		return 0, fmt.Errorf("%w: more than %d bytes, the lower of 4 GiB and half of GOMEMLIMIT", errUnbounded, b.most)
 	}
 	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
 	b.left -= int64(n)

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -38,6 +39,32 @@ func TestListingIsBounded(t *testing.T) {
 	}
 	if err := pages(12, maxListTime/10); !errors.Is(err, errUnbounded) {
 		t.Errorf("12 pages in more than %s: %v, want %v", maxListTime, err, errUnbounded)
+	}
+}
+
+// The first page of a list that does not end looks like any other. Only a list that ends shows that the server is well again.
+func TestUnboundedListIsSuspect(t *testing.T) {
+	var l listing
+	page := func(token, next string) {
+		if l.begin(token, time.Now()) == nil {
+			_ = l.end(next, 1) // an error is what the test provokes
+		}
+	}
+	for _, step := range []struct {
+		token, next string
+		want        bool
+	}{{"", "a", false}, {"a", "a", true}, {"", "a", true}, {"a", "b", true}, {"b", "", false}, {"", "a", false}} {
+		if page(step.token, step.next); l.suspect != step.want {
+			t.Fatalf("after the page %q that names %q: suspect %t, want %t", step.token, step.next, l.suspect, step.want)
+		}
+	}
+}
+
+func TestAnswerLimit(t *testing.T) {
+	for memory, want := range map[int64]int64{math.MaxInt64: maxAnswer, 16 << 30: maxAnswer, 230 << 20: 115 << 20} {
+		if got := answerLimit(memory); got != want {
+			t.Errorf("memory limit %d: an answer may have %d bytes, want %d", memory, got, want)
+		}
 	}
 }
 

@@ -145,7 +145,9 @@ func (s *source) list(ctx context.Context, options metav1.ListOptions) (runtime.
 		s.failed(verbList, err)
 		return nil, err
 	}
-	s.recordContact()
+	if !s.listing.suspect {
+		s.recordContact()
+	}
 	s.resuming.Store(false)
 	return pods, nil
 }

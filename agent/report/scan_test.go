@@ -35,7 +35,7 @@ type scanBuilder struct {
 func newScan(table *rules.Table) *scanBuilder {
 	b := &scanBuilder{state.New(table), new(Scan), make(map[state.Pod]bool)}
 	b.scan.Inputs.Others = make(map[string]int)
-	b.state.ExpireWaivers(moment)
+	b.state.Advance(moment)
 	return b
 }
 

@@ -19,11 +19,11 @@ type excluded struct {
 }
 
 // add counts a pod that is there, and takes away one that has gone.
-func (x *excluded) add(p *batchedPod) {
+func (x *excluded) add(p *batched) {
 	if x.pods == nil {
 		x.seed, x.pods, x.in = maphash.MakeSeed(), make(map[uint64]struct{}), make(map[string]report.Excluded)
 	}
-	hash := maphash.Comparable(x.seed, excludedKey(p))
+	hash := maphash.Comparable(x.seed, identified(p))
 	_, known := x.pods[hash]
 	of := x.in[p.Namespace]
 	of.Pattern = p.excludedBy
@@ -41,7 +41,7 @@ func (x *excluded) add(p *batchedPod) {
 }
 
 // identified is what tells pods of namespaces that are left out from one another.
-func excludedKey(p *batchedPod) [4]string {
+func identified(p *batched) [4]string {
 	if p.Recorded {
 		return [4]string{p.Namespace, p.Name, groupOf(p.APIVersion)}
 	}

@@ -8,8 +8,8 @@ import (
 	"github.com/kube-devops/kube-devops/agent/dump"
 )
 
-// maxBuffered is how many bytes of pods are held back of a file until it is read whole.
-const maxBuffered = 4 << 20
+// maxHeld is how many bytes of pods are held back of a file until it is read whole.
+const maxHeld = 4 << 20
 
 // noKind is what an object counts as that has neither a kind nor an apiVersion.
 const noKind = "no kind"
@@ -23,34 +23,34 @@ func (s *scan) readAll(ctx context.Context, p *pipeline) error {
 			return err
 		case s.options.KeepGoing:
 			p.leaveOut(err)
-		case file.Found && s.fileErrors.add(err):
+		case file.Found && s.broken.add(err):
 		default:
 			return err
 		}
 	}
-	if err := s.list.end(); err != nil {
+	if err := s.part.end(); err != nil {
 		if !s.options.KeepGoing {
-			return errors.Join(s.fileErrors.err(), err)
+			return errors.Join(s.broken.err(), err)
 		}
 		p.leaveOut(err)
 	}
-	return s.fileErrors.err()
+	return s.broken.err()
 }
 
 // read reads one file. What it returns is the fault of a file that is not recognised as something else than a manifest.
 func (s *scan) read(ctx context.Context, p *pipeline, file dump.File) error {
 	r := &reading{scan: s, pipeline: p, file: file, from: sourceOf(file)}
-	s.buffer.reset()
+	s.held.reset()
 	options := []dump.Option{dump.Unchecked, dump.Manifests, dump.Progress(s.options.Progress)}
 	if file.Found {
-		options = append(options, dump.InFolder)
+		options = append(options, dump.Among)
 	}
 	if s.options.KeepGoing {
 		options = append(options, dump.KeepGoing(r.leaveOut))
 	}
 	if name := s.options.StdinName; name != "" && file.Path == "-" {
 		r.from.name = name
-		options = append(options, dump.DisplayName(name))
+		options = append(options, dump.Named(name))
 	}
 	stats, err := dump.ReadPath(ctx, file.Path, s.options.Stdin, r.take, options...)
 	if ctx.Err() != nil {
@@ -71,7 +71,7 @@ type reading struct {
 
 // take takes one event of the file.
 func (r *reading) take(e dump.Event) error {
-	if field := templatedField(&e); field != "" {
+	if field := templated(&e); field != "" {
 		if err := r.template(&e, field); err != nil || r.options.KeepGoing {
 			return err
 		}
@@ -80,7 +80,7 @@ func (r *reading) take(e dump.Event) error {
 		r.streamed = true
 		return r.pipeline.send(r.from, e)
 	}
-	if r.buffer.add(e); r.buffer.size() <= maxBuffered {
+	if r.held.add(e); r.held.size() <= maxHeld {
 		return nil
 	}
 	return r.release()
@@ -114,8 +114,8 @@ func (r *reading) leaveOut(e *dump.Error) {
 // release sends what was held back.
 func (r *reading) release() error {
 	r.streamed = true
-	err := r.buffer.each(func(e dump.Event) error { return r.pipeline.send(r.from, e) })
-	r.buffer.reset()
+	err := r.held.each(func(e dump.Event) error { return r.pipeline.send(r.from, e) })
+	r.held.reset()
 	for _, fault := range r.faults {
 		r.pipeline.leaveOut(fault)
 	}
@@ -137,7 +137,7 @@ func (r *reading) finish(stats dump.Stats, err error) error {
 		if dump.IsTooLarge(err) && r.isOther() {
 			return nil
 		}
-		if known, looking := r.classify(); known || looking != nil {
+		if known, looking := r.recognise(); known || looking != nil {
 			return looking
 		}
 		if err != nil && !r.options.KeepGoing {
@@ -149,17 +149,17 @@ func (r *reading) finish(stats dump.Stats, err error) error {
 	if errors.Is(err, dump.ErrNoPods) {
 		err = nil
 	}
-	if r.file.Found && stats.Applied+stats.Deleted == 0 && err == nil && r.isUnrelated(stats) {
+	if r.file.Found && stats.Applied+stats.Deleted == 0 && err == nil && r.isForeign(stats) {
 		return nil
 	}
 	for kind, n := range stats.Others {
-		if kind == dump.TextAfterEnd {
-			r.textAfterEnd.Add(r.file.Path)
+		if kind == dump.BehindEnd {
+			r.behind.Add(r.file.Path)
 		}
 		r.count(kind, n)
 	}
 	if err == nil {
-		err = r.list.follow(r.file.Path, stats)
+		err = r.part.follow(r.file.Path, stats)
 	}
 	return errors.Join(r.release(), err)
 }
@@ -179,7 +179,7 @@ func (r *reading) count(kind string, n int) {
 // isOther reports whether a file with an object that is too large has only objects without pods, and counts these.
 func (r *reading) isOther() bool {
 	kinds, ok := dump.OtherKinds(r.file.Path)
-	if !ok || len(r.buffer.events) > 0 {
+	if !ok || len(r.held.events) > 0 {
 		return false
 	}
 	for kind, n := range kinds {
@@ -188,13 +188,13 @@ func (r *reading) isOther() bool {
 	return true
 }
 
-// classify reports whether a file that cannot be read is something else than a manifest, and counts it as that.
-func (r *reading) classify() (bool, error) {
-	class, err := dump.ClassifyFile(r.file.Path)
+// recognise reports whether a file that cannot be read is something else than a manifest, and counts it as that.
+func (r *reading) recognise() (bool, error) {
+	nature, err := dump.NatureOf(r.file.Path)
 	if err != nil {
 		return false, err
 	}
-	switch class {
+	switch nature {
 	case dump.Template:
 		r.templates.Add(r.file.Path)
 	case dump.Empty:
@@ -207,8 +207,8 @@ func (r *reading) classify() (bool, error) {
 	return true, nil
 }
 
-// isUnrelated reports whether a file that could be read holds nothing of Kubernetes, and counts it.
-func (r *reading) isUnrelated(stats dump.Stats) bool {
+// isForeign reports whether a file that could be read holds nothing of Kubernetes, and counts it.
+func (r *reading) isForeign(stats dump.Stats) bool {
 	switch {
 	case len(r.faults) > 0:
 		return false
@@ -222,18 +222,18 @@ func (r *reading) isUnrelated(stats dump.Stats) bool {
 	return true
 }
 
-// fileErrors are the faults of files in folders: the scan reads on, to name all of them at once.
-type fileErrors struct {
+// broken are the faults of files in folders: the scan reads on, to name all of them at once.
+type broken struct {
 	errs []error
 	more int
 }
 
-// maxFileErrors is how many are named.
-const maxFileErrors = 10
+// maxBroken is how many are named.
+const maxBroken = 10
 
 // add takes one, and says so.
-func (b *fileErrors) add(err error) bool {
-	if len(b.errs) == maxFileErrors {
+func (b *broken) add(err error) bool {
+	if len(b.errs) == maxBroken {
 		b.more++
 	} else {
 		b.errs = append(b.errs, err)
@@ -241,7 +241,7 @@ func (b *fileErrors) add(err error) bool {
 	return true
 }
 
-func (b *fileErrors) err() error {
+func (b *broken) err() error {
 	if b.more == 0 {
 		return errors.Join(b.errs...)
 	}

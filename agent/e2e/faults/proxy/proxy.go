@@ -197,6 +197,9 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case rule.To != "":
 		http.Redirect(w, r, rule.To+r.URL.RequestURI(), http.StatusTemporaryRedirect)
 		return
+	case rule.Serve != nil:
+		rule.Serve(w, r)
+		return
 	}
 	if rule.Ask != nil {
 		body, err := io.ReadAll(r.Body)
@@ -262,6 +265,7 @@ func refuse(w http.ResponseWriter, code int) {
 	reason := map[int]metav1.StatusReason{
 		http.StatusUnauthorized:        metav1.StatusReasonUnauthorized,
 		http.StatusForbidden:           metav1.StatusReasonForbidden,
+		http.StatusUnprocessableEntity: metav1.StatusReasonInvalid,
 		http.StatusTooManyRequests:     metav1.StatusReasonTooManyRequests,
 		http.StatusInternalServerError: metav1.StatusReasonInternalError,
 	}[code]

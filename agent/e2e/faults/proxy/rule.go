@@ -63,6 +63,7 @@ type Rule struct {
 	Silent bool                // no answer is ever given
 	Status int                 // answered in the server's place; the server never hears of the request
 	To     string              // the request is redirected there: scheme and host
+	Serve  http.HandlerFunc    // answers in the server's place
 	Ask    func([]byte) []byte // changes the body of the request
 	Answer func([]byte) []byte // changes the body of the answer; of a watch each event
 	Hold   time.Duration       // the answer is kept back for so long, after the server has done what was asked

@@ -2,6 +2,7 @@ package server
 
 import (
 	"fmt"
+	"log"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -11,11 +12,11 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// TestErrorLogIsRateLimited: the log gets one line a second at most, with the number of those left out.
-func TestErrorLogIsRateLimited(t *testing.T) {
+// TestComplaints: whatever happens to connections, the log grows by a line a second.
+func TestComplaints(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.WarnLevel)
-		errors := newErrorLog(zap.New(core))
+		errors := log.New(newComplaints(zap.New(core)), "", 0)
 		for i := range 250 {
 			errors.Printf("accept %d", i)
 			<-time.After(10 * time.Millisecond)

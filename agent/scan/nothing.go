@@ -11,9 +11,9 @@ import (
 )
 
 // nothing says why there is nothing to report on; nil where that is allowed.
-func (s *scan) noWorkloads() error {
+func (s *scan) nothing() error {
 	if len(s.excluded.in) > 0 {
-		return s.allExcluded()
+		return s.noneCount()
 	}
 	if s.options.AllowEmpty {
 		return nil
@@ -82,10 +82,10 @@ func (s *scan) others() string {
 	return fmt.Sprintf("%s of other kinds (%s)", plural(total, "object"), strings.Join(named, ", "))
 }
 
-// allExcluded says which namespaces are left out, all of them.
-func (s *scan) allExcluded() error {
+// noneCount says which namespaces are left out, all of them.
+func (s *scan) noneCount() error {
 	if namespaces, pods := s.excluded.byPolicy(&s.options); pods > 0 && len(namespaces) == len(s.excluded.in) {
-		return fmt.Errorf("%w: %s", ErrAllExcluded, s.excluded.text(namespaces, pods))
+		return fmt.Errorf("%w: %s", ErrNoneCount, s.excluded.text(namespaces, pods))
 	}
 	var missing []string
 	for _, glob := range s.options.Namespaces {
@@ -97,5 +97,5 @@ func (s *scan) allExcluded() error {
 	if len(names) > most {
 		names, others = names[:most], ", ..."
 	}
-	return fmt.Errorf("%w: %s (the input has pods in %s%s)", ErrAllExcluded, strings.Join(missing, "; "), dump.OneLine(strings.Join(names, ", ")), others)
+	return fmt.Errorf("%w: %s (the input has pods in %s%s)", ErrNoneCount, strings.Join(missing, "; "), dump.OneLine(strings.Join(names, ", ")), others)
 }
