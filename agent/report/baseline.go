@@ -9,6 +9,8 @@ import (
 	"io"
 	"slices"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/kube-devops/kube-devops/rules"
 )
 
@@ -419,7 +421,7 @@ func (d *Baselined) otherPolicy(scan *Scan) string {
 // headline is the change in one sentence.
 func (d *Baselined) headline() string {
 	if d.Incomplete {
-		return fmt.Sprintf("Against %s: %s; resolved violations are not known, because some inputs could not be read.", name(d.Baseline.Name), counted(d.Violations, "new violation"))
+		return fmt.Sprintf("Against %s: %s; resolved violations are not known, because some inputs could not be read.", name(d.Baseline.Name), english.Plural(d.Violations, "new violation", ""))
 	}
-	return fmt.Sprintf("Against %s: %s, %s resolved.", name(d.Baseline.Name), counted(d.Violations, "new violation"), number(len(d.Resolved)))
+	return fmt.Sprintf("Against %s: %s, %s resolved.", name(d.Baseline.Name), english.Plural(d.Violations, "new violation", ""), number(len(d.Resolved)))
 }

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/dustin/go-humanize/english"
 )
 
 // commentSize is how long a comment may be at GitHub. It is counted in bytes here, of which there are never fewer than
@@ -59,13 +61,13 @@ func (w *commentWriter) put(text string) bool {
 func (w *commentWriter) table(what, head string, rows, others int, row func(i int) string) {
 	if rows == 0 || !w.put(head) {
 		if rows > 0 {
-			w.cut = append(w.cut, counted(rows+others, what))
+			w.cut = append(w.cut, english.Plural(rows+others, what, ""))
 		}
 		return
 	}
 	for i := range rows {
 		if !w.put(row(i)) {
-			w.cut = append(w.cut, counted(rows-i, what))
+			w.cut = append(w.cut, english.Plural(rows-i, what, ""))
 			others += rows - i
 			break
 		}
@@ -163,7 +165,7 @@ func (w *commentWriter) findings() {
 			return findingRow(&first[i])
 		})
 	}
-	title := counted(len(first)+others, "finding")
+	title := english.Plural(len(first)+others, "finding", "")
 	if w.o.Baseline != nil {
 		w.folded(title+" of the baseline", table)
 	} else if w.put("\n**" + title + "**\n\n") {
@@ -214,7 +216,7 @@ func (w *commentWriter) waived() {
 	if len(rows) == 0 {
 		return
 	}
-	w.folded(counted(w.scan.waivedViolations(), "violation")+" waived", func() {
+	w.folded(english.Plural(w.scan.waivedViolations(), "violation", "")+" waived", func() {
 		w.table("waiver", "| waiver | until | namespace | violations | reason |\n| --- | --- | --- | --- | --- |\n", len(rows), 0, func(i int) string {
 			row := rows[i]
 			return markdownRow(name(row.waiver.ID), expiry(row.waiver), name(row.namespace), listed(w.scan.checkCounts(row.violations), 6), prose(row.waiver.Reason, 200))

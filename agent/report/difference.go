@@ -14,6 +14,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/kube-devops/kube-devops/agent/state"
 )
 
@@ -106,7 +108,7 @@ func (n *NamespaceDifference) changes() bool {
 func DifferenceText(to io.Writer, d *Difference) error {
 	var b bytes.Buffer
 	if len(d.Namespaces) == 0 {
-		fmt.Fprintf(&b, "Nothing changes in %s.\n", count(d.Unchanged, "namespace"))
+		fmt.Fprintf(&b, "Nothing changes in %s.\n", english.Plural(d.Unchanged, "namespace", ""))
 		_, err := b.WriteTo(to)
 		return err
 	}
@@ -118,7 +120,7 @@ func DifferenceText(to io.Writer, d *Difference) error {
 	before, after := d.cluster()
 	fmt.Fprintf(&b, "(cluster)\t%s\t\n", sideChange(before, after))
 	lines := aligned(b.Bytes())
-	fmt.Fprintf(lines, "%s changed, %d unchanged.\n", count(len(d.Namespaces), "namespace"), d.Unchanged)
+	fmt.Fprintf(lines, "%s changed, %d unchanged.\n", english.Plural(len(d.Namespaces), "namespace", ""), d.Unchanged)
 	_, err := lines.WriteTo(to)
 	return err
 }
@@ -133,13 +135,6 @@ func aligned(cells []byte) *bytes.Buffer {
 		lines.Write(append(bytes.TrimRight(line, " \n"), '\n'))
 	}
 	return &lines
-}
-
-func count(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
 }
 
 func (d *Difference) cluster() (before, after Side) {

@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
 )
@@ -80,7 +82,7 @@ func (s *Scan) notFound(pattern string) error {
 	}
 	near := nearest(pattern, names, 3)
 	if len(near) == 0 {
-		return fmt.Errorf("no pods in namespace %q (of %s)", head(pattern, 100), counted(len(names), "namespace"))
+		return fmt.Errorf("no pods in namespace %q (of %s)", head(pattern, 100), english.Plural(len(names), "namespace", ""))
 	}
 	for i := range near {
 		near[i] = strconv.Quote(head(near[i], 100))
@@ -108,7 +110,7 @@ func (s *Scan) excludedMatch(pattern string) error {
 	if excluded.Pattern != "" {
 		by = "the policy excludes namespace %q (%s)"
 	}
-	what := counted(excluded.Pods, "pod")
+	what := english.Plural(excluded.Pods, "pod", "")
 	if excluded.Pattern != "" {
 		what += ", pattern " + strconv.Quote(head(excluded.Pattern, 100))
 	}
@@ -120,12 +122,12 @@ func (w *tableWriter) explain(ns *state.NamespaceSnapshot) {
 	table := w.scan.Snapshot.Table
 	scores, ok := ns.Scores(table)
 	if !ok {
-		w.wrapped(fmt.Sprintf("Namespace %s: no data, %s could not be evaluated.", name(ns.Name), counted(ns.Unevaluated, "pod")), "  ")
+		w.wrapped(fmt.Sprintf("Namespace %s: no data, %s could not be evaluated.", name(ns.Name), english.Plural(ns.Unevaluated, "pod", "")), "  ")
 		return
 	}
 	grade := shown(scores.Grade, 40)
 	text := fmt.Sprintf("Namespace %s: compliance %s, score %.2f, %s: %s, %s, %s lost of %s.", name(ns.Name), percent(scores.Compliance), scores.Score,
-		grade, counted(ns.TotalPods, "pod"), counted(sum(ns.Violations), "violation"), counted(points(table, ns.Violations), "point"), number(points(table, ns.Subjects)))
+		grade, english.Plural(ns.TotalPods, "pod", ""), english.Plural(sum(ns.Violations), "violation", ""), english.Plural(points(table, ns.Violations), "point", ""), number(points(table, ns.Subjects)))
 	for _, line := range Wrap(text, w.o.Width, "  ") {
 		if before, after, ok := strings.Cut(line, ", "+grade+": "); ok {
 			line = before + ", " + w.in(bold+gradeColor(table, scores.Grade), grade) + ": " + after
@@ -136,11 +138,11 @@ func (w *tableWriter) explain(ns *state.NamespaceSnapshot) {
 	w.explainWorkloads(ns)
 	if n := sum(ns.Waived); n > 0 {
 		w.line("")
-		w.wrapped(fmt.Sprintf("%s waived: %s. They are in no score.", counted(n, "violation"), strings.Join(w.scan.checkCounts(ns.Waived), ", ")), "  ")
+		w.wrapped(fmt.Sprintf("%s waived: %s. They are in no score.", english.Plural(n, "violation", ""), strings.Join(w.scan.checkCounts(ns.Waived), ", ")), "  ")
 	}
 	if ns.Unevaluated > 0 {
 		w.line("")
-		w.wrapped(counted(ns.Unevaluated, "pod")+" could not be evaluated: excluded from all scores.", "  ")
+		w.wrapped(english.Plural(ns.Unevaluated, "pod", "")+" could not be evaluated: excluded from all scores.", "  ")
 	}
 }
 

@@ -6,6 +6,8 @@ import (
 	"io"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/kube-devops/kube-devops/rules"
 )
 
@@ -56,10 +58,10 @@ func GitHub(to io.Writer, scan *Scan, o Options) error {
 		summary += "\n" + o.Baseline.headline()
 	}
 	if others > 0 {
-		summary += "\n" + counted(others, "more finding") + " without an annotation: GitHub shows 10 of each level."
+		summary += "\n" + english.Plural(others, "more finding", "") + " without an annotation: GitHub shows 10 of each level."
 	}
 	if n := scan.waivedViolations(); n > 0 {
-		summary += "\n" + counted(n, "violation") + " waived."
+		summary += "\n" + english.Plural(n, "violation", "") + " waived."
 	}
 	if notes := scan.notes(); len(notes) > 0 {
 		summary += "\n" + strings.Join(notes, "\n")
@@ -107,7 +109,7 @@ func (s *Scan) headline() string {
 	}
 	totals := s.Snapshot.Totals()
 	text := fmt.Sprintf("Compliance %s, score %.2f, %s: %s in %s, %s", percent(cluster.Compliance), cluster.Score, shown(cluster.Grade, 40),
-		counted(totals.TotalPods, "pod"), counted(s.scoredNamespaces(), "namespace"), counted(sum(totals.Violations), "violation"))
+		english.Plural(totals.TotalPods, "pod", ""), english.Plural(s.scoredNamespaces(), "namespace", ""), english.Plural(sum(totals.Violations), "violation", ""))
 	if severities := s.bySeverity(); severities != "" {
 		text += " (" + severities + ")"
 	}

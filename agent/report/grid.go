@@ -3,6 +3,8 @@ package report
 import (
 	"strings"
 	"unicode/utf8"
+
+	"github.com/dustin/go-humanize/english"
 )
 
 // A grid is the columns of a table.
@@ -63,13 +65,13 @@ func (c gridCell) within(width int) []string {
 			words = append(words, clipped(item, width))
 		}
 		if hidden := len(c.items) - shown; hidden > 0 {
-			words = append(words, clipped("and "+counted(hidden, "more check"), width))
+			words = append(words, clipped("and "+english.Plural(hidden, "more check", ""), width))
 		}
 		if lines := packed(words, " ", width); len(lines) <= checkLines {
 			return lines
 		}
 	}
-	return []string{clipped(counted(len(c.items), "check"), width)}
+	return []string{clipped(english.Plural(len(c.items), "check", ""), width)}
 }
 
 // brokenName breaks a name behind its punctuation; nil where a part is wider than that.

@@ -7,6 +7,8 @@ import (
 	"io"
 	"slices"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/kube-devops/kube-devops/agent/state"
 )
 
@@ -135,7 +137,7 @@ func (w *junitWriter) cases(ns state.NamespaceSnapshot, found []Finding) []junit
 	if ns.Unevaluated > 0 {
 		cases = append(cases, junitCase{
 			name: "all pods can be evaluated", suite: ns.Name, outcome: "error",
-			message: counted(ns.Unevaluated, "pod") + " could not be evaluated: excluded from all scores",
+			message: english.Plural(ns.Unevaluated, "pod", "") + " could not be evaluated: excluded from all scores",
 		})
 	}
 	for len(found) > 0 {
@@ -182,7 +184,7 @@ func (w *junitWriter) caseOf(found []Finding) junitCase {
 		}
 		tc.lines = append(tc.lines, line)
 	}
-	tc.message = fmt.Sprintf("%s: %s, %s", f.Check.Message(), counted(violations, "violation"), counted(points, "point"))
+	tc.message = fmt.Sprintf("%s: %s, %s", f.Check.Message(), english.Plural(violations, "violation", ""), english.Plural(points, "point", ""))
 	if f.Check.Remediation != "" {
 		tc.lines = append(tc.lines, f.Check.Remediation)
 	}

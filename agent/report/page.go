@@ -12,6 +12,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
 )
@@ -267,7 +269,7 @@ func pageFindingOf(f *Finding) pageFinding {
 
 func (p *page) waivers(scan *Scan) {
 	rows := scan.waivers()
-	p.Waived = counted(scan.waivedViolations(), "violation")
+	p.Waived = english.Plural(scan.waivedViolations(), "violation", "")
 	p.WaiversMore = moreText(len(rows)-pageRows, "waiver")
 	for _, row := range rows[:min(len(rows), pageRows)] {
 		p.WaiverRows = append(p.WaiverRows, pageWaiver{

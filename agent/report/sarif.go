@@ -12,6 +12,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/kube-devops/kube-devops/rules"
 )
 
@@ -34,7 +36,7 @@ func SARIF(to io.Writer, scan *Scan, o Options) error {
 	first, others := results.trim()
 	leftOut := ""
 	if others > 0 {
-		leftOut = fmt.Sprintf("SARIF has the worst %s of %s: GitHub takes no more in one run", number(len(first)), counted(len(first)+others, "finding"))
+		leftOut = fmt.Sprintf("SARIF has the worst %s of %s: GitHub takes no more in one run", number(len(first)), english.Plural(len(first)+others, "finding", ""))
 		if o.Warn != nil {
 			o.Warn(leftOut)
 		}
@@ -159,7 +161,7 @@ func securitySeverity(s rules.Severity) string {
 
 func sarifRuleOf(c *rules.Check) sarifRule {
 	help := cmp.Or(c.Remediation, c.Message())
-	markdown := fmt.Sprintf("%s\n\n- Severity: %s\n- Weight: %s", markdownText(help), c.Severity, counted(c.Weight, "point"))
+	markdown := fmt.Sprintf("%s\n\n- Severity: %s\n- Weight: %s", markdownText(help), c.Severity, english.Plural(c.Weight, "point", ""))
 	return sarifRule{
 		ID: c.ID, ShortDescription: sarifMessage{c.Message()}, Help: sarifHelp{help, markdown},
 		DefaultConfiguration: sarifConfiguration{sarifLevel(c.Severity)},

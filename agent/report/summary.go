@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
 )
@@ -161,29 +163,29 @@ func (s *Scan) notes() []string {
 			notes = append(notes, text)
 		}
 	}
-	read := "Read " + counted(in.Files, "file") + ": " + counted(in.Pods, "pod")
+	read := "Read " + english.Plural(in.Files, "file", "") + ": " + english.Plural(in.Pods, "pod", "")
 	if in.Templates > 0 {
-		read += " and " + counted(in.Templates, "pod template")
+		read += " and " + english.Plural(in.Templates, "pod template", "")
 	}
 	note(in.Files, read+".")
-	note(in.Repeated, counted(in.Repeated, "duplicate")+" of pods or manifests: each counts once, and of recorded pods the last one wins.")
+	note(in.Repeated, english.Plural(in.Repeated, "duplicate", "")+" of pods or manifests: each counts once, and of recorded pods the last one wins.")
 	note(in.Passed.count(), "Left out of folders: "+in.Passed.String()+".")
 	notes = append(notes, s.excluded()...)
 	others := 0
 	for _, n := range in.Others {
 		others += n
 	}
-	note(others, "Left out "+counted(others, "object")+": "+listed(byCount(in.Others), 8)+".")
+	note(others, "Left out "+english.Plural(others, "object", "")+": "+listed(byCount(in.Others), 8)+".")
 	skipped := 0
 	for _, n := range s.Snapshot.Skipped {
 		skipped += n
 	}
-	note(skipped, "The policy skips "+counted(skipped, "pod")+": "+listed(byCount(s.Snapshot.Skipped), 8)+".")
+	note(skipped, "The policy skips "+english.Plural(skipped, "pod", "")+": "+listed(byCount(s.Snapshot.Skipped), 8)+".")
 	if n := s.Snapshot.Totals().Unevaluated; n > 0 {
-		notes = append(notes, counted(n, "pod")+" could not be evaluated: excluded from all scores.")
+		notes = append(notes, english.Plural(n, "pod", "")+" could not be evaluated: excluded from all scores.")
 	}
 	if n := s.unknown(); n > 0 {
-		notes = append(notes, "Unknown: "+counted(n, "violation")+", because a check could not be answered. They count as violations.")
+		notes = append(notes, "Unknown: "+english.Plural(n, "violation", "")+", because a check could not be answered. They count as violations.")
 	}
 	for _, warning := range s.Warnings {
 		notes = append(notes, prose(warning, 400))
@@ -213,16 +215,12 @@ func (p Passed) String() string {
 		n         int
 		one, many string
 	}{
-		{p.ChartTemplates, "chart template", "chart templates"}, {p.NotManifests, "file that is not a manifest", "files that are not manifests"},
-		{p.Excluded, "file that --exclude matches", "files that --exclude matches"}, {p.DanglingLinks, "dangling link", "dangling links"},
-		{p.Empty, "empty file", "empty files"},
+		{p.ChartTemplates, "chart template", ""}, {p.NotManifests, "file that is not a manifest", "files that are not manifests"},
+		{p.Excluded, "file that --exclude matches", "files that --exclude matches"}, {p.DanglingLinks, "dangling link", ""},
+		{p.Empty, "empty file", ""},
 	} {
-		switch reason.n {
-		case 0:
-		case 1:
-			words = append(words, "1 "+reason.one)
-		default:
-			words = append(words, number(reason.n)+" "+reason.many)
+		if reason.n > 0 {
+			words = append(words, english.Plural(reason.n, reason.one, reason.many))
 		}
 	}
 	return strings.Join(words, ", ")
@@ -247,10 +245,10 @@ func (s *Scan) excluded() []string {
 	}
 	var notes []string
 	if policyPods > 0 {
-		notes = append(notes, "The policy excludes "+counted(policyPods, "pod")+" of "+counted(len(byPolicy), "namespace")+": "+listed(byCount(byPolicy), 8)+".")
+		notes = append(notes, "The policy excludes "+english.Plural(policyPods, "pod", "")+" of "+english.Plural(len(byPolicy), "namespace", "")+": "+listed(byCount(byPolicy), 8)+".")
 	}
 	if flagPods > 0 {
-		notes = append(notes, "Not selected: "+counted(flagPods, "pod")+" of "+counted(len(byFlag), "namespace")+": "+listed(byCount(byFlag), 8)+".")
+		notes = append(notes, "Not selected: "+english.Plural(flagPods, "pod", "")+" of "+english.Plural(len(byFlag), "namespace", "")+": "+listed(byCount(byFlag), 8)+".")
 	}
 	return notes
 }

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/kube-devops/kube-devops/rules"
 )
 
@@ -332,7 +334,7 @@ func (w *tableWriter) fixes(listed bool) {
 		if !listed {
 			text = strings.TrimSpace(strings.TrimSuffix(prose(c.Message(), 300), ".") + ". " + text)
 		}
-		lines := Wrap(fmt.Sprintf("%s (%s, %s): %s", c.ID, c.Severity, counted(counts[i], "violation"), text), w.o.Width, "    ")
+		lines := Wrap(fmt.Sprintf("%s (%s, %s): %s", c.ID, c.Severity, english.Plural(counts[i], "violation", ""), text), w.o.Width, "    ")
 		lines[0] = w.in(severityColor(c.Severity), c.ID) + strings.TrimPrefix(lines[0], c.ID)
 		for _, line := range lines {
 			w.line("%s", line)

@@ -10,6 +10,9 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/dustin/go-humanize"
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
@@ -113,28 +116,14 @@ func percent(compliance float64) string {
 }
 
 // number is a count for people: 1,234,567.
-func number(n int) string {
-	digits := strconv.Itoa(n)
-	for i := len(digits) - 3; i > 0 && digits[i-1] != '-'; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return digits
-}
-
-// counted is a count and its noun: "1 pod", "1,200 pods".
-func counted(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return number(n) + " " + what
-}
+func number(n int) string { return humanize.Comma(int64(n)) }
 
 // moreText says how many others there are: "and 3 more pods"; empty where there are none.
 func moreText(n int, what string) string {
 	if n <= 0 {
 		return ""
 	}
-	return "and " + counted(n, "more "+what)
+	return "and " + english.Plural(n, "more "+what, "")
 }
 
 // byCount lists words with their counts, the most frequent first.

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/agent/report"
 )
@@ -75,5 +77,5 @@ func (x *excluded) text(namespaces []string, pods int) string {
 		}
 		named = append(named, dump.OneLine(name))
 	}
-	return fmt.Sprintf("%s in %s excluded by the policy: %s", plural(pods, "pod"), plural(len(namespaces), "namespace"), strings.Join(named, ", "))
+	return fmt.Sprintf("%s in %s excluded by the policy: %s", english.Plural(pods, "pod", ""), english.Plural(len(namespaces), "namespace", ""), strings.Join(named, ", "))
 }

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/kube-devops/kube-devops/agent/dump"
 )
 
@@ -19,7 +21,7 @@ func (s *scan) nothing() error {
 		return nil
 	}
 	found := &s.options.Found
-	in := plural(len(found.Files), "file")
+	in := english.Plural(len(found.Files), "file", "")
 	if len(found.Files) == 1 {
 		in = dump.OneLine(found.Files[0].Path)
 		if in == "-" && s.options.StdinName != "" {
@@ -37,20 +39,15 @@ func (s *scan) nothing() error {
 func (s *scan) leftOutParts() []string {
 	var parts []string
 	for _, part := range []struct {
-		n    int
-		what string
+		n         int
+		one, many string
 	}{
-		{s.templates.Count, "template"}, {s.options.Found.Excluded.Count, "excluded file"}, {s.notManifests.Count, "file%s without apiVersion and kind"},
-		{s.empty.Count, "empty file"}, {s.options.Found.DanglingLinks.Count, "dangling link"},
+		{s.templates.Count, "template", ""}, {s.options.Found.Excluded.Count, "excluded file", ""},
+		{s.notManifests.Count, "file without apiVersion and kind", "files without apiVersion and kind"},
+		{s.empty.Count, "empty file", ""}, {s.options.Found.DanglingLinks.Count, "dangling link", ""},
 	} {
-		switch {
-		case part.n == 0:
-		case strings.Contains(part.what, "%s") && part.n == 1:
-			parts = append(parts, "1 "+strings.Replace(part.what, "%s", "", 1))
-		case strings.Contains(part.what, "%s"):
-			parts = append(parts, fmt.Sprintf("%d %s", part.n, strings.Replace(part.what, "%s", "s", 1)))
-		default:
-			parts = append(parts, plural(part.n, part.what))
+		if part.n > 0 {
+			parts = append(parts, english.Plural(part.n, part.one, part.many))
 		}
 	}
 	if others := s.others(); others != "" {
@@ -79,7 +76,7 @@ func (s *scan) others() string {
 	if len(kinds) > most {
 		named = append(named, "...")
 	}
-	return fmt.Sprintf("%s of other kinds (%s)", plural(total, "object"), strings.Join(named, ", "))
+	return fmt.Sprintf("%s of other kinds (%s)", english.Plural(total, "object", ""), strings.Join(named, ", "))
 }
 
 // noneCount says which namespaces are left out, all of them.

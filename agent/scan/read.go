@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 
+	"github.com/dustin/go-humanize/english"
+
 	"github.com/kube-devops/kube-devops/agent/dump"
 )
 
@@ -245,5 +247,5 @@ func (b *broken) err() error {
 	if b.more == 0 {
 		return errors.Join(b.errs...)
 	}
-	return errors.Join(append(b.errs, fmt.Errorf("%s more cannot be read", plural(b.more, "file")))...)
+	return errors.Join(append(b.errs, fmt.Errorf("%s more cannot be read", english.Plural(b.more, "file", "")))...)
 }

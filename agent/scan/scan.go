@@ -189,13 +189,6 @@ func (s *scan) other(kind string, n int) {
 	s.result.Inputs.Others[kind] += n
 }
 
-func plural(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
-}
-
 // leftOut is the line of a fault that was passed over.
 func leftOut(err error) string {
 	return strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n", "; "), "read ")

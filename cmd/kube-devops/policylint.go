@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/kube-devops/kube-devops/agent/dump"
@@ -142,17 +143,17 @@ func (l *linting) report(to io.Writer, now time.Time, strict bool) error {
 		}
 	}
 	if l.folders {
-		if _, err := fmt.Fprintf(to, "%s checked, %s left out.\n", count(len(l.files), "file"), count(l.others, "other file")); err != nil {
+		if _, err := fmt.Fprintf(to, "%s checked, %s left out.\n", english.Plural(len(l.files), "file", ""), english.Plural(l.others, "other file", "")); err != nil {
 			return err
 		}
 	}
 	errs := l.errs
 	if mistakes > 0 || strict && doubts > 0 {
-		found := []string{count(mistakes, "mistake"), count(doubts, "warning")}
+		found := []string{english.Plural(mistakes, "mistake", ""), english.Plural(doubts, "warning", "")}
 		if mistakes == 0 {
 			found = found[1:]
 		}
-		errs = append(errs, fmt.Errorf("%s in %s", strings.Join(found, " and "), count(len(l.files), "file")))
+		errs = append(errs, fmt.Errorf("%s in %s", strings.Join(found, " and "), english.Plural(len(l.files), "file", "")))
 	}
 	return errors.Join(errs...)
 }
@@ -162,11 +163,4 @@ func orEmpty(set map[string]bool) map[string]bool {
 		return map[string]bool{}
 	}
 	return set
-}
-
-func count(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
 }

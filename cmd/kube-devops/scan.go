@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
 
 	"github.com/kube-devops/kube-devops/agent/dump"
@@ -337,7 +338,7 @@ func (o *scanOptions) judge(found *report.Scan, against *report.Baselined) error
 		for i := range left[:min(len(left), maxNamed)] {
 			crossed = append(crossed, errors.New("left out: "+left[i]))
 		}
-		return exitError{exitFailed, errors.Join(append(crossed, fmt.Errorf("the report is on a part of the data: %s left out", count(len(left), "fault")))...)}
+		return exitError{exitFailed, errors.Join(append(crossed, fmt.Errorf("the report is on a part of the data: %s left out", english.Plural(len(left), "fault", "")))...)}
 	}
 	if len(crossed) > 0 {
 		return exitError{code, errors.Join(crossed...)}
@@ -379,7 +380,7 @@ func (o *scanOptions) judgeViolations(found *report.Scan, against *report.Baseli
 	if o.failOn.set {
 		flag = "--fail-on " + o.failOn.String()
 	}
-	text := count(n, what)
+	text := english.Plural(n, what, "")
 	if unknown > 0 {
 		text += fmt.Sprintf(", %d of them unknown", unknown)
 	}

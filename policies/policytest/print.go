@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"io"
 	"strings"
+
+	"github.com/dustin/go-humanize/english"
 )
 
 // Text prints a line for each suite, the differences of each case that failed, and a summary. What could not run is in
@@ -26,7 +28,7 @@ func Text(to io.Writer, r Report) error {
 			fmt.Fprintf(w, "%-5s %s\n", word, s.File)
 			continue
 		}
-		fmt.Fprintf(w, "%-5s %s: %s\n", word, s.File, count(cases, "case"))
+		fmt.Fprintf(w, "%-5s %s: %s\n", word, s.File, english.Plural(cases, "case", ""))
 		for _, result := range s.Results {
 			if len(result.Differences) == 0 {
 				continue
@@ -38,20 +40,13 @@ func Text(to io.Writer, r Report) error {
 		}
 	}
 	cases, failed, broken := r.Counts()
-	fmt.Fprintf(w, "%s: %d passed, %d failed", count(cases, "case"), cases-failed, failed)
+	fmt.Fprintf(w, "%s: %d passed, %d failed", english.Plural(cases, "case", ""), cases-failed, failed)
 	if broken > 0 {
 		fmt.Fprintf(w, "; %d could not run", broken)
 	}
 	w.WriteByte('\n')
 	_, err := w.WriteTo(to)
 	return err
-}
-
-func count(n int, what string) string {
-	if n != 1 {
-		what += "s"
-	}
-	return fmt.Sprintf("%d %s", n, what)
 }
 
 // The elements of JUnit's XML, as far as all readers of it agree.
@@ -135,7 +130,7 @@ func (r *Result) xml(file string) xmlCase {
 		for i, d := range r.Differences {
 			words[i] = d.String()
 		}
-		c.Failure = &xmlMessage{Message: count(n, "difference") + " in " + r.Pod, Text: strings.Join(words, "\n")}
+		c.Failure = &xmlMessage{Message: english.Plural(n, "difference", "") + " in " + r.Pod, Text: strings.Join(words, "\n")}
 	}
 	return c
 }
