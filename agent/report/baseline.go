@@ -22,16 +22,16 @@ type Baseline struct {
 	// older says that the report is of a version without subjects: one name stands for the container or the subject.
 	older bool
 	// known are the violations that count, and waived those that were waived.
-	known, waived map[Known]tally
+	known, waived map[BaselineEntry]tally
 	// inFile counts the violations of manifests by their file too.
-	inFile map[knownInFile]int
+	inFile map[entryInFile]int
 	// pods says that there are violations that name a pod and no workload.
 	pods bool
 }
 
-// A Known names a violation in such a way that it is the same in the next report: by the workload, not by its pods, whose
+// A BaselineEntry names a violation in such a way that it is the same in the next report: by the workload, not by its pods, whose
 // names and number change. A report that does not know workloads names the pod.
-type Known struct {
+type BaselineEntry struct {
 	Namespace string
 	Workload  string // "Deployment/web"; empty where the report names the pod alone
 	Pod       string // empty where the workload is named
@@ -40,8 +40,8 @@ type Known struct {
 	Subject   string // the name within it, or the path where there is no name at all; empty for the container or the pod itself
 }
 
-type knownInFile struct {
-	Known
+type entryInFile struct {
+	BaselineEntry
 	file string
 }
 
@@ -67,13 +67,13 @@ func countsOnce(file, pod, workload string) bool {
 	return file == "" && pod != workload && "Pod/"+pod != workload
 }
 
-func (k Known) compare(l Known) int {
+func (k BaselineEntry) compare(l BaselineEntry) int {
 	return cmp.Or(cmp.Compare(k.Namespace, l.Namespace), cmp.Compare(k.Workload, l.Workload), cmp.Compare(k.Pod, l.Pod),
 		cmp.Compare(k.Check, l.Check), cmp.Compare(k.Container, l.Container), cmp.Compare(k.Subject, l.Subject))
 }
 
 // owner is the workload, or the pod where that is what is known.
-func (k Known) owner() string {
+func (k BaselineEntry) owner() string {
 	if k.Workload == "" {
 		return "Pod/" + k.Pod
 	}
@@ -81,10 +81,10 @@ func (k Known) owner() string {
 }
 
 // label names the subject for people.
-func (k Known) label() string { return subjectLabel(k.Container, k.Subject) }
+func (k BaselineEntry) label() string { return subjectLabel(k.Container, k.Subject) }
 
 // older is the name that a report without subjects has for it.
-func (k Known) older() Known {
+func (k BaselineEntry) older() BaselineEntry {
 	k.Container, k.Subject = "", cmp.Or(k.Subject, k.Container)
 	return k
 }
@@ -92,7 +92,7 @@ func (k Known) older() Known {
 // LoadBaseline reads a report that was printed as json, by a scan or by an agent. The error is one line that names the
 // file. An incomplete report is refused: what it lacks would be new.
 func LoadBaseline(name string, r io.Reader) (*Baseline, error) {
-	b := &Baseline{Name: name, older: true, known: make(map[Known]tally), waived: make(map[Known]tally), inFile: make(map[knownInFile]int)}
+	b := &Baseline{Name: name, older: true, known: make(map[BaselineEntry]tally), waived: make(map[BaselineEntry]tally), inFile: make(map[entryInFile]int)}
 	d := &baselineReader{Decoder: json.NewDecoder(bufio.NewReaderSize(r, 1<<16)), into: b}
 	if err := d.report(); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -102,9 +102,9 @@ func LoadBaseline(name string, r io.Reader) (*Baseline, error) {
 	}
 	if b.older {
 		b.known, b.waived = asOlder(b.known), asOlder(b.waived)
-		inFile := make(map[knownInFile]int, len(b.inFile))
+		inFile := make(map[entryInFile]int, len(b.inFile))
 		for at, n := range b.inFile {
-			inFile[knownInFile{at.older(), at.file}] += n
+			inFile[entryInFile{at.older(), at.file}] += n
 		}
 		b.inFile = inFile
 	}
@@ -112,8 +112,8 @@ func LoadBaseline(name string, r io.Reader) (*Baseline, error) {
 }
 
 // asOlder counts by the names of an older report.
-func asOlder(known map[Known]tally) map[Known]tally {
-	older := make(map[Known]tally, len(known))
+func asOlder(known map[BaselineEntry]tally) map[BaselineEntry]tally {
+	older := make(map[BaselineEntry]tally, len(known))
 	for k, t := range known {
 		sum := older[k.older()]
 		older[k.older()] = tally{sum.manifests + t.manifests, sum.recorded || t.recorded}
@@ -209,13 +209,13 @@ func (d *baselineReader) violations(key string, add func(violationJSON)) error {
 func (b *Baseline) add(v violationJSON) {
 	known := b.tally(b.known, v)
 	if v.File != "" {
-		b.inFile[knownInFile{known, v.File}]++
+		b.inFile[entryInFile{known, v.File}]++
 	}
 }
 
 // tally counts a violation of the report.
-func (b *Baseline) tally(into map[Known]tally, v violationJSON) Known {
-	known := Known{Namespace: v.Namespace, Workload: v.Workload, Check: v.Check, Container: v.Container, Subject: v.Subject}
+func (b *Baseline) tally(into map[BaselineEntry]tally, v violationJSON) BaselineEntry {
+	known := BaselineEntry{Namespace: v.Namespace, Workload: v.Workload, Check: v.Check, Container: v.Container, Subject: v.Subject}
 	if v.Container == "" && v.Subject == "" {
 		known.Subject = v.Path
 	}
@@ -241,8 +241,8 @@ func (d *baselineReader) delim(want json.Delim, otherwise string) error {
 	return err
 }
 
-// A Baselined is what changed from a baseline to a scan.
-type Baselined struct {
+// A BaselineDiff is what changed from a baseline to a scan.
+type BaselineDiff struct {
 	Baseline *Baseline
 	// New are the findings of the scan that the baseline does not have, the ones that cost most first. A finding is new as
 	// a whole or not at all: another replica of a workload makes none.
@@ -251,7 +251,7 @@ type Baselined struct {
 	Violations int
 	// Resolved are those of the baseline that the scan no longer has, sorted, one for each that its count has fallen by. What
 	// a waiver accepts by now is not among them, nor what the scan did not cover: another namespace or check.
-	Resolved []Known
+	Resolved []BaselineEntry
 	// Incomplete says that something was left out of the scan: what is resolved is not known, and Resolved is empty.
 	Incomplete bool
 
@@ -264,10 +264,10 @@ type freshKey struct {
 	findingKey
 }
 
-// Against compares the scan with the baseline: what exceeds the count of the baseline is new.
-func (b *Baseline) Against(scan *Scan) *Baselined {
-	d := &Baselined{Baseline: b, fresh: make(map[freshKey]bool), Incomplete: len(scan.Inputs.LeftOut) > 0}
-	c := &comparison{baseline: b, used: make(map[Known]int), waivedUsed: make(map[Known]int), inFile: make(map[knownInFile]int), gone: make(map[Known]bool)}
+// Compare compares the scan with the baseline: what exceeds the count of the baseline is new.
+func (b *Baseline) Compare(scan *Scan) *BaselineDiff {
+	d := &BaselineDiff{Baseline: b, fresh: make(map[freshKey]bool), Incomplete: len(scan.Inputs.Unreadable) > 0}
+	c := &comparison{baseline: b, used: make(map[BaselineEntry]int), waivedUsed: make(map[BaselineEntry]int), inFile: make(map[entryInFile]int), gone: make(map[BaselineEntry]bool)}
 	if b.pods {
 		c.matchPods(scan)
 	}
@@ -289,11 +289,11 @@ func (b *Baseline) Against(scan *Scan) *Baselined {
 // A comparison takes what a scan found from the counts of a baseline.
 type comparison struct {
 	baseline *Baseline
-	used     map[Known]int // how much of each count is found again
+	used     map[BaselineEntry]int // how much of each count is found again
 	// waivedUsed is the same of what was waived, and inFile of the violations of one file.
-	waivedUsed map[Known]int
-	inFile     map[knownInFile]int
-	gone       map[Known]bool // what is found again, whatever its count
+	waivedUsed map[BaselineEntry]int
+	inFile     map[entryInFile]int
+	gone       map[BaselineEntry]bool // what is found again, whatever its count
 	// pods are the recorded findings of which the baseline names a pod.
 	pods map[freshKey]bool
 }
@@ -304,7 +304,7 @@ func (c *comparison) matchPods(scan *Scan) {
 	for v, waived := range scan.Snapshot.AllViolations() {
 		origin := originOf(v)
 		key := keyOf(v, &origin, false)
-		known := c.baseline.as(Known{Namespace: v.Namespace, Pod: origin.Pod, Check: scan.Snapshot.Table.Checks()[v.Check].ID, Container: key.container, Subject: key.subject})
+		known := c.baseline.as(BaselineEntry{Namespace: v.Namespace, Pod: origin.Pod, Check: scan.Snapshot.Table.Checks()[v.Check].ID, Container: key.container, Subject: key.subject})
 		if c.baseline.known[known].count() > 0 {
 			c.gone[known] = true
 			if !waived {
@@ -315,7 +315,7 @@ func (c *comparison) matchPods(scan *Scan) {
 }
 
 // as names a violation as the baseline does.
-func (b *Baseline) as(k Known) Known {
+func (b *Baseline) as(k BaselineEntry) BaselineEntry {
 	if b.older {
 		return k.older()
 	}
@@ -323,8 +323,8 @@ func (b *Baseline) as(k Known) Known {
 }
 
 // known names a finding as the baseline does, by its workload.
-func (c *comparison) known(f *Finding) Known {
-	return c.baseline.as(Known{
+func (c *comparison) known(f *Finding) BaselineEntry {
+	return c.baseline.as(BaselineEntry{
 		Namespace: f.Namespace, Workload: f.Workload.String(), Check: f.Check.ID, Container: f.Container, Subject: cmp.Or(f.Subject, f.pathAlone()),
 	})
 }
@@ -364,7 +364,7 @@ func (c *comparison) fresh(found []Finding) []Finding {
 	return fresh
 }
 
-func (c *comparison) take(known Known, f *Finding) bool {
+func (c *comparison) take(known BaselineEntry, f *Finding) bool {
 	if c.used[known]+f.Violations > c.baseline.known[known].count() {
 		return false
 	}
@@ -372,8 +372,8 @@ func (c *comparison) take(known Known, f *Finding) bool {
 	return true
 }
 
-func (c *comparison) takeInFile(known Known, f *Finding) bool {
-	at := knownInFile{known, f.File}
+func (c *comparison) takeInFile(known BaselineEntry, f *Finding) bool {
+	at := entryInFile{known, f.File}
 	if f.File == "" || c.inFile[at]+f.Violations > c.baseline.inFile[at] || !c.take(known, f) {
 		return false
 	}
@@ -382,8 +382,8 @@ func (c *comparison) takeInFile(known Known, f *Finding) bool {
 }
 
 // resolved is what the counts of the baseline have beyond those of the scan, where it covers them.
-func (c *comparison) resolved(scan *Scan) []Known {
-	var resolved []Known
+func (c *comparison) resolved(scan *Scan) []BaselineEntry {
+	var resolved []BaselineEntry
 	for known, t := range c.baseline.known {
 		if c.gone[known] || !scan.covers(known) {
 			continue
@@ -392,25 +392,25 @@ func (c *comparison) resolved(scan *Scan) []Known {
 			resolved = append(resolved, known)
 		}
 	}
-	slices.SortFunc(resolved, Known.compare)
+	slices.SortFunc(resolved, BaselineEntry.compare)
 	return resolved
 }
 
 // covers reports whether the scan would find a violation if it were there.
-func (s *Scan) covers(k Known) bool {
-	if s.LooksAt != nil && !s.LooksAt(k.Namespace) {
+func (s *Scan) covers(k BaselineEntry) bool {
+	if s.Selects != nil && !s.Selects(k.Namespace) {
 		return false
 	}
 	return slices.ContainsFunc(s.Snapshot.Table.Checks(), func(c rules.Check) bool { return c.ID == k.Check })
 }
 
 // isNew reports whether the baseline lacks a finding; nothing is new where there is no baseline.
-func (d *Baselined) isNew(namespace string, key findingKey) bool {
+func (d *BaselineDiff) isNew(namespace string, key findingKey) bool {
 	return d != nil && key.waiver == nil && d.fresh[freshKey{namespace, key}]
 }
 
 // otherPolicy says that the baseline was made under another policy; empty where it was not.
-func (d *Baselined) otherPolicy(scan *Scan) string {
+func (d *BaselineDiff) otherPolicy(scan *Scan) string {
 	table := scan.Snapshot.Table
 	if d.Baseline.Policy == table.Name() && d.Baseline.Hash == table.Hash() {
 		return ""
@@ -419,7 +419,7 @@ func (d *Baselined) otherPolicy(scan *Scan) string {
 }
 
 // headline is the change in one sentence.
-func (d *Baselined) headline() string {
+func (d *BaselineDiff) headline() string {
 	if d.Incomplete {
 		return fmt.Sprintf("Against %s: %s; resolved violations are not known, because some inputs could not be read.", name(d.Baseline.Name), english.Plural(d.Violations, "new violation", ""))
 	}

@@ -42,7 +42,7 @@ func baselineOf(t *testing.T, report []byte) *Baseline {
 }
 
 // names are the new findings and the resolved ones, for a comparison.
-func (d *Baselined) names() (fresh, resolved []string) {
+func (d *BaselineDiff) names() (fresh, resolved []string) {
 	for _, f := range d.New {
 		fresh = append(fresh, fmt.Sprintf("%s %s %s %s x%d", f.Namespace, f.Workload, f.Check.ID, f.label(), f.Violations))
 	}
@@ -104,7 +104,7 @@ waivers: [{id: side, reason: r, expires: 2031-01-01, namespace: shop, container:
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			changes := baselineOf(t, test.old).Against(test.scan)
+			changes := baselineOf(t, test.old).Compare(test.scan)
 			fresh, resolved := changes.names()
 			if diff := cmp.Diff(test.fresh, fresh); diff != "" {
 				t.Errorf("new (-want +got):\n%s", diff)
@@ -126,12 +126,12 @@ waivers: [{id: side, reason: r, expires: 2031-01-01, namespace: shop, container:
 func TestBaselineOfItself(t *testing.T) {
 	for folder, open := range recorded(t) {
 		scan, _ := open()
-		scan.Inputs.LeftOut = nil
+		scan.Inputs.Unreadable = nil
 		old := baselineOf(t, printed(t, ScanJSON, scan, Options{}))
 		if old.Policy != scan.Snapshot.Table.Name() || old.Hash != scan.Snapshot.Table.Hash() {
 			t.Errorf("%s: policy %s, %s", folder, old.Policy, old.Hash)
 		}
-		changes := old.Against(scan)
+		changes := old.Compare(scan)
 		if len(changes.New) > 0 || len(changes.Resolved) > 0 || changes.Violations != 0 {
 			t.Errorf("%s: %+v", folder, changes)
 		}
@@ -178,7 +178,7 @@ func TestBrokenBaseline(t *testing.T) {
 func TestBaselineInEachForm(t *testing.T) {
 	table := shipped(t, "default")
 	scan := replicas(t, table, 2, "b2", "main", "side")
-	changes := baselineOf(t, printed(t, ScanJSON, replicas(t, table, 2, "a1", "main", "gone"), Options{})).Against(scan)
+	changes := baselineOf(t, printed(t, ScanJSON, replicas(t, table, 2, "a1", "main", "gone"), Options{})).Compare(scan)
 	for form, want := range map[string][]string{
 		"table":    {"Against old.json: 2 new violations, 1 resolved.", "NEW ", "RESOLVED "},
 		"markdown": {"Against old.json: 2 new violations, 1 resolved.", "1 resolved</summary>", "| latest\\_tag | high | shop/Deployment/web | side | The image ends with :latest (2 times) | Pin the image"},

@@ -288,7 +288,7 @@ func ExplainJSON(to io.Writer, scan *Scan, patterns []string, _ Options) error {
 		return err
 	}
 	table := scan.Snapshot.Table
-	out := explanationJSON{Policy: policyJSON{table.Name(), table.Hash()}, Version: reportVersion, Incomplete: scan.Inputs.LeftOut}
+	out := explanationJSON{Policy: policyJSON{table.Name(), table.Hash()}, Version: reportVersion, Incomplete: scan.Inputs.Unreadable}
 	for _, ns := range selected {
 		out.Namespaces = append(out.Namespaces, scan.explained(ns))
 	}

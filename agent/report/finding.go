@@ -119,7 +119,7 @@ func keyOf(v state.PodViolation, origin *Origin, waived bool) findingKey {
 
 // findings are those of one namespace after another, sorted by workload, check and subject, what counts before what is
 // waived. No more than those of one namespace are held at a time.
-func (s *Scan) findings(b *Baselined) iter.Seq2[string, []Finding] {
+func (s *Scan) findings(b *BaselineDiff) iter.Seq2[string, []Finding] {
 	return func(yield func(string, []Finding) bool) {
 		var r *rollUp
 		for v, waived := range s.Snapshot.AllViolations() {
@@ -143,7 +143,7 @@ func (s *Scan) findings(b *Baselined) iter.Seq2[string, []Finding] {
 // A rollUp makes findings of the violations of one namespace.
 type rollUp struct {
 	scan      *Scan
-	baseline  *Baselined
+	baseline  *BaselineDiff
 	namespace string
 	found     []Finding
 	at        map[findingKey]int

@@ -145,7 +145,7 @@ func TestBaselineCountsManifests(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			scan := manifestsOf(t, table, test.now...)
-			changes := baselineOf(t, []byte(test.old)).Against(scan)
+			changes := baselineOf(t, []byte(test.old)).Compare(scan)
 			var fresh []string
 			for i := range changes.New {
 				fresh = append(fresh, changes.New[i].place())
@@ -183,7 +183,7 @@ func TestBaselineOfSubjects(t *testing.T) {
 		{"by container and subject", `"version": 1,`, `"container": "web", "subject": "TOKEN"`, 0},
 		{"of another container", `"version": 1,`, `"container": "side", "subject": "TOKEN"`, 1},
 	} {
-		changes := baselineOf(t, fmt.Appendf(nil, report, test.version, test.subject)).Against(scan)
+		changes := baselineOf(t, fmt.Appendf(nil, report, test.version, test.subject)).Compare(scan)
 		if len(changes.New) != test.fresh || len(changes.Resolved) != test.fresh {
 			t.Errorf("%s: %d are new and %d resolved, want %d of each", test.name, len(changes.New), len(changes.Resolved), test.fresh)
 		}
@@ -277,9 +277,9 @@ func TestUnknownIsMarked(t *testing.T) {
 // TestNotesAreEverywhere looks for what was left out, and why, in the formats for people and for CI.
 func TestNotesAreEverywhere(t *testing.T) {
 	scan := manifestsOf(t, shipped(t, "default"), manifest{"a.yaml", 1, 21, "web", "main"})
-	scan.Inputs.Repeated = 1
+	scan.Inputs.Duplicates = 1
 	scan.Inputs.ExcludedNamespaces = map[string]Excluded{"kube-system": {600, "kube-*"}, "monitoring": {1, "monitoring"}, "other": {2, ""}}
-	scan.Inputs.Passed = Passed{ChartTemplates: 3, NotManifests: 12, Empty: 1}
+	scan.Inputs.Ignored = Ignored{ChartTemplates: 3, NotManifests: 12, Empty: 1}
 	scan.Warnings = []string{"a warning of its own"}
 	want := []string{
 		"1 duplicate of pods or manifests: each counts once, and of recorded pods the last one wins.",
@@ -305,7 +305,7 @@ func TestNotesAreEverywhere(t *testing.T) {
 	if err := json.Unmarshal(printed(t, ScanJSON, scan, Options{}), &report); err != nil {
 		t.Fatal(err)
 	}
-	wantInputs := inputsJSON{Files: 1, Templates: 1, Others: map[string]int{}, Repeated: 1, Excluded: map[string]int{"kube-system": 600, "monitoring": 1, "other": 2}, LeftOut: passedJSON{3, 12, 0, 0, 1}}
+	wantInputs := inputsJSON{Files: 1, Templates: 1, OtherKinds: map[string]int{}, Duplicates: 1, Excluded: map[string]int{"kube-system": 600, "monitoring": 1, "other": 2}, Ignored: ignoredJSON{3, 12, 0, 0, 1}}
 	if diff := cmp.Diff(wantInputs, report.Inputs); diff != "" || len(report.Warnings) != 1 {
 		t.Errorf("inputs (-want +got):\n%s, warnings %q", diff, report.Warnings)
 	}

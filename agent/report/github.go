@@ -21,7 +21,7 @@ func GitHub(to io.Writer, scan *Scan, o Options) error {
 	for level, most := range map[string]int{"error": annotations, "warning": annotations, "notice": annotations - 1} {
 		byLevel[level] = &worst[Finding]{most: most, compare: compareCosts}
 	}
-	if len(scan.Inputs.LeftOut) > 0 {
+	if len(scan.Inputs.Unreadable) > 0 {
 		byLevel["error"].most--
 	}
 	for _, found := range scan.findings(o.Baseline) {
@@ -32,7 +32,7 @@ func GitHub(to io.Writer, scan *Scan, o Options) error {
 		}
 	}
 	var b bytes.Buffer
-	if left := scan.Inputs.LeftOut; len(left) > 0 {
+	if left := scan.Inputs.Unreadable; len(left) > 0 {
 		annotate(&b, "error", "kube-devops: incomplete", "", 0,
 			incomplete+". Left out:\n"+strings.Join(left[:min(len(left), 20)], "\n"))
 	}

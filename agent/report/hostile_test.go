@@ -71,13 +71,13 @@ func hostileScan(t testing.TB) *Scan {
 	}
 	scan := b.done()
 	scan.Inputs.Files = 1
-	scan.Inputs.Others = map[string]int{strings.Repeat("Kind", 1<<12): 1}
+	scan.Inputs.OtherKinds = map[string]int{strings.Repeat("Kind", 1<<12): 1}
 	scan.Inputs.ExcludedNamespaces = make(map[string]Excluded)
 	for _, name := range hostile {
 		scan.Inputs.ExcludedNamespaces[name] = Excluded{Pods: 1, Pattern: name}
 		scan.Warnings = append(scan.Warnings, name)
-		scan.Inputs.Others[name]++
-		scan.Inputs.LeftOut = append(scan.Inputs.LeftOut, name)
+		scan.Inputs.OtherKinds[name]++
+		scan.Inputs.Unreadable = append(scan.Inputs.Unreadable, name)
 	}
 	return scan
 }
@@ -291,7 +291,7 @@ func TestNoDataIsNoPerfectScore(t *testing.T) {
 // TestIncompleteIsSaid looks for what was left out in all forms.
 func TestIncompleteIsSaid(t *testing.T) {
 	scan, o := recorded(t)["shop"]()
-	scan.Inputs.LeftOut = []string{"cut.json: item 7 (byte 1234): the file ends"}
+	scan.Inputs.Unreadable = []string{"cut.json: item 7 (byte 1234): the file ends"}
 	for _, format := range Formats() {
 		text := string(printed(t, format.Print, scan, o))
 		if format.Name == "prometheus" {

@@ -54,9 +54,9 @@ func writeJSON(to io.Writer, scan *Scan, o Options, ofScan bool) error {
 		return line
 	}
 	w.put("{")
-	if len(scan.Inputs.LeftOut) > 0 {
+	if len(scan.Inputs.Unreadable) > 0 {
 		w.put(`"incomplete": `)
-		w.value(scan.Inputs.LeftOut)
+		w.value(scan.Inputs.Unreadable)
 		w.put(",\n ")
 	}
 	w.put(`"policy": `)
@@ -100,8 +100,8 @@ func writeJSON(to io.Writer, scan *Scan, o Options, ofScan bool) error {
 // "waiver" and "expires". Where the report is incomplete, a line with the key "incomplete" comes first.
 func NDJSON(to io.Writer, scan *Scan, o Options) error {
 	w := &jsonWriter{to: bufio.NewWriter(to)}
-	if len(scan.Inputs.LeftOut) > 0 {
-		w.value(map[string][]string{"incomplete": scan.Inputs.LeftOut})
+	if len(scan.Inputs.Unreadable) > 0 {
+		w.value(map[string][]string{"incomplete": scan.Inputs.Unreadable})
 		w.put("\n")
 	}
 	for v := range scan.Snapshot.Violations() {
@@ -120,7 +120,7 @@ func waived(v violationJSON, by *rules.Waiver) waivedJSON {
 }
 
 // violation is a violation with what is known of it and of its pod.
-func (s *Scan) violation(v state.PodViolation, b *Baselined, waived bool) violationJSON {
+func (s *Scan) violation(v state.PodViolation, b *BaselineDiff, waived bool) violationJSON {
 	check := &s.Snapshot.Table.Checks()[v.Check]
 	origin := originOf(v)
 	detail := s.detail(v, &origin)
@@ -140,10 +140,10 @@ type baselineJSON struct {
 	Policy     policyJSON  `json:"policy"`
 	New        int         `json:"new"`
 	Resolved   *int        `json:"resolved"` // null: not known
-	Violations []knownJSON `json:"resolvedViolations"`
+	Violations []entryJSON `json:"resolvedViolations"`
 }
 
-type knownJSON struct {
+type entryJSON struct {
 	Namespace string `json:"namespace"`
 	Workload  string `json:"workload,omitempty"`
 	Pod       string `json:"pod,omitempty"`
@@ -153,19 +153,19 @@ type knownJSON struct {
 	Subject string `json:"subject,omitempty"`
 }
 
-func (w *jsonWriter) baseline(b *Baselined) {
+func (w *jsonWriter) baseline(b *BaselineDiff) {
 	if b == nil {
 		return
 	}
 	out := baselineJSON{
 		File: b.Baseline.Name, Policy: policyJSON{b.Baseline.Policy, b.Baseline.Hash},
-		New: b.Violations, Violations: make([]knownJSON, len(b.Resolved)),
+		New: b.Violations, Violations: make([]entryJSON, len(b.Resolved)),
 	}
 	if n := len(b.Resolved); !b.Incomplete {
 		out.Resolved = &n
 	}
 	for i, known := range b.Resolved {
-		out.Violations[i] = knownJSON{known.Namespace, known.Workload, known.Pod, known.Check, known.Container, cmp.Or(known.Subject, known.Container)}
+		out.Violations[i] = entryJSON{known.Namespace, known.Workload, known.Pod, known.Check, known.Container, cmp.Or(known.Subject, known.Container)}
 	}
 	w.put(",\n \"baseline\": ")
 	w.value(out)
@@ -173,15 +173,15 @@ func (w *jsonWriter) baseline(b *Baselined) {
 
 type (
 	inputsJSON struct {
-		Files     int            `json:"files"`
-		Pods      int            `json:"pods"`
-		Templates int            `json:"templates"`
-		Others    map[string]int `json:"others"`
-		Repeated  int            `json:"repeated"`
-		Excluded  map[string]int `json:"excludedNamespaces"`
-		LeftOut   passedJSON     `json:"leftOut"`
+		Files      int            `json:"files"`
+		Pods       int            `json:"pods"`
+		Templates  int            `json:"templates"`
+		OtherKinds map[string]int `json:"others"`
+		Duplicates int            `json:"repeated"`
+		Excluded   map[string]int `json:"excludedNamespaces"`
+		Ignored    ignoredJSON    `json:"leftOut"`
 	}
-	passedJSON struct {
+	ignoredJSON struct {
 		ChartTemplates int `json:"chartTemplates"`
 		NotManifests   int `json:"notManifests"`
 		Excluded       int `json:"excluded"`
@@ -191,9 +191,9 @@ type (
 )
 
 func inputsOf(in Inputs) inputsJSON {
-	out := inputsJSON{in.Files, in.Pods, in.Templates, in.Others, in.Repeated, make(map[string]int, len(in.ExcludedNamespaces)), passedJSON(in.Passed)}
-	if out.Others == nil {
-		out.Others = map[string]int{}
+	out := inputsJSON{in.Files, in.Pods, in.Templates, in.OtherKinds, in.Duplicates, make(map[string]int, len(in.ExcludedNamespaces)), ignoredJSON(in.Ignored)}
+	if out.OtherKinds == nil {
+		out.OtherKinds = map[string]int{}
 	}
 	for namespace, excluded := range in.ExcludedNamespaces {
 		out.Excluded[namespace] = excluded.Pods

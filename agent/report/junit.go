@@ -65,7 +65,7 @@ func (c junitCounts) String() string {
 type junitWriter struct {
 	to      *bufio.Writer
 	scan    *Scan
-	against *Baselined
+	against *BaselineDiff
 	err     error
 }
 
@@ -90,7 +90,7 @@ func (w *junitWriter) attribute(name, value string) {
 // own are the test cases of the scan itself: that all inputs could be read, and that there is data.
 func (w *junitWriter) own() []junitCase {
 	read := junitCase{name: "all inputs are read"}
-	if left := w.scan.Inputs.LeftOut; len(left) > 0 {
+	if left := w.scan.Inputs.Unreadable; len(left) > 0 {
 		read.outcome, read.message, read.lines = "error", incomplete, left
 	}
 	cases := []junitCase{read}

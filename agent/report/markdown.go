@@ -1,117 +1,262 @@
 package report
 
 import (
-	"bytes"
 	"fmt"
 	"io"
 	"strings"
-	"time"
 
-	"github.com/kube-devops/kube-devops/rules"
+	"github.com/dustin/go-humanize/english"
 )
 
-// PolicyMarkdown describes a policy table for readers: what it looks at, its checks and what to do about each, its grades
-// and its waivers.
-func PolicyMarkdown(to io.Writer, table *rules.Table) error {
-	w := markdownWriter{new(bytes.Buffer)}
-	w.line("# Policy %s", code(table.Name()))
-	w.scope(table)
-	w.checks(table)
-	w.line("\n## Grades\n")
-	w.row("grade", "compliance")
-	w.row("---", "---")
-	for _, g := range table.Grades() {
-		w.row(cell(g.Name), fmt.Sprintf("%v %% and more", g.Min))
+// markdownSize is how long a comment may be at GitHub. It is counted in bytes here, of which there are never fewer than
+// characters.
+const markdownSize = 65_536
+
+// Markdown writes a comment for a pull request: the cluster, what is new, the namespaces, the findings with what to do, and
+// the details folded. It has 65,536 bytes at the most, and says what was cut.
+func Markdown(to io.Writer, scan *Scan, o Options) error {
+	w := &markdownWriter{scan: scan, o: o}
+	w.headline()
+	w.changes()
+	w.namespaces()
+	w.findings()
+	w.workloads()
+	w.waived()
+	w.checks()
+	if notes := scan.notes(); len(notes) > 0 {
+		text := "\n"
+		for _, note := range notes {
+			text += "- " + markdownText(note) + "\n"
+		}
+		w.put(text)
 	}
-	w.waivers(table)
-	_, err := w.to.WriteTo(to)
+	w.put(fmt.Sprintf("\n<sub>Policy %s, %s</sub>\n", markdownText(name(scan.Snapshot.Table.Name())), shortHash(scan.Snapshot.Table)))
+	if len(w.cut) > 0 {
+		w.to.WriteString("\nCut to the size of a comment: " + strings.Join(w.cut, ", ") + ".\n")
+	}
+	_, err := io.WriteString(to, w.to.String())
 	return err
 }
 
-// A markdownWriter writes lines.
-type markdownWriter struct{ to *bytes.Buffer }
+type markdownWriter struct {
+	scan *Scan
+	o    Options
+	to   strings.Builder
+	cut  []string
+}
 
-func (w markdownWriter) line(format string, args ...any) { fmt.Fprintf(w.to, format+"\n", args...) }
+// reserved is what closes a folded part and says what was cut.
+const reserved = 1024
 
-func (w markdownWriter) row(cells ...string) { w.line("| %s |", strings.Join(cells, " | ")) }
-
-func (w markdownWriter) scope(table *rules.Table) {
-	include, exclude := table.Namespaces()
-	words := "All namespaces"
-	if len(include) > 0 {
-		words = "Namespaces " + codes(include)
+// put writes a text if there is room for it, and tells.
+func (w *markdownWriter) put(text string) bool {
+	if w.to.Len()+len(text) > markdownSize-reserved {
+		return false
 	}
-	if len(exclude) > 0 {
-		words += ", but not " + codes(exclude)
-	}
-	w.line("\n## Scope\n\n%s.", words)
-	if len(table.Skips()) == 0 {
+	w.to.WriteString(text)
+	return true
+}
+
+// table writes a table, as many of its rows as there is room for; others were left out before.
+func (w *markdownWriter) table(what, head string, rows, others int, row func(i int) string) {
+	if rows == 0 || !w.put(head) {
+		if rows > 0 {
+			w.cut = append(w.cut, english.Plural(rows+others, what, ""))
+		}
 		return
 	}
-	w.line("\nThese pods are left out, and counted by reason:\n")
-	w.row("reason", "pods")
-	w.row("---", "---")
-	for _, s := range table.Skips() {
-		w.row(code(s.Reason), code(s.When))
+	for i := range rows {
+		if !w.put(row(i)) {
+			w.cut = append(w.cut, english.Plural(rows-i, what, ""))
+			others += rows - i
+			break
+		}
+	}
+	if others > 0 {
+		w.to.WriteString("\n" + moreText(others, what) + "\n") // from what is reserved
 	}
 }
 
-func (w markdownWriter) checks(table *rules.Table) {
-	w.line("\n## Checks\n")
-	w.row("check", "severity", "weight", "what is wrong", "what to do")
-	w.row("---", "---", "---:", "---", "---")
-	checks := table.Checks()
-	for i := range checks {
-		c := &checks[i]
-		w.row(code(c.ID), string(c.Severity), fmt.Sprint(c.Weight), cell(c.Message()), cell(c.Remediation))
-	}
-	w.line("\n### What they look for\n")
-	w.row("check", "of each", "when", "violation")
-	w.row("---", "---", "---", "---")
-	for i := range checks {
-		c := &checks[i]
-		subject := "pod"
-		if len(c.ForEach) > 0 {
-			subject = codes(c.ForEach)
-		}
-		when := c.When()
-		if when != "" {
-			when = code(when)
-		}
-		w.row(code(c.ID), subject, when, code(c.Violation()))
-	}
-}
-
-func (w markdownWriter) waivers(table *rules.Table) {
-	if len(table.Waivers()) == 0 {
+// folded writes a part that a reader opens.
+func (w *markdownWriter) folded(title string, part func()) {
+	if !w.put("\n<details><summary>" + title + "</summary>\n\n") {
+		w.cut = append(w.cut, title)
 		return
 	}
-	w.line("\n## Waivers\n")
-	w.row("waiver", "accepts", "until", "reason")
-	w.row("---", "---", "---", "---")
-	for _, waiver := range table.Waivers() {
-		w.row(code(waiver.ID), code(waiver.Scope()), waiver.Expires.UTC().Format(time.RFC3339), cell(waiver.Reason))
+	part()
+	w.to.WriteString("\n</details>\n")
+}
+
+func (w *markdownWriter) headline() {
+	scores, ok := w.scan.Snapshot.Cluster()
+	sign := "⚪ "
+	if ok {
+		sign = map[string]string{"best": "🟢 ", "fair": "🟡 ", "poor": "🟠 ", "worst": "🔴 "}[gradeClass(w.scan.Snapshot.Table, scores.Grade)]
+	}
+	w.put("### " + sign + markdownText(w.scan.headline()) + "\n")
+	left := w.scan.Inputs.Unreadable
+	if len(left) == 0 {
+		return
+	}
+	w.put("\n> [!WARNING]\n> **Incomplete: some inputs could not be read, and are in no number.** Left out:\n>\n")
+	for i, text := range left {
+		if i == 20 {
+			w.put("> - and " + number(len(left)-i) + " more\n")
+			break
+		}
+		w.put("> - " + markdownText(prose(text, 400)) + "\n")
 	}
 }
 
-var escapeCell = strings.NewReplacer("|", `\|`, "<", "&lt;", "\r", "", "\n", " ", "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`, `\`, `\\`)
-
-// cell is a text as it may stand in a cell of a table.
-func cell(text string) string { return escapeCell.Replace(text) }
-
-// code is a text as code in a cell of a table, in which a bar alone needs an escape.
-func code(text string) string {
-	text = strings.NewReplacer("|", `\|`, "\r", "", "\n", " ").Replace(text)
-	if strings.Contains(text, "`") {
-		return "`` " + text + " ``"
+func (w *markdownWriter) changes() {
+	b := w.o.Baseline
+	if b == nil {
+		return
 	}
-	return "`" + text + "`"
+	w.put("\n**" + markdownText(b.headline()) + "**\n")
+	if text := b.otherPolicy(w.scan); text != "" {
+		w.put("\n" + markdownText(text) + "\n")
+	}
+	first, others := b.New, 0
+	if w.o.Top > 0 && len(first) > w.o.Top {
+		first, others = first[:w.o.Top], len(first)-w.o.Top
+	}
+	w.table("new finding", "\n| new | severity | where | subject | what is wrong | what to do |\n| --- | --- | --- | --- | --- | --- |\n", len(first), others, func(i int) string {
+		return findingRow(&first[i])
+	})
+	if len(b.Resolved) == 0 {
+		return
+	}
+	resolved := b.Resolved
+	if w.o.Top > 0 && len(resolved) > w.o.Top {
+		resolved = resolved[:w.o.Top]
+	}
+	w.folded(number(len(b.Resolved))+" resolved", func() {
+		w.table("resolved finding", "| resolved | namespace | workload | subject |\n| --- | --- | --- | --- |\n", len(resolved), len(b.Resolved)-len(resolved), func(i int) string {
+			k := resolved[i]
+			return markdownRow(name(k.Check), name(k.Namespace), name(k.owner()), subjectName(k.label()))
+		})
+	})
 }
 
-func codes(texts []string) string {
-	words := make([]string, len(texts))
-	for i, text := range texts {
-		words[i] = code(text)
+// markdownFindings is how many findings a comment has, where --top asks for no fewer.
+const markdownFindings = 100
+
+// findings are those that cost most, with where each is, its value and what to do. With a baseline, the new ones came first.
+func (w *markdownWriter) findings() {
+	most := markdownFindings
+	if w.o.Top > 0 {
+		most = min(most, w.o.Top)
 	}
-	return strings.Join(words, ", ")
+	found := worst[Finding]{most: most, compare: compareCosts}
+	for _, all := range w.scan.findings(w.o.Baseline) {
+		for i := range all {
+			if all[i].Waiver == nil && !all[i].New {
+				found.add(all[i])
+			}
+		}
+	}
+	first, others := found.trim()
+	if len(first) == 0 {
+		return
+	}
+	table := func() {
+		w.table("finding", "| check | severity | where | subject | what is wrong | what to do |\n| --- | --- | --- | --- | --- | --- |\n", len(first), others, func(i int) string {
+			return findingRow(&first[i])
+		})
+	}
+	title := english.Plural(len(first)+others, "finding", "")
+	if w.o.Baseline != nil {
+		w.folded(title+" of the baseline", table)
+	} else if w.put("\n**" + title + "**\n\n") {
+		table()
+	}
+}
+
+// findingRow names a finding, the workload beside the line of its file, and what to do.
+func findingRow(f *Finding) string {
+	where := f.place()
+	if f.File != "" {
+		where += " " + name(f.Namespace) + "/" + name(f.Workload.String())
+	}
+	message := prose(f.message(), 400)
+	if f.Violations > 1 {
+		message += " (" + number(f.Violations) + " times)"
+	}
+	return markdownRow(f.id(), string(f.Check.Severity), where, subjectName(f.label()), message, prose(f.Check.Remediation, 300))
+}
+
+func (w *markdownWriter) namespaces() {
+	rows, others := w.scan.worstNamespaces(w.o.Top)
+	w.table("namespace", "\n| namespace | pods | compliance | score | grade | violations |\n| --- | ---: | ---: | ---: | --- | --- |\n", len(rows), others, func(i int) string {
+		ns := rows[i]
+		if !ns.hasScores {
+			return markdownRow(name(ns.Name), number(ns.TotalPods), "no data", "", "", "")
+		}
+		return markdownRow(name(ns.Name), number(ns.TotalPods), percent(ns.Compliance), fmt.Sprintf("%.2f", ns.Score), shown(ns.Grade, 40),
+			listed(w.scan.checkCounts(ns.Violations), 6))
+	})
+}
+
+func (w *markdownWriter) workloads() {
+	rows, others := w.scan.worstWorkloads(w.o.Top, nil)
+	if len(rows) == 0 {
+		return
+	}
+	w.folded("Worst workloads", func() {
+		w.table("workload", "| namespace | workload | pods | points | violations |\n| --- | --- | ---: | ---: | --- |\n", len(rows), others, func(i int) string {
+			of := rows[i]
+			return markdownRow(name(of.namespace), of.label, number(of.pods), number(of.points), listed(w.scan.checkCounts(of.violations), 6))
+		})
+	})
+}
+
+func (w *markdownWriter) waived() {
+	rows := w.scan.waivers()
+	if len(rows) == 0 {
+		return
+	}
+	w.folded(english.Plural(w.scan.waivedViolations(), "violation", "")+" waived", func() {
+		w.table("waiver", "| waiver | until | namespace | violations | reason |\n| --- | --- | --- | --- | --- |\n", len(rows), 0, func(i int) string {
+			row := rows[i]
+			return markdownRow(name(row.waiver.ID), expiry(row.waiver), name(row.namespace), listed(w.scan.checkCounts(row.violations), 6), prose(row.waiver.Reason, 200))
+		})
+	})
+}
+
+// checks say what to do about the checks that have violations.
+func (w *markdownWriter) checks() {
+	counts := w.scan.Snapshot.Totals().Violations
+	if sum(counts) == 0 {
+		return
+	}
+	all := w.scan.Snapshot.Table.Checks()
+	found := worst[int]{compare: func(a, b int) int { return a - b }}
+	for i := range all {
+		if counts[i] > 0 {
+			found.add(i)
+		}
+	}
+	order, _ := found.trim()
+	w.folded("What to do", func() {
+		w.table("check", "| check | severity | weight | violations | what is wrong | what to do |\n| --- | --- | ---: | ---: | --- | --- |\n", len(order), 0, func(i int) string {
+			c := &all[order[i]]
+			return markdownRow(c.ID, string(c.Severity), number(c.Weight), number(counts[order[i]]), prose(c.Message(), 300), prose(c.Remediation, 300))
+		})
+	})
+}
+
+func markdownRow(cells ...string) string {
+	for i, text := range cells {
+		cells[i] = markdownText(text)
+	}
+	return "| " + strings.Join(cells, " | ") + " |\n"
+}
+
+// markdownMarks are what Markdown, or GitHub in it, takes for markup: also mentions, references and links.
+var markdownMarks = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `\`, `\\`, "|", `\|`, "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`, "]", `\]`, "~", `\~`, "!", `\!`, "@", "@\u2060", "#", `\#`, "://", ":\u2060//", "www.", "www\u2060.")
+
+// markdownText is a text that is read as it is, whatever it holds.
+func markdownText(text string) string {
+	return markdownMarks.Replace(plain(strings.TrimSpace(text)))
 }

@@ -53,17 +53,17 @@ type (
 		Style    template.CSS
 		Script   template.JS
 
-		Policy, Hash string
-		Target       string
-		Date, ISO    string // empty where the date is not known
-		Cluster      pageScores
-		Pods         int
-		PodsText     string
-		Namespaces   string
-		Violations   string
-		Severities   string
-		LeftOut      []string
-		LeftOutMore  string
+		Policy, Hash   string
+		Target         string
+		Date, ISO      string // empty where the date is not known
+		Cluster        pageScores
+		Pods           int
+		PodsText       string
+		Namespaces     string
+		Violations     string
+		Severities     string
+		Unreadable     []string
+		UnreadableMore string
 
 		Changes        *pageChanges
 		NamespaceRows  []pageNamespace
@@ -150,11 +150,11 @@ func newPage(scan *Scan, o Options) *page {
 	}
 	cluster, ok := scan.Snapshot.Cluster()
 	p.Cluster = pageScoresOf(table, cluster, ok)
-	left := scan.Inputs.LeftOut
+	left := scan.Inputs.Unreadable
 	for _, text := range left[:min(len(left), pageRows)] {
-		p.LeftOut = append(p.LeftOut, prose(text, 400))
+		p.Unreadable = append(p.Unreadable, prose(text, 400))
 	}
-	p.LeftOutMore = moreText(len(left)-len(p.LeftOut), "input")
+	p.UnreadableMore = moreText(len(left)-len(p.Unreadable), "input")
 	p.namespaces(scan)
 	p.checks(scan, totals)
 	p.workloads(scan, o)
@@ -279,7 +279,7 @@ func (p *page) waivers(scan *Scan) {
 	}
 }
 
-func pageChangesOf(scan *Scan, b *Baselined) *pageChanges {
+func pageChangesOf(scan *Scan, b *BaselineDiff) *pageChanges {
 	out := &pageChanges{
 		Headline: b.headline(), OtherPolicy: b.otherPolicy(scan),
 		NewMore: moreText(len(b.New)-pageRows, "finding"), ResolvedMore: moreText(len(b.Resolved)-pageRows, "finding"),

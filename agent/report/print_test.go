@@ -70,9 +70,9 @@ func TestTop(t *testing.T) {
 func TestCommentFits(t *testing.T) {
 	scan := large(t, 100_000)
 	for i := range 1000 {
-		scan.Inputs.LeftOut = append(scan.Inputs.LeftOut, fmt.Sprintf("%d: %s", i, strings.Repeat("|", 1000)))
+		scan.Inputs.Unreadable = append(scan.Inputs.Unreadable, fmt.Sprintf("%d: %s", i, strings.Repeat("|", 1000)))
 	}
-	changes := baselineOf(t, []byte(`{"policy": {"name": "default", "hash": ""}, "violations": []}`)).Against(scan)
+	changes := baselineOf(t, []byte(`{"policy": {"name": "default", "hash": ""}, "violations": []}`)).Compare(scan)
 	for _, o := range []Options{{}, {Top: 20}, {Baseline: changes}, {Baseline: changes, Top: 500}} {
 		text := printed(t, Markdown, scan, o)
 		if len(text) > 65_536 || !utf8.Valid(text) {
@@ -128,7 +128,7 @@ func TestTableFitsATerminal(t *testing.T) {
 	scans["long names"] = func() (*Scan, Options) { return long.done(), Options{} }
 	for name, open := range scans {
 		scan, o := open()
-		scan.Inputs.LeftOut = nil
+		scan.Inputs.Unreadable = nil
 		o.Baseline = nil // its headline is a sentence, which a terminal breaks
 		for _, width := range []int{80, 100, 132} {
 			o.Width = width

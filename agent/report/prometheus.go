@@ -108,7 +108,7 @@ func Prometheus(to io.Writer, scan *Scan, _ Options) error {
 		}
 	})
 	w.gauge("kube_devops_scan_inputs_left_out", "Inputs of the scan that could not be read; where there are any, all scores are incomplete.",
-		func(set set) { set(float64(len(scan.Inputs.LeftOut))) })
+		func(set set) { set(float64(len(scan.Inputs.Unreadable))) })
 	if w.err != nil {
 		return w.err
 	}

@@ -171,11 +171,11 @@ func sarifRuleOf(c *rules.Check) sarifRule {
 
 // sarifInvocationOf says what could not be read, what the log has no room for, and what the other reports note.
 func sarifInvocationOf(scan *Scan, leftOut string) sarifInvocation {
-	out := sarifInvocation{ExecutionSuccessful: len(scan.Inputs.LeftOut) == 0}
+	out := sarifInvocation{ExecutionSuccessful: len(scan.Inputs.Unreadable) == 0}
 	notify := func(level, text string) {
 		out.ToolExecutionNotifications = append(out.ToolExecutionNotifications, sarifNotification{level, sarifMessage{text}})
 	}
-	for _, line := range scan.Inputs.LeftOut {
+	for _, line := range scan.Inputs.Unreadable {
 		notify("error", incomplete+": "+line)
 	}
 	if leftOut != "" {
@@ -187,7 +187,7 @@ func sarifInvocationOf(scan *Scan, leftOut string) sarifInvocation {
 	return out
 }
 
-func sarifResultOf(f *Finding, b *Baselined) sarifResult {
+func sarifResultOf(f *Finding, b *BaselineDiff) sarifResult {
 	out := sarifResult{
 		RuleID: f.Check.ID, RuleIndex: f.check, Level: sarifLevel(f.Check.Severity),
 		Message:             sarifMessage{f.sentence()},

@@ -75,7 +75,7 @@ func TestSARIFKeepsTheSchema(t *testing.T) {
 				t.Fatalf("%.3000v", err)
 			}
 			run := sarifOf(t, text).Runs[0]
-			if want := len(scan.Inputs.LeftOut) == 0; run.Invocations[0].ExecutionSuccessful != want {
+			if want := len(scan.Inputs.Unreadable) == 0; run.Invocations[0].ExecutionSuccessful != want {
 				t.Errorf("successful: %v, want %v", !want, want)
 			}
 			counting, suppressed := 0, 0

@@ -20,8 +20,8 @@ type Scan struct {
 	// Warnings are sentences that every report shows, where its format has a place for them. What Inputs counts is not among
 	// them: each report says that itself.
 	Warnings []string
-	// LooksAt reports whether the scan covers the pods of a namespace; nil where it covers all.
-	LooksAt func(namespace string) bool
+	// Selects reports whether the scan covers the pods of a namespace; nil where it covers all.
+	Selects func(namespace string) bool
 	// Details returns what a violation shows of its pod, where the origins have no details; nil where nothing does.
 	Details func(state.PodViolation) rules.Detail
 
@@ -39,7 +39,7 @@ type Options struct {
 	Color         bool
 	Width, Height int
 	// Baseline says what is new against an older report; nil where there is none.
-	Baseline *Baselined
+	Baseline *BaselineDiff
 	// Waived adds the waived findings to SARIF, as suppressed results.
 	Waived bool
 	// Version is that of the program, for the formats that name it; empty where it is not known.
@@ -218,17 +218,17 @@ type Inputs struct {
 	Pods  int // recorded pods, of the same pod the last
 	// Templates counts the pod templates of workload manifests, each of which was evaluated as one pod.
 	Templates int
-	// Others counts the objects without pods, by kind; they were left out.
-	Others map[string]int
-	// Repeated counts the pods that stood there again: the later one counts.
-	Repeated int
+	// OtherKinds counts the objects without pods, by kind; they were left out.
+	OtherKinds map[string]int
+	// Duplicates counts the pods that stood there again: the later one counts.
+	Duplicates int
 	// ExcludedNamespaces counts the pods of each namespace that the policy or --namespace leaves out.
 	ExcludedNamespaces map[string]Excluded
-	// Passed counts what a folder holds that is not a manifest.
-	Passed Passed
-	// LeftOut says, a line each, what could not be read and is missing from the scores. A report that has any is one on a
+	// Ignored counts what a folder holds that is not a manifest.
+	Ignored Ignored
+	// Unreadable says, a line each, what could not be read and is missing from the scores. A report that has any is one on a
 	// part of the data, and says so.
-	LeftOut []string
+	Unreadable []string
 }
 
 // Excluded counts the pods of one namespace that is left out.
@@ -238,8 +238,8 @@ type Excluded struct {
 	Pattern string
 }
 
-// Passed counts the files and documents of folders that were left out, by reason.
-type Passed struct {
+// Ignored counts the files and documents of folders that were left out, by reason.
+type Ignored struct {
 	ChartTemplates int // templates of charts, and other files that are templates
 	NotManifests   int // files without apiVersion and kind
 	Excluded       int // files that --exclude leaves out

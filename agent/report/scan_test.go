@@ -34,7 +34,7 @@ type scanBuilder struct {
 
 func newScan(table *rules.Table) *scanBuilder {
 	b := &scanBuilder{state.New(table), new(Scan), make(map[state.Pod]bool)}
-	b.scan.Inputs.Others = make(map[string]int)
+	b.scan.Inputs.OtherKinds = make(map[string]int)
 	b.state.Advance(moment)
 	return b
 }
@@ -96,11 +96,11 @@ func (b *scanBuilder) add(object []byte, file string, line int) error {
 			return err
 		}
 	default:
-		b.scan.Inputs.Others[it.Kind]++
+		b.scan.Inputs.OtherKinds[it.Kind]++
 		return nil
 	}
 	if b.seen[key] {
-		b.scan.Inputs.Repeated++
+		b.scan.Inputs.Duplicates++
 		b.scan.Inputs.Pods--
 	}
 	b.seen[key] = true
@@ -134,7 +134,7 @@ func recording(t testing.TB, table *rules.Table, file string) *Scan {
 	}
 	for i, object := range list.Items {
 		if err := b.add(object, "", 0); err != nil {
-			b.scan.Inputs.LeftOut = append(b.scan.Inputs.LeftOut, fmt.Sprintf("%s: item %d: %v", file, i+1, err))
+			b.scan.Inputs.Unreadable = append(b.scan.Inputs.Unreadable, fmt.Sprintf("%s: item %d: %v", file, i+1, err))
 		}
 	}
 	return b.done()
@@ -186,7 +186,7 @@ func shipped(t testing.TB, name string) *rules.Table {
 }
 
 // bookshop is the scan of the manifests, with waivers, and what changed from its baseline.
-func bookshop(t testing.TB) (*Scan, *Baselined) {
+func bookshop(t testing.TB) (*Scan, *BaselineDiff) {
 	t.Helper()
 	const waivers, baseline = "testdata/manifests/waivers.yaml", "testdata/reports/bookshop/baseline.json"
 	table, err := shipped(t, "recommended").WithWaivers(waivers, contentOf(t, waivers))
@@ -198,7 +198,7 @@ func bookshop(t testing.TB) (*Scan, *Baselined) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return scan, old.Against(scan)
+	return scan, old.Compare(scan)
 }
 
 // recorded are the scans of the golden files, by their folder.
@@ -210,7 +210,7 @@ func recorded(t testing.TB) map[string]func() (*Scan, Options) {
 		},
 		"edge": func() (*Scan, Options) {
 			scan := recording(t, shipped(t, "default"), "testdata/dumps/edge.json")
-			scan.Inputs.LeftOut = append(scan.Inputs.LeftOut, "testdata/dumps/cut.json: item 7 (byte 1234): the file ends in the middle of an object")
+			scan.Inputs.Unreadable = append(scan.Inputs.Unreadable, "testdata/dumps/cut.json: item 7 (byte 1234): the file ends in the middle of an object")
 			return scan, Options{Top: 3}
 		},
 		"bookshop": func() (*Scan, Options) {

@@ -168,14 +168,14 @@ func (s *Scan) notes() []string {
 		read += " and " + english.Plural(in.Templates, "pod template", "")
 	}
 	note(in.Files, read+".")
-	note(in.Repeated, english.Plural(in.Repeated, "duplicate", "")+" of pods or manifests: each counts once, and of recorded pods the last one wins.")
-	note(in.Passed.count(), "Left out of folders: "+in.Passed.String()+".")
+	note(in.Duplicates, english.Plural(in.Duplicates, "duplicate", "")+" of pods or manifests: each counts once, and of recorded pods the last one wins.")
+	note(in.Ignored.count(), "Left out of folders: "+in.Ignored.String()+".")
 	notes = append(notes, s.excluded()...)
 	others := 0
-	for _, n := range in.Others {
+	for _, n := range in.OtherKinds {
 		others += n
 	}
-	note(others, "Left out "+english.Plural(others, "object", "")+": "+listed(byCount(in.Others), 8)+".")
+	note(others, "Left out "+english.Plural(others, "object", "")+": "+listed(byCount(in.OtherKinds), 8)+".")
 	skipped := 0
 	for _, n := range s.Snapshot.Skipped {
 		skipped += n
@@ -204,12 +204,12 @@ func (s *Scan) unknown() int {
 	return n
 }
 
-func (p Passed) count() int {
+func (p Ignored) count() int {
 	return p.ChartTemplates + p.NotManifests + p.Excluded + p.DanglingLinks + p.Empty
 }
 
 // String counts what was left out by reason: "3 chart templates, 1 empty file".
-func (p Passed) String() string {
+func (p Ignored) String() string {
 	var words []string
 	for _, reason := range []struct {
 		n         int

@@ -89,7 +89,7 @@ func gradeColor(table *rules.Table, grade string) string {
 }
 
 func (w *tableWriter) incomplete() {
-	left := w.scan.Inputs.LeftOut
+	left := w.scan.Inputs.Unreadable
 	if len(left) == 0 {
 		return
 	}

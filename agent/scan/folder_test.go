@@ -65,8 +65,8 @@ func TestFolderIsARepository(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := report.Inputs{
-		Files: 15, Pods: 2, Others: map[string]int{"Service": 1, "ConfigMap": 1, "patches": 1},
-		Passed: report.Passed{ChartTemplates: 4, NotManifests: 5, Empty: 2, DanglingLinks: 1},
+		Files: 15, Pods: 2, OtherKinds: map[string]int{"Service": 1, "ConfigMap": 1, "patches": 1},
+		Ignored: report.Ignored{ChartTemplates: 4, NotManifests: 5, Empty: 2, DanglingLinks: 1},
 	}
 	found.Inputs.Files = 15
 	if diff := cmp.Diff(want, found.Inputs); diff != "" {
@@ -107,7 +107,7 @@ func TestBrokenManifestsInFolders(t *testing.T) {
 		t.Errorf("%d lines:\n%s", len(lines), err)
 	}
 	found, _, err = scanTree(t, []string{"."}, func(o *Options) { o.KeepGoing = true })
-	if err != nil || len(found.Inputs.LeftOut) != 14 {
+	if err != nil || len(found.Inputs.Unreadable) != 14 {
 		t.Fatalf("%+v, %v", found, err)
 	}
 }
@@ -118,7 +118,7 @@ func TestFilesThatFailInTheMiddle(t *testing.T) {
 	tree(t, map[string]string{"a.yaml": aPod("a"), "t.yaml": aPod("t1") + "---\n" + aPod("t2") + "---\nx: {{ y }}\n", "u.yaml": aPod("u") + "---\n" + strings.Replace(aPod("u2"), "i:latest", "{{ x }}", 1)})
 	for _, keepGoing := range []bool{false, true} {
 		found, _, err := scanTree(t, []string{"."}, func(o *Options) { o.KeepGoing = keepGoing })
-		if err != nil || found.Inputs.Pods != 1 || found.Inputs.Passed.ChartTemplates != 2 || len(found.Inputs.LeftOut) > 0 || len(violations(found)) != 3 {
+		if err != nil || found.Inputs.Pods != 1 || found.Inputs.Ignored.ChartTemplates != 2 || len(found.Inputs.Unreadable) > 0 || len(violations(found)) != 3 {
 			t.Errorf("keep going %v: %+v, %v", keepGoing, found, err)
 		}
 	}
@@ -152,7 +152,7 @@ func TestTreeWithoutWorkloads(t *testing.T) {
 			t.Errorf("%s: %+v, %v", path, found, err)
 		}
 	}
-	if found, _, err := scanTree(t, []string{"a/service.yaml"}, func(o *Options) { o.AllowEmpty = true }); err != nil || found.Inputs.Others["Service"] != 1 {
+	if found, _, err := scanTree(t, []string{"a/service.yaml"}, func(o *Options) { o.AllowEmpty = true }); err != nil || found.Inputs.OtherKinds["Service"] != 1 {
 		t.Errorf("a file: %+v, %v", found, err)
 	}
 	if found, lines, err := scanTree(t, []string{"b"}, func(o *Options) { o.AllowEmpty = true }); err != nil || found == nil || len(lines) != 1 {

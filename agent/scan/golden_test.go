@@ -60,7 +60,7 @@ func TestReports(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				test.options.Baseline = old.Against(found)
+				test.options.Baseline = old.Compare(found)
 				known = append(known, filepath.Base(baseline))
 			}
 			compare := func(file string, print func(io.Writer) error) {

@@ -58,20 +58,20 @@ func TestManifestsAreWorkloadsOfTheirOwn(t *testing.T) {
 	}{
 		"two files":                   {a: bad, b: good, inputs: report.Inputs{Templates: 2}, latest: []string{"Deployment/web a.json#1"}},
 		"the other way":               {a: good, b: bad, inputs: report.Inputs{Templates: 2}, latest: []string{"Deployment/web b.json#1"}},
-		"one file":                    {a: good + bad + deploymentOf("web", "", "j:latest"), b: good, inputs: report.Inputs{Templates: 3, Repeated: 1}, latest: []string{"Deployment/web a.json#2", "Deployment/web a.json#3"}, warnings: []string{"1 manifest is equal to another one and counts once: shop/Deployment/web in b.json and a.json"}},
+		"one file":                    {a: good + bad + deploymentOf("web", "", "j:latest"), b: good, inputs: report.Inputs{Templates: 3, Duplicates: 1}, latest: []string{"Deployment/web a.json#2", "Deployment/web a.json#3"}, warnings: []string{"1 manifest is equal to another one and counts once: shop/Deployment/web in b.json and a.json"}},
 		"two groups":                  {a: bad, b: workloadOf("example.com/v1", "Deployment", "web", "", "i:1"), inputs: report.Inputs{Templates: 2}, latest: []string{"Deployment/web a.json#1"}},
-		"equal as JSON":               {a: bad, b: strings.Replace(bad, `"apiVersion":"apps/v1","kind":"Deployment"`, "\n\"kind\":  \"Deployment\", \"apiVersion\":\"apps\\/v1\"", 1), inputs: report.Inputs{Templates: 1, Repeated: 1}, latest: []string{"Deployment/web a.json#1"}, warnings: []string{"1 manifest is equal to another one and counts once: shop/Deployment/web in b.json and a.json"}},
+		"equal as JSON":               {a: bad, b: strings.Replace(bad, `"apiVersion":"apps/v1","kind":"Deployment"`, "\n\"kind\":  \"Deployment\", \"apiVersion\":\"apps\\/v1\"", 1), inputs: report.Inputs{Templates: 1, Duplicates: 1}, latest: []string{"Deployment/web a.json#1"}, warnings: []string{"1 manifest is equal to another one and counts once: shop/Deployment/web in b.json and a.json"}},
 		"pods":                        {a: pod("i:latest", ""), b: pod("i:1", ""), inputs: report.Inputs{Pods: 2}, latest: []string{"web a.json#1"}},
-		"one uid":                     {a: pod("i:latest", `,"uid":"u"`), b: pod("i:1", `,"uid":"u"`), inputs: report.Inputs{Pods: 1, Repeated: 1}, warnings: []string{"1 duplicate pod; the last one wins: shop/web in b.json and a.json"}},
+		"one uid":                     {a: pod("i:latest", `,"uid":"u"`), b: pod("i:1", `,"uid":"u"`), inputs: report.Inputs{Pods: 1, Duplicates: 1}, warnings: []string{"1 duplicate pod; the last one wins: shop/web in b.json and a.json"}},
 		"two uids":                    {a: pod("i:latest", `,"uid":"u"`), b: pod("i:1", `,"uid":"v"`), inputs: report.Inputs{Pods: 2}, latest: []string{"web a.json#1"}},
 		"one uid, two names":          {a: deploymentOf("web", `,"uid":"u"`, "i:latest"), b: deploymentOf("api", `,"uid":"u"`, "i:1"), inputs: report.Inputs{Templates: 2}, latest: []string{"Deployment/web a.json#1"}},
 		"beside a recording":          {a: list(pod("i:latest", `,"uid":"u"`)), b: pod("i:1", "") + pod("j:latest", ""), inputs: report.Inputs{Pods: 3}, latest: []string{"web", "web b.json#2"}},
-		"before a recording":          {a: pod("i:latest", ""), b: list(pod("j:latest", `,"uid":"u"`)) + list(pod("j:latest", `,"uid":"u"`)), inputs: report.Inputs{Pods: 2, Repeated: 1}, latest: []string{"web a.json#1", "web"}, warnings: []string{"1 duplicate pod; the last one wins: shop/web in b.json"}},
+		"before a recording":          {a: pod("i:latest", ""), b: list(pod("j:latest", `,"uid":"u"`)) + list(pod("j:latest", `,"uid":"u"`)), inputs: report.Inputs{Pods: 2, Duplicates: 1}, latest: []string{"web a.json#1", "web"}, warnings: []string{"1 duplicate pod; the last one wins: shop/web in b.json"}},
 		"printed alone, then watched": {a: pod("i:latest", `,"uid":"u"`), b: `{"type":"DELETED","object":` + pod("i:latest", `,"uid":"u"`) + `}` + pod("j:1", ""), inputs: report.Inputs{Pods: 1}},
 		"names that look like keys": {a: pod("i:latest", "") + pod("j:latest", ""), b: strings.ReplaceAll(pod("k:latest", "")+list(pod("k:latest", `,"uid":"u"`)), `"name":"web"`, `"name":"web\u00001"`), inputs: report.Inputs{Pods: 4},
 			latest: []string{"web a.json#1", "web a.json#2", "web\x001 b.json#1", "web\x001"}},
 		"recorded, in two groups": {a: `{"kind":"List","items":[` + deploymentOf("web", `,"uid":"a"`, "i:latest") + "," + workloadOf("example.com/v1", "Deployment", "web", `,"uid":"b"`, "i:1") + "]}",
-			b: `{"kind":"List","items":[` + workloadOf("example.com/v1", "Deployment", "web", `,"uid":"b"`, "i:1") + "]}", inputs: report.Inputs{Templates: 2, Repeated: 1}, latest: []string{"Deployment/web"},
+			b: `{"kind":"List","items":[` + workloadOf("example.com/v1", "Deployment", "web", `,"uid":"b"`, "i:1") + "]}", inputs: report.Inputs{Templates: 2, Duplicates: 1}, latest: []string{"Deployment/web"},
 			warnings: []string{"1 duplicate workload; the last one wins: shop/Deployment/web in b.json and a.json"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -146,7 +146,7 @@ func TestOwnedWorkloads(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" || found.Inputs.Templates != len(tt.want) {
 				t.Errorf("%s, %s: %d templates; workloads (-want +got):\n%s", name, shape, found.Inputs.Templates, diff)
 			}
-			if diff := cmp.Diff(tt.left, found.Inputs.Others); diff != "" {
+			if diff := cmp.Diff(tt.left, found.Inputs.OtherKinds); diff != "" {
 				t.Errorf("%s, %s: others (-want +got):\n%s", name, shape, diff)
 			}
 			told := len(lines) == 1 && strings.Contains(lines[0], "left out because ")

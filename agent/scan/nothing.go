@@ -59,15 +59,15 @@ func (s *scan) leftOutParts() []string {
 // others counts the objects of other kinds: "12 objects of other kinds (Service 8, ConfigMap 4)".
 func (s *scan) others() string {
 	const most = 5
-	kinds := slices.SortedFunc(maps.Keys(s.result.Inputs.Others), func(a, b string) int {
-		return cmp.Or(cmp.Compare(s.result.Inputs.Others[b], s.result.Inputs.Others[a]), cmp.Compare(a, b))
+	kinds := slices.SortedFunc(maps.Keys(s.result.Inputs.OtherKinds), func(a, b string) int {
+		return cmp.Or(cmp.Compare(s.result.Inputs.OtherKinds[b], s.result.Inputs.OtherKinds[a]), cmp.Compare(a, b))
 	})
 	total := 0
 	var named []string
 	for i, kind := range kinds {
-		total += s.result.Inputs.Others[kind]
+		total += s.result.Inputs.OtherKinds[kind]
 		if i < most {
-			named = append(named, fmt.Sprintf("%s %d", dump.OneLine(kind), s.result.Inputs.Others[kind]))
+			named = append(named, fmt.Sprintf("%s %d", dump.OneLine(kind), s.result.Inputs.OtherKinds[kind]))
 		}
 	}
 	if total == 0 {

@@ -40,7 +40,7 @@ func TestPartsOfLists(t *testing.T) {
 				t.Errorf("%s, %q: %v, want %s", name, paths, err, tt.want)
 			}
 			found, _, err = scanTree(t, paths, func(o *Options) { o.KeepGoing = true })
-			if err != nil || (tt.want == "") != (len(found.Inputs.LeftOut) == 0) {
+			if err != nil || (tt.want == "") != (len(found.Inputs.Unreadable) == 0) {
 				t.Errorf("%s, %q: kept going: %+v, %v", name, paths, found, err)
 			}
 		}

@@ -217,7 +217,7 @@ func (s *scan) merge(b *batch) {
 		s.apply(&b.pods[i])
 	}
 	if b.leftOut != "" {
-		s.result.Inputs.LeftOut = append(s.result.Inputs.LeftOut, b.leftOut)
+		s.result.Inputs.Unreadable = append(s.result.Inputs.Unreadable, b.leftOut)
 	}
 }
 
@@ -291,7 +291,7 @@ func (s *scan) total(p *batched) *int {
 func (s *scan) tolerate(p *batched) bool {
 	err := fault(p)
 	if s.options.KeepGoing {
-		s.result.Inputs.LeftOut = append(s.result.Inputs.LeftOut, leftOut(err))
+		s.result.Inputs.Unreadable = append(s.result.Inputs.Unreadable, leftOut(err))
 		return true
 	}
 	s.err = err

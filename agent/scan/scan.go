@@ -88,12 +88,12 @@ func newScan(options Options, cancel context.CancelFunc) *scan {
 		cancel:  cancel,
 	}
 	s.identities = newIdentities(s.state)
-	s.result.LooksAt = func(namespace string) bool {
+	s.result.Selects = func(namespace string) bool {
 		_, counts := options.looksAt(namespace)
 		return counts
 	}
 	for _, err := range options.Found.Faults {
-		s.result.Inputs.LeftOut = append(s.result.Inputs.LeftOut, leftOut(err))
+		s.result.Inputs.Unreadable = append(s.result.Inputs.Unreadable, leftOut(err))
 	}
 	if len(options.Found.Files) > 1 {
 		s.files = newFiles()
@@ -166,11 +166,11 @@ func (s *scan) finish() (*report.Scan, error) {
 		s.other(dump.Patches, n)
 	}
 	r.Inputs.ExcludedNamespaces = s.excluded.in
-	r.Inputs.Passed = report.Passed{
+	r.Inputs.Ignored = report.Ignored{
 		ChartTemplates: s.templates.Count, NotManifests: s.notManifests.Count, Excluded: s.options.Found.Excluded.Count,
 		DanglingLinks: s.options.Found.DanglingLinks.Count, Empty: s.empty.Count,
 	}
-	if r.Inputs.Pods+r.Inputs.Templates == 0 && len(r.Inputs.LeftOut) == 0 {
+	if r.Inputs.Pods+r.Inputs.Templates == 0 && len(r.Inputs.Unreadable) == 0 {
 		if err := s.nothing(); err != nil { // which counts what there is instead
 			return nil, err
 		}
@@ -183,10 +183,10 @@ func (s *scan) finish() (*report.Scan, error) {
 
 // other counts objects that are left out.
 func (s *scan) other(kind string, n int) {
-	if s.result.Inputs.Others == nil {
-		s.result.Inputs.Others = make(map[string]int)
+	if s.result.Inputs.OtherKinds == nil {
+		s.result.Inputs.OtherKinds = make(map[string]int)
 	}
-	s.result.Inputs.Others[kind] += n
+	s.result.Inputs.OtherKinds[kind] += n
 }
 
 // leftOut is the line of a fault that was passed over.

@@ -152,7 +152,7 @@ func TestOrigins(t *testing.T) {
 		t.Errorf("origins (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff(report.Inputs{
-		Files: 1, Pods: 8, Templates: 1, Others: map[string]int{"Service": 1},
+		Files: 1, Pods: 8, Templates: 1, OtherKinds: map[string]int{"Service": 1},
 		ExcludedNamespaces: map[string]report.Excluded{"kube-system": {Pods: 1, Pattern: "kube-*"}},
 	}, found.Inputs); diff != "" {
 		t.Errorf("inputs (-want +got):\n%s", diff)
@@ -229,7 +229,7 @@ func TestPatchesAreNoManifests(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if diff := cmp.Diff(report.Inputs{Files: 2, Templates: 1, Others: map[string]int{"patches": 1}}, found.Inputs); diff != "" {
+			if diff := cmp.Diff(report.Inputs{Files: 2, Templates: 1, OtherKinds: map[string]int{"patches": 1}}, found.Inputs); diff != "" {
 				t.Errorf("%s: inputs (-want +got):\n%s", name, diff)
 			}
 			if n := len(violations(found)); n != 5 {
@@ -250,7 +250,7 @@ func TestPatchesAreNoManifests(t *testing.T) {
 		"a Deployment of a watch": `{"type":"ADDED","object":{"kind":"Deployment","metadata":{"name":"a"},"spec":{"template":{"spec":{}}}}}`,
 	} {
 		found, err := scanned(t, text)
-		if err != nil || found.Inputs.Pods+found.Inputs.Templates != 1 || found.Inputs.Others != nil {
+		if err != nil || found.Inputs.Pods+found.Inputs.Templates != 1 || found.Inputs.OtherKinds != nil {
 			t.Errorf("%s: %+v, %v", name, found, err)
 		}
 	}
@@ -342,7 +342,7 @@ func TestRepeatedPodsCountOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if diff := cmp.Diff(report.Inputs{Files: 1, Pods: 3, Repeated: 3}, found.Inputs); diff != "" {
+	if diff := cmp.Diff(report.Inputs{Files: 1, Pods: 3, Duplicates: 3}, found.Inputs); diff != "" {
 		t.Errorf("inputs (-want +got):\n%s", diff)
 	}
 	if diff := cmp.Diff([]string{"3 duplicate pods; the last one wins; the first is shop/a in stdin"}, warnings); diff != "" {
@@ -403,7 +403,7 @@ func TestHostileNamesStayInTheirLine(t *testing.T) {
 			if err != nil {
 				lines = append(lines, err.Error())
 			} else {
-				lines = append(lines, found.Inputs.LeftOut...)
+				lines = append(lines, found.Inputs.Unreadable...)
 			}
 		}
 		if len(lines) == 0 {
@@ -426,7 +426,7 @@ func TestLeftOutBefore(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []string{"none.json: no such file or directory", "stdin: item 2, byte 67: a pod without a name: record it with `kubectl get pods -A -o json`"}
-	if diff := cmp.Diff(want, found.Inputs.LeftOut); diff != "" {
+	if diff := cmp.Diff(want, found.Inputs.Unreadable); diff != "" {
 		t.Errorf("left out (-want +got):\n%s", diff)
 	}
 }
@@ -467,7 +467,7 @@ func TestTemplatesThatWereNotRendered(t *testing.T) {
 			t.Errorf("%s: %v, want %s", text, err, want)
 		}
 		found, err := scanned(t, text+deployment("other", "", "nginx:1"), func(o *Options) { o.KeepGoing = true })
-		if err != nil || want != "" && (len(found.Inputs.LeftOut) != 1 || !strings.HasSuffix(found.Inputs.LeftOut[0], want) || found.Inputs.Templates != 1) {
+		if err != nil || want != "" && (len(found.Inputs.Unreadable) != 1 || !strings.HasSuffix(found.Inputs.Unreadable[0], want) || found.Inputs.Templates != 1) {
 			t.Errorf("%s: %+v, %v", text, found, err)
 		}
 	}
@@ -517,7 +517,7 @@ func TestDeletedPodsAreGoneBehindPatches(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if found.Inputs.Pods != 1 || found.Inputs.Others["patches"] != 8 {
+	if found.Inputs.Pods != 1 || found.Inputs.OtherKinds["patches"] != 8 {
 		t.Errorf("%+v", found.Inputs)
 	}
 }
@@ -608,7 +608,7 @@ func TestErrors(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
-					if diff := cmp.Diff(tt.left, found.Inputs.LeftOut); diff != "" {
+					if diff := cmp.Diff(tt.left, found.Inputs.Unreadable); diff != "" {
 						t.Errorf("left out (-want +got):\n%s", diff)
 					}
 					continue
@@ -630,7 +630,7 @@ func TestKeepGoingCountsTheRest(t *testing.T) {
 		t.Fatal(err)
 	}
 	totals := found.Snapshot.Totals()
-	if totals.TotalPods != 2 || totals.Unevaluated != 1 || found.Inputs.Pods != 3 || len(found.Inputs.LeftOut) != 2 {
+	if totals.TotalPods != 2 || totals.Unevaluated != 1 || found.Inputs.Pods != 3 || len(found.Inputs.Unreadable) != 2 {
 		t.Errorf("%+v, %+v", totals, found.Inputs)
 	}
 }

@@ -32,7 +32,7 @@ type duplicates struct {
 
 // repeat notes a pod that comes again.
 func (s *scan) repeat(p *batched, key state.Pod, equal bool) {
-	s.result.Inputs.Repeated++
+	s.result.Inputs.Duplicates++
 	of := &s.duplicates.pods
 	switch {
 	case equal:
@@ -40,7 +40,7 @@ func (s *scan) repeat(p *batched, key state.Pod, equal bool) {
 	case p.Template:
 		of = &s.duplicates.workloads
 	}
-	if of.add(p); s.result.Inputs.Repeated > 1 {
+	if of.add(p); s.result.Inputs.Duplicates > 1 {
 		return
 	}
 	if before := s.files.of(key); before != "" && before != p.from.name {

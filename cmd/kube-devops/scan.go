@@ -154,7 +154,7 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 		Warn: func(line string) { o.warn(cmd.ErrOrStderr(), line) },
 	}
 	if baseline != nil {
-		printing.Baseline = baseline.Against(found)
+		printing.Baseline = baseline.Compare(found)
 	}
 	verdict := o.judge(found, printing.Baseline)
 	if err := o.print(cmd, found, printing, verdict); err != nil {
@@ -315,7 +315,7 @@ func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, inputs dump.F
 }
 
 // judge says, as the error, which thresholds are crossed and what was left out.
-func (o *scanOptions) judge(found *report.Scan, against *report.Baselined) error {
+func (o *scanOptions) judge(found *report.Scan, against *report.BaselineDiff) error {
 	var crossed []error
 	if o.failOn.set || against != nil {
 		if err := o.judgeViolations(found, against); err != nil {
@@ -334,7 +334,7 @@ func (o *scanOptions) judge(found *report.Scan, against *report.Baselined) error
 	if ok && o.maxScore.set && scores.Score > o.maxScore.value {
 		crossed = append(crossed, fmt.Errorf("--max-score %s: the score of the cluster is %.4g", o.maxScore.String(), scores.Score))
 	}
-	if left := found.Inputs.LeftOut; len(left) > 0 {
+	if left := found.Inputs.Unreadable; len(left) > 0 {
 		for i := range left[:min(len(left), maxNamed)] {
 			crossed = append(crossed, errors.New("left out: "+left[i]))
 		}
@@ -350,7 +350,7 @@ func (o *scanOptions) judge(found *report.Scan, against *report.Baselined) error
 const maxNamed = 10
 
 // judgeViolations holds the violations, where there is a baseline the new ones, against --fail-on.
-func (o *scanOptions) judgeViolations(found *report.Scan, against *report.Baselined) error {
+func (o *scanOptions) judgeViolations(found *report.Scan, against *report.BaselineDiff) error {
 	checks := found.Snapshot.Table.Checks()
 	n, unknown := 0, 0
 	if against != nil {
