@@ -174,9 +174,9 @@ func (e *evaluator) diverging(ctx context.Context, pods iter.Seq[state.Observati
 	}
 	prints := make(map[string]uint64)
 	fresh := state.New(st.Table())
-	fresh.Advance(time.Now())
+	fresh.ExpireWaivers(time.Now())
 	// The term is not held, so that neither pods nor another policy wait for this.
-	_, err := fresh.ReplaceUntil(ctx, max(1, runtime.GOMAXPROCS(0)/2), func(yield func(state.Observation) bool) {
+	_, err := fresh.Replace(ctx, max(1, runtime.GOMAXPROCS(0)/2), func(yield func(state.Observation) bool) {
 		for o := range pods {
 			// A sum, because the pods come in no order.
 			prints[o.Namespace] += maphash.Comparable(seed, o.Pod) ^ maphash.Bytes(seed, o.JSON)

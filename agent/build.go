@@ -58,7 +58,7 @@ func (b *build) take() map[state.Pod]present {
 // evaluate evaluates all pods, and then those that changed meanwhile, until only a few are left.
 func (b *build) evaluate(pods iter.Seq[state.Observation]) {
 	// Where ctx ends, what there is of it is dropped.
-	b.failures, _ = b.fresh.ReplaceUntil(b.ctx, runtime.GOMAXPROCS(0), pods)
+	b.failures, _ = b.fresh.Replace(b.ctx, runtime.GOMAXPROCS(0), pods)
 	for range mostRounds {
 		if b.ctx.Err() != nil || b.waiting() <= fewChanges {
 			return
@@ -141,7 +141,7 @@ func (e *evaluator) startBuild(ctx context.Context, prepare func() *rules.Table)
 		unhook := context.AfterFunc(e.lead, cancel)
 		b.cancel = func() { unhook(); cancel() }
 	}
-	b.fresh.Advance(b.started)
+	b.fresh.ExpireWaivers(b.started)
 	e.build = b
 	return b
 }
@@ -157,7 +157,7 @@ func (e *evaluator) finishBuild(b *build) *adoption {
 	}
 	e.build, e.halted = nil, false
 	// The present state may have moved on, and a waiver that has expired must not come back.
-	b.fresh.Advance(time.Now())
+	b.fresh.ExpireWaivers(time.Now())
 	e.metrics.failures.Add(float64(len(b.failures)))
 	return e.adopt(b.fresh, b.failures, time.Since(b.started))
 }

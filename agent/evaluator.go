@@ -326,5 +326,5 @@ func (e *evaluator) pass(now time.Time) (*state.ClusterState, []state.Change) {
 	if st == nil {
 		return nil, nil
 	}
-	return st, st.Advance(now)
+	return st, st.ExpireWaivers(now)
 }

@@ -41,7 +41,7 @@ func TestMetricsOfAScanAreTheAgents(t *testing.T) {
 				}
 			}
 			s := state.New(table)
-			s.Advance(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))
+			s.ExpireWaivers(time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC))
 			if test.dump != "" {
 				_, err := dump.ReadPath(t.Context(), test.dump, nil, func(event dump.Event) error {
 					_, _ = s.Observe(state.Pod{Namespace: event.Namespace, Name: event.Name}, event.JSON) // an odd pod counts as that

@@ -32,7 +32,7 @@ func BenchmarkRead(b *testing.B) {
 		b.Run(name+"/nesting", func(b *testing.B) {
 			b.SetBytes(int64(len(input)))
 			for b.Loop() {
-				var n nesting
+				var n bracketScanner
 				if end, bad := n.scan(input); end < 0 || bad != nil {
 					b.Fatal(end, bad)
 				}

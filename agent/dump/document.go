@@ -52,7 +52,7 @@ func (d *reader) document() error {
 		if d.count == before && !d.stopped && !errors.Is(err, errTooLarge) && !errors.Is(err, errManyKeys) && d.isFlow(doc.offset) {
 			return errFlow
 		}
-		if err = d.foreignFile(&doc, err); err == nil {
+		if err = d.skipUnrelated(&doc, err); err == nil {
 			d.done()
 		}
 		return err
@@ -62,7 +62,7 @@ func (d *reader) document() error {
 	if doc.streamed {
 		err = d.finishList(&doc)
 	} else {
-		err = d.survive(d.whole(&doc))
+		err = d.skipError(d.whole(&doc))
 	}
 	if err != nil {
 		return err
@@ -75,13 +75,13 @@ func (d *reader) document() error {
 func (d *reader) whole(doc *document) error {
 	switch {
 	case doc.end > maxItem:
-		return d.foreignFile(doc, &Error{Offset: doc.offset, Err: errTooLarge})
+		return d.skipUnrelated(doc, &Error{Offset: doc.offset, Err: errTooLarge})
 	case d.among && doc.keys["$patch"]: // by which Kustomize tells what to do with another object
-		d.left(Patches)
+		d.countOther(Patches)
 		return d.checkRest(doc)
-	case d.among && doc.isForeign():
-		d.left(noKind)
-		return d.foreignFile(doc, d.checkRest(doc))
+	case d.among && doc.isUnrelated():
+		d.countOther(noKind)
+		return d.skipUnrelated(doc, d.checkRest(doc))
 	case doc.kind.value == "" && (doc.event.end > 0 || doc.eventType.is != 0):
 		return d.watchEvent(doc)
 	case doc.kind.value == "List" || doc.kind.value == "PodList":
@@ -182,10 +182,10 @@ func (d *reader) items(doc *document) error {
 func (d *reader) listItem(doc *document) error {
 	in := d.in
 	if d.among && doc.kind.is == 0 && doc.apiVersion.is == 0 {
-		return d.looseItem(doc)
+		return d.untypedItem(doc)
 	}
 	if c := in.buf[in.pos]; c != '{' {
-		return d.noObject(c)
+		return d.notAnObjectItem(c)
 	}
 	var o object
 	if err := in.readObject(&o); err != nil {
@@ -212,29 +212,29 @@ func (d *reader) listed(doc *document, o *object) error {
 			o.kind.value = strings.TrimSuffix(doc.kind.value, "List")
 		}
 	}
-	return d.survive(d.object(Apply, o))
+	return d.skipError(d.object(Apply, o))
 }
 
-// noObject is an item that is none.
-func (d *reader) noObject(c byte) error {
+// notAnObjectItem is an item that is none.
+func (d *reader) notAnObjectItem(c byte) error {
 	in := d.in
-	err := fault(in.offset(in.pos), "an item that is %s, not an object", describe(c))
+	err := errorAt(in.offset(in.pos), "an item that is %s, not an object", describe(c))
 	if d.leftOut == nil {
 		return err
 	}
 	if skipped := in.skip(); skipped != nil {
 		return err // it is no value at all
 	}
-	return d.survive(err)
+	return d.skipError(err)
 }
 
 // isList says whether what is known so far of a document with items is that of a list.
 func (d *reader) isList(doc *document) error {
 	if doc.kind.bad() {
-		return fault(doc.offset, "kind is %s, not a string", describe(doc.kind.is))
+		return errorAt(doc.offset, "kind is %s, not a string", describe(doc.kind.is))
 	}
 	if kind := doc.kind.value; kind != "" && !strings.HasSuffix(kind, "List") {
-		return fault(doc.offset, "it has items, but is a %s and not a list: %s", clip(kind), record)
+		return errorAt(doc.offset, "it has items, but is a %s and not a list: %s", clip(kind), record)
 	}
 	return nil
 }
@@ -245,21 +245,21 @@ func (d *reader) finishList(doc *document) error {
 		return err
 	}
 	first, kind := doc.kindless, doc.kind.value
-	if done, err := d.looseList(doc); done || err != nil {
+	if done, err := d.untypedList(doc); done || err != nil {
 		return err
 	}
 	// Nothing but its kind, which kubectl prints last, tells that a list in YAML goes on to its end.
 	if kind == "" && d.in.convert != nil {
-		return fault(doc.offset, "the list has no kind: the dump is truncated; record it again")
+		return errorAt(doc.offset, "the list has no kind: the dump is truncated; record it again")
 	}
 	if first.item == 0 || kind == "PodList" {
 		return nil
 	}
 	d.item = first.item
 	if kind == "" || kind == "List" {
-		return fault(first.offset, "an object without a kind: %s", record)
+		return errorAt(first.offset, "an object without a kind: %s", record)
 	}
-	return fault(first.offset, "an object without a kind, in a list that turns out to be a %s: %s", clip(kind), record)
+	return errorAt(first.offset, "an object without a kind, in a list that turns out to be a %s: %s", clip(kind), record)
 }
 
 // emptyList is a list without an array of items. Go writes an empty one as null.
@@ -269,18 +269,18 @@ func (d *reader) emptyList(doc *document) error {
 	case 'n':
 		return d.checkRest(doc)
 	case 0:
-		return fault(doc.offset, "a %s without items: %s", doc.kind.value, record)
+		return errorAt(doc.offset, "a %s without items: %s", doc.kind.value, record)
 	}
-	return fault(doc.offset, "items is %s, not an array: %s", describe(doc.items), record)
+	return errorAt(doc.offset, "items is %s, not an array: %s", describe(doc.items), record)
 }
 
 // watchEvent is a document of a recorded watch.
 func (d *reader) watchEvent(doc *document) error {
 	if doc.eventType.is != '"' {
-		return fault(doc.offset, "a watch event without a type: record it with --output-watch-events")
+		return errorAt(doc.offset, "a watch event without a type: record it with --output-watch-events")
 	}
 	if doc.event.end == 0 {
-		return fault(doc.offset, "a watch event without an object: record it with --output-watch-events")
+		return errorAt(doc.offset, "a watch event without an object: record it with --output-watch-events")
 	}
 	if err := d.checkRest(doc); err != nil {
 		return err
@@ -301,7 +301,7 @@ func (d *reader) watchEvent(doc *document) error {
 		}
 		return d.watchError(doc)
 	}
-	return fault(doc.offset, "unknown watch event type %s", clip(doc.eventType.value))
+	return errorAt(doc.offset, "unknown watch event type %s", clip(doc.eventType.value))
 }
 
 // watchError is what an API server ends a watch with, such as 410 Expired: events are missing from then on.
@@ -313,6 +313,6 @@ func (d *reader) watchError(doc *document) error {
 	}
 	// A Status of another shape still is an error; it is then named without details.
 	_ = json.Unmarshal(in.buf[in.keep+doc.event.start:in.keep+doc.event.end], &status)
-	return fault(doc.offset, "the watch ended with error %d, reason %s, message %s: record it again",
+	return errorAt(doc.offset, "the watch ended with error %d, reason %s, message %s: record it again",
 		status.Code, clip(status.Reason), clip(status.Message))
 }

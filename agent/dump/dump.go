@@ -123,16 +123,16 @@ func Unchecked(d *reader) { d.unchecked = true }
 // for its name. Events have the line on which they stand.
 func Manifests(d *reader) { d.manifests = true }
 
-// Among says that the input was found in a folder, where all sorts of files lie: what has neither a kind nor anything
+// InFolder says that the input was found in a folder, where all sorts of files lie: what has neither a kind nor anything
 // else of Kubernetes, be it an object, a list or a whole file, is then left out as the other kinds are, under "no kind".
-func Among(d *reader) { d.among = true }
+func InFolder(d *reader) { d.among = true }
 
 // KeepGoing calls a function for an item that cannot be read, where the next one can be found beyond doubt, and goes on
 // with that. What ends the reading all the same, such as an input that is truncated, is the error of Read.
 func KeepGoing(leftOut func(*Error)) Option { return func(d *reader) { d.leftOut = leftOut } }
 
-// Named is what the input is called in errors, where that is not its path.
-func Named(name string) Option { return func(d *reader) { d.name = name } }
+// DisplayName is what the input is called in errors, where that is not its path.
+func DisplayName(name string) Option { return func(d *reader) { d.name = name } }
 
 // Progress adds to a counter what is read of the input, before it is decompressed.
 func Progress(bytes *atomic.Int64) Option { return func(d *reader) { d.progress = bytes } }

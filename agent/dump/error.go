@@ -51,7 +51,7 @@ var (
 )
 
 // fault is an error at a place of the input. Whoever knows the input's name and the item fills them in.
-func fault(offset int64, format string, args ...any) *Error {
+func errorAt(offset int64, format string, args ...any) *Error {
 	return &Error{Offset: offset, Err: fmt.Errorf(format, args...)}
 }
 

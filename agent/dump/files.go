@@ -20,15 +20,15 @@ type File struct {
 // Found is what paths stand for.
 type Found struct {
 	Files []File
-	// Faults are the paths that lead to nothing, and what cannot be read in a folder. Each is an *Error.
-	Faults []error
+	// Errors are the paths that lead to nothing, and what cannot be read in a folder. Each is an *Error.
+	Errors []error
 	// ChartTemplates are the files in the templates folder of a chart, Excluded those that a pattern leaves out, and
 	// DanglingLinks the links that lead nowhere.
 	ChartTemplates, Excluded, DanglingLinks Skipped
-	// Bare are the folders that hold no file of a kind that is read.
-	Bare []string
-	// Unused are the patterns that exclude nothing, though there is a folder.
-	Unused []string
+	// EmptyFolders are the folders that hold no file of a kind that is read.
+	EmptyFolders []string
+	// UnusedPatterns are the patterns that exclude nothing, though there is a folder.
+	UnusedPatterns []string
 }
 
 // Skipped counts files that are left out, and names the first.
@@ -57,21 +57,21 @@ func Find(paths, exclude []string) Found {
 	}
 	for _, g := range f.exclude {
 		if f.walked && !g.used {
-			f.Unused = append(f.Unused, g.text)
+			f.UnusedPatterns = append(f.UnusedPatterns, g.text)
 		}
 	}
 	return f.Found
 }
 
-// RefuseBare makes a fault of each folder that holds no file of a kind that is read: its name may be a mistake.
-func (f *Found) RefuseBare() {
-	for _, folder := range f.Bare {
-		f.Faults = append(f.Faults, &Error{Name: folder, Offset: -1, Err: errBare})
+// RefuseEmptyFolders makes a fault of each folder that holds no file of a kind that is read: its name may be a mistake.
+func (f *Found) RefuseEmptyFolders() {
+	for _, folder := range f.EmptyFolders {
+		f.Errors = append(f.Errors, &Error{Name: folder, Offset: -1, Err: errEmptyFolder})
 	}
-	f.Bare = nil
+	f.EmptyFolders = nil
 }
 
-var errBare = errors.New("the folder has no file that ends with " + strings.Join(endings, ", ") + ", or one of these and .gz or .zst")
+var errEmptyFolder = errors.New("the folder has no file that ends with " + strings.Join(endings, ", ") + ", or one of these and .gz or .zst")
 
 // A finder finds files.
 type finder struct {
@@ -88,8 +88,8 @@ func (f *finder) add(file File) {
 	}
 }
 
-func (f *finder) fault(path string, err error) {
-	f.Faults = append(f.Faults, &Error{Name: path, Offset: -1, Err: cause(err)})
+func (f *finder) errorAt(path string, err error) {
+	f.Errors = append(f.Errors, &Error{Name: path, Offset: -1, Err: cause(err)})
 }
 
 // find adds what a path stands for; it was found itself where a pattern led to it.
@@ -105,7 +105,7 @@ func (f *finder) find(path string, found bool) {
 	case err != nil && found && isLink(path) && !errors.Is(err, fs.ErrPermission):
 		f.DanglingLinks.Add(path)
 	case err != nil:
-		f.fault(path, err)
+		f.errorAt(path, err)
 	case info.IsDir():
 		f.findIn(path)
 	default:
@@ -132,9 +132,9 @@ func (f *finder) findLike(pattern string) {
 	matches, err := filepath.Glob(pattern)
 	switch {
 	case err != nil:
-		f.fault(pattern, errors.New("is neither a file nor a pattern: "+err.Error()))
+		f.errorAt(pattern, errors.New("is neither a file nor a pattern: "+err.Error()))
 	case len(matches) == 0:
-		f.fault(pattern, errors.New("no file matches the pattern"))
+		f.errorAt(pattern, errors.New("no file matches the pattern"))
 	}
 	for _, match := range matches {
 		f.find(match, true)
@@ -155,7 +155,7 @@ func (f *finder) findIn(folder string) {
 	// The function returns an error only to leave out a hidden folder: what cannot be read does not hide the rest.
 	_ = filepath.WalkDir(root, w.visit)
 	if !w.some {
-		f.Bare = append(f.Bare, folder)
+		f.EmptyFolders = append(f.EmptyFolders, folder)
 	}
 }
 
@@ -190,7 +190,7 @@ func (w *walk) visit(path string, entry fs.DirEntry, err error) error {
 func (w *walk) unreadable(path string, err error) {
 	if !w.isExcluded(path) {
 		w.some = true
-		w.fault(path, err)
+		w.errorAt(path, err)
 	}
 }
 
@@ -218,7 +218,7 @@ func (w *walk) file(path string) {
 	case err != nil && isLink(path) && !errors.Is(err, fs.ErrPermission):
 		w.DanglingLinks.Add(path)
 	case err != nil:
-		w.fault(path, err)
+		w.errorAt(path, err)
 	case !info.Mode().IsRegular(): // a pipe in a folder would be waited for
 	case w.templates || within(path, w.chart):
 		w.ChartTemplates.Add(path)

@@ -62,7 +62,7 @@ func TestFind(t *testing.T) {
 			"read [: is neither a file nor a pattern: syntax error in pattern"},
 	} {
 		found := Find(tt.paths, nil)
-		err := errors.Join(found.Faults...)
+		err := errors.Join(found.Errors...)
 		for _, f := range found.Files {
 			if f.Path != "-" && f.Size != 2 {
 				t.Errorf("%s has %d bytes", f.Path, f.Size)
@@ -71,7 +71,7 @@ func TestFind(t *testing.T) {
 		if got := pathsOf(found); got != tt.want || tt.err == "" && err != nil || tt.err != "" && (err == nil || err.Error() != tt.err) {
 			t.Errorf("%q:\ngot  %s, %v\nwant %s, %s", tt.paths, got, err, tt.want, tt.err)
 		}
-		if diff := cmp.Diff(tt.bare, found.Bare); diff != "" {
+		if diff := cmp.Diff(tt.bare, found.EmptyFolders); diff != "" {
 			t.Errorf("%q: bare folders (-want +got):\n%s", tt.paths, diff)
 		}
 	}
@@ -94,7 +94,7 @@ func TestFindBesideWhatCannotBeRead(t *testing.T) {
 	for _, path := range []string{"d", "d*"} {
 		found := Find([]string{"none.json", "d/b.yaml", path}, nil)
 		var told []string
-		for _, err := range found.Faults {
+		for _, err := range found.Errors {
 			told = append(told, err.Error())
 		}
 		if diff := cmp.Diff(want, told); diff != "" || pathsOf(found) != names {
@@ -103,11 +103,11 @@ func TestFindBesideWhatCannotBeRead(t *testing.T) {
 		if diff := cmp.Diff(Skipped{2, "d/b.yaml"}, found.DanglingLinks); diff != "" {
 			t.Errorf("%s: dangling links (-want +got):\n%s", path, diff)
 		}
-		if found := Find([]string{path}, []string{"closed"}); len(found.Faults) > 0 {
-			t.Errorf("%s: a folder that is excluded is read: %v", path, found.Faults)
+		if found := Find([]string{path}, []string{"closed"}); len(found.Errors) > 0 {
+			t.Errorf("%s: a folder that is excluded is read: %v", path, found.Errors)
 		}
 	}
-	if found := Find([]string{"d/*.yaml"}, nil); found.DanglingLinks.Count != 2 || len(found.Faults) > 0 {
+	if found := Find([]string{"d/*.yaml"}, nil); found.DanglingLinks.Count != 2 || len(found.Errors) > 0 {
 		t.Errorf("a pattern: %+v", found)
 	}
 }
@@ -135,8 +135,8 @@ func TestChartTemplates(t *testing.T) {
 			}
 			continue
 		}
-		if got := pathsOf(found); got != want.files || found.ChartTemplates != want.left || len(found.Bare) > 0 {
-			t.Errorf("%s: files %q, want %q; templates %+v, want %+v; bare %q", path, got, want.files, found.ChartTemplates, want.left, found.Bare)
+		if got := pathsOf(found); got != want.files || found.ChartTemplates != want.left || len(found.EmptyFolders) > 0 {
+			t.Errorf("%s: files %q, want %q; templates %+v, want %+v; bare %q", path, got, want.files, found.ChartTemplates, want.left, found.EmptyFolders)
 		}
 	}
 	t.Chdir("c/templates")
@@ -172,7 +172,7 @@ func TestExclude(t *testing.T) {
 				want = append(want, name+"*")
 			}
 		}
-		if got := pathsOf(found); got != strings.Join(want, " ") || found.Excluded != (Skipped{len(excluded), excluded[0]}) || found.Unused != nil || found.Bare != nil {
+		if got := pathsOf(found); got != strings.Join(want, " ") || found.Excluded != (Skipped{len(excluded), excluded[0]}) || found.UnusedPatterns != nil || found.EmptyFolders != nil {
 			t.Errorf("%s: files %s, want %s; %+v", tt.globs, got, strings.Join(want, " "), found)
 		}
 	}
@@ -181,10 +181,10 @@ func TestExclude(t *testing.T) {
 	if got := pathsOf(found); got != "lib/h.json* a.yaml" {
 		t.Errorf("files %s", got)
 	}
-	if diff := cmp.Diff([]string{"lib", "no/such"}, found.Unused); diff != "" {
+	if diff := cmp.Diff([]string{"lib", "no/such"}, found.UnusedPatterns); diff != "" {
 		t.Errorf("unused (-want +got):\n%s", diff)
 	}
-	if found := Find([]string{"a.yaml"}, []string{"*.yaml"}); pathsOf(found) != "a.yaml" || found.Unused != nil {
+	if found := Find([]string{"a.yaml"}, []string{"*.yaml"}); pathsOf(found) != "a.yaml" || found.UnusedPatterns != nil {
 		t.Errorf("a file alone: %+v", found)
 	}
 }

@@ -21,13 +21,13 @@ import (
 // byteOrderMark is what some editors begin a file of UTF-8 with.
 var byteOrderMark = []byte("\xef\xbb\xbf")
 
-// unpackers are what a recording may be packed with, by the bytes that it begins with.
-var unpackers = map[string]func(io.Reader) (io.Reader, error){"\x1f\x8b": newGunzip, "\x28\xb5\x2f\xfd": newUnzstd}
+// decompressors are what a recording may be packed with, by the bytes that it begins with.
+var decompressors = map[string]func(io.Reader) (io.Reader, error){"\x1f\x8b": newGunzip, "\x28\xb5\x2f\xfd": newUnzstd}
 
-// Unpacked is a reader of what another one has, without gzip, zstd or a byte order mark.
-func Unpacked(r io.Reader) (io.Reader, error) {
+// Decompress is a reader of what another one has, without gzip, zstd or a byte order mark.
+func Decompress(r io.Reader) (io.Reader, error) {
 	text := bufio.NewReader(r)
-	for magic, open := range unpackers {
+	for magic, open := range decompressors {
 		// Where less can be read there is less to read: whoever reads it is told why.
 		if start, _ := text.Peek(len(magic)); string(start) != magic {
 			continue
@@ -51,7 +51,7 @@ func (d *reader) open() error {
 	if err := in.look(4); err != nil {
 		return err
 	}
-	for magic, open := range unpackers {
+	for magic, open := range decompressors {
 		if !in.starts(magic) {
 			continue
 		}
@@ -88,7 +88,7 @@ func (d *reader) openUTF16() error {
 		endianness = unicode.BigEndian
 	case in.starts("\xff\xfe"):
 	case len(head) >= 2 && (head[0] == 0) != (head[1] == 0) && !in.starts("\x00\x00\xfe\xff"):
-		return fault(0, "UTF-16 without a byte order mark: write it anew, as with `iconv -f %s -t UTF-8`", map[bool]string{true: "UTF-16BE", false: "UTF-16LE"}[head[0] == 0])
+		return errorAt(0, "UTF-16 without a byte order mark: write it anew, as with `iconv -f %s -t UTF-8`", map[bool]string{true: "UTF-16BE", false: "UTF-16LE"}[head[0] == 0])
 	default:
 		return nil
 	}
@@ -114,9 +114,9 @@ func (d *reader) openYAML() error {
 func (d *reader) startYAML() {
 	in := d.in
 	in.countLines()
-	first := yamlPlace{in.offset(in.keep), in.lines + 1}
-	convert := newYAMLReader(io.MultiReader(bytes.NewReader(bytes.Clone(in.buf[in.keep:in.end])), &rest{in.r, in.err}), first, d.leaveOut())
-	convert.among, convert.left, convert.count = d.among, d.left, d.count
+	first := position{in.offset(in.keep), in.lines + 1}
+	convert := newYAMLReader(io.MultiReader(bytes.NewReader(bytes.Clone(in.buf[in.keep:in.end])), &rest{in.r, in.err}), first, d.skipper())
+	convert.among, convert.countOther, convert.count = d.among, d.countOther, d.count
 	in.reset(convert)
 	in.convert = convert
 }
@@ -165,7 +165,7 @@ func (in *input) restOfDocument() int {
 }
 
 // leaveOut is what YAML calls for a document that it passes over; nil where the first fault ends the reading.
-func (d *reader) leaveOut() func(*Error) {
+func (d *reader) skipper() func(*Error) {
 	if d.leftOut == nil {
 		return nil
 	}
@@ -206,16 +206,16 @@ func (r *rest) Read(p []byte) (int, error) {
 	return r.r.Read(p)
 }
 
-// unpacker says in its errors what is wrong with the file.
-type unpacker struct {
-	r     io.Reader
-	fault func(error) error
+// decompressor says in its errors what is wrong with the file.
+type decompressor struct {
+	r       io.Reader
+	explain func(error) error
 }
 
-func (u *unpacker) Read(p []byte) (int, error) {
+func (u *decompressor) Read(p []byte) (int, error) {
 	n, err := u.r.Read(p)
 	if err != nil {
-		err = u.fault(err)
+		err = u.explain(err)
 	}
 	return n, err
 }
@@ -223,12 +223,12 @@ func (u *unpacker) Read(p []byte) (int, error) {
 func newGunzip(r io.Reader) (io.Reader, error) {
 	z, err := gzip.NewReader(bufio.NewReaderSize(r, 64<<10))
 	if err != nil {
-		return nil, gzipFault(err)
+		return nil, explainGzip(err)
 	}
-	return &unpacker{z, gzipFault}, nil
+	return &decompressor{z, explainGzip}, nil
 }
 
-func gzipFault(err error) error {
+func explainGzip(err error) error {
 	var corrupt flate.CorruptInputError
 	switch {
 	case errors.Is(err, io.ErrUnexpectedEOF):
@@ -244,23 +244,23 @@ func gzipFault(err error) error {
 const maxWindow = 128 << 20
 
 func newUnzstd(r io.Reader) (io.Reader, error) {
-	source := &remembering{r: r}
+	source := &errorRecorder{r: r}
 	// Of one goroutine alone, which is ours: there is nothing to close.
 	z, err := zstd.NewReader(source, zstd.WithDecoderConcurrency(1), zstd.WithDecoderLowmem(true), zstd.WithDecoderMaxWindow(maxWindow))
-	fault := func(err error) error { return zstdFault(err, source.err) }
+	explain := func(err error) error { return explainZstd(err, source.err) }
 	if err != nil {
-		return nil, fault(err)
+		return nil, explain(err)
 	}
-	return &unpacker{z, fault}, nil
+	return &decompressor{z, explain}, nil
 }
 
-// remembering keeps the error of a reader, so that it can be told from a fault of what was read.
-type remembering struct {
+// errorRecorder keeps the error of a reader, so that it can be told from a fault of what was read.
+type errorRecorder struct {
 	r   io.Reader
 	err error
 }
 
-func (s *remembering) Read(p []byte) (int, error) {
+func (s *errorRecorder) Read(p []byte) (int, error) {
 	n, err := s.r.Read(p)
 	if err != nil && !errors.Is(err, io.EOF) {
 		s.err = err
@@ -268,7 +268,7 @@ func (s *remembering) Read(p []byte) (int, error) {
 	return n, err
 }
 
-func zstdFault(err, reading error) error {
+func explainZstd(err, reading error) error {
 	switch {
 	case errors.Is(err, io.EOF):
 		return err
@@ -341,11 +341,11 @@ func startsUTF8(b []byte) bool {
 func (in *input) notAnObject() error {
 	at := in.offset(in.pos)
 	if in.isTemplate() {
-		return fault(at, "%w", ErrTemplate)
+		return errorAt(at, "%w", ErrTemplate)
 	}
 	what := in.other()
 	if what == "" {
 		what = fmt.Sprintf("not JSON (it starts with %q): %s", in.buf[in.pos], record)
 	}
-	return fault(at, "%s", what)
+	return errorAt(at, "%s", what)
 }

@@ -184,11 +184,11 @@ func (in *input) skip() error {
 // nested reads an object or array as far as its brackets go.
 func (in *input) nested() error {
 	start := in.pos - in.keep
-	n := nesting{outside: in.depth}
+	n := bracketScanner{outside: in.depth}
 	for {
 		end, bad := n.scan(in.buf[in.pos:in.end])
 		if bad != nil {
-			return in.explain(in.keep+start, fault(in.offset(in.pos+bad.at), "%s", bad.why))
+			return in.explain(in.keep+start, errorAt(in.offset(in.pos+bad.at), "%s", bad.why))
 		}
 		if end >= 0 {
 			in.pos += end
@@ -234,7 +234,7 @@ func (in *input) scalar() error {
 		return in.unexpected("a value")
 	}
 	if !json.Valid(in.buf[from:in.pos]) {
-		return fault(in.offset(from), "invalid JSON: %s where a value belongs", clip(string(in.buf[from:in.pos])))
+		return errorAt(in.offset(from), "invalid JSON: %s where a value belongs", clip(string(in.buf[from:in.pos])))
 	}
 	return nil
 }
@@ -258,7 +258,7 @@ func (in *input) check(start, end int) error {
 	for i := 0; ; {
 		r, size := utf8.DecodeRune(b[i:])
 		if r == utf8.RuneError && size == 1 {
-			return fault(in.offset(start+i), "invalid UTF-8: byte 0x%02x", b[i])
+			return errorAt(in.offset(start+i), "invalid UTF-8: byte 0x%02x", b[i])
 		}
 		i += size
 	}
@@ -278,12 +278,12 @@ func (in *input) syntax(start, end int) error {
 		return nil
 	}
 	// Offset counts the offending byte too.
-	return fault(in.offset(start)+bad.Offset-1, "invalid JSON: %s", bad)
+	return errorAt(in.offset(start)+bad.Offset-1, "invalid JSON: %s", bad)
 }
 
 // unexpected is the fault of the next byte.
 func (in *input) unexpected(wanted string) error {
-	return fault(in.offset(in.pos), "invalid JSON: %s where %s belongs", char(in.buf[in.pos]), wanted)
+	return errorAt(in.offset(in.pos), "invalid JSON: %s where %s belongs", char(in.buf[in.pos]), wanted)
 }
 
 // char names a byte.

@@ -194,12 +194,12 @@ func TestZstd(t *testing.T) {
 
 func TestAmong(t *testing.T) {
 	input := "replicas: 3\nimage: {tag: latest}\n---\nkind: Pod\nmetadata: {name: a}\n---\napiVersion: v2\nname: chart\ntype: application\n"
-	stats, err := Read(t.Context(), "values.yaml", strings.NewReader(input), func(Event) error { return nil }, Among)
+	stats, err := Read(t.Context(), "values.yaml", strings.NewReader(input), func(Event) error { return nil }, InFolder)
 	if err != nil || stats.Applied != 1 || stats.Others["no kind"] != 2 {
 		t.Errorf("%+v, %v", stats, err)
 	}
 	text := "apiVersion: v1\nmetadata: {name: a}\n"
-	if _, err := Read(t.Context(), "pod.yaml", strings.NewReader(text), func(Event) error { return nil }, Among); err == nil || errors.Is(err, ErrNoPods) {
+	if _, err := Read(t.Context(), "pod.yaml", strings.NewReader(text), func(Event) error { return nil }, InFolder); err == nil || errors.Is(err, ErrNoPods) {
 		t.Errorf("%q: %v, want an error that names what is missing", text, err)
 	}
 }

@@ -91,5 +91,5 @@ func (in *input) readText(t *text, read func() (string, error)) error {
 }
 
 func (in *input) duplicate(key []byte) error {
-	return fault(in.offset(in.pos), "duplicate key %s", clip(string(key)))
+	return errorAt(in.offset(in.pos), "duplicate key %s", clip(string(key)))
 }

@@ -51,7 +51,7 @@ func (d *reader) read() error {
 		return nil // why there are no pods was told
 	}
 	if d.documents == 0 && !(d.among && d.in.convert != nil) { // comments alone are YAML of something
-		return fault(-1, "the input is empty: %s", record)
+		return errorAt(-1, "the input is empty: %s", record)
 	}
 	if d.stats.Applied+d.stats.Deleted == 0 {
 		return d.noPods()
@@ -66,7 +66,7 @@ func (d *reader) next(c byte) error {
 	case c == '[' && d.among:
 		return d.array()
 	case c == '/' && d.among && before == 0: // a comment
-		return d.foreignFile(new(document), in.notAnObject())
+		return d.skipUnrelated(new(document), in.notAnObject())
 	case c != '{' && before == 1 && in.convert == nil:
 		d.startYAML() // as kubectl does it behind one document of JSON, and behind no more
 		return nil
@@ -99,8 +99,8 @@ func (d *reader) named(err error) *Error {
 	return &Error{Name: d.name, Item: item, Offset: offset, Err: e.Err}
 }
 
-// survive passes over the fault of an object that was read to its end, where that is wanted.
-func (d *reader) survive(err error) error {
+// skipError passes over the fault of an object that was read to its end, where that is wanted.
+func (d *reader) skipError(err error) error {
 	if err == nil || d.leftOut == nil || d.stopped {
 		return err
 	}
@@ -112,7 +112,7 @@ func (d *reader) survive(err error) error {
 // noPods says what there was instead.
 func (d *reader) noPods() error {
 	if len(d.stats.Others) == 0 {
-		return fault(-1, "%w: %s", ErrNoPods, record)
+		return errorAt(-1, "%w: %s", ErrNoPods, record)
 	}
 	var kinds []string
 	for kind, n := range d.stats.Others {
@@ -122,11 +122,11 @@ func (d *reader) noPods() error {
 	if len(kinds) > 5 {
 		kinds = append(kinds[:5], "...")
 	}
-	return fault(-1, "%w among objects of other kinds (%s): %s", ErrNoPods, strings.Join(kinds, ", "), record)
+	return errorAt(-1, "%w among objects of other kinds (%s): %s", ErrNoPods, strings.Join(kinds, ", "), record)
 }
 
 // left counts an object that is no pod.
-func (d *reader) left(kind string) {
+func (d *reader) countOther(kind string) {
 	const most = 256 // a hostile recording may have another kind in each item
 	if d.stats.Others == nil {
 		d.stats.Others = make(map[string]int)
@@ -142,18 +142,18 @@ func (d *reader) object(op Op, o *object) error {
 	kind := o.kind.value
 	switch {
 	case o.kind.bad():
-		return d.fault(o, "kind is %s, not a string", describe(o.kind.is))
+		return d.errorAt(o, "kind is %s, not a string", describe(o.kind.is))
 	case kind == "" && d.among && o.apiVersion.value == "":
-		d.left(noKind)
+		d.countOther(noKind)
 		return d.check(o)
 	case kind == "":
-		return d.fault(o, "an object without a kind: %s", record)
+		return d.errorAt(o, "an object without a kind: %s", record)
 	case kind == "Pod" && o.apiVersion.bad():
-		return d.fault(o, "apiVersion is %s, not a string", describe(o.apiVersion.is))
+		return d.errorAt(o, "apiVersion is %s, not a string", describe(o.apiVersion.is))
 	case kind == "Pod" && (o.apiVersion.value == "" || o.apiVersion.value == "v1"):
 		return d.pod(op, o)
 	case o.items == '[' && strings.HasSuffix(kind, "List"):
-		return d.fault(o, "a nested %s: take it apart with `jq '.items[]'`", clip(kind))
+		return d.errorAt(o, "a nested %s: take it apart with `jq '.items[]'`", clip(kind))
 	}
 	if d.manifests {
 		if found, err := d.workload(op, o); found || err != nil {
@@ -163,7 +163,7 @@ func (d *reader) object(op Op, o *object) error {
 	if len(kind) > 63 { // longer than any that an API server takes
 		kind = kind[:63]
 	}
-	d.left(strings.ToValidUTF8(kind, ""))
+	d.countOther(strings.ToValidUTF8(kind, ""))
 	return d.check(o)
 }
 
@@ -174,12 +174,12 @@ func (d *reader) pod(op Op, o *object) error {
 		text text
 	}{{"name", o.name}, {"namespace", o.namespace}, {"uid", o.uid}} {
 		if field.text.bad() {
-			return d.fault(o, "metadata.%s is %s, not a string", field.name, describe(field.text.is))
+			return d.errorAt(o, "metadata.%s is %s, not a string", field.name, describe(field.text.is))
 		}
 	}
 	name := d.nameOf(o)
 	if name == "" {
-		return d.fault(o, "a pod without a name: %s", record)
+		return d.errorAt(o, "a pod without a name: %s", record)
 	}
 	namespace := o.namespace.value
 	if namespace == "" {
@@ -192,7 +192,7 @@ func (d *reader) pod(op Op, o *object) error {
 	}
 	in := d.in
 	start, end := in.keep+o.start, in.keep+o.end
-	return d.give(Event{Op: op, Namespace: namespace, Name: name, UID: o.uid.value, JSON: in.buf[start:end:end], Watched: o.start > 0, Listed: o.listed,
+	return d.emit(Event{Op: op, Namespace: namespace, Name: name, UID: o.uid.value, JSON: in.buf[start:end:end], Watched: o.start > 0, Listed: o.listed,
 		Generated: o.name.value == "", APIVersion: o.apiVersion.value}, o)
 }
 
@@ -205,7 +205,7 @@ func (d *reader) nameOf(o *object) string {
 }
 
 // give counts a pod of the item that was read, and calls the caller.
-func (d *reader) give(e Event, o *object) error {
+func (d *reader) emit(e Event, o *object) error {
 	if e.Op == Delete {
 		d.stats.Deleted++
 	} else {
@@ -238,6 +238,6 @@ func (d *reader) check(o *object) error {
 }
 
 // fault is an error at the first byte of an object.
-func (d *reader) fault(o *object, format string, args ...any) error {
-	return fault(d.in.offset(d.in.keep+o.start), format, args...)
+func (d *reader) errorAt(o *object, format string, args ...any) error {
+	return errorAt(d.in.offset(d.in.keep+o.start), format, args...)
 }

@@ -179,7 +179,7 @@ func (r *reference) list(ms []member, items json.RawMessage, kind string) {
 	}
 	for _, raw := range raws {
 		// What a kind behind the items says is known too late for items that have none.
-		if kind != "PodList" && before == false && str(find(members(raw), "kind"), true) == "" && position(ms, "kind") > position(ms, "items") {
+		if kind != "PodList" && before == false && str(find(members(raw), "kind"), true) == "" && indexOf(ms, "kind") > indexOf(ms, "items") {
 			refuse("no kind")
 		}
 		r.item++
@@ -187,7 +187,7 @@ func (r *reference) list(ms []member, items json.RawMessage, kind string) {
 	}
 }
 
-func position(ms []member, key string) int {
+func indexOf(ms []member, key string) int {
 	for i, m := range ms {
 		if m.key == key {
 			return i
@@ -401,7 +401,7 @@ func FuzzRead(f *testing.F) {
 			_, err := readInput(newInput(context.Background(), &portions{s: string(data), size: size}, 64), "x", func(e Event) error {
 				pods = append(pods, string(e.JSON))
 				return nil
-			}, Among)
+			}, InFolder)
 			events, _, plain := readAll(source{bytes.NewReader(data), 64})
 			if err != nil || plain != nil {
 				continue

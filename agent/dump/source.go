@@ -14,7 +14,7 @@ func ReadPath(ctx context.Context, path string, stdin io.Reader, fn func(Event) 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	if path == "-" {
-		return Read(ctx, "stdin", newAhead(ctx, stdin), fn, options...)
+		return Read(ctx, "stdin", newAsyncReader(ctx, stdin), fn, options...)
 	}
 	f, err := openOrStop(ctx, path)
 	if err != nil {

@@ -12,9 +12,9 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// BehindEnd is what text counts as behind the end of a document (a line ...) and before the next marker: kubectl does not
+// TextAfterEnd is what text counts as behind the end of a document (a line ...) and before the next marker: kubectl does not
 // read it, and it is left out.
-const BehindEnd = "text behind ..."
+const TextAfterEnd = "text behind ..."
 
 // wholeDocument is how large a document of YAML may be, in bytes, before a list in it is taken apart by its lines. A
 // smaller one is read as a whole, with anchors that reach from one item to another.
@@ -23,22 +23,22 @@ const wholeDocument = 256 << 10
 // yamlReader is a reader of the JSON that a stream of YAML stands for: each document is an object, and of a large List
 // each item is converted on its own, so that what it holds does not depend on the length of the list.
 type yamlReader struct {
-	lines   *bufio.Reader
-	err     error // what lines ended with
-	leftOut func(*Error)
-	left    func(kind string)
-	among   bool // lists are passed on, to be left out
+	lines      *bufio.Reader
+	err        error // what lines ended with
+	leftOut    func(*Error)
+	countOther func(kind string)
+	among      bool // lists are passed on, to be left out
 
 	text   []byte // of the document or item that is being gathered
 	faulty []byte // the text in which a fault is found
-	place  yamlPlace
-	next   yamlPlace // of the next line
+	place  position
+	next   position // of the next line
 
 	itemsEnd int   // where the line "items:" ends in text, of a document that may be a large list; 0: there is none
 	start    int64 // the offset of the first line
 	dash     int   // the column of the list's dashes; -1: not known yet
 	inList   bool
-	gathered yamlItems // of the list, and not written yet
+	gathered itemBatch // of the list, and not written yet
 	behind   bool      // the items of a list were all read, and what follows are its other keys
 	ended    bool      // the document has ended, and the next marker has not come
 	skipped  bool      // something stands there
@@ -46,30 +46,30 @@ type yamlReader struct {
 	items    int       // written of the list
 	count    int       // objects so far
 
-	plain plainYAML
+	plain fastYAML
 	json  []byte
 	given int
 	base  int64 // offset of json[0] in all that was given
-	marks []yamlMark
+	marks []sourceMark
 }
 
-// yamlPlace is where something stands in the YAML.
-type yamlPlace struct {
+// position is where something stands in the YAML.
+type position struct {
 	offset int64
 	line   int
 }
 
-// yamlMark says what the JSON from an offset on was made of.
-type yamlMark struct {
+// sourceMark says what the JSON from an offset on was made of.
+type sourceMark struct {
 	json int64
-	yamlPlace
+	position
 }
 
 // yamlReaders are used again, with the room that they have for text.
 var yamlReaders = sync.Pool{New: func() any { return &yamlReader{lines: bufio.NewReaderSize(nil, 64<<10)} }}
 
 // newYAMLReader takes a reader, which release gives back.
-func newYAMLReader(r io.Reader, first yamlPlace, leftOut func(*Error)) *yamlReader {
+func newYAMLReader(r io.Reader, first position, leftOut func(*Error)) *yamlReader {
 	y := yamlReaders.Get().(*yamlReader)
 	y.lines.Reset(r)
 	y.next, y.place, y.start, y.dash, y.leftOut = first, first, first.offset, -1, leftOut
@@ -83,7 +83,7 @@ func (y *yamlReader) release() {
 	}
 	y.lines.Reset(nil)
 	*y = yamlReader{lines: y.lines, text: y.text[:0], json: y.json[:0], marks: y.marks[:0],
-		plain: plainYAML{keys: y.plain.keys[:0], items: y.plain.items[:0], scratch: y.plain.scratch[:0]}}
+		plain: fastYAML{keys: y.plain.keys[:0], items: y.plain.items[:0], scratch: y.plain.scratch[:0]}}
 	yamlReaders.Put(y)
 }
 
@@ -103,22 +103,22 @@ func (y *yamlReader) Read(p []byte) (int, error) {
 }
 
 // placeOf is where the object stands that an offset of the JSON is in.
-func (y *yamlReader) placeOf(offset int64) yamlPlace {
+func (y *yamlReader) placeOf(offset int64) position {
 	i := sort.Search(len(y.marks), func(i int) bool { return y.marks[i].json > offset }) - 1
 	if i < 0 {
 		if len(y.marks) == 0 {
 			return y.place
 		}
-		return y.marks[0].yamlPlace
+		return y.marks[0].position
 	}
-	return y.marks[i].yamlPlace
+	return y.marks[i].position
 }
 
 // mark notes that what is written next comes from a place.
-func (y *yamlReader) mark(at yamlPlace) { y.markAt(len(y.json), at) }
+func (y *yamlReader) mark(at position) { y.markAt(len(y.json), at) }
 
 // markAt notes that the JSON from an index on comes from a place.
-func (y *yamlReader) markAt(i int, at yamlPlace) {
+func (y *yamlReader) markAt(i int, at position) {
 	// The window over the JSON is at most maxItem and a byte: nobody asks for what is further back.
 	json := y.base + int64(i)
 	if old := sort.Search(len(y.marks), func(i int) bool { return y.marks[i].json >= json-2*maxItem }); old > len(y.marks)/2 && old > 1024 {
@@ -127,7 +127,7 @@ func (y *yamlReader) markAt(i int, at yamlPlace) {
 	for len(y.marks) > 0 && y.marks[len(y.marks)-1].json >= json { // of what was given up
 		y.marks = y.marks[:len(y.marks)-1]
 	}
-	y.marks = append(y.marks, yamlMark{json, at})
+	y.marks = append(y.marks, sourceMark{json, at})
 }
 
 // fill reads lines until there is JSON to give, or an end.
@@ -172,7 +172,7 @@ func (y *yamlReader) line() ([]byte, error) {
 // take adds a line to what is gathered, or ends that with it.
 func (y *yamlReader) take(line []byte) error {
 	at := y.next
-	y.next = yamlPlace{at.offset + int64(len(line)), at.line + 1}
+	y.next = position{at.offset + int64(len(line)), at.line + 1}
 	if text, ok := bytes.CutPrefix(line, byteOrderMark); ok && (startsDocument(text, "---") || y.isAtStart()) {
 		at.offset += int64(len(byteOrderMark)) // of a file behind another one
 		line = text
@@ -187,9 +187,9 @@ func (y *yamlReader) take(line []byte) error {
 		if rest := bytes.TrimSpace(line[3:]); len(rest) > 0 && (rest[0] != '#' || line[3] == '#' && at.offset == y.start) {
 			y.count++
 			if oddBreaks.Match(line) {
-				return y.fault(1, errOddBreak)
+				return y.errorAt(1, errOddBreak)
 			}
-			return y.fault(1, errors.New("text on the line of the document marker ---, which kubectl does not read: put it on the next line"))
+			return y.errorAt(1, errors.New("text on the line of the document marker ---, which kubectl does not read: put it on the next line"))
 		}
 	case y.ended:
 		y.skipLine(line)
@@ -217,18 +217,18 @@ func (y *yamlReader) take(line []byte) error {
 	case len(y.text) > maxItem && y.among && !y.hasOwnKey():
 		y.foreign, y.text = true, y.text[:0]
 	case len(y.text) > maxItem:
-		return y.fault(1, errTooLarge)
+		return y.errorAt(1, errTooLarge)
 	}
 	return nil
 }
 
 // endMarker ends the document that was gathered. Kubectl takes no end without a beginning, which a marker is on the first
 // line alone: it cuts the input at the others.
-func (y *yamlReader) endMarker(at yamlPlace) error {
+func (y *yamlReader) endMarker(at position) error {
 	if began := y.place.offset == y.start && bytes.HasPrefix(y.text, []byte("---")); y.isAtStart() && !began {
 		y.place, y.faulty = at, nil
 		y.count++
-		return y.fault(1, errors.New("invalid YAML: the end of a document (...) that has not begun: remove the line"))
+		return y.errorAt(1, errors.New("invalid YAML: the end of a document (...) that has not begun: remove the line"))
 	}
 	y.endDocument()
 	y.place, y.ended = y.next, true
@@ -240,7 +240,7 @@ func (y *yamlReader) endMarker(at yamlPlace) error {
 func (y *yamlReader) skipLine(line []byte) {
 	if !isBlank(line) && !y.skipped {
 		y.skipped = true
-		y.left(BehindEnd)
+		y.countOther(TextAfterEnd)
 	}
 }
 
@@ -329,20 +329,20 @@ func (y *yamlReader) beginList() error {
 		}
 	}
 	y.json = append(y.json, `"items":[`...)
-	at := yamlPlace{place.offset + int64(y.itemsEnd), place.line + bytes.Count(text[:y.itemsEnd], []byte{'\n'})}
+	at := position{place.offset + int64(y.itemsEnd), place.line + bytes.Count(text[:y.itemsEnd], []byte{'\n'})}
 	rest := bytes.Clone(text[y.itemsEnd:])
 	y.text, y.place = y.text[:0], at
 	for line := range bytes.Lines(rest) {
 		if err := y.listLine(line, at); err != nil {
 			return err
 		}
-		at = yamlPlace{at.offset + int64(len(line)), at.line + 1}
+		at = position{at.offset + int64(len(line)), at.line + 1}
 	}
 	return nil
 }
 
 // listLine takes one line among the items of a large list.
-func (y *yamlReader) listLine(line []byte, at yamlPlace) error {
+func (y *yamlReader) listLine(line []byte, at position) error {
 	switch dash := dashOf(line); {
 	case y.behind:
 	case dash == y.dash:
@@ -368,7 +368,7 @@ func (y *yamlReader) listLine(line []byte, at yamlPlace) error {
 		}
 		y.text, y.place = y.text[:0], place
 		y.count++
-		return y.fault(1, errTooLarge)
+		return y.errorAt(1, errTooLarge)
 	}
 	return nil
 }
@@ -393,11 +393,11 @@ func (y *yamlReader) writeItems() error {
 	return nil
 }
 
-func (y *yamlReader) writeItem(item *yamlItem) error {
+func (y *yamlReader) writeItem(item *batchItem) error {
 	y.count++
 	if item.err != nil {
 		y.text, y.faulty, y.place = item.text, item.text, item.place // where the fault is found
-		err := y.survive(y.explain(item.err))
+		err := y.skipError(y.explain(item.err))
 		y.text = nil
 		return err
 	}
@@ -446,13 +446,13 @@ func (y *yamlReader) finish() error {
 	}
 	root, err := y.parse(text)
 	if err == nil && root != nil && root.Kind != yaml.MappingNode && !(y.among && root.Kind == yaml.SequenceNode && !y.inList) {
-		err = y.fault(root.Line, fmt.Errorf("a document that is %s, not an object: %s", yamlKind(root), record))
+		err = y.errorAt(root.Line, fmt.Errorf("a document that is %s, not an object: %s", yamlKind(root), record))
 	}
 	if y.inList {
 		return y.endList(root, err)
 	}
 	if err != nil {
-		return y.survive(err)
+		return y.skipError(err)
 	}
 	if root == nil {
 		y.count-- // comments alone
@@ -465,7 +465,7 @@ func (y *yamlReader) finish() error {
 		y.json = w.json
 	} else {
 		y.json = y.json[:before]
-		return y.survive(y.explain(err))
+		return y.skipError(y.explain(err))
 	}
 	y.json = append(y.json, '\n')
 	return nil
@@ -483,7 +483,7 @@ func (y *yamlReader) finishPlain() bool {
 	y.count++
 	y.markAt(before, y.placeOfLine(y.plain.breaks.first))
 	for _, item := range y.plain.items {
-		y.markAt(item.json, yamlPlace{y.place.offset + int64(item.offset), y.place.line + item.line - 1})
+		y.markAt(item.json, position{y.place.offset + int64(item.offset), y.place.line + item.line - 1})
 	}
 	y.json = append(y.json, '\n')
 	return true
@@ -513,7 +513,7 @@ func (y *yamlReader) markItems() func(json []byte, item *yaml.Node) {
 				break
 			}
 			text = text[i+1:]
-			at = yamlPlace{at.offset + int64(i) + 1, at.line + 1}
+			at = position{at.offset + int64(i) + 1, at.line + 1}
 		}
 		y.markAt(len(json), at)
 	}
@@ -549,8 +549,8 @@ func appendMembers(to []byte, root *yaml.Node, more bool) ([]byte, error) {
 	return w.json, err
 }
 
-// survive passes over the fault of one document or item, where that is wanted.
-func (y *yamlReader) survive(err error) error {
+// skipError passes over the fault of one document or item, where that is wanted.
+func (y *yamlReader) skipError(err error) error {
 	var e *Error
 	if err == nil || y.leftOut == nil || !errors.As(err, &e) {
 		return err
@@ -573,13 +573,13 @@ func (y *yamlReader) parse(text []byte) (*yaml.Node, error) {
 func (y *yamlReader) explain(err error) error {
 	var at *nodeError
 	if errors.As(err, &at) {
-		return y.fault(at.line, at.err)
+		return y.errorAt(at.line, at.err)
 	}
-	return y.fault(1, err)
+	return y.errorAt(1, err)
 }
 
 // fault is an error at a line of what was gathered.
-func (y *yamlReader) fault(line int, err error) error {
+func (y *yamlReader) errorAt(line int, err error) error {
 	if bytes.Contains(y.faulty, []byte(action)) && !errors.Is(err, errTooLarge) {
 		err = fmt.Errorf("%w: the text holds {{ and is %w", err, ErrTemplate)
 	}
@@ -588,12 +588,12 @@ func (y *yamlReader) fault(line int, err error) error {
 }
 
 // placeOfLine is where a line, 1-based, of what was gathered stands.
-func (y *yamlReader) placeOfLine(line int) yamlPlace {
+func (y *yamlReader) placeOfLine(line int) position {
 	return placeIn(y.text[:cap(y.text)], y.place, line) // also when it was let go of
 }
 
 // placeIn is where a line, 1-based, of a text stands that begins at a place.
-func placeIn(text []byte, at yamlPlace, line int) yamlPlace {
+func placeIn(text []byte, at position, line int) position {
 	for range line - 1 {
 		i := bytes.IndexByte(text, '\n')
 		if i < 0 {

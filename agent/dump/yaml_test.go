@@ -157,7 +157,7 @@ func TestYAMLCutAnywhere(t *testing.T) {
 			}
 		}
 		for _, cut := range cuts {
-			stats, err := Read(t.Context(), "x.yaml", bytes.NewReader(text[:cut]), func(Event) error { return nil }, Among, Manifests)
+			stats, err := Read(t.Context(), "x.yaml", bytes.NewReader(text[:cut]), func(Event) error { return nil }, InFolder, Manifests)
 			if err == nil && stats.Applied != pods {
 				t.Fatalf("cut at byte %d, behind %.40q: %d of %d pods", cut, text[max(0, cut-40):cut], stats.Applied, pods)
 			}

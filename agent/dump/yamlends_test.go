@@ -9,7 +9,7 @@ import (
 // TestBehindTheEndOfADocument: what kubectl does not read is counted.
 func TestBehindTheEndOfADocument(t *testing.T) {
 	stats, err := Read(t.Context(), "x", strings.NewReader("kind: Pod\nmetadata: {name: a}\n...\n# c\nkind: Pod\nmetadata: {name: b}\n"), func(Event) error { return nil })
-	if err != nil || stats.Applied != 1 || stats.Others[BehindEnd] != 1 {
+	if err != nil || stats.Applied != 1 || stats.Others[TextAfterEnd] != 1 {
 		t.Errorf("%+v, %v", stats, err)
 	}
 }

@@ -13,27 +13,27 @@ import (
 // processors, and little beside what the parser makes of one item.
 const manyItems = 256 << 10
 
-// yamlItems are items of a list in YAML, one behind the other, that are converted at the same time.
-type yamlItems struct {
-	all   []yamlItem
+// itemBatch are items of a list in YAML, one behind the other, that are converted at the same time.
+type itemBatch struct {
+	all   []batchItem
 	bytes int
 }
 
-// A yamlItem is one item, and the JSON that it stands for, which is empty for comments alone.
-type yamlItem struct {
+// A batchItem is one item, and the JSON that it stands for, which is empty for comments alone.
+type batchItem struct {
 	text  []byte
-	place yamlPlace
+	place position
 	json  []byte
 	line  int // on which the JSON begins, 1-based, in text
 	err   error
 }
 
 // add gathers a copy of one item. What room earlier ones took is used again.
-func (g *yamlItems) add(text []byte, place yamlPlace) {
+func (g *itemBatch) add(text []byte, place position) {
 	if n := len(g.all); n < cap(g.all) {
 		g.all = g.all[:n+1]
 	} else {
-		g.all = append(g.all, yamlItem{})
+		g.all = append(g.all, batchItem{})
 	}
 	item := &g.all[len(g.all)-1]
 	item.text, item.place, item.json, item.err = append(item.text[:0], text...), place, item.json[:0], nil
@@ -41,23 +41,23 @@ func (g *yamlItems) add(text []byte, place yamlPlace) {
 }
 
 // enough says that it is time to convert what was gathered.
-func (g *yamlItems) enough() bool { return g.bytes >= manyItems }
+func (g *itemBatch) enough() bool { return g.bytes >= manyItems }
 
 // clear forgets them all, and the room that very large ones took.
-func (g *yamlItems) clear() {
+func (g *itemBatch) clear() {
 	for i := range g.all {
 		if cap(g.all[i].text)+cap(g.all[i].json) > manyItems {
-			g.all[i] = yamlItem{}
+			g.all[i] = batchItem{}
 		}
 	}
 	g.all, g.bytes = g.all[:0], 0
 }
 
 // convert converts each item by itself, on all processors.
-func (g *yamlItems) convert() {
+func (g *itemBatch) convert() {
 	var next atomic.Int64
 	work := func() {
-		var plain plainYAML
+		var plain fastYAML
 		for i := next.Add(1) - 1; i < int64(len(g.all)); i = next.Add(1) - 1 {
 			g.all[i].convert(&plain)
 		}
@@ -70,7 +70,7 @@ func (g *yamlItems) convert() {
 	others.Wait()
 }
 
-func (item *yamlItem) convert(plain *plainYAML) {
+func (item *batchItem) convert(plain *fastYAML) {
 	if plain.item(item.json, item.text) {
 		item.json, item.line = plain.json, plain.breaks.first
 		return

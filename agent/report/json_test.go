@@ -92,7 +92,7 @@ func TestJSON(t *testing.T) {
 			pod{"web", "b", `{"metadata": {"namespace": "web", "name": "b"}, "spec": {"hostNetwork": true, "containers": [{"name": "two", "image": "a:latest"}, {"name": "one", "image": "b:latest"}]}}`},
 			pod{"api", "z", `{"metadata": {"namespace": "api", "name": "z"}, "spec": {"containers": [{"name": "two", "image": "a:latest"}]}}`},
 		)
-		s.Advance(now)
+		s.ExpireWaivers(now)
 		return s.SnapshotWithViolations()
 	}
 	tests := []struct {

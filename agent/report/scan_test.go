@@ -35,7 +35,7 @@ type scanBuilder struct {
 func newScan(table *rules.Table) *scanBuilder {
 	b := &scanBuilder{state.New(table), new(Scan), make(map[state.Pod]bool)}
 	b.scan.Inputs.OtherKinds = make(map[string]int)
-	b.state.Advance(moment)
+	b.state.ExpireWaivers(moment)
 	return b
 }
 

@@ -18,7 +18,7 @@ type describer struct {
 }
 
 // describe appends what the reports say of each violation of a pod: the value, and in a manifest the line.
-func (d *describer) describe(to []report.Detail, p *batched, table *rules.Table, text, reduced []byte) []report.Detail {
+func (d *describer) describe(to []report.Detail, p *batchedPod, table *rules.Table, text, reduced []byte) []report.Detail {
 	d.of = table.Details(d.of[:0], reduced, p.verdict.Violations)
 	first := len(to)
 	for _, detail := range d.of {
@@ -32,7 +32,7 @@ func (d *describer) describe(to []report.Detail, p *batched, table *rules.Table,
 
 // findLines notes the line on which the subject of each violation stands; that of the object where it is the pod itself, or
 // cannot be found.
-func (d *describer) findLines(of []report.Detail, p *batched, text []byte) {
+func (d *describer) findLines(of []report.Detail, p *batchedPod, text []byte) {
 	d.subjects.Begin(text)
 	defer d.subjects.End()
 	last, line := 0, p.Line
@@ -58,12 +58,12 @@ type details struct {
 }
 
 // of are the details of a pod; nil where nothing is known.
-func (d *details) of(p *batched) *[]report.Detail {
+func (d *details) of(p *batchedPod) *[]report.Detail {
 	if !slices.ContainsFunc(p.details, func(detail report.Detail) bool { return detail != (report.Detail{}) }) {
 		return nil
 	}
 	if !p.Recorded { // another one stands on other lines
-		return kept(p.details)
+		return cloneDetails(p.details)
 	}
 	d.key = d.key[:0]
 	for _, detail := range p.details {
@@ -76,13 +76,13 @@ func (d *details) of(p *batched) *[]report.Detail {
 	if d.known == nil {
 		d.known = make(map[string]*[]report.Detail)
 	}
-	own := kept(p.details)
+	own := cloneDetails(p.details)
 	d.known[string(d.key)] = own
 	return own
 }
 
 // kept is a copy that no batch has a part in.
-func kept(of []report.Detail) *[]report.Detail {
+func cloneDetails(of []report.Detail) *[]report.Detail {
 	own := slices.Clone(of)
 	for i := range own {
 		own[i].Value = strings.Clone(own[i].Value)

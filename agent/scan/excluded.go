@@ -21,11 +21,11 @@ type excluded struct {
 }
 
 // add counts a pod that is there, and takes away one that has gone.
-func (x *excluded) add(p *batched) {
+func (x *excluded) add(p *batchedPod) {
 	if x.pods == nil {
 		x.seed, x.pods, x.in = maphash.MakeSeed(), make(map[uint64]struct{}), make(map[string]report.Excluded)
 	}
-	hash := maphash.Comparable(x.seed, identified(p))
+	hash := maphash.Comparable(x.seed, excludedKey(p))
 	_, known := x.pods[hash]
 	of := x.in[p.Namespace]
 	of.Pattern = p.excludedBy
@@ -43,7 +43,7 @@ func (x *excluded) add(p *batched) {
 }
 
 // identified is what tells pods of namespaces that are left out from one another.
-func identified(p *batched) [4]string {
+func excludedKey(p *batchedPod) [4]string {
 	if p.Recorded {
 		return [4]string{p.Namespace, p.Name, groupOf(p.APIVersion)}
 	}

@@ -52,10 +52,10 @@ func TestFolderIsARepository(t *testing.T) {
 		"chart/templates/a.yaml": "{{- if x }}\n" + aPod("t") + "{{- end }}\n", "chart/templates/plain.yaml": aPod("plain"), "empty.yaml": "", "comments.yaml": "# a\n---\n# b\n",
 		"patch.yaml":   "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {spec: {containers: [{name: c, env: []}]}}}\n",
 		"service.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n", "large.yaml": large, "tsconfig.json": "{\n // x\n \"a\": 1,\n}\n",
-		"quoted.yaml":    strings.Replace(aPod("q"), "i:latest", "{{ image }}", 1),
-		"broken.yaml":    "a: [\nb: {\n",
-		"binary.json":    "\x00\x01\x02",
-		"dashboard.yaml": "apiVersion: v1\nkind: Pod\nmetadata: {name: d, namespace: shop, annotations: {x: '{{ y }}'}}\n# {{ z }}\nspec: {containers: [{name: c, image: 'i:latest'}]}\n",
+		"quoted.yaml":     strings.Replace(aPod("q"), "i:latest", "{{ image }}", 1),
+		"broken.yaml": "a: [\nb: {\n",
+		"binary.json":     "\x00\x01\x02",
+		"dashboard.yaml":  "apiVersion: v1\nkind: Pod\nmetadata: {name: d, namespace: shop, annotations: {x: '{{ y }}'}}\n# {{ z }}\nspec: {containers: [{name: c, image: 'i:latest'}]}\n",
 	})
 	if err := os.Symlink("nowhere", "link.yaml"); err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func TestExcludedNamespaces(t *testing.T) {
 			"--namespace kube-* matches no pods that count: 2 pods in 1 namespace excluded by the policy: kube-system (kube-*)"}},
 	} {
 		_, err := scanned(t, text, warn, func(o *Options) { o.Namespaces = tt.namespaces })
-		if tt.err == "" && err != nil || tt.err != "" && (err == nil || err.Error() != tt.err || !errors.Is(err, ErrNoneCount)) {
+		if tt.err == "" && err != nil || tt.err != "" && (err == nil || err.Error() != tt.err || !errors.Is(err, ErrAllExcluded)) {
 			t.Errorf("%q: %v, want %s", tt.namespaces, err, tt.err)
 		}
 		if diff := cmp.Diff(tt.lines, lines); diff != "" && tt.err == "" {

@@ -38,7 +38,7 @@ func newIdentities(s *state.ClusterState) *identities {
 }
 
 // key is that of a pod in the state. It is equal to one that came before where there is nothing to do.
-func (ids *identities) key(p *batched) (key state.Pod, equal bool) {
+func (ids *identities) key(p *batchedPod) (key state.Pod, equal bool) {
 	name := state.Pod{Namespace: p.Namespace, Name: p.Name}
 	if p.Recorded {
 		return ids.recorded(p, name), false
@@ -63,7 +63,7 @@ func (ids *identities) key(p *batched) (key state.Pod, equal bool) {
 }
 
 // recorded is the key of what a cluster printed: its name, where nothing else has that.
-func (ids *identities) recorded(p *batched, name state.Pod) state.Pod {
+func (ids *identities) recorded(p *batchedPod, name state.Pod) state.Pod {
 	group := ""
 	if p.Template { // all pods are of one group
 		group = groupOf(p.APIVersion)

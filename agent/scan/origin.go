@@ -40,7 +40,7 @@ func isOpenAlready(name string) bool {
 
 // origin is where a pod comes from, as a *report.Origin; nil where nothing is known but the pod, and where nothing is
 // asked, as the pod has no violations.
-func (s *scan) origin(p *batched, key state.Pod) any {
+func (s *scan) origin(p *batchedPod, key state.Pod) any {
 	if len(p.verdict.Violations) == 0 {
 		return nil
 	}
@@ -58,7 +58,7 @@ func (s *scan) origin(p *batched, key state.Pod) any {
 }
 
 // workload is what a pod belongs to: of a template and of a manifest that has no owner, it is the object itself.
-func (p *batched) workload() report.Workload {
+func (p *batchedPod) workload() report.Workload {
 	if p.Template {
 		kind, name, _ := strings.Cut(p.Name, "/")
 		return report.Workload{Kind: kind, Name: name}
@@ -70,7 +70,7 @@ func (p *batched) workload() report.Workload {
 }
 
 // originRecorded is the origin that pods of one workload in one file share where their violations look alike.
-func (s *scan) originRecorded(p *batched, key state.Pod) any {
+func (s *scan) originRecorded(p *batchedPod, key state.Pod) any {
 	shared := sharedOrigin{workload: p.workload(), details: s.details.of(p)}
 	if key.Name != p.Name {
 		shared.pod = p.Name

@@ -27,13 +27,13 @@ type batch struct {
 	reduced   []byte // the pods that have owners, without what is not read
 	details   []report.Detail
 	describer describer
-	pods      []batched
+	pods      []batchedPod
 	leftOut   string
 	done      chan struct{} // has an element once the batch is evaluated
 }
 
-// A batched pod is one of a batch, and what came of it.
-type batched struct {
+// A batchedPod is one of a batch, and what came of it.
+type batchedPod struct {
 	dump.Event // without its JSON
 	from       *source
 	end        int    // of its text in that of the batch; it begins where the one before ends
@@ -43,7 +43,7 @@ type batched struct {
 	err        error
 	owner      owner           // of a recorded pod that has violations
 	details    []report.Detail // of the violations
-	bare       bool            // of a manifest: no container has a name
+	unnamed    bool            // of a manifest: no container has a name
 	patch      bool            // it is a part of a manifest, and nothing of its own
 }
 
@@ -97,11 +97,11 @@ func (p *pipeline) send(from *source, e dump.Event) error {
 	if len(b.pods) < cap(b.pods) { // for the memory of the verdict
 		b.pods = b.pods[:len(b.pods)+1]
 	} else {
-		b.pods = append(b.pods, batched{})
+		b.pods = append(b.pods, batchedPod{})
 	}
 	pod := &b.pods[len(b.pods)-1]
 	pod.Event, pod.from, pod.end, pod.err = e, from, len(b.text), nil
-	pod.excludedBy, pod.counts = p.scan.options.looksAt(e.Namespace)
+	pod.excludedBy, pod.counts = p.scan.options.includes(e.Namespace)
 	if len(b.text) >= batchBytes || len(b.pods) >= batchPods {
 		p.flush()
 	}
@@ -167,7 +167,7 @@ func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 		p := &b.pods[i]
 		text := b.text[start:p.end]
 		start = p.end
-		p.owner, p.bare, p.patch, p.details = owner{}, false, false, nil
+		p.owner, p.unnamed, p.patch, p.details = owner{}, false, false, nil
 		if p.Op == dump.Delete {
 			continue
 		}
@@ -179,7 +179,7 @@ func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 }
 
 // evaluatePod says whether what it has added to the reduced pods is still wanted.
-func (b *batch) evaluatePod(p *batched, text []byte, table *rules.Table, projection *rules.Projection) (kept bool) {
+func (b *batch) evaluatePod(p *batchedPod, text []byte, table *rules.Table, projection *rules.Projection) (kept bool) {
 	before := len(b.reduced)
 	// The check of a pod takes out what the table reads: the rest of the work is quick.
 	if b.reduced, p.err = projection.AppendTo(b.reduced, text); p.err != nil || !p.counts {
@@ -193,7 +193,7 @@ func (b *batch) evaluatePod(p *batched, text []byte, table *rules.Table, project
 		return false
 	}
 	if p.Template || !p.Recorded && p.UID == "" {
-		p.bare = !gjson.GetBytes(text, "spec.containers.0.name").Exists()
+		p.unnamed = !gjson.GetBytes(text, "spec.containers.0.name").Exists()
 	}
 	if len(p.verdict.Violations) == 0 {
 		return false
@@ -221,8 +221,8 @@ func (s *scan) merge(b *batch) {
 	}
 }
 
-func (s *scan) apply(p *batched) {
-	if p.err != nil && !s.tolerate(p) {
+func (s *scan) apply(p *batchedPod) {
+	if p.err != nil && !s.keepGoing(p) {
 		return
 	}
 	switch {
@@ -245,13 +245,13 @@ func (s *scan) apply(p *batched) {
 		s.remove(p, key)
 		return
 	}
-	if p.bare {
-		s.bare.add(p)
+	if p.unnamed {
+		s.unnamed.add(p)
 	}
 	s.put(p, key)
 }
 
-func (s *scan) remove(p *batched, key state.Pod) {
+func (s *scan) remove(p *batchedPod, key state.Pod) {
 	if !s.state.Remove(key) {
 		return
 	}
@@ -260,7 +260,7 @@ func (s *scan) remove(p *batched, key state.Pod) {
 	s.workloads.remove(key)
 }
 
-func (s *scan) put(p *batched, key state.Pod) {
+func (s *scan) put(p *batchedPod, key state.Pod) {
 	var replaced bool
 	if p.err != nil {
 		replaced = s.state.PutFailed(key)
@@ -280,16 +280,16 @@ func (s *scan) put(p *batched, key state.Pod) {
 }
 
 // total is the count that a pod is in.
-func (s *scan) total(p *batched) *int {
+func (s *scan) total(p *batchedPod) *int {
 	if p.Template {
 		return &s.result.Inputs.Templates
 	}
 	return &s.result.Inputs.Pods
 }
 
-// tolerate says whether to go on behind a pod that cannot be evaluated.
-func (s *scan) tolerate(p *batched) bool {
-	err := fault(p)
+// keepGoing says whether to go on behind a pod that cannot be evaluated.
+func (s *scan) keepGoing(p *batchedPod) bool {
+	err := podError(p)
 	if s.options.KeepGoing {
 		s.result.Inputs.Unreadable = append(s.result.Inputs.Unreadable, leftOut(err))
 		return true
@@ -300,7 +300,7 @@ func (s *scan) tolerate(p *batched) bool {
 }
 
 // fault says where a pod is that cannot be evaluated.
-func fault(p *batched) error {
+func podError(p *batchedPod) error {
 	e := &dump.Error{Name: p.from.name, Item: p.Item, Offset: p.Offset, Err: fmt.Errorf("pod %s: %w", p.title(), p.err)}
 	var syntax *rules.SyntaxError
 	if errors.As(p.err, &syntax) {

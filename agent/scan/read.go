@@ -10,8 +10,8 @@ import (
 	"github.com/kube-devops/kube-devops/agent/dump"
 )
 
-// maxHeld is how many bytes of pods are held back of a file until it is read whole.
-const maxHeld = 4 << 20
+// maxBuffered is how many bytes of pods are held back of a file until it is read whole.
+const maxBuffered = 4 << 20
 
 // noKind is what an object counts as that has neither a kind nor an apiVersion.
 const noKind = "no kind"
@@ -25,34 +25,34 @@ func (s *scan) readAll(ctx context.Context, p *pipeline) error {
 			return err
 		case s.options.KeepGoing:
 			p.leaveOut(err)
-		case file.Found && s.broken.add(err):
+		case file.Found && s.fileErrors.add(err):
 		default:
 			return err
 		}
 	}
-	if err := s.part.end(); err != nil {
+	if err := s.list.end(); err != nil {
 		if !s.options.KeepGoing {
-			return errors.Join(s.broken.err(), err)
+			return errors.Join(s.fileErrors.err(), err)
 		}
 		p.leaveOut(err)
 	}
-	return s.broken.err()
+	return s.fileErrors.err()
 }
 
 // read reads one file. What it returns is the fault of a file that is not recognised as something else than a manifest.
 func (s *scan) read(ctx context.Context, p *pipeline, file dump.File) error {
 	r := &reading{scan: s, pipeline: p, file: file, from: sourceOf(file)}
-	s.held.reset()
+	s.buffer.reset()
 	options := []dump.Option{dump.Unchecked, dump.Manifests, dump.Progress(s.options.Progress)}
 	if file.Found {
-		options = append(options, dump.Among)
+		options = append(options, dump.InFolder)
 	}
 	if s.options.KeepGoing {
 		options = append(options, dump.KeepGoing(r.leaveOut))
 	}
 	if name := s.options.StdinName; name != "" && file.Path == "-" {
 		r.from.name = name
-		options = append(options, dump.Named(name))
+		options = append(options, dump.DisplayName(name))
 	}
 	stats, err := dump.ReadPath(ctx, file.Path, s.options.Stdin, r.take, options...)
 	if ctx.Err() != nil {
@@ -73,7 +73,7 @@ type reading struct {
 
 // take takes one event of the file.
 func (r *reading) take(e dump.Event) error {
-	if field := templated(&e); field != "" {
+	if field := templatedField(&e); field != "" {
 		if err := r.template(&e, field); err != nil || r.options.KeepGoing {
 			return err
 		}
@@ -82,7 +82,7 @@ func (r *reading) take(e dump.Event) error {
 		r.streamed = true
 		return r.pipeline.send(r.from, e)
 	}
-	if r.held.add(e); r.held.size() <= maxHeld {
+	if r.buffer.add(e); r.buffer.size() <= maxBuffered {
 		return nil
 	}
 	return r.release()
@@ -116,8 +116,8 @@ func (r *reading) leaveOut(e *dump.Error) {
 // release sends what was held back.
 func (r *reading) release() error {
 	r.streamed = true
-	err := r.held.each(func(e dump.Event) error { return r.pipeline.send(r.from, e) })
-	r.held.reset()
+	err := r.buffer.each(func(e dump.Event) error { return r.pipeline.send(r.from, e) })
+	r.buffer.reset()
 	for _, fault := range r.faults {
 		r.pipeline.leaveOut(fault)
 	}
@@ -139,7 +139,7 @@ func (r *reading) finish(stats dump.Stats, err error) error {
 		if dump.IsTooLarge(err) && r.isOther() {
 			return nil
 		}
-		if known, looking := r.recognise(); known || looking != nil {
+		if known, looking := r.classify(); known || looking != nil {
 			return looking
 		}
 		if err != nil && !r.options.KeepGoing {
@@ -151,17 +151,17 @@ func (r *reading) finish(stats dump.Stats, err error) error {
 	if errors.Is(err, dump.ErrNoPods) {
 		err = nil
 	}
-	if r.file.Found && stats.Applied+stats.Deleted == 0 && err == nil && r.isForeign(stats) {
+	if r.file.Found && stats.Applied+stats.Deleted == 0 && err == nil && r.isUnrelated(stats) {
 		return nil
 	}
 	for kind, n := range stats.Others {
-		if kind == dump.BehindEnd {
-			r.behind.Add(r.file.Path)
+		if kind == dump.TextAfterEnd {
+			r.textAfterEnd.Add(r.file.Path)
 		}
 		r.count(kind, n)
 	}
 	if err == nil {
-		err = r.part.follow(r.file.Path, stats)
+		err = r.list.follow(r.file.Path, stats)
 	}
 	return errors.Join(r.release(), err)
 }
@@ -181,7 +181,7 @@ func (r *reading) count(kind string, n int) {
 // isOther reports whether a file with an object that is too large has only objects without pods, and counts these.
 func (r *reading) isOther() bool {
 	kinds, ok := dump.OtherKinds(r.file.Path)
-	if !ok || len(r.held.events) > 0 {
+	if !ok || len(r.buffer.events) > 0 {
 		return false
 	}
 	for kind, n := range kinds {
@@ -190,13 +190,13 @@ func (r *reading) isOther() bool {
 	return true
 }
 
-// recognise reports whether a file that cannot be read is something else than a manifest, and counts it as that.
-func (r *reading) recognise() (bool, error) {
-	nature, err := dump.NatureOf(r.file.Path)
+// classify reports whether a file that cannot be read is something else than a manifest, and counts it as that.
+func (r *reading) classify() (bool, error) {
+	class, err := dump.ClassifyFile(r.file.Path)
 	if err != nil {
 		return false, err
 	}
-	switch nature {
+	switch class {
 	case dump.Template:
 		r.templates.Add(r.file.Path)
 	case dump.Empty:
@@ -209,8 +209,8 @@ func (r *reading) recognise() (bool, error) {
 	return true, nil
 }
 
-// isForeign reports whether a file that could be read holds nothing of Kubernetes, and counts it.
-func (r *reading) isForeign(stats dump.Stats) bool {
+// isUnrelated reports whether a file that could be read holds nothing of Kubernetes, and counts it.
+func (r *reading) isUnrelated(stats dump.Stats) bool {
 	switch {
 	case len(r.faults) > 0:
 		return false
@@ -224,18 +224,18 @@ func (r *reading) isForeign(stats dump.Stats) bool {
 	return true
 }
 
-// broken are the faults of files in folders: the scan reads on, to name all of them at once.
-type broken struct {
+// fileErrors are the faults of files in folders: the scan reads on, to name all of them at once.
+type fileErrors struct {
 	errs []error
 	more int
 }
 
-// maxBroken is how many are named.
-const maxBroken = 10
+// maxFileErrors is how many are named.
+const maxFileErrors = 10
 
 // add takes one, and says so.
-func (b *broken) add(err error) bool {
-	if len(b.errs) == maxBroken {
+func (b *fileErrors) add(err error) bool {
+	if len(b.errs) == maxFileErrors {
 		b.more++
 	} else {
 		b.errs = append(b.errs, err)
@@ -243,7 +243,7 @@ func (b *broken) add(err error) bool {
 	return true
 }
 
-func (b *broken) err() error {
+func (b *fileErrors) err() error {
 	if b.more == 0 {
 		return errors.Join(b.errs...)
 	}

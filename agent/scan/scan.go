@@ -60,7 +60,7 @@ func Validate(namespaces []string) error {
 }
 
 // Run scans. Its error names the file, the byte and the item, as an *dump.Error does; with it comes no result. An input in
-// which there are no pods that count is an error that wraps dump.ErrNoPods, or ErrNoneCount.
+// which there are no pods that count is an error that wraps dump.ErrNoPods, or ErrAllExcluded.
 func Run(ctx context.Context, options Options) (*report.Scan, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -72,7 +72,7 @@ func Run(ctx context.Context, options Options) (*report.Scan, error) {
 	if s.projection, err = options.Table.ProjectionWith(ownerPaths...); err != nil {
 		return nil, err
 	}
-	s.state.Advance(options.Now)
+	s.state.ExpireWaivers(options.Now)
 	if err := s.run(ctx); err != nil {
 		return nil, err
 	}
@@ -89,10 +89,10 @@ func newScan(options Options, cancel context.CancelFunc) *scan {
 	}
 	s.identities = newIdentities(s.state)
 	s.result.Selects = func(namespace string) bool {
-		_, counts := options.looksAt(namespace)
+		_, counts := options.includes(namespace)
 		return counts
 	}
-	for _, err := range options.Found.Faults {
+	for _, err := range options.Found.Errors {
 		s.result.Inputs.Unreadable = append(s.result.Inputs.Unreadable, leftOut(err))
 	}
 	if len(options.Found.Files) > 1 {
@@ -102,8 +102,8 @@ func newScan(options Options, cancel context.CancelFunc) *scan {
 	return s
 }
 
-// ErrNoneCount says that there are pods, and that all of them are in namespaces that are left out.
-var ErrNoneCount = errors.New("no pods that count")
+// ErrAllExcluded says that there are pods, and that all of them are in namespaces that are left out.
+var ErrAllExcluded = errors.New("no pods that count")
 
 // A scan is one on its way.
 type scan struct {
@@ -119,20 +119,20 @@ type scan struct {
 	cancel     context.CancelFunc
 	err        error // of the first pod that could not be evaluated
 
-	held     held // of the file that is being read
-	part     part // of a list that goes on in the next file
+	buffer   eventBuffer // of the file that is being read
+	list     openList    // of a list that goes on in the next file
 	excluded excluded
 
 	files      *files // of all pods, until one comes twice; nil where there is one file
 	duplicates duplicates
 	// bare are the manifests in which no container has a name: nothing can be wrong with what is not there.
-	bare    warnings
+	unnamed warnings
 	patches warnings
 	owned   warnings // workloads that another one owns
-	// templates, notManifests and empty are files of folders that are left out; broken are those that are errors.
-	behind                         dump.Skipped // files with text behind the end of a document
+	// templates, notManifests and empty are files of folders that are left out; fileErrors are those that are errors.
+	textAfterEnd                   dump.Skipped // files with text behind the end of a document
 	templates, notManifests, empty dump.Skipped
-	broken                         broken
+	fileErrors                     fileErrors
 }
 
 // run reads all files. Where it returns an error, that is the first in the order of the input.
@@ -146,8 +146,8 @@ func (s *scan) run(ctx context.Context) error {
 	return err
 }
 
-// looksAt says whether the pods of a namespace count, and which pattern of the policy leaves them out.
-func (o *Options) looksAt(namespace string) (excludedBy string, counts bool) {
+// includes says whether the pods of a namespace count, and which pattern of the policy leaves them out.
+func (o *Options) includes(namespace string) (excludedBy string, counts bool) {
 	if pattern, excluded := o.Table.ExcludedBy(namespace); excluded {
 		return pattern, false
 	}
@@ -160,7 +160,7 @@ func matchesAny(globs []string, namespace string) bool {
 
 // finish makes the result of the state.
 func (s *scan) finish() (*report.Scan, error) {
-	s.leaveOwned()
+	s.removeOwned()
 	r := s.result
 	if n := s.patches.Count; n > 0 {
 		s.other(dump.Patches, n)
@@ -171,7 +171,7 @@ func (s *scan) finish() (*report.Scan, error) {
 		DanglingLinks: s.options.Found.DanglingLinks.Count, Empty: s.empty.Count,
 	}
 	if r.Inputs.Pods+r.Inputs.Templates == 0 && len(r.Inputs.Unreadable) == 0 {
-		if err := s.nothing(); err != nil { // which counts what there is instead
+		if err := s.noWorkloads(); err != nil { // which counts what there is instead
 			return nil, err
 		}
 	}

@@ -42,8 +42,8 @@ func open(t testing.TB, policy string) *rules.Table {
 func found(t testing.TB, paths ...string) dump.Found {
 	t.Helper()
 	found := dump.Find(paths, nil)
-	if len(found.Faults) > 0 {
-		t.Fatal(found.Faults)
+	if len(found.Errors) > 0 {
+		t.Fatal(found.Errors)
 	}
 	return found
 }
@@ -100,8 +100,8 @@ func TestScanEqualsReplace(t *testing.T) {
 		}); err != nil {
 			t.Fatal(err)
 		}
-		if failures := reference.Replace(2, slices.Values(observed)); len(failures) > 0 {
-			t.Fatal(failures)
+		if failures, err := reference.Replace(t.Context(), 2, slices.Values(observed)); err != nil || len(failures) > 0 {
+			t.Fatal(failures, err)
 		}
 		want := told(reference.SnapshotWithViolations())
 		for _, workers := range []int{0, 1, 2, 7} {
@@ -420,7 +420,7 @@ func TestHostileNamesStayInTheirLine(t *testing.T) {
 // TestLeftOutBefore: what could not be found is told with what cannot be read.
 func TestLeftOutBefore(t *testing.T) {
 	found, err := scanned(t, small("a", "")+`{"kind":"Pod"}`, func(o *Options) {
-		o.KeepGoing, o.Found.Faults = true, []error{&dump.Error{Name: "none.json", Offset: -1, Err: errors.New("no such file or directory")}}
+		o.KeepGoing, o.Found.Errors = true, []error{&dump.Error{Name: "none.json", Offset: -1, Err: errors.New("no such file or directory")}}
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -552,7 +552,7 @@ func TestNamespacesAreTheUniverse(t *testing.T) {
 		}
 	}
 	_, err = scanned(t, list.String(), func(o *Options) { o.Namespaces = []string{"none"} })
-	if want := "no pods that count: --namespace none matches no pods that count (the input has pods in batch, checkout, data, kube-system, legacy, ...)"; err == nil || err.Error() != want || !errors.Is(err, ErrNoneCount) {
+	if want := "no pods that count: --namespace none matches no pods that count (the input has pods in batch, checkout, data, kube-system, legacy, ...)"; err == nil || err.Error() != want || !errors.Is(err, ErrAllExcluded) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
@@ -572,11 +572,11 @@ func TestErrors(t *testing.T) {
 	for name, text := range map[string]string{
 		"a.json": one, "empty.json": "", "binary.json": "\x7fELF\x02", "service.json": `{"kind":"Service"}`, "node.yaml": "kind: Node\n",
 		"short.json": `{"kind":"List","items":[` + one + `,` + small("b", `,"x":[1,2`)[:60], "nameless.json": `{"kind":"Pod"}`,
-		"twice.json":   `{"kind":"List","items":[` + one + ",\n" + small("b", `,"x":1,"x":2`) + `]}`,
-		"broken.json":  `{"kind":"List","items":[` + small("b", `,"x":[tru]`) + `,` + one + `]}`,
-		"broken.yaml":  "kind: Pod\nmetadata: {name: y}\nspec: [\n---\nkind: Pod\nmetadata: {name: z}\n",
-		"swallow.json": `{"kind":"List","items":[` + small("b", `,"x":["`) + "\n," + one + "\n," + small("c", `,"x":["]`) + `]}`,
-		"system.json":  `{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"s","namespace":"kube-system","uid":"u"},"x":[tru]},` + one + `]}`,
+		"twice.json":      `{"kind":"List","items":[` + one + ",\n" + small("b", `,"x":1,"x":2`) + `]}`,
+		"broken.json": `{"kind":"List","items":[` + small("b", `,"x":[tru]`) + `,` + one + `]}`,
+		"broken.yaml": "kind: Pod\nmetadata: {name: y}\nspec: [\n---\nkind: Pod\nmetadata: {name: z}\n",
+		"swallow.json":    `{"kind":"List","items":[` + small("b", `,"x":["`) + "\n," + one + "\n," + small("c", `,"x":["]`) + `]}`,
+		"system.json":     `{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"s","namespace":"kube-system","uid":"u"},"x":[tru]},` + one + `]}`,
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -10,14 +10,14 @@ import (
 )
 
 // title is the name of a pod for people.
-func (p *batched) title() string { return titleOf(&p.Event) }
+func (p *batchedPod) title() string { return titleOf(&p.Event) }
 
 func titleOf(e *dump.Event) string { return dump.OneLine(e.Namespace + "/" + e.Name) }
 
 // warnings count what is odd and was read all the same, and name the first.
 type warnings struct{ dump.Skipped }
 
-func (w *warnings) add(p *batched) { w.note(p.title(), p.from) }
+func (w *warnings) add(p *batchedPod) { w.note(p.title(), p.from) }
 
 func (w *warnings) note(title string, from *source) {
 	if w.Count++; w.Count == 1 {
@@ -31,7 +31,7 @@ type duplicates struct {
 }
 
 // repeat notes a pod that comes again.
-func (s *scan) repeat(p *batched, key state.Pod, equal bool) {
+func (s *scan) repeat(p *batchedPod, key state.Pod, equal bool) {
 	s.result.Inputs.Duplicates++
 	of := &s.duplicates.pods
 	switch {
@@ -65,8 +65,8 @@ func (s *scan) warn() {
 		{s.owned.Skipped, "workload left out because another workload of the input owns it", "workloads left out because other workloads of the input own them", ""},
 		{s.patches.Skipped, "manifest without an image left out as a patch", "manifests without an image left out as patches",
 			"render patches first (kustomize build . | kube-devops scan -), or check the spelling of spec.containers"},
-		{s.bare.Skipped, "manifest has no container with a name", "manifests have no container with a name", "check the spelling of spec.containers"},
-		{s.behind, "file has text behind the end of a document (...), which is not read", "files have text behind the end of a document (...), which is not read",
+		{s.unnamed.Skipped, "manifest has no container with a name", "manifests have no container with a name", "check the spelling of spec.containers"},
+		{s.textAfterEnd, "file has text behind the end of a document (...), which is not read", "files have text behind the end of a document (...), which is not read",
 			"begin the next document with ---, as kubectl reads no other"},
 		{s.templates, "template left out", "templates left out", "render templates first (helm template . | kube-devops scan -)"},
 		{s.notManifests, "file without apiVersion and kind left out", "files without apiVersion and kind left out", ""},
@@ -76,11 +76,11 @@ func (s *scan) warn() {
 	} {
 		s.warnOf(reason.Skipped, reason.one, reason.many, reason.advice)
 	}
-	if n := len(found.Bare); n > 0 {
-		s.warnOf(dump.Skipped{Count: n, First: found.Bare[0]}, "folder without a file that can be read", "folders without a file that can be read", "")
+	if n := len(found.EmptyFolders); n > 0 {
+		s.warnOf(dump.Skipped{Count: n, First: found.EmptyFolders[0]}, "folder without a file that can be read", "folders without a file that can be read", "")
 	}
-	if len(found.Unused) > 0 {
-		s.options.Warn(fmt.Sprintf("--exclude %s matches nothing", dump.OneLine(strings.Join(found.Unused, ", "))))
+	if len(found.UnusedPatterns) > 0 {
+		s.options.Warn(fmt.Sprintf("--exclude %s matches nothing", dump.OneLine(strings.Join(found.UnusedPatterns, ", "))))
 	}
 	if namespaces, pods := s.excluded.byPolicy(&s.options); pods > 0 {
 		s.options.Warn(s.excluded.text(namespaces, pods))

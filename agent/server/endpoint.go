@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"net"
 	"net/http"
 	"runtime"
@@ -13,42 +12,40 @@ import (
 	"go.uber.org/zap"
 )
 
-// The time limits for clients, which may be slow or hostile.
+// The limits for clients, which may be slow or hostile.
 const (
 	headerTimeout = 5 * time.Second
 	readTimeout   = 10 * time.Second
 	writeTimeout  = 30 * time.Second
 	idleTimeout   = 60 * time.Second
-	// drainTimeout is how long open requests may go on when the server is told to stop.
+	// drainTimeout is how long Run waits for open requests after its context is done.
 	drainTimeout   = 5 * time.Second
 	maxHeaderBytes = 16 << 10
 )
 
 // An endpoint answers HTTP on one address.
 type endpoint struct {
-	listener net.Listener // with TLS, where there is a certificate
+	listener net.Listener // with TLS if there is a certificate
 	http     *http.Server
 	log      *zap.Logger
 }
 
 func newEndpoint(listener net.Listener, handler http.Handler, connections int, log *zap.Logger) *endpoint {
-	crowd := newCrowd(connections)
+	limit := newConnLimit(connections)
 	return &endpoint{listener: listener, log: log, http: &http.Server{
-		Handler:           crowd.attend(handler),
-		ConnState:         crowd.observe,
-		ConnContext:       crowd.remember,
+		Handler:           limit.exemptActive(handler),
+		ConnState:         limit.observe,
+		ConnContext:       connContext,
 		ReadHeaderTimeout: headerTimeout,
 		ReadTimeout:       readTimeout,
 		WriteTimeout:      writeTimeout,
 		IdleTimeout:       idleTimeout,
 		MaxHeaderBytes:    maxHeaderBytes,
-		ErrorLog:          errorLog(log),
+		ErrorLog:          newErrorLog(log),
 	}}
 }
 
-func errorLog(l *zap.Logger) *log.Logger { return log.New(newComplaints(l), "", 0) }
-
-// run answers requests until ctx is done, then lets the open ones finish, for a time.
+// run answers requests until ctx is done, and then waits up to drainTimeout for open ones.
 func (e *endpoint) run(ctx context.Context) error {
 	ended := make(chan error, 1)
 	go func() { ended <- e.http.Serve(fairListener{e.listener}) }()
@@ -73,10 +70,10 @@ func (e *endpoint) run(ctx context.Context) error {
 	return nil
 }
 
-// A fairListener takes a connection when the goroutines that are ready have had their turn. Without it a burst of
-// connections is taken faster than TLS handshakes can be made: the handshakes fill the scheduler's queue, and the
-// connection limit closes connections, probes among them, before they are read. With it the burst waits in the kernel's
-// queue of this one address, in its order, and other addresses are not held up.
+// A fairListener accepts a connection only after the goroutines that are ready to run have run. Without it the server
+// accepts a burst of connections faster than it can make their TLS handshakes: the handshakes fill the scheduler's queue, and
+// the connection limit closes connections, probes among them, before they are read. With it the burst waits in the kernel's
+// accept queue of this address, in order, and does not delay other addresses.
 type fairListener struct{ net.Listener }
 
 func (l fairListener) Accept() (net.Conn, error) {

@@ -26,7 +26,7 @@ func (w written) AppendText(to []byte) []byte {
 	return append(to, scoresText...)
 }
 
-func TestScrapeThatWritesItself(t *testing.T) {
+func TestTextScrape(t *testing.T) {
 	const protobuf = "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
 	tests := []struct {
 		name, accept, coding string
@@ -98,7 +98,7 @@ func TestScrapeInAnotherFormat(t *testing.T) {
 	}
 }
 
-func TestWrittenScrapesAtATime(t *testing.T) {
+func TestConcurrentTextScrapesAreLimited(t *testing.T) {
 	o := options()
 	started, release := make(chan struct{}), make(chan struct{})
 	o.Leader = written{Gatherer: o.Leader, appending: func() {

@@ -120,24 +120,24 @@ func Handler(o Options) http.Handler {
 	mux := http.NewServeMux()
 	handleHealth(mux, o)
 	scrape := promhttp.HandlerOpts{}
-	standby := inTurn(maxScrapes, promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Standby}, scrape))
+	standby := limitConcurrency(maxScrapes, promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Standby}, scrape))
 	full := promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Leader}, scrape)
 	if written, ok := o.Leader.(TextAppender); ok {
 		full = newTextPage(o.Process, written, full)
 	}
-	mux.Handle("GET /metrics", guard(o.Access, published{
+	mux.Handle("GET /metrics", guard(o.Access, leaderGate{
 		publish: o.Publish,
-		page:    inTurn(maxScrapes, full),
+		page:    limitConcurrency(maxScrapes, full),
 		refused: func(w http.ResponseWriter, r *http.Request, _ error) { standby.ServeHTTP(w, r) },
-		writers: &lane{max: maxWriters},
+		writers: &writeLimit{max: maxWriters},
 	}))
-	mux.Handle("GET /api/v1/report", guard(o.Access, published{
+	mux.Handle("GET /api/v1/report", guard(o.Access, leaderGate{
 		publish: o.Publish,
-		page:    inTurn(maxReports, reportPage(o.Report)),
+		page:    limitConcurrency(maxReports, reportPage(o.Report)),
 		refused: func(w http.ResponseWriter, _ *http.Request, err error) {
 			answer(w, http.StatusServiceUnavailable, err.Error()+"\n")
 		},
-		writers: &lane{max: maxWriters},
+		writers: &writeLimit{max: maxWriters},
 	}))
 	return mux
 }

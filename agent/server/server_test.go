@@ -175,7 +175,7 @@ func TestAddressInUse(t *testing.T) {
 	}
 }
 
-func TestListenOnNonsense(t *testing.T) {
+func TestInvalidListenAddress(t *testing.T) {
 	for listen, want := range map[string]string{
 		"nonsense":        `listen on "nonsense": listen tcp: address nonsense: missing port in address`,
 		"127.0.0.1:http2": `listen on "127.0.0.1:http2": listen tcp: lookup tcp/http2: unknown port`,
@@ -189,7 +189,7 @@ func TestListenOnNonsense(t *testing.T) {
 	}
 }
 
-func TestRunWithoutItsListener(t *testing.T) {
+func TestRunOnClosedListener(t *testing.T) {
 	s, err := New(options())
 	if err != nil {
 		t.Fatal(err)
@@ -203,7 +203,7 @@ func TestRunWithoutItsListener(t *testing.T) {
 	}
 }
 
-func TestRunWithAContextThatIsDone(t *testing.T) {
+func TestRunWithCanceledContext(t *testing.T) {
 	s, err := New(options())
 	if err != nil {
 		t.Fatal(err)
@@ -268,7 +268,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// From here on the clock is that of a bubble, and the patience of the server is what it is in production.
+// From here on the clock is that of a bubble, and the timeout of the server is what it is in production.
 
 // A pipes is a listener in memory.
 type pipes struct {
@@ -348,7 +348,7 @@ func startInMemory(t *testing.T, o Options) (p *pipes, stop func() error) {
 
 const get = "GET /healthz HTTP/1.1\r\nHost: server.test\r\n\r\n"
 
-func TestPatienceWithClients(t *testing.T) {
+func TestClientTimeouts(t *testing.T) {
 	tests := []struct {
 		name string
 		act  func(t *testing.T, conn net.Conn) // what the client does, until the connection ends
@@ -479,7 +479,7 @@ func TestPermissionEndsWhileWriting(t *testing.T) {
 }
 
 // Slow clients, as many as they are, do not keep others waiting.
-func TestSlowClientsDoNotKeepOthersWaiting(t *testing.T) {
+func TestSlowClientsDoNotBlockOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := options()
 		o.Publish = granted
@@ -556,7 +556,7 @@ func TestStop(t *testing.T) {
 				go func() { stopped <- stop() }()
 				synctest.Wait()
 				if _, err := p.fetch("/healthz"); !errors.Is(err, syscall.ECONNREFUSED) {
-					t.Errorf("a connection while stopping: %v, want that it is refused", err)
+					t.Errorf("a connection while stopping: %v, want a refusal", err)
 				}
 				if err := <-stopped; err != nil {
 					t.Errorf("Run returned %v, want nil", err)
@@ -587,7 +587,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
-func TestStopWithNothingOpen(t *testing.T) {
+func TestStopWithIdleConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, stop := startInMemory(t, options())
 		conn := p.connect(t, get)

@@ -32,7 +32,7 @@ func (s *ClusterState) Differences(other *ClusterState) []string {
 // A comparison is one of two states. Both locks are held.
 type comparison struct {
 	one, other *ClusterState
-	judgements map[[2]uint32]bool // whether two judgements, one of each, are the same
+	interned   map[[2]uint32]bool // whether two interned, one of each, are the same
 }
 
 // same tells whether two namespaces are, of which the other may not be there.
@@ -43,19 +43,19 @@ func (c *comparison) same(one, other *NamespaceState) bool {
 	for reference := range one.pods.all() {
 		pod := one.pods.at(reference)
 		_, there, ok := other.pods.find(pod.name)
-		if !ok || !bytes.Equal(pod.uid, there.uid) || !c.sameJudgement(pod.judgement, there.judgement) {
+		if !ok || !bytes.Equal(pod.uid, there.uid) || !c.sameVerdict(pod.judgement, there.judgement) {
 			return false
 		}
 	}
 	return true
 }
 
-func (c *comparison) sameJudgement(one, other uint32) bool {
+func (c *comparison) sameVerdict(one, other uint32) bool {
 	pair := [2]uint32{one, other}
-	same, known := c.judgements[pair]
+	same, known := c.interned[pair]
 	if !known {
-		same = c.one.judgements.byID[one].is(c.other.judgements.byID[other])
-		c.judgements[pair] = same
+		same = c.one.interned.byID[one].is(c.other.interned.byID[other])
+		c.interned[pair] = same
 	}
 	return same
 }

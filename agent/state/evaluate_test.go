@@ -59,7 +59,11 @@ func TestPanicIsOnePods(t *testing.T) {
 	check(one, failed, errs)
 	all := New(table)
 	failed, errs = nil, nil
-	for _, f := range all.Replace(4, slices.Values(pods)) {
+	failures, err := all.Replace(t.Context(), 4, slices.Values(pods))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range failures {
 		failed, errs = append(failed, f.Pod), append(errs, f.Err)
 	}
 	check(all, failed, errs)

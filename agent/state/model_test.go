@@ -1,8 +1,10 @@
 package state_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
+	"iter"
 	"maps"
 	"math/big"
 	"slices"
@@ -11,6 +13,7 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+	"pgregory.net/rapid"
 
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/policies"
@@ -106,6 +109,16 @@ var truncated = []byte(`{"spec":{"containers":[{"image":"nginx:latest"}`)
 var none = []int{0, 0, 0}
 
 const truncatedError = "unexpected end of JSON at byte 47"
+
+// replaceAll replaces all pods of the state, and requires that nothing stops it.
+func replaceAll(t rapid.TB, s *state.ClusterState, workers int, pods iter.Seq[state.Observation]) []state.Failure {
+	t.Helper()
+	failures, err := s.Replace(context.Background(), workers, pods)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return failures
+}
 
 // -- the model
 

@@ -49,7 +49,7 @@ var podSeed = maphash.MakeSeed()
 
 // An entry is what is kept of one pod.
 type entry struct {
-	judgement uint32 // its number among the judgements
+	judgement uint32 // its number among the interned
 	uid       []byte // as packUID writes it
 	name      string // lives as long as anybody holds it
 }

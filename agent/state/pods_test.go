@@ -33,7 +33,7 @@ func TestManyPodsComeAndGo(t *testing.T) {
 		{Subjects: []int{2, 2, 2}, Violations: []rules.Violation{{Check: 1, Path: "spec.containers.1"}, {Check: 2, Path: "spec.containers.0"}}},
 	}
 	origins := []any{nil}
-	for i := range 150 { // judgements of one byte and of two
+	for i := range 150 { // interned of one byte and of two
 		origins = append(origins, fmt.Sprint("Job/import-", i))
 	}
 	type known struct{ uid, verdict, origin int }

@@ -137,7 +137,7 @@ func (m *machine) observe(t *rapid.T) {
 // advance moves time on, or tries to move it back.
 func (m *machine) advance(t *rapid.T) {
 	now := momentGen.Draw(t, "moment")
-	m.advanced(t, now, m.live.Advance(now))
+	m.advanced(t, now, m.live.ExpireWaivers(now))
 	var next time.Time
 	for _, w := range m.policy.waivers {
 		if m.now.Before(w.expires) && (next.IsZero() || w.expires.Before(next)) {
@@ -255,10 +255,10 @@ func (m *machine) replace(t *rapid.T, after int, moment time.Time) {
 	workers := rapid.IntRange(-1, 4).Draw(t, "workers")
 	var got []state.Pod
 	var changes []state.Change
-	failures := m.live.Replace(workers, func(yield func(state.Observation) bool) {
+	failures := replaceAll(t, m.live, workers, func(yield func(state.Observation) bool) {
 		for i, o := range list {
 			if i == after {
-				changes = m.live.Advance(moment)
+				changes = m.live.ExpireWaivers(moment)
 			}
 			if !yield(o) {
 				return
@@ -383,8 +383,8 @@ func TestWaiverNeverMakesAScoreWorse(t *testing.T) {
 		now := momentGen.Draw(t, "moment")
 		snapshotOf := func(table *rules.Table) *state.Snapshot {
 			s := state.New(table)
-			s.Advance(now)
-			s.Replace(1, slices.Values(pods))
+			s.ExpireWaivers(now)
+			replaceAll(t, s, 1, slices.Values(pods))
 			return s.SnapshotWithViolations()
 		}
 		before := snapshotOf(table)

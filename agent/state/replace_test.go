@@ -67,7 +67,7 @@ func TestReplaceEqualsOneByOne(t *testing.T) {
 				s := newState(t)
 				observe(t, s, state.Pod{Namespace: "old", Name: "old"}, podJSON(container{latest: true}))
 				var failures []string
-				for _, f := range s.Replace(workers, slices.Values(pods)) {
+				for _, f := range replaceAll(t, s, workers, slices.Values(pods)) {
 					failures = append(failures, fmt.Sprintf("%s/%s %s %v", f.Namespace, f.Name, f.UID, f.Err))
 				}
 				if diff := cmp.Diff(want.Namespaces, s.Snapshot().Namespaces); diff != "" {
@@ -109,7 +109,7 @@ func TestReplaceTakesTheLaterOfTwo(t *testing.T) {
 			}
 			list = append(list, state.Observation{Pod: pod("2"), JSON: tt.second})
 			var failures []state.Pod
-			for _, f := range s.Replace(3, slices.Values(list)) {
+			for _, f := range replaceAll(t, s, 3, slices.Values(list)) {
 				failures = append(failures, f.Pod)
 			}
 			if diff := cmp.Diff(tt.failures, failures); diff != "" {
@@ -129,7 +129,7 @@ func TestReplaceIsOneStep(t *testing.T) {
 	observe(t, s, old, podJSON(container{latest: true}))
 	before := viewOf(s.SnapshotWithViolations())
 	looks := 0
-	s.Replace(2, func(yield func(state.Observation) bool) {
+	replaceAll(t, s, 2, func(yield func(state.Observation) bool) {
 		for i := range 1000 {
 			if i%100 == 0 {
 				looks++
@@ -160,7 +160,7 @@ func TestReplaceThatIsStopped(t *testing.T) {
 	before := viewOf(s.SnapshotWithViolations())
 	ctx, stop := context.WithCancel(t.Context())
 	given := 0
-	_, err := s.ReplaceUntil(ctx, 2, func(yield func(state.Observation) bool) {
+	_, err := s.Replace(ctx, 2, func(yield func(state.Observation) bool) {
 		for i := range 100_000 {
 			if given = i; i == 1000 {
 				stop()

@@ -18,9 +18,9 @@ type Snapshot struct {
 	// Skipped counts the pods that the table leaves out, by reason.
 	Skipped map[string]int
 
-	judged     []judgedNamespace // sorted by name; where violations were asked for
-	judgements []*judgement      // by number
-	now        time.Time
+	judged   []judgedNamespace // sorted by name; where violations were asked for
+	interned []*judgement      // by number
+	now      time.Time
 }
 
 // A judgedNamespace are the pods of one namespace that have violations, sorted by name.
@@ -69,7 +69,7 @@ func (s *Snapshot) AllViolations() iter.Seq2[PodViolation, bool] {
 			ns := &s.judged[i]
 			for _, reference := range ns.pods.references {
 				pod := ns.pods.at(reference)
-				j := s.judgements[pod.judgement]
+				j := s.interned[pod.judgement]
 				for i := range j.violations {
 					v := &j.violations[i]
 					if !yield(PodViolation{Pod{Namespace: ns.name, Name: pod.name}, v, i, j.origin}, waives(v.Waiver, s.now)) {
@@ -123,10 +123,10 @@ func (s *ClusterState) withViolations() *Snapshot {
 	s.mu.RLock()
 	defer s.mu.RUnlock()
 	snap := s.snapshot()
-	snap.judgements, snap.now = slices.Clone(s.judgements.byID), s.now
+	snap.interned, snap.now = slices.Clone(s.interned.byID), s.now
 	for name, ns := range s.namespaces {
 		violates := func(reference uint32) bool {
-			return len(snap.judgements[ns.pods.judgementAt(reference)].violations) > 0
+			return len(snap.interned[ns.pods.judgementAt(reference)].violations) > 0
 		}
 		n := 0
 		for reference := range ns.pods.all() {

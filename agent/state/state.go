@@ -62,18 +62,18 @@ type ClusterState struct {
 
 	mu         sync.RWMutex
 	namespaces map[string]*NamespaceState
-	judgements judgements
+	interned   interned
 	skipped    map[string]int // pods left out, by reason
 	ready      bool
-	// now is the moment for which waivers are judged. It moves by Advance alone.
+	// now is the moment for which waivers are judged. Only ExpireWaivers moves it.
 	now time.Time
 	uid []byte // that of the pod at hand, in memory that is used again
 }
 
-// New makes an empty state, which is not ready. Its moment is before all time: no waiver has expired until Advance.
+// New makes an empty state, which is not ready. Its moment is before all time: no waiver has expired until ExpireWaivers.
 func New(table *rules.Table) *ClusterState {
 	return &ClusterState{
-		table: table, namespaces: make(map[string]*NamespaceState), judgements: newJudgements(), skipped: make(map[string]int),
+		table: table, namespaces: make(map[string]*NamespaceState), interned: newInterned(), skipped: make(map[string]int),
 	}
 }
 
@@ -163,7 +163,7 @@ func (s *ClusterState) put(pod Pod, to judgement) (before, after contribution) {
 		s.count(ns, before, -1)
 	}
 	s.uid = packUID(s.uid[:0], pod.UID)
-	after = contribution{s.uid, s.judgements.share(&to)}
+	after = contribution{s.uid, s.interned.share(&to)}
 	if !existed || before.judgement != after.judgement || !bytes.Equal(before.uid, after.uid) {
 		ns.pods.put(slot, old, existed, after.id, after.uid, pod.Name)
 	}
@@ -173,7 +173,7 @@ func (s *ClusterState) put(pod Pod, to judgement) (before, after contribution) {
 
 // contributed is what an entry says. The lock is held.
 func (s *ClusterState) contributed(e entry) contribution {
-	return contribution{e.uid, s.judgements.byID[e.judgement]}
+	return contribution{e.uid, s.interned.byID[e.judgement]}
 }
 
 // release lets go of what a pod contributed, and says whether there was such a pod. The lock is held.
@@ -181,7 +181,7 @@ func (s *ClusterState) release(before contribution) bool {
 	if before.judgement == nil {
 		return false
 	}
-	s.judgements.release(before.judgement)
+	s.interned.release(before.judgement)
 	return true
 }
 
@@ -305,18 +305,12 @@ type Failure struct {
 	Err error
 }
 
-// Replace makes the state be exactly that of the pods, in one step at its end, and sets it ready: no snapshot shows a
-// part. It evaluates on as many goroutines as workers says, at least one, and returns the pods that could not be
-// evaluated, sorted. Of a pod that comes twice the later counts, for better or worse. The JSON must stay unchanged
-// until Replace returns.
-func (s *ClusterState) Replace(workers int, pods iter.Seq[Observation]) []Failure {
-	failures, _ := s.ReplaceUntil(context.Background(), workers, pods) // which never ends
-	return failures
-}
-
-// ReplaceUntil is Replace that gives up when ctx is done, after the pods that are being evaluated: it then changes nothing
-// and returns the error of ctx.
-func (s *ClusterState) ReplaceUntil(ctx context.Context, workers int, pods iter.Seq[Observation]) ([]Failure, error) {
+// Replace makes the state exactly that of the pods, in one step at its end, and sets it ready: no snapshot shows a part. It
+// evaluates on as many goroutines as workers says, at least one, and returns the pods that could not be evaluated, sorted.
+// If a pod occurs twice the last one wins. The JSON must stay unchanged until Replace returns.
+//
+// When ctx is done, Replace stops after the pods that are being evaluated, changes nothing and returns the error of ctx.
+func (s *ClusterState) Replace(ctx context.Context, workers int, pods iter.Seq[Observation]) ([]Failure, error) {
 	fresh := New(s.table)
 	fresh.now = s.moment()
 	failed := make(map[Pod]Failure)
@@ -341,7 +335,7 @@ func (s *ClusterState) ReplaceUntil(ctx context.Context, workers int, pods iter.
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	// The pods were counted for the moment at which the list began; the state may have moved on since.
-	fresh.Advance(s.now)
-	s.namespaces, s.judgements, s.skipped, s.ready = fresh.namespaces, fresh.judgements, fresh.skipped, true
+	fresh.ExpireWaivers(s.now)
+	s.namespaces, s.interned, s.skipped, s.ready = fresh.namespaces, fresh.interned, fresh.skipped, true
 	return failures, nil
 }

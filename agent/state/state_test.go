@@ -220,7 +220,7 @@ func TestNoData(t *testing.T) {
 	s.Delete(pod)
 	empty("when the last pod, without a verdict, has gone")
 	observe(t, s, pod, podJSON(container{}))
-	s.Replace(2, slices.Values([]state.Observation{}))
+	replaceAll(t, s, 2, slices.Values([]state.Observation{}))
 	empty("when the list is empty")
 	observe(t, s, state.Pod{Namespace: "kube-system", Name: "a"}, podJSON(container{latest: true}))
 	empty("when the table leaves the namespace out")
@@ -295,7 +295,7 @@ func TestReady(t *testing.T) {
 	if !s.Ready() {
 		t.Error("not ready after SetReady")
 	}
-	if s = newState(t); len(s.Replace(1, slices.Values([]state.Observation{}))) > 0 || !s.Ready() {
+	if s = newState(t); len(replaceAll(t, s, 1, slices.Values([]state.Observation{}))) > 0 || !s.Ready() {
 		t.Error("not ready after Replace")
 	}
 }
@@ -333,7 +333,7 @@ func TestSnapshotSharesNothing(t *testing.T) {
 	}
 	observe(t, s, state.Pod{Namespace: "a", Name: "a"}, podJSON(container{}))
 	observe(t, s, state.Pod{Namespace: "b", Name: "c"}, podJSON(container{latest: true}, container{latest: true}))
-	s.Replace(1, slices.Values([]state.Observation{}))
+	replaceAll(t, s, 1, slices.Values([]state.Observation{}))
 	if diff := cmp.Diff(again, viewOf(kept), sameTable); diff != "" {
 		t.Errorf("a snapshot changed with the state (-before +after):\n%s", diff)
 	}

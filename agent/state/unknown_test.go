@@ -27,7 +27,7 @@ waivers:
 		t.Fatal(err)
 	}
 	s := state.New(table)
-	s.Advance(base)
+	s.ExpireWaivers(base)
 	put := func(name, json string) {
 		t.Helper()
 		if _, err := s.Observe(named(name), []byte(json)); err != nil {
@@ -51,7 +51,7 @@ waivers:
 	waived := state.LiveMetrics{TotalPods: 2, Violations: []int{2, 1}, Subjects: []int{2, 3}, Waived: []int{1, 0}, Unknown: []int{1, 0}}
 	want("with a waiver", waived)
 	before := s.Snapshot()
-	if changed := s.Advance(base.Add(time.Hour)); len(changed) > 0 {
+	if changed := s.ExpireWaivers(base.Add(time.Hour)); len(changed) > 0 {
 		t.Errorf("the pod fails the same checks, and these changed: %v", changed)
 	}
 	want("the waiver has expired", state.LiveMetrics{TotalPods: 2, Violations: []int{3, 1}, Subjects: []int{3, 3}, Waived: []int{0, 0}, Unknown: []int{2, 0}})
@@ -61,8 +61,8 @@ waivers:
 	s.Delete(named("a"))
 	want("without the pod", state.LiveMetrics{TotalPods: 1, Violations: []int{1, 0}, Subjects: []int{1, 1}, Waived: []int{0, 0}})
 	fresh := state.New(table)
-	fresh.Replace(1, slices.Values([]state.Observation{{Pod: named("b"), JSON: []byte(`{"spec":{"containers":[{"resources":{"limits":{"cpu":"500m"}}}]}}`)}}))
-	fresh.Advance(base.Add(time.Hour))
+	replaceAll(t, fresh, 1, slices.Values([]state.Observation{{Pod: named("b"), JSON: []byte(`{"spec":{"containers":[{"resources":{"limits":{"cpu":"500m"}}}]}}`)}}))
+	fresh.ExpireWaivers(base.Add(time.Hour))
 	if names := s.Differences(fresh); len(names) > 0 {
 		t.Errorf("the state differs from one computed from scratch: %v", names)
 	}

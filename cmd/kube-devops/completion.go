@@ -155,7 +155,7 @@ func recordedNamespaces(ctx context.Context, table *rules.Table, args []string) 
 		}
 		options := []dump.Option{dump.Manifests, dump.Unchecked, dump.KeepGoing(func(*dump.Error) {})}
 		if file.Found {
-			options = append(options, dump.Among)
+			options = append(options, dump.InFolder)
 		}
 		_, err := dump.ReadPath(ctx, file.Path, strings.NewReader(""), func(e dump.Event) error {
 			if table.Includes(e.Namespace) {

@@ -37,7 +37,7 @@ OLD, and is empty where there are none.`,
 					return err
 				}
 				states[i] = state.New(table)
-				states[i].Advance(now)
+				states[i].ExpireWaivers(now)
 			}
 			err := readPods(cmd.Context(), args[2], cmd.InOrStdin(), func(event dump.Event) error {
 				pod := state.Pod{Namespace: event.Namespace, Name: event.Name, UID: event.UID}

@@ -137,10 +137,10 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 		inputs.Files = []dump.File{{Path: "-"}}
 	}
 	if !o.allowEmpty {
-		inputs.RefuseBare()
+		inputs.RefuseEmptyFolders()
 	}
-	if len(inputs.Faults) > 0 && (!o.keepGoing || len(inputs.Files) == 0) {
-		return errors.Join(inputs.Faults...)
+	if len(inputs.Errors) > 0 && (!o.keepGoing || len(inputs.Files) == 0) {
+		return errors.Join(inputs.Errors...)
 	}
 	if err := o.spareInputs(inputs.Files, cmd.InOrStdin()); err != nil {
 		return err
@@ -228,7 +228,7 @@ func loadBaseline(name string) (*report.Baseline, error) {
 		return nil, fmt.Errorf("load baseline: open %s: %w", dump.OneLine(name), bare(err))
 	}
 	defer func() { _ = f.Close() }() // it is only read
-	text, err := dump.Unpacked(f)
+	text, err := dump.Decompress(f)
 	if err != nil {
 		return nil, fmt.Errorf("load baseline: %s: %w", dump.OneLine(name), err)
 	}

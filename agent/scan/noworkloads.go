@@ -13,9 +13,9 @@ import (
 )
 
 // nothing says why there is nothing to report on; nil where that is allowed.
-func (s *scan) nothing() error {
+func (s *scan) noWorkloads() error {
 	if len(s.excluded.in) > 0 {
-		return s.noneCount()
+		return s.allExcluded()
 	}
 	if s.options.AllowEmpty {
 		return nil
@@ -79,10 +79,10 @@ func (s *scan) others() string {
 	return fmt.Sprintf("%s of other kinds (%s)", english.Plural(total, "object", ""), strings.Join(named, ", "))
 }
 
-// noneCount says which namespaces are left out, all of them.
-func (s *scan) noneCount() error {
+// allExcluded says which namespaces are left out, all of them.
+func (s *scan) allExcluded() error {
 	if namespaces, pods := s.excluded.byPolicy(&s.options); pods > 0 && len(namespaces) == len(s.excluded.in) {
-		return fmt.Errorf("%w: %s", ErrNoneCount, s.excluded.text(namespaces, pods))
+		return fmt.Errorf("%w: %s", ErrAllExcluded, s.excluded.text(namespaces, pods))
 	}
 	var missing []string
 	for _, glob := range s.options.Namespaces {
@@ -94,5 +94,5 @@ func (s *scan) noneCount() error {
 	if len(names) > most {
 		names, others = names[:most], ", ..."
 	}
-	return fmt.Errorf("%w: %s (the input has pods in %s%s)", ErrNoneCount, strings.Join(missing, "; "), dump.OneLine(strings.Join(names, ", ")), others)
+	return fmt.Errorf("%w: %s (the input has pods in %s%s)", ErrAllExcluded, strings.Join(missing, "; "), dump.OneLine(strings.Join(names, ", ")), others)
 }

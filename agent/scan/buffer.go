@@ -11,13 +11,13 @@ import (
 
 // held are the events of a file that are held back until it is read whole: of a file that turns out to be something else,
 // or broken, nothing may count.
-type held struct {
+type eventBuffer struct {
 	events []dump.Event // without their JSON
 	ends   []int        // of their JSON in text
 	text   []byte
 }
 
-func (h *held) add(e dump.Event) {
+func (h *eventBuffer) add(e dump.Event) {
 	h.text = append(h.text, e.JSON...)
 	e.JSON = nil
 	h.events = append(h.events, e)
@@ -25,13 +25,13 @@ func (h *held) add(e dump.Event) {
 }
 
 // size is about how many bytes are held.
-func (h *held) size() int {
+func (h *eventBuffer) size() int {
 	const event = 256
 	return len(h.text) + event*len(h.events)
 }
 
 // each calls a function for each event, in their order, until it returns an error.
-func (h *held) each(fn func(dump.Event) error) error {
+func (h *eventBuffer) each(fn func(dump.Event) error) error {
 	start := 0
 	for i, e := range h.events {
 		e.JSON = h.text[start:h.ends[i]:h.ends[i]]
@@ -44,17 +44,17 @@ func (h *held) each(fn func(dump.Event) error) error {
 }
 
 // reset forgets them all. What room a large file took is let go.
-func (h *held) reset() {
+func (h *eventBuffer) reset() {
 	clear(h.events)
 	h.events, h.ends, h.text = h.events[:0], h.ends[:0], h.text[:0]
-	if cap(h.text) > maxHeld/4 {
-		*h = held{}
+	if cap(h.text) > maxBuffered/4 {
+		*h = eventBuffer{}
 	}
 }
 
 // templated is the field of a manifest that holds an action of a template; empty where none does. What a cluster has
 // recorded, and what only carries a template for another program, is no template.
-func templated(e *dump.Event) string {
+func templatedField(e *dump.Event) string {
 	switch {
 	case e.Recorded || e.Op == dump.Delete:
 		return ""

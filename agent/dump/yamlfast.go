@@ -6,11 +6,11 @@ import (
 	"unsafe"
 )
 
-// plainYAML writes the JSON of plain YAML, as kubectl prints it and as most people write it: blocks, scalars of one line,
+// fastYAML writes the JSON of plain YAML, as kubectl prints it and as most people write it: blocks, scalars of one line,
 // literals, and flow collections of one line. It takes one pass over the lines and keeps no nodes. Every method returns
 // false for what it does not know. That says nothing about the text, not even that it is invalid: the parser of record
 // (parseYAML) decides. What it does write equals what yamlWriter makes of the nodes of that parser, byte for byte.
-type plainYAML struct {
+type fastYAML struct {
 	text []byte
 	json []byte
 
@@ -24,17 +24,17 @@ type plainYAML struct {
 	keys    []span // of the open mappings, in json
 	scratch []byte
 	breaks  lineBreaks
-	items   []plainItem // the elements of the root's items
+	items   []itemMark // the elements of the root's items
 }
 
-// plainItem is where an element of the root's items stands, in the JSON and in the text.
-type plainItem struct{ json, offset, line int }
+// itemMark is where an element of the root's items stands, in the JSON and in the text.
+type itemMark struct{ json, offset, line int }
 
 const (
-	plainDepth   = 100 // deeper YAML is left to the parser of record
-	plainKey     = 900 // YAML bounds a key of one line at 1024 characters
-	manyKeys     = 24  // from here on a map finds duplicates
-	plainNothing = -1
+	fastDepth     = 100 // deeper YAML is left to the parser of record
+	fastKeyLength = 900 // YAML bounds a key of one line at 1024 characters
+	manyKeys      = 24  // from here on a map finds duplicates
+	noParent      = -1
 )
 
 // lineBreaks writes line breaks where the source of the JSON has them: the first node is on line first.
@@ -53,7 +53,7 @@ func (b *lineBreaks) to(json []byte, line int) []byte {
 }
 
 // begin starts with another text, whose JSON is appended to json.
-func (p *plainYAML) begin(json, text []byte) bool {
+func (p *fastYAML) begin(json, text []byte) bool {
 	p.text, p.json = text, json
 	p.line, p.next, p.depth = 0, 0, 0
 	p.keys, p.items, p.breaks = p.keys[:0], p.items[:0], lineBreaks{}
@@ -61,7 +61,7 @@ func (p *plainYAML) begin(json, text []byte) bool {
 }
 
 // document appends the JSON of a document that is an object; nothing where it is empty or null.
-func (p *plainYAML) document(to, text []byte) bool {
+func (p *fastYAML) document(to, text []byte) bool {
 	if !p.begin(to, text) {
 		return false
 	}
@@ -83,23 +83,23 @@ func (p *plainYAML) document(to, text []byte) bool {
 		return p.advance() && p.indent < 0
 	case p.text[p.from] == '{':
 		p.json = p.breaks.to(p.json, p.line)
-		return p.flowValue(p.from, plainNothing)
+		return p.flowValue(p.from, noParent)
 	}
 	return p.mapping(p.indent, true) && p.indent < 0
 }
 
-func (p *plainYAML) isNull() bool {
+func (p *fastYAML) isNull() bool {
 	word := string(bytes.TrimRight(p.text[p.from:p.to], " "))
 	return word == "null" || word == "~"
 }
 
 // item appends the JSON of the one element of a list.
-func (p *plainYAML) item(to, text []byte) bool {
+func (p *fastYAML) item(to, text []byte) bool {
 	return p.begin(to, text) && p.advance() && p.indent >= 0 && p.isDash(p.from) && p.element(p.indent, false) && p.indent < 0
 }
 
 // advance goes to the next line that is neither blank nor a comment.
-func (p *plainYAML) advance() bool {
+func (p *fastYAML) advance() bool {
 	text := p.text
 	for p.next < len(text) {
 		start, end := p.next, len(text)
@@ -125,12 +125,12 @@ func (p *plainYAML) advance() bool {
 	return true
 }
 
-func (p *plainYAML) isDash(i int) bool {
+func (p *fastYAML) isDash(i int) bool {
 	return p.text[i] == '-' && (i+1 == p.to || p.text[i+1] == ' ')
 }
 
 // spaces passes over spaces.
-func (p *plainYAML) spaces(i int) int {
+func (p *fastYAML) spaces(i int) int {
 	for i < p.to && p.text[i] == ' ' {
 		i++
 	}
@@ -138,10 +138,10 @@ func (p *plainYAML) spaces(i int) int {
 }
 
 // isEnd says that nothing but a comment follows on the line, at or behind an index with a space before it.
-func (p *plainYAML) isEnd(i int) bool { return i == p.to || p.text[i] == '#' && p.text[i-1] == ' ' }
+func (p *fastYAML) isEnd(i int) bool { return i == p.to || p.text[i] == '#' && p.text[i-1] == ' ' }
 
 // block writes the mapping or sequence that begins with the line.
-func (p *plainYAML) block() bool {
+func (p *fastYAML) block() bool {
 	if p.isDash(p.from) {
 		return p.sequence(p.indent, false)
 	}
@@ -149,8 +149,8 @@ func (p *plainYAML) block() bool {
 }
 
 // mapping writes the mapping whose first key comes next, at a column.
-func (p *plainYAML) mapping(indent int, root bool) bool {
-	if p.depth++; p.depth > plainDepth {
+func (p *fastYAML) mapping(indent int, root bool) bool {
+	if p.depth++; p.depth > fastDepth {
 		return false
 	}
 	p.json = append(p.breaks.to(p.json, p.line), '{')
@@ -177,7 +177,7 @@ func (p *plainYAML) mapping(indent int, root bool) bool {
 }
 
 // member writes the value behind a colon.
-func (p *plainYAML) member(i, indent int, items bool) bool {
+func (p *fastYAML) member(i, indent int, items bool) bool {
 	if i = p.spaces(i); !p.isEnd(i) {
 		if items && p.text[i] == '[' && !bytes.HasPrefix(p.text[i:], []byte("[]")) {
 			return false // their places are not noted
@@ -198,8 +198,8 @@ func (p *plainYAML) member(i, indent int, items bool) bool {
 }
 
 // sequence writes the sequence whose first dash comes next, at a column.
-func (p *plainYAML) sequence(indent int, items bool) bool {
-	if p.depth++; p.depth > plainDepth {
+func (p *fastYAML) sequence(indent int, items bool) bool {
+	if p.depth++; p.depth > fastDepth {
 		return false
 	}
 	p.json = append(p.breaks.to(p.json, p.line), '[')
@@ -218,7 +218,7 @@ func (p *plainYAML) sequence(indent int, items bool) bool {
 }
 
 // element writes the value behind a dash at a column.
-func (p *plainYAML) element(indent int, items bool) bool {
+func (p *fastYAML) element(indent int, items bool) bool {
 	i, line := p.spaces(p.from+1), p.line
 	if p.isEnd(i) {
 		offset := p.from - p.indent
@@ -247,15 +247,15 @@ func (p *plainYAML) element(indent int, items bool) bool {
 	return p.inline(i, indent)
 }
 
-func (p *plainYAML) note(items bool, offset, line int) {
+func (p *fastYAML) note(items bool, offset, line int) {
 	if items {
-		p.items = append(p.items, plainItem{len(p.json), offset, line})
+		p.items = append(p.items, itemMark{len(p.json), offset, line})
 	}
 }
 
 // keyEnd finds the end of a key, which a colon follows. A plain key is taken for one where it has no other meaning. In a flow
 // collection the value may follow the colon of a quoted key at once, as in JSON.
-func (p *plainYAML) keyEnd(i int, flow bool) (end int, quoted, ok bool) {
+func (p *fastYAML) keyEnd(i int, flow bool) (end int, quoted, ok bool) {
 	switch c := p.text[i]; {
 	case c == '"' || c == '\'':
 		if end, ok = p.closing(i); !ok {
@@ -274,15 +274,15 @@ func (p *plainYAML) keyEnd(i int, flow bool) (end int, quoted, ok bool) {
 	return 0, false, false
 }
 
-func (p *plainYAML) isKey(i int) bool {
+func (p *fastYAML) isKey(i int) bool {
 	_, _, ok := p.keyEnd(i, false)
 	return ok
 }
 
 // key writes a key and its colon, and returns where its value may start.
-func (p *plainYAML) key(i int, flow bool) (behind int, ok bool) {
+func (p *fastYAML) key(i int, flow bool) (behind int, ok bool) {
 	end, quoted, ok := p.keyEnd(i, flow)
-	if !ok || end-i > plainKey {
+	if !ok || end-i > fastKeyLength {
 		return 0, false
 	}
 	if quoted {
@@ -301,7 +301,7 @@ func (p *plainYAML) key(i int, flow bool) (behind int, ok bool) {
 }
 
 // inline writes the value that begins on the line behind a key or a dash, and goes to the next line.
-func (p *plainYAML) inline(i, parent int) bool {
+func (p *fastYAML) inline(i, parent int) bool {
 	switch c := p.text[i]; c {
 	case '"', '\'':
 		end, ok := p.closing(i)
@@ -330,7 +330,7 @@ func (p *plainYAML) inline(i, parent int) bool {
 }
 
 // plain writes a scalar without quotes.
-func (p *plainYAML) plain(i, end int) bool {
+func (p *fastYAML) plain(i, end int) bool {
 	for p.text[end-1] == ' ' {
 		end--
 	}
@@ -346,13 +346,13 @@ func (p *plainYAML) plain(i, end int) bool {
 }
 
 // ends says that nothing but a comment follows the value that ends before an index, and goes to the next line.
-func (p *plainYAML) ends(i, parent int) bool { return p.isEnd(p.spaces(i)) && p.goOn(parent) }
+func (p *fastYAML) ends(i, parent int) bool { return p.isEnd(p.spaces(i)) && p.goOn(parent) }
 
 // goOn goes to the next line, which must not go on with the value of one line that was read.
-func (p *plainYAML) goOn(parent int) bool { return p.advance() && p.indent <= parent }
+func (p *fastYAML) goOn(parent int) bool { return p.advance() && p.indent <= parent }
 
 // closing finds the quote that closes the one at an index, on the same line.
-func (p *plainYAML) closing(i int) (int, bool) {
+func (p *fastYAML) closing(i int) (int, bool) {
 	quote := p.text[i]
 	for i++; i < p.to; i++ {
 		switch c := p.text[i]; {
@@ -368,7 +368,7 @@ func (p *plainYAML) closing(i int) (int, bool) {
 }
 
 // quoted writes the scalar between two quotes.
-func (p *plainYAML) quoted(i, end int) bool {
+func (p *fastYAML) quoted(i, end int) bool {
 	raw := p.text[i+1 : end]
 	p.scratch = p.scratch[:0]
 	switch {
@@ -401,7 +401,7 @@ func (p *plainYAML) quoted(i, end int) bool {
 var unescaped = [256]byte{'n': '\n', 't': '\t', 'r': '\r', '"': '"', '\\': '\\', '/': '/'}
 
 // literal writes the text behind a bar: the lines that are indented more than the parent.
-func (p *plainYAML) literal(i, parent int) bool {
+func (p *fastYAML) literal(i, parent int) bool {
 	i++
 	strip := i < p.to && p.text[i] == '-'
 	if strip {
@@ -467,14 +467,14 @@ func (p *plainYAML) literal(i, parent int) bool {
 }
 
 // flowValue writes a flow collection of one line, and goes to the next one.
-func (p *plainYAML) flowValue(i, parent int) bool {
+func (p *fastYAML) flowValue(i, parent int) bool {
 	end, ok := p.flow(i)
 	return ok && p.ends(end, parent)
 }
 
 // flow writes the flow collection that begins at an index, and returns where it ends.
-func (p *plainYAML) flow(i int) (int, bool) {
-	if p.depth++; p.depth > plainDepth {
+func (p *fastYAML) flow(i int) (int, bool) {
+	if p.depth++; p.depth > fastDepth {
 		return 0, false
 	}
 	opening := p.text[i]
@@ -510,7 +510,7 @@ func (p *plainYAML) flow(i int) (int, bool) {
 	return i + 1, true
 }
 
-func (p *plainYAML) flowKey(i int, own *keySet) (int, bool) {
+func (p *fastYAML) flowKey(i int, own *keySet) (int, bool) {
 	if i >= p.to {
 		return 0, false
 	}
@@ -522,7 +522,7 @@ func (p *plainYAML) flowKey(i int, own *keySet) (int, bool) {
 	return p.spaces(i), true
 }
 
-func (p *plainYAML) flowElement(i int) (int, bool) {
+func (p *fastYAML) flowElement(i int) (int, bool) {
 	if i >= p.to {
 		return 0, false
 	}
@@ -564,7 +564,7 @@ type keySet struct {
 	many  map[string]struct{}
 }
 
-func (s *keySet) add(p *plainYAML, key span) bool {
+func (s *keySet) add(p *fastYAML, key span) bool {
 	name := p.json[key.start:key.end]
 	if s.many == nil {
 		for _, other := range p.keys[s.first:] {

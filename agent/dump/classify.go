@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-// A Nature is what a file turns out to be that lies in a folder and cannot be read as manifests or a recording.
-type Nature uint8
+// A FileClass is what a file turns out to be that lies in a folder and cannot be read as manifests or a recording.
+type FileClass uint8
 
 const (
 	// NotManifest is a file of something else: it does not have both an apiVersion and a kind.
-	NotManifest Nature = iota
+	NotManifest FileClass = iota
 	// Template is a file in which there are actions of a template: {{.
 	Template
 	// Empty is a file in which there is nothing, or comments alone.
@@ -22,22 +22,22 @@ const (
 	Broken
 )
 
-// NatureOf looks at a regular file that Read has failed on. It reads the file by lines, however large it is.
-func NatureOf(path string) (Nature, error) {
+// ClassifyFile looks at a regular file that Read has failed on. It reads the file by lines, however large it is.
+func ClassifyFile(path string) (FileClass, error) {
 	f, err := openFile(path)
 	if err != nil {
 		return Broken, &Error{Name: path, Offset: -1, Err: err}
 	}
 	defer func() { _ = f.Close() }() // it is only read
-	text, err := Unpacked(f)
+	text, err := Decompress(f)
 	if err != nil {
 		return Broken, &Error{Name: path, Offset: -1, Err: err}
 	}
-	var s signs
+	var s markers
 	if err := s.read(text); err != nil {
 		return Broken, &Error{Name: path, Offset: -1, Err: err}
 	}
-	return s.nature(), nil
+	return s.class(), nil
 }
 
 // IsTooLarge reports whether an error says that an object is larger than any that can hold pods.
@@ -51,11 +51,11 @@ func OtherKinds(path string) (map[string]int, bool) {
 		return nil, false
 	}
 	defer func() { _ = f.Close() }() // it is only read
-	text, err := Unpacked(f)
+	text, err := Decompress(f)
 	if err != nil {
 		return nil, false
 	}
-	s := signs{kinds: make(map[string]int)}
+	s := markers{kinds: make(map[string]int)}
 	if err := s.read(text); err != nil || s.json || s.items || len(s.kinds) == 0 {
 		return nil, false
 	}
@@ -67,8 +67,8 @@ func OtherKinds(path string) (map[string]int, bool) {
 	return s.kinds, true
 }
 
-// signs are what tells the nature of a text.
-type signs struct {
+// markers are what tells the class of a text.
+type markers struct {
 	some             bool           // there is more than comments
 	json             bool           // it begins as JSON does
 	action           bool           // of a template
@@ -77,7 +77,7 @@ type signs struct {
 	items            bool           // at the start of a line: kubectl prints the kind of a list behind them, where a cut takes it off
 }
 
-func (s *signs) nature() Nature {
+func (s *markers) class() FileClass {
 	switch {
 	case !s.some:
 		return Empty
@@ -89,7 +89,7 @@ func (s *signs) nature() Nature {
 	return NotManifest
 }
 
-func (s *signs) read(from io.Reader) error {
+func (s *markers) read(from io.Reader) error {
 	text := bufio.NewReaderSize(from, 64<<10)
 	var before []byte // the end of what was read, in which a word may begin
 	atStart := true
@@ -112,7 +112,7 @@ func (s *signs) read(from io.Reader) error {
 }
 
 // line looks at the start of a line.
-func (s *signs) line(line []byte) {
+func (s *markers) line(line []byte) {
 	if isBlank(line) {
 		return
 	}
@@ -131,7 +131,7 @@ func (s *signs) line(line []byte) {
 }
 
 // words looks for what may stand anywhere.
-func (s *signs) words(text []byte) {
+func (s *markers) words(text []byte) {
 	s.action = s.action || bytes.Contains(text, []byte(action))
 	if s.json {
 		s.apiVersion = s.apiVersion || bytes.Contains(text, []byte(`"apiVersion"`))

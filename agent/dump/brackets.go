@@ -15,7 +15,7 @@ const maxDepth = 200
 // It takes blocks of 64 bytes and makes one bit of each byte, as simdjson does (Langdale and Lemire, "Parsing gigabytes
 // of JSON per second"), here with 64-bit words in the place of vectors. Strings and indentation, which are most of a
 // dump, then cost no branch.
-type nesting struct {
+type bracketScanner struct {
 	outside  int    // how many brackets are open around it: they count against maxDepth
 	inString uint64 // all ones where the next byte is within a string, else zero
 	escaped  uint64 // 1 where the next byte follows a backslash that escapes it
@@ -32,7 +32,7 @@ type badBracket struct {
 // scan takes the next bytes of the stream, of which the very first is the opening bracket. It returns how many bytes
 // end with the bracket that closes it; or -1, when all of b was taken and that bracket is still to come. A bracket that
 // does not fit ends the stream.
-func (n *nesting) scan(b []byte) (int, *badBracket) {
+func (n *bracketScanner) scan(b []byte) (int, *badBracket) {
 	i := 0
 	for ; len(b)-i >= 64; i += 64 {
 		found := n.block((*[64]byte)(b[i:]), 64)
@@ -60,7 +60,7 @@ var spaces = func() (b [64]byte) {
 }()
 
 // count follows the brackets of the block at b[i], and returns what scan returns.
-func (n *nesting) count(b []byte, i int, found uint64) (int, *badBracket) {
+func (n *bracketScanner) count(b []byte, i int, found uint64) (int, *badBracket) {
 	for ; found != 0; found &= found - 1 {
 		at := i + bits.TrailingZeros64(found)
 		c := b[at]
@@ -94,7 +94,7 @@ const (
 
 // block returns a bit for each byte that is a bracket outside of a string, and for the few letters that classes takes
 // for brackets. Of the block, size bytes belong to the stream; the others are spaces.
-func (n *nesting) block(b *[64]byte, size uint) uint64 {
+func (n *bracketScanner) block(b *[64]byte, size uint) uint64 {
 	q0, k0, s0 := classes(binary.LittleEndian.Uint64(b[0:]))
 	q1, k1, s1 := classes(binary.LittleEndian.Uint64(b[8:]))
 	q2, k2, s2 := classes(binary.LittleEndian.Uint64(b[16:]))
@@ -133,7 +133,7 @@ func classes(w uint64) (quotes, brackets, slashes uint64) {
 }
 
 // escapes returns a bit for each byte that a backslash escapes: those that follow a run of backslashes of odd length.
-func (n *nesting) escapes(b *[64]byte, size uint) uint64 {
+func (n *bracketScanner) escapes(b *[64]byte, size uint) uint64 {
 	var slashes uint64
 	for k := 0; k < 64; k += 8 {
 		w := binary.LittleEndian.Uint64(b[k:])

@@ -187,7 +187,7 @@ func (w withoutDeadlines) Flush() {
 
 // What is kept of a large page in memory does not grow with it.
 func TestLargeReportIsNotKept(t *testing.T) {
-	page := &rendering{ctx: t.Context(), to: httptest.NewRecorder(), header: make(http.Header), status: http.StatusOK}
+	page := &gatedResponse{ctx: t.Context(), to: httptest.NewRecorder(), header: make(http.Header), status: http.StatusOK}
 	page.control = http.NewResponseController(page.to)
 	for i := range len(largeText) / pieceSize {
 		if _, err := page.Write(piece(i)); err != nil {

@@ -42,10 +42,10 @@ func appendYAML(to []byte, n *yaml.Node) ([]byte, error) {
 
 func (w *yamlWriter) value(n *yaml.Node) error {
 	if len(w.json)-w.start > maxItem {
-		return wrongNode(n, "%w", errTooLarge)
+		return nodeErrorf(n, "%w", errTooLarge)
 	}
 	if w.depth > maxDepth {
-		return wrongNode(n, "nested deeper than %d levels", maxDepth)
+		return nodeErrorf(n, "nested deeper than %d levels", maxDepth)
 	}
 	w.depth++
 	defer func() { w.depth-- }()
@@ -110,7 +110,7 @@ type yamlField struct {
 // merged are the keys of a mapping with those that it merges (<<) in their place: what stands later counts.
 func (w *yamlWriter) merged(n *yaml.Node, depth int) ([]yamlField, error) {
 	if depth > maxDepth {
-		return nil, wrongNode(n, "nested deeper than %d levels", maxDepth)
+		return nil, nodeErrorf(n, "nested deeper than %d levels", maxDepth)
 	}
 	fields := make([]yamlField, 0, len(n.Content)/2)
 	at := make(map[string]int, len(n.Content)/2)
@@ -120,7 +120,7 @@ func (w *yamlWriter) merged(n *yaml.Node, depth int) ([]yamlField, error) {
 			at[f.key] = len(fields)
 			fields = append(fields, f)
 			if len(fields) > maxItem/4 { // each takes as much at the least
-				return wrongNode(n, "%w", errTooLarge)
+				return nodeErrorf(n, "%w", errTooLarge)
 			}
 			return nil
 		}
@@ -141,7 +141,7 @@ func (w *yamlWriter) merged(n *yaml.Node, depth int) ([]yamlField, error) {
 				}
 				for _, f := range inner {
 					if w.steps++; w.steps > maxItem/4 {
-						return nil, wrongNode(n, "%w", errTooLarge)
+						return nil, nodeErrorf(n, "%w", errTooLarge)
 					}
 					f.own = false
 					if err := put(f); err != nil {
@@ -156,7 +156,7 @@ func (w *yamlWriter) merged(n *yaml.Node, depth int) ([]yamlField, error) {
 			return nil, err
 		}
 		if j, known := at[key]; known && fields[j].own {
-			return nil, wrongNode(name, "duplicate key %s", clip(key))
+			return nil, nodeErrorf(name, "duplicate key %s", clip(key))
 		}
 		if err := put(yamlField{key, name.Line, value, true}); err != nil {
 			return nil, err
@@ -179,13 +179,13 @@ func mergeSources(n *yaml.Node) ([]*yaml.Node, error) {
 		for i := range m.Content {
 			of := resolved(m.Content[len(m.Content)-1-i])
 			if of.Kind != yaml.MappingNode {
-				return nil, wrongNode(n, "a merge of what is no mapping")
+				return nil, nodeErrorf(n, "a merge of what is no mapping")
 			}
 			from = append(from, of)
 		}
 		return from, nil
 	}
-	return nil, wrongNode(n, "a merge of what is no mapping")
+	return nil, nodeErrorf(n, "a merge of what is no mapping")
 }
 
 func resolved(n *yaml.Node) *yaml.Node {
@@ -199,7 +199,7 @@ func resolved(n *yaml.Node) *yaml.Node {
 func keyOf(n *yaml.Node) (string, error) {
 	n = resolved(n)
 	if n.Kind != yaml.ScalarNode {
-		return "", wrongNode(n, "a key that is no string")
+		return "", nodeErrorf(n, "a key that is no string")
 	}
 	value, err := scalarOf(n)
 	if err != nil {
@@ -223,7 +223,7 @@ func keyOf(n *yaml.Node) (string, error) {
 		}
 		return strconv.FormatFloat(v, 'g', -1, 32), nil
 	}
-	return "", wrongNode(n, "the key %s is no string", clip(n.Value))
+	return "", nodeErrorf(n, "the key %s is no string", clip(n.Value))
 }
 
 func (w *yamlWriter) scalar(n *yaml.Node) error {
@@ -232,7 +232,7 @@ func (w *yamlWriter) scalar(n *yaml.Node) error {
 		return err
 	}
 	if w.json, err = appendValue(w.json, value); err != nil {
-		return wrongNode(n, "%s is a number that JSON does not have", clip(n.Value))
+		return nodeErrorf(n, "%s is a number that JSON does not have", clip(n.Value))
 	}
 	return nil
 }
@@ -269,16 +269,16 @@ func scalarOf(n *yaml.Node) (any, error) {
 	case "!!binary":
 		b, err := base64.StdEncoding.DecodeString(n.Value)
 		if err != nil {
-			return nil, wrongNode(n, "!!binary that is no base64")
+			return nil, nodeErrorf(n, "!!binary that is no base64")
 		}
 		return string(b), nil
 	case "!!float":
 		if v, ok := value.(int64); ok {
 			return float64(v), nil
 		}
-		return nil, wrongNode(n, "%s is no %s", clip(n.Value), tag)
+		return nil, nodeErrorf(n, "%s is no %s", clip(n.Value), tag)
 	case "!!bool", "!!int", "!!null", "!!timestamp":
-		return nil, wrongNode(n, "%s is no %s", clip(n.Value), tag)
+		return nil, nodeErrorf(n, "%s is no %s", clip(n.Value), tag)
 	default:
 		return n.Value, nil // a tag that means nothing here
 	}
@@ -477,7 +477,7 @@ type nodeError struct {
 func (e *nodeError) Error() string { return e.err.Error() }
 func (e *nodeError) Unwrap() error { return e.err }
 
-func wrongNode(n *yaml.Node, format string, args ...any) error {
+func nodeErrorf(n *yaml.Node, format string, args ...any) error {
 	return &nodeError{n.Line, fmt.Errorf(format, args...)}
 }
 

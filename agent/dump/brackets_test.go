@@ -37,7 +37,7 @@ func plainScan(b []byte) (end int, bad bool) {
 
 // scanPieces gives nesting the bytes in pieces.
 func scanPieces(b []byte, sizes []int) (end int, bad bool) {
-	var n nesting
+	var n bracketScanner
 	for at, k := 0, 0; at < len(b); k++ {
 		size := len(b) - at
 		if len(sizes) > 0 {
@@ -102,7 +102,7 @@ func TestNestingOfEveryByte(t *testing.T) {
 func TestNestingCountsWhatIsAround(t *testing.T) {
 	for _, outside := range []int{0, 1, 150} {
 		for _, depth := range []int{maxDepth - outside, maxDepth - outside + 1} {
-			n := nesting{outside: outside}
+			n := bracketScanner{outside: outside}
 			b := []byte(strings.Repeat("[", depth) + strings.Repeat("]", depth))
 			end, bad := n.scan(b)
 			if fits := outside+depth <= maxDepth; fits != (bad == nil && end == len(b)) {

@@ -12,9 +12,9 @@ const noKind = "no kind"
 // Patches is what parts of objects count as that Kustomize merges into others.
 const Patches = "patches"
 
-// isForeign tells a document that is not of Kubernetes: the values or the Chart.yaml of a chart, say, which has a type
+// isUnrelated tells a document that is not of Kubernetes: the values or the Chart.yaml of a chart, say, which has a type
 // and an apiVersion too. An apiVersion alone is what is left of a dump that was cut behind its first line.
-func (doc *document) isForeign() bool {
+func (doc *document) isUnrelated() bool {
 	switch {
 	case doc.kind.value != "" || doc.kind.bad() || doc.isEvent():
 		return false
@@ -33,9 +33,9 @@ func (doc *document) isEvent() bool {
 	return doc.event.metadata
 }
 
-// looseItem reads an item of a list that has neither a kind nor an apiVersion yet. It may be one of a file that is not of
-// Kubernetes, where items are anything; which of them it is shows at the end, in looseList.
-func (d *reader) looseItem(doc *document) error {
+// untypedItem reads an item of a list that has neither a kind nor an apiVersion yet. It may be one of a file that is not of
+// Kubernetes, where items are anything; which of them it is shows at the end, in untypedList.
+func (d *reader) untypedItem(doc *document) error {
 	in := d.in
 	var o object
 	if err := in.readAny(&o); err != nil {
@@ -59,20 +59,20 @@ func (in *input) readAny(o *object) error {
 	return in.skip()
 }
 
-// looseList says whether the items that were read are not of Kubernetes, which leaves the document out.
-func (d *reader) looseList(doc *document) (bool, error) {
+// untypedList says whether the items that were read are not of Kubernetes, which leaves the document out.
+func (d *reader) untypedList(doc *document) (bool, error) {
 	if !d.among || doc.own && doc.foreign.item == 0 {
 		return false, nil
 	}
 	if doc.kind.value == "" && doc.apiVersion.value == "" && !doc.own {
-		d.left(noKind)
+		d.countOther(noKind)
 		return true, nil
 	}
 	if doc.foreign.item == 0 {
 		return false, nil
 	}
 	d.item = doc.foreign.item
-	return true, fault(doc.foreign.offset, "an item without metadata: %s", record)
+	return true, errorAt(doc.foreign.offset, "an item without metadata: %s", record)
 }
 
 // array passes over an array, such as a patch of JSON. One of pods would be a recording in another shape.
@@ -80,7 +80,7 @@ func (d *reader) array() error {
 	in := d.in
 	wrong := in.notAnObject()
 	if in.convert != nil {
-		wrong = fault(in.offset(in.pos), "a document that is a list, not an object: %s", record)
+		wrong = errorAt(in.offset(in.pos), "a document that is a list, not an object: %s", record)
 	}
 	in.take()
 	err := in.elements(']', func() error {
@@ -97,17 +97,17 @@ func (d *reader) array() error {
 		return err
 	})
 	if err == nil {
-		d.left(noKind)
+		d.countOther(noKind)
 	}
 	return err
 }
 
-// foreignFile passes over the fault of a file that lies in a folder and is not of Kubernetes: JSON with comments or
+// skipUnrelated passes over the fault of a file that lies in a folder and is not of Kubernetes: JSON with comments or
 // with a comma behind the last element, as editors and compilers are configured with, and what is larger than any pod, as
 // the lists of a package manager are. It is one of these where the fault is in the first document, before anything of
 // Kubernetes, and nothing of that follows.
-func (d *reader) foreignFile(doc *document, err error) error {
-	if err == nil || !d.among || d.count > 0 || doc.streamed || doc.isEvent() || !d.in.isForeignFault(err) {
+func (d *reader) skipUnrelated(doc *document, err error) error {
+	if err == nil || !d.among || d.count > 0 || doc.streamed || doc.isEvent() || !d.in.isUnrelatedError(err) {
 		return err
 	}
 	for _, key := range []string{"apiVersion", "kind", "metadata", "spec", "items"} {
@@ -123,13 +123,13 @@ func (d *reader) foreignFile(doc *document, err error) error {
 		return err
 	}
 	if d.stats.Others[noKind] == 0 {
-		d.left(noKind)
+		d.countOther(noKind)
 	}
 	return nil
 }
 
-// isForeignFault tells the faults that files have which are not of Kubernetes, from those of a dump that is damaged.
-func (in *input) isForeignFault(err error) bool {
+// isUnrelatedError tells the faults that files have which are not of Kubernetes, from those of a dump that is damaged.
+func (in *input) isUnrelatedError(err error) bool {
 	if errors.Is(err, errTooLarge) || errors.Is(err, errManyKeys) {
 		return true
 	}

@@ -29,21 +29,21 @@ func (j *judgement) is(o *judgement) bool {
 		slices.Equal(j.subjects, o.subjects) && slices.Equal(j.violations, o.violations)
 }
 
-// judgements are those that at least one pod has.
-type judgements struct {
+// interned are those that at least one pod has.
+type interned struct {
 	seed   maphash.Seed
 	byHash map[uint64]*judgement
 	byID   []*judgement // nil where the number is free
 	free   []uint32
 }
 
-func newJudgements() judgements {
-	return judgements{seed: maphash.MakeSeed(), byHash: make(map[uint64]*judgement)}
+func newInterned() interned {
+	return interned{seed: maphash.MakeSeed(), byHash: make(map[uint64]*judgement)}
 }
 
 // share returns the judgement that is like the one given, for one more pod. It keeps no part of what is given, whose
 // memory may be used again.
-func (j *judgements) share(like *judgement) *judgement {
+func (j *interned) share(like *judgement) *judgement {
 	like.hash = j.hash(like)
 	for known := j.byHash[like.hash]; known != nil; known = known.next {
 		if known.is(like) {
@@ -67,7 +67,7 @@ func (j *judgements) share(like *judgement) *judgement {
 }
 
 // release says that a pod has a judgement no longer.
-func (j *judgements) release(old *judgement) {
+func (j *interned) release(old *judgement) {
 	if old.pods--; old.pods > 0 {
 		return
 	}
@@ -86,7 +86,7 @@ func (j *judgements) release(old *judgement) {
 	first.next = old.next
 }
 
-func (j *judgements) hash(of *judgement) uint64 {
+func (j *interned) hash(of *judgement) uint64 {
 	var h maphash.Hash
 	h.SetSeed(j.seed)
 	if of.failed {

@@ -41,7 +41,7 @@ func TestParts(t *testing.T) {
 		if diff := cmp.Diff(tt.continues, stats.Continues); tt.err == "" && diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
-		if tt.err == "" && err != nil || tt.err != "" && (err == nil || err.Error() != "read x: "+tt.err || !errors.Is(err, ErrPart)) {
+		if tt.err == "" && err != nil || tt.err != "" && (err == nil || err.Error() != "read x: "+tt.err || !errors.Is(err, ErrIncompleteList)) {
 			t.Errorf("%s:\ngot  %v\nwant %s", name, err, tt.err)
 		}
 		if first := strings.HasPrefix(tt.input, `{"kind":"PodList"`); first != (stats.First == "PodList") {

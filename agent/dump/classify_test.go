@@ -12,7 +12,7 @@ func TestNatureOf(t *testing.T) {
 	const manifest = "apiVersion: v1\nkind: Pod\n"
 	for name, tt := range map[string]struct {
 		text string
-		want Nature
+		want FileClass
 	}{
 		"nothing":                           {"", Empty},
 		"blank":                             {" \n\t\r\n", Empty},
@@ -55,7 +55,7 @@ func TestNatureOf(t *testing.T) {
 			if err := os.WriteFile(path, text, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := NatureOf(path); err != nil || got != tt.want {
+			if got, err := ClassifyFile(path); err != nil || got != tt.want {
 				t.Errorf("%s, packed %v: %d, %v; want %d", name, packed, got, err, tt.want)
 			}
 		}
@@ -64,7 +64,7 @@ func TestNatureOf(t *testing.T) {
 	if err := os.WriteFile(path, []byte("\x1f\x8b\x08"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := NatureOf(path); err == nil || !strings.Contains(err.Error(), "truncated") {
+	if _, err := ClassifyFile(path); err == nil || !strings.Contains(err.Error(), "truncated") {
 		t.Errorf("a file that cannot be unpacked: %v", err)
 	}
 }

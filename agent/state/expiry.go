@@ -13,10 +13,10 @@ type Change struct {
 	Transition
 }
 
-// Advance moves the moment for which waivers are judged forward. The violations of waivers that have expired by then
-// count again; the pods that fail another set of checks for it are returned, sorted. A moment before the present one
-// changes nothing.
-func (s *ClusterState) Advance(now time.Time) []Change {
+// ExpireWaivers moves the time at which waivers are evaluated forward to now. Violations whose waiver has expired count
+// again. It returns the pods that fail other checks than before, sorted. An earlier time than the current one changes
+// nothing.
+func (s *ClusterState) ExpireWaivers(now time.Time) []Change {
 	// The date of a waiver is one of the wall clock, so that this is the clock that must not go backward: with its
 	// monotonic reading a later time may name an earlier date.
 	now = now.Round(0)

@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// ErrPart says that an input has a part of a list, and not what follows.
-var ErrPart = errors.New("the list is not complete")
+// ErrIncompleteList says that an input has a part of a list, and not what follows.
+var ErrIncompleteList = errors.New("the list is not complete")
 
 // Missing is the error of a part of a list in the input of a name, where the next part does not follow.
 func (c *Continuation) Missing(name string) *Error {
@@ -19,7 +19,7 @@ func (c *Continuation) Missing(name string) *Error {
 		missing = fmt.Sprintf("%d items are missing", c.Remaining)
 	}
 	return &Error{Name: name, Item: c.Item, Offset: c.Offset, placed: true, Err: fmt.Errorf(
-		"%w: %s, as metadata.continue is set and no %s follows: record all pages, as `kubectl get -o json` does", ErrPart, missing, clip(c.Kind))}
+		"%w: %s, as metadata.continue is set and no %s follows: record all pages, as `kubectl get -o json` does", ErrIncompleteList, missing, clip(c.Kind))}
 }
 
 // listMetadata reads the metadata of a document, which may be a part of a list.
@@ -68,5 +68,5 @@ func (d *reader) follow(doc *document) error {
 	if before == nil || isList && doc.kind.value == before.Kind {
 		return nil
 	}
-	return d.survive(before.Missing(d.name))
+	return d.skipError(before.Missing(d.name))
 }

@@ -45,12 +45,12 @@ func (d *reader) workload(op Op, o *object) (bool, error) {
 		text text
 	}{{"name", o.name}, {"namespace", o.namespace}} {
 		if field.text.bad() {
-			return true, d.fault(o, "metadata.%s is %s, not a string", field.name, describe(field.text.is))
+			return true, d.errorAt(o, "metadata.%s is %s, not a string", field.name, describe(field.text.is))
 		}
 	}
 	own := d.nameOf(o)
 	if own == "" {
-		return true, d.fault(o, "a %s without a name", clip(o.kind.value))
+		return true, d.errorAt(o, "a %s without a name", clip(o.kind.value))
 	}
 	namespace := o.namespace.value
 	if namespace == "" {
@@ -59,9 +59,9 @@ func (d *reader) workload(op Op, o *object) (bool, error) {
 	name := o.kind.value + "/" + own
 	d.makePod(o, m, namespace, own)
 	if len(d.template) > maxItem {
-		return true, d.fault(o, "%w", errTooLarge)
+		return true, d.errorAt(o, "%w", errTooLarge)
 	}
-	return true, d.give(Event{
+	return true, d.emit(Event{
 		Op: op, Namespace: namespace, Name: name, UID: o.uid.value, JSON: d.template, Watched: o.start > 0, Listed: o.listed, Template: true, made: true,
 		Generated: o.name.value == "", APIVersion: o.apiVersion.value, Owners: m.owners,
 	}, o)

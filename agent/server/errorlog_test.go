@@ -2,7 +2,6 @@ package server
 
 import (
 	"fmt"
-	"log"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -12,11 +11,11 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// TestComplaints: whatever happens to connections, the log grows by a line a second.
-func TestComplaints(t *testing.T) {
+// TestErrorLogIsRateLimited: the log gets one line a second at most, with the number of those left out.
+func TestErrorLogIsRateLimited(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		core, logs := observer.New(zap.WarnLevel)
-		errors := log.New(newComplaints(zap.New(core)), "", 0)
+		errors := newErrorLog(zap.New(core))
 		for i := range 250 {
 			errors.Printf("accept %d", i)
 			<-time.After(10 * time.Millisecond)

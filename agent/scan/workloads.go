@@ -31,7 +31,7 @@ type workload struct {
 // A workloadName is what an owner reference says, but for the uid.
 type workloadName struct{ namespace, group, kind, name string }
 
-func (w *workloads) put(key state.Pod, p *batched) {
+func (w *workloads) put(key state.Pod, p *batchedPod) {
 	kind, name, _ := strings.Cut(p.Name, "/")
 	of := &workload{
 		workloadName: workloadName{p.Namespace, groupOf(p.APIVersion), kind, name},
@@ -58,7 +58,7 @@ func (w *workloads) remove(key state.Pod) {
 
 // leave finds the workloads that do not count, as another workload of the input owns them. Workloads that own one another
 // all count: else each of them could hide the others.
-func (w *workloads) leave() {
+func (w *workloads) markOwned() {
 	owners := w.owners()
 	for _, of := range w.all {
 		for _, reference := range of.owners {
@@ -133,9 +133,9 @@ func (o owners) find(of *workload, reference dump.Owner) *workload {
 	return exact
 }
 
-// leaveOwned takes the workloads out of the state that another workload of the input owns.
-func (s *scan) leaveOwned() {
-	s.workloads.leave()
+// removeOwned takes the workloads out of the state that another workload of the input owns.
+func (s *scan) removeOwned() {
+	s.workloads.markOwned()
 	for _, of := range s.workloads.all {
 		if of.left && s.state.Remove(of.key) {
 			s.result.Inputs.Templates--

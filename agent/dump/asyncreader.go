@@ -5,9 +5,9 @@ import (
 	"io"
 )
 
-// ahead reads in a goroutine of its own, so that whoever waits for the bytes can leave when ctx ends: a read of
+// asyncReader reads in a goroutine of its own, so that whoever waits for the bytes can leave when ctx ends: a read of
 // stdin cannot be interrupted.
-type ahead struct {
+type asyncReader struct {
 	ctx   context.Context
 	full  chan chunk
 	free  chan []byte
@@ -20,8 +20,8 @@ type chunk struct {
 	err   error
 }
 
-func newAhead(ctx context.Context, r io.Reader) *ahead {
-	a := &ahead{ctx: ctx, full: make(chan chunk), free: make(chan []byte, 2)}
+func newAsyncReader(ctx context.Context, r io.Reader) *asyncReader {
+	a := &asyncReader{ctx: ctx, full: make(chan chunk), free: make(chan []byte, 2)}
 	for range cap(a.free) {
 		a.free <- make([]byte, firstBuffer)
 	}
@@ -30,7 +30,7 @@ func newAhead(ctx context.Context, r io.Reader) *ahead {
 }
 
 // run reads until r or ctx ends.
-func (a *ahead) run(r io.Reader) {
+func (a *asyncReader) run(r io.Reader) {
 	for {
 		select {
 		case <-a.ctx.Done():
@@ -50,7 +50,7 @@ func (a *ahead) run(r io.Reader) {
 }
 
 // Read implements io.Reader.
-func (a *ahead) Read(p []byte) (int, error) {
+func (a *asyncReader) Read(p []byte) (int, error) {
 	for len(a.rest) == 0 {
 		if a.chunk.err != nil {
 			return 0, a.chunk.err

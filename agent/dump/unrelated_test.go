@@ -41,7 +41,7 @@ func TestForeignFiles(t *testing.T) {
 				if len(input) > 1<<20 && how == "byte by byte" {
 					continue
 				}
-				stats, err := readInput(newInput(t.Context(), s.r, s.buffer), "x", func(Event) error { return nil }, Among, Manifests, Unchecked)
+				stats, err := readInput(newInput(t.Context(), s.r, s.buffer), "x", func(Event) error { return nil }, InFolder, Manifests, Unchecked)
 				if !errors.Is(err, ErrNoPods) || len(stats.Others) != 1 || stats.Others[noKind] != 1 {
 					t.Fatalf("%s: %+v, %v; want one that is left out", how, stats, err)
 				}
@@ -58,7 +58,7 @@ func TestPatchesInFolders(t *testing.T) {
 	for _, input := range []string{
 		"$patch: delete\napiVersion: v1\nkind: Namespace\nmetadata: {name: x}\n", "kind: Deployment\nmetadata: {name: x}\n$patch: delete\n", `{"$patch": "delete", "kind": "Pod", "metadata": {}}`,
 	} {
-		stats, err := Read(t.Context(), "x", strings.NewReader(input), func(Event) error { return nil }, Among, Manifests)
+		stats, err := Read(t.Context(), "x", strings.NewReader(input), func(Event) error { return nil }, InFolder, Manifests)
 		if !errors.Is(err, ErrNoPods) || len(stats.Others) != 1 || stats.Others[Patches] != 1 {
 			t.Errorf("%s: %+v, %v", input, stats, err)
 		}
@@ -70,13 +70,13 @@ func TestForeignDocumentsAmongPods(t *testing.T) {
 	for name, input := range map[string]string{
 		"a list first": "- a\n- b\n---\n" + pods, "a list last": pods + "---\n[a, b]\n", "values": "items: [x]\n---\n" + pods, "JSON": `["a"] ` + pod("a") + `{"items":["b"]}` + pod("b"),
 	} {
-		stats, err := Read(t.Context(), "x", strings.NewReader(input), func(Event) error { return nil }, Among)
+		stats, err := Read(t.Context(), "x", strings.NewReader(input), func(Event) error { return nil }, InFolder)
 		if err != nil || stats.Applied != 2 || stats.Others[noKind] == 0 {
 			t.Errorf("%s: %+v, %v", name, stats, err)
 		}
 	}
 	for name, input := range map[string]string{"comments alone": "# values for nobody\n\n# nothing\n", "an empty document": "---\n# nothing\n---\n"} {
-		if _, err := Read(t.Context(), "x", strings.NewReader(input), func(Event) error { return nil }, Among); !errors.Is(err, ErrNoPods) {
+		if _, err := Read(t.Context(), "x", strings.NewReader(input), func(Event) error { return nil }, InFolder); !errors.Is(err, ErrNoPods) {
 			t.Errorf("%s: %v, want no pods and no fault", name, err)
 		}
 	}
@@ -108,7 +108,7 @@ func TestDamagedDumpsAreNotForeign(t *testing.T) {
 		"its kind behind, of YAML":              "x:\n" + strings.Repeat("  - x\n", maxItem/3) + "kind: Pod\n",
 		"a pod that is too large":               `{"kind": "Pod", "metadata": {"name": "a"}, "spec": "` + strings.Repeat("x", maxItem) + `"}`,
 	} {
-		stats, err := Read(t.Context(), "x", strings.NewReader(input), func(Event) error { return nil }, Among, Manifests)
+		stats, err := Read(t.Context(), "x", strings.NewReader(input), func(Event) error { return nil }, InFolder, Manifests)
 		if err == nil || errors.Is(err, ErrNoPods) {
 			t.Errorf("%s: %+v, %v; want a fault", name, stats, err)
 		}

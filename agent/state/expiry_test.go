@@ -61,7 +61,7 @@ waivers:
 	}
 	for _, step := range steps {
 		t.Run(step.name, func(t *testing.T) {
-			if diff := cmp.Diff(step.changes, s.Advance(step.now)); diff != "" {
+			if diff := cmp.Diff(step.changes, s.ExpireWaivers(step.now)); diff != "" {
 				t.Errorf("changes (-want +got):\n%s", diff)
 			}
 			snap := s.SnapshotWithViolations()
@@ -90,7 +90,7 @@ func TestSkippedPods(t *testing.T) {
 		return []byte(`{` + more + string(podJSON(container{noLiveness: true, latest: true})[1:]))
 	}
 	finished, terminating := json(`"status":{"phase":"Failed"},`), json(`"metadata":{"deletionTimestamp":"2030-01-01T00:00:00Z"},`)
-	s.Advance(base.Add(time.Hour))
+	s.ExpireWaivers(base.Add(time.Hour))
 	steps := []struct {
 		name       string
 		do         func() state.Transition
@@ -123,9 +123,9 @@ func TestSkippedPods(t *testing.T) {
 	}
 }
 
-// TestConcurrentAdvance has goroutines bring pods in and out and replace them all while time passes. The end is that of
+// TestConcurrentExpiry has goroutines bring pods in and out and replace them all while time passes. The end is that of
 // the pods that remain, at the moment that has come.
-func TestConcurrentAdvance(t *testing.T) {
+func TestConcurrentExpiry(t *testing.T) {
 	p := policy{table: acceptingTable(t), skips: true, waivers: acceptedBy}
 	s := state.New(p.table)
 	json := func(name string, i int) []byte {
@@ -151,7 +151,7 @@ func TestConcurrentAdvance(t *testing.T) {
 	for range 2 {
 		passing.Go(func() {
 			for now := base.Add(-time.Minute); !now.After(last); now = now.Add(time.Minute) {
-				s.Advance(now)
+				s.ExpireWaivers(now)
 				snap := s.SnapshotWithViolations()
 				totals, listed, waived := snap.Totals(), make([]int, 3), make([]int, 3)
 				for v := range snap.Violations() {
@@ -177,7 +177,7 @@ func TestConcurrentAdvance(t *testing.T) {
 			scratch[podKey{pod.Namespace, pod.Name}] = modelPod{json: string(json(pod.Name, i))}
 		}
 	}
-	s.Replace(2, slices.Values(list))
+	replaceAll(t, s, 2, slices.Values(list))
 	passing.Wait()
 	if diff := cmp.Diff(scratch.snapshotAt(p, last), viewOf(s.SnapshotWithViolations()), sameTable, sameWaiver); diff != "" {
 		t.Errorf("state (-scratch +live):\n%s", diff)
@@ -212,10 +212,10 @@ waivers:
 		t.Fatal(err)
 	}
 	s := state.New(table)
-	s.Advance(now)
+	s.ExpireWaivers(now)
 	observe(t, s, state.Pod{Namespace: "shop", Name: "a"}, podJSON(container{latest: true}))
-	s.Advance(now.Add(2 * time.Hour))
-	s.Advance(later(now, 3*time.Hour))
+	s.ExpireWaivers(now.Add(2 * time.Hour))
+	s.ExpireWaivers(later(now, 3*time.Hour))
 	observe(t, s, state.Pod{Namespace: "shop", Name: "b"}, podJSON(container{latest: true}))
 	want := state.LiveMetrics{TotalPods: 2, Violations: []int{2}, Subjects: []int{2}, Waived: []int{0}}
 	if diff := cmp.Diff([]state.NamespaceSnapshot{{Name: "shop", LiveMetrics: want}}, s.Snapshot().Namespaces); diff != "" {

@@ -12,7 +12,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/dump/dumptest"
 )
 
-// plainSeeds are documents that plainYAML reads, and some that look like them and must be left to the parser of record.
+// plainSeeds are documents that fastYAML reads, and some that look like them and must be left to the parser of record.
 var plainSeeds = []string{
 	"a: 1\nb:\n  c: x\n  d: [a, 'b', \"c\"]\ne: {}\nf: []\n",
 	"---\n# c\na: b # c\n\nc: 'it''s'\nd: \"a\\tb\\\"\\n\"\ne: ~\nf:\ng: null\nh: # c\ni: -1\nj: 1.50\nk: 010\nl: 0x1F\nm: yes\nnn: 1e3\no: 2001-12-14\np: 10m\nq: 10.0.0.1\nr: y\n",
@@ -29,10 +29,10 @@ var plainSeeds = []string{
 	"items: []\n", "items: [a, b]\n", "items:\n  a: b\n", "spec:\n  items:\n  - a\n", "items: # c\n- a\n",
 }
 
-// comparePlain writes a document both ways, and says whether plainYAML knows it.
+// comparePlain writes a document both ways, and says whether fastYAML knows it.
 func comparePlain(t *testing.T, text []byte) bool {
 	t.Helper()
-	var p plainYAML
+	var p fastYAML
 	if !p.document(nil, text) {
 		return false
 	}
@@ -40,7 +40,7 @@ func comparePlain(t *testing.T, text []byte) bool {
 	if err != nil {
 		t.Fatalf("%q: %v, and is read all the same as %s", text, err, p.json)
 	}
-	var items []plainItem
+	var items []itemMark
 	w := yamlWriter{}
 	if root != nil {
 		if root.Kind != yaml.MappingNode {
@@ -48,7 +48,7 @@ func comparePlain(t *testing.T, text []byte) bool {
 		}
 		w.items = itemsOf(root)
 		w.element = func(json []byte, item *yaml.Node) {
-			items = append(items, plainItem{json: len(json), line: item.Line})
+			items = append(items, itemMark{json: len(json), line: item.Line})
 		}
 		if err := w.value(root); err != nil {
 			t.Fatalf("%q: %v, and is read all the same as %s", text, err, p.json)
@@ -58,9 +58,9 @@ func comparePlain(t *testing.T, text []byte) bool {
 		t.Fatalf("%q:\ngot  %q, %+v\nwant %q, %+v", text, p.json, p.breaks, w.json, w.breaks)
 	}
 	for i := range items {
-		items[i].offset = int(placeIn(text, yamlPlace{}, items[i].line).offset)
+		items[i].offset = int(placeIn(text, position{}, items[i].line).offset)
 	}
-	if diff := cmp.Diff(items, append([]plainItem(nil), p.items...), cmp.AllowUnexported(plainItem{})); diff != "" {
+	if diff := cmp.Diff(items, append([]itemMark(nil), p.items...), cmp.AllowUnexported(itemMark{})); diff != "" {
 		t.Fatalf("%q: items (-want +got):\n%s", text, diff)
 	}
 	return true
@@ -69,7 +69,7 @@ func comparePlain(t *testing.T, text []byte) bool {
 // comparePlainItem does the same for an element of a list.
 func comparePlainItem(t *testing.T, text []byte) {
 	t.Helper()
-	var p plainYAML
+	var p fastYAML
 	if !p.item(nil, text) {
 		return
 	}
