@@ -213,9 +213,9 @@ func exported(t *testing.T) map[string]metric {
 		"up": {scraped},
 		"kube_devops_watched_namespace_permitted": {append(slices.Clone(scraped), "namespace")}, // of an agent with --namespaces alone
 	}
-	_, table, found := strings.Cut(string(content(t, "../README.md")), "<!-- metrics: from the code -->\n")
+	_, table, found := strings.Cut(string(content(t, "../agent/README.md")), "<!-- metrics: from the code -->\n")
 	if !found {
-		t.Fatal("the README has no table of metrics")
+		t.Fatal("agent/README.md has no table of metrics")
 	}
 	table, _, _ = strings.Cut(table, "<!-- end -->")
 	quoted := regexp.MustCompile("`([^`]+)`")
@@ -232,7 +232,7 @@ func exported(t *testing.T) map[string]metric {
 		all[name[1]] = m
 	}
 	if len(all) < 20 {
-		t.Fatalf("only %d metrics found in the README", len(all))
+		t.Fatalf("only %d metrics found in agent/README.md", len(all))
 	}
 	for name, m := range scrape(t) {
 		if _, documented := all[name]; !documented {
@@ -504,7 +504,7 @@ func panels(t *testing.T, path string) map[string]string {
 func TestDocs(t *testing.T) {
 	known := exported(t)
 	named := regexp.MustCompile(`\b(kube_devops[a-z_:]*[a-z]|(cluster|namespace)_health_score|pod_events_total)\b`)
-	for _, path := range []string{"README.md", "../README.md", "../cmd/kube-devops/README.md", "chart/values.yaml", "chart/templates/NOTES.txt"} {
+	for _, path := range []string{"README.md", "../README.md", "../agent/README.md", "../cmd/kube-devops/README.md", "../policies/README.md", "chart/values.yaml", "chart/templates/NOTES.txt"} {
 		for _, name := range named.FindAllString(string(content(t, path)), -1) {
 			if _, ok := known[name]; !ok {
 				t.Errorf("%s names %s, which nothing exports", path, name)

@@ -27,7 +27,7 @@ import (
 
 // pages are the pages with generated blocks. Their paths are absolute because transcripts run at the top of the repository.
 var pages = func() (all []string) {
-	for _, name := range []string{"README.md", "cmd/kube-devops/README.md", "deploy/README.md", "policies/README.md"} {
+	for _, name := range []string{"README.md", "agent/README.md", "cmd/kube-devops/README.md", "deploy/README.md", "policies/README.md"} {
 		page, _ := filepath.Abs(filepath.Join("../..", name))
 		all = append(all, page)
 	}
@@ -95,6 +95,7 @@ func TestREADMEScan(t *testing.T) {
 	section(t, "formats", table([]string{"format", "use"}, rows))
 	t.Chdir("../..")
 	section(t, "scan", fenced("console", transcript(t, "scan testdata/dumps/shop.json --top 4")))
+	section(t, "first scan", fenced("console", transcript(t, "scan testdata/manifests/bookshop.yaml -n sandbox")))
 	section(t, "json", fenced("console", transcript(t, "scan testdata/manifests/bookshop.yaml -n sandbox --check latest_tag -o json")))
 }
 
@@ -193,6 +194,33 @@ func TestREADMETable(t *testing.T) {
 	section(t, "table", fenced("yaml", content(t, file)))
 	if got := transcript(t, "policy lint --strict --dump testdata/dumps/shop.json "+file); strings.Count(got, "\n") != 1 {
 		t.Error(got)
+	}
+}
+
+// The first policy of the README is a whole table that passes lint, and a reader can paste it.
+func TestREADMEFirstTable(t *testing.T) {
+	t.Chdir("../..")
+	_, rest, _ := strings.Cut(content(t, "README.md"), "```yaml\n")
+	text, _, found := strings.Cut(rest, "```\n")
+	if !found {
+		t.Fatal("README.md has no YAML block")
+	}
+	if lines := strings.Count(text, "\n"); lines > 10 {
+		t.Errorf("the first table has %d lines, want at most 10", lines)
+	}
+	file := filepath.Join(t.TempDir(), "team.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if text := transcript(t, "policy lint --strict "+file); strings.Count(text, "\n") != 1 {
+		t.Error(text)
+	}
+}
+
+// README.md is for a first look: the reference is on the pages of the packages.
+func TestREADMEIsShort(t *testing.T) {
+	if lines := strings.Count(content(t, "../../README.md"), "\n"); lines > 200 {
+		t.Errorf("README.md has %d lines, want at most 200", lines)
 	}
 }
 
