@@ -18,9 +18,14 @@ import (
 	"golang.org/x/sync/errgroup"
 	"k8s.io/client-go/rest"
 
+	"github.com/kube-devops/kube-devops/agent/access"
+	"github.com/kube-devops/kube-devops/agent/audit"
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/agent/election"
+	"github.com/kube-devops/kube-devops/agent/evaluator"
+	"github.com/kube-devops/kube-devops/agent/kubeconfig"
 	"github.com/kube-devops/kube-devops/agent/podwatch"
+	"github.com/kube-devops/kube-devops/agent/policysource"
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/agent/server"
 	"github.com/kube-devops/kube-devops/agent/state"
@@ -31,20 +36,18 @@ import (
 type Agent struct {
 	options   Options
 	log       *zap.Logger
-	evaluator *evaluator
+	evaluator *evaluator.Evaluator
 	server    *server.Server
 	profiler  *profiler // nil where it was not asked for
 
-	policy        policySource
-	policyTexts   [][]byte // what the files of the policy held at the start
-	policyMetrics *policyMetrics
+	policy *policysource.Source
 
 	// Of a live agent alone.
 	watch   *podwatch.Watch
 	sync    *syncCheck
 	elector *election.Elector // nil where there is no election
-	auditor *auditor
-	// projection is what the cache keeps of each pod. It is followPolicy's once Run is called.
+	auditor *audit.Auditor
+	// projection is what the cache keeps of each pod. Only setPolicy uses it once Run is called.
 	projection *rules.Projection
 
 	recording sync.Mutex // held while the recording is read
@@ -65,32 +68,22 @@ func New(o Options) (*Agent, error) {
 	if err := dump.CheckPath(o.Replay); err != nil {
 		return nil, err
 	}
-	source := newPolicySource(o.Policy, o.Waivers)
-	texts, err := source.read(context.Background())
-	if err != nil {
-		return nil, fmt.Errorf("load policy: %w", err)
-	}
-	table, err := source.compile(texts)
-	if err != nil {
-		return nil, fmt.Errorf("load policy: %w", err)
-	}
 	process, standing := prometheus.NewRegistry(), prometheus.NewRegistry()
 	registerProcess(process, o.Version)
-	a := &Agent{
-		options:       o,
-		log:           o.Log,
-		policy:        source,
-		policyTexts:   texts,
-		policyMetrics: newPolicyMetrics(process),
-		evaluator:     newEvaluator(table, o.Log, newEvaluationMetrics(process)),
+	source, table, err := policysource.New(policysource.Options{
+		Policy: o.Policy, Waivers: o.Waivers, Reload: o.Reload, Log: o.Log, Registerer: process,
+	})
+	if err != nil {
+		return nil, err
 	}
+	a := &Agent{options: o, log: o.Log, policy: source, evaluator: evaluator.New(table, o.Log, process)}
 	standing.MustRegister(newPolicyInfo(a.evaluator, o.Namespaces...))
-	var access server.AccessFunc
+	var mayRead server.AccessFunc
 	if o.Replay == "" {
 		if err := a.connect(process); err != nil {
 			return nil, err
 		}
-		if access, err = o.access(); err != nil {
+		if mayRead, err = o.access(); err != nil {
 			return nil, err
 		}
 	}
@@ -106,10 +99,10 @@ func New(o Options) (*Agent, error) {
 		Leader:       newScrape(newScores(a.evaluator, o.Namespaces...)),
 		Standby:      standing,
 		Report:       a.report,
-		Publish:      a.evaluator.publish,
+		Publish:      server.PublishFunc(a.evaluator.Publish),
 
 		Certificate: o.Certificate,
-		Access:      access,
+		Access:      mayRead,
 	})
 	if err != nil {
 		return nil, err
@@ -124,14 +117,14 @@ func New(o Options) (*Agent, error) {
 
 // connect makes the parts that need a cluster.
 func (a *Agent) connect(reg prometheus.Registerer) error {
-	cluster, err := a.options.cluster()
+	cluster, err := a.options.findCluster()
 	if err != nil {
 		return err
 	}
 	a.log.Info("cluster", zap.String("server", cluster.Server()), zap.String("context", cluster.Context))
 	config := cluster.Config
 	config.UserAgent = "kube-devops/" + a.options.Version
-	a.projection = a.evaluator.table().Projection()
+	a.projection = a.evaluator.Table().Projection()
 	a.watch, err = podwatch.New(config, podwatch.Options{
 		Log: a.log, Registerer: reg, Workers: runtime.GOMAXPROCS(0), Projection: a.projection,
 		Namespaces: a.options.Namespaces,
@@ -144,13 +137,64 @@ func (a *Agent) connect(reg prometheus.Registerer) error {
 	if err != nil {
 		return err
 	}
-	a.auditor = &auditor{
-		log: a.log, cache: a.watch, list: list, evaluator: a.evaluator, cached: a.cached, metrics: newAuditMetrics(reg),
-	}
+	a.auditor = audit.New(audit.Options{
+		Log: a.log, Registerer: reg, Cache: a.watch, State: auditedState{a},
+		Differences: func(ctx context.Context, pause time.Duration) ([]string, error) {
+			return differences(ctx, a.watch, list, pause)
+		},
+	})
 	if !a.options.LeaderElect {
 		return nil
 	}
 	return a.joinElection(config, reg)
+}
+
+// findCluster finds the cluster of an agent.
+func (o *Options) findCluster() (*kubeconfig.Cluster, error) {
+	found, err := kubeconfig.FindCluster(o.Kubeconfig, o.Context)
+	if errors.Is(err, kubeconfig.ErrNoCluster) {
+		return nil, fmt.Errorf("%w; name one with --kubeconfig, or serve a recording with --replay FILE", err)
+	}
+	return found, err
+}
+
+// access returns who decides about metrics and the report; nil where everybody may read them.
+func (o *Options) access() (server.AccessFunc, error) {
+	if !o.MetricsAuth {
+		return nil, nil
+	}
+	cluster, err := o.findCluster()
+	if err != nil {
+		return nil, err
+	}
+	config := cluster.Config
+	config.UserAgent = "kube-devops/" + o.Version + "/access"
+	r, err := access.New(config, o.MetricsAuthAudiences, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	return r.Allow, nil
+}
+
+// differences describes the pods of the cache that differ from a list of them.
+func differences(ctx context.Context, watch *podwatch.Watch, list podwatch.Lister, pause time.Duration) ([]string, error) {
+	found, err := watch.Differences(ctx, list, pause)
+	described := make([]string, len(found))
+	for i, d := range found {
+		described[i] = d.String()
+	}
+	return described, err
+}
+
+// An auditedState is the state of an agent, and the cache that it is computed from.
+type auditedState struct{ *Agent }
+
+func (s auditedState) Diverging(ctx context.Context) map[string]uint64 {
+	return s.evaluator.Diverging(ctx, s.cached())
+}
+
+func (s auditedState) Recompute(ctx context.Context) error {
+	return s.evaluator.Recompute(ctx, s.cached())
 }
 
 func (a *Agent) joinElection(config *rest.Config, reg prometheus.Registerer) error {
@@ -160,7 +204,7 @@ func (a *Agent) joinElection(config *rest.Config, reg prometheus.Registerer) err
 	if err != nil {
 		return err
 	}
-	a.elector, a.evaluator.publish = elector, elector.Publish
+	a.elector, a.evaluator.Publish = elector, elector.Publish
 	return nil
 }
 
@@ -180,8 +224,8 @@ const (
 // that does not end by then is left behind, and ends with the process.
 func (a *Agent) Run(ctx context.Context) error {
 	told := ctx
-	a.log.Info("listening", zap.String("addr", a.Addr()), zap.String("health_addr", a.server.HealthAddr()), zap.String("policy", a.evaluator.table().Name()),
-		zap.String("hash", a.evaluator.table().Hash()), zap.String("version", a.options.Version))
+	a.log.Info("listening", zap.String("addr", a.Addr()), zap.String("health_addr", a.server.HealthAddr()), zap.String("policy", a.evaluator.Table().Name()),
+		zap.String("hash", a.evaluator.Table().Hash()), zap.String("version", a.options.Version))
 	defer context.AfterFunc(ctx, func() { a.log.Info("stopping") })()
 	group, ctx := errgroup.WithContext(ctx)
 	// Each part outlives the one that it serves, and is stopped when that one has ended.
@@ -204,11 +248,15 @@ func (a *Agent) Run(ctx context.Context) error {
 	if a.profiler != nil {
 		group.Go(func() error { return a.profiler.run(ctx) })
 	}
-	group.Go(func() error { return a.leave(ctx, "policy", a.followPolicy) })
-	group.Go(func() error { return a.evaluator.expire(ctx) })
 	group.Go(func() error {
-		return a.leave(ctx, "audit", func(ctx context.Context) error { return a.auditor.run(ctx, a.options.AuditInterval) })
+		return a.leave(ctx, "policy", func(ctx context.Context) error { return a.policy.Follow(ctx, a.setPolicy) })
 	})
+	group.Go(func() error { return a.evaluator.Run(ctx) })
+	if a.auditor != nil {
+		group.Go(func() error {
+			return a.leave(ctx, "audit", func(ctx context.Context) error { return a.auditor.Run(ctx, a.options.AuditInterval) })
+		})
+	}
 	late := make(chan struct{})
 	defer context.AfterFunc(ctx, func() { time.AfterFunc(stopWithin, func() { close(late) }) })()
 	ended := make(chan error, 1)
@@ -268,14 +316,14 @@ func (a *Agent) follow(ctx context.Context) error {
 		<-ctx.Done()
 		return nil
 	}
-	now := a.present
+	lookup := a.lookup
 	return a.watch.Run(ctx, func(key podwatch.Key, _ *podwatch.Pod) {
-		a.evaluator.follow(state.Pod{Namespace: key.Namespace, Name: key.Name}, now)
+		a.evaluator.Update(state.Pod{Namespace: key.Namespace, Name: key.Name}, lookup)
 	})
 }
 
-// present is the form of a pod in the cache.
-func (a *Agent) present(name state.Pod) (state.Pod, []byte, bool) {
+// lookup returns the form of a pod in the cache.
+func (a *Agent) lookup(name state.Pod) (state.Pod, []byte, bool) {
 	pod, ok := a.watch.Get(podwatch.Key{Namespace: name.Namespace, Name: name.Name})
 	if !ok {
 		return name, nil, false
@@ -292,8 +340,8 @@ func (a *Agent) lead(ctx context.Context) {
 		return
 	case <-a.watch.Synced():
 	}
-	a.evaluator.begin(ctx, a.cached())
-	defer a.evaluator.end()
+	a.evaluator.Begin(ctx, a.cached())
+	defer a.evaluator.End()
 	<-ctx.Done()
 }
 
@@ -308,27 +356,27 @@ func (a *Agent) cached() iter.Seq[state.Observation] {
 	}
 }
 
-// retable puts another policy in force.
-func (a *Agent) retable(ctx context.Context, table *rules.Table) error {
+// setPolicy puts another policy in force.
+func (a *Agent) setPolicy(ctx context.Context, table *rules.Table) error {
 	if a.watch == nil {
 		return a.readRecording(ctx, table)
 	}
 	wanted := table.Projection()
 	if a.projection.Covers(wanted) {
-		return a.evaluator.retable(ctx, table, nil, a.cached())
+		return a.evaluator.SetPolicy(ctx, table, nil, a.cached())
 	}
 	a.log.Info("the policy reads fields that are not in the cache; listing all pods anew",
 		zap.String("policy", table.Name()), zap.String("hash", table.Hash()))
-	var retabled error
+	var failed error
 	err := a.watch.Reproject(ctx, wanted, func(swap func()) {
-		retabled = a.evaluator.retable(ctx, table, func() { swap(); a.projection = wanted }, a.cached())
+		failed = a.evaluator.SetPolicy(ctx, table, func() { swap(); a.projection = wanted }, a.cached())
 	})
-	return errors.Join(err, retabled)
+	return errors.Join(err, failed)
 }
 
 // replay brings a recording into the state, which is published when all of it is there.
 func (a *Agent) replay(ctx context.Context) error {
-	if err := a.readRecording(ctx, a.evaluator.table()); err != nil && ctx.Err() == nil {
+	if err := a.readRecording(ctx, a.evaluator.Table()); err != nil && ctx.Err() == nil {
 		return err
 	}
 	<-ctx.Done()
@@ -341,7 +389,7 @@ func (a *Agent) readRecording(ctx context.Context, table *rules.Table) error {
 	// The policy may change while the recording is read for the first time.
 	a.recording.Lock()
 	defer a.recording.Unlock()
-	if a.options.Replay == "-" && a.evaluator.current() != nil {
+	if a.options.Replay == "-" && a.evaluator.Current() != nil {
 		return errReadOnce
 	}
 	started := time.Now()
@@ -369,7 +417,7 @@ func (a *Agent) readRecording(ctx context.Context, table *rules.Table) error {
 			zap.Any("kinds", stats.Others))
 	}
 	recorded.SetReady()
-	a.evaluator.adoptPolicy(recorded, time.Since(started))
+	a.evaluator.Adopt(recorded, time.Since(started))
 	return nil
 }
 
@@ -385,7 +433,7 @@ func (a *Agent) checkReady() error {
 			return a.sync.withFailure(errNotSynced)
 		}
 	}
-	if (a.watch == nil || a.leading.Load()) && a.evaluator.current() == nil {
+	if (a.watch == nil || a.leading.Load()) && a.evaluator.Current() == nil {
 		return errNotEvaluated
 	}
 	a.ready.Store(true)
@@ -393,12 +441,12 @@ func (a *Agent) checkReady() error {
 }
 
 func (a *Agent) report(w io.Writer) error {
-	st := a.evaluator.current()
+	st := a.evaluator.Current()
 	if st == nil {
 		return errNotEvaluated
 	}
 	if a.watch == nil {
 		return report.JSON(w, st.SnapshotWithViolations(), nil, nil) // no pod of a recording is kept
 	}
-	return report.JSON(w, st.SnapshotWithViolations(), detailsOf(st.Table(), a.present), a.scope())
+	return report.JSON(w, st.SnapshotWithViolations(), detailsOf(st.Table(), a.lookup), a.scope())
 }

@@ -33,14 +33,14 @@ checks:
 		observed = append(observed, state.Observation{Pod: pod, JSON: text})
 	}
 	e := evaluatorOf(table)
-	e.begin(t.Context(), observations(observed...))
+	e.Begin(t.Context(), observations(observed...))
 	delete(cache, state.Pod{Namespace: "shop", Name: "goes"})
-	now := func(name state.Pod) (state.Pod, []byte, bool) {
+	lookup := func(name state.Pod) (state.Pod, []byte, bool) {
 		text, ok := cache[name]
 		return name, text, ok
 	}
 	var b bytes.Buffer
-	if err := report.JSON(&b, e.current().SnapshotWithViolations(), detailsOf(table, now), nil); err != nil {
+	if err := report.JSON(&b, e.Current().SnapshotWithViolations(), detailsOf(table, lookup), nil); err != nil {
 		t.Fatal(err)
 	}
 	for line, want := range map[string]string{

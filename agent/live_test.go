@@ -15,7 +15,6 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
-	"github.com/kube-devops/kube-devops/agent/state"
 )
 
 // liveWithin bounds what a live agent takes to do something, on a machine that is busy.
@@ -163,10 +162,13 @@ func TestTwoAgents(t *testing.T) {
 	eventually(t, "the change is in the scores", a.counts(2))
 	eventually(t, "the violation is in the log", func() bool { return strings.Contains(a.log.String(), `"pod":"three"`) })
 
-	// What a standby might have to say of violations it does not log: it has no permission.
-	b.evaluator.announce(state.New(b.evaluator.table()), state.Pod{Namespace: "shop", Name: "three"}, state.Transition{After: []int{0}})
-	if events := b.log.events(t); len(events) > 0 {
-		t.Errorf("a standby logs violations: %v", events)
+	// A standby does not log violations: it has no permission.
+	err := b.evaluator.Publish(t.Context(), func(context.Context) error {
+		t.Error("a standby may log violations")
+		return nil
+	})
+	if err == nil {
+		t.Error("a standby gets permission to log violations")
 	}
 
 	// The Lease is taken away by hand: the term is over, and with it the evaluation.

@@ -69,7 +69,7 @@ func TestAgentOfSomeNamespaces(t *testing.T) {
 	if permitted, ok := a.value(`kube_devops_watched_namespace_permitted{namespace="bank"}`); !ok || permitted != 0 {
 		t.Errorf("bank is exported as permitted: %v, there: %t", permitted, ok)
 	}
-	info := `kube_devops_policy_info{hash="` + a.evaluator.table().Hash() + `",name="default",namespaces="bank,shop"}`
+	info := `kube_devops_policy_info{hash="` + a.evaluator.Table().Hash() + `",name="default",namespaces="bank,shop"}`
 	if _, ok := a.value(info); !ok {
 		t.Errorf("no series %s in:\n%s", info, metrics)
 	}
@@ -119,7 +119,7 @@ func TestAgentOfNoPermittedNamespace(t *testing.T) {
 	}
 	b := startLive(t, api, both("b"))
 	eventually(t, "b publishes", b.counts(1))
-	info := `kube_devops_policy_info{hash="` + a.evaluator.table().Hash() + `",name="default",namespaces="bank,shop"}`
+	info := `kube_devops_policy_info{hash="` + a.evaluator.Table().Hash() + `",name="default",namespaces="bank,shop"}`
 	if _, ok := a.value(info); !ok {
 		t.Errorf("no series %s on a replica that does not lead", info)
 	}

@@ -5,40 +5,13 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
+	"github.com/kube-devops/kube-devops/agent/evaluator"
 	"github.com/kube-devops/kube-devops/agent/state"
 )
-
-// evaluationMetrics measure the evaluator.
-type evaluationMetrics struct {
-	each     prometheus.Histogram
-	whole    prometheus.Gauge
-	failures prometheus.Counter
-}
-
-func newEvaluationMetrics(reg prometheus.Registerer) *evaluationMetrics {
-	m := &evaluationMetrics{
-		each: prometheus.NewHistogram(prometheus.HistogramOpts{
-			Name:    "kube_devops_evaluation_duration_seconds",
-			Help:    "How long it took to bring one changed pod into the state.",
-			Buckets: prometheus.ExponentialBuckets(1e-6, 4, 10), // 1 µs to 0.26 s
-		}),
-		whole: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "kube_devops_full_evaluation_duration_seconds",
-			Help: "How long the last evaluation of all pods took; 0 on a replica that never led.",
-		}),
-		failures: prometheus.NewCounter(prometheus.CounterOpts{
-			Name: "kube_devops_evaluation_errors_total",
-			Help: "Evaluations that ended without a verdict; the log names the pod.",
-		}),
-	}
-	reg.MustRegister(m.each, m.whole, m.failures)
-	return m
-}
 
 // registerProcess adds what every replica exports about itself.
 func registerProcess(reg prometheus.Registerer, version string) {
@@ -51,33 +24,6 @@ func registerProcess(reg prometheus.Registerer, version string) {
 	reg.MustRegister(info,
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
-
-// policyMetrics tell how the loading of the policy goes.
-type policyMetrics struct{ successful, time prometheus.Gauge }
-
-// newPolicyMetrics is called when a policy has been loaded.
-func newPolicyMetrics(reg prometheus.Registerer) *policyMetrics {
-	m := &policyMetrics{
-		successful: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "kube_devops_policy_last_reload_successful",
-			Help: "Whether the last attempt to load the policy table succeeded (1) or not (0).",
-		}),
-		time: prometheus.NewGauge(prometheus.GaugeOpts{
-			Name: "kube_devops_policy_last_reload_success_timestamp_seconds",
-			Help: "When the policy table was last loaded with success, in seconds since 1970.",
-		}),
-	}
-	reg.MustRegister(m.successful, m.time)
-	m.loaded(time.Now())
-	return m
-}
-
-func (m *policyMetrics) loaded(at time.Time) {
-	m.successful.Set(1)
-	m.time.Set(float64(at.UnixMilli()) / 1e3)
-}
-
-func (m *policyMetrics) failed() { m.successful.Set(0) }
 
 // registerSoleLeader says of a replica without election what the elector says of others.
 func registerSoleLeader(reg prometheus.Registerer) {
@@ -115,12 +61,12 @@ func newPolicyFamily(namespaces []string) *family {
 
 // policyInfo exports which policy is in force on a replica that publishes no scores.
 type policyInfo struct {
-	*evaluator
+	*evaluator.Evaluator
 	info *family
 }
 
 // newPolicyInfo is for an agent that watches these namespaces alone; none for the whole cluster.
-func newPolicyInfo(e *evaluator, namespaces ...string) policyInfo {
+func newPolicyInfo(e *evaluator.Evaluator, namespaces ...string) policyInfo {
 	return policyInfo{e, newPolicyFamily(namespaces)}
 }
 
@@ -129,19 +75,19 @@ func (p policyInfo) Describe(descs chan<- *prometheus.Desc) { descs <- p.info.de
 
 // Collect reads the policy.
 func (p policyInfo) Collect(metrics chan<- prometheus.Metric) {
-	table := p.table()
+	table := p.Table()
 	metrics <- prometheus.MustNewConstMetric(p.info.desc, prometheus.GaugeValue, 1, table.Hash(), table.Name())
 }
 
 // scores exports the state and the policy that it is kept under: what they say at one moment, and no scores where there
 // is no state. No series outlives what it tells of.
 type scores struct {
-	*evaluator
+	*evaluator.Evaluator
 	info *family
 }
 
 // newScores is for an agent that watches these namespaces alone; none for the whole cluster.
-func newScores(e *evaluator, namespaces ...string) scores {
+func newScores(e *evaluator.Evaluator, namespaces ...string) scores {
 	return scores{e, newPolicyFamily(namespaces)}
 }
 
@@ -197,9 +143,9 @@ func (s scores) Collect(metrics chan<- prometheus.Metric) {
 // samples computes the metrics from one snapshot, and yields those of one family after the other, with the values of its
 // labels.
 func (s scores) samples(yield func(f *family, value float64, labels [2]string)) {
-	st := s.current()
+	st := s.Current()
 	if st == nil {
-		table := s.table()
+		table := s.Table()
 		yield(s.info, 1, [2]string{table.Hash(), table.Name()})
 		return
 	}

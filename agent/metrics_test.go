@@ -16,16 +16,10 @@ import (
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"go.uber.org/zap"
 
 	"github.com/kube-devops/kube-devops/agent/server"
 	"github.com/kube-devops/kube-devops/agent/state"
-	"github.com/kube-devops/kube-devops/rules"
 )
-
-func evaluatorOf(table *rules.Table) *evaluator {
-	return newEvaluator(table, zap.NewNop(), newEvaluationMetrics(prometheus.NewRegistry()))
-}
 
 // The text that the scores write is the one that is gathered.
 func TestScoresAsText(t *testing.T) {
@@ -55,7 +49,7 @@ func TestScoresAsText(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			e := evaluatorOf(waived)
 			if test.pods != nil {
-				e.begin(t.Context(), observations(test.pods...))
+				e.Begin(t.Context(), observations(test.pods...))
 			}
 			registry := prometheus.NewPedanticRegistry()
 			registry.MustRegister(newScores(e, test.namespaces...))
@@ -107,7 +101,7 @@ func TestPolicyInfoNamesTheNamespaces(t *testing.T) {
 		}
 		check("standby", textOf(t, standby))
 		check("leader without a state", string(newScores(e, test.namespaces...).AppendText(nil)))
-		e.begin(t.Context(), observations())
+		e.Begin(t.Context(), observations())
 		check("leader", string(newScores(e, test.namespaces...).AppendText(nil)))
 		check("leader, gathered", textOf(t, newScrape(newScores(e, test.namespaces...))))
 	}
@@ -148,7 +142,7 @@ func TestGrades(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := evaluatorOf(table)
-			e.begin(t.Context(), observations(test.pods...))
+			e.Begin(t.Context(), observations(test.pods...))
 			got := make(map[string]float64)
 			newScores(e).samples(func(f *family, value float64, labels [2]string) {
 				if f == namespaceGrade || f == clusterGrade {
@@ -173,7 +167,7 @@ func BenchmarkScrape(b *testing.B) {
 	for i := range 10_000 {
 		all = append(all, state.Observation{Pod: state.Pod{Namespace: fmt.Sprint("namespace-", i%5000), Name: fmt.Sprint("pod-", i)}, JSON: podJSON([]string{noProbes, clean}[i%2])})
 	}
-	e.begin(b.Context(), observations(all...))
+	e.Begin(b.Context(), observations(all...))
 	for _, run := range []struct {
 		name, coding string
 		changing     bool
@@ -192,7 +186,7 @@ func BenchmarkScrape(b *testing.B) {
 					case <-stop:
 						return
 					default:
-						e.apply(all[i%len(all)].Pod, all[i%len(all)].JSON)
+						apply(e, all[i%len(all)].Pod, all[i%len(all)].JSON)
 						events.Add(1)
 					}
 				}

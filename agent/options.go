@@ -146,3 +146,21 @@ func invalidListen(address string) error {
 	}
 	return fmt.Errorf("--listen %q is not host:port, as 127.0.0.1:8080 or :8080", address)
 }
+
+// validateAccess names the mistakes in the options of TLS and authorization.
+func (o *Options) validateAccess() error {
+	var mistakes []error
+	if (o.Certificate.CertFile == "") != (o.Certificate.KeyFile == "") {
+		mistakes = append(mistakes, errors.New("--tls-cert-file and --tls-private-key-file need each other"))
+	}
+	if o.MetricsAuth && o.Certificate.CertFile == "" {
+		mistakes = append(mistakes, errors.New("--metrics-auth needs --tls-cert-file: tokens must not travel in the clear"))
+	}
+	if o.MetricsAuth && o.Replay != "" {
+		mistakes = append(mistakes, errors.New("--metrics-auth needs a cluster to ask, and --replay has none"))
+	}
+	if len(o.MetricsAuthAudiences) > 0 && !o.MetricsAuth {
+		mistakes = append(mistakes, errors.New("--metrics-auth-audiences needs --metrics-auth"))
+	}
+	return errors.Join(mistakes...)
+}

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"net/http"
 	"net/http/httptest"
@@ -21,8 +20,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
-	"go.uber.org/zap"
 
+	"github.com/kube-devops/kube-devops/agent/evaluator"
 	"github.com/kube-devops/kube-devops/agent/reload"
 	"github.com/kube-devops/kube-devops/agent/reload/reloadtest"
 	"github.com/kube-devops/kube-devops/agent/state"
@@ -72,7 +71,7 @@ func replay(t *testing.T, policy, waivers string) *replayed {
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	var group sync.WaitGroup
-	for _, part := range []func(context.Context) error{r.publish, r.followPolicy, r.evaluator.expire} {
+	for _, part := range []func(context.Context) error{r.publish, func(ctx context.Context) error { return r.policy.Follow(ctx, r.setPolicy) }, r.evaluator.Run} {
 		group.Go(func() {
 			if err := part(ctx); err != nil {
 				t.Errorf("a part of the agent failed: %v", err)
@@ -331,25 +330,6 @@ func TestReloadWithoutItsRecording(t *testing.T) {
 	})
 }
 
-// An agent that is told to stop while it reads the recording again says nothing of it.
-func TestReloadEndsWithTheAgent(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		m := reloadtest.New(t, map[string]string{"policy.yaml": tableText("one", 5)})
-		r := replay(t, m.Path("policy.yaml"), "")
-		r.stop()
-		lines := len(r.entries("", 0))
-		ctx, cancel := context.WithCancel(t.Context())
-		cancel()
-		r.reload(ctx, [][]byte{[]byte(tableText("two", 7))}, nil)
-		r.expect(map[string]float64{shopScore: 5, successful: 1})
-		for _, entry := range r.entries("", lines) {
-			if entry["level"] != "info" {
-				t.Errorf("logged %v", entry)
-			}
-		}
-	})
-}
-
 // What a waiver accepts is in no score until the moment at which it expires. Then it counts by itself, and is logged.
 func TestWaiverExpiresLive(t *testing.T) {
 	const (
@@ -419,7 +399,7 @@ func TestNoScrapeIsAMixture(t *testing.T) {
 		loadTable(t, tableText("two", 7, "  - {id: no_probe, weight: 2, forEach: spec.containers, violation: {path: livenessProbe, operator: absent}}")),
 		loadTable(t, tableText("three", 9, "namespaces: {exclude: [ns-3]}", `pods: {skip: [{reason: old, when: {path: "spec.containers.#", operator: equals, value: 3}}]}`)),
 	}
-	scrape := func(e *evaluator) string {
+	scrape := func(e *evaluator.Evaluator) string {
 		registry := prometheus.NewPedanticRegistry()
 		registry.MustRegister(newScores(e))
 		families, err := registry.Gather()
@@ -434,22 +414,19 @@ func TestNoScrapeIsAMixture(t *testing.T) {
 		}
 		return text.String()
 	}
-	newEvaluator := func(table *rules.Table) *evaluator {
-		return newEvaluator(table, zap.NewNop(), newEvaluationMetrics(prometheus.NewRegistry()))
-	}
 	whole := make(map[string]bool)
 	for _, table := range tables {
-		e := newEvaluator(table)
+		e := evaluatorOf(table)
 		whole[scrape(e)] = true // a standby
-		e.begin(t.Context(), observations(pods...))
+		e.Begin(t.Context(), observations(pods...))
 		whole[scrape(e)] = true
 	}
 	if len(whole) != 2*len(tables) {
 		t.Fatalf("%d scrapes differ, want %d", len(whole), 2*len(tables))
 	}
 
-	e := newEvaluator(tables[0])
-	e.begin(t.Context(), observations(pods...))
+	e := evaluatorOf(tables[0])
+	e.Begin(t.Context(), observations(pods...))
 	var done atomic.Bool
 	var group sync.WaitGroup
 	seen := make([]map[string]int, 2)
@@ -464,14 +441,14 @@ func TestNoScrapeIsAMixture(t *testing.T) {
 	group.Go(func() {
 		for n := 0; !done.Load(); n++ {
 			pod := pods[n%len(pods)]
-			e.apply(pod.Pod, pod.JSON)
+			apply(e, pod.Pod, pod.JSON)
 		}
 	})
 	for n := range changes {
-		_ = e.retable(t.Context(), tables[n%len(tables)], nil, observations(pods...))
+		_ = e.SetPolicy(t.Context(), tables[n%len(tables)], nil, observations(pods...))
 		if n%10 == 9 {
-			e.end()
-			e.begin(t.Context(), observations(pods...))
+			e.End()
+			e.Begin(t.Context(), observations(pods...))
 		}
 	}
 	done.Store(true)
@@ -482,147 +459,5 @@ func TestNoScrapeIsAMixture(t *testing.T) {
 				t.Fatalf("%d scrapes are of no policy alone:\n%s", times, text)
 			}
 		}
-	}
-}
-
-// blocked is a log whose writer waits until it is let go.
-type blocked struct{ let chan struct{} }
-
-func (b blocked) Write(p []byte) (int, error) {
-	<-b.let
-	return len(p), nil
-}
-
-func (b blocked) Sync() error { return nil }
-
-// A log that blocks holds up neither the pods nor the end of a term.
-func TestBlockedLogHoldsUpNothing(t *testing.T) {
-	pod := state.Pod{Namespace: "a", Name: "b"}
-	tests := []struct {
-		name string
-		logs func(e *evaluator) // which blocks
-	}{
-		{"the begin of a term", func(e *evaluator) { e.begin(context.Background(), observations()) }},
-		{"another policy", func(e *evaluator) {
-			_ = e.retable(context.Background(), loadTable(t, tableText("two", 7)), nil, observations())
-		}},
-		{"a recording", func(e *evaluator) { e.adoptPolicy(state.New(e.table()), 0) }},
-		{"a violation", func(e *evaluator) { e.apply(state.Pod{Namespace: "a", Name: "other"}, podJSON(latest)) }},
-		{"a pod that cannot be evaluated", func(e *evaluator) { e.apply(state.Pod{Namespace: "a", Name: "other"}, nil) }},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
-				log := blocked{make(chan struct{})}
-				e := newTestEvaluator(t, jsonLogger(log), nil)
-				e.log = zap.NewNop()
-				e.begin(t.Context(), observations())
-				e.log = jsonLogger(log)
-				ended := make(chan struct{})
-				go func() {
-					test.logs(e)
-					close(ended)
-				}()
-				synctest.Wait()
-				select {
-				case <-ended:
-					t.Fatal("the log does not block")
-				default:
-				}
-				e.apply(pod, podJSON(clean))
-				if got := e.current().Snapshot().Totals().TotalPods; got == 0 {
-					t.Errorf("the pod is not counted while the log blocks")
-				}
-				e.advance(time.Now())
-				e.remove(pod)
-				e.end()
-				close(log.let)
-				<-ended
-			})
-		})
-	}
-}
-
-// What changes while there is no permission to say so is told when there is, as one change of each pod.
-func TestUntoldEventsAreToldLater(t *testing.T) {
-	permitted := false
-	publish := func(ctx context.Context, publish func(context.Context) error) error {
-		if !permitted {
-			return errors.New("the gate is closed")
-		}
-		return publish(ctx)
-	}
-	pod := func(name, uid string) state.Pod { return state.Pod{Namespace: "a", Name: name, UID: uid} }
-	event := func(kind, name string, checks ...any) map[string]any {
-		return map[string]any{"event": kind, "namespace": "a", "pod": name, "violations": checks}
-	}
-	const violation, resolved = "policy_violation", "policy_violation_resolved"
-	tests := []struct {
-		name   string
-		before []state.Observation
-		closed func(e *evaluator) // without permission
-		opened func(e *evaluator) // with it, before what waits is told
-		want   []map[string]any
-	}{
-		{"two pods come", nil, func(e *evaluator) {
-			e.apply(pod("y", "1"), podJSON(latest))
-			e.apply(pod("x", "1"), podJSON(latest))
-		}, nil, []map[string]any{event(violation, "x", "latest_tag"), event(violation, "y", "latest_tag")}},
-		{"a pod comes and goes", nil, func(e *evaluator) {
-			e.apply(pod("x", "1"), podJSON(latest))
-			e.remove(pod("x", "1"))
-		}, nil, nil},
-		{"a pod is mended", []state.Observation{{Pod: pod("x", "1"), JSON: podJSON(noProbes)}}, func(e *evaluator) {
-			e.apply(pod("x", "1"), podJSON(latest))
-			e.apply(pod("x", "1"), podJSON(clean))
-		}, nil, []map[string]any{event(resolved, "x", "latest_tag", "missing_liveness", "missing_readiness")}},
-		{"another takes its place", []state.Observation{{Pod: pod("x", "1"), JSON: podJSON(latest)}}, func(e *evaluator) {
-			e.apply(pod("x", "2"), podJSON(latest))
-			e.apply(pod("x", "2"), podJSON(latest))
-		}, nil, []map[string]any{event(resolved, "x", "latest_tag"), event(violation, "x", "latest_tag")}},
-		{"it changes again with permission", nil, func(e *evaluator) {
-			e.apply(pod("x", "1"), podJSON(latest))
-		}, func(e *evaluator) {
-			e.apply(pod("x", "1"), podJSON(noProbes))
-		}, []map[string]any{event(violation, "x", "latest_tag", "missing_liveness", "missing_readiness")}},
-		{"it changes back with permission", nil, func(e *evaluator) {
-			e.apply(pod("x", "1"), podJSON(latest))
-		}, func(e *evaluator) {
-			e.apply(pod("x", "1"), podJSON(clean))
-		}, nil},
-		{"the term ends", nil, func(e *evaluator) {
-			e.apply(pod("x", "1"), podJSON(latest))
-			e.end()
-		}, nil, nil},
-		{"another policy comes, with a summary", nil, func(e *evaluator) {
-			e.apply(pod("x", "1"), podJSON(latest))
-			_ = e.retable(t.Context(), loadTable(t, tableText("two", 7)), nil, observations(state.Observation{Pod: pod("x", "1"), JSON: podJSON(latest)}))
-		}, nil, nil},
-	}
-	for _, test := range tests {
-		t.Run(test.name, func(t *testing.T) {
-			log := new(lockedBuffer)
-			e := newTestEvaluator(t, jsonLogger(log), publish)
-			permitted = true
-			e.begin(t.Context(), observations(test.before...))
-			permitted = false
-			test.closed(e)
-			e.catchUp()
-			if got := log.events(t); len(got) > 0 {
-				t.Errorf("told without permission: %v", got)
-			}
-			permitted = true
-			if test.opened != nil {
-				test.opened(e)
-			}
-			e.catchUp()
-			e.catchUp()
-			if diff := cmp.Diff(test.want, log.events(t)); diff != "" {
-				t.Errorf("events (-want +got):\n%s", diff)
-			}
-			if len(e.untold) > 0 {
-				t.Errorf("still untold: %v", e.untold)
-			}
-		})
 	}
 }

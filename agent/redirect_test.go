@@ -16,8 +16,11 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/kube-devops/kube-devops/agent/access"
 	"github.com/kube-devops/kube-devops/agent/election"
+	"github.com/kube-devops/kube-devops/agent/kubeconfig"
 	"github.com/kube-devops/kube-devops/agent/podwatch"
+	"github.com/kube-devops/kube-devops/agent/server"
 	"github.com/kube-devops/kube-devops/rules"
 )
 
@@ -76,7 +79,7 @@ func TestRedirectsAreRefused(t *testing.T) {
 		defer mu.Unlock()
 		return asked[kind] > 0
 	}
-	cluster, err := FindCluster(kubeconfigOf(t, api.URL), "")
+	cluster, err := kubeconfig.FindCluster(kubeconfigOf(t, api.URL), "")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,12 +111,12 @@ func TestRedirectsAreRefused(t *testing.T) {
 	if _, err := list(ctx); err == nil || !strings.Contains(err.Error(), host) {
 		t.Errorf("list: error %v, want that %s is named", err, host)
 	}
-	r, err := newReviewer(cluster.Config, nil, zap.New(core))
+	r, err := access.New(cluster.Config, nil, zap.New(core))
 	if err != nil {
 		t.Fatal(err)
 	}
-	for range statuses {
-		if err := r.allow(ctx, metricsOf(fmt.Sprint(len(r.answers)), "")); err == nil || !strings.Contains(err.Error(), host) {
+	for i := range statuses {
+		if err := r.Allow(ctx, server.Bearer{Token: fmt.Sprint(i), Path: "/metrics"}); err == nil || !strings.Contains(err.Error(), host) {
 			t.Errorf("review: error %v, want that %s is named", err, host)
 		}
 	}
@@ -140,21 +143,5 @@ func TestRedirectsAreRefused(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("the log names the other host for the pods: %t, for the Lease: %t; %v", watching, leading, logs.All())
 		}
-	}
-}
-
-// TestAnswersThatAreNotRedirects pass as they are.
-func TestAnswersThatAreNotRedirects(t *testing.T) {
-	api := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNotModified) }))
-	defer api.Close()
-	guard := &redirectGuard{http.DefaultTransport}
-	defer http.DefaultTransport.(*http.Transport).CloseIdleConnections()
-	response, err := (&http.Client{Transport: guard}).Get(api.URL)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusNotModified {
-		t.Errorf("status %d, want 304", response.StatusCode)
 	}
 }

@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
-	"go.uber.org/zap"
 
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/agent/report"
@@ -52,8 +51,8 @@ func TestMetricsOfAScanAreTheAgents(t *testing.T) {
 				}
 			}
 			reg := prometheus.NewPedanticRegistry()
-			e := newEvaluator(table, zap.NewNop(), newEvaluationMetrics(prometheus.NewRegistry()))
-			e.state.Store(s)
+			e := evaluatorOf(table)
+			e.Adopt(s, 0)
 			reg.MustRegister(newScores(e))
 			families, err := reg.Gather()
 			if err != nil {

@@ -7,13 +7,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	dto "github.com/prometheus/client_model/go"
-	"go.uber.org/zap"
 
+	"github.com/kube-devops/kube-devops/agent/evaluator"
 	"github.com/kube-devops/kube-devops/agent/state"
 )
 
 // gathered are the score series of an evaluator, by name and namespace.
-func gathered(t *testing.T, e *evaluator) map[string]map[string]float64 {
+func gathered(t *testing.T, e *evaluator.Evaluator) map[string]map[string]float64 {
 	t.Helper()
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(newScores(e))
@@ -45,8 +45,8 @@ func namespaceOf(m *dto.Metric) string {
 func TestNamespacesOverflow(t *testing.T) {
 	for _, n := range []int{1, maxNamespaces, maxNamespaces + 1, maxNamespaces + 300} {
 		t.Run(fmt.Sprint(n, " namespaces"), func(t *testing.T) {
-			e := newTestEvaluator(t, zap.NewNop(), nil)
-			e.begin(t.Context(), func(yield func(state.Observation) bool) {
+			e := defaultEvaluator(t)
+			e.Begin(t.Context(), func(yield func(state.Observation) bool) {
 				for i := range n {
 					if !yield(observed(fmt.Sprintf("ns-%05d", i), "one", noProbes)) || !yield(observed(fmt.Sprintf("ns-%05d", i), "two", clean)) {
 						return
@@ -77,8 +77,8 @@ func TestNamespacesOverflow(t *testing.T) {
 
 // TestLabelsThatAreNoText: a name from a recording may hold any bytes, and a label may not.
 func TestLabelsThatAreNoText(t *testing.T) {
-	e := newTestEvaluator(t, zap.NewNop(), nil)
-	e.begin(t.Context(), observations(observed("a\xff\xfeb", "one", clean)))
+	e := defaultEvaluator(t)
+	e.Begin(t.Context(), observations(observed("a\xff\xfeb", "one", clean)))
 	for name := range gathered(t, e)["kube_devops_pods"] {
 		if !strings.Contains(name, "a\uFFFDb") {
 			t.Errorf("namespace %q, want the bytes that are no text replaced", name)
@@ -95,7 +95,7 @@ checks:
   - {id: small, weight: 5, violation: {path: spec.size, operator: quantityLessThan, value: 1}}
   - {id: large, weight: 5, violation: {path: spec.other, operator: quantityGreaterThan, value: 1}}
 `))
-	e.begin(t.Context(), observations(
+	e.Begin(t.Context(), observations(
 		state.Observation{Pod: state.Pod{Namespace: "ns-1", Name: "a"}, JSON: []byte(`{"spec":{"size":"1e101"}}`)},
 		state.Observation{Pod: state.Pod{Namespace: "ns-2", Name: "a"}, JSON: []byte(`{"spec":{"size":"500m"}}`)},
 	))

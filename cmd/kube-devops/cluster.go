@@ -8,7 +8,7 @@ import (
 
 	"github.com/spf13/pflag"
 
-	"github.com/kube-devops/kube-devops/agent"
+	"github.com/kube-devops/kube-devops/agent/kubeconfig"
 	"github.com/kube-devops/kube-devops/agent/podlist"
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/agent/scan"
@@ -49,8 +49,8 @@ type podReader struct {
 
 // open finds the cluster. It asks nothing of the API server.
 func (f *clusterFlags) open(ctx context.Context, namespaces []string, warn func(string)) (*podReader, error) {
-	cluster, err := agent.FindCluster(f.kubeconfig, f.context)
-	if errors.Is(err, agent.ErrNoCluster) {
+	cluster, err := kubeconfig.FindCluster(f.kubeconfig, f.context)
+	if errors.Is(err, kubeconfig.ErrNoCluster) {
 		return nil, fmt.Errorf("%w; name one with --kubeconfig, or scan a recording", err)
 	}
 	if err != nil {

@@ -10,8 +10,8 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/kube-devops/kube-devops/agent"
 	"github.com/kube-devops/kube-devops/agent/dump"
+	"github.com/kube-devops/kube-devops/agent/kubeconfig"
 	"github.com/kube-devops/kube-devops/agent/podlist"
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/policies"
@@ -79,7 +79,7 @@ func completeAgent(command *cobra.Command) {
 }
 
 func completeContexts(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return agent.Contexts(cmd.Flag("kubeconfig").Value.String()), cobra.ShellCompDirectiveNoFileComp
+	return kubeconfig.Contexts(cmd.Flag("kubeconfig").Value.String()), cobra.ShellCompDirectiveNoFileComp
 }
 
 // completeScan completes the flags of a scan.
@@ -130,7 +130,7 @@ func (o *scanOptions) namespacesOf(cmd *cobra.Command, args []string) []string {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(cmd.Context()), completionTime)
 	defer cancel()
 	if o.cluster.cluster {
-		cluster, err := agent.FindCluster(o.cluster.kubeconfig, o.cluster.context)
+		cluster, err := kubeconfig.FindCluster(o.cluster.kubeconfig, o.cluster.context)
 		if err != nil {
 			return nil
 		}

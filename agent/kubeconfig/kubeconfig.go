@@ -1,4 +1,6 @@
-package agent
+// Package kubeconfig finds the API server to talk to, as kubectl does: by a kubeconfig, or by the configuration that every
+// pod has. Its clients refuse redirects. It makes no requests, and does not know what its clients are used for.
+package kubeconfig
 
 import (
 	"errors"
@@ -38,8 +40,8 @@ type Cluster struct {
 // kubeconfig, so that the pod is not considered where one is named. The error wraps ErrNoCluster where there is none of these.
 //
 // Its clients follow no redirects.
-func FindCluster(kubeconfig, context string) (*Cluster, error) {
-	cluster, err := findCluster(kubeconfig, context)
+func FindCluster(file, context string) (*Cluster, error) {
+	cluster, err := findCluster(file, context)
 	if err != nil {
 		return nil, err
 	}
@@ -47,8 +49,8 @@ func FindCluster(kubeconfig, context string) (*Cluster, error) {
 	return cluster, nil
 }
 
-func findCluster(kubeconfig, context string) (*Cluster, error) {
-	named := kubeconfig != "" || os.Getenv(clientcmd.RecommendedConfigPathEnvVar) != ""
+func findCluster(file, context string) (*Cluster, error) {
+	named := file != "" || os.Getenv(clientcmd.RecommendedConfigPathEnvVar) != ""
 	if !named && context == "" {
 		config, err := rest.InClusterConfig()
 		if err == nil {
@@ -58,7 +60,7 @@ func findCluster(kubeconfig, context string) (*Cluster, error) {
 			return nil, fmt.Errorf("read the in-cluster configuration: %w", err)
 		}
 	}
-	config, from, err := loadKubeconfig(kubeconfig, named)
+	config, from, err := load(file, named)
 	if err != nil {
 		return nil, err
 	}
@@ -75,13 +77,13 @@ func findCluster(kubeconfig, context string) (*Cluster, error) {
 	return &Cluster{client, context}, nil
 }
 
-// loadKubeconfig reads the file that is named, else those of KUBECONFIG, else the one in the home directory. It returns
+// load reads the file that is named, else those of KUBECONFIG, else the one in the home directory. It returns
 // what names them in a message.
-func loadKubeconfig(kubeconfig string, named bool) (config *api.Config, from string, err error) {
-	loading := &clientcmd.ClientConfigLoadingRules{ExplicitPath: kubeconfig}
+func load(file string, named bool) (config *api.Config, from string, err error) {
+	loading := &clientcmd.ClientConfigLoadingRules{ExplicitPath: file}
 	switch {
-	case kubeconfig != "":
-		loading.Precedence, from = []string{kubeconfig}, "--kubeconfig "+kubeconfig
+	case file != "":
+		loading.Precedence, from = []string{file}, "--kubeconfig "+file
 	case named:
 		from = os.Getenv(clientcmd.RecommendedConfigPathEnvVar)
 		loading.Precedence, from = filepath.SplitList(from), clientcmd.RecommendedConfigPathEnvVar+"="+from
@@ -138,9 +140,9 @@ func checkContext(config *api.Config, context, from string) error {
 const maxContexts = 10
 
 // Contexts are the names of the contexts of the kubeconfig that FindCluster would read, sorted; none where there is none.
-func Contexts(kubeconfig string) []string {
-	named := kubeconfig != "" || os.Getenv(clientcmd.RecommendedConfigPathEnvVar) != ""
-	config, _, err := loadKubeconfig(kubeconfig, named)
+func Contexts(file string) []string {
+	named := file != "" || os.Getenv(clientcmd.RecommendedConfigPathEnvVar) != ""
+	config, _, err := load(file, named)
 	if err != nil {
 		return nil
 	}
@@ -170,13 +172,4 @@ func oneLine(err error) error {
 		return errors.New(text)
 	}
 	return err
-}
-
-// cluster is the cluster of an agent.
-func (o *Options) cluster() (*Cluster, error) {
-	found, err := FindCluster(o.Kubeconfig, o.Context)
-	if errors.Is(err, ErrNoCluster) {
-		return nil, fmt.Errorf("%w; name one with --kubeconfig, or serve a recording with --replay FILE", err)
-	}
-	return found, err
 }

@@ -1,4 +1,4 @@
-package agent
+package access
 
 import (
 	"context"
@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -116,10 +115,10 @@ func (h through) RoundTrip(r *http.Request) (*http.Response, error) {
 	return recorder.Result(), r.Context().Err()
 }
 
-func newTestReviewer(t *testing.T, api http.Handler, audiences ...string) (*reviewer, *observer.ObservedLogs) {
+func newTestReviewer(t *testing.T, api http.Handler, audiences ...string) (*Reviewer, *observer.ObservedLogs) {
 	t.Helper()
 	core, logs := observer.New(zap.InfoLevel)
-	r, err := newReviewer(&rest.Config{
+	r, err := New(&rest.Config{
 		Host: "http://api.test", Transport: through{api}, ContentConfig: rest.ContentConfig{ContentType: "application/json"},
 	}, audiences, zap.New(core))
 	if err != nil {
@@ -170,7 +169,7 @@ func TestReviews(t *testing.T) {
 			s.mu.Lock()
 			s.may["ann /metrics"] = step.may
 			s.mu.Unlock()
-			err := r.allow(t.Context(), server.Bearer{Token: step.token, Path: step.path})
+			err := r.Allow(t.Context(), server.Bearer{Token: step.token, Path: step.path})
 			if fmt.Sprint(err) != fmt.Sprint(step.want) {
 				t.Errorf("%s: %v, want %v", step.name, err, step.want)
 			}
@@ -191,13 +190,13 @@ func TestReviewFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &reviewServer{users: map[string]string{"a": "ann"}, may: map[string]bool{"ann /metrics": true}}
 		r, logs := newTestReviewer(t, s)
-		if err := r.allow(t.Context(), metricsOf("a", "")); err != nil {
+		if err := r.Allow(t.Context(), metricsOf("a", "")); err != nil {
 			t.Fatal(err)
 		}
 		s.setFails(403)
 		s.take()
 		for range 3 {
-			err := r.allow(t.Context(), metricsOf("new", ""))
+			err := r.Allow(t.Context(), metricsOf("new", ""))
 			if err == nil || errors.Is(err, server.ErrForbidden) || errors.Is(err, server.ErrUnknown) || errors.Is(err, server.ErrBusy) {
 				t.Errorf("error %v, want that the API server cannot be asked", err)
 			}
@@ -209,17 +208,17 @@ func TestReviewFails(t *testing.T) {
 			t.Errorf("logged %v, want one line", logs.All())
 		}
 		for at := range 12 {
-			if err := r.allow(t.Context(), metricsOf("a", "")); err != nil {
+			if err := r.Allow(t.Context(), metricsOf("a", "")); err != nil {
 				t.Errorf("a client that was let in, after %d s: %v", 5*at, err)
 			}
 			<-time.After(5 * time.Second)
 		}
-		if err := r.allow(t.Context(), metricsOf("a", "")); err == nil {
+		if err := r.Allow(t.Context(), metricsOf("a", "")); err == nil {
 			t.Error("a permission outlasts its time")
 		}
 		s.setFails(0)
 		<-time.After(r.lifetimes.failed)
-		if err := r.allow(t.Context(), metricsOf("a", "")); err != nil {
+		if err := r.Allow(t.Context(), metricsOf("a", "")); err != nil {
 			t.Errorf("after the API server answers again: %v", err)
 		}
 	})
@@ -234,14 +233,14 @@ func TestReviewOfClientThatHasGone(t *testing.T) {
 		gone, cancel := context.WithCancel(t.Context())
 		var first error
 		var asking sync.WaitGroup
-		asking.Go(func() { first = r.allow(gone, metricsOf("a", "")) })
+		asking.Go(func() { first = r.Allow(gone, metricsOf("a", "")) })
 		synctest.Wait()
 		cancel()
 		asking.Wait()
 		if first == nil {
 			t.Error("a client that has gone is let in")
 		}
-		if err := r.allow(t.Context(), metricsOf("a", "")); err != nil {
+		if err := r.Allow(t.Context(), metricsOf("a", "")); err != nil {
 			t.Errorf("the next request: %v", err)
 		}
 		if logs.Len() != 0 {
@@ -257,11 +256,11 @@ func TestOneQuestionIsAskedOnce(t *testing.T) {
 		r, _ := newTestReviewer(t, s)
 		gone, cancel := context.WithCancel(t.Context())
 		var asking sync.WaitGroup
-		asking.Go(func() { _ = r.allow(gone, metricsOf("a", "1")) })
+		asking.Go(func() { _ = r.Allow(gone, metricsOf("a", "1")) })
 		synctest.Wait()
 		for range 3 {
 			asking.Go(func() {
-				if err := r.allow(t.Context(), metricsOf("a", "2")); err != nil {
+				if err := r.Allow(t.Context(), metricsOf("a", "2")); err != nil {
 					t.Error(err)
 				}
 			})
@@ -286,7 +285,7 @@ func TestReviewsInAFlood(t *testing.T) {
 		}
 		r, logs := newTestReviewer(t, s)
 		for _, token := range []string{"a", "b"} {
-			if err := r.allow(t.Context(), metricsOf(token, "10.0.0.1")); err != nil {
+			if err := r.Allow(t.Context(), metricsOf(token, "10.0.0.1")); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -300,7 +299,7 @@ func TestReviewsInAFlood(t *testing.T) {
 					if i%2 == 0 { // leaves before the answer
 						time.AfterFunc(10*time.Millisecond, cancel)
 					}
-					switch err := r.allow(asking, metricsOf(fmt.Sprint("invented ", i, n), "10.0.0.2")); {
+					switch err := r.Allow(asking, metricsOf(fmt.Sprint("invented ", i, n), "10.0.0.2")); {
 					case errors.Is(err, server.ErrBusy):
 						busy.Add(1)
 					case errors.Is(err, server.ErrUnknown):
@@ -316,7 +315,7 @@ func TestReviewsInAFlood(t *testing.T) {
 		good := func(token string, every, bound time.Duration) {
 			for range 5 * time.Minute / every {
 				began := time.Now()
-				if err := r.allow(t.Context(), metricsOf(token, "10.0.0.2")); err != nil {
+				if err := r.Allow(t.Context(), metricsOf(token, "10.0.0.2")); err != nil {
 					t.Errorf("client %s: %v", token, err)
 				}
 				if took := time.Since(began); took > bound {
@@ -331,7 +330,7 @@ func TestReviewsInAFlood(t *testing.T) {
 		// shares, and then for the two requests of a review.
 		clients.Go(func() { good("b", 2*time.Minute, time.Second+2*latency) })
 		<-time.After(time.Minute)
-		if err := r.allow(t.Context(), metricsOf("c", "10.0.0.3")); err != nil {
+		if err := r.Allow(t.Context(), metricsOf("c", "10.0.0.3")); err != nil {
 			t.Errorf("a new client from another address: %v", err)
 		}
 		clients.Wait()
@@ -358,7 +357,7 @@ func TestReviewsOfAnAPIServerThatHangs(t *testing.T) {
 		hangs := http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { <-r.Context().Done() })
 		r, _ := newTestReviewer(t, hangs)
 		began := time.Now()
-		err := r.allow(t.Context(), metricsOf("a", ""))
+		err := r.Allow(t.Context(), metricsOf("a", ""))
 		if took := time.Since(began); err == nil || took > reviewTimeout {
 			t.Errorf("%v after %s, want an error within %s", err, took, reviewTimeout)
 		}
@@ -380,7 +379,7 @@ func TestAudiences(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			s := &reviewServer{users: map[string]string{"a": "ann"}, may: map[string]bool{"ann /metrics": true}, granted: test.granted}
 			r, _ := newTestReviewer(t, s, test.wanted...)
-			if err := r.allow(t.Context(), metricsOf("a", "")); !errors.Is(err, test.want) {
+			if err := r.Allow(t.Context(), metricsOf("a", "")); !errors.Is(err, test.want) {
 				t.Errorf("error %v, want %v", err, test.want)
 			}
 			if diff := cmp.Diff(test.wanted, s.wanted); diff != "" {
@@ -408,33 +407,5 @@ func TestReviewsAreBounded(t *testing.T) {
 	}
 	if len(r.answers) > maxAnswers {
 		t.Errorf("%d permissions are kept, want %d at the most", len(r.answers), maxAnswers)
-	}
-}
-
-func TestAccessOptions(t *testing.T) {
-	for name, test := range map[string]struct {
-		change func(o *Options)
-		want   string
-	}{
-		"a certificate alone":             {func(o *Options) { o.Certificate.CertFile = "c" }, "need each other"},
-		"a key alone":                     {func(o *Options) { o.Certificate.KeyFile = "k" }, "need each other"},
-		"audiences for nothing":           {func(o *Options) { o.MetricsAuthAudiences = []string{"x"} }, "--metrics-auth-audiences needs --metrics-auth"},
-		"a health address without a port": {func(o *Options) { o.HealthListen = "8081" }, `--health-listen "8081" must be host:port`},
-		"tokens in the clear":             {func(o *Options) { o.MetricsAuth = true }, "tokens must not travel in the clear"},
-		"no API server to ask": {func(o *Options) {
-			o.MetricsAuth, o.Replay = true, "x"
-			o.Certificate = server.Certificate{CertFile: "c", KeyFile: "k"}
-		}, "--replay has none"},
-		"TLS and authorization": {func(o *Options) {
-			o.MetricsAuth = true
-			o.Certificate = server.Certificate{CertFile: "c", KeyFile: "k"}
-		}, ""},
-	} {
-		o := DefaultOptions()
-		test.change(&o)
-		err := o.Validate()
-		if test.want == "" && err != nil || test.want != "" && (err == nil || !strings.Contains(err.Error(), test.want)) {
-			t.Errorf("%s: error %v, want %q", name, err, test.want)
-		}
 	}
 }

@@ -1,4 +1,4 @@
-package agent
+package access
 
 import (
 	"bufio"
@@ -175,14 +175,14 @@ func TestFloodOfInventedTokens(t *testing.T) {
 	}
 	api := httptest.NewServer(reviews)
 	defer api.Close()
-	r, err := newReviewer(&rest.Config{Host: api.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}, nil, zap.NewNop())
+	r, err := New(&rest.Config{Host: api.URL, ContentConfig: rest.ContentConfig{ContentType: "application/json"}}, nil, zap.NewNop())
 	if err != nil {
 		t.Fatal(err)
 	}
 	// Answers end within the flood, of one client ahead of its next scrape.
 	r.lifetimes.allowed, r.lifetimes.renew = 2*time.Second, time.Second
 	s, err := server.New(server.Options{
-		Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0", Log: zap.NewNop(), Certificate: certificateFiles(t), Access: r.allow,
+		Listen: "127.0.0.1:0", HealthListen: "127.0.0.1:0", Log: zap.NewNop(), Certificate: certificateFiles(t), Access: r.Allow,
 		Process: prometheus.NewRegistry(), Leader: prometheus.NewRegistry(), Standby: prometheus.NewRegistry(),
 	})
 	if err != nil {

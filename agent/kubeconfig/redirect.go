@@ -1,4 +1,4 @@
-package agent
+package kubeconfig
 
 import (
 	"fmt"

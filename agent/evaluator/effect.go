@@ -1,4 +1,4 @@
-package agent
+package evaluator
 
 import (
 	"cmp"
@@ -73,7 +73,7 @@ func effects(before, after *state.Snapshot) []effect {
 }
 
 // logEffect logs what a change of policy did to the scores.
-func (e *evaluator) logEffect(before, after *state.Snapshot) {
+func (e *Evaluator) logEffect(before, after *state.Snapshot) {
 	changed := effects(before, after)
 	fields := []zap.Field{
 		zap.Int("changed", len(changed)),

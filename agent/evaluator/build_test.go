@@ -1,4 +1,4 @@
-package agent
+package evaluator
 
 import (
 	"context"
@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
 	"github.com/kube-devops/kube-devops/agent/state"
@@ -59,26 +60,26 @@ func TestEndOfATermInterruptsEvaluation(t *testing.T) {
 	for _, test := range []struct {
 		name  string
 		begin bool // the term has a state before the evaluation
-		run   func(ctx context.Context, e *evaluator) error
+		run   func(ctx context.Context, e *Evaluator) error
 	}{
-		{"the begin of the term", false, func(ctx context.Context, e *evaluator) error {
-			e.begin(ctx, all)
+		{"the begin of the term", false, func(ctx context.Context, e *Evaluator) error {
+			e.Begin(ctx, all)
 			return nil
 		}},
-		{"another policy", true, func(_ context.Context, e *evaluator) error {
-			return e.retable(t.Context(), costlyTable(t, "two"), nil, all)
+		{"another policy", true, func(_ context.Context, e *Evaluator) error {
+			return e.SetPolicy(t.Context(), costlyTable(t, "two"), nil, all)
 		}},
-		{"another policy and other fields", true, func(_ context.Context, e *evaluator) error {
-			return e.retable(t.Context(), costlyTable(t, "two"), func() {}, all)
+		{"another policy and other fields", true, func(_ context.Context, e *Evaluator) error {
+			return e.SetPolicy(t.Context(), costlyTable(t, "two"), func() {}, all)
 		}},
-		{"the recompute of an audit", true, func(_ context.Context, e *evaluator) error { return e.renew(t.Context(), all) }},
+		{"the recompute of an audit", true, func(_ context.Context, e *Evaluator) error { return e.Recompute(t.Context(), all) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			e := newEvaluator(costlyTable(t, "one"), zap.NewNop(), newTestEvaluator(t, zap.NewNop(), nil).metrics)
+			e := New(costlyTable(t, "one"), zap.NewNop(), prometheus.NewRegistry())
 			ctx, lose := context.WithCancel(t.Context())
 			defer lose()
 			if test.begin {
-				e.begin(ctx, observations())
+				e.Begin(ctx, observations())
 			}
 			ended := make(chan error, 1)
 			go func() { ended <- test.run(ctx, e) }()
@@ -87,14 +88,14 @@ func TestEndOfATermInterruptsEvaluation(t *testing.T) {
 			}
 			lost := time.Now()
 			lose()
-			e.end()
+			e.End()
 			if err := <-ended; err != nil {
 				t.Errorf("the policy is not in force: %v", err)
 			}
 			if took := time.Since(lost); took > time.Second {
 				t.Errorf("the end of the term took %s, want at most 1s (a whole evaluation takes %s)", took, whole)
 			}
-			if e.current() != nil {
+			if e.Current() != nil {
 				t.Error("there is a state after the term")
 			}
 		})
@@ -102,12 +103,12 @@ func TestEndOfATermInterruptsEvaluation(t *testing.T) {
 	t.Run("the comparison of an audit", func(t *testing.T) {
 		e := newTestEvaluator(t, zap.NewNop(), nil)
 		e.policy.Store(costlyTable(t, "one"))
-		e.begin(t.Context(), observations())
+		e.Begin(t.Context(), observations())
 		ctx, stop := context.WithCancel(t.Context())
 		begun := make(chan struct{})
 		ended := make(chan map[string]uint64, 1)
 		go func() {
-			ended <- e.diverging(ctx, func(yield func(state.Observation) bool) {
+			ended <- e.Diverging(ctx, func(yield func(state.Observation) bool) {
 				close(begun)
 				all(yield)
 			})
@@ -121,7 +122,7 @@ func TestEndOfATermInterruptsEvaluation(t *testing.T) {
 	})
 }
 
-func building(e *evaluator) bool {
+func building(e *Evaluator) bool {
 	e.term.RLock()
 	defer e.term.RUnlock()
 	return e.build != nil
@@ -141,7 +142,7 @@ func (m *clusterModel) form(containers string) []byte {
 	return podJSON(containers)
 }
 
-func (m *clusterModel) present(name state.Pod) (state.Pod, []byte, bool) {
+func (m *clusterModel) lookup(name state.Pod) (state.Pod, []byte, bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	containers, ok := m.pods[name]
@@ -179,7 +180,7 @@ func TestChangesDuringABuildAreNotLost(t *testing.T) {
 				m.pods[pod] = forms[random.IntN(len(forms))]
 			}
 			m.mu.Unlock()
-			e.follow(pod, m.present)
+			e.Update(pod, m.lookup)
 		}
 		for range 200 {
 			change()
@@ -195,27 +196,27 @@ func TestChangesDuringABuildAreNotLost(t *testing.T) {
 				}
 			}
 		}
-		e.begin(t.Context(), during)
+		e.Begin(t.Context(), during)
 		var err error
 		switch round % 3 {
 		case 0:
-			err = e.renew(t.Context(), during)
+			err = e.Recompute(t.Context(), during)
 		case 1:
-			err = e.retable(t.Context(), loadTable(t, tableText("two", 7)), nil, during)
+			err = e.SetPolicy(t.Context(), loadTable(t, tableText("two", 7)), nil, during)
 		case 2:
-			err = e.retable(t.Context(), loadTable(t, wideText), func() { m.wide = true }, during)
+			err = e.SetPolicy(t.Context(), loadTable(t, wideText), func() { m.wide = true }, during)
 		}
 		if err != nil {
 			t.Fatal(err)
 		}
 		change()
-		scratch := state.New(e.table())
+		scratch := state.New(e.Table())
 		for _, o := range m.all() {
 			if _, err := scratch.Observe(o.Pod, o.JSON); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if diff := cmp.Diff(scratch.Snapshot().Namespaces, e.current().Snapshot().Namespaces); diff != "" {
+		if diff := cmp.Diff(scratch.Snapshot().Namespaces, e.Current().Snapshot().Namespaces); diff != "" {
 			t.Fatalf("round %d, seed %d: namespaces (-scratch +live):\n%s", round, seed, diff)
 		}
 	}
@@ -225,11 +226,11 @@ func TestChangesDuringABuildAreNotLost(t *testing.T) {
 // the other.
 func TestAuditLeavesABuildAlone(t *testing.T) {
 	e := newTestEvaluator(t, zap.NewNop(), nil)
-	e.begin(t.Context(), observations(observed("a", "one", latest)))
+	e.Begin(t.Context(), observations(observed("a", "one", latest)))
 	looked := false
-	err := e.retable(t.Context(), loadTable(t, tableText("two", 7)), func() {}, func(yield func(state.Observation) bool) {
+	err := e.SetPolicy(t.Context(), loadTable(t, tableText("two", 7)), func() {}, func(yield func(state.Observation) bool) {
 		looked = true
-		if differ := e.diverging(t.Context(), observations(observed("b", "other", latest))); differ != nil {
+		if differ := e.Diverging(t.Context(), observations(observed("b", "other", latest))); differ != nil {
 			t.Errorf("an audit compared the state during a build: %v", differ)
 		}
 		yield(observed("a", "one", clean))
@@ -237,7 +238,7 @@ func TestAuditLeavesABuildAlone(t *testing.T) {
 	if err != nil || !looked {
 		t.Errorf("looked: %t, %v", looked, err)
 	}
-	if differ := e.diverging(t.Context(), observations(observed("b", "other", latest))); len(differ) != 2 {
+	if differ := e.Diverging(t.Context(), observations(observed("b", "other", latest))); len(differ) != 2 {
 		t.Errorf("after the build an audit finds %v, want both namespaces", differ)
 	}
 }
@@ -248,8 +249,8 @@ func TestViolationsDuringABuildAreLogged(t *testing.T) {
 	for _, swap := range []func(){nil, func() {}} {
 		log := new(lockedBuffer)
 		e := newTestEvaluator(t, jsonLogger(log), nil)
-		e.begin(t.Context(), observations(observed("a", "one", clean)))
-		err := e.retable(t.Context(), loadTable(t, tableText("two", 7)), swap, func(yield func(state.Observation) bool) {
+		e.Begin(t.Context(), observations(observed("a", "one", clean)))
+		err := e.SetPolicy(t.Context(), loadTable(t, tableText("two", 7)), swap, func(yield func(state.Observation) bool) {
 			yield(observed("a", "one", clean))
 			e.apply(state.Pod{Namespace: "a", Name: "one", UID: "one"}, podJSON(latest))
 		})

@@ -1,4 +1,6 @@
-package agent
+// Package access asks the API server who may read a page of the agent: a TokenReview, and then a SubjectAccessReview. It
+// knows nothing of what the pages show.
+package access
 
 import (
 	"context"
@@ -44,48 +46,12 @@ var defaultLifetimes = lifetimes{
 	allowed: time.Minute, renew: 30 * time.Second, refused: 10 * time.Second, failed: 5 * time.Second, known: time.Hour,
 }
 
-// validateAccess names the mistakes in the options of TLS and authorization.
-func (o *Options) validateAccess() error {
-	var mistakes []error
-	if (o.Certificate.CertFile == "") != (o.Certificate.KeyFile == "") {
-		mistakes = append(mistakes, errors.New("--tls-cert-file and --tls-private-key-file need each other"))
-	}
-	if o.MetricsAuth && o.Certificate.CertFile == "" {
-		mistakes = append(mistakes, errors.New("--metrics-auth needs --tls-cert-file: tokens must not travel in the clear"))
-	}
-	if o.MetricsAuth && o.Replay != "" {
-		mistakes = append(mistakes, errors.New("--metrics-auth needs a cluster to ask, and --replay has none"))
-	}
-	if len(o.MetricsAuthAudiences) > 0 && !o.MetricsAuth {
-		mistakes = append(mistakes, errors.New("--metrics-auth-audiences needs --metrics-auth"))
-	}
-	return errors.Join(mistakes...)
-}
-
-// access returns who decides about metrics and the report; nil where everybody may read them.
-func (o *Options) access() (server.AccessFunc, error) {
-	if !o.MetricsAuth {
-		return nil, nil
-	}
-	cluster, err := o.cluster()
-	if err != nil {
-		return nil, err
-	}
-	config := cluster.Config
-	config.UserAgent = "kube-devops/" + o.Version + "/access"
-	r, err := newReviewer(config, o.MetricsAuthAudiences, o.Log)
-	if err != nil {
-		return nil, err
-	}
-	return r.allow, nil
-}
-
-// A reviewer asks the API server who the bearer of a token is, and whether they may read a path, and remembers it for a
+// A Reviewer asks the API server who the bearer of a token is, and whether they may read a path, and remembers it for a
 // while. Tokens are remembered by their hash.
 //
 // Anybody who reaches the port can invent tokens. So requests with tokens that were never let in wait in a queue of their
 // own, which is short, and are refused beyond it. A client that was let in never waits behind them.
-type reviewer struct {
+type Reviewer struct {
 	tokens    authenticationv1client.TokenReviewInterface
 	rights    authorizationv1client.SubjectAccessReviewInterface
 	audiences []string
@@ -122,7 +88,8 @@ type review struct {
 	cancel  context.CancelFunc
 }
 
-func newReviewer(config *rest.Config, audiences []string, log *zap.Logger) (*reviewer, error) {
+// New prepares a reviewer; it makes no request. A token must have one of the audiences, where any are named.
+func New(config *rest.Config, audiences []string, log *zap.Logger) (*Reviewer, error) {
 	config = rest.CopyConfig(config)
 	config.Timeout, config.QPS = reviewTimeout, -1 // the queues have the limit
 	authentication, err := authenticationv1client.NewForConfig(config)
@@ -133,15 +100,15 @@ func newReviewer(config *rest.Config, audiences []string, log *zap.Logger) (*rev
 	if err != nil {
 		return nil, fmt.Errorf("make the client for access reviews: %w", err)
 	}
-	return &reviewer{
+	return &Reviewer{
 		tokens: authentication.TokenReviews(), rights: authorization.SubjectAccessReviews(), audiences: audiences,
 		log: log, lifetimes: defaultLifetimes, strangers: strangersQueue(), known: knownQueue(),
 		answers: make(map[question]reviewed), reviews: make(map[question]*review),
 	}, nil
 }
 
-// allow is a server.AccessFunc.
-func (r *reviewer) allow(ctx context.Context, b server.Bearer) error {
+// Allow is a server.AccessFunc.
+func (r *Reviewer) Allow(ctx context.Context, b server.Bearer) error {
 	asked := question{sha256.Sum256([]byte(b.Token)), b.Path}
 	queue, err := r.look(asked, b.Token)
 	if queue == nil {
@@ -158,7 +125,7 @@ func (r *reviewer) allow(ctx context.Context, b server.Bearer) error {
 
 // look returns the queue to wait in, or nil and the answer where one is remembered. It begins the renewal of an answer
 // that is due.
-func (r *reviewer) look(asked question, token string) (*reviewQueue, error) {
+func (r *Reviewer) look(asked question, token string) (*reviewQueue, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	answer, now := r.answers[asked], time.Now()
@@ -175,7 +142,7 @@ func (r *reviewer) look(asked question, token string) (*reviewQueue, error) {
 }
 
 // begin asks a question that is not being asked. The lock is held.
-func (r *reviewer) begin(asked question, token string, queue *reviewQueue) *review {
+func (r *Reviewer) begin(asked question, token string, queue *reviewQueue) *review {
 	// The end of one request must not take the answer away from others that wait for it.
 	ctx, cancel := context.WithCancel(context.Background())
 	v := &review{done: make(chan struct{}), cancel: cancel, waiting: 1}
@@ -185,7 +152,7 @@ func (r *reviewer) begin(asked question, token string, queue *reviewQueue) *revi
 }
 
 // ask waits for the answer to a question, which is asked once for all requests that wait for it.
-func (r *reviewer) ask(ctx context.Context, asked question, token string, queue *reviewQueue) error {
+func (r *Reviewer) ask(ctx context.Context, asked question, token string, queue *reviewQueue) error {
 	r.mu.Lock()
 	v := r.reviews[asked]
 	if v == nil {
@@ -209,13 +176,13 @@ func (r *reviewer) ask(ctx context.Context, asked question, token string, queue 
 }
 
 // forget makes the next request begin the review anew. The lock is held.
-func (r *reviewer) forget(asked question, v *review) {
+func (r *Reviewer) forget(asked question, v *review) {
 	if r.reviews[asked] == v {
 		delete(r.reviews, asked)
 	}
 }
 
-func (r *reviewer) run(ctx context.Context, v *review, asked question, token string, queue *reviewQueue) {
+func (r *Reviewer) run(ctx context.Context, v *review, asked question, token string, queue *reviewQueue) {
 	defer v.cancel()
 	err := r.review(ctx, token, asked.path, queue)
 	r.mu.Lock()
@@ -230,7 +197,7 @@ func (r *reviewer) run(ctx context.Context, v *review, asked question, token str
 }
 
 // remember keeps an answer of the API server. The lock is held.
-func (r *reviewer) remember(asked question, err error) {
+func (r *Reviewer) remember(asked question, err error) {
 	now, life := time.Now(), r.lifetimes
 	answer := r.answers[asked]
 	switch {
@@ -252,7 +219,7 @@ func (r *reviewer) remember(asked question, err error) {
 
 // makeRoom forgets answers where there are too many: first those that are not used any more, then refusals, and permissions
 // last. The lock is held.
-func (r *reviewer) makeRoom(now time.Time) {
+func (r *Reviewer) makeRoom(now time.Time) {
 	for _, of := range []func(reviewed) bool{
 		func(a reviewed) bool { return !now.Before(a.until) && !now.Before(a.known) },
 		func(a reviewed) bool { return a.err != nil },
@@ -266,7 +233,7 @@ func (r *reviewer) makeRoom(now time.Time) {
 }
 
 // review asks the API server, when it is its turn.
-func (r *reviewer) review(ctx context.Context, token, path string, queue *reviewQueue) error {
+func (r *Reviewer) review(ctx context.Context, token, path string, queue *reviewQueue) error {
 	if err := queue.wait(ctx); err != nil {
 		return err
 	}
@@ -280,7 +247,7 @@ func (r *reviewer) review(ctx context.Context, token, path string, queue *review
 	return r.authorize(ctx, user, path)
 }
 
-func (r *reviewer) authenticate(ctx context.Context, token string) (authenticationv1.UserInfo, error) {
+func (r *Reviewer) authenticate(ctx context.Context, token string) (authenticationv1.UserInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
 	// Without audiences the API server takes a token that is meant for itself, and no other.
@@ -299,7 +266,7 @@ func (r *reviewer) authenticate(ctx context.Context, token string) (authenticati
 	return answer.Status.User, nil
 }
 
-func (r *reviewer) authorize(ctx context.Context, user authenticationv1.UserInfo, path string) error {
+func (r *Reviewer) authorize(ctx context.Context, user authenticationv1.UserInfo, path string) error {
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
 	extra := make(map[string]authorizationv1.ExtraValue, len(user.Extra))

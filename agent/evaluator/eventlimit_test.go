@@ -1,4 +1,4 @@
-package agent
+package evaluator
 
 import (
 	"fmt"
@@ -14,9 +14,9 @@ func TestPodThatFlaps(t *testing.T) {
 	log := new(lockedBuffer)
 	e := newTestEvaluator(t, jsonLogger(log), nil)
 	now := time.Unix(1e9, 0)
-	e.limit = newEventLimit(func() time.Time { return now })
+	e.events.limit = newEventLimit(func() time.Time { return now })
 	flapping, other := state.Pod{Namespace: "default", Name: "flapping"}, state.Pod{Namespace: "default", Name: "other"}
-	e.begin(t.Context(), observations())
+	e.Begin(t.Context(), observations())
 
 	var at []time.Time // of the events of the flapping pod
 	changes, accounted := 0, 0
@@ -50,12 +50,12 @@ func TestPodThatFlaps(t *testing.T) {
 				t.Errorf("%d events of a pod that changed once, want 1", got-before)
 			}
 		}
-		e.catchUp()
+		e.events.flush(e.Publish, e.Current())
 		collect()
 		now = now.Add(time.Second)
 	}
 	now = now.Add(time.Minute)
-	e.catchUp()
+	e.events.flush(e.Publish, e.Current())
 	collect()
 	for i := maxPodEvents; i < len(at); i++ {
 		if between := at[i].Sub(at[i-maxPodEvents]); between < podEventPeriod {
@@ -71,8 +71,8 @@ func TestPodThatFlaps(t *testing.T) {
 	if accounted != changes {
 		t.Errorf("the events account for %d changes of %d", accounted, changes)
 	}
-	if len(e.untold) != 0 {
-		t.Errorf("%d changes still wait", len(e.untold))
+	if len(e.events.pending) != 0 {
+		t.Errorf("%d changes still wait", len(e.events.pending))
 	}
 }
 

@@ -1,4 +1,4 @@
-package agent
+package evaluator
 
 import (
 	"bytes"
@@ -17,7 +17,6 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 
-	"github.com/kube-devops/kube-devops/agent/server"
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/policies"
 )
@@ -66,14 +65,14 @@ func jsonLogger(w zapcore.WriteSyncer) *zap.Logger {
 	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), w, zapcore.DebugLevel))
 }
 
-func newTestEvaluator(t *testing.T, log *zap.Logger, publish server.PublishFunc) *evaluator {
+func newTestEvaluator(t *testing.T, log *zap.Logger, publish PublishFunc) *Evaluator {
 	t.Helper()
 	table, err := policies.Open(policies.Default)
 	if err != nil {
 		t.Fatal(err)
 	}
-	e := newEvaluator(table, log, newEvaluationMetrics(prometheus.NewRegistry()))
-	e.publish = publish
+	e := New(table, log, prometheus.NewRegistry())
+	e.Publish = publish
 	return e
 }
 
@@ -86,6 +85,10 @@ const (
 	latest   = `{"name":"c","image":"nginx:latest","livenessProbe":{},"readinessProbe":{}}`
 	noProbes = `{"name":"c","image":"nginx:latest"}`
 )
+
+func observed(namespace, name, container string) state.Observation {
+	return state.Observation{Pod: state.Pod{Namespace: namespace, Name: name, UID: name}, JSON: podJSON(container)}
+}
 
 func observations(pods ...state.Observation) func(func(state.Observation) bool) {
 	return slices.Values(pods)
@@ -102,25 +105,25 @@ func TestEventsOfThePolicyLog(t *testing.T) {
 	}
 	tests := []struct {
 		name  string
-		steps func(e *evaluator)
+		steps func(e *Evaluator)
 		want  []map[string]any
 	}{
-		{"a standby has no voice", func(e *evaluator) {
+		{"a standby has no voice", func(e *Evaluator) {
 			e.apply(pod, podJSON(noProbes))
 			e.remove(pod)
 		}, nil},
-		{"the pods of the start are told in the summary alone", func(e *evaluator) {
-			e.begin(t.Context(), observations(state.Observation{Pod: pod, JSON: podJSON(noProbes)}))
+		{"the pods of the start are told in the summary alone", func(e *Evaluator) {
+			e.Begin(t.Context(), observations(state.Observation{Pod: pod, JSON: podJSON(noProbes)}))
 			e.apply(pod, podJSON(noProbes))
 		}, nil},
-		{"a clean pod is never logged", func(e *evaluator) {
-			e.begin(t.Context(), observations())
+		{"a clean pod is never logged", func(e *Evaluator) {
+			e.Begin(t.Context(), observations())
 			e.apply(pod, podJSON(clean))
 			e.apply(pod, podJSON(clean))
 			e.remove(pod)
 		}, nil},
-		{"each change of the set is logged once", func(e *evaluator) {
-			e.begin(t.Context(), observations())
+		{"each change of the set is logged once", func(e *Evaluator) {
+			e.Begin(t.Context(), observations())
 			e.apply(pod, podJSON(noProbes+","+noProbes))
 			e.apply(pod, podJSON(noProbes))
 			e.apply(pod, podJSON(latest))
@@ -131,22 +134,22 @@ func TestEventsOfThePolicyLog(t *testing.T) {
 			violation("latest_tag"),
 			resolved("latest_tag"),
 		}},
-		{"a pod that goes resolves what it failed", func(e *evaluator) {
-			e.begin(t.Context(), observations())
+		{"a pod that goes resolves what it failed", func(e *Evaluator) {
+			e.Begin(t.Context(), observations())
 			e.apply(pod, podJSON(latest))
 			e.remove(state.Pod{Namespace: "default", Name: "nginx"})
 		}, []map[string]any{violation("latest_tag"), resolved("latest_tag")}},
-		{"a pod that takes the place of another is another", func(e *evaluator) {
-			e.begin(t.Context(), observations(state.Observation{Pod: pod, JSON: podJSON(latest)}))
+		{"a pod that takes the place of another is another", func(e *Evaluator) {
+			e.Begin(t.Context(), observations(state.Observation{Pod: pod, JSON: podJSON(latest)}))
 			e.apply(again, podJSON(latest))
 		}, []map[string]any{resolved("latest_tag"), violation("latest_tag")}},
-		{"excluded namespaces are silent", func(e *evaluator) {
-			e.begin(t.Context(), observations())
+		{"excluded namespaces are silent", func(e *Evaluator) {
+			e.Begin(t.Context(), observations())
 			e.apply(state.Pod{Namespace: "kube-system", Name: "dns"}, podJSON(latest))
 		}, nil},
-		{"after the term there is silence", func(e *evaluator) {
-			e.begin(t.Context(), observations())
-			e.end()
+		{"after the term there is silence", func(e *Evaluator) {
+			e.Begin(t.Context(), observations())
+			e.End()
 			e.apply(pod, podJSON(latest))
 		}, nil},
 	}
@@ -171,7 +174,7 @@ func TestNoVoiceWithoutPermission(t *testing.T) {
 	}
 	log := new(lockedBuffer)
 	e := newTestEvaluator(t, jsonLogger(log), publish)
-	e.begin(t.Context(), observations())
+	e.Begin(t.Context(), observations())
 	e.apply(state.Pod{Namespace: "a", Name: "told"}, podJSON(latest))
 	permitted = false
 	e.apply(state.Pod{Namespace: "a", Name: "untold"}, podJSON(latest))
@@ -179,7 +182,7 @@ func TestNoVoiceWithoutPermission(t *testing.T) {
 	if len(events) != 1 || events[0]["pod"] != "told" {
 		t.Errorf("events: %v; want one, of the pod with permission", events)
 	}
-	if got := e.current().Snapshot().Totals().TotalPods; got != 2 {
+	if got := e.Current().Snapshot().Totals().TotalPods; got != 2 {
 		t.Errorf("%d pods in the state; want both", got)
 	}
 }
@@ -204,7 +207,7 @@ func TestTermBeginsWhilePodsChange(t *testing.T) {
 		}
 	}
 	begin := func() {
-		e.begin(t.Context(), func(yield func(state.Observation) bool) {
+		e.Begin(t.Context(), func(yield func(state.Observation) bool) {
 			mu.Lock()
 			defer mu.Unlock()
 			for name, json := range store {
@@ -239,19 +242,19 @@ func TestTermBeginsWhilePodsChange(t *testing.T) {
 	group.Go(func() {
 		for range terms {
 			begin()
-			e.end()
+			e.End()
 		}
 		begin()
 	})
 	group.Wait()
 
-	scratch := state.New(e.table())
+	scratch := state.New(e.Table())
 	for name, json := range store {
 		if _, err := scratch.Observe(state.Pod{Namespace: "a", Name: name}, json); err != nil {
 			t.Fatal(err)
 		}
 	}
-	want, got := scratch.SnapshotWithViolations(), e.current().SnapshotWithViolations()
+	want, got := scratch.SnapshotWithViolations(), e.Current().SnapshotWithViolations()
 	if diff := cmp.Diff(want.Namespaces, got.Namespaces); diff != "" {
 		t.Errorf("namespaces (-scratch +live):\n%s", diff)
 	}
@@ -265,7 +268,7 @@ func TestBeginOfATermThatEnds(t *testing.T) {
 	e := newTestEvaluator(t, zap.NewNop(), nil)
 	ctx, lose := context.WithCancel(t.Context())
 	given := 0
-	e.begin(ctx, func(yield func(state.Observation) bool) {
+	e.Begin(ctx, func(yield func(state.Observation) bool) {
 		for i := range 100_000 {
 			if given = i + 1; i == 1000 {
 				lose()
@@ -275,8 +278,8 @@ func TestBeginOfATermThatEnds(t *testing.T) {
 			}
 		}
 	})
-	if e.current() != nil || given > 1001 {
-		t.Errorf("%d pods were looked at, and there is a state: %t", given, e.current() != nil)
+	if e.Current() != nil || given > 1001 {
+		t.Errorf("%d pods were looked at, and there is a state: %t", given, e.Current() != nil)
 	}
 }
 
@@ -285,10 +288,10 @@ func TestHostileLogText(t *testing.T) {
 	const hostile = "web\n{\"level\":\"info\",\"msg\":\"forged\"}\r\x1b[2J\u2028\x00end"
 	log := new(lockedBuffer)
 	e := newTestEvaluator(t, jsonLogger(log), nil)
-	e.begin(t.Context(), observations(observed("a", hostile, noProbes), observed(hostile, "one", noProbes)))
-	st := e.current()
-	e.announce(st, state.Pod{Namespace: hostile, Name: hostile}, state.Transition{After: []int{0}})
-	e.failed(state.Pod{Namespace: "a", Name: hostile}, errors.New(hostile))
+	e.Begin(t.Context(), observations(observed("a", hostile, noProbes), observed(hostile, "one", noProbes)))
+	st := e.Current()
+	e.events.add(e.Publish, st, state.Pod{Namespace: hostile, Name: hostile}, state.Transition{After: []int{0}})
+	e.logFailure(state.Pod{Namespace: "a", Name: hostile}, errors.New(hostile))
 	text := log.String()
 	if strings.ContainsAny(text, "\r\x1b\x00") {
 		t.Errorf("the log has control characters: %q", text)
@@ -309,11 +312,11 @@ func TestHostileLogText(t *testing.T) {
 }
 
 // apply brings in a pod of that form.
-func (e *evaluator) apply(pod state.Pod, json []byte) {
-	e.follow(pod, func(state.Pod) (state.Pod, []byte, bool) { return pod, json, true })
+func (e *Evaluator) apply(pod state.Pod, json []byte) {
+	e.Update(pod, func(state.Pod) (state.Pod, []byte, bool) { return pod, json, true })
 }
 
 // remove takes a pod out.
-func (e *evaluator) remove(pod state.Pod) {
-	e.follow(pod, func(state.Pod) (state.Pod, []byte, bool) { return pod, nil, false })
+func (e *Evaluator) remove(pod state.Pod) {
+	e.Update(pod, func(state.Pod) (state.Pod, []byte, bool) { return pod, nil, false })
 }

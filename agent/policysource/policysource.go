@@ -1,0 +1,166 @@
+// Package policysource loads the policy table and the waivers, which are files or a table that ships, and notices when
+// they change. It does not know what a policy is put in force on.
+package policysource
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+
+	"github.com/kube-devops/kube-devops/agent/reload"
+	"github.com/kube-devops/kube-devops/policies"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// Options are where a policy comes from.
+type Options struct {
+	// Policy is the file of the table, or the name of a table that ships.
+	Policy string
+	// Waivers is a file of waivers; empty for none.
+	Waivers string
+	// Reload asks, by each signal, to read the files at once; nil for none.
+	Reload <-chan os.Signal
+
+	Log        *zap.Logger
+	Registerer prometheus.Registerer
+}
+
+// A Source is where the policy table and its waivers come from.
+type Source struct {
+	log    *zap.Logger
+	reload <-chan os.Signal
+	// shipped is the text of a table that ships; nil where the table is a file.
+	shipped []byte
+	// name is the file of the table, also for messages.
+	name string
+	// files are those that may change: the table, if it is a file, and the waivers, if there are any.
+	files  []string
+	loaded [][]byte // the contents of the files in New
+	hash   string   // of the policy in force
+
+	successful, time prometheus.Gauge
+}
+
+// New loads the policy for the first time.
+func New(o Options) (*Source, *rules.Table, error) {
+	s := &Source{
+		log: o.Log, reload: o.Reload, name: o.Policy,
+		successful: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "kube_devops_policy_last_reload_successful",
+			Help: "Whether the last attempt to load the policy table succeeded (1) or not (0).",
+		}),
+		time: prometheus.NewGauge(prometheus.GaugeOpts{
+			Name: "kube_devops_policy_last_reload_success_timestamp_seconds",
+			Help: "When the policy table was last loaded successfully, in seconds since 1970.",
+		}),
+	}
+	if text, ok := policies.Shipped(o.Policy); ok {
+		s.name, s.shipped = o.Policy+".yaml", text
+	} else {
+		s.files = append(s.files, o.Policy)
+	}
+	if o.Waivers != "" {
+		s.files = append(s.files, o.Waivers)
+	}
+	var err error
+	if s.loaded, err = reload.Read(context.Background(), s.files...); err != nil {
+		var path *fs.PathError
+		if errors.Is(err, fs.ErrNotExist) && errors.As(err, &path) && path.Path == s.name {
+			err = fmt.Errorf("%w (a policy is a file, or one of the tables that ship: %s)", err, strings.Join(policies.Names(), ", "))
+		}
+		return nil, nil, fmt.Errorf("load policy: %w", err)
+	}
+	table, err := s.compile(s.loaded)
+	if err != nil {
+		return nil, nil, fmt.Errorf("load policy: %w", err)
+	}
+	o.Registerer.MustRegister(s.successful, s.time)
+	s.hash = table.Hash()
+	s.succeeded()
+	return s, table, nil
+}
+
+func (s *Source) succeeded() {
+	s.successful.Set(1)
+	s.time.Set(float64(time.Now().UnixMilli()) / 1e3)
+}
+
+// compile makes a table of the contents of the files.
+func (s *Source) compile(texts [][]byte) (*rules.Table, error) {
+	files, text := s.files, s.shipped
+	if text == nil {
+		text, files, texts = texts[0], files[1:], texts[1:]
+	}
+	table, err := rules.Load(s.name, text)
+	if err != nil || len(files) == 0 {
+		return table, err
+	}
+	return table.WithWaivers(files[0], texts[0])
+}
+
+// reloadPeriod is the time after which the files are read though nothing hints at a change.
+const reloadPeriod = 2 * time.Second
+
+// Follow passes each new policy that loads without errors to set, until ctx is done. If set returns an error, the policy
+// before stays in force.
+func (s *Source) Follow(ctx context.Context, set func(context.Context, *rules.Table) error) error {
+	if len(s.files) == 0 {
+		<-ctx.Done()
+		return nil
+	}
+	watcher := reload.Watcher{
+		Files: s.files, Every: reloadPeriod, Now: s.reload,
+		Changed: func(texts [][]byte, err error) { s.changed(ctx, set, texts, err) },
+	}
+	return watcher.Run(ctx, s.loaded)
+}
+
+// changed puts a policy in force, or keeps the last good one.
+func (s *Source) changed(ctx context.Context, set func(context.Context, *rules.Table) error, texts [][]byte, err error) {
+	var table *rules.Table
+	if err == nil {
+		table, err = s.compile(texts)
+	}
+	if err != nil {
+		s.successful.Set(0)
+		s.log.Error("the policy cannot be loaded; the last good one stays in force", mistakes(err))
+		return
+	}
+	identity := []zap.Field{zap.String("policy", table.Name()), zap.String("hash", table.Hash())}
+	if table.Hash() == s.hash {
+		s.succeeded()
+		s.log.Info("the policy is as it was", identity...)
+		return
+	}
+	s.log.Info("the policy has changed", append(identity, zap.Int("checks", len(table.Checks())), zap.Int("waivers", len(table.Waivers())))...)
+	switch err := set(ctx, table); {
+	case ctx.Err() != nil: // the agent is stopping
+	case err != nil:
+		s.successful.Set(0)
+		s.log.Error("the recording cannot be evaluated again; the scores stay those of the policy before", zap.Error(err))
+	default:
+		s.hash = table.Hash()
+		s.succeeded()
+	}
+}
+
+// mistakes returns an error as a field of one log line.
+func mistakes(err error) zap.Field {
+	var list rules.Mistakes
+	if !errors.As(err, &list) {
+		return zap.Error(err)
+	}
+	const most = 20
+	lines := make([]string, 0, most)
+	for _, m := range list[:min(most, len(list))] {
+		lines = append(lines, m.Error())
+	}
+	return zap.Strings("mistakes", lines)
+}
