@@ -6,11 +6,11 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// evaluateOne is what evaluates one pod; tests put something in its place.
+// evaluateOne evaluates one pod. Tests replace it.
 var evaluateOne = (*rules.Table).EvaluateInto
 
-// evaluate writes the verdict of one pod. A pod whose evaluation panics is one without a verdict: it must not end the
-// process, as it would be there again after the restart, on every replica.
+// evaluate writes the verdict of one pod. A panic becomes an error: it must not end the process, because the pod would end
+// every replica again after its restart.
 func evaluate(table *rules.Table, verdict *rules.Verdict, json []byte) (err error) {
 	defer func() {
 		if cause := recover(); cause != nil {

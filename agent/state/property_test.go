@@ -40,7 +40,7 @@ func TestStateEqualsScratch(t *testing.T) {
 					"":            m.check,
 					"observe":     m.observe,
 					"duplicate":   m.duplicate,
-					"apply":       m.apply,
+					"put":         m.put,
 					"recreate":    m.recreate,
 					"delete":      m.delete,
 					"deleteLate":  m.deleteLate,
@@ -190,16 +190,21 @@ func (m *machine) recreate(t *rapid.T) {
 	}
 }
 
-// apply takes a verdict that somebody else has made.
-func (m *machine) apply(t *rapid.T) {
+// put applies a verdict that the caller has made, and changes it afterwards.
+func (m *machine) put(t *rapid.T) {
 	pod := podGen.Draw(t, "pod")
 	json := drawEvaluable(t, pod)
 	verdict, err := m.policy.table.Evaluate(json)
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, _ := m.see(pod, json)
-	sameTransition(t, want, m.live.Apply(pod, verdict))
+	_, existed := m.model[podKey{pod.Namespace, pod.Name}]
+	m.see(pod, json)
+	if replaced := m.live.Put(pod, verdict, nil); replaced != existed {
+		t.Fatalf("Put replaced a pod: %t, want %t", replaced, existed)
+	}
+	clear(verdict.Violations)
+	clear(verdict.Subjects)
 }
 
 // delete takes a pod away that may be there or not, by its uid or without.

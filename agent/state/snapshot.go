@@ -10,23 +10,16 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// A Snapshot is the state at one moment. It shares nothing with the live state.
+// A Snapshot is the state at one moment. Later changes of the state do not affect it.
 type Snapshot struct {
 	Table *rules.Table
-	// Namespaces are sorted by name. Each has pods that count, though there may be no verdict of any of them.
+	// Namespaces are sorted by name. Each has pods that are not excluded, of which none may have been evaluated.
 	Namespaces []NamespaceSnapshot
-	// Skipped counts the pods that the table leaves out, by reason.
+	// Skipped counts the pods that the table excludes, by reason.
 	Skipped map[string]int
 
-	judged   []judgedNamespace // sorted by name; where violations were asked for
-	interned []*judgement      // by number
-	now      time.Time
-}
-
-// A judgedNamespace are the pods of one namespace that have violations, sorted by name.
-type judgedNamespace struct {
-	name string
-	pods frozen
+	violating []violatingNamespace // sorted by name; empty unless violations were requested
+	now       time.Time
 }
 
 // NamespaceSnapshot are the counts of one namespace.
@@ -35,24 +28,34 @@ type NamespaceSnapshot struct {
 	LiveMetrics
 }
 
-// PodViolation is one violation and the pod that has it, named without its UID. Pods that are alike share the violation,
-// which nobody changes.
+// A violatingNamespace is a namespace and those of its pods that have violations, sorted by name.
+type violatingNamespace struct {
+	name string
+	pods []violatingPod
+}
+
+type violatingPod struct {
+	name    string
+	verdict *internedVerdict
+}
+
+// PodViolation is one violation and its pod, named without its UID. Pods may share the violation, which is immutable.
 type PodViolation struct {
 	Pod
 	*rules.Violation
 	// Index is the position of the violation in the verdict of the pod.
 	Index int
-	// Origin is what the source told of the pod; nil where it told nothing.
+	// Origin is what Put was given; nil for none.
 	Origin any
 }
 
-// Violations are those that count, sorted by namespace, pod, check and subject; none where they were not asked for.
-func (s *Snapshot) Violations() iter.Seq[PodViolation] { return s.those(false) }
+// Violations are those without an active waiver, sorted by namespace, pod, check and subject.
+func (s *Snapshot) Violations() iter.Seq[PodViolation] { return s.filter(false) }
 
-// Waived are the violations that a waiver accepts, sorted as the others.
-func (s *Snapshot) Waived() iter.Seq[PodViolation] { return s.those(true) }
+// Waived are the violations with an active waiver, sorted as the others.
+func (s *Snapshot) Waived() iter.Seq[PodViolation] { return s.filter(true) }
 
-func (s *Snapshot) those(waived bool) iter.Seq[PodViolation] {
+func (s *Snapshot) filter(waived bool) iter.Seq[PodViolation] {
 	return func(yield func(PodViolation) bool) {
 		for v, accepted := range s.AllViolations() {
 			if accepted == waived && !yield(v) {
@@ -62,17 +65,14 @@ func (s *Snapshot) those(waived bool) iter.Seq[PodViolation] {
 	}
 }
 
-// AllViolations are those that count and those that do not, sorted, each with whether a waiver accepts it.
+// AllViolations are all violations, sorted, each with whether it has an active waiver.
 func (s *Snapshot) AllViolations() iter.Seq2[PodViolation, bool] {
 	return func(yield func(PodViolation, bool) bool) {
-		for i := range s.judged {
-			ns := &s.judged[i]
-			for _, reference := range ns.pods.references {
-				pod := ns.pods.at(reference)
-				j := s.interned[pod.judgement]
-				for i := range j.violations {
-					v := &j.violations[i]
-					if !yield(PodViolation{Pod{Namespace: ns.name, Name: pod.name}, v, i, j.origin}, waives(v.Waiver, s.now)) {
+		for _, ns := range s.violating {
+			for _, pod := range ns.pods {
+				for i := range pod.verdict.violations {
+					v := &pod.verdict.violations[i]
+					if !yield(PodViolation{Pod{Namespace: ns.name, Name: pod.name}, v, i, pod.verdict.origin}, waived(v, s.now)) {
 						return
 					}
 				}
@@ -103,72 +103,54 @@ func (s *Snapshot) Totals() LiveMetrics {
 // Snapshot copies the counts.
 func (s *ClusterState) Snapshot() *Snapshot {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	return s.snapshot()
+	snap := s.copyCounts()
+	s.mu.RUnlock()
+	snap.sort()
+	return snap
 }
 
-// SnapshotWithViolations copies the counts, and what the violations of the same moment can be told from: a few bytes for
-// each pod that has any.
+// SnapshotWithViolations copies the counts, and 24 bytes for each pod that has violations.
 func (s *ClusterState) SnapshotWithViolations() *Snapshot {
-	snap := s.withViolations()
-	// Who changes the state does not wait for what follows.
-	for i := range snap.judged {
-		snap.judged[i].pods.sort()
-	}
-	slices.SortFunc(snap.judged, func(a, b judgedNamespace) int { return cmp.Compare(a.name, b.name) })
-	return snap
-}
-
-func (s *ClusterState) withViolations() *Snapshot {
 	s.mu.RLock()
-	defer s.mu.RUnlock()
-	snap := s.snapshot()
-	snap.interned, snap.now = slices.Clone(s.interned.byID), s.now
+	snap := s.copyCounts()
 	for name, ns := range s.namespaces {
-		violates := func(reference uint32) bool {
-			return len(snap.interned[ns.pods.judgementAt(reference)].violations) > 0
-		}
-		n := 0
-		for reference := range ns.pods.all() {
-			if violates(reference) {
-				n++
+		violating := violatingNamespace{name: name}
+		for name, pod := range ns.pods {
+			if len(pod.verdict.violations) > 0 {
+				violating.pods = append(violating.pods, violatingPod{name, pod.verdict})
 			}
 		}
-		references := make([]uint32, 0, n)
-		for reference := range ns.pods.all() {
-			if violates(reference) {
-				references = append(references, reference)
-			}
-		}
-		if n > 0 {
-			snap.judged = append(snap.judged, judgedNamespace{name, ns.pods.freeze(references)})
+		if len(violating.pods) > 0 {
+			snap.violating = append(snap.violating, violating)
 		}
 	}
+	s.mu.RUnlock()
+	snap.sort()
 	return snap
 }
 
-// snapshot copies the counts; the lock is held.
-func (s *ClusterState) snapshot() *Snapshot {
+// copyCounts makes a snapshot that is not sorted. The caller holds s.mu.
+func (s *ClusterState) copyCounts() *Snapshot {
 	snap := &Snapshot{
-		Table:      s.table,
-		Namespaces: make([]NamespaceSnapshot, 0, len(s.namespaces)),
-		Skipped:    maps.Clone(s.skipped),
-	}
-	checks := len(s.table.Checks())
-	counts := make([]int, 0, 3*checks*len(s.namespaces)) // one allocation for all
-	copied := func(from []int) []int {
-		counts = append(counts, from...)
-		return counts[len(counts)-len(from) : len(counts) : len(counts)]
+		Table: s.table, Namespaces: make([]NamespaceSnapshot, 0, len(s.namespaces)), Skipped: maps.Clone(s.skipped), now: s.now,
 	}
 	for name, ns := range s.namespaces {
 		m := ns.LiveMetrics
 		if m.TotalPods == 0 && m.Unevaluated == 0 {
-			continue // all its pods are left out
+			continue // all its pods are excluded
 		}
-		m.Violations, m.Subjects, m.Waived = copied(m.Violations), copied(m.Subjects), copied(m.Waived)
-		m.Unknown = slices.Clone(m.Unknown)
+		m.Violations, m.Subjects = slices.Clone(m.Violations), slices.Clone(m.Subjects)
+		m.Waived, m.Unknown = slices.Clone(m.Waived), slices.Clone(m.Unknown)
 		snap.Namespaces = append(snap.Namespaces, NamespaceSnapshot{name, m})
 	}
-	slices.SortFunc(snap.Namespaces, func(a, b NamespaceSnapshot) int { return cmp.Compare(a.Name, b.Name) })
 	return snap
+}
+
+// sort runs without the lock, so that it does not delay changes of the state.
+func (s *Snapshot) sort() {
+	slices.SortFunc(s.Namespaces, func(a, b NamespaceSnapshot) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(s.violating, func(a, b violatingNamespace) int { return cmp.Compare(a.name, b.name) })
+	for _, ns := range s.violating {
+		slices.SortFunc(ns.pods, func(a, b violatingPod) int { return cmp.Compare(a.name, b.name) })
+	}
 }
