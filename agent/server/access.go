@@ -8,31 +8,31 @@ import (
 	"strings"
 )
 
-// What an AccessFunc answers, wrapped, where it does not let somebody in.
+// An AccessFunc that denies access returns one of these, possibly wrapped.
 var (
 	// ErrUnknown means that the API server does not know the token.
 	ErrUnknown = errors.New("the token is not valid")
-	// ErrForbidden means that the token is valid, and that its user may not read the page.
+	// ErrForbidden means that the token is valid, but its user may not read the page.
 	ErrForbidden = errors.New("forbidden")
-	// ErrBusy means that the token cannot be reviewed now, because too many others wait for a review.
+	// ErrBusy means that the token cannot be reviewed now, because too many others are waiting.
 	ErrBusy = errors.New("too many tokens wait for a review")
 )
 
-// retryAfter is what a client is told to wait, in seconds, when its token cannot be reviewed now.
+// retryAfter is the Retry-After header of ErrBusy, in seconds.
 const retryAfter = "5"
 
-// A Bearer is a client that asks for a page with a token.
+// A Bearer is a client that requests a page with a token.
 type Bearer struct {
 	Token string
 	Path  string // of the page
-	From  string // the address of the client, without its port
+	From  string // the client's address without its port
 }
 
-// AccessFunc decides whether a bearer may read the page that they ask for: nil, ErrUnknown, ErrForbidden, ErrBusy, or why
-// the decision cannot be made.
+// An AccessFunc decides whether a bearer may read the page: nil, ErrUnknown, ErrForbidden, ErrBusy, or the error that prevents
+// a decision.
 type AccessFunc func(ctx context.Context, bearer Bearer) error
 
-// guard serves a page to the clients that access lets in; to all, where access is nil.
+// guard serves a page to the clients that access allows; to all if access is nil.
 func guard(access AccessFunc, page http.Handler) http.Handler {
 	if access == nil {
 		return page
@@ -56,8 +56,8 @@ func guard(access AccessFunc, page http.Handler) http.Handler {
 		case errors.Is(err, ErrBusy):
 			w.Header().Set("Retry-After", retryAfter)
 			answer(w, http.StatusTooManyRequests, err.Error()+"\n")
-		default: // the reason is for the log of the agent, and not for clients that are not let in
-			answer(w, http.StatusServiceUnavailable, "cannot find out who may read this page\n")
+		default: // the reason belongs into the agent's log, and not to clients without access
+			answer(w, http.StatusServiceUnavailable, "cannot check access to this page\n")
 		}
 	})
 }

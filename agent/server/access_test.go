@@ -21,7 +21,7 @@ func TestAccess(t *testing.T) {
 		Authenticate string
 		Asked        []asked
 	}
-	const needs, unknown, silent = "this page needs a bearer token\n", "the token is not valid\n", "cannot find out who may read this page\n"
+	const needs, unknown, silent = "this page needs a bearer token\n", "the token is not valid\n", "cannot check access to this page\n"
 	for _, test := range []struct {
 		name, path, authorization string
 		want                      result

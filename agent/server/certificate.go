@@ -12,26 +12,26 @@ import (
 	"go.uber.org/zap"
 )
 
-// certificatePeriod is how often, at the most, the files of a certificate are looked at: when somebody connects.
+// certificatePeriod is the minimum time between two reads of the certificate's files, which connections trigger.
 const certificatePeriod = time.Second
 
-// cipherSuites are those of TLS 1.2: forward secrecy and authenticated encryption, without CBC. TLS 1.3 has no others.
+// cipherSuites are those of TLS 1.2 with forward secrecy and authenticated encryption, without CBC. Those of TLS 1.3 all are.
 var cipherSuites = []uint16{
 	tls.TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256, tls.TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256,
 	tls.TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, tls.TLS_ECDHE_RSA_WITH_AES_256_GCM_SHA384,
 	tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 }
 
-// A Certificate is two files of PEM that may be renewed while the server runs. With both empty there is no TLS.
+// A Certificate is two PEM files, which may be renewed while the server runs. If both are empty the server does not use TLS.
 type Certificate struct {
-	// CertFile has the certificate, and those between it and its root; KeyFile its private key.
+	// CertFile holds the certificate and its intermediates, KeyFile the private key.
 	CertFile, KeyFile string
 }
 
 func (c Certificate) empty() bool { return c == Certificate{} }
 
-// listen puts TLS over a listener, where there is a certificate. HTTP/1.1 alone is spoken: the permission to publish is
-// bound to a connection's deadline.
+// listen adds TLS to a listener if there is a certificate. It offers only HTTP/1.1, because the leader gate sets the deadline
+// of the whole connection.
 func (c Certificate) listen(listener net.Listener, log *zap.Logger) (net.Listener, error) {
 	if c.empty() {
 		return listener, nil
@@ -50,14 +50,14 @@ func (c Certificate) listen(listener net.Listener, log *zap.Logger) (net.Listene
 	}), nil
 }
 
-// A keyPair is the certificate in use. It follows its files, and keeps the last good pair.
+// A keyPair is the certificate in use. It follows its files, and keeps the last valid pair.
 type keyPair struct {
 	files Certificate
 	log   *zap.Logger
 
 	mu        sync.Mutex
-	looked    time.Time
-	cert, key []byte // what the files held when they were last looked at
+	checked   time.Time
+	cert, key []byte // the content of the files when they were last read
 	loaded    *tls.Certificate
 }
 
@@ -65,8 +65,8 @@ type keyPair struct {
 func (p *keyPair) current(now time.Time) *tls.Certificate {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if now.Sub(p.looked) >= certificatePeriod {
-		p.looked = now
+	if now.Sub(p.checked) >= certificatePeriod {
+		p.checked = now
 		before := p.loaded
 		if err := p.load(); err != nil {
 			p.log.Error("the TLS certificate cannot be loaded; the last good one stays in use", zap.Error(err))
@@ -77,8 +77,8 @@ func (p *keyPair) current(now time.Time) *tls.Certificate {
 	return p.loaded
 }
 
-// load takes over what is in the files. The two may be of two moments while they are replaced; then they do not fit, and
-// the next look finds them whole. What was looked at before is no news, good or bad.
+// load loads the files if they have changed since the last call, whether that succeeded or not. While the files are being
+// replaced they may not match each other; the next call finds the complete pair.
 func (p *keyPair) load() error {
 	cert, err := os.ReadFile(p.files.CertFile)
 	if err != nil {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"compress/gzip"
 	"io"
 	"net/http"
@@ -12,39 +13,28 @@ import (
 	"github.com/prometheus/common/expfmt"
 )
 
-// A TextAppender is a Gatherer that can write its metrics as text by itself. To gather many series, sort them and encode
-// them takes client_golang ten times as long, and it does not say that the text is wanted.
+// A TextAppender is a Gatherer that can also write its metrics as text, ten times as fast as client_golang gathers, sorts and
+// encodes them.
 type TextAppender interface {
 	prometheus.Gatherer
-	// AppendText appends the metrics in the text format of Prometheus. They are those that Gather returns, and none of
-	// them has a name of another gatherer's.
+	// AppendText appends the metrics that Gather returns in the Prometheus text format. No other gatherer may have a metric of
+	// the same name.
 	AppendText(to []byte) []byte
 }
 
-// textPage answers scrapes with the text of two gatherers, of which one writes it by itself. Who asks for some
-// of the metrics, or takes no text, is answered by other.
+// textPage answers scrapes with the text of two gatherers, the second of which appends its own. Requests for selected metrics
+// or another format go to other.
 type textPage struct {
 	gathered prometheus.Gatherer
 	written  TextAppender
 	other    http.Handler
 }
 
-func newTextPage(gathered prometheus.Gatherer, written TextAppender, other http.Handler) *textPage {
-	return &textPage{gathered, written, other}
-}
-
-// texts are buffers for whole scrapes; a scrape of a large cluster is some megabytes.
-var texts = sync.Pool{New: func() any { return new(text) }}
-
-type text struct{ bytes []byte }
-
-func (t *text) Write(p []byte) (int, error) {
-	t.bytes = append(t.bytes, p...)
-	return len(p), nil
-}
+// texts are buffers for whole scrapes, which are megabytes for a large cluster.
+var texts = sync.Pool{New: func() any { return new(bytes.Buffer) }}
 
 func (p *textPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if r.URL.Query().Has("name[]") { // some metrics alone
+	if r.URL.Query().Has("name[]") { // selected metrics
 		p.other.ServeHTTP(w, r)
 		return
 	}
@@ -58,32 +48,38 @@ func (p *textPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	families, err := p.gathered.Gather()
 	if err != nil {
-		http.Error(w, "An error has occurred while serving metrics:\n\n"+err.Error(), http.StatusInternalServerError)
+		metricsError(w, err)
 		return
 	}
-	page := texts.Get().(*text)
-	defer texts.Put(page)
-	page.bytes = page.bytes[:0]
+	page := texts.Get().(*bytes.Buffer)
+	defer func() { texts.Put(page) }()
+	page.Reset()
 	for _, family := range families {
 		if _, err := expfmt.MetricFamilyToText(page, family); err != nil {
-			http.Error(w, "An error has occurred while serving metrics:\n\n"+err.Error(), http.StatusInternalServerError)
+			metricsError(w, err)
 			return
 		}
 	}
-	page.bytes = p.written.AppendText(page.bytes)
+	text := p.written.AppendText(page.Bytes())
+	page = bytes.NewBuffer(text) // it may have grown
 	w.Header().Set("Content-Type", string(format))
-	if !takesGzip(r) {
-		_, _ = w.Write(page.bytes) // who asked may be gone
+	if !acceptsGzip(r) {
+		_, _ = w.Write(text) // the client may be gone
 		return
 	}
 	w.Header().Set("Content-Encoding", "gzip")
 	_ = writeGzip(w, func(w io.Writer) error {
-		_, err := w.Write(page.bytes)
+		_, err := w.Write(text)
 		return err
 	})
 }
 
-// writeGzip compresses what write writes. Where write fails, no end is written: the text is not whole.
+// metricsError answers as promhttp does.
+func metricsError(w http.ResponseWriter, err error) {
+	http.Error(w, "An error has occurred while serving metrics:\n\n"+err.Error(), http.StatusInternalServerError)
+}
+
+// writeGzip compresses what write writes. If write fails, the end mark is missing, so that the reader sees an error.
 func writeGzip(w io.Writer, write func(io.Writer) error) error {
 	compressed := gzips.Get().(*gzip.Writer)
 	defer gzips.Put(compressed)
@@ -94,16 +90,16 @@ func writeGzip(w io.Writer, write func(io.Writer) error) error {
 	return compressed.Close()
 }
 
-// gzips are made for speed: even so the text shrinks to a twentieth.
+// gzips compress fast rather than well: even so the text shrinks to a twentieth.
 var gzips = sync.Pool{New: func() any {
 	w, err := gzip.NewWriterLevel(io.Discard, gzip.BestSpeed)
 	if err != nil {
-		panic(err) // for a level that there is not
+		panic(err) // only for an invalid level
 	}
 	return w
 }}
 
-func takesGzip(r *http.Request) bool {
+func acceptsGzip(r *http.Request) bool {
 	for coding := range strings.SplitSeq(r.Header.Get("Accept-Encoding"), ",") {
 		name, parameters, _ := strings.Cut(coding, ";")
 		if !strings.EqualFold(strings.TrimSpace(name), "gzip") {

@@ -1,4 +1,3 @@
-// Package server answers HTTP: health checks, metrics and the report. It knows nothing of Kubernetes and of rules.
 package server
 
 import (
@@ -15,45 +14,45 @@ import (
 	"golang.org/x/sync/errgroup"
 )
 
-// A Check is a named condition of readiness: nil when it is fulfilled, else the reason why not.
+// A Check is a named condition of readiness. Ready returns nil if it is met, or the reason why not.
 type Check struct {
 	Name  string
 	Ready func() error
 }
 
-// PublishFunc gives permission to publish: it calls publish at most once, with a context that ends when the permission
-// does, or returns an error that says why there is no permission.
+// A PublishFunc grants permission to publish: it calls publish at most once, with a context that ends with the permission, or
+// returns why there is no permission.
 type PublishFunc func(ctx context.Context, publish func(ctx context.Context) error) error
 
 // Options of a Server.
 type Options struct {
 	// Listen is the address to listen on, as in net.Listen: ":8080".
 	Listen string
-	// HealthListen is a second address, without TLS, that serves /healthz and /readyz alone; empty for none.
+	// HealthListen is a second address, without TLS, that serves only /healthz and /readyz; empty for none.
 	HealthListen string
 	Log          *zap.Logger
 	// Ready are the conditions of /readyz.
 	Ready []Check
-	// Process gathers the metrics that are always exported, Leader those that are exported besides with permission,
-	// and Standby those that are exported besides without.
+	// Process gathers the metrics that are always exported, Leader those that are added with the permission to publish, and
+	// Standby those that are added without it.
 	Process, Leader, Standby prometheus.Gatherer
-	// Report writes the report as JSON; by permission alone.
+	// Report writes the report as JSON. It is served only with the permission to publish.
 	Report func(w io.Writer) error
-	// Publish asks for the permission; nil where nobody else could publish.
+	// Publish asks for the permission; nil if it is not needed, because there is no other replica.
 	Publish PublishFunc
 	// Certificate is for TLS; empty for none.
 	Certificate Certificate
-	// Access is asked about every request for metrics or the report; nil lets every client in.
+	// Access decides on every request for metrics or the report; nil allows all.
 	Access AccessFunc
 }
 
-// A Server answers HTTP on one address, and health checks alone on a second one where that was asked for.
+// A Server answers HTTP on one address, and only health checks on an optional second one.
 type Server struct {
 	pages  *endpoint
-	health *endpoint // nil where there is no second address
+	health *endpoint // nil without a second address
 }
 
-// New binds the addresses, so that Addr is true and a mistake shows at once. Requests wait until Run.
+// New binds the addresses, so that Addr is known and errors show early. Requests wait until Run.
 func New(o Options) (*Server, error) {
 	listener, err := net.Listen("tcp", o.Listen)
 	if err != nil {
@@ -77,10 +76,10 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
-// Addr is the address that the server is bound to, with its port.
+// Addr is the bound address with its port.
 func (s *Server) Addr() string { return s.pages.listener.Addr().String() }
 
-// HealthAddr is the address of the health checks alone; empty where there is none.
+// HealthAddr is the bound address of the health checks; empty if there is none.
 func (s *Server) HealthAddr() string {
 	if s.health == nil {
 		return ""
@@ -88,12 +87,12 @@ func (s *Server) HealthAddr() string {
 	return s.health.listener.Addr().String()
 }
 
-// ServeHTTP answers one request without the socket.
+// ServeHTTP answers one request without a socket.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.pages.http.Handler.ServeHTTP(w, r)
 }
 
-// Run answers requests until ctx is done, then lets the open ones finish, for a time.
+// Run answers requests until ctx is done, and then waits up to drainTimeout for open ones.
 func (s *Server) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return s.pages.run(ctx) })
@@ -103,7 +102,7 @@ func (s *Server) Run(ctx context.Context) error {
 	return group.Wait()
 }
 
-// Close gives the addresses back without Run.
+// Close releases the addresses of a server that was not run.
 func (s *Server) Close() error {
 	err := s.pages.listener.Close()
 	if s.health != nil {
@@ -112,7 +111,7 @@ func (s *Server) Close() error {
 	return err
 }
 
-// Handler answers the requests of a server with the options, without a socket.
+// Handler answers the requests of a server with these options.
 func Handler(o Options) http.Handler {
 	if o.Publish == nil {
 		o.Publish = func(ctx context.Context, publish func(context.Context) error) error { return publish(ctx) }
@@ -123,22 +122,18 @@ func Handler(o Options) http.Handler {
 	standby := limitConcurrency(maxScrapes, promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Standby}, scrape))
 	full := promhttp.HandlerFor(prometheus.Gatherers{o.Process, o.Leader}, scrape)
 	if written, ok := o.Leader.(TextAppender); ok {
-		full = newTextPage(o.Process, written, full)
+		full = &textPage{o.Process, written, full}
 	}
-	mux.Handle("GET /metrics", guard(o.Access, leaderGate{
-		publish: o.Publish,
-		page:    limitConcurrency(maxScrapes, full),
-		refused: func(w http.ResponseWriter, r *http.Request, _ error) { standby.ServeHTTP(w, r) },
-		writers: &writeLimit{max: maxWriters},
-	}))
-	mux.Handle("GET /api/v1/report", guard(o.Access, leaderGate{
-		publish: o.Publish,
-		page:    limitConcurrency(maxReports, reportPage(o.Report)),
-		refused: func(w http.ResponseWriter, _ *http.Request, err error) {
+	handle := func(pattern string, page http.Handler, refused func(http.ResponseWriter, *http.Request, error)) {
+		mux.Handle(pattern, guard(o.Access, leaderGate{o.Publish, page, refused, &writeLimit{max: maxWriters}}))
+	}
+	handle("GET /metrics", limitConcurrency(maxScrapes, full), func(w http.ResponseWriter, r *http.Request, _ error) {
+		standby.ServeHTTP(w, r)
+	})
+	handle("GET /api/v1/report", limitConcurrency(maxReports, reportPage(o.Report)),
+		func(w http.ResponseWriter, _ *http.Request, err error) {
 			answer(w, http.StatusServiceUnavailable, err.Error()+"\n")
-		},
-		writers: &writeLimit{max: maxWriters},
-	}))
+		})
 	return mux
 }
 
@@ -165,14 +160,14 @@ func readyz(checks []Check) http.HandlerFunc {
 	}
 }
 
-// reportPage writes the report as JSON, compressed where the client takes gzip.
+// reportPage writes the report as JSON, compressed if the client accepts gzip.
 func reportPage(report func(io.Writer) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("Content-Type", "application/json")
 		h.Set("Vary", "Accept-Encoding")
 		write := report
-		if takesGzip(r) {
+		if acceptsGzip(r) {
 			h.Set("Content-Encoding", "gzip")
 			write = func(w io.Writer) error { return writeGzip(w, report) }
 		}
@@ -189,6 +184,6 @@ func answer(w http.ResponseWriter, status int, text string) {
 	h.Set("Content-Type", "text/plain; charset=utf-8")
 	h.Set("X-Content-Type-Options", "nosniff")
 	w.WriteHeader(status)
-	// A write fails when the client has gone, and then there is no one to answer.
+	// A write fails only when the client is gone.
 	_, _ = io.WriteString(w, text)
 }
