@@ -19,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -84,63 +85,108 @@ func (f *fixture) inventedTokens(connections int, length time.Duration) {
 		f.Fatal(err)
 	}
 	defer agent.Kill()
-	metrics := "https://" + agent.Addr + "/metrics"
-	f.wait("a client with permission is let in", 30*time.Second, func() error { return f.get(metrics, good, 10*time.Second) })
+	probe := request{name: "probe", url: "http://" + health + "/healthz"}
+	scrape := request{name: "scrape", url: "https://" + agent.Addr + "/metrics", token: good}
+	report := request{name: "report", url: "https://" + agent.Addr + "/api/v1/report", token: good}
+	ordinary := []request{probe, scrape, report}
+	for _, r := range ordinary {
+		f.wait("the agent answers a "+r.name, 30*time.Second, func() error { return f.get(r, 10*time.Second) })
+	}
+	before := f.slowest(ordinary, 20)
 
-	flooding, end := context.WithCancel(f.Context())
 	began := time.Now()
+	sent, probes, scrapes := f.flooded(agent.Addr, connections, length, probe, scrape)
+	ended := time.Now()
+	f.wait("a new client is let in", afterFlood, func() error {
+		return f.get(request{url: scrape.url, token: later}, time.Second)
+	})
+	f.wait("requests are as fast as before", time.Until(ended)+afterFlood, func() error {
+		for i, took := range f.slowest(ordinary, 5) {
+			if bound := 2*before[i] + 50*time.Millisecond; took > bound {
+				return fmt.Errorf("a %s takes %s, before the flood %s", ordinary[i].name, took, before[i])
+			}
+		}
+		return nil
+	})
+	f.recovered(time.Since(ended), afterFlood)
+	f.pass(time.Until(ended.Add(afterFlood)))
+	settled := time.Now()
+	f.pass(afterFlood)
+	// The agent renews what it knows of the good client: one review of its token, and one for each path.
+	if reviews := f.reviews(front, settled); len(reviews) > 3 {
+		f.Errorf("%d reviews in the %s that begin %s after the flood", len(reviews), afterFlood, afterFlood)
+	}
+	if slowest := slices.Max(probes); slowest > time.Second {
+		f.Errorf("the slowest probe took %s", slowest)
+	}
+	most := mostInASecond(f.reviews(front, began))
+	if most > 10 {
+		f.Errorf("%d reviews in one second", most)
+	}
+	f.notef("%d requests, slowest of %d probes %.0f ms, %d scrapes, none lost, at most %d reviews in a second",
+		sent, len(probes), slices.Max(probes).Seconds()*1000, len(scrapes), most)
+}
+
+// afterFlood bounds the time from the end of a flood to the moment at which all is as before.
+const afterFlood = 5 * time.Second
+
+// flooded floods an address, and sends a probe every half second and a scrape every five meanwhile. It returns the number of
+// requests in the flood, and how long each answer took.
+func (f *fixture) flooded(addr string, connections int, length time.Duration, probe, scrape request) (sent int, probes, scrapes []time.Duration) {
+	f.Helper()
+	flooding, end := context.WithCancel(f.Context())
 	// In the process of the probes the scheduler would make them wait for the attacker's handshakes.
 	attacker := exec.CommandContext(f.Context(), os.Args[0])
-	attacker.Env = append(os.Environ(), floodVariable+"="+agent.Addr, floodVariable+"_LENGTH="+length.String(), floodVariable+"_CONNECTIONS="+fmt.Sprint(connections))
-	var said []byte
+	attacker.Env = append(os.Environ(), floodVariable+"="+addr, floodVariable+"_LENGTH="+length.String(), floodVariable+"_CONNECTIONS="+fmt.Sprint(connections))
+	var output []byte
 	var attackErr error
 	var running sync.WaitGroup
 	running.Go(func() {
 		defer end()
-		said, attackErr = attacker.Output()
+		output, attackErr = attacker.Output()
 	})
-	var slowest time.Duration
-	running.Go(func() {
+	repeat := func(r request, pause time.Duration) (took []time.Duration) {
 		for flooding.Err() == nil {
 			at := time.Now()
-			if err := f.get("http://"+health+"/healthz", "", 10*time.Second); err != nil {
-				f.Errorf("probe: %v", err)
+			if err := f.get(r, 10*time.Second); err != nil {
+				f.Errorf("%s in the flood: %v", r.name, err)
 			}
-			slowest = max(slowest, time.Since(at))
-			f.pass(500 * time.Millisecond)
+			took = append(took, time.Since(at))
+			f.pass(pause)
 		}
-	})
-	scrapes := 0
-	running.Go(func() {
-		for ; flooding.Err() == nil; scrapes++ {
-			if err := f.get(metrics, good, 10*time.Second); err != nil {
-				f.Errorf("scrape: %v", err)
-			}
-			f.pass(5 * time.Second)
-		}
-	})
+		return took
+	}
+	running.Go(func() { probes = repeat(probe, 500*time.Millisecond) })
+	running.Go(func() { scrapes = repeat(scrape, 5*time.Second) })
 	running.Wait()
-	ended := time.Now()
-	f.wait("a new client is let in", 5*time.Second, func() error { return f.get(metrics, later, time.Second) })
-	f.recovered(time.Since(ended), 5*time.Second)
-	if slowest > time.Second {
-		f.Errorf("the slowest probe took %s", slowest)
-	}
-	most := f.reviewsInASecond(front, began)
-	if most > 10 {
-		f.Errorf("%d reviews in one second", most)
-	}
-	sent, err := strconv.Atoi(strings.TrimSpace(string(said)))
+	sent, err := strconv.Atoi(strings.TrimSpace(string(output)))
 	if err != nil || attackErr != nil || sent < 2*connections {
 		f.Errorf("%d requests in the flood: %v, %v", sent, err, attackErr)
 	}
-	f.notef("%d requests, slowest probe %.0f ms, %d scrapes, none lost, at most %d reviews in a second", sent, slowest.Seconds()*1000, scrapes, most)
+	return sent, probes, scrapes
+}
+
+// slowest sends each request some times, and returns how long its slowest answer took.
+func (f *fixture) slowest(requests []request, times int) []time.Duration {
+	f.Helper()
+	most := make([]time.Duration, len(requests))
+	for range times {
+		for i, r := range requests {
+			at := time.Now()
+			if err := f.get(r, 10*time.Second); err != nil {
+				f.Errorf("%s: %v", r.name, err)
+			}
+			most[i] = max(most[i], time.Since(at))
+		}
+	}
+	return most
 }
 
 // floodVariable, with an address, makes this binary an attacker.
 const floodVariable = "FAULTS_FLOOD"
 
-// attack floods an address, and prints how many requests it sent.
+// attack floods an address, and prints how many requests it sent. The connections start over some seconds, resume their TLS
+// sessions, and begin again as soon as they end. Half of them read the answer, and half leave before it.
 func attack(addr string) (code int) {
 	length, err := time.ParseDuration(os.Getenv(floodVariable + "_LENGTH"))
 	connections, wrong := strconv.Atoi(os.Getenv(floodVariable + "_CONNECTIONS"))
@@ -150,12 +196,16 @@ func attack(addr string) (code int) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), length)
 	defer cancel()
+	config := &tls.Config{InsecureSkipVerify: true, ClientSessionCache: tls.NewLRUClientSessionCache(10)}
 	var running sync.WaitGroup
 	var sent atomic.Int64
 	for i := range connections {
+		if i%20 == 0 {
+			<-time.After(100 * time.Millisecond)
+		}
 		running.Go(func() {
 			for ctx.Err() == nil {
-				if inventToken(ctx, addr, sent.Add(1), i%2 == 0) != nil {
+				if inventToken(ctx, addr, config, sent.Add(1), i%2 == 0) != nil {
 					<-time.After(10 * time.Millisecond)
 				}
 			}
@@ -166,14 +216,18 @@ func attack(addr string) (code int) {
 	return 0
 }
 
-// reviewsInASecond returns how many reviews there were in the busiest second.
-func (f *fixture) reviewsInASecond(p *proxy.Proxy, since time.Time) (most int) {
-	var at []time.Time
+// reviews returns when an agent sent a review since a moment.
+func (f *fixture) reviews(p *proxy.Proxy, since time.Time) (at []time.Time) {
 	for _, request := range p.Requests() {
 		if request.At.After(since) && (request.Resource == "tokenreviews" || request.Resource == "subjectaccessreviews") {
 			at = append(at, request.At)
 		}
 	}
+	return at
+}
+
+// mostInASecond returns how many of some moments lie in the busiest second.
+func mostInASecond(at []time.Time) (most int) {
 	first := 0
 	for last := range at {
 		for at[last].Sub(at[first]) >= time.Second {
@@ -185,7 +239,7 @@ func (f *fixture) reviewsInASecond(p *proxy.Proxy, since time.Time) (most int) {
 }
 
 // inventToken asks for metrics with a token of its own invention, on a connection of its own.
-func inventToken(ctx context.Context, addr string, n int64, reads bool) error {
+func inventToken(ctx context.Context, addr string, config *tls.Config, n int64, reads bool) error {
 	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", addr)
 	if err != nil {
 		return err
@@ -193,9 +247,13 @@ func inventToken(ctx context.Context, addr string, n int64, reads bool) error {
 	defer func() { _ = conn.Close() }()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	_ = conn.SetDeadline(time.Now().Add(15 * time.Second))
-	secure := tls.Client(conn, &tls.Config{InsecureSkipVerify: true})
-	if _, err := fmt.Fprintf(secure, "GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer invented-%d\r\n\r\n", n); err != nil || !reads {
+	secure := tls.Client(conn, config)
+	if _, err := fmt.Fprintf(secure, "GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer invented-%d\r\n\r\n", n); err != nil {
 		return err
+	}
+	if !reads {
+		<-time.After(5 * time.Millisecond)
+		return nil
 	}
 	res, err := http.ReadResponse(bufio.NewReader(secure), nil)
 	if err != nil {
@@ -206,16 +264,19 @@ func inventToken(ctx context.Context, addr string, n int64, reads bool) error {
 	return err
 }
 
-// get asks for a page on a connection of its own, and requires 200.
-func (f *fixture) get(url, token string, within time.Duration) error {
+// A request is one of a client that has a connection for each, as a kubelet has for probes.
+type request struct{ name, url, token string }
+
+// get sends a request, and requires 200.
+func (f *fixture) get(r request, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(f.Context(), within)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, http.NoBody)
 	if err != nil {
 		return err
 	}
-	if token != "" {
-		request.Header.Set("Authorization", "Bearer "+token)
+	if r.token != "" {
+		request.Header.Set("Authorization", "Bearer "+r.token)
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{InsecureSkipVerify: true}}}
 	res, err := client.Do(request)
@@ -262,7 +323,7 @@ func (f *fixture) reader(name string) string {
 	}
 	role, err := f.Admin.RbacV1().ClusterRoles().Create(f.Context(), &rbacv1.ClusterRole{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
-		Rules:      []rbacv1.PolicyRule{{Verbs: []string{"get"}, NonResourceURLs: []string{"/metrics"}}},
+		Rules:      []rbacv1.PolicyRule{{Verbs: []string{"get"}, NonResourceURLs: []string{"/metrics", "/api/v1/report"}}},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		f.Fatal(err)
