@@ -23,6 +23,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/agent/election"
 	"github.com/kube-devops/kube-devops/agent/evaluator"
+	"github.com/kube-devops/kube-devops/agent/exposition"
 	"github.com/kube-devops/kube-devops/agent/kubeconfig"
 	"github.com/kube-devops/kube-devops/agent/podwatch"
 	"github.com/kube-devops/kube-devops/agent/policysource"
@@ -77,7 +78,7 @@ func New(o Options) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{options: o, log: o.Log, policy: source, evaluator: evaluator.New(table, o.Log, process)}
-	standing.MustRegister(newPolicyInfo(a.evaluator, o.Namespaces...))
+	standing.MustRegister(exposition.New(policyOf(a.evaluator), o.Namespaces...))
 	var mayRead server.AccessFunc
 	if o.Replay == "" {
 		if err := a.connect(process); err != nil {
@@ -96,7 +97,7 @@ func New(o Options) (*Agent, error) {
 		Log:          o.Log,
 		Ready:        []server.Check{{Name: "pods", Ready: a.checkReady}},
 		Process:      process,
-		Leader:       newScrape(newScores(a.evaluator, o.Namespaces...)),
+		Leader:       newScrape(exposition.New(exposedBy(a.evaluator), o.Namespaces...)),
 		Standby:      standing,
 		Report:       a.report,
 		Publish:      server.PublishFunc(a.evaluator.Publish),

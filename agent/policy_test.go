@@ -22,6 +22,7 @@ import (
 	"github.com/prometheus/common/expfmt"
 
 	"github.com/kube-devops/kube-devops/agent/evaluator"
+	"github.com/kube-devops/kube-devops/agent/exposition"
 	"github.com/kube-devops/kube-devops/agent/reload"
 	"github.com/kube-devops/kube-devops/agent/reload/reloadtest"
 	"github.com/kube-devops/kube-devops/agent/state"
@@ -401,7 +402,7 @@ func TestNoScrapeIsAMixture(t *testing.T) {
 	}
 	scrape := func(e *evaluator.Evaluator) string {
 		registry := prometheus.NewPedanticRegistry()
-		registry.MustRegister(newScores(e))
+		registry.MustRegister(exposition.New(exposedBy(e)))
 		families, err := registry.Gather()
 		if err != nil {
 			t.Error(err)
