@@ -1,16 +1,8 @@
-// Package reload notices when files change that are mounted from a ConfigMap, or edited by hand, and reads them whole.
-//
-// It polls. The kubelet changes a mounted directory by a symbolic link, which file events report in ways that differ
-// between file systems and mount kinds, or not at all; a poll costs less than a millisecond and misses nothing. Names,
-// sizes and times of the files are looked at four times a second, so that a change is noticed soon, and their content
-// every time that they hint at a change, and after a longer while without any.
 package reload
 
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -23,17 +15,17 @@ import (
 )
 
 const (
-	// MaxBytes is how large a file may be. A ConfigMap holds at most 1 MiB.
+	// MaxBytes is the maximum size of a file. A ConfigMap holds at most 1 MiB.
 	MaxBytes = 1 << 20
-	// dataLink is the symbolic link by which the kubelet swaps the content of a mounted directory in one step.
+	// dataLink is the symbolic link by which the kubelet swaps the content of a mounted directory atomically.
 	dataLink = "..data"
-	// attempts is how often a read is begun again when the kubelet swaps the directory under it.
+	// attempts is how often a read is tried while the kubelet swaps the directory.
 	attempts = 5
-	// settle is how long a plain file must stay the same to be taken for whole.
+	// settle is how long a plain file must stay unchanged to be considered complete.
 	settle = 200 * time.Millisecond
-	// glanceEvery is the time between two looks at the names, sizes and times of the files, which tell of nearly every
-	// change. File systems are known that report a wrong time, so that the content is looked at too, though not as often.
-	glanceEvery = 250 * time.Millisecond
+	// statEvery is the time between two polls of the names, sizes and times of the files. These show nearly every change, but
+	// some file systems report wrong times, so the content is read too, though less often.
+	statEvery = 250 * time.Millisecond
 )
 
 var (
@@ -42,9 +34,9 @@ var (
 	errNoFile    = errors.New("is not a regular file")
 )
 
-// Read returns the content of the files, in their order. Files of one mounted directory are of one generation: the
-// directory's link is resolved once, and they are read behind it. A plain file is read twice, with a pause, so that
-// half of a write is not taken for the whole. An error names the file, as a *fs.PathError.
+// Read returns the content of the files, in their order. Files of one mounted directory are of the same generation, because the
+// link of the directory is resolved once for all. Plain files are read twice, with a pause, to detect a write in progress.
+// Errors are of type *fs.PathError and name the file.
 func Read(ctx context.Context, files ...string) ([][]byte, error) {
 	var texts [][]byte
 	var err error
@@ -60,7 +52,7 @@ func Read(ctx context.Context, files ...string) ([][]byte, error) {
 }
 
 func readOnce(ctx context.Context, files []string) ([][]byte, error) {
-	links := make(map[string]string) // of each directory: where its link leads to, "" where it has none
+	links := make(map[string]string) // by directory: the target of its dataLink, "" for none
 	resolved := make([]string, len(files))
 	plain := false
 	for i, file := range files {
@@ -112,16 +104,16 @@ func readOnce(ctx context.Context, files []string) ([][]byte, error) {
 	return texts, nil
 }
 
-// readLink returns where the link of a mounted directory leads to, "" where it is not one.
+// readLink returns the target of the link of a mounted directory, "" for other directories.
 func readLink(dir string) (string, error) {
 	target, err := os.Readlink(filepath.Join(dir, dataLink))
-	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EINVAL) { // the latter: it is something else than a link
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.EINVAL) { // EINVAL: not a link
 		return "", nil
 	}
 	return target, err
 }
 
-// readAll reads the resolved files, and names them in errors as the caller does.
+// readAll reads the resolved files. Errors have the names in files.
 func readAll(files, resolved []string) ([][]byte, error) {
 	texts := make([][]byte, len(files))
 	for i, file := range files {
@@ -134,7 +126,7 @@ func readAll(files, resolved []string) ([][]byte, error) {
 }
 
 func readFile(name string) (text []byte, err error) {
-	// To open a named pipe would wait for somebody who writes to it.
+	// Opening a named pipe would block until another process writes to it.
 	info, err := os.Stat(name)
 	switch {
 	case err != nil:
@@ -158,7 +150,7 @@ func readFile(name string) (text []byte, err error) {
 	return text, nil
 }
 
-// failed is an error about a file under the name that the caller knows it by.
+// failed is an error about a file under the caller's name for it.
 func failed(file string, err error) error {
 	var path *fs.PathError
 	if errors.As(err, &path) {
@@ -167,27 +159,25 @@ func failed(file string, err error) error {
 	return &fs.PathError{Op: "read", Path: file, Err: err}
 }
 
-// A Watcher looks at files again and again.
+// A Watcher polls files for changes.
 type Watcher struct {
 	// Files are read together.
 	Files []string
-	// Every is the time after which the files are read though nothing hints at a change. Hints are looked for every
-	// 250 ms.
+	// Every is the time after which the files are read even if their names, sizes and times have not changed.
 	Every time.Duration
-	// Now asks for a read at once; nil for none.
+	// Now requests an immediate read; may be nil.
 	Now <-chan os.Signal
-	// Changed is called with the content when it is another than before, and on each read that was asked for; or with
-	// the reason why it cannot be read, when that is another than before.
+	// Changed is called with the content, or with the error that prevents reading it, when either has changed, and for each
+	// read that Now requests.
 	Changed func(texts [][]byte, err error)
 }
 
-// Run looks at the files until ctx is done. Changed is not called for what the files hold at the start, which is
-// given as initial.
+// Run polls the files until ctx is done. Their initial content is known to the caller, and not reported to Changed.
 func (w *Watcher) Run(ctx context.Context, initial [][]byte) error {
-	last := fingerprint(initial, nil)
-	var seen glance // none: the files may have changed since initial was read, so that the first look is a read
+	lastTexts, lastErr := initial, ""
+	var lastStat []fs.FileInfo // nil: the files may have changed since initial was read, so the first poll reads them
 	var read time.Time
-	ticker := time.NewTicker(min(w.Every, glanceEvery))
+	ticker := time.NewTicker(min(w.Every, statEvery))
 	defer ticker.Stop()
 	for {
 		asked := false
@@ -198,54 +188,41 @@ func (w *Watcher) Run(ctx context.Context, initial [][]byte) error {
 			asked = true
 		case <-ticker.C:
 		}
-		// The glance comes first: what changes during the read is seen by the next one.
-		now := glanceAt(w.Files)
-		if !asked && now.same(seen) && time.Since(read) < w.Every {
+		// Stat before reading: a change during the read is noticed by the next poll.
+		stat := statAll(w.Files)
+		if !asked && slices.EqualFunc(stat, lastStat, sameFile) && time.Since(read) < w.Every {
 			continue
 		}
-		seen, read = now, time.Now()
+		lastStat, read = stat, time.Now()
 		texts, err := Read(ctx, w.Files...)
 		if ctx.Err() != nil {
 			return nil
 		}
-		if is := fingerprint(texts, err); is != last || asked {
-			last = is
+		message := ""
+		if err != nil {
+			message = err.Error()
+		}
+		if asked || message != lastErr || !slices.EqualFunc(texts, lastTexts, bytes.Equal) {
+			lastTexts, lastErr = texts, message
 			w.Changed(texts, err)
 		}
 	}
 }
 
-// A glance is what is known of files without a read: nil of a file that is not there.
-type glance []fs.FileInfo
-
-func glanceAt(files []string) glance {
-	g := make(glance, len(files))
+// statAll returns nil for files that cannot be read.
+func statAll(files []string) []fs.FileInfo {
+	infos := make([]fs.FileInfo, len(files))
 	for i, file := range files {
 		if info, err := os.Stat(file); err == nil {
-			g[i] = info
+			infos[i] = info
 		}
 	}
-	return g
+	return infos
 }
 
-func (g glance) same(other glance) bool {
-	return slices.EqualFunc(g, other, func(a, b fs.FileInfo) bool {
-		if a == nil || b == nil {
-			return a == nil && b == nil
-		}
-		return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
-	})
-}
-
-// fingerprint is equal for two looks that saw the same.
-func fingerprint(texts [][]byte, err error) [sha256.Size]byte {
-	hash := sha256.New()
-	if err != nil {
-		hash.Write([]byte("error " + err.Error()))
+func sameFile(a, b fs.FileInfo) bool {
+	if a == nil || b == nil {
+		return a == nil && b == nil
 	}
-	for _, text := range texts {
-		hash.Write(binary.LittleEndian.AppendUint64(nil, uint64(len(text))))
-		hash.Write(text)
-	}
-	return [sha256.Size]byte(hash.Sum(nil))
+	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }

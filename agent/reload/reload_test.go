@@ -31,7 +31,7 @@ func write(tb testing.TB, file, text string) {
 	}
 }
 
-// replace puts another file in the place of a plain one, in one step.
+// replace replaces a plain file atomically.
 func replace(tb testing.TB, file, text string) {
 	tb.Helper()
 	write(tb, file+".new", text)
@@ -71,7 +71,7 @@ func TestRead(t *testing.T) {
 			write(t, plain, "B")
 			return []string{m.Path("a"), plain}
 		}, []string{"A", "B"}, ""},
-		{"a link to another place in the place of ..data", func(t *testing.T) []string {
+		{"..data links to another directory", func(t *testing.T) []string {
 			elsewhere, dir := t.TempDir(), t.TempDir()
 			write(t, filepath.Join(elsewhere, "a"), "A")
 			if err := os.Symlink(elsewhere, filepath.Join(dir, "..data")); err != nil {
@@ -79,30 +79,30 @@ func TestRead(t *testing.T) {
 			}
 			return []string{filepath.Join(dir, "a")}
 		}, []string{"A"}, ""},
-		{"..data is no link", func(t *testing.T) []string {
+		{"..data is not a link", func(t *testing.T) []string {
 			dir := t.TempDir()
 			write(t, filepath.Join(dir, "..data"), "")
 			write(t, filepath.Join(dir, "a"), "A")
 			return []string{filepath.Join(dir, "a")}
 		}, []string{"A"}, ""},
-		{"as large as may be", func(t *testing.T) []string {
+		{"maximum size", func(t *testing.T) []string {
 			file := filepath.Join(t.TempDir(), "a")
 			write(t, file, strings.Repeat("x", reload.MaxBytes))
 			return []string{file}
 		}, []string{strings.Repeat("x", reload.MaxBytes)}, ""},
 
-		{"larger than may be", func(t *testing.T) []string {
+		{"too large", func(t *testing.T) []string {
 			m := reloadtest.New(t, map[string]string{"a": strings.Repeat("x", reload.MaxBytes+1)})
 			return []string{m.Path("a")}
 		}, nil, "read FILE: is larger than 1048576 bytes"},
-		{"a file that is not there", func(t *testing.T) []string {
+		{"a missing file", func(t *testing.T) []string {
 			return []string{filepath.Join(t.TempDir(), "a")}
 		}, nil, "read FILE: no such file or directory"},
-		{"a key that is not in the ConfigMap", func(t *testing.T) []string {
+		{"a missing key of the ConfigMap", func(t *testing.T) []string {
 			m := reloadtest.New(t, map[string]string{"a": "A"})
 			return []string{m.Path("a"), m.Path("b")}
 		}, nil, "read FILE: no such file or directory"},
-		{"..data leads nowhere", func(t *testing.T) []string {
+		{"..data is dangling", func(t *testing.T) []string {
 			m := reloadtest.New(t, map[string]string{"a": "A"})
 			if err := os.RemoveAll(m.Target()); err != nil {
 				t.Fatal(err)
@@ -115,7 +115,7 @@ func TestRead(t *testing.T) {
 			write(t, file, "")
 			return []string{filepath.Join(file, "b")}
 		}, nil, "read FILE: not a directory"},
-		{"a pipe that nobody writes to", func(t *testing.T) []string {
+		{"a named pipe", func(t *testing.T) []string {
 			file := filepath.Join(t.TempDir(), "a")
 			if err := syscall.Mkfifo(file, 0o644); err != nil {
 				t.Fatal(err)
@@ -129,7 +129,7 @@ func TestRead(t *testing.T) {
 			}
 			return []string{file}
 		}, nil, "read FILE: too many levels of symbolic links"},
-		{"unreadable: the link of its directory", func(t *testing.T) []string {
+		{"unreadable: its directory links to itself", func(t *testing.T) []string {
 			dir := filepath.Join(t.TempDir(), "loop")
 			if err := os.Symlink(dir, dir); err != nil {
 				t.Fatal(err)
@@ -161,7 +161,7 @@ func TestRead(t *testing.T) {
 	}
 }
 
-func TestReadEndsWithItsContext(t *testing.T) {
+func TestReadCanceled(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "a")
 	write(t, file, "A")
 	ctx, cancel := context.WithCancel(t.Context())
@@ -171,8 +171,8 @@ func TestReadEndsWithItsContext(t *testing.T) {
 	}
 }
 
-// What is read of a plain file is what it held for a while: a write that goes on is waited for.
-func TestReadWaitsForTheEndOfAWrite(t *testing.T) {
+// A plain file is returned only after it has not changed for a while: Read waits for a write in progress.
+func TestReadWaitsForAWrite(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "a")
 		write(t, file, "")
@@ -193,14 +193,14 @@ func TestReadWaitsForTheEndOfAWrite(t *testing.T) {
 	})
 }
 
-func TestReadOfAFileThatNeverSettles(t *testing.T) {
+func TestReadOfAFileThatKeepsChanging(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "a")
 		write(t, file, "")
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		go func() {
-			// Never at the moment of a read: half of a write is for the test above.
+			// Never at the time of a read: the test above covers partial writes.
 			next := time.After(30 * time.Millisecond)
 			for n := 0; ; n++ {
 				select {
@@ -219,9 +219,12 @@ func TestReadOfAFileThatNeverSettles(t *testing.T) {
 	})
 }
 
-// Two files of one mounted directory are always of one generation, however fast the kubelet swaps it.
+// Two files of one mounted directory are always of the same generation, however fast the kubelet swaps it.
 func TestGenerationsAreNeverMixed(t *testing.T) {
-	const swaps = 500
+	swaps := 500
+	if testing.Short() {
+		swaps = 100
+	}
 	generation := func(n int) map[string]string {
 		return map[string]string{"policy.yaml": fmt.Sprint("generation ", n), "waivers.yaml": fmt.Sprint("generation ", n)}
 	}
@@ -240,7 +243,7 @@ func TestGenerationsAreNeverMixed(t *testing.T) {
 		for range swapped { // the directory is removed when the test ends
 		}
 	}()
-	reads, overtaken, seen := 0, 0, make(map[string]bool)
+	reads, interrupted, seen := 0, 0, make(map[string]bool)
 	for done := false; !done; reads++ {
 		select {
 		case err := <-swapped:
@@ -252,36 +255,36 @@ func TestGenerationsAreNeverMixed(t *testing.T) {
 		texts, err := reload.Read(t.Context(), m.Path("policy.yaml"), m.Path("waivers.yaml"))
 		switch {
 		case !done && (errors.Is(err, fs.ErrNotExist) || err != nil && strings.HasSuffix(err.Error(), ": the file changes while it is read")):
-			// Every attempt was overtaken by a swap, as there are some thousand a second. Nothing was read.
-			overtaken++
+			// A swap interrupted every attempt: there are some thousand a second. Nothing was read.
+			interrupted++
 			continue
 		case err != nil:
 			t.Fatalf("read %d, while the directory is swapped: %v", reads, err)
 		case !bytes.Equal(texts[0], texts[1]):
-			t.Fatalf("read %d has %q beside %q", reads, texts[0], texts[1])
+			t.Fatalf("read %d has %q and %q", reads, texts[0], texts[1])
 		}
 		seen[string(texts[0])] = true
 	}
 	if last := fmt.Sprint("generation ", swaps); !seen[last] {
 		t.Errorf("the last read is not of the last generation")
 	}
-	if overtaken > reads/2 {
-		t.Errorf("%d of %d reads were overtaken by swaps", overtaken, reads)
+	if interrupted > reads/2 {
+		t.Errorf("%d of %d reads were interrupted by swaps", interrupted, reads)
 	}
-	t.Logf("%d reads during %d swaps saw %d generations; %d were overtaken", reads, swaps, len(seen), overtaken)
+	t.Logf("%d reads during %d swaps saw %d generations; %d were interrupted", reads, swaps, len(seen), interrupted)
 }
 
-// watched runs a Watcher in a bubble and collects what it tells.
+// watched collects the calls of Changed.
 type watched struct {
-	t    *testing.T
-	now  chan os.Signal
-	mu   sync.Mutex
-	told []string
+	t        *testing.T
+	now      chan os.Signal
+	mu       sync.Mutex
+	reported []string
 }
 
 const every = 2 * time.Second
 
-// watch begins to watch files that have been read already.
+// watch starts a Watcher of files whose content is known.
 func watch(t *testing.T, files ...string) *watched {
 	t.Helper()
 	initial, err := reload.Read(t.Context(), files...)
@@ -293,10 +296,10 @@ func watch(t *testing.T, files ...string) *watched {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if err != nil {
-			w.told = append(w.told, strings.ReplaceAll(err.Error(), filepath.Dir(files[0])+"/", ""))
+			w.reported = append(w.reported, strings.ReplaceAll(err.Error(), filepath.Dir(files[0])+"/", ""))
 			return
 		}
-		w.told = append(w.told, string(bytes.Join(texts, []byte("+"))))
+		w.reported = append(w.reported, string(bytes.Join(texts, []byte("+"))))
 	}}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
@@ -310,21 +313,21 @@ func watch(t *testing.T, files ...string) *watched {
 	return w
 }
 
-// expect lets time go by and compares what was told in it.
+// expect compares what is reported within a time.
 func (w *watched) expect(within time.Duration, want ...string) {
 	w.t.Helper()
 	<-time.After(within)
 	synctest.Wait()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if diff := cmp.Diff(want, w.told); diff != "" {
-		w.t.Errorf("told (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, w.reported); diff != "" {
+		w.t.Errorf("reported (-want +got):\n%s", diff)
 	}
-	w.told = nil
+	w.reported = nil
 }
 
 const (
-	// soon is how long it may take until a change is told: a glance, and a pause where the file is a plain one.
+	// soon is how long it may take to report a change: one poll, and the pause between two reads of a plain file.
 	soon = 500 * time.Millisecond
 	long = 10 * time.Second
 )
@@ -337,7 +340,7 @@ func TestWatchOfAMountedDirectory(t *testing.T) {
 		w.expect(long)
 		swap(map[string]string{"policy": "P2", "waivers": "W2"})
 		w.expect(soon, "P2+W2")
-		swap(map[string]string{"policy": "P2", "waivers": "W2"}) // the kubelet writes them again
+		swap(map[string]string{"policy": "P2", "waivers": "W2"}) // the kubelet rewrites them
 		w.expect(long)
 		swap(map[string]string{"policy": "P2", "waivers": "W3"})
 		w.expect(soon, "P2+W3")
@@ -346,7 +349,7 @@ func TestWatchOfAMountedDirectory(t *testing.T) {
 		w.expect(long)
 		swap(map[string]string{"policy": "P2", "waivers": "W3"})
 		w.expect(soon, "P2+W3")
-		for n := range 20 { // faster than anybody looks
+		for n := range 20 { // faster than the polls
 			swap(map[string]string{"policy": fmt.Sprint("P", n), "waivers": fmt.Sprint("W", n)})
 		}
 		w.expect(soon, "P19+W19")
@@ -366,7 +369,7 @@ func TestWatchOfAPlainFile(t *testing.T) {
 		write(t, file, "P3, of another size: many a file system's times stand still for milliseconds")
 		w.expect(soon, "P3, of another size: many a file system's times stand still for milliseconds")
 
-		// A failing state is told once, and again when it is another.
+		// An error is reported once, and again when it changes.
 		remove(t, file)
 		w.expect(soon, "read policy: no such file or directory")
 		w.expect(long)
@@ -374,7 +377,7 @@ func TestWatchOfAPlainFile(t *testing.T) {
 		w.expect(soon, "read policy: is larger than 1048576 bytes")
 		w.expect(long)
 		write(t, file, "")
-		w.expect(soon, "") // it can be read: whether it is a policy is for others to say
+		w.expect(soon, "") // an empty file is not an error
 		w.expect(long)
 		remove(t, file)
 		w.expect(soon, "read policy: no such file or directory")
@@ -382,7 +385,7 @@ func TestWatchOfAPlainFile(t *testing.T) {
 		w.expect(soon, "P3")
 		w.expect(long)
 
-		// A write in pieces, none of which is told.
+		// A write in pieces is reported when it is complete.
 		whole := "one, two, three"
 		for n := range 3 {
 			write(t, file, whole[:5*n+4])
@@ -394,7 +397,7 @@ func TestWatchOfAPlainFile(t *testing.T) {
 	})
 }
 
-// A file whose name, size and time tell nothing of its change is looked into all the same.
+// A change is noticed even if it changes neither the name, the size nor the time of the file.
 func TestWatchDoesNotTrustTimes(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "policy")
@@ -413,14 +416,14 @@ func TestWatchDoesNotTrustTimes(t *testing.T) {
 	})
 }
 
-// A change between the first read and the begin of the watch is not lost.
-func TestWatchSeesWhatChangedBeforeItBegan(t *testing.T) {
+// A change between the initial read and Run is not lost.
+func TestWatchNoticesAnEarlierChange(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "policy")
 		write(t, file, "P2")
-		told := make(chan string, 1)
+		reported := make(chan string, 1)
 		watcher := reload.Watcher{Files: []string{file}, Every: every, Changed: func(texts [][]byte, err error) {
-			told <- fmt.Sprintf("%s %v", texts, err)
+			reported <- fmt.Sprintf("%s %v", texts, err)
 		}}
 		ctx, cancel := context.WithTimeout(t.Context(), soon)
 		defer cancel()
@@ -428,22 +431,22 @@ func TestWatchSeesWhatChangedBeforeItBegan(t *testing.T) {
 			t.Fatal(err)
 		}
 		select {
-		case got := <-told:
+		case got := <-reported:
 			if want := "[P2] <nil>"; got != want {
-				t.Errorf("told %s, want %s", got, want)
+				t.Errorf("reported %s, want %s", got, want)
 			}
 		default:
-			t.Error("nothing was told")
+			t.Error("nothing was reported")
 		}
 	})
 }
 
-// A read that is asked for is made at once, and told even when nothing is new: somebody waits for an answer.
-func TestWatchIsAsked(t *testing.T) {
+// A requested read is made at once, and reported even if nothing has changed.
+func TestWatchRequestedRead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		m := reloadtest.New(t, map[string]string{"policy": "P1"})
 		w := watch(t, m.Path("policy"))
-		w.expect(every + time.Millisecond) // just behind a look
+		w.expect(every + time.Millisecond) // just after a read
 		m.MustSwap(t, map[string]string{"policy": "P2"})
 		w.now <- syscall.SIGHUP
 		w.expect(time.Millisecond, "P2")

@@ -8,7 +8,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/state"
 )
 
-// TestCleanPodDoesNotAllocate is left out under the race detector, which makes sync.Pool forget at random.
+// TestCleanPodDoesNotAllocate does not run under the race detector, which makes sync.Pool drop items at random.
 func TestCleanPodDoesNotAllocate(t *testing.T) {
 	s := state.New(defaultTable(t))
 	pod := state.Pod{Namespace: "shop", Name: "web", UID: "1"}
@@ -19,6 +19,6 @@ func TestCleanPodDoesNotAllocate(t *testing.T) {
 		}
 	})
 	if allocations != 0 {
-		t.Errorf("%v allocations for a clean pod that comes again, want none", allocations)
+		t.Errorf("%v allocations for a clean pod that is observed again, want 0", allocations)
 	}
 }

@@ -9,7 +9,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// A benchPods is a cluster of 100,000 pods in 200 namespaces, which have 500 different verdicts. A half violates a check.
+// A benchPods is a cluster of 100,000 pods in 200 namespaces, which have 500 different verdicts. Half of them violate a check.
 type benchPods struct {
 	pods     []state.Pod
 	verdicts []rules.Verdict
@@ -48,7 +48,7 @@ func (b *benchPods) state(tb testing.TB) *state.ClusterState {
 
 func BenchmarkState(b *testing.B) {
 	pods := newBenchPods()
-	b.Run("fill", func(b *testing.B) { // reports the heap a pod takes
+	b.Run("fill", func(b *testing.B) { // reports the heap per pod
 		var before, after runtime.MemStats
 		for b.Loop() {
 			runtime.GC()

@@ -9,7 +9,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// TestDifferences makes two states of the same pods in different orders, and then changes one of them.
+// TestDifferences fills two states with the same pods in different orders, and then changes one of them.
 func TestDifferences(t *testing.T) {
 	pod := func(namespace, name string) state.Pod {
 		return state.Pod{Namespace: namespace, Name: name, UID: "uid-" + name}
@@ -20,26 +20,26 @@ func TestDifferences(t *testing.T) {
 		change func(*state.ClusterState)
 		want   []string
 	}{
-		{"nothing", func(*state.ClusterState) {}, nil},
-		{"a pod comes again as it was", func(s *state.ClusterState) { observe(t, s, pod("a", "one"), bad) }, nil},
-		{"a pod is clean", func(s *state.ClusterState) { observe(t, s, pod("a", "one"), clean) }, []string{"a"}},
-		{"two change places", func(s *state.ClusterState) {
+		{"no change", func(*state.ClusterState) {}, nil},
+		{"the same pod again", func(s *state.ClusterState) { observe(t, s, pod("a", "one"), bad) }, nil},
+		{"a pod becomes clean", func(s *state.ClusterState) { observe(t, s, pod("a", "one"), clean) }, []string{"a"}},
+		{"two pods exchange their verdicts", func(s *state.ClusterState) {
 			observe(t, s, pod("a", "one"), clean)
 			observe(t, s, pod("a", "two"), bad)
 		}, []string{"a"}},
-		{"a pod was made anew", func(s *state.ClusterState) {
+		{"a pod is recreated", func(s *state.ClusterState) {
 			observe(t, s, state.Pod{Namespace: "b", Name: "one", UID: "uid-again"}, bad)
 		}, []string{"b"}},
-		{"a pod is gone", func(s *state.ClusterState) { s.Delete(pod("b", "one")) }, []string{"b"}},
-		{"another stands for it", func(s *state.ClusterState) {
+		{"a pod is deleted", func(s *state.ClusterState) { s.Delete(pod("b", "one")) }, []string{"b"}},
+		{"another pod replaces it", func(s *state.ClusterState) {
 			s.Delete(pod("b", "one"))
 			observe(t, s, pod("b", "three"), bad)
 		}, []string{"b"}},
-		{"a pod has no verdict any more", func(s *state.ClusterState) { s.PutFailed(pod("a", "two")) }, []string{"a"}},
-		{"a pod of another origin", func(s *state.ClusterState) {
+		{"a pod can no longer be evaluated", func(s *state.ClusterState) { s.PutFailed(pod("a", "two")) }, []string{"a"}},
+		{"another origin", func(s *state.ClusterState) {
 			s.Put(pod("c", "one"), rules.Verdict{Subjects: []int{1, 1, 1}}, "Deployment/web")
 		}, []string{"c"}},
-		{"a namespace is new, another gone", func(s *state.ClusterState) {
+		{"a new namespace, and another deleted", func(s *state.ClusterState) {
 			observe(t, s, pod("new", "one"), clean)
 			s.Delete(pod("c", "one"))
 		}, []string{"c", "new"}},
@@ -62,7 +62,7 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-// TestViolationsUntil stops to look at violations before their end.
+// TestViolationsUntil stops an iteration early.
 func TestViolationsUntil(t *testing.T) {
 	s := newState(t)
 	for _, name := range []string{"a", "b", "c"} {

@@ -14,7 +14,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// TestWaiverExpires goes to the moment at which a waiver expires: exactly then the violations count again.
+// TestWaiverExpires: violations count again from exactly the time at which their waiver expires.
 func TestWaiverExpires(t *testing.T) {
 	table, err := rules.Load("table", []byte(`apiVersion: kube-devops.io/v1
 kind: PolicyTable
@@ -49,8 +49,8 @@ waivers:
 		next    time.Time
 		scores  state.Scores
 	}{
-		// The table's first waiver, of c1 of latest_tag, is overtaken by the second, which expires later.
-		{"before all time", time.Time{}, nil, state.LiveMetrics{TotalPods: 3, Violations: []int{0, 0}, Subjects: []int{2, 4}, Waived: []int{4, 2}}, day, state.Scores{Score: 0, Compliance: 100, Grade: "Healthy"}},
+		// The violation of latest_tag in c1 has both waivers; the one that expires last counts.
+		{"the zero time", time.Time{}, nil, state.LiveMetrics{TotalPods: 3, Violations: []int{0, 0}, Subjects: []int{2, 4}, Waived: []int{4, 2}}, day, state.Scores{Score: 0, Compliance: 100, Grade: "Healthy"}},
 		{"a nanosecond before", day.Add(-1), nil, waived, day, state.Scores{Score: 0, Compliance: 100, Grade: "Healthy"}},
 		{"on the day", day, []state.Change{change("a", nil, []int{0}), change("b", nil, []int{0})}, halfWaived, later, state.Scores{Score: 10.0 / 3, Compliance: 68.75, Grade: "Stable"}},
 		{"back before the day", day.Add(-1), nil, halfWaived, later, state.Scores{Score: 10.0 / 3, Compliance: 68.75, Grade: "Stable"}},
@@ -76,13 +76,13 @@ waivers:
 			}
 			sum := func(of []int) int { return of[0] + of[1] }
 			if listed := viewOf(snap); len(listed.Violations) != sum(step.counts.Violations) || len(listed.Waived) != sum(step.counts.Waived) {
-				t.Errorf("%d violations and %d that are waived are listed", len(listed.Violations), len(listed.Waived))
+				t.Errorf("%d violations and %d waived ones are listed", len(listed.Violations), len(listed.Waived))
 			}
 		})
 	}
 }
 
-// TestSkippedPods follows pods into and out of what the table skips.
+// TestSkippedPods follows pods that become excluded and included.
 func TestSkippedPods(t *testing.T) {
 	s := state.New(acceptingTable(t))
 	pod := func(name string) state.Pod { return state.Pod{Namespace: "zoo", Name: name, UID: "1"} }
@@ -98,8 +98,8 @@ func TestSkippedPods(t *testing.T) {
 		skipped    map[string]int
 		namespaces int
 	}{
-		{"a pod that is skipped", func() state.Transition { return observe(t, s, pod("a"), finished) }, state.Transition{}, map[string]int{"finished": 1}, 0},
-		{"a pod that counts", func() state.Transition { return observe(t, s, pod("b"), json("")) }, state.Transition{After: []int{0, 1}}, map[string]int{"finished": 1}, 1},
+		{"an excluded pod", func() state.Transition { return observe(t, s, pod("a"), finished) }, state.Transition{}, map[string]int{"finished": 1}, 0},
+		{"an included pod", func() state.Transition { return observe(t, s, pod("b"), json("")) }, state.Transition{After: []int{0, 1}}, map[string]int{"finished": 1}, 1},
 		{"it terminates", func() state.Transition { return observe(t, s, pod("b"), terminating) }, state.Transition{Before: []int{0, 1}}, map[string]int{"finished": 1, "terminating": 1}, 0},
 		{"another reason", func() state.Transition { return observe(t, s, pod("a"), terminating) }, state.Transition{}, map[string]int{"terminating": 2}, 0},
 		{"it cannot be evaluated", func() state.Transition {
@@ -109,8 +109,8 @@ func TestSkippedPods(t *testing.T) {
 			}
 			return transition
 		}, state.Transition{}, map[string]int{"terminating": 1}, 1},
-		{"it counts", func() state.Transition { return observe(t, s, pod("a"), json("")) }, state.Transition{After: []int{0, 1}}, map[string]int{"terminating": 1}, 1},
-		{"the other is gone", func() state.Transition { return s.Delete(pod("b")) }, state.Transition{}, map[string]int{}, 1},
+		{"it is included", func() state.Transition { return observe(t, s, pod("a"), json("")) }, state.Transition{After: []int{0, 1}}, map[string]int{"terminating": 1}, 1},
+		{"the other is deleted", func() state.Transition { return s.Delete(pod("b")) }, state.Transition{}, map[string]int{}, 1},
 	}
 	for _, step := range steps {
 		if diff := cmp.Diff(step.want, step.do()); diff != "" {
@@ -123,8 +123,8 @@ func TestSkippedPods(t *testing.T) {
 	}
 }
 
-// TestConcurrentExpiry has goroutines bring pods in and out and replace them all while time passes. The end is that of
-// the pods that remain, at the moment that has come.
+// TestConcurrentExpiry has goroutines that change pods and replace all of them while waivers expire. The state at the end is
+// that of the remaining pods at the last time.
 func TestConcurrentExpiry(t *testing.T) {
 	p := policy{table: acceptingTable(t), skips: true, waivers: acceptedBy}
 	s := state.New(p.table)
@@ -167,7 +167,7 @@ func TestConcurrentExpiry(t *testing.T) {
 		})
 	}
 	working.Wait()
-	// A list that comes in while time still passes has the same pods.
+	// This list of the same pods is evaluated while waivers still expire.
 	scratch := make(model)
 	var list []state.Observation
 	for w := range 4 {
@@ -184,7 +184,7 @@ func TestConcurrentExpiry(t *testing.T) {
 	}
 }
 
-// later returns a time whose monotonic reading is later, and whose date is not: the wall clock was set back meanwhile.
+// later returns a time with a later monotonic reading but the same date, as after the wall clock was set back.
 func later(t time.Time, by time.Duration) time.Time {
 	parts := (*struct {
 		wall, monotonic uint64
@@ -194,11 +194,11 @@ func later(t time.Time, by time.Duration) time.Time {
 	return t
 }
 
-// TestClockSetBack: a waiver that has expired stays so when the wall clock is set back, also for pods that come afterwards.
+// TestClockSetBack: an expired waiver stays expired when the wall clock is set back, also for pods observed afterwards.
 func TestClockSetBack(t *testing.T) {
 	now := time.Now()
 	if back := later(now, time.Hour); back.Sub(now) != time.Hour || !back.Round(0).Equal(now.Round(0)) {
-		t.Fatalf("the parts of a time are not what this test takes them for: %v and %v", now, back)
+		t.Fatalf("time.Time no longer has the fields that this test relies on: %v and %v", now, back)
 	}
 	table, err := rules.Load("table", fmt.Appendf(nil, `apiVersion: kube-devops.io/v1
 kind: PolicyTable

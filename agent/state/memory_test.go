@@ -5,6 +5,7 @@ package state_test
 import (
 	"fmt"
 	"runtime"
+	"strings"
 	"testing"
 
 	"github.com/kube-devops/kube-devops/agent/state"
@@ -14,12 +15,6 @@ import (
 // TestPodsAreSmall measures the memory that the state takes per pod, also after all pods were recreated several times.
 func TestPodsAreSmall(t *testing.T) {
 	const pods = 50_000
-	heap := func() uint64 {
-		runtime.GC()
-		var m runtime.MemStats
-		runtime.ReadMemStats(&m)
-		return m.HeapAlloc
-	}
 	s := newState(t)
 	verdict := rules.Verdict{Subjects: []int{1, 1, 1}, Violations: []rules.Violation{{Check: 0, Path: "spec.containers.0", Container: "web"}}}
 	before := heap()
@@ -38,4 +33,29 @@ func TestPodsAreSmall(t *testing.T) {
 		}
 	}
 	runtime.KeepAlive(s)
+}
+
+// TestNamesAreCopied: the state does not keep the buffers that the names of pods are parts of.
+func TestNamesAreCopied(t *testing.T) {
+	const pods, bufferSize = 500, 64 << 10
+	s := newState(t)
+	before := heap()
+	for i := range pods {
+		buffer := fmt.Sprintf("pod-%d%s", i, strings.Repeat(" ", bufferSize))
+		pod := state.Pod{Namespace: "shop", Name: strings.Fields(buffer)[0], UID: fmt.Sprint(i)}
+		for check := range 2 {
+			s.Put(pod, rules.Verdict{Subjects: []int{1, 1, 1}, Violations: []rules.Violation{{Check: check}}}, nil)
+		}
+	}
+	if each := float64(heap()-before) / pods; each > bufferSize/10 {
+		t.Errorf("%.0f bytes per pod: the state keeps the buffers", each)
+	}
+	runtime.KeepAlive(s)
+}
+
+func heap() uint64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
 }

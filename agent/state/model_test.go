@@ -31,11 +31,11 @@ func defaultTable(t testing.TB) *rules.Table {
 	return table
 }
 
-// base is a moment long before which, and after which, waivers of acceptingTable expire.
+// base is a time that lies between the expiries of the waivers of acceptingTable.
 var base = time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// acceptingTable has the checks of the default table, skips pods and accepts violations. acceptedBy is the same once
-// more, in the words of the model.
+// acceptingTable has the checks of the default table, excludes pods and waives violations. acceptedBy has its waivers for the
+// model.
 func acceptingTable(t testing.TB) *rules.Table {
 	t.Helper()
 	table, err := rules.Load("accepting.yaml", []byte(`apiVersion: kube-devops.io/v1
@@ -62,7 +62,7 @@ waivers:
 	return table
 }
 
-// A modelWaiver tells of a violation of a pod whether the waiver matches it.
+// A modelWaiver is a waiver of the model.
 type modelWaiver struct {
 	id      string
 	expires time.Time
@@ -81,12 +81,10 @@ var acceptedBy = []modelWaiver{
 	{"long-ago", base.AddDate(-1, 0, 0), func(p decodedPod, _ int, _ string) bool { return p.Metadata.Name == "c" }},
 }
 
-// -- pods
-
-// A container is what the default table looks at.
+// A container has the fields that the default table checks.
 type container struct{ latest, noLiveness, noReadiness bool }
 
-// podJSON is a pod of the containers; they are named c0, c1 and so on.
+// podJSON is a pod with containers named c0, c1 and so on.
 func podJSON(containers ...container) []byte {
 	var parts []string
 	for i, c := range containers {
@@ -102,7 +100,7 @@ func podJSON(containers ...container) []byte {
 	return []byte(`{"spec":{"containers":[` + strings.Join(parts, ",") + `]}}`)
 }
 
-// truncated is the JSON of a pod that has no verdict.
+// truncated is the JSON of a pod that cannot be evaluated.
 var truncated = []byte(`{"spec":{"containers":[{"image":"nginx:latest"}`)
 
 // none are the waived violations of three checks.
@@ -110,7 +108,7 @@ var none = []int{0, 0, 0}
 
 const truncatedError = "unexpected end of JSON at byte 47"
 
-// replaceAll replaces all pods of the state, and requires that nothing stops it.
+// replaceAll is Replace without a context.
 func replaceAll(t rapid.TB, s *state.ClusterState, workers int, pods iter.Seq[state.Observation]) []state.Failure {
 	t.Helper()
 	failures, err := s.Replace(context.Background(), workers, pods)
@@ -120,9 +118,7 @@ func replaceAll(t rapid.TB, s *state.ClusterState, workers int, pods iter.Seq[st
 	return failures
 }
 
-// -- the model
-
-// A model is a second, slow opinion about the state: it keeps nothing but the pods, and computes all from scratch.
+// A model is a slow second implementation of the state: it keeps only the pods, and computes everything from scratch.
 type model map[podKey]modelPod
 
 type podKey struct{ namespace, name string }
@@ -132,7 +128,7 @@ type modelPod struct {
 	json string
 }
 
-// A decodedPod is what the checks, the skips and the waivers look at.
+// A decodedPod has the fields that checks, exclusions and waivers use.
 type decodedPod struct {
 	Metadata struct {
 		Namespace, Name   string
@@ -150,7 +146,7 @@ type decodedPod struct {
 
 var weights = []int{5, 3, 2}
 
-// An outcome is what becomes of a pod under a policy at a moment.
+// An outcome is the result of a pod under a policy at a time.
 type outcome struct {
 	unevaluated        bool
 	skipped            string
@@ -158,14 +154,14 @@ type outcome struct {
 	violations, waived []rules.Violation
 }
 
-// A policy is the table as the model has it: the three checks of the default table, and what else there may be.
+// A policy is a table for the model: the three checks of the default table, and optional exclusions and waivers.
 type policy struct {
 	table   *rules.Table
 	skips   bool
 	waivers []modelWaiver
 }
 
-// of decodes a pod and applies the policy, as DESIGN has it.
+// of decodes a pod and applies the policy.
 func (p policy) of(pod modelPod, now time.Time) outcome {
 	var decoded decodedPod
 	if json.Unmarshal([]byte(pod.json), &decoded) != nil {
@@ -198,7 +194,7 @@ func (p policy) of(pod modelPod, now time.Time) outcome {
 	return o
 }
 
-// waiver finds the waiver of a violation that expires last, and tells whether it holds at the moment.
+// waiver finds the waiver of a violation that expires last, and returns whether it is active.
 func (p policy) waiver(pod decodedPod, v rules.Violation, now time.Time) (last *rules.Waiver, accepted bool) {
 	var expires time.Time
 	for _, w := range p.waivers {
@@ -226,26 +222,26 @@ func (p policy) failed(pod modelPod, now time.Time) []int {
 	return checks
 }
 
-// keys are those of the pods, sorted.
+// keys returns the sorted keys of the pods.
 func (m model) keys() []podKey {
 	return slices.SortedFunc(maps.Keys(m), func(a, b podKey) int {
 		return slices.Compare([]string{a.namespace, a.name}, []string{b.namespace, b.name})
 	})
 }
 
-// pod names the pod as snapshots do, without its UID.
+// pod names the pod without its UID, as snapshots do.
 func (k podKey) pod() state.Pod { return state.Pod{Namespace: k.namespace, Name: k.name} }
 
 func (m model) pod(key podKey) state.Pod {
 	return state.Pod{Namespace: key.namespace, Name: key.name, UID: m[key].uid}
 }
 
-// snapshot computes the state under a table without skips and waivers from scratch.
+// snapshot computes the state from scratch, under a table without exclusions and waivers.
 func (m model) snapshot(table *rules.Table) *view {
 	return m.snapshotAt(policy{table: table}, time.Time{})
 }
 
-// A view is all that a snapshot tells, to be compared.
+// A view is the comparable content of a snapshot.
 type view struct {
 	Table              *rules.Table
 	Namespaces         []state.NamespaceSnapshot
@@ -257,7 +253,7 @@ func viewOf(s *state.Snapshot) *view {
 	return &view{s.Table, s.Namespaces, s.Skipped, slices.Collect(s.Violations()), slices.Collect(s.Waived())}
 }
 
-// snapshotAt computes the state under a policy at a moment from scratch.
+// snapshotAt computes the state from scratch, under a policy at a time.
 func (m model) snapshotAt(p policy, now time.Time) *view {
 	snap := &view{Table: p.table, Skipped: make(map[string]int)}
 	for _, key := range m.keys() {
@@ -293,7 +289,7 @@ func (m model) snapshotAt(p policy, now time.Time) *view {
 	return snap
 }
 
-// scores computes the score and the compliance of a namespace as fractions; nil where there is no data.
+// scores computes the score and the compliance of a namespace as fractions; nil for no data.
 func scores(metrics state.LiveMetrics) (score, compliance *big.Rat) {
 	if metrics.TotalPods == 0 {
 		return nil, nil
@@ -310,7 +306,7 @@ func scores(metrics state.LiveMetrics) (score, compliance *big.Rat) {
 	return big.NewRat(raw, int64(metrics.TotalPods)), compliance
 }
 
-// mean is the mean of the fractions; nil where there are none.
+// mean is the mean of fractions; nil for none.
 func mean(of []*big.Rat) *big.Rat {
 	if len(of) == 0 {
 		return nil

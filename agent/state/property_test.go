@@ -15,18 +15,18 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// sameTable compares tables by identity. Where a violation is in its verdict, the model does not know.
+// sameTable compares tables by identity. It ignores the index of a violation, which the model does not have.
 var sameTable = cmp.Options{
 	cmp.Comparer(func(a, b *rules.Table) bool { return a == b }),
 	cmpopts.IgnoreFields(state.PodViolation{}, "Index"),
 }
 
-// sameWaiver compares waivers by identity, and shows their names.
+// sameWaiver compares waivers by identity.
 var sameWaiver = cmp.Comparer(func(a, b *rules.Waiver) bool { return a == b })
 
-// TestStateEqualsScratch is the project's first invariant: after any sequence of events, the state is that of the pods
-// that remain, computed from scratch for the moment at which it stands; and each event tells truly what it changed.
-// Time is one of the events: waivers expire between the others, and in the middle of a list.
+// TestStateEqualsScratch tests the invariant of the package: after any sequence of events, the state equals the state computed
+// from scratch from the remaining pods at the time of the state, and each event returns what it changed. The passing of time is
+// an event too: waivers expire between other events, and in the middle of a list.
 func TestStateEqualsScratch(t *testing.T) {
 	policies := map[string]policy{
 		"default":   {table: defaultTable(t)},
@@ -44,7 +44,7 @@ func TestStateEqualsScratch(t *testing.T) {
 					"recreate":    m.recreate,
 					"delete":      m.delete,
 					"deleteLate":  m.deleteLate,
-					"leftOut":     m.leftOut,
+					"excluded":    m.excluded,
 					"relist":      m.relist,
 					"advance":     m.advance,
 					"relistSlow":  m.relistWhileTimePasses,
@@ -55,7 +55,7 @@ func TestStateEqualsScratch(t *testing.T) {
 	}
 }
 
-// A machine does to the live state and to the model what happens to a cluster.
+// A machine applies each event to the live state and to the model.
 type machine struct {
 	policy policy
 	live   *state.ClusterState
@@ -74,14 +74,14 @@ var (
 	podGen = rapid.Custom(func(t *rapid.T) state.Pod {
 		return state.Pod{Namespace: namespaceGen.Draw(t, "namespace"), Name: nameGen.Draw(t, "name"), UID: uidGen.Draw(t, "uid")}
 	})
-	// momentGen has the moments at which waivers expire, and those just before.
+	// momentGen draws the times at which waivers expire, and those just before.
 	momentGen = rapid.Custom(func(t *rapid.T) time.Time {
 		minutes := rapid.SampledFrom([]int{-60 * 24 * 365, -1, 0, 5, 10, 20, 25, 30, 60}).Draw(t, "minutes")
 		return base.Add(time.Duration(minutes)*time.Minute + rapid.SampledFrom([]time.Duration{0, 0, -1, 1}).Draw(t, "nanoseconds"))
 	})
 )
 
-// drawEvaluable draws the JSON of a pod of which there is a verdict.
+// drawEvaluable draws the JSON of a pod that can be evaluated.
 func drawEvaluable(t *rapid.T, pod state.Pod) []byte {
 	metadata := fmt.Sprintf(`"namespace":%q,"name":%q`, pod.Namespace, pod.Name)
 	switch rapid.IntRange(0, 8).Draw(t, "kind") {
@@ -104,7 +104,7 @@ func drawJSON(t *rapid.T, pod state.Pod) []byte {
 	return drawEvaluable(t, pod)
 }
 
-// see is what the model does when a pod is seen.
+// see applies a pod to the model.
 func (m *machine) see(pod state.Pod, json []byte) (want state.Transition, ok bool) {
 	key := podKey{pod.Namespace, pod.Name}
 	before, existed := m.model[key]
@@ -134,7 +134,7 @@ func (m *machine) observe(t *rapid.T) {
 	m.observePod(t, pod, drawJSON(t, pod))
 }
 
-// advance moves time on, or tries to move it back.
+// advance moves the time forward, or tries to move it backward.
 func (m *machine) advance(t *rapid.T) {
 	now := momentGen.Draw(t, "moment")
 	m.advanced(t, now, m.live.ExpireWaivers(now))
@@ -149,7 +149,7 @@ func (m *machine) advance(t *rapid.T) {
 	}
 }
 
-// advanced moves the time of the model on: the changes must be the differences of what each pod fails.
+// advanced moves the time of the model forward, and compares the changes with the checks that each pod fails.
 func (m *machine) advanced(t *rapid.T, now time.Time, got []state.Change) {
 	var want []state.Change
 	if now.After(m.now) {
@@ -166,7 +166,7 @@ func (m *machine) advanced(t *rapid.T, now time.Time, got []state.Change) {
 	}
 }
 
-// some draws a pod that is there; it is false where there is none.
+// some draws an existing pod; false if there is none.
 func (m *machine) some(t *rapid.T) (state.Pod, bool) {
 	keys := m.model.keys()
 	if len(keys) == 0 {
@@ -175,14 +175,14 @@ func (m *machine) some(t *rapid.T) (state.Pod, bool) {
 	return m.model.pod(rapid.SampledFrom(keys).Draw(t, "key")), true
 }
 
-// duplicate is the same event once more.
+// duplicate repeats an event.
 func (m *machine) duplicate(t *rapid.T) {
 	if pod, ok := m.some(t); ok {
 		m.observePod(t, pod, []byte(m.model[podKey{pod.Namespace, pod.Name}].json))
 	}
 }
 
-// recreate is a pod that was deleted and created again between two events.
+// recreate observes a pod that was deleted and recreated between two events.
 func (m *machine) recreate(t *rapid.T) {
 	if pod, ok := m.some(t); ok {
 		pod.UID = uidGen.Draw(t, "uid")
@@ -190,7 +190,7 @@ func (m *machine) recreate(t *rapid.T) {
 	}
 }
 
-// put applies a verdict that the caller has made, and changes it afterwards.
+// put applies a verdict, and overwrites it afterwards.
 func (m *machine) put(t *rapid.T) {
 	pod := podGen.Draw(t, "pod")
 	json := drawEvaluable(t, pod)
@@ -207,7 +207,7 @@ func (m *machine) put(t *rapid.T) {
 	clear(verdict.Subjects)
 }
 
-// delete takes a pod away that may be there or not, by its uid or without.
+// delete deletes a pod that may not exist, with or without its UID.
 func (m *machine) delete(t *rapid.T) {
 	pod := podGen.Draw(t, "pod")
 	key := podKey{pod.Namespace, pod.Name}
@@ -220,7 +220,7 @@ func (m *machine) delete(t *rapid.T) {
 	sameTransition(t, want, m.live.Delete(pod))
 }
 
-// deleteLate is the delete of a pod whose name another one has by now.
+// deleteLate deletes a pod whose name belongs to another one by now.
 func (m *machine) deleteLate(t *rapid.T) {
 	if pod, ok := m.some(t); ok && pod.UID != "" {
 		pod.UID = "an older one"
@@ -228,22 +228,22 @@ func (m *machine) deleteLate(t *rapid.T) {
 	}
 }
 
-// leftOut is an event of a namespace that the table leaves out.
-func (m *machine) leftOut(t *rapid.T) {
+// excluded is an event of an excluded namespace.
+func (m *machine) excluded(t *rapid.T) {
 	pod := podGen.Draw(t, "pod")
 	pod.Namespace = rapid.SampledFrom([]string{"kube-system", "cattle-system", "monitoring"}).Draw(t, "namespace")
 	got, err := m.live.Observe(pod, drawJSON(t, pod))
 	if err != nil {
-		t.Fatalf("error %v of a pod that is left out", err)
+		t.Fatalf("error %v of an excluded pod", err)
 	}
 	sameTransition(t, state.Transition{}, got)
 	sameTransition(t, state.Transition{}, m.live.Delete(pod))
 }
 
-// relist replaces everything: by pods that stay, change, come, and come twice; some are left out, some have no verdict.
+// relist replaces all pods: some stay, change, are new or occur twice; some are excluded, some cannot be evaluated.
 func (m *machine) relist(t *rapid.T) { m.replace(t, -1, time.Time{}) }
 
-// relistWhileTimePasses does so while a moment comes in the middle of the list.
+// relistWhileTimePasses is relist while the time moves in the middle of the list.
 func (m *machine) relistWhileTimePasses(t *rapid.T) {
 	m.replace(t, rapid.IntRange(0, 12).Draw(t, "after"), momentGen.Draw(t, "moment"))
 }
@@ -252,7 +252,7 @@ func (m *machine) replace(t *rapid.T, after int, moment time.Time) {
 	var list []state.Observation
 	for range rapid.IntRange(0, 12).Draw(t, "pods") {
 		pod := podGen.Draw(t, "pod")
-		if rapid.IntRange(0, 9).Draw(t, "left out") == 0 {
+		if rapid.IntRange(0, 9).Draw(t, "excluded") == 0 {
 			pod.Namespace = "kube-system"
 		}
 		list = append(list, state.Observation{Pod: pod, JSON: drawJSON(t, pod)})
@@ -271,7 +271,7 @@ func (m *machine) replace(t *rapid.T, after int, moment time.Time) {
 		}
 	})
 	if 0 <= after && after < len(list) {
-		// What expires in the middle changes the pods that are still there, and those that come are counted for it.
+		// The expiry changes the old pods, and the new ones are counted for the later time.
 		m.advanced(t, moment, changes)
 	}
 	for _, f := range failures {
@@ -298,7 +298,7 @@ func (m *machine) replace(t *rapid.T, after int, moment time.Time) {
 	}
 }
 
-// check compares the live state with the model, and with what follows from the model.
+// check compares the live state and its scores with the model.
 func (m *machine) check(t *rapid.T) {
 	want := m.model.snapshotAt(m.policy, m.now)
 	got := m.live.SnapshotWithViolations()
@@ -307,7 +307,7 @@ func (m *machine) check(t *rapid.T) {
 	}
 	counts := viewOf(m.live.Snapshot())
 	if want.Violations, want.Waived = nil, nil; counts.Violations != nil || counts.Waived != nil {
-		t.Fatal("a snapshot has violations that nobody asked for")
+		t.Fatal("Snapshot returned violations")
 	}
 	if diff := cmp.Diff(want, counts, sameTable, cmpopts.EquateEmpty()); diff != "" {
 		t.Fatalf("counts (-scratch +live):\n%s", diff)
@@ -339,8 +339,8 @@ func (m *machine) check(t *rapid.T) {
 	sameScores(t, mean(clusterScores), mean(clusterCompliances), gotScores, ok)
 }
 
-// sameScores compares scores with exact fractions; nil means no data. Each score is rounded once, a mean too, so that the
-// grade is exact at the bounds.
+// sameScores compares scores with exact fractions; nil means no data. Scores and means are rounded once, so that
+// grades are exact at their bounds.
 func sameScores(t *rapid.T, score, compliance *big.Rat, got state.Scores, ok bool) {
 	if score == nil || !ok {
 		if score != nil || ok || got != (state.Scores{}) {
@@ -373,8 +373,8 @@ func sameTransition(t *rapid.T, want, got state.Transition) {
 	}
 }
 
-// TestWaiverNeverMakesAScoreWorse adds waivers to random tables, one after another: each time, and at each moment, the
-// scores of every namespace and of the cluster stay as good as they were, and no namespace comes or goes.
+// TestWaiverNeverMakesAScoreWorse adds waivers to random tables, one after another: no score of a namespace or of the cluster
+// becomes worse at any time, and no namespace appears or disappears.
 func TestWaiverNeverMakesAScoreWorse(t *testing.T) {
 	better := 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -404,12 +404,12 @@ func TestWaiverNeverMakesAScoreWorse(t *testing.T) {
 			after := snapshotOf(with)
 			noWorse(t, "cluster", before.Cluster, after.Cluster)
 			if len(before.Namespaces) != len(after.Namespaces) {
-				t.Fatalf("%d namespaces have become %d", len(before.Namespaces), len(after.Namespaces))
+				t.Fatalf("%d namespaces became %d", len(before.Namespaces), len(after.Namespaces))
 			}
 			for i := range before.Namespaces {
 				was, is := before.Namespaces[i], after.Namespaces[i]
 				if was.Name != is.Name || was.TotalPods != is.TotalPods || was.Unevaluated != is.Unevaluated {
-					t.Fatalf("namespace %+v has become %+v", was, is)
+					t.Fatalf("namespace %+v became %+v", was, is)
 				}
 				if noWorse(t, was.Name,
 					func() (state.Scores, bool) { return was.Scores(table) },
@@ -418,27 +418,27 @@ func TestWaiverNeverMakesAScoreWorse(t *testing.T) {
 				}
 			}
 			if len(viewOf(before).Violations)+len(viewOf(before).Waived) != len(viewOf(after).Violations)+len(viewOf(after).Waived) {
-				t.Fatalf("%d violations and %d that are waived have become %d and %d", len(viewOf(before).Violations), len(viewOf(before).Waived), len(viewOf(after).Violations), len(viewOf(after).Waived))
+				t.Fatalf("%d violations and %d waived ones became %d and %d", len(viewOf(before).Violations), len(viewOf(before).Waived), len(viewOf(after).Violations), len(viewOf(after).Waived))
 			}
 			table, before = with, after
 		}
 	})
 	if better == 0 {
-		t.Error("no waiver has made any score better: nothing was tried")
+		t.Error("no waiver improved a score: the test compares nothing")
 	}
 }
 
-// noWorse compares scores, to the last bit, and tells whether they have become better.
+// noWorse fails if scores became worse, and returns whether they became better.
 func noWorse(t *rapid.T, of string, before, after func() (state.Scores, bool)) bool {
 	was, had := before()
 	is, has := after()
 	if had != has || is.Score > was.Score || is.Compliance < was.Compliance {
-		t.Fatalf("%s: scores %v, %t have become %v, %t", of, was, had, is, has)
+		t.Fatalf("%s: scores %v, %t became %v, %t", of, was, had, is, has)
 	}
 	return is.Score < was.Score
 }
 
-// drawTable draws a table of two to four checks, with subjects that are containers, or the pod itself.
+// drawTable draws a table of two to four checks of containers or of the pod itself.
 func drawTable(t *rapid.T) *rules.Table {
 	text := "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: random}\nchecks:\n"
 	for i := range rapid.IntRange(2, 4).Draw(t, "checks") {

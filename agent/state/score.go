@@ -8,29 +8,29 @@ import (
 
 // Scores are computed from counts when they are read, and never accumulated.
 type Scores struct {
-	// Score is the penalty points of a pod on average: raw score / total pods. Lower is healthier.
+	// Score is the mean of the penalty points per pod. Lower is healthier.
 	Score float64
-	// Compliance is the percentage of the weight that could be lost and was not, 0 to 100. Higher is healthier.
+	// Compliance is the percentage of the weight of all subjects that is not violated, 0 to 100. Higher is healthier.
 	Compliance float64
 	// Grade is the table's name for the compliance.
 	Grade string
 }
 
-// Scores computes the scores of a namespace under the table whose counts these are. It is false where there are no
-// pods: that is no data, and not a perfect score.
+// Scores computes the scores of a namespace under the table of the counts. It returns false if there are no pods, which means
+// no data and not a perfect score.
 func (m LiveMetrics) Scores(table *rules.Table) (Scores, bool) {
 	if m.TotalPods == 0 {
 		return Scores{}, false
 	}
 	raw, kept, possible := m.points(table)
-	// One rounding of a quotient of whole numbers: 80 of 100 points give 80 and nothing beside it.
+	// A quotient of integers is rounded once, so 80 of 100 points give exactly 80.
 	s := Scores{Score: float64(raw) / float64(m.TotalPods), Compliance: float64(kept) / float64(possible)}
 	s.Grade = table.Grade(s.Compliance)
 	return s, true
 }
 
-// points are the numbers that the scores are quotients of: raw / total pods is the score, kept / possible the compliance
-// in percent. Where nothing could be lost, everything was kept.
+// points returns the integers whose quotients are the scores: raw / total pods is the score, kept / possible the compliance in
+// percent, which is 100 without subjects.
 func (m LiveMetrics) points(table *rules.Table) (raw, kept, possible int) {
 	for i, check := range table.Checks() {
 		raw += m.Violations[i] * check.Weight
@@ -42,9 +42,8 @@ func (m LiveMetrics) points(table *rules.Table) (raw, kept, possible int) {
 	return raw, 100 * (possible - raw), possible
 }
 
-// Cluster computes the scores of the cluster: the plain mean over the namespaces that have pods. It is false where no
-// namespace has any. Each mean is rounded once, at its end: namespaces of 80 percent have a mean of 80, and are as
-// healthy together as each is alone.
+// Cluster computes the scores of the cluster: the mean over the namespaces with evaluated pods, false if there are none. Each
+// mean is rounded once, so that namespaces of 80 percent have a mean of exactly 80, and the same grade.
 func (s *Snapshot) Cluster() (Scores, bool) {
 	var score, compliance mean
 	for _, ns := range s.Namespaces {
@@ -63,14 +62,14 @@ func (s *Snapshot) Cluster() (Scores, bool) {
 	return cluster, true
 }
 
-// A mean is that of quotients of whole numbers. Its sum is so precise that rounding it to a float64 is the one rounding
-// that shows: an exact sum would be a fraction whose terms grow with each namespace.
+// A mean is the mean of quotients of integers. Its sum is so precise that only the final rounding to a float64 is visible. An
+// exact sum, as of big.Rat, would be a fraction that grows with each namespace.
 type mean struct {
 	sum big.Float
 	n   int64
 }
 
-// meanPrecision is in bits. A float64 has 53: what the sum of a million quotients loses stays far below its last one.
+// meanPrecision is in bits. A float64 has 53: the error of a sum of a million quotients is far below its last bit.
 const meanPrecision = 192
 
 func (m *mean) add(numerator, denominator int) {

@@ -27,7 +27,7 @@ func observe(t testing.TB, s *state.ClusterState, pod state.Pod, json []byte) st
 	return transition
 }
 
-// TestExample is the example of DESIGN section 5.
+// TestExample has one pod with the tag latest and without a liveness probe.
 func TestExample(t *testing.T) {
 	s := newState(t)
 	observe(t, s, state.Pod{Namespace: "default", Name: "nginx", UID: "1"}, []byte(`{"spec":{"containers":[{"name":"nginx","image":"nginx:latest","readinessProbe":{}}]}}`))
@@ -54,7 +54,7 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// TestGradeBoundaries goes to each bound of the grades and just below it.
+// TestGradeBoundaries tests each bound of the grades, and just below it.
 func TestGradeBoundaries(t *testing.T) {
 	counts := func(lost, possible int) state.LiveMetrics {
 		return state.LiveMetrics{TotalPods: 1, Violations: []int{lost, 0, 0}, Subjects: []int{possible, 0, 0}}
@@ -64,7 +64,7 @@ func TestGradeBoundaries(t *testing.T) {
 		metrics state.LiveMetrics
 		want    state.Scores
 	}{
-		{"nothing lost", counts(0, 10), state.Scores{Score: 0, Compliance: 100, Grade: "Healthy"}},
+		{"no violations", counts(0, 10), state.Scores{Score: 0, Compliance: 100, Grade: "Healthy"}},
 		{"80", counts(20, 100), state.Scores{Score: 100, Compliance: 80, Grade: "Healthy"}},
 		{"79.99", counts(2001, 10_000), state.Scores{Score: 10_005, Compliance: 79.99, Grade: "Stable"}},
 		{"just below 80", counts(200_000_001, 1_000_000_000), state.Scores{Score: 1_000_000_005, Compliance: 79.9999999, Grade: "Stable"}},
@@ -72,14 +72,14 @@ func TestGradeBoundaries(t *testing.T) {
 		{"just below 60", counts(4001, 10_000), state.Scores{Score: 20_005, Compliance: 59.99, Grade: "Degraded"}},
 		{"40", counts(60, 100), state.Scores{Score: 300, Compliance: 40, Grade: "Degraded"}},
 		{"just below 40", counts(6001, 10_000), state.Scores{Score: 30_005, Compliance: 39.99, Grade: "Critical"}},
-		{"all lost", counts(10, 10), state.Scores{Score: 50, Compliance: 0, Grade: "Critical"}},
-		// Bounds that are reached by fractions without an end.
+		{"all subjects violate", counts(10, 10), state.Scores{Score: 50, Compliance: 0, Grade: "Critical"}},
+		// Compliances at a bound whose fractions are periodic.
 		{"80 of many thirds", counts(3, 15), state.Scores{Score: 15, Compliance: 80, Grade: "Healthy"}},
 		{"60 of many sevenths", counts(14, 35), state.Scores{Score: 70, Compliance: 60, Grade: "Stable"}},
 		{"40 of many elevenths", counts(33, 55), state.Scores{Score: 165, Compliance: 40, Grade: "Degraded"}},
-		{"nothing could be lost", counts(0, 0), state.Scores{Score: 0, Compliance: 100, Grade: "Healthy"}},
-		{"every check by its weight", state.LiveMetrics{TotalPods: 4, Violations: []int{1, 2, 3}, Subjects: []int{4, 4, 4}}, state.Scores{Score: 4.25, Compliance: 57.5, Grade: "Degraded"}},
-		{"pods without a verdict have no part", state.LiveMetrics{TotalPods: 1, Unevaluated: 9, Violations: []int{0, 0, 1}, Subjects: []int{1, 1, 1}}, state.Scores{Score: 2, Compliance: 80, Grade: "Healthy"}},
+		{"no subjects", counts(0, 0), state.Scores{Score: 0, Compliance: 100, Grade: "Healthy"}},
+		{"checks of different weights", state.LiveMetrics{TotalPods: 4, Violations: []int{1, 2, 3}, Subjects: []int{4, 4, 4}}, state.Scores{Score: 4.25, Compliance: 57.5, Grade: "Degraded"}},
+		{"pods that could not be evaluated are excluded", state.LiveMetrics{TotalPods: 1, Unevaluated: 9, Violations: []int{0, 0, 1}, Subjects: []int{1, 1, 1}}, state.Scores{Score: 2, Compliance: 80, Grade: "Healthy"}},
 	}
 	table := defaultTable(t)
 	for _, tt := range tests {
@@ -91,7 +91,7 @@ func TestGradeBoundaries(t *testing.T) {
 	}
 }
 
-// TestGradesOfPods reaches the bounds by pods.
+// TestGradesOfPods has pods whose compliance is a bound of the grades.
 func TestGradesOfPods(t *testing.T) {
 	var clean container
 	latest, noLiveness, noReadiness := container{latest: true}, container{noLiveness: true}, container{noReadiness: true}
@@ -107,7 +107,7 @@ func TestGradesOfPods(t *testing.T) {
 		{"60 by two containers of a pod", [][]byte{podJSON(latest, noLiveness)}, state.Scores{Score: 8, Compliance: 60, Grade: "Stable"}},
 		{"60 by two pods", [][]byte{podJSON(latest), podJSON(noLiveness)}, state.Scores{Score: 4, Compliance: 60, Grade: "Stable"}},
 		{"40", [][]byte{podJSON(latest), podJSON(container{true, false, true})}, state.Scores{Score: 6, Compliance: 40, Grade: "Degraded"}},
-		{"two of a violation in a pod count twice", [][]byte{podJSON(latest, latest), podJSON(clean, clean)}, state.Scores{Score: 5, Compliance: 75, Grade: "Stable"}},
+		{"two violations of a check in one pod", [][]byte{podJSON(latest, latest), podJSON(clean, clean)}, state.Scores{Score: 5, Compliance: 75, Grade: "Stable"}},
 		{"0", [][]byte{podJSON(container{true, true, true})}, state.Scores{Score: 10, Compliance: 0, Grade: "Critical"}},
 	}
 	for _, tt := range tests {
@@ -123,7 +123,7 @@ func TestGradesOfPods(t *testing.T) {
 	}
 }
 
-// TestClusterIsTheMeanOfNamespaces weighs a namespace of one pod as much as one of three.
+// TestClusterIsTheMeanOfNamespaces gives a namespace of one pod the same weight as one of three.
 func TestClusterIsTheMeanOfNamespaces(t *testing.T) {
 	s := newState(t)
 	observe(t, s, state.Pod{Namespace: "a", Name: "0"}, podJSON(container{true, true, true}))
@@ -133,7 +133,7 @@ func TestClusterIsTheMeanOfNamespaces(t *testing.T) {
 	if got, ok := s.Snapshot().Cluster(); !ok || got != (state.Scores{Score: 6, Compliance: 40, Grade: "Degraded"}) {
 		t.Errorf("scores of the cluster %v, %v, want 6, 40, Degraded", got, ok)
 	}
-	// A namespace without a verdict has no data and no share in the mean, but it is there.
+	// A namespace without an evaluated pod has no data and is not in the mean, but it is listed.
 	if _, err := s.Observe(state.Pod{Namespace: "c", Name: "0"}, truncated); err == nil {
 		t.Fatal("a truncated pod was evaluated")
 	}
@@ -142,7 +142,7 @@ func TestClusterIsTheMeanOfNamespaces(t *testing.T) {
 		t.Errorf("scores of the cluster %v, %v with %d namespaces, want 6 with 3", got, ok, len(snap.Namespaces))
 	}
 	if got, ok := snap.Namespaces[2].Scores(s.Table()); ok || got != (state.Scores{}) {
-		t.Errorf("scores of a namespace without a verdict: %v, %v", got, ok)
+		t.Errorf("scores of a namespace without an evaluated pod: %v, %v", got, ok)
 	}
 	want := state.LiveMetrics{TotalPods: 4, Violations: []int{1, 1, 4}, Subjects: []int{4, 4, 4}, Waived: none, Unevaluated: 1}
 	if diff := cmp.Diff(want, snap.Totals()); diff != "" {
@@ -150,8 +150,8 @@ func TestClusterIsTheMeanOfNamespaces(t *testing.T) {
 	}
 }
 
-// TestClusterGradeBoundaries has namespaces whose compliances are no whole numbers, but whose mean is a bound of a grade:
-// rounded one by one, the mean of many would come out a hair below or above it.
+// TestClusterGradeBoundaries has namespaces whose compliances are fractions, but whose mean is a bound of a grade. If each were
+// rounded, the mean of many would miss the bound by the last bit.
 func TestClusterGradeBoundaries(t *testing.T) {
 	table := newState(t).Table()
 	of := func(lost, possible int) state.LiveMetrics {
@@ -169,7 +169,7 @@ func TestClusterGradeBoundaries(t *testing.T) {
 				snap.Namespaces = append(snap.Namespaces, state.NamespaceSnapshot{Name: fmt.Sprint(i), LiveMetrics: of(lost, possible)})
 			}
 			if got, ok := snap.Cluster(); !ok || got.Compliance != float64(bound) || got.Grade != grade[0] {
-				t.Errorf("%d namespaces around %d: %v, want exactly the bound and %s", n, bound, got, grade[0])
+				t.Errorf("%d namespaces around %d: %v, want the bound and %s", n, bound, got, grade[0])
 			}
 			snap.Namespaces[0].Violations[0]++
 			if got, ok := snap.Cluster(); !ok || got.Compliance >= float64(bound) || got.Grade != grade[1] {
@@ -179,7 +179,7 @@ func TestClusterGradeBoundaries(t *testing.T) {
 	}
 }
 
-// TestClusterOfEqualNamespaces has a mean that is each of its numbers.
+// TestClusterOfEqualNamespaces: the mean of equal scores is that score, to the last bit.
 func TestClusterOfEqualNamespaces(t *testing.T) {
 	table := newState(t).Table()
 	rapid.Check(t, func(t *rapid.T) {
@@ -196,7 +196,7 @@ func TestClusterOfEqualNamespaces(t *testing.T) {
 	})
 }
 
-// TestNoData follows a cluster that has no pods, gets one and loses it.
+// TestNoData follows a cluster from no pods to one and back.
 func TestNoData(t *testing.T) {
 	s := newState(t)
 	empty := func(when string) {
@@ -213,17 +213,17 @@ func TestNoData(t *testing.T) {
 	empty("at first")
 	observe(t, s, pod, podJSON(container{latest: true}))
 	s.Delete(pod)
-	empty("when the last pod has gone")
+	empty("after the last pod")
 	if _, err := s.Observe(pod, truncated); err == nil {
 		t.Fatal("a truncated pod was evaluated")
 	}
 	s.Delete(pod)
-	empty("when the last pod, without a verdict, has gone")
+	empty("after the last pod, which could not be evaluated")
 	observe(t, s, pod, podJSON(container{}))
 	replaceAll(t, s, 2, slices.Values([]state.Observation{}))
-	empty("when the list is empty")
+	empty("after an empty list")
 	observe(t, s, state.Pod{Namespace: "kube-system", Name: "a"}, podJSON(container{latest: true}))
-	empty("when the table leaves the namespace out")
+	empty("with a pod of an excluded namespace")
 	if s.Delete(state.Pod{Namespace: "nowhere", Name: "a"}).Changed() {
 		t.Error("the delete of an unknown pod changed something")
 	}
@@ -240,16 +240,16 @@ func TestTransitions(t *testing.T) {
 		want    state.Transition
 		changed bool
 	}{
-		{"a clean pod comes", func() state.Transition { return observe(t, s, pod("1"), podJSON(container{})) }, state.Transition{}, false},
+		{"a clean pod", func() state.Transition { return observe(t, s, pod("1"), podJSON(container{})) }, state.Transition{}, false},
 		{"it fails two checks, one of them twice", func() state.Transition { return observe(t, s, pod("1"), two) }, state.Transition{After: []int{0, 2}}, true},
-		{"the same again", func() state.Transition { return observe(t, s, pod("1"), two) }, state.Transition{Before: []int{0, 2}, After: []int{0, 2}}, false},
-		{"it fails another", func() state.Transition { return observe(t, s, pod("1"), podJSON(container{noLiveness: true})) }, state.Transition{Before: []int{0, 2}, After: []int{1}}, true},
-		{"another pod of its name fails the same", func() state.Transition { return observe(t, s, pod("2"), podJSON(container{noLiveness: true})) }, state.Transition{Before: []int{1}, After: []int{1}, Recreated: true}, true},
-		{"the first is deleted late", func() state.Transition { return s.Delete(pod("1")) }, state.Transition{}, false},
-		{"the second is seen without a uid", func() state.Transition { return observe(t, s, pod(""), podJSON(container{noLiveness: true})) }, state.Transition{Before: []int{1}, After: []int{1}}, false},
-		{"it is clean again", func() state.Transition { return observe(t, s, pod("2"), podJSON(container{})) }, state.Transition{Before: []int{1}}, true},
-		{"a third pod of its name is clean as well", func() state.Transition { return observe(t, s, pod("3"), podJSON()) }, state.Transition{Recreated: true}, false},
-		{"it fails all", func() state.Transition { return observe(t, s, pod("3"), podJSON(container{true, true, true})) }, state.Transition{After: []int{0, 1, 2}}, true},
+		{"the same pod again", func() state.Transition { return observe(t, s, pod("1"), two) }, state.Transition{Before: []int{0, 2}, After: []int{0, 2}}, false},
+		{"it fails another check", func() state.Transition { return observe(t, s, pod("1"), podJSON(container{noLiveness: true})) }, state.Transition{Before: []int{0, 2}, After: []int{1}}, true},
+		{"a new pod of its name fails the same check", func() state.Transition { return observe(t, s, pod("2"), podJSON(container{noLiveness: true})) }, state.Transition{Before: []int{1}, After: []int{1}, Recreated: true}, true},
+		{"a late delete of the first", func() state.Transition { return s.Delete(pod("1")) }, state.Transition{}, false},
+		{"the second without its UID", func() state.Transition { return observe(t, s, pod(""), podJSON(container{noLiveness: true})) }, state.Transition{Before: []int{1}, After: []int{1}}, false},
+		{"it becomes clean", func() state.Transition { return observe(t, s, pod("2"), podJSON(container{})) }, state.Transition{Before: []int{1}}, true},
+		{"a third pod of its name is clean", func() state.Transition { return observe(t, s, pod("3"), podJSON()) }, state.Transition{Recreated: true}, false},
+		{"it fails all checks", func() state.Transition { return observe(t, s, pod("3"), podJSON(container{true, true, true})) }, state.Transition{After: []int{0, 1, 2}}, true},
 		{"it is deleted", func() state.Transition { return s.Delete(pod("3")) }, state.Transition{Before: []int{0, 1, 2}}, true},
 		{"it is deleted again", func() state.Transition { return s.Delete(pod("3")) }, state.Transition{}, false},
 	}
@@ -264,7 +264,7 @@ func TestTransitions(t *testing.T) {
 	}
 }
 
-// TestFailedPodLosesItsCounts has a pod that can no longer be evaluated: what it was before says nothing about it now.
+// TestFailedPodLosesItsCounts: a pod that can no longer be evaluated does not keep its former verdict.
 func TestFailedPodLosesItsCounts(t *testing.T) {
 	s := newState(t)
 	pod := state.Pod{Namespace: "shop", Name: "a", UID: "1"}
@@ -300,7 +300,7 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestSnapshotSharesNothing writes into a snapshot, and into the state behind another one's back.
+// TestSnapshotSharesNothing changes a snapshot and the state, neither of which may change the other.
 func TestSnapshotSharesNothing(t *testing.T) {
 	s := newState(t)
 	fill := func() {
@@ -326,7 +326,7 @@ func TestSnapshotSharesNothing(t *testing.T) {
 	_ = append(kept.Namespaces[0].Subjects, 99)
 	_ = append(kept.Namespaces[0].Waived, 99)
 	if diff := cmp.Diff(again, viewOf(kept), sameTable); diff != "" {
-		t.Errorf("a snapshot changed with what was appended to a part of it (-before +after):\n%s", diff)
+		t.Errorf("appending to one count changed another (-before +after):\n%s", diff)
 	}
 	if diff := cmp.Diff(again, viewOf(s.SnapshotWithViolations()), sameTable); diff != "" {
 		t.Errorf("the state changed with a snapshot (-before +after):\n%s", diff)
@@ -343,7 +343,8 @@ func TestSnapshotSharesNothing(t *testing.T) {
 	}
 }
 
-// TestConcurrentEvents has goroutines write pods of their own, and read. The end is that of the pods that remain.
+// TestConcurrentEvents has goroutines that write pods of their own, and one that reads. The state at the end is that of the
+// remaining pods.
 func TestConcurrentEvents(t *testing.T) {
 	s := newState(t)
 	const writers, rounds = 6, 60
@@ -415,6 +416,6 @@ func TestConcurrentEvents(t *testing.T) {
 		t.Errorf("state (-scratch +live):\n%s", diff)
 	}
 	if len(scratch) == 0 {
-		t.Error("no pods remain: nothing was compared")
+		t.Error("no pods remain: the test compares nothing")
 	}
 }

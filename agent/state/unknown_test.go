@@ -11,8 +11,8 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// TestUnknownViolations counts a check that cannot be answered as a violation, and as an unknown one while no waiver accepts
-// it. Where there is none any more the counts are as though there never was one.
+// TestUnknownViolations: a check that cannot be answered is a violation, and an unknown one unless it is waived. After the last
+// one the counts are as though there had never been one.
 func TestUnknownViolations(t *testing.T) {
 	table, err := rules.Load("unknown.yaml", []byte(`apiVersion: kube-devops.io/v1
 kind: PolicyTable
@@ -52,11 +52,11 @@ waivers:
 	want("with a waiver", waived)
 	before := s.Snapshot()
 	if changed := s.ExpireWaivers(base.Add(time.Hour)); len(changed) > 0 {
-		t.Errorf("the pod fails the same checks, and these changed: %v", changed)
+		t.Errorf("changes %v of a pod that fails the same checks", changed)
 	}
 	want("the waiver has expired", state.LiveMetrics{TotalPods: 2, Violations: []int{3, 1}, Subjects: []int{3, 3}, Waived: []int{0, 0}, Unknown: []int{2, 0}})
 	if diff := cmp.Diff(waived, before.Namespaces[0].LiveMetrics); diff != "" {
-		t.Errorf("the snapshot from before changed (-before +after):\n%s", diff)
+		t.Errorf("an older snapshot changed (-before +after):\n%s", diff)
 	}
 	s.Delete(named("a"))
 	want("without the pod", state.LiveMetrics{TotalPods: 1, Violations: []int{1, 0}, Subjects: []int{1, 1}, Waived: []int{0, 0}})
@@ -66,7 +66,7 @@ waivers:
 	if names := s.Differences(fresh); len(names) > 0 {
 		t.Errorf("the state differs from one computed from scratch: %v", names)
 	}
-	// A pod that becomes unknown is a difference, though its counts of violations are the same.
+	// A violation that becomes unknown is a difference, though the count of violations is the same.
 	put("b", `{"spec":{"containers":[{"resources":{"limits":{"cpu":"1e101"}}}]}}`)
 	if names := s.Differences(fresh); len(names) != 1 {
 		t.Errorf("differences in %v, want one namespace", names)

@@ -445,7 +445,7 @@ var night = []row{
 	}},
 	{number: 26, variant: "a", heavy: true, name: "event storm: changes as fast as the API server takes them, 30 s", demand: "nothing lost; right ≤ 5 s afterwards; lag ≤ 2 s; resident memory ≤ twice", trials: 1, still: true, trial: func(f *fixture) { f.storm(30 * time.Second) }},
 	{number: 26, variant: "b", heavy: true, name: "event storm: 5,000 events/s for 10 s from a server of our own", demand: "nothing lost; lag ≤ 2 s; resident memory ≤ twice", trials: 1, bare: true, trial: func(f *fixture) { f.burst(5000, 10*time.Second) }},
-	{number: 27, name: "a rule that panics or is slow", demand: "pod marked, others go on", cannot: "no policy can make the engine panic; held by TestPanicIsOnePods and TestHostilePods"},
+	{number: 27, name: "a rule that panics or is slow", demand: "pod marked, others go on", cannot: "no policy can make the engine panic; held by TestPanicAffectsOnePod and TestHostilePods"},
 	{number: 28, heavy: true, name: "giant pods: 50 containers; 250 KiB of annotations; 1.2 MB", demand: "evaluated in ≤ 50 ms together; resident memory + ≤ 20 MiB", trials: 1, still: true, trial: func(f *fixture) {
 		leader := f.leader()
 		before, err := leader.value("process_resident_memory_bytes")

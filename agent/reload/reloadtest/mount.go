@@ -1,4 +1,4 @@
-// Package reloadtest mounts files for tests as the kubelet mounts a ConfigMap, and swaps them as it does.
+// Package reloadtest mounts and swaps files in tests as the kubelet does with a ConfigMap.
 package reloadtest
 
 import (
@@ -8,15 +8,15 @@ import (
 	"testing"
 )
 
-// A Mount is a directory as the kubelet mounts a ConfigMap: its files are links into what the link ..data leads to,
-// which is a directory of its own for each generation.
+// A Mount is a directory like a mounted ConfigMap: its files link through ..data, which links to a directory of the current
+// generation.
 type Mount struct {
 	dir        string
 	generation int
 	target     string // of ..data, relative to dir; empty before the first swap
 }
 
-// New mounts files, given by their name.
+// New mounts files by name.
 func New(tb testing.TB, files map[string]string) *Mount {
 	tb.Helper()
 	m := &Mount{dir: tb.TempDir()}
@@ -24,7 +24,7 @@ func New(tb testing.TB, files map[string]string) *Mount {
 	return m
 }
 
-// Path is the path of a file, be it there or not.
+// Path is the path of a file, which need not exist.
 func (m *Mount) Path(name string) string { return filepath.Join(m.dir, name) }
 
 // Target is the path of the directory that holds the files.
@@ -38,8 +38,7 @@ func (m *Mount) MustSwap(tb testing.TB, files map[string]string) {
 	}
 }
 
-// Swap puts other files in the place of all, in the steps and the order of the kubelet's AtomicWriter. It is not safe
-// for concurrent use.
+// Swap replaces all files, with the steps of the kubelet's AtomicWriter in their order. It is not safe for concurrent use.
 func (m *Mount) Swap(files map[string]string) error {
 	before := m.target
 	m.generation++
@@ -67,7 +66,7 @@ func (m *Mount) Swap(files map[string]string) error {
 	return os.RemoveAll(m.Path(before))
 }
 
-// link makes the links of new files, and then removes those of files that are gone.
+// link adds the links of new files, and then removes those of old ones.
 func (m *Mount) link(files map[string]string) error {
 	for name := range files {
 		if err := os.Symlink(filepath.Join("..data", name), m.Path(name)); err != nil && !os.IsExist(err) {
