@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-logr/zapr"
@@ -17,90 +18,110 @@ import (
 )
 
 const (
-	// maxWaitingLines is how many lines of the log wait for a stderr that takes none: some 2 MB.
-	maxWaitingLines = 8192
-	// maxLastWords is how long an agent that ends waits for its last lines to be taken.
-	maxLastWords = time.Second
+	// maxQueuedLines limits the lines of the log that wait for stderr, to about 2 MB.
+	maxQueuedLines = 8192
+	// flushTimeout limits how long the agent waits at its end for stderr to take the last lines.
+	flushTimeout = time.Second
 )
 
-// newLogger makes the one logger: JSON, a line for each entry. It never waits for w: a pipe that nobody reads, as of a
-// container runtime in trouble, must hold up neither pods nor the Lease. The function that comes with it waits until w
-// has taken what was logged, but not for long, and ends the log.
-func newLogger(w io.Writer, level zapcore.Level) (*zap.Logger, func()) {
+// newLogger makes a logger that writes JSON lines and never waits for w: a pipe without a reader, for example because the
+// container runtime hangs, must not delay pods or the Lease. flush waits until all lines are written, up to flushTimeout, and
+// ends the log.
+func newLogger(w io.Writer, level zapcore.Level) (log *zap.Logger, flush func()) {
 	config := zap.NewProductionEncoderConfig()
 	config.EncodeTime = zapcore.RFC3339NanoTimeEncoder
 	config.EncodeDuration = zapcore.SecondsDurationEncoder
 	encoder := zapcore.NewJSONEncoder(config)
-	lines := newLineQueue(w, maxWaitingLines, func(lost int) ([]byte, error) {
+	queue := newLineQueue(w, func(lost int64) []byte {
 		entry := zapcore.Entry{Level: zapcore.WarnLevel, Time: time.Now(), Message: "lines of the log were lost, since stderr took none"}
-		line, err := encoder.EncodeEntry(entry, []zapcore.Field{zap.Int("lines", lost)})
+		line, err := encoder.EncodeEntry(entry, []zapcore.Field{zap.Int64("lines", lost)})
 		if err != nil {
-			return nil, err
+			return nil // a constant message can be encoded
 		}
 		defer line.Free()
-		return bytes.Clone(line.Bytes()), nil
+		return bytes.Clone(line.Bytes())
 	})
-	return zap.New(zapcore.NewCore(encoder, lines, level)), func() { lines.close(maxLastWords) }
+	return zap.New(zapcore.NewCore(encoder, queue, level)), queue.close
 }
 
-// A lineQueue hands lines to a writer in their order. When it is full it loses what comes until it is empty again, so that
-// there is one gap. It counts these lines, and those that the writer refuses, as on a full disk, and writes how many there
-// were as soon as the writer takes a line.
+// A lineQueue passes lines to a writer in a goroutine of its own. It drops lines while it is full, or while the writer fails,
+// as on a full disk. Once it is empty again, it writes how many were lost.
 type lineQueue struct {
-	waiting chan []byte
-	written chan struct{} // closed when the last line of a closed queue is written
-
-	mu     sync.Mutex
-	lost   int  // since it was reported last
-	gap    bool // the queue was full, and lines are lost until it is empty
-	closed bool
+	lines   chan []byte
+	lost    atomic.Int64 // lines, since the last report
+	ending  chan struct{}
+	written chan struct{} // closed once all lines of a closed queue are written
+	once    sync.Once
 }
 
-// newLineQueue starts to write to w. Report makes the line that says how many lines were lost.
-func newLineQueue(w io.Writer, length int, report func(lost int) ([]byte, error)) *lineQueue {
-	q := &lineQueue{waiting: make(chan []byte, length), written: make(chan struct{})}
+func newLineQueue(w io.Writer, lostLine func(lost int64) []byte) *lineQueue {
+	q := &lineQueue{lines: make(chan []byte, maxQueuedLines), ending: make(chan struct{}), written: make(chan struct{})}
 	to := &lineWriter{to: w}
+	report := func() {
+		if lost := q.lost.Load(); lost > 0 && len(q.lines) == 0 && to.write(lostLine(lost)) {
+			q.lost.Add(-lost)
+		}
+	}
+	write := func(line []byte) {
+		if to.write(line) {
+			report()
+		} else {
+			q.lost.Add(1)
+		}
+	}
 	go func() {
 		defer close(q.written)
-		for line := range q.waiting {
-			if !to.write(line) {
-				q.lose(1)
+		for {
+			select {
+			case line := <-q.lines:
+				write(line)
 				continue
+			case <-q.ending:
 			}
-			q.report(to, report)
+			for len(q.lines) > 0 {
+				write(<-q.lines)
+			}
+			report()
+			return
 		}
-		q.report(to, report)
 	}()
 	return q
 }
 
-// report writes how many lines were lost, where a gap has ended.
-func (q *lineQueue) report(to *lineWriter, report func(lost int) ([]byte, error)) {
-	lost := q.takeLost()
-	if lost == 0 {
-		return
+// Write queues one line. It never fails and never waits.
+func (q *lineQueue) Write(line []byte) (int, error) {
+	select {
+	case <-q.ending:
+		return len(line), nil
+	default:
 	}
-	if line, err := report(lost); err != nil || !to.write(line) {
-		q.lose(lost)
+	select {
+	case q.lines <- bytes.Clone(line): // the logger reuses its buffer
+	default:
+		q.lost.Add(1)
 	}
+	return len(line), nil
 }
 
-func (q *lineQueue) lose(lines int) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	q.lost += lines
-	if len(q.waiting) == 0 {
-		q.gap = false
+// Sync does nothing, because a caller must not wait for the writer.
+func (q *lineQueue) Sync() error { return nil }
+
+// close waits until all lines are written, up to flushTimeout.
+func (q *lineQueue) close() {
+	q.once.Do(func() { close(q.ending) })
+	select {
+	case <-q.written:
+	case <-time.After(flushTimeout):
 	}
 }
 
 // A lineWriter writes whole lines.
 type lineWriter struct {
 	to   io.Writer
-	torn bool // the last line was written in part
+	torn bool // only a part of the last line was written
 }
 
-// write reports whether a line was written. After a part of a line it begins a new one, so that what follows can be read.
+// write reports whether the line was written. It ends a torn line first, so that the next one is readable.
 func (w *lineWriter) write(line []byte) bool {
 	if w.torn {
 		if n, _ := w.to.Write([]byte("\n")); n == 0 {
@@ -113,53 +134,8 @@ func (w *lineWriter) write(line []byte) bool {
 	return err == nil && n == len(line)
 }
 
-// takeLost ends a gap, if there is one and all lines before it are written, and returns how many lines it has.
-func (q *lineQueue) takeLost() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	if len(q.waiting) > 0 {
-		return 0
-	}
-	lost := q.lost
-	q.lost, q.gap = 0, false
-	return lost
-}
-
-// Write takes one line. It never fails.
-func (q *lineQueue) Write(line []byte) (int, error) {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	switch {
-	case q.closed:
-	case q.gap || len(q.waiting) == cap(q.waiting):
-		q.lost++
-		q.gap = true
-	default:
-		q.waiting <- bytes.Clone(line) // the logger uses its buffer again
-	}
-	return len(line), nil
-}
-
-// Sync does nothing: who waits for the log is held up by it.
-func (q *lineQueue) Sync() error { return nil }
-
-// close ends the queue, and waits until all is written, but no longer than that.
-func (q *lineQueue) close(patience time.Duration) {
-	q.mu.Lock()
-	if !q.closed {
-		q.closed = true
-		close(q.waiting)
-	}
-	q.mu.Unlock()
-	select {
-	case <-q.written:
-	case <-time.After(patience):
-	}
-}
-
-// captureStderr makes each line that others write to os.Stderr a line of the log, until the returned func is called:
-// client-go gives its own stderr to exec plugins. What Go itself writes when the process dies still goes to the real one.
-// It must be called before clients are made, and by the process that owns os.Stderr alone.
+// captureStderr logs each line that is written to os.Stderr, until restore is called: client-go passes its os.Stderr to exec
+// plugins. A panic of Go still goes to the real stderr. It must be called before clients are made.
 func captureStderr(log *zap.Logger) (restore func(), err error) {
 	reader, writer, err := os.Pipe()
 	if err != nil {
@@ -171,29 +147,27 @@ func captureStderr(log *zap.Logger) (restore func(), err error) {
 	go func() {
 		defer close(read)
 		logLines(reader, log)
-		_ = reader.Close() // it was only read
+		_ = reader.Close() // only read
 	}()
 	return func() {
 		os.Stderr = stderr
-		// The writer stays open: a request that was left behind may still give it to a plugin. It ends with the process.
-		if reader.SetReadDeadline(time.Now().Add(lastLines)) == nil {
+		// The writer stays open, because a pending request may still pass it to a plugin.
+		if reader.SetReadDeadline(time.Now().Add(50*time.Millisecond)) == nil {
 			<-read
 		}
 	}, nil
 }
 
-// lastLines is how long the last lines of plugins are waited for.
-const lastLines = 50 * time.Millisecond
-
-// maxPluginLine is how much of a line of a plugin is logged. Of many lines, pluginLines and then one a second are logged.
 const (
+	// maxPluginLine limits the logged bytes of a line of a plugin.
 	maxPluginLine = 4096
-	pluginLines   = 5
+	// maxPluginBurst is how many lines of a plugin are logged at once; after them, one line per second.
+	maxPluginBurst = 5
 )
 
-// logLines logs each line of a plugin. It reads all of them, so that no plugin waits, and says how many it left out.
+// logLines logs the lines of a plugin. It reads all of them, so that the plugin does not block, and logs how many it omitted.
 func logLines(from io.Reader, log *zap.Logger) {
-	limit, leftOut := rate.NewLimiter(1, pluginLines), 0
+	limit, omitted := rate.NewLimiter(1, maxPluginBurst), 0
 	lines := bufio.NewReaderSize(from, maxPluginLine)
 	for {
 		line, more, err := lines.ReadLine()
@@ -204,12 +178,14 @@ func logLines(from io.Reader, log *zap.Logger) {
 		switch {
 		case text == "":
 		case !limit.Allow():
-			leftOut++
-		case leftOut > 0:
-			log.Warn("exec plugin wrote to stderr", zap.String("line", text), zap.Int("left_out", leftOut))
-			leftOut = 0
+			omitted++
 		default:
-			log.Warn("exec plugin wrote to stderr", zap.String("line", text))
+			fields := []zap.Field{zap.String("line", text)}
+			if omitted > 0 {
+				fields = append(fields, zap.Int("left_out", omitted))
+			}
+			log.Warn("exec plugin wrote to stderr", fields...)
+			omitted = 0
 		}
 		if err != nil {
 			return
@@ -219,8 +195,8 @@ func logLines(from io.Reader, log *zap.Logger) {
 
 var bridged sync.Once
 
-// bridgeLogs makes client-go log as the agent does. Its log is global to the process, and may not be changed once it is
-// in use: so the first agent of a process has it.
+// bridgeLogs makes client-go log to the logger of the first agent of the process. The logger of klog is global and must not
+// change once it is in use.
 func bridgeLogs(log *zap.Logger) {
 	bridged.Do(func() {
 		klog.SetLoggerWithOptions(zapr.NewLogger(log.Named("client-go")), klog.ContextualLogger(true))

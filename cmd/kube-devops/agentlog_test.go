@@ -15,7 +15,7 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 )
 
-// A stuckWriter takes a write when it is let.
+// A stuckWriter blocks until let is closed.
 type stuckWriter struct {
 	output
 	let chan struct{}
@@ -26,12 +26,12 @@ func (w *stuckWriter) Write(p []byte) (int, error) {
 	return w.output.Write(p)
 }
 
-// TestLogNobodyTakes: a logger never waits. What fits in its queue comes out in order when the writer is let again, then
-// how many lines did not, and then what is logged afterwards.
-func TestLogNobodyTakes(t *testing.T) {
+// TestLogDoesNotWait: a logger does not wait for its writer. Lines that fit in the queue are written in order once the writer
+// continues, then how many were lost, then what is logged afterwards.
+func TestLogDoesNotWait(t *testing.T) {
 	w := &stuckWriter{let: make(chan struct{})}
 	log, end := newLogger(w, zapcore.InfoLevel)
-	const logged = 2 * maxWaitingLines
+	const logged = 2 * maxQueuedLines
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -45,7 +45,7 @@ func TestLogNobodyTakes(t *testing.T) {
 		t.Fatal("the logger waits for its writer")
 	}
 	close(w.let)
-	waitFor(t, "what tells that lines were lost", func() bool { return strings.Contains(w.String(), `"lines":`) })
+	waitFor(t, "the line with the number of lost lines", func() bool { return strings.Contains(w.String(), `"lines":`) })
 	log.Info("afterwards")
 	waitFor(t, "the last line", func() bool { return strings.Contains(w.String(), "afterwards") })
 	end()
@@ -67,7 +67,7 @@ func TestLogNobodyTakes(t *testing.T) {
 		case entry.Lines > 0:
 			lost += entry.Lines
 			if entry.Level != "warn" {
-				t.Errorf("the gap is told as %s", entry.Level)
+				t.Errorf("the lost lines are logged as %s", entry.Level)
 			}
 		case entry.Msg == fmt.Sprint(kept) && lost == 0:
 			kept++
@@ -75,16 +75,16 @@ func TestLogNobodyTakes(t *testing.T) {
 			t.Fatalf("%q after %d lines and a gap of %d", entry.Msg, kept, lost)
 		}
 	}
-	if kept < maxWaitingLines || kept+lost != logged || lost == 0 {
-		t.Errorf("%d lines logged, %d written, %d told as lost", logged, kept, lost)
+	if kept < maxQueuedLines || kept+lost != logged || lost == 0 {
+		t.Errorf("%d lines logged, %d written, %d reported as lost", logged, kept, lost)
 	}
 	if last != "afterwards" {
 		t.Errorf("the last line is %q", last)
 	}
 }
 
-// TestLogEnds: what was logged is written when the log ends; and a writer that takes nothing does not hold up the end.
-func TestLogEnds(t *testing.T) {
+// TestLogFlush: the end waits until all lines are written, but not for ever.
+func TestLogFlush(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var w output
 		log, end := newLogger(&w, zapcore.InfoLevel)
@@ -97,16 +97,16 @@ func TestLogEnds(t *testing.T) {
 		stuck := &stuckWriter{let: make(chan struct{})}
 		defer close(stuck.let)
 		log, end = newLogger(stuck, zapcore.InfoLevel)
-		log.Info("nobody hears it")
+		log.Info("lost")
 		began := time.Now()
 		end()
-		if took := time.Since(began); took != maxLastWords {
-			t.Errorf("a log that nobody takes holds up the end for %s, want %s", took, maxLastWords)
+		if took := time.Since(began); took != flushTimeout {
+			t.Errorf("the end waits %s for a stuck writer, want %s", took, flushTimeout)
 		}
 	})
 }
 
-// A fullDisk takes so many bytes and no more.
+// A fullDisk has room for some bytes.
 type fullDisk struct {
 	output
 	mu   sync.Mutex
@@ -131,8 +131,8 @@ func (d *fullDisk) setRoom(bytes int) {
 	d.room = bytes
 }
 
-// TestLogOnAFullDisk: lines that cannot be written are counted, also when the queue was full meanwhile. When there is room
-// again, the lines go on, each of them whole, and one says how many were lost.
+// TestLogOnAFullDisk: lines that cannot be written are counted, in addition to those lost while the queue was full. Once there
+// is room again, whole lines follow, and one with the number of lost lines.
 func TestLogOnAFullDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		disk := &fullDisk{room: 150} // one line, and a part of the next
@@ -143,7 +143,7 @@ func TestLogOnAFullDisk(t *testing.T) {
 			log.Info(strings.Repeat("x", 200))
 			synctest.Wait()
 		}
-		for range 2 * maxWaitingLines { // more than the queue holds
+		for range 2 * maxQueuedLines { // more than the queue holds
 			log.Info(strings.Repeat("y", 200))
 		}
 		synctest.Wait()
@@ -169,7 +169,7 @@ func TestLogOnAFullDisk(t *testing.T) {
 				whole = append(whole, entry.Msg)
 			}
 		}
-		if want := lost + 2*maxWaitingLines; count != want {
+		if want := lost + 2*maxQueuedLines; count != want {
 			t.Errorf("the log says that %d lines were lost, want %d", count, want)
 		}
 		if got := strings.Join(whole, " "); got != "before afterwards last" || torn != 1 {
@@ -178,7 +178,7 @@ func TestLogOnAFullDisk(t *testing.T) {
 	})
 }
 
-// TestExecPluginWritesToTheLog runs an exec plugin of client-go that complains: its words are lines of the log.
+// TestExecPluginWritesToTheLog: the stderr of an exec plugin of client-go goes to the log.
 func TestExecPluginWritesToTheLog(t *testing.T) {
 	var out output
 	log, end := newLogger(&out, zapcore.InfoLevel)
@@ -198,9 +198,9 @@ func TestExecPluginWritesToTheLog(t *testing.T) {
 		response.Body.Close()
 		t.Error("a request without credentials is answered")
 	}
-	waitFor(t, "the words of the plugin", func() bool { return strings.Count(out.String(), "exec plugin wrote to stderr") >= pluginLines })
+	waitFor(t, "the lines of the plugin", func() bool { return strings.Count(out.String(), "exec plugin wrote to stderr") >= maxPluginBurst })
 	end()
-	if text := out.String(); !strings.Contains(text, `"line":"no session, log in first"`) || strings.Count(text, "\n") > pluginLines+1 {
+	if text := out.String(); !strings.Contains(text, `"line":"no session, log in first"`) || strings.Count(text, "\n") > maxPluginBurst+1 {
 		t.Errorf("the log: %s", text)
 	}
 }

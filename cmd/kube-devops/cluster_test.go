@@ -102,7 +102,7 @@ func TestScanOfAClusterMistakes(t *testing.T) {
 	t.Setenv("KUBERNETES_SERVICE_HOST", "") // these tests may run in a pod
 	const help = " (see kube-devops scan --help)"
 	for _, tt := range []struct{ args, want string }{
-		{"--cluster " + shop, `--cluster and "` + shop + `" exclude each other: scan the cluster or files` + help},
+		{"--cluster " + shop, `--cluster and "` + shop + `" are mutually exclusive: scan either the cluster or files` + help},
 		{"- --context c", "--context needs --cluster" + help},
 		{"- --kubeconfig c", "--kubeconfig needs --cluster" + help},
 		{"--cluster", "no cluster: not in a pod, and no kubeconfig; name one with --kubeconfig, or scan a recording"},

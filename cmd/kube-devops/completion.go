@@ -15,52 +15,42 @@ import (
 	"github.com/kube-devops/kube-devops/agent/podlist"
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/policies"
-	"github.com/kube-devops/kube-devops/rules"
 )
 
 const (
-	// completionTime is how long a completion may take: somebody waits before the shell.
-	completionTime = 2 * time.Second
-	// maxCompletions is how many namespaces are offered.
-	maxCompletions = 1000
+	// completionTimeout limits how long the user waits in the shell.
+	completionTimeout = 2 * time.Second
+	maxCompletions    = 1000
 )
 
-// complete completes the values of a flag. Where the function fails there is nothing to offer.
+// complete registers the completion of a flag.
 func complete(command *cobra.Command, flag string, with cobra.CompletionFunc) {
 	if err := command.RegisterFlagCompletionFunc(flag, with); err != nil {
-		panic(err) // the flag is one of ours
+		panic(err) // the flag does not exist
 	}
 }
 
-// fixed offers a closed set of words.
+// fixed completes a fixed list of words.
 func fixed(words ...string) cobra.CompletionFunc {
 	return cobra.FixedCompletions(words, cobra.ShellCompDirectiveNoFileComp|cobra.ShellCompDirectiveKeepOrder)
 }
 
-// described is a word with what the shell shows beside it.
-func described(word, text string) string {
-	if text == "" {
-		return word
-	}
-	return word + "\t" + dump.OneLine(text)
-}
-
-// tables are the tables that ship. They are offered beside files.
-func tables() []string {
+// completeTables completes the names of built-in tables and files.
+func completeTables(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
 	var words []string
 	for _, name := range policies.Names() {
-		words = append(words, described(name, "a table that ships"))
+		words = append(words, cobra.CompletionWithDesc(name, "a built-in table"))
 	}
-	return words
+	return words, cobra.ShellCompDirectiveDefault
 }
 
-func completeTables(*cobra.Command, []string, string) ([]string, cobra.ShellCompDirective) {
-	return tables(), cobra.ShellCompDirectiveDefault
+func completeContexts(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
+	return kubeconfig.Contexts(cmd.Flag("kubeconfig").Value.String()), cobra.ShellCompDirectiveNoFileComp
 }
 
-// listed completes the last of several words with commas between them.
-func listed(toComplete string, words []string) ([]string, cobra.ShellCompDirective) {
-	before := toComplete[:strings.LastIndexByte(toComplete, ',')+1]
+// completeLast completes the last word of a list with commas.
+func completeLast(list string, words []string) ([]string, cobra.ShellCompDirective) {
+	before := list[:strings.LastIndexByte(list, ',')+1]
 	given := strings.Split(before, ",")
 	var all []string
 	for _, word := range words {
@@ -71,18 +61,6 @@ func listed(toComplete string, words []string) ([]string, cobra.ShellCompDirecti
 	return all, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
 }
 
-// completeAgent completes the flags of the agent.
-func completeAgent(command *cobra.Command) {
-	complete(command, "log-level", fixed(levels...))
-	complete(command, "policy", completeTables)
-	complete(command, "context", completeContexts)
-}
-
-func completeContexts(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
-	return kubeconfig.Contexts(cmd.Flag("kubeconfig").Value.String()), cobra.ShellCompDirectiveNoFileComp
-}
-
-// completeScan completes the flags of a scan.
 func completeScan(command *cobra.Command, o *scanOptions) {
 	complete(command, "output", func(_ *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 		if strings.Contains(toComplete, "=") {
@@ -90,66 +68,56 @@ func completeScan(command *cobra.Command, o *scanOptions) {
 		}
 		var words []string
 		for _, f := range report.Formats() {
-			words = append(words, described(f.Name, f.Help))
+			words = append(words, cobra.CompletionWithDesc(f.Name, f.Help))
 		}
 		return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace | cobra.ShellCompDirectiveKeepOrder
 	})
-	var levels []string
-	for _, severity := range rules.Severities() {
-		levels = append(levels, string(severity))
-	}
-	complete(command, "fail-on", fixed(append(levels, "any")...))
-	complete(command, "color", fixed(colors...))
+	complete(command, "fail-on", fixed(o.failOn.words...))
+	complete(command, "color", fixed(o.color.words...))
 	complete(command, "policy", completeTables)
 	complete(command, "context", completeContexts)
 	complete(command, "check", func(_ *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-		return listed(toComplete, checksOf(o.policy))
+		return completeLast(toComplete, o.checkWords())
 	})
 	for _, flag := range []string{"namespace", "explain"} {
 		complete(command, flag, func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
-			return listed(toComplete, o.namespacesOf(cmd, args))
+			return completeLast(toComplete, o.namespaceWords(cmd.Context(), args))
 		})
 	}
 }
 
-// checksOf are the checks of a table; none where it cannot be loaded.
-func checksOf(policy string) []string {
-	table, err := policies.Open(policy)
+// checkWords lists the checks of the policy; none if it cannot be loaded.
+func (o *scanOptions) checkWords() (words []string) {
+	table, err := policies.Open(o.policy)
 	if err != nil {
 		return nil
 	}
-	var words []string
 	for _, check := range table.Checks() {
-		words = append(words, described(check.ID, check.Message()))
+		words = append(words, cobra.CompletionWithDesc(check.ID, dump.OneLine(check.Message())))
 	}
 	return words
 }
 
-// namespacesOf are the namespaces of what is to be scanned, as many as are found in a moment.
-func (o *scanOptions) namespacesOf(cmd *cobra.Command, args []string) []string {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(cmd.Context()), completionTime)
+// namespaceWords lists the namespaces of the cluster or of the files that the policy includes. It stops at completionTimeout,
+// and lists none if they cannot be read.
+func (o *scanOptions) namespaceWords(ctx context.Context, args []string) []string {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), completionTimeout)
 	defer cancel()
-	if o.cluster.cluster {
+	if o.cluster.enabled {
 		cluster, err := kubeconfig.FindCluster(o.cluster.kubeconfig, o.cluster.context)
 		if err != nil {
 			return nil
 		}
-		names, _ := podlist.Namespaces(ctx, cluster.Config) // none where they may not be listed
+		names, _ := podlist.Namespaces(ctx, cluster.Config) // none without permission
 		return names
 	}
 	table, err := policies.Open(o.policy)
 	if err != nil {
 		return nil
 	}
-	return recordedNamespaces(ctx, table, args)
-}
-
-// recordedNamespaces are the namespaces of files that the table includes. It reads until ctx is done, or until there are
-// many.
-func recordedNamespaces(ctx context.Context, table *rules.Table, args []string) []string {
 	found := make(map[string]bool)
 	enough := errors.New("enough namespaces")
-	for _, file := range dump.Find(args, nil).Files { // what cannot be read is for the scan to say
+	for _, file := range dump.Find(args, nil).Files {
 		if file.Path == "-" || ctx.Err() != nil {
 			continue
 		}

@@ -33,8 +33,8 @@ func TestExplainSeveral(t *testing.T) {
 	}
 	for _, tt := range []struct{ args, want string }{
 		{"--explain legcy", `did you mean "legacy"?`},
-		{"--explain [", `--explain "[" is not a name or a pattern`},
-		{"--explain legacy -o sarif", "two reports would go to standard output"},
+		{"--explain [", `--explain "[" is not a name or a pattern such as`},
+		{"--explain legacy -o sarif", "two reports go to standard output"},
 	} {
 		if code, stdout, stderr := runScan(t, "", append(strings.Fields(tt.args), shop)...); code != exitFailed || stdout != "" || !strings.Contains(stderr, tt.want) {
 			t.Errorf("%s: code %d, %q, want %q", tt.args, code, stderr, tt.want)

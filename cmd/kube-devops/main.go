@@ -1,4 +1,4 @@
-// Command kube-devops tells how well every namespace of a Kubernetes cluster keeps its governance rules.
+// Command kube-devops scores how well the namespaces of a Kubernetes cluster comply with a policy table.
 package main
 
 import (
@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime"
 	"strings"
 	"syscall"
 
@@ -17,13 +18,13 @@ import (
 // version is set by the linker.
 var version = "dev"
 
-// The exit codes, on which other people's scripts rely.
+// Exit codes. Scripts rely on them.
 const (
 	exitDone        = 0
-	exitCrossed     = 1 // a scan worked, and a threshold was crossed
+	exitCrossed     = 1 // a scan succeeded and a threshold was crossed
 	exitFailed      = 2
 	exitInterrupted = 130
-	exitBrokenPipe  = 141 // as of a program that SIGPIPE ended
+	exitBrokenPipe  = 141 // like a program that SIGPIPE ended
 )
 
 func main() {
@@ -39,48 +40,56 @@ func main() {
 	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run is the whole program: it returns the exit code, and says on stderr in one line what went wrong.
+// run executes a command and returns its exit code. It prints each error on one line of stderr.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := &cobra.Command{
-		Use:                        "kube-devops",
-		Short:                      "Live governance scores for every namespace of a Kubernetes cluster",
-		Args:                       knownCommand,
-		RunE:                       func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
-		SuggestionsMinimumDistance: 2,
-		SilenceUsage:               true,
-		SilenceErrors:              true,
-		Version:                    version,
-	}
-	root.SetVersionTemplate(versionText())
-	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages", "Flags.FlagUsagesWrapped 80"))
-	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{plainFlagError(cmd, err)} })
+	root := newRootCommand()
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
 	root.SetErr(stderr)
-	root.AddCommand(newAgentCommand(), newScanCommand(), newPolicyCommand(), newVersionCommand())
 	command, err := root.ExecuteContextC(ctx)
-	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
-		return exitInterrupted // who interrupted it knows
+	switch {
+	case err == nil:
+		return exitDone
+	case ctx.Err() != nil && errors.Is(err, context.Canceled):
+		return exitInterrupted
 	}
-	if err != nil {
-		hint := ""
-		if isUsage(err) {
-			hint = fmt.Sprintf(" (see %s --help)", command.CommandPath())
-		}
-		for line := range strings.Lines(err.Error()) {
-			printLine(stderr, screenOf(stderr, colorNever).width, strings.TrimSuffix(line, "\n")+hint)
-		}
-		return exitCode(err)
+	hint := ""
+	if _, ok := errors.AsType[usageError](err); ok {
+		hint = fmt.Sprintf(" (see %s --help)", command.CommandPath())
 	}
-	return exitDone
+	for line := range strings.Lines(err.Error()) {
+		printLine(stderr, strings.TrimSuffix(line, "\n")+hint)
+	}
+	return exitCode(err)
 }
 
-// exitCode is the one that an error asks for.
-func exitCode(err error) int {
-	var exit exitError
-	if errors.As(err, &exit) {
-		return exit.code
+func newRootCommand() *cobra.Command {
+	versionText := fmt.Sprintf("kube-devops %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	root := newGroup("kube-devops", "Live governance scores for every namespace of a Kubernetes cluster", newAgentCommand(), newScanCommand(), newPolicyCommand(),
+		&cobra.Command{
+			Use:   "version",
+			Short: "Print the version",
+			Args:  noArgs,
+			RunE: func(cmd *cobra.Command, _ []string) error {
+				_, err := io.WriteString(cmd.OutOrStdout(), versionText)
+				return err
+			},
+		})
+	root.SilenceUsage, root.SilenceErrors = true, true
+	root.Version = version
+	root.SetVersionTemplate(versionText)
+	root.SetUsageTemplate(strings.ReplaceAll(root.UsageTemplate(), "Flags.FlagUsages", "Flags.FlagUsagesWrapped 80"))
+	root.SetFlagErrorFunc(func(cmd *cobra.Command, err error) error { return usageError{flagError(cmd, err)} })
+	return root
+}
+
+// newGroup makes a command that only has subcommands.
+func newGroup(use, short string, subcommands ...*cobra.Command) *cobra.Command {
+	command := &cobra.Command{
+		Use: use, Short: short, Args: knownCommand, SuggestionsMinimumDistance: 2,
+		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	return exitFailed
+	command.AddCommand(subcommands...)
+	return command
 }

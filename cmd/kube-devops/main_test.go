@@ -187,8 +187,8 @@ func TestMistakesAreOneClearLine(t *testing.T) {
 		want []string // a part of each line of stderr
 		late bool     // it shows when the agent runs, and logs, already
 	}{
-		{"unknown command", []string{"agnet"}, []string{`unknown command "agnet"; did you mean "agent"? (see kube-devops --help)`}, false},
-		{"unknown flag", []string{"agent", "--polcy", "x"}, []string{"unknown flag: --polcy; did you mean --policy? (see kube-devops agent --help)"}, false},
+		{"unknown command", []string{"agnet"}, []string{`unknown command "agnet" (did you mean "agent"?) (see kube-devops --help)`}, false},
+		{"unknown flag", []string{"agent", "--polcy", "x"}, []string{`unknown flag: --polcy (did you mean "--policy"?) (see kube-devops agent --help)`}, false},
 		{"bad value of a flag", []string{"agent", "--lease-duration", "soon"}, []string{`--lease-duration must be a duration such as 15s or 10m, got "soon"`}, false},
 		{"argument", []string{"agent", "now"}, []string{`unexpected argument "now"`}, false},
 		{"several mistakes", []string{"agent", "--listen", "nowhere", "--policy", ""},
@@ -204,7 +204,7 @@ func TestMistakesAreOneClearLine(t *testing.T) {
 		{"wrong context", []string{"agent", "--kubeconfig", file("cc", contexts), "--context", "prud"}, []string{`/cc has no context "prud"; did you mean "prod"?`}, false},
 		{"context of a recording", []string{"agent", "--replay", shop, "--context", "prod"}, []string{"--replay and --context exclude each other"}, false},
 		{"IPv6 without brackets", []string{"agent", "--replay", shop, "--listen", "::1:8080"}, []string{`--listen "::1:8080": an IPv6 address needs brackets: [::1]:8080`}, false},
-		{"two policies", []string{"agent", "--policy", "default", "--policy", "recommended"}, []string{"--policy is given twice: name one table"}, false},
+		{"two policies", []string{"agent", "--policy", "default", "--policy", "recommended"}, []string{"--policy is set twice: name one table"}, false},
 		{"mistakes of several flags", []string{"agent", "--audit-interval", "x", "--log-level", "loud", "--leader-elect=maybe", "now"}, []string{
 			`--audit-interval must be a duration such as 15s or 10m, got "x"`, `--log-level: "loud" is not one of debug, info, warn, error`,
 			`--leader-elect must be true or false, got "maybe"`, `unexpected argument "now"`}, false},

@@ -6,17 +6,19 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/agent/report"
 )
 
-// An outputFlag is a report that is asked for, and where it goes.
+// An outputFlag is a report and its destination.
 type outputFlag struct {
 	format report.Format
-	file   string // empty: stdout
-	fd     int    // of the open file that file stands for; 0: it stands for none
+	file   string // empty: standard output
+	fd     int    // the descriptor that file stands for, such as 3 for /dev/fd/3; 0: none
 }
 
 type outputFlags []outputFlag
@@ -30,80 +32,88 @@ func (f *outputFlags) Set(value string) error {
 	if err != nil {
 		return err
 	}
-	if named && file == "" {
+	switch fd, isDescriptor := descriptor(resolve(file)); {
+	case named && file == "":
 		return fmt.Errorf("missing file name after %q", value)
+	case file == "-":
+		return fmt.Errorf("%q: omit =- to print on standard output", value)
+	case isDescriptor && fd == 0:
+		return fmt.Errorf("%q is standard input; name a file to write to", value)
+	case isDescriptor && fd == 1:
+		*f = append(*f, outputFlag{format: format})
+	default:
+		*f = append(*f, outputFlag{format, file, fd})
 	}
-	if file == "-" {
-		return fmt.Errorf("%q: without =- the report goes to standard output", value)
-	}
-	output := outputFlag{format: format, file: file}
-	if fd, ok := descriptorOf(file); ok && named {
-		switch fd {
-		case 0:
-			return fmt.Errorf("%q is standard input, which cannot be written to", value)
-		case 1:
-			output.file = ""
-		default:
-			output.fd = fd
-		}
-	}
-	*f = append(*f, output)
 	return nil
 }
 
-// at is where a report goes, whatever the file is called: the same for two names that lead to one file.
-func (f *outputFlag) at() string {
+var descriptorPath = regexp.MustCompile(`^(?:/dev/fd|/proc/self/fd)/([0-9]+)$`)
+
+// descriptor is the number of the descriptor that a path such as /dev/stdout or /dev/fd/3 stands for. A report goes to the
+// descriptor itself: the file behind it must not be replaced, because the process that opened it writes there too.
+func descriptor(path string) (fd int, ok bool) {
+	for i, name := range []string{"/dev/stdin", "/dev/stdout", "/dev/stderr"} {
+		if path == name {
+			return i, true
+		}
+	}
+	parts := descriptorPath.FindStringSubmatch(path)
+	if parts == nil {
+		return 0, false
+	}
+	fd, err := strconv.Atoi(parts[1])
+	return fd, err == nil
+}
+
+// destination identifies where a report goes: it is the same for two names of one file.
+func (f *outputFlag) destination() string {
 	if f.fd > 0 {
 		return fmt.Sprintf("/dev/fd/%d", f.fd)
 	}
-	target := targetOf(f.file)
-	if at, err := filepath.Abs(target); err == nil {
-		return at
+	path := resolve(f.file)
+	if absolute, err := filepath.Abs(path); err == nil {
+		return absolute
 	}
-	return target
+	return path
 }
 
-// info is what is known of the file that a report goes to; nil where it does not exist yet.
+// info describes the file that a report goes to; nil if it does not exist, and for standard output.
 func (f *outputFlag) info() os.FileInfo {
-	if f.file == "" {
-		return nil
+	if info, err := os.Stat(f.file); err == nil && f.file != "" {
+		return info
 	}
-	info, err := os.Stat(f.file)
-	if err != nil {
-		return nil
-	}
-	return info
+	return nil
 }
 
-// checkDistinct refuses reports that would overwrite one another.
-func (f outputFlags) checkDistinct(stdout io.Writer, explains bool) error {
+// checkDistinct refuses reports that overwrite one another. printed is how many other texts go to standard output.
+func (f outputFlags) checkDistinct(stdout io.Writer, printed int) error {
 	var errs []error
-	toStdout := 0
-	if explains {
-		toStdout++
-	}
-	var before []outputFlag
+	var files []outputFlag
 	for _, output := range f {
 		if output.file == "" {
-			toStdout++
+			printed++
 			continue
 		}
-		for _, other := range before {
+		for _, other := range files {
 			if output.same(other) {
-				errs = append(errs, fmt.Errorf("two reports would go to %s%s", dump.OneLine(output.file), otherName(output.file, other.file)))
+				alias := ""
+				if output.file != other.file {
+					alias = fmt.Sprintf(", which is the same file as %s", dump.OneLine(other.file))
+				}
+				errs = append(errs, fmt.Errorf("two reports go to %s%s", dump.OneLine(output.file), alias))
 				break
 			}
 		}
-		before = append(before, output)
+		files = append(files, output)
 	}
-	if toStdout > 1 {
-		errs = append(errs, errors.New("two reports would go to standard output: write one to a file, as -o json=FILE"))
+	if printed > 1 {
+		errs = append(errs, errors.New("two reports go to standard output: write one of them to a file, for example -o json=FILE"))
 	}
-	if to, ok := stdout.(*os.File); ok && (toStdout > 0 || len(f) == 0) {
-		if info, err := to.Stat(); err == nil && info.Mode().IsRegular() {
-			for _, output := range before {
-				if there := output.info(); there != nil && os.SameFile(there, info) {
-					errs = append(errs, fmt.Errorf("two reports would go to %s, to which standard output is redirected", dump.OneLine(output.file)))
+	if to, ok := stdout.(*os.File); ok && (printed > 0 || len(f) == 0) {
+		if redirected, err := to.Stat(); err == nil && redirected.Mode().IsRegular() {
+			for _, output := range files {
+				if info := output.info(); info != nil && os.SameFile(info, redirected) {
+					errs = append(errs, fmt.Errorf("two reports go to %s, to which standard output is redirected", dump.OneLine(output.file)))
 				}
 			}
 		}
@@ -111,35 +121,16 @@ func (f outputFlags) checkDistinct(stdout io.Writer, explains bool) error {
 	return errors.Join(errs...)
 }
 
-// same reports whether two outputs are one file. Devices, such as /dev/null, are so only by their name.
+// same reports whether two outputs are one file. Devices such as /dev/null take several reports if their names differ.
 func (f *outputFlag) same(other outputFlag) bool {
-	if f.at() == other.at() {
+	if f.destination() == other.destination() {
 		return true
 	}
 	a, b := f.info(), other.info()
 	return a != nil && b != nil && a.Mode().IsRegular() && os.SameFile(a, b)
 }
 
-// otherName names a file by which another was given, where the names differ.
-func otherName(name, other string) string {
-	if name == other {
-		return ""
-	}
-	return ", which is " + dump.OneLine(other) + " too"
-}
-
-// write writes to the file. inPlace says why a file was overwritten in place, where it was.
-func (f *outputFlag) write(stderr io.Writer, write func(io.Writer) error) (inPlace, err error) {
-	switch {
-	case f.fd == 2:
-		return nil, write(stderr)
-	case f.fd > 0:
-		return nil, writeOpen(f.fd, write)
-	}
-	return writeWhole(f.file, write)
-}
-
-// checkFolders says, before the work is done, which report cannot be written after it.
+// checkFolders finds reports that cannot be written, before the scan.
 func (f outputFlags) checkFolders() error {
 	var errs []error
 	for _, output := range f {
@@ -150,12 +141,49 @@ func (f outputFlags) checkFolders() error {
 		if err == nil && !folder.IsDir() {
 			err = errors.New("not a directory")
 		}
-		if info, there := os.Stat(output.file); there == nil && info.IsDir() {
-			err = errIsFolder
+		if info := output.info(); info != nil && info.IsDir() {
+			err = errors.New("is a directory")
 		}
 		if err != nil {
 			errs = append(errs, fmt.Errorf("write %s: %w", dump.OneLine(output.file), bare(err)))
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// checkInputs refuses reports that overwrite a file that the scan reads.
+func (f outputFlags) checkInputs(files []string, stdin io.Reader) error {
+	inputs := make(map[string]os.FileInfo)
+	for _, name := range files {
+		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
+			inputs[name] = info
+		}
+	}
+	if file, ok := stdin.(*os.File); ok {
+		if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+			inputs["standard input"] = info
+		}
+	}
+	var errs []error
+	for _, output := range f {
+		info := output.info()
+		for name, input := range inputs {
+			if info != nil && os.SameFile(info, input) {
+				errs = append(errs, fmt.Errorf("write %s: the scan reads this file (%s): write the report to another file", dump.OneLine(output.file), dump.OneLine(name)))
+				break
+			}
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// write writes a report. inPlace says why a file was overwritten in place, if it was.
+func (f *outputFlag) write(stderr io.Writer, print func(io.Writer) error) (inPlace, err error) {
+	switch {
+	case f.fd == 2:
+		return nil, print(stderr)
+	case f.fd > 0:
+		return nil, fill(os.NewFile(uintptr(f.fd), f.file), print)
+	}
+	return replaceFile(f.file, print)
 }

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestLintOfAFolder reads the files of ours, counts the rest, and leaves out what is hidden.
+// TestLintOfAFolder reads policy files, counts other manifests, and skips hidden files.
 func TestLintOfAFolder(t *testing.T) {
 	t.Chdir(t.TempDir())
 	const table = "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: a}\nchecks:\n- {id: a, weight: 0, violation: {path: spec.x, operator: absent}}\n"
@@ -35,12 +35,12 @@ func TestLintOfAFolder(t *testing.T) {
 		files, stdout string
 		stderr        string
 	}{
-		{args: "d d/a.yaml", files: "d/a.yaml d/flow.yml d/sub/b.json", stdout: "3 files checked, 6 other files left out.\n", stderr: "in 3 files"},
-		{args: "d/*.y*ml", files: "d/a.yaml d/flow.yml", stdout: "2 files checked, 4 other files left out.\n", stderr: "in 2 files"},
-		{args: "-", stdin: table, files: "stdin", stderr: "1 mistake and 0 warnings in 1 file"},
-		{args: "- -", stdin: table, files: "stdin", stderr: "1 mistake and 0 warnings in 1 file"},
-		{args: "- --dump -", stderr: "- is given twice: standard input can be read once"},
-		{args: "empty", stdout: "0 files checked, 1 other file left out.\n", stderr: "read empty: the folder has no file of apiVersion kube-devops.io/v1"},
+		{args: "d d/a.yaml", files: "d/a.yaml d/flow.yml d/sub/b.json", stdout: "3 files checked, 5 other files skipped.\n", stderr: "in 3 files"},
+		{args: "d/*.y*ml", files: "d/a.yaml d/flow.yml", stdout: "2 files checked, 5 other files skipped.\n", stderr: "in 2 files"},
+		{args: "-", stdin: table, files: "stdin", stderr: "1 error and 0 warnings in 1 file"},
+		{args: "- -", stdin: table, files: "stdin", stderr: "1 error and 0 warnings in 1 file"},
+		{args: "- --dump -", stderr: "- is given twice: standard input can be read only once"},
+		{args: "empty", stdout: "0 files checked, 1 other file skipped.\n", stderr: "read empty: there is no file of apiVersion kube-devops.io/v1"},
 		{args: "x*.yaml", stderr: "read x*.yaml: no file matches the pattern"},
 	} {
 		var stdout, stderr output

@@ -15,14 +15,14 @@ import (
 func newPolicyListCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "list",
-		Short: "List the policy tables that ship",
-		Long: `List the policy tables that ship, with the number of their checks. Each name is
-a value of --policy; "kube-devops policy show NAME" prints the table.`,
+		Short: "List the built-in policy tables",
+		Long: `List the built-in policy tables with the number of their checks. Each name is
+a value for --policy; "kube-devops policy show NAME" prints the table.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var text bytes.Buffer
 			w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-			_, _ = fmt.Fprintln(w, "NAME\tCHECKS\tDESCRIPTION") // a buffer takes everything, here and below
+			_, _ = fmt.Fprintln(w, "NAME\tCHECKS\tDESCRIPTION") // writing to a buffer does not fail, here and below
 			for _, name := range policies.Names() {
 				source, _ := policies.Shipped(name)
 				table, err := rules.Load(name+".yaml", source)
@@ -36,26 +36,22 @@ a value of --policy; "kube-devops policy show NAME" prints the table.`,
 			return err
 		},
 	}
-	checkTogether(command)
+	validateTogether(command)
 	return command
 }
 
-// describe is the first sentence of the comment at the top of a table.
+// describe returns the first sentence of the comment at the top of a table.
 func describe(source []byte) string {
-	var words []string
+	var comment strings.Builder
 	for line := range strings.Lines(string(source)) {
-		comment, ok := strings.CutPrefix(strings.TrimSpace(line), "#")
+		text, ok := strings.CutPrefix(line, "#")
 		if !ok {
 			break
 		}
-		if strings.HasPrefix(strings.TrimSpace(comment), "yaml-language-server:") {
-			continue // for editors
-		}
-		words = append(words, strings.Fields(comment)...)
-		if end := len(words) - 1; end >= 0 && strings.HasSuffix(words[end], ".") {
-			break
+		if !strings.Contains(text, "yaml-language-server:") {
+			comment.WriteString(text)
 		}
 	}
-	sentence, _, _ := strings.Cut(strings.Join(words, " "), ". ")
-	return strings.TrimSuffix(sentence, ".")
+	sentence, _, _ := strings.Cut(strings.Join(strings.Fields(comment.String()), " ")+" ", ". ")
+	return strings.TrimSpace(sentence)
 }

@@ -9,33 +9,32 @@ import (
 
 func newPolicyShowCommand() *cobra.Command {
 	var waivers string
-	format := newFormatFlag("yaml", "markdown")
 	command := &cobra.Command{
 		Use:   "show [FILE|NAME]",
 		Short: "Print a policy table with all its defaults",
-		Long: `Print a policy table, a file or one that ships (default: the table default),
-with all that it leaves to defaults: as YAML that loads again, or as Markdown.`,
-		Args: needArgs(0, 1, "a table"),
-		RunE: func(cmd *cobra.Command, args []string) error {
-			table, err := policies.OpenWithWaivers(append(args, policies.Default)[0], waivers)
-			if err != nil {
-				return err
-			}
-			if format.value == "markdown" {
-				return report.PolicyMarkdown(cmd.OutOrStdout(), table)
-			}
-			_, err = cmd.OutOrStdout().Write(table.YAML())
-			return err
-		},
+		Long: `Print a policy table with all its defaults: a file or a built-in table (default:
+the table default), as YAML that can be loaded again or as Markdown.`,
+		Args: args(0, 1, "a table"),
 	}
-	command.Flags().StringVar(&waivers, "waivers", "", "file of waivers beside the table, to print with it")
-	format.addTo(command)
-	command.ValidArgsFunction = func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
+	format := addOutputFlag(command, "yaml", "markdown")
+	command.RunE = func(cmd *cobra.Command, args []string) error {
+		table, err := policies.OpenWithWaivers(append(args, policies.Default)[0], waivers)
+		if err != nil {
+			return err
+		}
+		if format.value == "markdown" {
+			return report.PolicyMarkdown(cmd.OutOrStdout(), table)
+		}
+		_, err = cmd.OutOrStdout().Write(table.YAML())
+		return err
+	}
+	command.Flags().StringVar(&waivers, "waivers", "", "`file` with waivers to print in addition to those of the table")
+	command.ValidArgsFunction = func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 		if len(args) == 0 {
-			return tables(), cobra.ShellCompDirectiveDefault
+			return completeTables(cmd, args, toComplete)
 		}
 		return nil, cobra.ShellCompDirectiveNoFileComp
 	}
-	checkTogether(command)
+	validateTogether(command)
 	return command
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"path"
 	"strconv"
 	"strings"
 	"syscall"
@@ -16,109 +17,124 @@ import (
 	"github.com/kube-devops/kube-devops/agent/report"
 )
 
-// A printer writes a report.
-type printer func(to io.Writer, s *report.Scan, o report.Options) error
-
-// print writes the reports, the one for stdout last: if that is a pipe whose reader has gone, the files are there. Only the
-// one that replaces the baseline comes behind it, and only where the scan has succeeded: a scan that fails on new
-// violations must fail on them again.
+// print writes all reports: first the files, so that they exist even if the reader of standard output closes the pipe, then
+// standard output, and last the baseline, which is only replaced after a scan that succeeded. Otherwise the next scan would
+// no longer fail on the new violations.
 func (o *scanOptions) print(cmd *cobra.Command, found *report.Scan, printing report.Options, verdict error) error {
+	stderr := cmd.ErrOrStderr()
+	brokenPipe := false
+	// other reports are still written after one of them could not be written to a closed pipe
+	ignoreBrokenPipe := func(err error) error {
+		if errors.Is(err, syscall.EPIPE) {
+			brokenPipe, err = true, nil
+		}
+		return err
+	}
 	var baselines outputFlags
-	broken := false // a pipe whose reader has gone; the others may still read
 	for _, output := range o.outputs {
 		if output.file == "" {
 			continue
 		}
 		if o.isBaseline(output) {
 			baselines = append(baselines, output)
-			continue
-		}
-		err := o.printFile(cmd, output, found, printing)
-		if errors.Is(err, syscall.EPIPE) {
-			broken = true
-		} else if err != nil {
+		} else if err := ignoreBrokenPipe(o.printFile(stderr, output, found, printing)); err != nil {
 			return err
 		}
 	}
-	if last := o.stdoutPrinter(); last != nil {
-		stdout := cmd.OutOrStdout()
-		err := last(stdout, found, screenOf(stdout, o.color).fit(printing, int(o.top)))
-		if errors.Is(err, syscall.EPIPE) {
-			broken = true
-		} else if err != nil {
-			return err
-		}
+	if err := ignoreBrokenPipe(o.printStdout(cmd.OutOrStdout(), found, printing)); err != nil {
+		return err
 	}
-	if broken {
+	if brokenPipe {
 		return exitError{exitBrokenPipe, nil}
 	}
 	for _, output := range baselines {
 		if verdict != nil {
-			o.warn(cmd.ErrOrStderr(), fmt.Sprintf("the baseline %s is kept as it was, because the scan failed", output.file))
-			continue
-		}
-		if err := o.printFile(cmd, output, found, printing); err != nil {
+			o.warn(stderr, fmt.Sprintf("baseline %s is not updated, because the scan failed", dump.OneLine(output.file)))
+		} else if err := o.printFile(stderr, output, found, printing); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// isBaseline reports whether a report replaces the one that it is compared with.
+// isBaseline reports whether a report replaces the baseline of the scan.
 func (o *scanOptions) isBaseline(output outputFlag) bool {
-	if o.baseline == "" {
+	info := output.info()
+	if o.baseline == "" || info == nil {
 		return false
 	}
 	baseline, err := os.Stat(o.baseline)
-	there := output.info()
-	return err == nil && there != nil && os.SameFile(baseline, there)
+	return err == nil && os.SameFile(baseline, info)
 }
 
-// printFile writes a report to its file, and says where that could not be done as a whole.
-func (o *scanOptions) printFile(cmd *cobra.Command, output outputFlag, found *report.Scan, printing report.Options) error {
-	stderr := cmd.ErrOrStderr()
+func (o *scanOptions) printFile(stderr io.Writer, output outputFlag, found *report.Scan, printing report.Options) error {
 	inPlace, err := output.write(stderr, func(to io.Writer) error { return output.format.Print(to, found, printing) })
 	if err != nil {
 		return fmt.Errorf("write %s: %w", dump.OneLine(output.file), err)
 	}
 	if inPlace != nil {
-		o.warn(stderr, fmt.Sprintf("%s was overwritten in place and not replaced as a whole: %s", output.file, inPlace))
+		o.warn(stderr, fmt.Sprintf("%s was overwritten in place and not replaced: %s", output.file, inPlace))
 	}
 	return nil
 }
 
-// stdoutPrinter is what goes to standard output; nil for nothing.
-func (o *scanOptions) stdoutPrinter() printer {
-	if len(o.explain) > 0 {
-		return o.explainPrinter()
+// printStdout prints --explain or the report without a file; by default the table, if no report is written to a file.
+func (o *scanOptions) printStdout(stdout io.Writer, found *report.Scan, printing report.Options) error {
+	screen := screenOf(stdout)
+	printing = screen.fit(printing, o.top)
+	printing.Color = useColor(o.color.value, screen, os.Getenv)
+	switch {
+	case o.explainsAsJSON():
+		return report.ExplainJSON(stdout, found, o.explain, printing)
+	case len(o.explain) > 0:
+		return report.Explain(stdout, found, o.explain, printing)
+	case len(o.outputs) == 0:
+		return report.Formats()[0].Print(stdout, found, printing)
 	}
 	for _, output := range o.outputs {
 		if output.file == "" {
-			return output.format.Print
+			return output.format.Print(stdout, found, printing)
 		}
-	}
-	if len(o.outputs) == 0 {
-		return report.Formats()[0].Print
 	}
 	return nil
 }
 
-// target names what is scanned, for readers.
+// explainsAsJSON reports whether -o json asks for the explanation, and not for a report in addition to it.
+func (o *scanOptions) explainsAsJSON() bool {
+	var printed []string
+	for _, output := range o.outputs {
+		if output.file == "" {
+			printed = append(printed, output.format.Name)
+		}
+	}
+	return len(o.explain) > 0 && len(printed) == 1 && printed[0] == "json"
+}
+
+func (o *scanOptions) validateExplain() error {
+	var errs []error
+	for _, pattern := range o.explain {
+		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
+			errs = append(errs, fmt.Errorf("--explain %q is not a name or a pattern such as shop or team-*", pattern))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// target describes what was scanned.
 func (o *scanOptions) target(args []string) string {
-	if o.cluster.cluster {
+	if o.cluster.enabled {
 		return o.cluster.name
 	}
-	names := make([]string, 0, len(args))
-	for _, arg := range args {
-		if arg == "-" {
-			arg = "standard input"
+	names := make([]string, len(args))
+	for i, arg := range args {
+		if names[i] = arg; arg == "-" {
+			names[i] = "standard input"
 		}
-		names = append(names, arg)
 	}
 	return strings.Join(names, ", ")
 }
 
-// reportDate is the date that reports carry: that of SOURCE_DATE_EPOCH, where it is set, so that they can be made again.
+// reportDate returns the date of the reports: SOURCE_DATE_EPOCH if it is set, for reproducible reports.
 func reportDate(epoch string, now time.Time) (time.Time, error) {
 	if epoch == "" {
 		return now, nil

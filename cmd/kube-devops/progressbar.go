@@ -13,102 +13,87 @@ import (
 	"github.com/kube-devops/kube-devops/agent/dump"
 )
 
-// A progressBar shows on a terminal how much was read. What is read within a moment has none.
-type progressBar struct {
-	read  atomic.Int64
-	ended chan struct{}
-	gone  chan struct{}
-}
-
 const (
-	// progressFrom is how large the input must be, in bytes, to be worth a bar. Of one whose size is not known so many must
-	// have been read.
-	progressFrom = 64 << 20
-	// progressAfter is how long an input whose size is not known is read before there is a bar, however little came.
-	progressAfter = 2 * time.Second
-	progressEach  = 100 * time.Millisecond
+	// progressAfter is how long a scan runs before it shows a progress bar.
+	progressAfter = time.Second
+	progressEvery = 100 * time.Millisecond
 )
 
-// newProgressBar makes a bar, which is seen where there is a terminal and something to wait for.
-func newProgressBar(to io.Writer, files []dump.File, stdin io.Reader) *progressBar {
+// A progressBar shows on a terminal how much of the input was read.
+type progressBar struct {
+	read         atomic.Int64 // bytes
+	ended, erase chan struct{}
+}
+
+// progressBar starts the progress bar of a scan. It is not shown with --quiet, without a terminal, or while the user types the
+// input on the same terminal.
+func (o *scanOptions) progressBar(stderr io.Writer, files []dump.File, stdin io.Reader) *progressBar {
 	bar := &progressBar{}
-	file, ok := to.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) {
+	if o.quiet || screenOf(stderr).width == 0 {
 		return bar
 	}
-	total, known := int64(0), true
+	total, fromStdin := int64(0), false
 	for _, f := range files {
-		size := f.Size
-		if f.Path == "-" {
-			var typed bool
-			if size, typed = sizeOfInput(stdin); typed {
-				return bar // it would stand between the lines that are typed
+		total += f.Size
+		fromStdin = fromStdin || f.Path == "-"
+	}
+	if fromStdin {
+		size := int64(-1)
+		if file, ok := stdin.(*os.File); ok && !o.cluster.enabled {
+			if term.IsTerminal(int(file.Fd())) {
+				return bar
 			}
-			known = known && size >= 0
+			if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
+				size = info.Size()
+			}
 		}
-		total += size
+		if total += size; size < 0 {
+			total = -1 // not known
+		}
 	}
-	if !known {
-		bar.start(to, -1)
-	} else if total >= progressFrom {
-		bar.start(to, total)
-	}
+	bar.start(stderr, total)
 	return bar
 }
 
-// sizeOfInput is the size of standard input, -1 where it is not known, and whether somebody types it.
-func sizeOfInput(stdin io.Reader) (size int64, typed bool) {
-	file, ok := stdin.(*os.File)
-	if !ok {
-		return -1, false
-	}
-	if info, err := file.Stat(); err == nil && info.Mode().IsRegular() {
-		return info.Size(), false
-	}
-	return -1, term.IsTerminal(int(file.Fd()))
-}
-
-// start shows the bar of a total; a negative one is not known.
+// start shows the bar after progressAfter. A negative total is not known.
 func (b *progressBar) start(to io.Writer, total int64) {
-	b.ended, b.gone = make(chan struct{}), make(chan struct{})
+	b.ended, b.erase = make(chan struct{}), make(chan struct{})
 	began := time.Now()
 	go func() {
-		defer close(b.gone)
-		tick := time.NewTicker(progressEach)
+		defer close(b.erase)
+		tick := time.NewTicker(progressEvery)
 		defer tick.Stop()
+		shown := false
 		for {
 			select {
 			case <-b.ended:
-				// A terminal that cannot be written to shows nothing, here and below.
-				_, _ = io.WriteString(to, "\r\x1b[K")
+				if shown {
+					_, _ = io.WriteString(to, "\r\x1b[K") // a terminal that cannot be written to shows nothing, here and below
+				}
 				return
 			case <-tick.C:
-				read := b.read.Load()
-				if total >= 0 || read >= progressFrom || time.Since(began) >= progressAfter {
-					_, _ = io.WriteString(to, "\r"+progressLine(read, total)+"\x1b[K")
+				if shown = time.Since(began) >= progressAfter; shown {
+					_, _ = io.WriteString(to, "\r"+progressLine(b.read.Load(), total)+"\x1b[K")
 				}
 			}
 		}
 	}()
 }
 
-// stop takes the bar away.
+// stop removes the bar.
 func (b *progressBar) stop() {
 	if b.ended != nil {
 		close(b.ended)
-		<-b.gone
+		<-b.erase
 	}
 }
 
-// progressLine is the bar.
 func progressLine(read, total int64) string {
 	if total < 0 {
-		if read < 1e6 {
-			return fmt.Sprintf("%d kB read", read/1000)
-		}
 		return fmt.Sprintf("%.1f MB read", float64(read)/1e6)
 	}
 	const width = 30
-	done := int(min(read, total) * width / total)
-	return fmt.Sprintf("[%s%s] %3d %% of %d MB", strings.Repeat("#", done), strings.Repeat(" ", width-done), min(read, total)*100/total, total/1_000_000)
+	read = min(read, total)
+	done := int(read * width / max(total, 1))
+	return fmt.Sprintf("[%s%s] %3d %% of %d MB", strings.Repeat("#", done), strings.Repeat(" ", width-done), read*100/max(total, 1), total/1_000_000)
 }

@@ -3,18 +3,16 @@ package main
 import (
 	"errors"
 	"fmt"
-	"io"
 	"math"
 	"os"
-	"runtime"
 	"runtime/debug"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/agent/report"
@@ -23,95 +21,99 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
+// topUnset is the value of --top if it is not set.
+const topUnset = math.MinInt
+
+type scanOptions struct {
+	flags               *pflag.FlagSet
+	flagErrors          *flagErrors
+	policy, waivers     string
+	outputs             outputFlags
+	failOn, color       choice
+	failUnder, maxScore float64
+	baseline            string
+	namespaces, checks  []string
+	explain, exclude    []string
+	top                 int
+	config              string
+	keepGoing           bool
+	allowEmpty          bool
+	showWaived, quiet   bool
+	cluster             clusterFlags
+}
+
 func newScanCommand() *cobra.Command {
-	o := scanOptions{top: topUnset, color: colorAuto, failUnder: numberFlag{least: 0, most: 100}, maxScore: numberFlag{least: 0, most: math.Inf(1)}}
+	o := scanOptions{
+		failOn: choice{"", []string{string(rules.Critical), string(rules.High), string(rules.Medium), string(rules.Low), "any"}},
+		color:  choice{"auto", []string{"auto", "always", "never"}},
+	}
 	command := &cobra.Command{
 		Use:   "scan FILE|DIR|GLOB|-... | --cluster",
 		Short: "Print the scores and violations of recorded pods and of manifests",
-		Long: `Print the scores and violations of recorded pods, of manifests, and of the pods
+		Long: `Print the scores and violations of recorded pods, of manifests, or of the pods
 of a cluster:
 
   kubectl get pods -A -o json | kube-devops scan -
   kube-devops scan manifests/ --fail-on high -o table -o sarif=out.sarif
   kube-devops scan --cluster --context prod -n shop
 
-It reads what kubectl prints as JSON and YAML, JSON lines, recorded watch
-events, and manifests; files, folders with all that lies in them, patterns and
-standard input (-); plain, or packed by gzip or zstd. The pod template of a
-Deployment, Job or other workload counts as one pod. What cannot be read ends
-it without a report; with --keep-going the rest is reported on.
+The input is JSON or YAML of kubectl, JSON lines, recorded watch events, or
+manifests: files, folders with their subfolders, patterns, or standard input
+(-), plain or compressed by gzip or zstd. The pod template of a Deployment, Job
+or other workload counts as one pod. Input that cannot be read ends the scan
+without a report; --keep-going skips it.
 
-The exit code is 1 where a threshold is crossed (--fail-on, --fail-under,
---max-score, --baseline), 2 where anything went wrong or was left out, and 0
+The exit code is 1 if a threshold is crossed (--fail-on, --fail-under,
+--max-score, --baseline), 2 after an error or if input was skipped, and 0
 otherwise.
 
-On a terminal the table lists the 20 worst namespaces and workloads, and 30
-findings; --top 0 lists all, as in a pipe and in a file. SOURCE_DATE_EPOCH sets
-the date of the reports, and NO_COLOR, FORCE_COLOR and TERM=dumb are respected.
-"kube-devops completion --help" says how the shell completes flags, formats,
-namespaces, checks and tables.`,
-		Args: cobra.ArbitraryArgs, // validate checks them, with the flags
+On a terminal, the table lists the 20 worst namespaces and workloads and 30
+findings; --top 0 lists all. SOURCE_DATE_EPOCH sets the date of the reports, and
+NO_COLOR, FORCE_COLOR and TERM=dumb are supported. The shell completes flags,
+formats, namespaces, checks and tables; see "kube-devops completion --help".`,
+		Args: cobra.ArbitraryArgs, // validated together with the flags
 		RunE: o.run,
 	}
 	flags := command.Flags()
-	flags.StringVar(&o.policy, "policy", policies.Default, "policy table: a file, or the name of one that ships")
-	flags.StringVar(&o.waivers, "waivers", "", "file of waivers beside the policy table")
-	flags.VarP(&o.outputs, "output", "o", "report to print, of "+formatNames()+"; FORMAT=FILE writes it to a file; may be given several times (default: table)")
-	flags.Var(&o.failOn, "fail-on", "exit 1 on a violation of this severity or a worse one: critical, high, medium, low, or any")
-	flags.Var(&o.failUnder, "fail-under", "exit 1 where the compliance of the cluster, the mean of its namespaces, is below this percentage")
-	flags.Var(&o.maxScore, "max-score", "exit 1 where the score of the cluster, the mean of its namespaces, is above this")
-	flags.StringVar(&o.baseline, "baseline", "", "older report, printed by -o json: --fail-on (default here: any) looks at new violations alone")
-	flags.StringSliceVarP(&o.namespaces, "namespace", "n", nil, "namespaces to look at, a name or a pattern; may be given several times (default: those of the policy)")
-	flags.StringSliceVar(&o.checks, "check", nil, "ids of the checks to make; may be given several times (default: those of the policy)")
-	flags.Var(&o.top, "top", "how many namespaces and workloads the reports for people list, worst first; 0 for all (default: 20 on a terminal, else all)")
-	flags.StringSliceVar(&o.explain, "explain", nil, "print where the points of these namespaces went, in place of the table: names or patterns; with -o json as JSON; may be given several times")
-	flags.StringArrayVar(&o.exclude, "exclude", nil, "files and folders to leave out of a folder, a pattern of the path in it such as charts or **/testdata; may be given several times")
-	flags.StringVar(&o.config, "config", "", "file that sets flags (default: .kube-devops.yaml here or above, up to the folder with .git), or none")
-	flags.BoolVar(&o.allowEmpty, "allow-empty", false, "exit 0 where the input has no pods and no workloads")
-	flags.BoolVar(&o.keepGoing, "keep-going", false, "leave out what cannot be read, say so in the report, and exit 2")
-	flags.BoolVar(&o.showWaived, "show-waived", false, "add the waived violations to SARIF, as suppressed results")
-	flags.Var(&o.color, "color", "colour the table: auto (on a terminal), always or never")
-	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print no warnings and no progress, only errors")
+	flags.StringVar(&o.policy, "policy", policies.Default, "policy table: a `file`, or the name of a built-in table")
+	flags.StringVar(&o.waivers, "waivers", "", "`file` with waivers in addition to those of the policy table")
+	flags.VarP(&o.outputs, "output", "o", "report `format`, optionally with a file (FORMAT=FILE): "+strings.Join(formatNames(), ", ")+"; may be repeated (default: table)")
+	flags.Var(&o.failOn, "fail-on", "exit 1 if there is a violation of this `severity` or higher: "+strings.Join(o.failOn.words, ", "))
+	flags.Float64Var(&o.failUnder, "fail-under", 0, "exit 1 if the compliance of the cluster, the mean of its namespaces, is below this `percentage`")
+	flags.Float64Var(&o.maxScore, "max-score", 0, "exit 1 if the score of the cluster, the mean of its namespaces, is above this `number`")
+	flags.StringVar(&o.baseline, "baseline", "", "older report, a `file` written by -o json: --fail-on applies to new violations only, and is any by default")
+	flags.StringSliceVarP(&o.namespaces, "namespace", "n", nil, "`namespaces` to scan, names or patterns; may be repeated (default: those of the policy)")
+	flags.StringSliceVar(&o.checks, "check", nil, "`ids` of the checks to run; may be repeated (default: those of the policy)")
+	flags.IntVar(&o.top, "top", topUnset, "`number` of namespaces and workloads to list, worst first; 0 for all (default: 20 on a terminal, otherwise all)")
+	flags.StringSliceVar(&o.explain, "explain", nil, "show where these `namespaces` (names or patterns) lost points, instead of the table; as JSON with -o json; may be repeated")
+	flags.StringArrayVar(&o.exclude, "exclude", nil, "`pattern` of files and folders to skip in folders, such as charts or **/testdata; may be repeated")
+	flags.StringVar(&o.config, "config", "", "`file` that sets flags, or none (default: .kube-devops.yaml here or in a parent, up to the folder with .git)")
+	flags.BoolVar(&o.allowEmpty, "allow-empty", false, "exit 0 if the input has no pods and no workloads")
+	flags.BoolVar(&o.keepGoing, "keep-going", false, "skip input that cannot be read, list it in the report, and exit 2")
+	flags.BoolVar(&o.showWaived, "show-waived", false, "include waived violations in SARIF, as suppressed results")
+	flags.Var(&o.color, "color", "`when` to color the table: auto (on a terminal), always or never")
+	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print errors only, without warnings and progress")
 	o.cluster.addTo(flags)
-	o.mistakes = gatherMistakes(command)
+	flags.Lookup("top").DefValue = "" // the usage text explains it
+	o.flags, o.flagErrors = flags, collectFlagErrors(command)
 	completeScan(command, &o)
 	return command
 }
 
-func formatNames() string {
+func formatNames() []string {
 	var names []string
 	for _, f := range report.Formats() {
 		names = append(names, f.Name)
 	}
-	return strings.Join(names, ", ")
-}
-
-type scanOptions struct {
-	policy, waivers     string
-	outputs             outputFlags
-	failOn              severityFlag
-	failUnder, maxScore numberFlag
-	baseline            string
-	namespaces, checks  []string
-	top                 countFlag
-	explain             []string
-	keepGoing           bool
-	showWaived, quiet   bool
-	color               colorFlag
-	cluster             clusterFlags
-	mistakes            *mistakes // of the flags, until they are taken
-	flagMistakes        error
-	exclude             []string
-	config              string
-	allowEmpty          bool
+	return names
 }
 
 func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
-	o.flagMistakes = o.mistakes.take()
+	flagErrors := o.flagErrors.take()
 	if err := configure(cmd, o.config); err != nil {
-		return errors.Join(o.flagMistakes, err)
+		return errors.Join(flagErrors, err)
 	}
-	if err := o.validate(cmd, args); err != nil {
+	if err := errors.Join(flagErrors, o.validate(cmd, args)); err != nil {
 		return usageError{err}
 	}
 	if err := o.outputs.checkFolders(); err != nil {
@@ -121,28 +123,18 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
-	defer debug.SetGCPercent(debug.SetGCPercent(gcPercent))
-	table, err := o.table()
+	// A scan keeps only a few bytes per pod, without pointers, so frequent garbage collection is cheap and lowers the peak.
+	defer debug.SetGCPercent(debug.SetGCPercent(10))
+	table, err := o.loadPolicy()
 	if err != nil {
 		return err
 	}
-	var baseline *report.Baseline
-	if o.baseline != "" {
-		if baseline, err = loadBaseline(o.baseline); err != nil {
-			return err
-		}
+	baseline, err := o.loadBaseline()
+	if err != nil {
+		return err
 	}
-	inputs := dump.Find(args, o.exclude)
-	if o.cluster.cluster {
-		inputs.Files = []dump.File{{Path: "-"}}
-	}
-	if !o.allowEmpty {
-		inputs.RefuseEmptyFolders()
-	}
-	if len(inputs.Errors) > 0 && (!o.keepGoing || len(inputs.Files) == 0) {
-		return errors.Join(inputs.Errors...)
-	}
-	if err := o.spareInputs(inputs.Files, cmd.InOrStdin()); err != nil {
+	inputs, err := o.findInputs(args, cmd.InOrStdin())
+	if err != nil {
 		return err
 	}
 	found, err := o.scan(cmd, table, inputs)
@@ -150,7 +142,7 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	printing := report.Options{
-		Top: max(0, int(o.top)), Waived: o.showWaived, Version: version, Now: date, Target: o.target(args),
+		Top: max(0, o.top), Waived: o.showWaived, Version: version, Now: date, Target: o.target(args),
 		Warn: func(line string) { o.warn(cmd.ErrOrStderr(), line) },
 	}
 	if baseline != nil {
@@ -163,205 +155,108 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 	return verdict
 }
 
-// validate tells all that is wrong with the flags, before anything is read.
+// validate checks flags and arguments.
 func (o *scanOptions) validate(cmd *cobra.Command, args []string) error {
-	errs := []error{o.flagMistakes, o.cluster.validate(args), scan.Validate(o.namespaces), dump.CheckGlobs(o.exclude)}
-	if len(args) == 0 && !o.cluster.cluster {
-		errs = append(errs, errors.New("missing argument: name what to scan: files, folders, patterns, - for standard input, or --cluster"))
-	}
-	if cmd.Flags().Changed("explain") && len(o.explain) == 0 {
-		errs = append(errs, errors.New("--explain is empty: name a namespace or a pattern"))
-	}
-	for _, name := range []string{"baseline", "waivers", "policy"} {
-		if flag := cmd.Flags().Lookup(name); flag.Changed && flag.Value.String() == "" {
-			errs = append(errs, fmt.Errorf("--%s is empty: name a file", name))
+	errs := []error{o.cluster.validate(args), scan.Validate(o.namespaces), dump.CheckGlobs(o.exclude), o.validateExplain()}
+	for _, flag := range []struct{ name, what string }{
+		{"policy", "a file or a built-in table"}, {"waivers", "a file"}, {"baseline", "a file"},
+		{"check", "a check"}, {"namespace", "a namespace or a pattern"}, {"explain", "a namespace or a pattern"},
+	} {
+		if value := o.flags.Lookup(flag.name).Value.String(); o.isSet(flag.name) && (value == "" || value == "[]") {
+			errs = append(errs, fmt.Errorf("--%s is empty: name %s", flag.name, flag.what))
 		}
 	}
-	if cmd.Flags().Changed("check") && len(o.checks) == 0 {
-		errs = append(errs, errors.New("--check is empty: name a check"))
+	if o.top < 0 && o.top != topUnset {
+		errs = append(errs, fmt.Errorf("--top must be 0 or greater, got %d", o.top))
 	}
-	if cmd.Flags().Changed("namespace") && len(o.namespaces) == 0 {
-		errs = append(errs, errors.New("--namespace is empty: name a namespace or a pattern"))
+	if o.isSet("fail-under") && !(o.failUnder >= 0 && o.failUnder <= 100) {
+		errs = append(errs, fmt.Errorf("--fail-under must be from 0 to 100, got %g", o.failUnder))
 	}
-	stdin := 0
-	for _, arg := range args {
-		if arg == "" {
-			errs = append(errs, errors.New("empty file name: name what to scan"))
-		}
-		if arg == "-" {
-			stdin++
-		}
+	if o.isSet("max-score") && !(o.maxScore >= 0 && o.maxScore <= math.MaxFloat64) {
+		errs = append(errs, fmt.Errorf("--max-score must be 0 or greater, got %g", o.maxScore))
 	}
-	if stdin > 1 {
-		errs = append(errs, errors.New("- is given twice: standard input can be read once"))
+	if len(args) == 0 && !o.cluster.enabled {
+		errs = append(errs, errors.New("missing argument: name files, folders or patterns to scan, - for standard input, or --cluster"))
 	}
-	errs = append(errs, o.validateExplain(), o.outputs.checkDistinct(cmd.OutOrStdout(), len(o.explain) > 0 && !o.explainsAsJSON()))
-	return errors.Join(errs...)
+	if slices.Contains(args, "") {
+		errs = append(errs, errors.New("an argument is empty: name what to scan"))
+	}
+	if first := slices.Index(args, "-"); first >= 0 && slices.Contains(args[first+1:], "-") {
+		errs = append(errs, errors.New("- is given twice: standard input can be read only once"))
+	}
+	explanations := 0
+	if len(o.explain) > 0 && !o.explainsAsJSON() {
+		explanations = 1
+	}
+	return errors.Join(append(errs, o.outputs.checkDistinct(cmd.OutOrStdout(), explanations))...)
 }
 
-// table loads the policy.
-func (o *scanOptions) table() (*rules.Table, error) {
-	table, err := policies.OpenWithWaivers(o.policy, o.waivers)
-	if err != nil {
-		return nil, loading("policy", err)
-	}
-	if len(o.checks) > 0 {
-		if table, err = table.Only(o.checks...); err != nil {
-			return nil, fmt.Errorf("--check: %w", err)
-		}
-	}
-	return table, nil
-}
+func (o *scanOptions) isSet(flag string) bool { return o.flags.Changed(flag) }
 
-// loading says what could not be loaded, but of mistakes, each of which says so itself.
-func loading(what string, err error) error {
-	var mistakes rules.Mistakes
-	if errors.As(err, &mistakes) {
-		return err
-	}
-	return fmt.Errorf("load %s: %w", what, err)
-}
-
-func loadBaseline(name string) (*report.Baseline, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("load baseline: open %s: %w", dump.OneLine(name), bare(err))
-	}
-	defer func() { _ = f.Close() }() // it is only read
-	text, err := dump.Decompress(f)
-	if err != nil {
-		return nil, fmt.Errorf("load baseline: %s: %w", dump.OneLine(name), err)
-	}
-	return report.LoadBaseline(name, text)
-}
-
-// spareInputs refuses to write a report over what it is made of.
-func (o *scanOptions) spareInputs(files []dump.File, stdin io.Reader) error {
-	type input struct {
-		name string
-		info os.FileInfo
-	}
-	var inputs []input
-	add := func(name string) {
-		if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() {
-			inputs = append(inputs, input{name, info})
+// judge returns an error that lists the thresholds that are crossed and the input that was skipped.
+func (o *scanOptions) judge(found *report.Scan, against *report.BaselineDiff) error {
+	crossed := o.judgeViolations(found, against)
+	code := exitCrossed
+	if scores, ok := found.Snapshot.Cluster(); ok {
+		if o.isSet("fail-under") && scores.Compliance < o.failUnder {
+			crossed = append(crossed, fmt.Errorf("--fail-under %g: the compliance of the cluster is %.4g %%", o.failUnder, scores.Compliance))
 		}
-	}
-	var outputs []os.FileInfo
-	for _, output := range o.outputs {
-		info, err := os.Stat(output.file)
-		if err != nil || output.file == "" {
-			info = nil
+		if o.isSet("max-score") && scores.Score > o.maxScore {
+			crossed = append(crossed, fmt.Errorf("--max-score %g: the score of the cluster is %.4g", o.maxScore, scores.Score))
 		}
-		outputs = append(outputs, info)
+	} else if set := o.thresholds(); len(set) > 0 && !o.allowEmpty {
+		code = exitFailed
+		crossed = append(crossed, fmt.Errorf("no pod was evaluated: there is nothing to compare with %s", strings.Join(set, " and ")))
 	}
-	if !slices.ContainsFunc(outputs, func(info os.FileInfo) bool { return info != nil }) {
+	if skipped := found.Inputs.Unreadable; len(skipped) > 0 {
+		code = exitFailed
+		const listed = 10
+		for _, text := range skipped[:min(len(skipped), listed)] {
+			crossed = append(crossed, errors.New("left out: "+text))
+		}
+		crossed = append(crossed, fmt.Errorf("the report is incomplete: %s left out", english.Plural(len(skipped), "input", "")))
+	}
+	if len(crossed) == 0 {
 		return nil
 	}
-	for _, name := range []string{o.policy, o.waivers} {
-		add(name)
-	}
-	for _, file := range files {
-		if file.Path != "-" {
-			add(file.Path)
-		} else if f, ok := stdin.(*os.File); ok {
-			if info, err := f.Stat(); err == nil && info.Mode().IsRegular() {
-				inputs = append(inputs, input{"standard input", info})
-			}
-		}
-	}
-	var errs []error
-	for i, output := range outputs {
-		for _, in := range inputs {
-			if output != nil && os.SameFile(output, in.info) {
-				errs = append(errs, fmt.Errorf("write %s: it is what is read (%s): write the report to another file", dump.OneLine(o.outputs[i].file), dump.OneLine(in.name)))
-				break
-			}
-		}
-	}
-	return errors.Join(errs...)
+	return exitError{code, errors.Join(crossed...)}
 }
 
-// The memory of a scan is the few bytes that it keeps of each pod, in which there is nothing for a collector to follow: one
-// that runs far more often than by default costs next to nothing, and the peak stays where it is for a few pods.
-const gcPercent = 10
-
-func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, inputs dump.Found) (*report.Scan, error) {
-	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
-	var warnings warnings
-	options := scan.Options{
-		Table: table, Now: time.Now(), Found: inputs, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing, AllowEmpty: o.allowEmpty,
-		Workers: runtime.GOMAXPROCS(0), Warn: warnings.add,
-	}
-	run := scan.Run
-	if o.cluster.cluster {
-		pods, err := o.cluster.open(ctx, o.namespaces, warnings.add)
-		if err != nil {
-			return nil, err
+func (o *scanOptions) thresholds() (set []string) {
+	for _, flag := range []string{"fail-on", "fail-under", "max-score", "baseline"} {
+		if o.isSet(flag) {
+			set = append(set, "--"+flag)
 		}
-		run = pods.scan
 	}
-	bar := o.progressBar(stderr, inputs.Files, options.Stdin)
-	options.Progress = &bar.read
-	found, err := run(ctx, options)
-	bar.stop()
-	if err == nil {
-		o.warn(stderr, warnings.take()...)
-	}
-	if err != nil && ctx.Err() != nil {
-		return nil, exitError{exitInterrupted, nil}
-	}
-	return found, err
+	return set
 }
 
-// judge says, as the error, which thresholds are crossed and what was left out.
-func (o *scanOptions) judge(found *report.Scan, against *report.BaselineDiff) error {
-	var crossed []error
-	if o.failOn.set || against != nil {
-		if err := o.judgeViolations(found, against); err != nil {
-			crossed = append(crossed, err)
-		}
+// judgeViolations compares the violations, or with a baseline the new ones, with --fail-on.
+func (o *scanOptions) judgeViolations(found *report.Scan, against *report.BaselineDiff) []error {
+	what, flag := "violation", "--fail-on "+o.failOn.value
+	if against != nil {
+		what = "new violation"
 	}
-	scores, ok := found.Snapshot.Cluster()
-	code := exitCrossed
-	if flags := o.thresholds(); !ok && !o.allowEmpty && len(flags) > 0 {
-		code = exitFailed
-		crossed = append(crossed, fmt.Errorf("no pod was evaluated: there is nothing to compare with %s", strings.Join(flags, " and ")))
+	switch {
+	case o.failOn.value == "" && against == nil:
+		return nil
+	case o.failOn.value == "":
+		flag = "--baseline " + dump.OneLine(o.baseline)
 	}
-	if ok && o.failUnder.set && scores.Compliance < o.failUnder.value {
-		crossed = append(crossed, fmt.Errorf("--fail-under %s: the compliance of the cluster is %.4g %%", o.failUnder.String(), scores.Compliance))
+	fails := func(severity rules.Severity) bool {
+		return o.failOn.value == "" || slices.Index(o.failOn.words, string(severity)) <= slices.Index(o.failOn.words, o.failOn.value)
 	}
-	if ok && o.maxScore.set && scores.Score > o.maxScore.value {
-		crossed = append(crossed, fmt.Errorf("--max-score %s: the score of the cluster is %.4g", o.maxScore.String(), scores.Score))
-	}
-	if left := found.Inputs.Unreadable; len(left) > 0 {
-		for i := range left[:min(len(left), maxNamed)] {
-			crossed = append(crossed, errors.New("left out: "+left[i]))
-		}
-		return exitError{exitFailed, errors.Join(append(crossed, fmt.Errorf("the report is on a part of the data: %s left out", english.Plural(len(left), "fault", "")))...)}
-	}
-	if len(crossed) > 0 {
-		return exitError{code, errors.Join(crossed...)}
-	}
-	return nil
-}
-
-// maxNamed is how many faults are told, of many.
-const maxNamed = 10
-
-// judgeViolations holds the violations, where there is a baseline the new ones, against --fail-on.
-func (o *scanOptions) judgeViolations(found *report.Scan, against *report.BaselineDiff) error {
-	checks := found.Snapshot.Table.Checks()
 	n, unknown := 0, 0
 	if against != nil {
 		for _, finding := range against.New {
-			if o.failOn.includes(finding.Check.Severity) {
+			if fails(finding.Check.Severity) {
 				n += finding.Violations
 			}
 		}
 	} else {
+		checks := found.Snapshot.Table.Checks()
 		for v := range found.Snapshot.Violations() {
-			if o.failOn.includes(checks[v.Check].Severity) {
+			if fails(checks[v.Check].Severity) {
 				n++
 				if v.Unknown {
 					unknown++
@@ -372,121 +267,9 @@ func (o *scanOptions) judgeViolations(found *report.Scan, against *report.Baseli
 	if n == 0 {
 		return nil
 	}
-	what := "violation"
-	if against != nil {
-		what = "new violation"
-	}
-	flag := "--baseline " + dump.OneLine(o.baseline)
-	if o.failOn.set {
-		flag = "--fail-on " + o.failOn.String()
-	}
-	text := english.Plural(n, what, "")
+	text := flag + ": " + english.Plural(n, what, "")
 	if unknown > 0 {
 		text += fmt.Sprintf(", %d of them unknown", unknown)
 	}
-	return fmt.Errorf("%s: %s", flag, text)
+	return []error{errors.New(text)}
 }
-
-// A severityFlag is a least severity.
-type severityFlag struct {
-	set   bool
-	least rules.Severity // empty: any
-}
-
-func (f *severityFlag) Type() string { return "severity" }
-
-func (f *severityFlag) String() string {
-	if f.set && f.least == "" {
-		return "any"
-	}
-	return string(f.least)
-}
-
-func (f *severityFlag) Set(value string) error {
-	if value != "any" && rules.Severity(value).Rank() < 0 {
-		return fmt.Errorf("%q is not one of critical, high, medium, low, any", value)
-	}
-	f.set, f.least = true, ""
-	if value != "any" {
-		f.least = rules.Severity(value)
-	}
-	return nil
-}
-
-// includes says whether a severity is as bad, or worse.
-func (f *severityFlag) includes(severity rules.Severity) bool {
-	return f.least == "" || severity.Rank() <= f.least.Rank()
-}
-
-// A countFlag is a whole number, from 0 on.
-type countFlag int
-
-func (f *countFlag) Type() string { return "count" }
-
-func (f *countFlag) String() string {
-	if *f == topUnset {
-		return ""
-	}
-	return strconv.Itoa(int(*f))
-}
-
-// topUnset is the value of --top where it is not given.
-const topUnset countFlag = -1
-
-func (f *countFlag) Set(text string) error {
-	n, err := strconv.Atoi(text)
-	if err != nil {
-		return fmt.Errorf("%q is not an integer", text)
-	}
-	if n < 0 {
-		return fmt.Errorf("must be 0 or greater, got %d", n)
-	}
-	*f = countFlag(n)
-	return nil
-}
-
-// A numberFlag is a number between two others.
-type numberFlag struct {
-	set         bool
-	value       float64
-	least, most float64
-}
-
-func (f *numberFlag) Type() string { return "number" }
-
-func (f *numberFlag) String() string {
-	if !f.set {
-		return ""
-	}
-	return strconv.FormatFloat(f.value, 'g', -1, 64)
-}
-
-func (f *numberFlag) Set(text string) error {
-	value, err := strconv.ParseFloat(text, 64)
-	switch {
-	case err != nil || math.IsNaN(value) || math.IsInf(value, 0):
-		return fmt.Errorf("%q is not a number", text)
-	case value >= f.least && value <= f.most:
-	case math.IsInf(f.most, 1):
-		return fmt.Errorf("must be %g or greater, got %s", f.least, text)
-	default:
-		return fmt.Errorf("must be from %g to %g, got %s", f.least, f.most, text)
-	}
-	f.set, f.value = true, value
-	return nil
-}
-
-// An exitError has an exit code of its own, and may have nothing to say.
-type exitError struct {
-	code int
-	err  error
-}
-
-func (e exitError) Error() string {
-	if e.err == nil {
-		return ""
-	}
-	return e.err.Error()
-}
-
-func (e exitError) Unwrap() error { return e.err }

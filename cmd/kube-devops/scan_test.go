@@ -22,7 +22,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/report"
 )
 
-// runScan runs the verb, and returns its exit code and what it wrote.
+// runScan runs scan and returns its exit code and output.
 func runScan(t *testing.T, stdin string, args ...string) (code int, stdout, stderr string) {
 	t.Helper()
 	var out, err output
@@ -130,38 +130,38 @@ func TestScanMistakes(t *testing.T) {
 		args []string
 		want []string
 	}{
-		{nil, []string{"missing argument: name what to scan: files, folders, patterns, - for standard input, or --cluster" + help}},
+		{nil, []string{"missing argument: name files, folders or patterns to scan, - for standard input, or --cluster" + help}},
 		{[]string{"none.json"}, []string{"read none.json: no such file or directory"}},
 		{[]string{dir + "/*.yaml"}, []string{"no file matches the pattern"}},
 		{[]string{broken}, []string{"read " + broken + ": item 2, byte "}},
 		{[]string{"-"}, []string{"read stdin: the input is empty"}},
-		{[]string{"-", "-"}, []string{"- is given twice: standard input can be read once" + help}},
-		{[]string{""}, []string{"empty file name: name what to scan" + help}},
+		{[]string{"-", "-"}, []string{"- is given twice: standard input can be read only once" + help}},
+		{[]string{""}, []string{"an argument is empty: name what to scan" + help}},
 		{[]string{shop, "-o", "tabel"}, []string{`did you mean "table"?`}},
 		{[]string{shop, "-o", "json="}, []string{`missing file name after "json="` + help}},
-		{[]string{shop, "-o", "json", "-o", "yaml"}, []string{"two reports would go to standard output: write one to a file, as -o json=FILE" + help}},
-		{[]string{shop, "-o", "json=x", "-o", "yaml=x"}, []string{"two reports would go to x" + help}},
-		{[]string{shop, "-o", "json=./x", "-o", "yaml=y/../x"}, []string{"two reports would go to y/../x, which is ./x too" + help}},
-		{[]string{shop, "-o", "json", "-o", "yaml=/dev/stdout"}, []string{"two reports would go to standard output: write one to a file, as -o json=FILE" + help}},
-		{[]string{shop, "-o", "json=/dev/stderr", "-o", "yaml=/dev/fd/2"}, []string{"two reports would go to /dev/fd/2, which is /dev/stderr too" + help}},
-		{[]string{shop, "-o", "json=/dev/stdin"}, []string{`"json=/dev/stdin" is standard input, which cannot be written to` + help}},
-		{[]string{shop, "-o", "json=/dev/fd/987"}, []string{"6 pods in 1 namespace excluded by the policy: kube-system (kube-*)", "write /dev/fd/987: is not open"}},
+		{[]string{shop, "-o", "json", "-o", "yaml"}, []string{"two reports go to standard output: write one of them to a file, for example -o json=FILE" + help}},
+		{[]string{shop, "-o", "json=x", "-o", "yaml=x"}, []string{"two reports go to x" + help}},
+		{[]string{shop, "-o", "json=./x", "-o", "yaml=y/../x"}, []string{"two reports go to y/../x, which is the same file as ./x" + help}},
+		{[]string{shop, "-o", "json", "-o", "yaml=/dev/stdout"}, []string{"two reports go to standard output: write one of them to a file, for example -o json=FILE" + help}},
+		{[]string{shop, "-o", "json=/dev/stderr", "-o", "yaml=/dev/fd/2"}, []string{"two reports go to /dev/fd/2, which is the same file as /dev/stderr" + help}},
+		{[]string{shop, "-o", "json=/dev/stdin"}, []string{`"json=/dev/stdin" is standard input; name a file to write to` + help}},
+		{[]string{shop, "-o", "json=/dev/fd/987"}, []string{"6 pods in 1 namespace excluded by the policy: kube-system (kube-*)", "write /dev/fd/987: bad file descriptor"}},
 		{[]string{"none.json", "-o", "json=" + dir + "/no/x", "-o", "yaml=" + broken + "/x"}, []string{"write " + dir + "/no/x: no such file or directory", "write " + broken + "/x: not a directory"}},
-		{[]string{broken, "-o", "json=" + dir + "/./broken.json"}, []string{"write " + dir + "/./broken.json: it is what is read (" + broken + "): write the report to another file"}},
-		{[]string{dir, "-o", "json=" + broken}, []string{"write " + broken + ": it is what is read (" + broken + "): write the report to another file"}},
+		{[]string{broken, "-o", "json=" + dir + "/./broken.json"}, []string{"write " + dir + "/./broken.json: the scan reads this file (" + broken + "): write the report to another file"}},
+		{[]string{dir, "-o", "json=" + broken}, []string{"write " + broken + ": the scan reads this file (" + broken + "): write the report to another file"}},
 		{[]string{shop, "--top", "x"}, []string{`--top: "x" is not an integer` + help}},
 		{[]string{shop, "--baseline", shop}, []string{"baseline " + shop + ": byte "}},
-		{[]string{shop, "-o", "yaml", "--explain", "x"}, []string{"two reports would go to standard output"}},
+		{[]string{shop, "-o", "yaml", "--explain", "x"}, []string{"two reports go to standard output"}},
 		{[]string{shop, "--explain", "chekout"}, []string{"excluded by the policy", "checkout"}},
 		{[]string{shop, "--explain", ""}, []string{"--explain is empty: name a namespace or a pattern" + help}},
-		{[]string{shop, "--baseline", "", "--waivers", "", "--check", "", "--namespace", ""}, []string{"--baseline is empty: name a file" + help,
-			"--waivers is empty: name a file" + help, "--check is empty: name a check" + help, "--namespace is empty: name a namespace or a pattern" + help}},
-		{[]string{shop, "-o", "json=-"}, []string{`"json=-": without =- the report goes to standard output` + help}},
+		{[]string{shop, "--baseline", "", "--waivers", "", "--check", "", "--namespace", ""}, []string{"--waivers is empty: name a file" + help,
+			"--baseline is empty: name a file" + help, "--check is empty: name a check" + help, "--namespace is empty: name a namespace or a pattern" + help}},
+		{[]string{shop, "-o", "json=-"}, []string{`"json=-": omit =- to print on standard output` + help}},
 		{[]string{shop, "--fail-on", "worst"}, []string{`"worst" is not one of critical, high, medium, low, any` + help}},
 		{[]string{shop, "--fail-under", "101"}, []string{"--fail-under must be from 0 to 100, got 101" + help}},
-		{[]string{shop, "--fail-under", "NaN"}, []string{`--fail-under: "NaN" is not a number` + help}},
+		{[]string{shop, "--fail-under", "NaN"}, []string{"--fail-under must be from 0 to 100, got NaN" + help}},
 		{[]string{shop, "--max-score", "-1"}, []string{"--max-score must be 0 or greater, got -1" + help}},
-		{[]string{shop, "--top", "-1", "--namespace", "["}, []string{"--top must be 0 or greater, got -1" + help, `--namespace "[" is not a pattern of a name, such as shop or team-*` + help}},
+		{[]string{shop, "--top", "-1", "--namespace", "["}, []string{`--namespace "[" is not a pattern of a name, such as shop or team-*` + help, "--top must be 0 or greater, got -1" + help}},
 		{[]string{shop, "--policy", "none.yaml"}, []string{"load policy: open none.yaml: no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"}},
 		{[]string{shop, "--waivers", "none.yaml"}, []string{"load policy: open none.yaml: no such file or directory"}},
 		{[]string{shop, "--baseline", "none.json"}, []string{"load baseline: open none.json: no such file or directory"}},
@@ -186,7 +186,7 @@ func TestScanKeepsGoing(t *testing.T) {
 	code, stdout, stderr := runScan(t, badPod+`{"kind":"Pod"}`+goodPod, "-", "--keep-going", "-o", "json", "--fail-on", "any")
 	want := "kube-devops: --fail-on any: 3 violations\n" +
 		"kube-devops: left out: stdin: item 2, byte 123: a pod without a name: record it with `kubectl get pods -A -o json`\n" +
-		"kube-devops: the report is on a part of the data: 1 fault left out\n"
+		"kube-devops: the report is incomplete: 1 input left out\n"
 	if code != exitFailed || stderr != want || !strings.Contains(stdout, `"incomplete": ["stdin: item 2,`) {
 		t.Errorf("code %d, stderr:\n%s\nstdout:\n%s", code, stderr, stdout)
 	}
@@ -255,7 +255,7 @@ func TestScanWritesFilesWhole(t *testing.T) {
 		}
 	}
 	failed := errors.New("disk full")
-	_, err = writeWhole("old.json", func(w io.Writer) error {
+	_, err = replaceFile("old.json", func(w io.Writer) error {
 		_, _ = io.WriteString(w, "half")
 		return failed
 	})
@@ -265,54 +265,11 @@ func TestScanWritesFilesWhole(t *testing.T) {
 	if after, _ := os.ReadDir("."); len(after) != len(entries) {
 		t.Errorf("%v lie there", after)
 	}
-	if _, err := writeWhole(os.DevNull, func(w io.Writer) error { _, err := w.Write([]byte("x")); return err }); err != nil {
+	if _, err := replaceFile(os.DevNull, func(w io.Writer) error { _, err := w.Write([]byte("x")); return err }); err != nil {
 		t.Error(err)
 	}
 	if info, err := os.Stat(os.DevNull); err != nil || info.Mode().IsRegular() {
 		t.Errorf("%s is %v, %v", os.DevNull, info.Mode(), err)
-	}
-}
-
-// TestScanWritesToOpenFiles: what a descriptor leads to is written to behind what is there, and not replaced.
-func TestScanWritesToOpenFiles(t *testing.T) {
-	t.Chdir(t.TempDir())
-	_, direct, _ := runScan(t, badPod, "-", "-o", "ndjson")
-	for what, name := range map[string]func(fd string) string{
-		"/dev/fd": func(fd string) string { return "/dev/fd/" + fd }, "/proc/self/fd": func(fd string) string { return "/proc/self/fd/" + fd },
-		"/proc/PID/fd": func(fd string) string { return fmt.Sprintf("/proc/%d/fd/%s", os.Getpid(), fd) },
-		"a link": func(fd string) string {
-			if err := os.Symlink("/dev/fd/"+fd, "link"); err != nil {
-				t.Fatal(err)
-			}
-			return "./link"
-		},
-	} {
-		f, err := os.Create("log")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := f.WriteString("before\n"); err != nil {
-			t.Fatal(err)
-		}
-		code, stdout, stderr := runScan(t, badPod, "-", "-o", "ndjson="+name(fmt.Sprint(f.Fd())))
-		_, err = f.WriteString("after\n")
-		if code != exitDone || stdout+stderr != "" || err != nil {
-			t.Errorf("%s: code %d, %q, %q, %v", what, code, stdout, stderr, err)
-		}
-		if text, err := os.ReadFile("log"); err != nil || string(text) != "before\n"+direct+"after\n" {
-			t.Errorf("%s: %v; the file is %q", what, err, text)
-		}
-		_ = f.Close() // its text was read
-	}
-	if code, stdout, stderr := runScan(t, badPod, "-", "-o", "ndjson=/dev/stdout"); code != exitDone || stdout != direct || stderr != "" {
-		t.Errorf("/dev/stdout: code %d, %q, %q", code, stdout, stderr)
-	}
-	if code, stdout, stderr := runScan(t, badPod, "-", "-o", "ndjson=/proc/self/fd/2"); code != exitDone || stdout != "" || stderr != direct {
-		t.Errorf("/proc/self/fd/2: code %d, %q, %q", code, stdout, stderr)
-	}
-	entries, err := os.ReadDir(".")
-	if err != nil || len(entries) != 2 {
-		t.Errorf("%v lie there, %v", entries, err)
 	}
 }
 
@@ -329,7 +286,7 @@ func TestScanSparesStandardInput(t *testing.T) {
 	defer func() { _ = f.Close() }() // it is only read
 	var stdout, stderr output
 	code := run(t.Context(), []string{"scan", "-", "-o", "json=pods.json"}, f, &stdout, &stderr)
-	if want := "kube-devops: write pods.json: it is what is read (standard input): write the report to another file\n"; code != exitFailed || stderr.String() != want {
+	if want := "kube-devops: write pods.json: the scan reads this file (standard input): write the report to another file\n"; code != exitFailed || stderr.String() != want {
 		t.Errorf("code %d, %q", code, stderr.String())
 	}
 	if text, err := os.ReadFile("pods.json"); err != nil || string(text) != badPod {
@@ -354,7 +311,7 @@ func TestScanGoesOnBesideWhatIsMissing(t *testing.T) {
 		t.Errorf("code %d, stdout %q, stderr:\n%s", code, stdout, stderr)
 	}
 	code, stdout, stderr := runScan(t, "", "d", "empty", "n\n::error::x.yaml", "--keep-going", "-o", "json")
-	if want := `kube-devops: warning: 1 dangling link left out: d/b\n::error::y.yaml` + "\n" + leftOut + "kube-devops: the report is on a part of the data: 2 faults left out\n"; code != exitFailed || stderr != want || !strings.Contains(stdout, `"pods": 1`) {
+	if want := `kube-devops: warning: 1 dangling link left out: d/b\n::error::y.yaml` + "\n" + leftOut + "kube-devops: the report is incomplete: 2 inputs left out\n"; code != exitFailed || stderr != want || !strings.Contains(stdout, `"pods": 1`) {
 		t.Errorf("code %d, stdout:\n%s\nstderr:\n%s\nwant:\n%s", code, stdout, stderr, want)
 	}
 	if code, stdout, stderr := runScan(t, "", "empty", "--keep-going"); code != exitFailed || stdout != "" || strings.Count(stderr, "\n") != 1 {
@@ -470,20 +427,25 @@ func TestProgressBar(t *testing.T) {
 		bar := &progressBar{}
 		bar.start(&to, 100<<20)
 		bar.read.Add(50 << 20)
-		<-time.After(2 * progressEach) // of the bubble's clock
+		<-time.After(progressAfter / 2) // of the fake clock
+		synctest.Wait()
+		if to.String() != "" {
+			t.Errorf("a short scan shows %q", to.String())
+		}
+		<-time.After(progressAfter)
 		synctest.Wait()
 		if !strings.Contains(to.String(), " 50 %") {
 			t.Errorf("the bar shows %q", to.String())
 		}
 		bar.stop()
 		if !strings.HasSuffix(to.String(), "\r\x1b[K") {
-			t.Errorf("the bar stays: %q", to.String())
+			t.Errorf("the bar is not removed: %q", to.String())
 		}
 	})
 	var to output
-	bar := newProgressBar(&to, []dump.File{{Path: "x", Size: 1 << 40}}, nil) // no terminal
+	bar := (&scanOptions{}).progressBar(&to, []dump.File{{Path: "x", Size: 1 << 40}}, nil)
 	bar.stop()
-	if to.String() != "" {
-		t.Errorf("%q", to.String())
+	if bar.ended != nil || to.String() != "" {
+		t.Errorf("without a terminal: %q", to.String())
 	}
 }

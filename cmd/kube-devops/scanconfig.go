@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,13 +22,12 @@ import (
 )
 
 const (
-	configName = ".kube-devops.yaml"
-	configKind = "ScanConfig"
-	// maxConfig is how many bytes a configuration may have.
-	maxConfig = 64 << 10
+	configName    = ".kube-devops.yaml"
+	configKind    = "ScanConfig"
+	maxConfigSize = 64 << 10
 )
 
-// notInConfig are the flags that a configuration may not set, and why.
+// notInConfig are the flags that a configuration file must not set, with the reason.
 var notInConfig = map[string]string{
 	"config":     "it names the file itself",
 	"help":       "it is for the command line",
@@ -36,84 +36,76 @@ var notInConfig = map[string]string{
 	"kubeconfig": "a repository must not choose which cluster is read",
 }
 
-// plainFlags hold texts that name no file. The value of any other flag for texts is taken for a path, so that a new flag
-// does not open files outside of the repository.
-var plainFlags = []string{"namespace", "check", "explain", "exclude", "color", "output"}
+// notPaths are the text flags whose value is not a path. The value of any other text flag is checked as a path, so that a new
+// flag cannot open files outside the repository by mistake.
+var notPaths = []string{"namespace", "check", "explain", "exclude"}
 
-// A scanConfig is a file that sets flags of scan. It may come from a pull request of a stranger: it is named whenever it is
-// used, reads no file outside of its repository, and writes none.
+// A scanConfig is a file that sets flags of scan. It may come from an untrusted pull request, so it is named whenever it is
+// used, reads no file outside its repository, and writes none.
 type scanConfig struct {
-	name    string // as it is printed
-	folder  string // in which it lies, and from which its paths start
-	root    string // the repository, or the folder where there is none
-	applied []string
+	name    string   // for messages
+	folder  string   // paths in the file are relative to it
+	root    *os.Root // the repository; without one, the folder
+	applied []string // keys
 }
 
-// configure sets the flags that a configuration has, and the command line does not have.
+// configure sets the flags that the configuration file sets and the command line does not.
 func configure(cmd *cobra.Command, file string) error {
-	c, err := findConfig(file, cmd.Flags().Changed("config"))
-	if c == nil || err != nil {
+	path, err := findConfig(file, cmd.Flags().Changed("config"))
+	if path == "" || err != nil {
 		return err
 	}
-	text, err := c.read()
-	if err == nil {
+	c := scanConfig{name: relativePath(path), folder: filepath.Dir(path)}
+	if c.root, err = os.OpenRoot(repositoryOf(c.folder)); err != nil {
+		return fmt.Errorf("read %s: %w", dump.OneLine(c.name), bare(err))
+	}
+	defer func() { _ = c.root.Close() }() // only read
+	text, err := c.read(path)
+	if err != nil {
+		err = fmt.Errorf("read %s: %w", dump.OneLine(c.name), bare(err))
+	} else {
 		err = c.apply(cmd.Flags(), text)
 	}
 	if err != nil {
 		return fmt.Errorf("%w (--config none ignores the file)", err)
 	}
-	sets := "no flags"
+	set := "no flags"
 	if len(c.applied) > 0 {
-		sets = strings.Join(c.applied, ", ")
+		set = strings.Join(c.applied, ", ")
 	}
-	stderr := cmd.ErrOrStderr()
-	printLine(stderr, screenOf(stderr, colorNever).width, fmt.Sprintf("%s sets %s; --config none ignores it", dump.OneLine(c.name), sets))
+	printLine(cmd.ErrOrStderr(), fmt.Sprintf("%s sets %s; --config none ignores it", c.name, set))
 	return nil
 }
 
-// findConfig is the configuration that --config names, or that lies in the working directory or above it in the same
-// repository; nil where there is none.
-func findConfig(file string, named bool) (*scanConfig, error) {
+// findConfig returns the absolute path of the file that --config names, or of the one in the working directory or a parent
+// within the repository. It returns "" if there is none.
+func findConfig(file string, named bool) (string, error) {
 	switch {
 	case file == "none":
-		return nil, nil
+		return "", nil
 	case named && file == "":
-		return nil, usageError{errors.New("--config is empty: name a file, or none")}
+		return "", usageError{errors.New("--config is empty: name a file, or none")}
 	case named:
-		return newConfig(file)
+		return filepath.Abs(file)
 	}
-	at, err := os.Getwd()
+	folder, err := os.Getwd()
 	if err != nil {
-		return nil, nil //nolint:nilerr // without a working directory there is no file in it
+		return "", nil //nolint:nilerr // there is no configuration file without a working directory
 	}
-	root := repositoryOf(at)
+	root := repositoryOf(folder)
 	for {
-		name := filepath.Join(at, configName)
-		if _, err := os.Lstat(name); err == nil {
-			return newConfig(name)
+		path := filepath.Join(folder, configName)
+		if _, err := os.Lstat(path); err == nil {
+			return path, nil
 		}
-		if at == root {
-			return nil, nil
+		if folder == root {
+			return "", nil
 		}
-		at = filepath.Dir(at)
+		folder = filepath.Dir(folder)
 	}
 }
 
-// newConfig finds out where a file lies.
-func newConfig(file string) (*scanConfig, error) {
-	absolute, err := filepath.Abs(file)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", dump.OneLine(file), bare(err))
-	}
-	folder := filepath.Dir(absolute)
-	c := &scanConfig{name: relativeTo(absolute), folder: folder}
-	if c.root, err = filepath.EvalSymlinks(repositoryOf(folder)); err != nil {
-		return nil, fmt.Errorf("read %s: %w", dump.OneLine(file), bare(err))
-	}
-	return c, nil
-}
-
-// repositoryOf is the folder with .git in it, from a folder upwards; the folder itself where there is none.
+// repositoryOf returns the nearest folder with .git, from a folder upwards; the folder itself if there is none.
 func repositoryOf(folder string) string {
 	for at := folder; ; at = filepath.Dir(at) {
 		if _, err := os.Lstat(filepath.Join(at, ".git")); err == nil {
@@ -125,8 +117,8 @@ func repositoryOf(folder string) string {
 	}
 }
 
-// relativeTo is a path from the working directory, where it lies in that.
-func relativeTo(absolute string) string {
+// relativePath returns a path relative to the working directory.
+func relativePath(absolute string) string {
 	if at, err := os.Getwd(); err == nil {
 		if relative, err := filepath.Rel(at, absolute); err == nil {
 			return relative
@@ -135,44 +127,26 @@ func relativeTo(absolute string) string {
 	return absolute
 }
 
-func (c *scanConfig) read() ([]byte, error) {
-	name := filepath.Join(c.folder, filepath.Base(c.name))
-	if _, err := c.inside(name); err != nil {
-		return nil, fmt.Errorf("read %s: %w", dump.OneLine(c.name), err)
+func (c *scanConfig) read(path string) ([]byte, error) {
+	relative, info, err := c.stat(path)
+	switch {
+	case err != nil:
+		return nil, err
+	case !info.Mode().IsRegular(): // opening a pipe blocks
+		return nil, errors.New("not a regular file")
+	case info.Size() > maxConfigSize:
+		return nil, fmt.Errorf("larger than %d KiB", maxConfigSize>>10)
 	}
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", dump.OneLine(c.name), bare(err))
-	}
-	if !info.Mode().IsRegular() { // a pipe would be waited for
-		return nil, fmt.Errorf("read %s: not a regular file", dump.OneLine(c.name))
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", dump.OneLine(c.name), bare(err))
-	}
-	defer func() { _ = f.Close() }() // it is only read
-	text, err := io.ReadAll(io.LimitReader(f, maxConfig+1))
-	if err != nil {
-		return nil, fmt.Errorf("read %s: %w", dump.OneLine(c.name), bare(err))
-	}
-	if len(text) > maxConfig {
-		return nil, fmt.Errorf("read %s: larger than %d KiB", dump.OneLine(c.name), maxConfig>>10)
-	}
-	return text, nil
+	return c.root.ReadFile(relative)
 }
 
-// inside is a path without links, which must not lead out of the repository.
-func (c *scanConfig) inside(path string) (string, error) {
-	real, err := filepath.EvalSymlinks(path)
-	if err != nil {
-		return "", bare(err)
+// stat fails if a path is outside the repository, or if a link leads out of it. relative is the path in the repository.
+func (c *scanConfig) stat(path string) (relative string, info os.FileInfo, err error) {
+	if relative, err = filepath.Rel(c.root.Name(), path); err != nil {
+		return "", nil, err
 	}
-	relative, err := filepath.Rel(c.root, real)
-	if err != nil || !filepath.IsLocal(relative) {
-		return "", errors.New("a link leads out of the repository")
-	}
-	return real, nil
+	info, err = c.root.Stat(relative)
+	return relative, info, err
 }
 
 // apply sets the flags.
@@ -181,28 +155,22 @@ func (c *scanConfig) apply(flags *pflag.FlagSet, text []byte) error {
 	if err != nil {
 		return err
 	}
-	changed := make(map[string]bool) // on the command line
-	flags.Visit(func(f *pflag.Flag) { changed[f.Name] = true })
+	onCommandLine := make(map[string]bool)
+	flags.Visit(func(f *pflag.Flag) { onCommandLine[f.Name] = true })
 	keys := configKeys(flags)
-	seen := map[string]bool{"apiVersion": true, "kind": true}
 	var errs []error
 	for i := 0; i+1 < len(root.Content); i += 2 {
 		key, value := root.Content[i], root.Content[i+1]
+		name, known := keys[key.Value]
+		reason, refused := notInConfig[name]
 		switch {
 		case key.Value == "apiVersion" || key.Value == "kind":
-			continue
-		case seen[key.Value]:
-			errs = append(errs, c.fault(key, "duplicate key %q", key.Value))
-			continue
-		case keys[key.Value] == "":
-			errs = append(errs, c.unknown(key, keys))
-			continue
-		}
-		seen[key.Value] = true
-		name := keys[key.Value]
-		if reason, refused := notInConfig[name]; refused {
-			errs = append(errs, c.fault(key, "%s cannot be set here: %s", key.Value, reason))
-		} else if !changed[name] {
+		case !known:
+			names := slices.Sorted(maps.Keys(keys))
+			errs = append(errs, c.errorAt(key, "unknown key %q%s", key.Value, suggest.DidYouMean(key.Value, names)))
+		case refused:
+			errs = append(errs, c.errorAt(key, "%s cannot be set here: %s", key.Value, reason))
+		case !onCommandLine[name]:
 			errs = append(errs, c.set(flags, flags.Lookup(name), key, value))
 			c.applied = append(c.applied, key.Value)
 		}
@@ -210,145 +178,113 @@ func (c *scanConfig) apply(flags *pflag.FlagSet, text []byte) error {
 	return errors.Join(errs...)
 }
 
-// parse reads the text as one mapping of the right kind, without anchors: nothing in it is larger than it looks.
+// parse reads the text as one mapping of the right kind.
 func (c *scanConfig) parse(text []byte) (*yaml.Node, error) {
-	var document, more yaml.Node
+	var root, second yaml.Node
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
-	if err := decoder.Decode(&document); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("%s: %s", dump.OneLine(c.name), dump.OneLine(strings.TrimPrefix(err.Error(), "yaml: ")))
+	if err := decoder.Decode(&root); err != nil && !errors.Is(err, io.EOF) {
+		return nil, c.yamlError(err)
 	}
-	if len(document.Content) != 1 || document.Content[0].Kind != yaml.MappingNode {
-		return nil, fmt.Errorf("%s: not a mapping: it must begin with apiVersion: %s and kind: %s", dump.OneLine(c.name), rules.APIVersion, configKind)
+	if len(root.Content) != 1 || root.Content[0].Kind != yaml.MappingNode {
+		return nil, fmt.Errorf("%s: must be a mapping with apiVersion: %s and kind: %s", dump.OneLine(c.name), rules.APIVersion, configKind)
 	}
-	if err := decoder.Decode(&more); !errors.Is(err, io.EOF) {
+	if err := decoder.Decode(&second); !errors.Is(err, io.EOF) {
 		return nil, fmt.Errorf("%s: more than one document", dump.OneLine(c.name))
 	}
-	root := document.Content[0]
-	if err := c.refuseAnchors(root); err != nil {
-		return nil, err
+	values := make(map[string]any)
+	if err := root.Decode(&values); err != nil { // finds duplicate keys, too
+		return nil, c.yamlError(err)
 	}
 	for key, want := range map[string]string{"apiVersion": rules.APIVersion, "kind": configKind} {
-		if got := valueOf(root, key); got != want {
-			return nil, fmt.Errorf("%s: %s is %q, must be %s", dump.OneLine(c.name), key, got, want)
+		if values[key] != want {
+			return nil, fmt.Errorf("%s: %s must be %s", dump.OneLine(c.name), key, want)
 		}
 	}
-	return root, nil
+	return root.Content[0], nil
 }
 
-func (c *scanConfig) refuseAnchors(node *yaml.Node) error {
-	if node.Anchor != "" || node.Kind == yaml.AliasNode {
-		return c.fault(node, "anchors and aliases are not allowed: write the value out")
+func (c *scanConfig) yamlError(err error) error {
+	text := strings.TrimPrefix(err.Error(), "yaml: ")
+	if several, ok := errors.AsType[*yaml.TypeError](err); ok {
+		text = strings.Join(several.Errors, "; ")
 	}
-	for _, child := range node.Content {
-		if err := c.refuseAnchors(child); err != nil {
-			return err
-		}
-	}
-	return nil
+	return fmt.Errorf("%s: %s", dump.OneLine(c.name), dump.OneLine(text))
 }
 
-func valueOf(mapping *yaml.Node, key string) string {
-	for i := 0; i+1 < len(mapping.Content); i += 2 {
-		if mapping.Content[i].Value == key {
-			return mapping.Content[i+1].Value
-		}
-	}
-	return ""
+func (c *scanConfig) errorAt(node *yaml.Node, format string, args ...any) error {
+	return fmt.Errorf("%s: line %d: %s", dump.OneLine(c.name), node.Line, dump.OneLine(fmt.Sprintf(format, args...)))
 }
 
-func (c *scanConfig) fault(at *yaml.Node, format string, args ...any) error {
-	return fmt.Errorf("%s: line %d: %s", dump.OneLine(c.name), at.Line, dump.OneLine(fmt.Sprintf(format, args...)))
-}
-
-func (c *scanConfig) unknown(key *yaml.Node, keys map[string]string) error {
-	hint, best := "", 4 // a key that differs by more is another one
-	for _, known := range slices.Sorted(func(yield func(string) bool) {
-		for known, name := range keys {
-			if _, refused := notInConfig[name]; !refused && !yield(known) {
-				return
-			}
-		}
-	}) {
-		if distance := suggest.Distance(strings.ToLower(key.Value), strings.ToLower(known)); distance < best {
-			hint, best = fmt.Sprintf("; did you mean %q?", known), distance
-		}
-	}
-	return c.fault(key, "unknown key %q%s", key.Value, hint)
-}
-
-// configKeys are the keys of a configuration, each with its flag.
+// configKeys maps the keys of a configuration file, such as failUnder, to flags.
 func configKeys(flags *pflag.FlagSet) map[string]string {
 	keys := make(map[string]string)
-	flags.VisitAll(func(f *pflag.Flag) { keys[camelCase(f.Name)] = f.Name })
+	flags.VisitAll(func(f *pflag.Flag) {
+		words := strings.Split(f.Name, "-")
+		for i, word := range words[1:] {
+			words[i+1] = strings.ToUpper(word[:1]) + word[1:]
+		}
+		keys[strings.Join(words, "")] = f.Name
+	})
 	return keys
-}
-
-// camelCase is the key of a flag: failUnder of fail-under.
-func camelCase(flag string) string {
-	words := strings.Split(flag, "-")
-	for i, word := range words[1:] {
-		words[i+1] = strings.ToUpper(word[:1]) + word[1:]
-	}
-	return strings.Join(words, "")
 }
 
 // set sets one flag.
 func (c *scanConfig) set(flags *pflag.FlagSet, flag *pflag.Flag, key, value *yaml.Node) error {
-	list, isList := ungathered(flag.Value).(pflag.SliceValue)
-	_, isOutput := ungathered(flag.Value).(*outputFlags)
+	list, isList := unwrapped(flag.Value).(pflag.SliceValue)
 	elements := []*yaml.Node{value}
 	if value.Kind == yaml.SequenceNode {
-		if !isList && !isOutput {
-			return c.fault(value, "%s takes one value, not a list", key.Value)
+		if !isList && flag.Name != "output" {
+			return c.errorAt(value, "%s takes one value, not a list", key.Value)
 		}
 		elements = value.Content
 	}
 	var texts []string
 	for _, element := range elements {
 		text, err := c.text(flag, key, element)
+		if err == nil && !isList {
+			err = c.setText(flags, flag, key, element, text)
+		}
 		if err != nil {
 			return err
 		}
 		texts = append(texts, text)
 	}
-	if isList { // which takes each element as it stands, with its commas
-		if err := list.Replace(texts); err != nil {
-			return c.fault(value, "%s: %v", key.Value, err)
-		}
+	if isList { // Set would split the elements at commas
 		flag.Changed = true
-		return nil
-	}
-	for i, text := range texts {
-		if err := flags.Set(flag.Name, text); err != nil {
-			if cause := errors.Unwrap(err); cause != nil {
-				err = cause
-			}
-			return c.fault(elements[i], "%s: %v", key.Value, err)
-		}
+		return list.Replace(texts)
 	}
 	return nil
 }
 
-// text is the value of a flag, of which it makes a path that stays in the repository where it is one.
+func (c *scanConfig) setText(flags *pflag.FlagSet, flag *pflag.Flag, key, value *yaml.Node, text string) error {
+	err := flags.Set(flag.Name, text)
+	if invalid, ok := errors.AsType[*pflag.InvalidValueError](err); ok {
+		err = errors.New(strings.TrimPrefix(valueError(flag, text, invalid.Unwrap()).Error(), "--"+flag.Name))
+		return c.errorAt(value, "%s%v", key.Value, err)
+	}
+	return err
+}
+
+// text returns the value of a flag. A path must be inside the repository.
 func (c *scanConfig) text(flag *pflag.Flag, key, value *yaml.Node) (string, error) {
 	switch {
 	case value.Kind != yaml.ScalarNode || value.Tag == "!!null":
-		return "", c.fault(value, "%s is not a text, a number, true or false", key.Value)
+		return "", c.errorAt(value, "%s must be a string, a number, true or false", key.Value)
 	case flag.Name == "output" && strings.Contains(value.Value, "="):
-		return "", c.fault(value, "%s: %q names a file: only formats are allowed here; write the file on the command line", key.Value, value.Value)
-	case !holdsPath(flag) || flag.Name == "policy" && slices.Contains(policies.Names(), value.Value):
+		return "", c.errorAt(value, "%s: %q names a file: only formats are allowed here; name the file on the command line", key.Value, value.Value)
+	case !isPath(flag) || flag.Name == "policy" && slices.Contains(policies.Names(), value.Value):
 		return value.Value, nil
 	case value.Value == "" || value.Value == "-" || !filepath.IsLocal(value.Value):
-		return "", c.fault(value, "%s: %q is not a path within the folder of this file", key.Value, value.Value)
+		return "", c.errorAt(value, "%s: %q is not a path below the folder of this file", key.Value, value.Value)
 	}
 	path := filepath.Join(c.folder, value.Value)
-	if _, err := c.inside(path); err != nil {
-		return "", c.fault(value, "%s: %q: %v", key.Value, value.Value, err)
+	if _, _, err := c.stat(path); err != nil {
+		return "", c.errorAt(value, "%s: %q: %v", key.Value, value.Value, bare(err))
 	}
-	return relativeTo(path), nil
+	return relativePath(path), nil
 }
 
-// holdsPath reports whether the value of a flag may be the path of a file.
-func holdsPath(flag *pflag.Flag) bool {
-	return strings.HasPrefix(flag.Value.Type(), "string") && !slices.Contains(plainFlags, flag.Name)
+// isPath reports whether the value of a flag may be the path of a file.
+func isPath(flag *pflag.Flag) bool {
+	return strings.HasPrefix(flag.Value.Type(), "string") && !slices.Contains(notPaths, flag.Name)
 }

@@ -4,94 +4,94 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
-	"strings"
+	"sync"
 
 	"golang.org/x/term"
 
+	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/agent/report"
 )
 
-// What a report on a terminal lists, where --top does not say otherwise.
+// The lengths of lists on a terminal, unless --top sets them.
 const (
 	terminalTop      = 20
 	terminalFindings = 30
-	// defaultWidth is for a terminal that does not know its columns.
-	defaultWidth = 80
 )
 
-// A screen is where a report is read: a terminal, or anything else that takes text.
-type screen struct {
-	terminal      bool
-	color         bool
-	width, height int // of a terminal
-}
+// A screen describes where text is read: width and height are 0 if it is not a terminal.
+type screen struct{ width, height int }
 
-// screenOf looks at a writer and at the environment.
-func screenOf(w io.Writer, color colorFlag) screen {
-	var s screen
-	if file, ok := w.(*os.File); ok && term.IsTerminal(int(file.Fd())) {
-		s.terminal = true
-		width, height, err := term.GetSize(int(file.Fd()))
-		if err == nil {
-			s.width, s.height = width, height
-		}
-		if s.width <= 0 {
-			s.width = defaultWidth
-			if columns, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && columns > 0 {
-				s.width = columns
-			}
-		}
+func screenOf(w io.Writer) screen {
+	file, ok := w.(*os.File)
+	if !ok || !term.IsTerminal(int(file.Fd())) {
+		return screen{}
 	}
-	s.color = color.allows(s.terminal, os.Getenv)
-	return s
+	width, height, err := term.GetSize(int(file.Fd()))
+	if err == nil && width > 0 {
+		return screen{width, height}
+	}
+	if columns, err := strconv.Atoi(os.Getenv("COLUMNS")); err == nil && columns > 0 {
+		return screen{columns, height}
+	}
+	return screen{80, height}
 }
 
-// fit makes a report fit a screen. top is --top; negative where it is not given.
+// fit adapts a report to a screen. top is --top.
 func (s screen) fit(o report.Options, top int) report.Options {
-	o.Color = s.color
-	if s.terminal {
-		o.Width, o.Height = s.width, s.height
-		if top < 0 {
-			o.Top, o.Findings = terminalTop, terminalFindings
-		}
+	o.Width, o.Height = s.width, s.height
+	if top == topUnset && s.width > 0 {
+		o.Top, o.Findings = terminalTop, terminalFindings
 	}
 	return o
 }
 
-// A colorFlag says when a report is coloured.
-type colorFlag string
-
-const (
-	colorAuto   colorFlag = "auto"
-	colorAlways colorFlag = "always"
-	colorNever  colorFlag = "never"
-)
-
-var colors = []string{string(colorAuto), string(colorAlways), string(colorNever)}
-
-func (f *colorFlag) Type() string   { return "when" }
-func (f *colorFlag) String() string { return string(*f) }
-
-func (f *colorFlag) Set(value string) error {
-	if !slices.Contains(colors, value) {
-		return fmt.Errorf("%q is not one of %s", value, strings.Join(colors, ", "))
-	}
-	*f = colorFlag(value)
-	return nil
-}
-
-// allows reports whether there is colour: by the flag, else by NO_COLOR, else by FORCE_COLOR, else on a terminal that has
-// it.
-func (f colorFlag) allows(terminal bool, getenv func(string) string) bool {
-	switch force := getenv("FORCE_COLOR"); {
-	case f == colorAlways:
+// useColor decides on color by --color, NO_COLOR, FORCE_COLOR and the terminal, in this order.
+func useColor(flag string, s screen, getenv func(string) string) bool {
+	force := getenv("FORCE_COLOR")
+	switch {
+	case flag == "always":
 		return true
-	case f == colorNever, getenv("NO_COLOR") != "":
+	case flag == "never", getenv("NO_COLOR") != "":
 		return false
 	case force != "":
 		return force != "0" && force != "false"
 	}
-	return terminal && getenv("TERM") != "dumb"
+	return s.width > 0 && getenv("TERM") != "dumb"
+}
+
+// printLine prints one message on one line, or on a terminal on as many lines as it needs to break between words.
+func printLine(to io.Writer, text string) {
+	for _, line := range report.Wrap("kube-devops: "+dump.OneLine(text), screenOf(to).width, "    ") {
+		_, _ = fmt.Fprintln(to, line) // there is nowhere to report an error of stderr
+	}
+}
+
+// warnings collects warnings from several goroutines.
+type warnings struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+func (w *warnings) add(line string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.lines = append(w.lines, line)
+}
+
+func (w *warnings) take() []string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	lines := w.lines
+	w.lines = nil
+	return lines
+}
+
+// warn prints warnings, unless --quiet is set.
+func (o *scanOptions) warn(stderr io.Writer, lines ...string) {
+	if !o.quiet {
+		for _, line := range lines {
+			printLine(stderr, "warning: "+line)
+		}
+	}
 }

@@ -9,7 +9,7 @@ import (
 
 func TestColor(t *testing.T) {
 	for _, tt := range []struct {
-		flag     colorFlag
+		flag     string
 		terminal bool
 		env      string
 		want     bool
@@ -30,7 +30,11 @@ func TestColor(t *testing.T) {
 			name, value, _ := strings.Cut(pair, "=")
 			env[name] = value
 		}
-		if got := tt.flag.allows(tt.terminal, func(name string) string { return env[name] }); got != tt.want {
+		var on screen
+		if tt.terminal {
+			on.width = 80
+		}
+		if got := useColor(tt.flag, on, func(name string) string { return env[name] }); got != tt.want {
 			t.Errorf("%+v: %t", tt, got)
 		}
 	}
@@ -41,14 +45,14 @@ func TestColor(t *testing.T) {
 	}
 }
 
-// TestScreen: a terminal lists what is worst, unless --top says otherwise; a pipe lists all.
+// TestScreen: a report on a terminal is short unless --top is set; elsewhere it lists everything.
 func TestScreen(t *testing.T) {
-	terminal := screen{terminal: true, width: 80, height: 24}
+	terminal := screen{width: 80, height: 24}
 	for _, tt := range []struct {
 		on             screen
 		top            int
 		want, findings int
-	}{{terminal, -1, terminalTop, terminalFindings}, {terminal, 0, 0, 0}, {terminal, 3, 3, 0}, {screen{}, -1, 0, 0}, {screen{}, 5, 5, 0}} {
+	}{{terminal, topUnset, terminalTop, terminalFindings}, {terminal, 0, 0, 0}, {terminal, 3, 3, 0}, {screen{}, topUnset, 0, 0}, {screen{}, 5, 5, 0}} {
 		got := tt.on.fit(report.Options{Top: max(0, tt.top)}, tt.top)
 		if got.Top != tt.want || got.Findings != tt.findings || got.Width != tt.on.width {
 			t.Errorf("%+v: top %d, findings %d, width %d", tt, got.Top, got.Findings, got.Width)
@@ -60,19 +64,5 @@ func TestQuiet(t *testing.T) {
 	code, stdout, stderr := runScan(t, badPod+badPod, "-", "-q", "--fail-on", "any")
 	if code != exitCrossed || stderr != "kube-devops: --fail-on any: 3 violations\n" || stdout == "" {
 		t.Errorf("code %d, stderr %q", code, stderr)
-	}
-}
-
-// TestPrintLine: a message on a terminal breaks between words; elsewhere it stays one line, for scripts.
-func TestPrintLine(t *testing.T) {
-	const text = "warning: 19 templates left out; the first is charts/nginx/templates/role.yaml"
-	for width, want := range map[int]string{
-		0:  "kube-devops: " + text + "\n",
-		60: "kube-devops: warning: 19 templates left out; the first is\n    charts/nginx/templates/role.yaml\n",
-	} {
-		var out strings.Builder
-		if printLine(&out, width, text); out.String() != want {
-			t.Errorf("width %d:\n%s\nwant:\n%s", width, out.String(), want)
-		}
 	}
 }

@@ -6,32 +6,17 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-
-	"github.com/kube-devops/kube-devops/agent/report"
-	"github.com/kube-devops/kube-devops/agent/state"
-	"github.com/kube-devops/kube-devops/policies"
-	"github.com/kube-devops/kube-devops/rules"
 )
 
-// TestFailOnCountsUnknown: what could not be found out fails a scan as what is wrong does.
+// TestFailOnCountsUnknown: a violation that is unknown fails a scan like any other.
 func TestFailOnCountsUnknown(t *testing.T) {
-	table, err := policies.Open(policies.Default)
-	if err != nil {
-		t.Fatal(err)
-	}
-	verdict := rules.Verdict{Subjects: []int{1, 1, 1}, Violations: []rules.Violation{{Check: 0, Unknown: true}, {Check: 0}, {Check: 1}}}
-	st := state.New(table)
-	st.Put(state.Pod{Namespace: "shop", Name: "a"}, verdict, nil)
-	o := scanOptions{}
-	if err := o.failOn.Set("high"); err != nil {
-		t.Fatal(err)
-	}
-	if err := o.judge(&report.Scan{Snapshot: st.SnapshotWithViolations()}, nil); err == nil || exitCode(err) != exitCrossed || err.Error() != "--fail-on high: 2 violations, 1 of them unknown" {
-		t.Errorf("%v", err)
+	code, _, stderr := runScan(t, "", "testdata/unknown/pod.json", "--policy", "testdata/unknown/policy.yaml", "--fail-on", "any")
+	if code != exitCrossed || stderr != "kube-devops: --fail-on any: 1 violation, 1 of them unknown\n" {
+		t.Errorf("code %d, %q", code, stderr)
 	}
 }
 
-// TestThresholdsNeedPods: where no pod counts, no threshold is passed.
+// TestThresholdsNeedPods: a scan with a threshold fails if no pod was evaluated.
 func TestThresholdsNeedPods(t *testing.T) {
 	base := filepath.Join(t.TempDir(), "base.json")
 	if code, _, stderr := runScan(t, goodPod, "-", "-o", "json="+base); code != exitDone {

@@ -7,32 +7,58 @@ import (
 	"github.com/spf13/cobra"
 )
 
-// A usageError is a mistake on the command line.
+// A usageError is an error in the command line. Its message refers to --help.
 type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-func isUsage(err error) bool {
-	var usage usageError
-	return errors.As(err, &usage)
+// An exitError has an exit code of its own. It prints nothing if err is nil.
+type exitError struct {
+	code int
+	err  error
 }
 
-// knownCommand refuses an unknown command, and suggests one that is spelled alike.
+func (e exitError) Unwrap() error { return e.err }
+
+func (e exitError) Error() string {
+	if e.err == nil {
+		return ""
+	}
+	return e.err.Error()
+}
+
+// exitCode returns the exit code of an error.
+func exitCode(err error) int {
+	if exit, ok := errors.AsType[exitError](err); ok {
+		return exit.code
+	}
+	return exitFailed
+}
+
+// knownCommand refuses an unknown subcommand.
 func knownCommand(cmd *cobra.Command, args []string) error {
 	if len(args) == 0 {
 		return nil
 	}
-	err := fmt.Errorf("unknown command %q", args[0])
-	if alike := cmd.SuggestionsFor(args[0]); len(alike) > 0 {
-		err = fmt.Errorf("%w; did you mean %q?", err, alike[0])
+	hint := ""
+	if similar := cmd.SuggestionsFor(args[0]); len(similar) > 0 {
+		hint = fmt.Sprintf(" (did you mean %q?)", similar[0])
 	}
-	return usageError{err}
+	return usageError{fmt.Errorf("unknown command %q%s", args[0], hint)}
 }
 
-// noArgs refuses arguments, and says which.
-func noArgs(_ *cobra.Command, args []string) error {
-	if len(args) > 0 {
-		return usageError{fmt.Errorf("unexpected argument %q", args[0])}
+// args accepts a number of arguments. what describes them in the message about a missing one.
+func args(least, most int, what string) cobra.PositionalArgs {
+	return func(_ *cobra.Command, args []string) error {
+		if len(args) < least {
+			return usageError{fmt.Errorf("missing argument: name %s", what)}
+		}
+		if len(args) > most {
+			return usageError{fmt.Errorf("unexpected argument %q", args[most])}
+		}
+		return nil
 	}
-	return nil
 }
+
+// noArgs refuses arguments.
+func noArgs(cmd *cobra.Command, given []string) error { return args(0, 0, "")(cmd, given) }

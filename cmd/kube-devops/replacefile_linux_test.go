@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -17,8 +18,56 @@ func writeText(t *testing.T, name, text string, mode os.FileMode) {
 	}
 }
 
-// TestOneFileByTwoNames: two reports do not go to one file, whatever its names are.
-func TestOneFileByTwoNames(t *testing.T) {
+// TestScanWritesToDescriptors: a report goes to the descriptor itself, after what was written to it, and does not replace the file
+// behind it.
+func TestScanWritesToDescriptors(t *testing.T) {
+	t.Chdir(t.TempDir())
+	_, direct, _ := runScan(t, badPod, "-", "-o", "ndjson")
+	for what, name := range map[string]func(fd int) string{
+		"/dev/fd": func(fd int) string { return fmt.Sprintf("/dev/fd/%d", fd) }, "/proc/self/fd": func(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) },
+		"a link": func(fd int) string {
+			if err := os.Symlink(fmt.Sprintf("/dev/fd/%d", fd), "link"); err != nil {
+				t.Fatal(err)
+			}
+			return "./link"
+		},
+	} {
+		f, err := os.Create("log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.WriteString("before\n"); err != nil {
+			t.Fatal(err)
+		}
+		fd, err := syscall.Dup(int(f.Fd())) // the scan closes it
+		if err != nil {
+			t.Fatal(err)
+		}
+		code, stdout, stderr := runScan(t, badPod, "-", "-o", "ndjson="+name(fd))
+		_, err = f.WriteString("after\n")
+		if code != exitDone || stdout+stderr != "" || err != nil {
+			t.Errorf("%s: code %d, %q, %q, %v", what, code, stdout, stderr, err)
+		}
+		if text, err := os.ReadFile("log"); err != nil || string(text) != "before\n"+direct+"after\n" {
+			t.Errorf("%s: %v; the file is %q", what, err, text)
+		}
+		_ = f.Close() // its text was read
+	}
+	for _, name := range []string{"/dev/stdout", "/dev/fd/1"} {
+		if code, stdout, stderr := runScan(t, badPod, "-", "-o", "ndjson="+name); code != exitDone || stdout != direct || stderr != "" {
+			t.Errorf("%s: code %d, %q, %q", name, code, stdout, stderr)
+		}
+	}
+	if code, stdout, stderr := runScan(t, badPod, "-", "-o", "ndjson=/proc/self/fd/2"); code != exitDone || stdout != "" || stderr != direct {
+		t.Errorf("/proc/self/fd/2: code %d, %q, %q", code, stdout, stderr)
+	}
+	if entries, err := os.ReadDir("."); err != nil || len(entries) != 2 {
+		t.Errorf("%v in the folder, %v", entries, err)
+	}
+}
+
+// TestTwoReportsToOneFile: two reports must not go to one file, whatever its names are.
+func TestTwoReportsToOneFile(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	writeText(t, "old", "old", 0o600)
@@ -29,7 +78,7 @@ func TestOneFileByTwoNames(t *testing.T) {
 		{"old", "link"}, {"old", filepath.Join(dir, "old")}, {"new", filepath.Join(dir, "new")}, {"new", "dangling"}, {"folder/new", "new"}, {"old", "hard"},
 	} {
 		code, stdout, stderr := runScan(t, badPod, "-", "-o", "json="+names[0], "-o", "yaml="+names[1])
-		want := "kube-devops: two reports would go to " + names[1] + ", which is " + names[0] + " too (see kube-devops scan --help)\n"
+		want := "kube-devops: two reports go to " + names[1] + ", which is the same file as " + names[0] + " (see kube-devops scan --help)\n"
 		if code != exitFailed || stdout != "" || stderr != want {
 			t.Errorf("%q: code %d, stdout %q, stderr %q", names, code, stdout, stderr)
 		}
@@ -43,12 +92,12 @@ func TestOneFileByTwoNames(t *testing.T) {
 	}
 	defer func() { _ = f.Close() }() // nothing is written to it
 	var stderr output
-	if code := run(t.Context(), []string{"scan", shop, "-o", "json=link", "-o", "table"}, nil, f, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "two reports would go to link, to which standard output is redirected") {
+	if code := run(t.Context(), []string{"scan", shop, "-o", "json=link", "-o", "table"}, nil, f, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "two reports go to link, to which standard output is redirected") {
 		t.Errorf("beside standard output: code %d, %q", code, stderr.String())
 	}
 }
 
-// TestReportKeepsTheMode: a file that exists keeps its mode, and one with a long name is written too.
+// TestReportKeepsTheMode: an existing file keeps its mode. A file name may be as long as the file system permits.
 func TestReportKeepsTheMode(t *testing.T) {
 	t.Chdir(t.TempDir())
 	writeText(t, "private", "old", 0o640)
@@ -85,8 +134,7 @@ func umask(t *testing.T) os.FileMode {
 	return 0o666 &^ info.Mode().Perm()
 }
 
-// TestReportInPlace: a file that is mounted on its own, and one in a folder that is read-only, is overwritten, and that is
-// said. A report that cannot be made leaves it as it was.
+// TestReportInPlace: a bind mount is overwritten in place, with a warning.
 func TestReportInPlace(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -101,7 +149,7 @@ func TestReportInPlace(t *testing.T) {
 		}
 	}()
 	code, _, stderr := runScan(t, badPod, "-", "-o", "ndjson=mounted")
-	if want := "kube-devops: warning: mounted was overwritten in place and not replaced as a whole: device or resource busy\n"; code != exitDone || stderr != want {
+	if want := "kube-devops: warning: mounted was overwritten in place and not replaced: device or resource busy\n"; code != exitDone || stderr != want {
 		t.Errorf("code %d, %q", code, stderr)
 	}
 	_, direct, _ := runScan(t, badPod, "-", "-o", "ndjson")
@@ -113,7 +161,8 @@ func TestReportInPlace(t *testing.T) {
 	}
 }
 
-// TestReportInAReadOnlyFolder needs an account that is not root, whom a mode holds back.
+// TestReportInAReadOnlyFolder: a file in a read-only folder is overwritten in place, with a warning. It needs an account that is
+// not root.
 func TestReportInAReadOnlyFolder(t *testing.T) {
 	dir := t.TempDir()
 	name := filepath.Join(dir, "report.json")
@@ -127,7 +176,7 @@ func TestReportInAReadOnlyFolder(t *testing.T) {
 		t.Skip("this account may write to a folder that is read-only")
 	}
 	code, _, stderr := runScan(t, badPod, "-", "-o", "json="+name)
-	if want := "was overwritten in place and not replaced as a whole: permission denied\n"; code != exitDone || !strings.HasSuffix(stderr, want) {
+	if want := "was overwritten in place and not replaced: permission denied\n"; code != exitDone || !strings.HasSuffix(stderr, want) {
 		t.Errorf("code %d, %q", code, stderr)
 	}
 	if code, _, stderr := runScan(t, badPod, "-", "-o", "json="+dir+"/new"); code != exitFailed || !strings.Contains(stderr, "new: permission denied") {
@@ -135,7 +184,7 @@ func TestReportInAReadOnlyFolder(t *testing.T) {
 	}
 }
 
-// TestBaselineIsReplacedOnSuccess: a scan that fails on new violations fails on them the next time too.
+// TestBaselineIsReplacedOnSuccess: a scan that fails on new violations does not make them the baseline.
 func TestBaselineIsReplacedOnSuccess(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if code, _, stderr := runScan(t, goodPod, "-", "-o", "json=base.json"); code != exitDone {
@@ -147,7 +196,7 @@ func TestBaselineIsReplacedOnSuccess(t *testing.T) {
 	}
 	for range 2 {
 		code, stdout, stderr := runScan(t, badPod+goodPod, "-", "--baseline", "base.json", "-o", "json=./base.json", "-o", "table", "-o", "yaml=other.yaml")
-		want := "kube-devops: warning: the baseline ./base.json is kept as it was, because the scan failed\nkube-devops: --baseline base.json: 3 new violations\n"
+		want := "kube-devops: warning: baseline ./base.json is not updated, because the scan failed\nkube-devops: --baseline base.json: 3 new violations\n"
 		if code != exitCrossed || stderr != want || !strings.Contains(stdout, "NAMESPACE") {
 			t.Errorf("code %d, stderr %q", code, stderr)
 		}
@@ -156,7 +205,7 @@ func TestBaselineIsReplacedOnSuccess(t *testing.T) {
 		}
 	}
 	if info, err := os.Stat("other.yaml"); err != nil || info.Size() == 0 {
-		t.Errorf("the other report is not there: %v", err)
+		t.Errorf("the other report was not written: %v", err)
 	}
 	if code, _, stderr := runScan(t, strings.Replace(goodPod, `"b"`, `"c"`, 1), "-", "--baseline", "base.json", "-o", "json=base.json"); code != exitDone || stderr != "" {
 		t.Errorf("code %d, %q", code, stderr)

@@ -1,0 +1,105 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/kube-devops/kube-devops/agent/dump"
+	"github.com/kube-devops/kube-devops/agent/report"
+	"github.com/kube-devops/kube-devops/agent/scan"
+	"github.com/kube-devops/kube-devops/policies"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+func (o *scanOptions) loadPolicy() (*rules.Table, error) {
+	table, err := policies.OpenWithWaivers(o.policy, o.waivers)
+	if _, ok := errors.AsType[rules.Mistakes](err); ok {
+		return nil, err // each of them names the file
+	}
+	if err != nil {
+		return nil, fmt.Errorf("load policy: %w", err)
+	}
+	if len(o.checks) > 0 {
+		if table, err = table.Only(o.checks...); err != nil {
+			return nil, fmt.Errorf("--check: %w", err)
+		}
+	}
+	return table, nil
+}
+
+// loadBaseline loads the report that --baseline names; nil if there is none.
+func (o *scanOptions) loadBaseline() (*report.Baseline, error) {
+	if o.baseline == "" {
+		return nil, nil
+	}
+	f, err := os.Open(o.baseline)
+	if err != nil {
+		return nil, fmt.Errorf("load baseline: open %s: %w", dump.OneLine(o.baseline), bare(err))
+	}
+	defer func() { _ = f.Close() }() // only read
+	text, err := dump.Decompress(f)
+	if err != nil {
+		return nil, fmt.Errorf("load baseline: %s: %w", dump.OneLine(o.baseline), err)
+	}
+	return report.LoadBaseline(o.baseline, text)
+}
+
+// findInputs finds the files to scan. Standard input stands for the cluster.
+func (o *scanOptions) findInputs(args []string, stdin io.Reader) (dump.Found, error) {
+	if o.cluster.enabled {
+		return dump.Found{Files: []dump.File{{Path: "-"}}}, nil
+	}
+	inputs := dump.Find(args, o.exclude)
+	if !o.allowEmpty {
+		inputs.RefuseEmptyFolders()
+	}
+	if len(inputs.Errors) > 0 && (!o.keepGoing || len(inputs.Files) == 0) {
+		return inputs, errors.Join(inputs.Errors...)
+	}
+	if len(o.outputs) == 0 {
+		return inputs, nil
+	}
+	names, fromStdin := []string{o.policy, o.waivers}, io.Reader(nil)
+	for _, file := range inputs.Files {
+		if file.Path == "-" {
+			fromStdin = stdin
+		} else {
+			names = append(names, file.Path)
+		}
+	}
+	return inputs, o.outputs.checkInputs(names, fromStdin)
+}
+
+func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, inputs dump.Found) (*report.Scan, error) {
+	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
+	var warnings warnings
+	options := scan.Options{
+		Table: table, Now: time.Now(), Found: inputs, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing, AllowEmpty: o.allowEmpty,
+		Workers: runtime.GOMAXPROCS(0), Warn: warnings.add,
+	}
+	run := scan.Run
+	if o.cluster.enabled {
+		pods, err := o.cluster.open(ctx, o.namespaces, warnings.add)
+		if err != nil {
+			return nil, err
+		}
+		run = pods.scan
+	}
+	bar := o.progressBar(stderr, inputs.Files, options.Stdin)
+	options.Progress = &bar.read
+	found, err := run(ctx, options)
+	bar.stop()
+	if err != nil && ctx.Err() != nil {
+		return nil, exitError{exitInterrupted, nil}
+	}
+	if err == nil {
+		o.warn(stderr, warnings.take()...)
+	}
+	return found, err
+}
