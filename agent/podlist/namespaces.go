@@ -8,8 +8,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Namespaces are the names of the namespaces of a cluster, at most as many as a page has. It needs the verb "list" on the
-// resource "namespaces".
+// Namespaces returns the sorted names of the namespaces of a cluster, at most one page of them. The account needs the verb
+// "list" on the resource "namespaces".
 func Namespaces(ctx context.Context, config *rest.Config) ([]string, error) {
 	client, server, err := connect(config)
 	if err != nil {

@@ -1,8 +1,7 @@
-// Package podlist reads the pods of a cluster once, as the text of a recording: one PodList for each page.
 package podlist
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"io"
 	"net/http"
 	"net/url"
-	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,55 +18,51 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/validation"
 	"k8s.io/client-go/rest"
 )
 
-// The bounds of what an API server, or what stands before it, can make a Reader do.
+// Limits on what an API server, or a proxy before it, can make a Reader do.
 const (
-	// pageLimit is how many pods a page has.
-	pageLimit = 500
-	// maxPage is how large a page may be, in bytes. Of a larger one a Reader asks for half as many pods.
-	maxPage = 64 << 20
-	// maxPages and maxBytes are for all pages together: some five million pods.
-	maxPages = 20_000
-	maxBytes = 64 << 30
-	// maxStatus is how much is read of the answer to a request that failed.
-	maxStatus = 1 << 20
-	// pageTimeout is how long a page may take.
-	pageTimeout = 2 * time.Minute
-	// A request that the server is too busy for is sent so many times, and waits no longer than maxDelay between them.
-	maxAttempts = 5
-	maxDelay    = 30 * time.Second
+	pageLimit   = 500              // pods in a page
+	maxPage     = 64 << 20         // bytes in a page; if a page is larger, the Reader requests half as many pods
+	maxPages    = 20_000           // with maxBytes, enough for five million pods
+	maxBytes    = 64 << 30         // in all pages
+	maxStatus   = 1 << 20          // bytes to read of an error response
+	pageTimeout = 2 * time.Minute  // for one page
+	maxAttempts = 5                // for one page, while the server is too busy
+	maxDelay    = 30 * time.Second // between two attempts
 )
 
 // Options say which pods to read.
 type Options struct {
-	// Namespaces are listed one after the other, which needs no rights beyond them; none: one list of the whole cluster.
+	// Namespaces are listed one after the other, which needs permissions in these namespaces alone. If there are none, one
+	// list covers the whole cluster.
 	Namespaces []string
-	// Warn, where it is not nil, is called with a line for what is odd and was read all the same.
+	// Warn receives one line for each problem that does not end the list. It may be nil.
 	Warn func(line string)
 }
 
-// A Reader is the text of all pages, one after the other. It requests a page when the one before is read. It needs the verb
-// "list" on the resource "pods", and nothing else.
+// A Reader yields the JSON of all pages, one after the other. It requests a page when the previous one has been read. The
+// account needs the verb "list" on the resource "pods".
 type Reader struct {
-	ctx     context.Context
+	ctx     context.Context //nolint:containedctx // Read of an io.Reader takes none
 	client  *http.Client
 	server  *url.URL
 	options Options
 
-	scopes []scope // still to be read, the first from the token on
-	token  string  // of the next page; empty for the first one
+	scopes []scope // still to be listed; the first one continues at token
+	token  string  // continue token of the next page; empty for the first page
 	limit  int
 	pages  int
 	bytes  int64
-	rest   []byte // of the page
+	rest   []byte // of the page that is being read
 
 	mu  sync.Mutex // guards err against Err
 	err error
 }
 
-// A scope is what one list covers: a namespace, or the whole cluster where it is empty.
+// A scope is what one list covers: a namespace, or the whole cluster if it is empty.
 type scope string
 
 func (s scope) path() string {
@@ -85,12 +79,10 @@ func (s scope) String() string {
 	return "namespace " + string(s)
 }
 
-var namespaceName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+// IsNamespace reports whether a namespace can have this name.
+func IsNamespace(name string) bool { return len(validation.IsDNS1123Label(name)) == 0 }
 
-// IsNamespace reports whether a text is a name that a namespace can have.
-func IsNamespace(name string) bool { return namespaceName.MatchString(name) }
-
-// New makes a Reader. It asks nothing of the API server.
+// New makes a Reader. It sends no request.
 func New(ctx context.Context, config *rest.Config, o Options) (*Reader, error) {
 	r := &Reader{ctx: ctx, options: o, limit: pageLimit}
 	var err error
@@ -99,7 +91,7 @@ func New(ctx context.Context, config *rest.Config, o Options) (*Reader, error) {
 	}
 	for _, namespace := range o.Namespaces {
 		if !IsNamespace(namespace) {
-			return nil, fmt.Errorf("%q is not the name of a namespace", namespace)
+			return nil, fmt.Errorf("%q is not a valid name of a namespace", namespace)
 		}
 		r.scopes = append(r.scopes, scope(namespace))
 	}
@@ -109,24 +101,23 @@ func New(ctx context.Context, config *rest.Config, o Options) (*Reader, error) {
 	return r, nil
 }
 
-// connect makes a client that follows no redirect: it would carry the credentials to another host.
+// connect makes a client that does not follow redirects, because they would send the credentials to another host.
 func connect(config *rest.Config) (*http.Client, *url.URL, error) {
 	client, err := rest.HTTPClientFor(config)
 	if err != nil {
-		return nil, nil, fmt.Errorf("make the client of the API server: %w", err)
+		return nil, nil, fmt.Errorf("create the client for the API server: %w", err)
 	}
-	own := *client // client-go may give out one that others use
+	own := *client // client-go may share it with other users
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	server, _, err := rest.DefaultServerUrlFor(config)
 	if err != nil {
-		return nil, nil, fmt.Errorf("the address of the API server: %w", err)
+		return nil, nil, fmt.Errorf("parse the address of the API server: %w", err)
 	}
 	return &own, server, nil
 }
 
-// Err is the error with which Read has failed; nil where it has not.
-//
-// It may be called while Read is: an interrupted scan does not wait for a page.
+// Err returns the error of Read other than io.EOF. It may be called during a Read, because an interrupted scan does not wait
+// for a page.
 func (r *Reader) Err() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -136,27 +127,27 @@ func (r *Reader) Err() error {
 	return r.err
 }
 
-// end notes how the list has ended. Only Read calls it, which reads err without the lock.
-func (r *Reader) end(err error) {
+// setErr ends the list. Only Read calls it, so Read itself reads err without the lock.
+func (r *Reader) setErr(err error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.err = err
 }
 
-// Pages is how many pages were read.
+// Pages returns the number of pages that were read.
 func (r *Reader) Pages() int { return r.pages }
 
 // Read implements io.Reader.
 func (r *Reader) Read(p []byte) (int, error) {
 	for len(r.rest) == 0 {
 		if r.err == nil && len(r.scopes) == 0 {
-			r.end(io.EOF)
+			r.setErr(io.EOF)
 		}
 		if r.err != nil {
 			return 0, r.err
 		}
 		if err := r.next(); err != nil {
-			r.end(fmt.Errorf("list pods in %s: %w", r.scopes[0], err))
+			r.setErr(fmt.Errorf("list pods in %s: %w", r.scopes[0], err))
 		}
 	}
 	n := copy(p, r.rest)
@@ -164,10 +155,9 @@ func (r *Reader) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// errLarge says that a page is larger than maxPage.
 var errLarge = fmt.Errorf("a page is larger than %d MiB", maxPage>>20)
 
-// next reads a page. Where a page is too large, or the token has expired, it only makes the next request another one.
+// next requests a page. If the page is too large or its token has expired, next only changes the next request.
 func (r *Reader) next() error {
 	page, err := r.request()
 	var status *apierrors.StatusError
@@ -189,52 +179,51 @@ func (r *Reader) next() error {
 	if r.bytes += int64(len(page)); r.bytes > maxBytes {
 		return fmt.Errorf("the list does not end: it has more than %d GiB", maxBytes>>30)
 	}
-	page = append(page, '\n')
-	r.rest = page
+	r.rest = append(page, '\n')
 	return r.advance(gjson.GetBytes(page, "metadata.continue").String())
 }
 
-// advance goes on to the next page, or to the next scope behind the last one.
+// advance moves on to the page with this continue token, or to the next scope if the token is empty.
 func (r *Reader) advance(token string) error {
 	if token == "" {
 		r.scopes = r.scopes[1:]
 	} else if token == r.token {
-		return errors.New("the API server repeats its continue token, so that the list does not end")
+		return errors.New("the list does not end: the API server repeats its continue token")
 	}
 	r.token = token
 	return nil
 }
 
-// expired goes on at a later moment, where the API server offers that: a list that takes longer than the API server keeps
-// the moment of its first page, which is 5 minutes by default.
+// expired continues with the token that the API server offers when it no longer keeps the version of the first page, after 5
+// minutes by default. The remaining pages are of a later version.
 func (r *Reader) expired(token string, err error) error {
 	if token == "" {
-		return fmt.Errorf("the list took longer than the API server keeps its state: run the scan again (%w)", err)
+		return fmt.Errorf("the list took longer than the API server keeps its version: run the scan again (%w)", err)
 	}
-	if r.pages++; r.pages > maxPages { // a page without pods
+	if r.pages++; r.pages > maxPages {
 		return fmt.Errorf("the list does not end: it has expired %d times", maxPages)
 	}
 	if r.options.Warn != nil {
-		r.options.Warn(fmt.Sprintf("the list of pods in %s expired after page %d: the pods of the pages after it are of a later moment", r.scopes[0], r.pages-1))
+		r.options.Warn(fmt.Sprintf("the list of pods in %s expired after page %d; the remaining pods are of a later version", r.scopes[0], r.pages-1))
 	}
 	return r.advance(token)
 }
 
-// check refuses a page that is not a list of pods.
+// check returns an error unless a page is a list of pods.
 func check(page []byte) error {
 	if !gjson.ValidBytes(page) {
-		return errors.New("the answer is not valid JSON: is the server a Kubernetes API server?")
+		return errors.New("the response is not valid JSON: is the server a Kubernetes API server?")
 	}
 	if kind := gjson.GetBytes(page, "kind").String(); kind != "PodList" {
-		return fmt.Errorf("the answer has kind %.100q and not PodList: is the server a Kubernetes API server?", kind)
+		return fmt.Errorf("the response has kind %.100q, want PodList: is the server a Kubernetes API server?", kind)
 	}
 	if !gjson.GetBytes(page, "items").IsArray() {
-		return errors.New("the answer has no list of items")
+		return errors.New("the response has no list of items")
 	}
 	return nil
 }
 
-// request sends the request for a page, again where the server is too busy, or where a connection breaks that has worked.
+// request requests a page, and again if the server is too busy or a connection that worked before breaks.
 func (r *Reader) request() ([]byte, error) {
 	query := url.Values{"limit": {strconv.Itoa(r.limit)}}
 	if r.token != "" {
@@ -245,7 +234,7 @@ func (r *Reader) request() ([]byte, error) {
 	delay := time.Second
 	for attempt := 1; ; attempt++ {
 		page, err := get(r.ctx, r.client, at.String())
-		if err == nil || attempt == maxAttempts || r.ctx.Err() != nil || !r.worthAnother(err) {
+		if err == nil || attempt == maxAttempts || r.ctx.Err() != nil || !r.retriable(err) {
 			return page, err
 		}
 		pause := delay
@@ -261,14 +250,14 @@ func (r *Reader) request() ([]byte, error) {
 	}
 }
 
-func (r *Reader) worthAnother(err error) bool {
+func (r *Reader) retriable(err error) bool {
 	var broken *url.Error
 	return apierrors.IsTooManyRequests(err) || apierrors.IsServiceUnavailable(err) || apierrors.IsServerTimeout(err) ||
 		errors.As(err, &broken) && r.pages > 0
 }
 
-// get is the body of the answer to one request, which is at most maxPage long. The error of an API server is an
-// *apierrors.StatusError, that of a connection an *url.Error.
+// get returns the body of the response, at most maxPage bytes. An error from the API server is an *apierrors.StatusError, one
+// of the connection an *url.Error.
 func get(ctx context.Context, client *http.Client, at string) ([]byte, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, pageTimeout, fmt.Errorf("the API server did not answer in %s", pageTimeout))
 	defer cancel()
@@ -279,47 +268,33 @@ func get(ctx context.Context, client *http.Client, at string) ([]byte, error) {
 	request.Header.Set("Accept", "application/json")
 	response, err := client.Do(request)
 	if err != nil {
-		return nil, causeOf(ctx, err)
+		return nil, cmp.Or(context.Cause(ctx), err)
 	}
-	defer func() { _ = response.Body.Close() }() // it is only read
+	defer func() { _ = response.Body.Close() }()
 	if response.StatusCode != http.StatusOK {
 		return nil, statusOf(response)
 	}
-	var body bytes.Buffer
-	if _, err := body.ReadFrom(io.LimitReader(response.Body, maxPage+1)); err != nil {
-		return nil, causeOf(ctx, &url.Error{Op: "Get", URL: at, Err: err})
+	body, err := io.ReadAll(io.LimitReader(response.Body, maxPage+1))
+	if err != nil {
+		return nil, cmp.Or(context.Cause(ctx), error(&url.Error{Op: "Get", URL: at, Err: err}))
 	}
-	if body.Len() > maxPage {
+	if len(body) > maxPage {
 		return nil, errLarge
 	}
-	return body.Bytes(), nil
+	return body, nil
 }
 
-// causeOf is why a context has ended, where that is why a request has failed.
-func causeOf(ctx context.Context, err error) error {
-	if cause := context.Cause(ctx); cause != nil {
-		return cause
-	}
-	return err
-}
-
-// A redirectError is where a server would send the request to.
-type redirectError struct{ host string }
-
-func (e redirectError) Error() string {
-	return fmt.Sprintf("the server redirects to %.200s: redirects are not followed, because they would carry the credentials there; set the server in the kubeconfig to its final address", e.host)
-}
-
-// statusOf is the error that an answer stands for.
+// statusOf returns the error that a response with another code than 200 means.
 func statusOf(response *http.Response) error {
 	if response.StatusCode >= 300 && response.StatusCode < 400 {
-		host := "nowhere"
+		host := "an unknown address"
 		if to, err := response.Location(); err == nil {
 			host = (&url.URL{Scheme: to.Scheme, Host: to.Host}).String()
 		}
-		return redirectError{host}
+		return fmt.Errorf("the server redirects to %.200s: redirects are not followed, because they would send the credentials there; "+
+			"set the server in the kubeconfig to its final address", host)
 	}
-	body, _ := io.ReadAll(io.LimitReader(response.Body, maxStatus)) // what can be read of it explains the code
+	body, _ := io.ReadAll(io.LimitReader(response.Body, maxStatus)) // a part of it is better than nothing
 	var status metav1.Status
 	if err := json.Unmarshal(body, &status); err == nil && status.Kind == "Status" && status.Status == metav1.StatusFailure {
 		return &apierrors.StatusError{ErrStatus: status}
@@ -328,7 +303,7 @@ func statusOf(response *http.Response) error {
 	return apierrors.NewGenericServerResponse(response.StatusCode, "list", schema.GroupResource{Resource: "pods"}, "", response.Status, seconds, true)
 }
 
-// explained says in one line why a request has failed, and what to do.
+// explained returns an error of one line that says why a request failed and what to do.
 func (r *Reader) explained(err error) error {
 	var network *url.Error
 	switch {
@@ -339,7 +314,7 @@ func (r *Reader) explained(err error) error {
 	case apierrors.IsForbidden(err):
 		hint := ""
 		if r.scopes[0] == "" {
-			hint = "; --namespace NAME lists the pods of one namespace alone"
+			hint = "; --namespace NAME lists only the pods of one namespace"
 		}
 		return fmt.Errorf("forbidden: the account needs the verb list on the resource pods: %w%s", oneLine(err), hint)
 	case apierrors.IsUnauthorized(err):
@@ -350,7 +325,7 @@ func (r *Reader) explained(err error) error {
 	return oneLine(err)
 }
 
-// oneLine is an error whose text is one line of a bounded length: a server, or a plugin for credentials, may have written it.
+// oneLine reduces an error to one line of bounded length, because a server or a credential plugin may have written its text.
 func oneLine(err error) error {
 	text := strings.Join(strings.Fields(err.Error()), " ")
 	if len(text) > 1000 {

@@ -16,7 +16,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// An answer is what the API server of a test answers to a request: "GET PATH?QUERY", the limit aside.
+// An answer is the response of the test's API server to one request.
 type answer func(w http.ResponseWriter, r *http.Request)
 
 func text(code int, body string) answer {
@@ -39,7 +39,7 @@ func status(code int, reason, message, next string) answer {
 	return text(code, fmt.Sprintf(`{"kind":"Status","apiVersion":"v1","metadata":{"continue":%q},"status":"Failure","message":%q,"reason":%q,"code":%d}`, next, message, reason, code))
 }
 
-// read reads all pods of a server whose answers are by path and continue token, and in turn where there are several.
+// read lists all pods of a server. Its answers are keyed by path and continue token; several answers come in turn.
 func read(t *testing.T, o Options, answers map[string][]answer) (body string, requests []string, err error) {
 	t.Helper()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -73,7 +73,7 @@ func read(t *testing.T, o Options, answers map[string][]answer) (body string, re
 	return string(all), requests, err
 }
 
-func TestPagesComeInARow(t *testing.T) {
+func TestPages(t *testing.T) {
 	body, requests, err := read(t, Options{}, map[string][]answer{
 		"pods": {page("t1", "a", "b")}, "pods t1": {page("t2")}, "pods t2": {page("", "c")},
 	})
@@ -88,7 +88,7 @@ func TestPagesComeInARow(t *testing.T) {
 	}
 }
 
-func TestOnlyTheNamespacesAreAskedFor(t *testing.T) {
+func TestListNamespaces(t *testing.T) {
 	_, requests, err := read(t, Options{Namespaces: []string{"shop", "web"}}, map[string][]answer{
 		"namespaces/shop/pods": {page("t", "a")}, "namespaces/shop/pods t": {page("", "b")}, "namespaces/web/pods": {page("")},
 	})
@@ -97,13 +97,13 @@ func TestOnlyTheNamespacesAreAskedFor(t *testing.T) {
 	}
 	for _, name := range []string{"", "..", "a/b", "a?b", "Shop", strings.Repeat("a", 64)} {
 		if _, err := New(t.Context(), &rest.Config{}, Options{Namespaces: []string{name}}); err == nil {
-			t.Errorf("%q is taken for a namespace", name)
+			t.Errorf("%q is accepted as the name of a namespace", name)
 		}
 	}
 }
 
-// An expired list goes on with the token that comes with the error, and says that it is of two moments.
-func TestExpiredListGoesOn(t *testing.T) {
+// An expired list continues with the token of the error response, and warns that it has pods of two versions.
+func TestExpiredListContinues(t *testing.T) {
 	var warnings []string
 	body, _, err := read(t, Options{Warn: func(line string) { warnings = append(warnings, line) }}, map[string][]answer{
 		"pods": {page("t1", "a")}, "pods t1": {status(http.StatusGone, "Expired", "the token is too old", "t2")}, "pods t2": {page("", "b")},
@@ -111,12 +111,12 @@ func TestExpiredListGoesOn(t *testing.T) {
 	if err != nil || strings.Count(body, `"name"`) != 2 {
 		t.Errorf("%v in:\n%s", err, body)
 	}
-	if len(warnings) != 1 || !strings.Contains(warnings[0], "the list of pods in all namespaces expired after page 1:") {
+	if len(warnings) != 1 || !strings.Contains(warnings[0], "the list of pods in all namespaces expired after page 1;") {
 		t.Errorf("warnings: %q", warnings)
 	}
 }
 
-func TestBusyServerIsAskedAgain(t *testing.T) {
+func TestRetryBusyServer(t *testing.T) {
 	busy := func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", "0")
 		status(http.StatusTooManyRequests, "TooManyRequests", "slow down", "")(w, r)
@@ -126,13 +126,13 @@ func TestBusyServerIsAskedAgain(t *testing.T) {
 	}
 }
 
-// A page that is too large is asked for in halves; one pod that is too large is an error.
+// If a page is too large, the Reader requests half as many pods.
 func TestLargePages(t *testing.T) {
 	large := func(w http.ResponseWriter, _ *http.Request) {
 		chunk := strings.Repeat(" ", 1<<20)
 		for range maxPage>>20 + 1 {
 			if _, err := io.WriteString(w, chunk); err != nil {
-				return // the client has seen enough
+				return // the client has closed the connection
 			}
 		}
 	}
@@ -142,7 +142,7 @@ func TestLargePages(t *testing.T) {
 	}
 }
 
-func TestErrorsSayWhatToDo(t *testing.T) {
+func TestErrors(t *testing.T) {
 	elsewhere := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		t.Errorf("a redirect was followed, with the token %q", r.Header.Get("Authorization"))
 	}))
@@ -154,24 +154,24 @@ func TestErrorsSayWhatToDo(t *testing.T) {
 		want       string
 	}{
 		{"forbidden in the cluster", nil, map[string][]answer{"pods": {status(403, "Forbidden", `pods is forbidden: User "ci" cannot list`, "")}},
-			`list pods in all namespaces: forbidden: the account needs the verb list on the resource pods: pods is forbidden: User "ci" cannot list; --namespace NAME lists the pods of one namespace alone`},
+			`list pods in all namespaces: forbidden: the account needs the verb list on the resource pods: pods is forbidden: User "ci" cannot list; --namespace NAME lists only the pods of one namespace`},
 		{"forbidden in a namespace", []string{"shop"}, map[string][]answer{"namespaces/shop/pods": {status(403, "Forbidden", "no\nnever", "")}},
 			"list pods in namespace shop: forbidden: the account needs the verb list on the resource pods: no never"},
 		{"unauthorized", nil, map[string][]answer{"pods": {status(401, "Unauthorized", "Unauthorized", "")}}, "the API server does not accept the credentials: Unauthorized"},
 		{"not an API server", nil, map[string][]answer{}, "the server does not serve pods: is it a Kubernetes API server?"},
-		{"a page of HTML", nil, map[string][]answer{"pods": {text(200, "<html>")}}, "the answer is not valid JSON: is the server a Kubernetes API server?"},
-		{"another kind", nil, map[string][]answer{"pods": {text(200, `{"kind":"SecretList","items":[]}`)}}, `the answer has kind "SecretList" and not PodList`},
-		{"another kind on page 2", nil, map[string][]answer{"pods": {page("t", "a")}, "pods t": {text(200, `{"kind":"SecretList","items":[]}`)}}, `the answer has kind "SecretList" and not PodList`},
-		{"no items", nil, map[string][]answer{"pods": {text(200, `{"kind":"PodList"}`)}}, "the answer has no list of items"},
-		{"a token for ever", nil, map[string][]answer{"pods": {page("t", "a")}, "pods t": {page("t", "b")}}, "the API server repeats its continue token"},
-		{"two tokens for ever", nil, map[string][]answer{"pods": {page("t")}, "pods t": {page("u")}, "pods u": {page("t")}}, "the list does not end: it has more than 20000 pages"},
-		{"expired for good", nil, map[string][]answer{"pods": {page("t", "a")}, "pods t": {status(410, "Expired", "too old", "")}}, "the list took longer than the API server keeps its state: run the scan again (too old)"},
+		{"a page of HTML", nil, map[string][]answer{"pods": {text(200, "<html>")}}, "the response is not valid JSON: is the server a Kubernetes API server?"},
+		{"another kind", nil, map[string][]answer{"pods": {text(200, `{"kind":"SecretList","items":[]}`)}}, `the response has kind "SecretList", want PodList`},
+		{"another kind on page 2", nil, map[string][]answer{"pods": {page("t", "a")}, "pods t": {text(200, `{"kind":"SecretList","items":[]}`)}}, `the response has kind "SecretList", want PodList`},
+		{"no items", nil, map[string][]answer{"pods": {text(200, `{"kind":"PodList"}`)}}, "the response has no list of items"},
+		{"a repeated token", nil, map[string][]answer{"pods": {page("t", "a")}, "pods t": {page("t", "b")}}, "the list does not end: the API server repeats its continue token"},
+		{"two repeated tokens", nil, map[string][]answer{"pods": {page("t")}, "pods t": {page("u")}, "pods u": {page("t")}}, "the list does not end: it has more than 20000 pages"},
+		{"expired without a new token", nil, map[string][]answer{"pods": {page("t", "a")}, "pods t": {status(410, "Expired", "too old", "")}}, "the list took longer than the API server keeps its version: run the scan again (too old)"},
 		{"a redirect", nil, map[string][]answer{"pods": {func(w http.ResponseWriter, r *http.Request) {
 			http.Redirect(w, r, elsewhere.URL+"/api/v1/pods", http.StatusFound)
 		}}}, "the server redirects to " + elsewhere.URL + ": redirects are not followed"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			if testing.Short() && strings.Contains(tt.name, "two tokens") {
+			if testing.Short() && strings.Contains(tt.name, "two repeated tokens") {
 				t.Skip("sends 20,000 requests")
 			}
 			_, _, err := read(t, Options{Namespaces: tt.namespaces}, tt.answers)
