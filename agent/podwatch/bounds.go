@@ -9,29 +9,26 @@ import (
 	"time"
 )
 
-// The bounds of what an API server can make a list of pods cost. They are far beyond every real cluster: Kubernetes is
-// tested to 150,000 pods.
+// Limits on a list of pods, far above every real cluster: Kubernetes supports 150,000 pods.
 const (
-	// maxPages is how many pages one list may have.
-	maxPages = 10_000
-	// maxListTime is how long all pages of one list may take together.
-	maxListTime = 10 * time.Minute
-	// maxAnswer is how many bytes the answer to one request may have that is not a watch.
-	maxAnswer = 4 << 30
+	maxPages    = 10_000
+	maxListTime = 10 * time.Minute // for all pages
+	maxResponse = 4 << 30          // bytes of one response
 )
 
 var errUnbounded = errors.New("the API server does not end its list of pods")
 
-// A listing bounds one list, which comes in one page or in several.
+// A listing bounds one list of one or more pages.
 type listing struct {
 	pages int
 	until time.Time
-	token string // of the page before
-	// suspect: the list before did not end. Until one does, a page says nothing about whether the cache follows the cluster.
+	token string // of the previous page
+	// suspect is set when a list did not end, until one does: in between, a page does not show that the cache follows the
+	// cluster.
 	suspect bool
 }
 
-// begin notes the request for a page; token is that of the page before, empty for the first page.
+// begin records the request for a page. token is that of the previous page, empty for the first page.
 func (l *listing) begin(token string, now time.Time) error {
 	if token == "" {
 		*l = listing{until: now.Add(maxListTime), suspect: l.suspect}
@@ -46,7 +43,7 @@ func (l *listing) begin(token string, now time.Time) error {
 	return nil
 }
 
-// end checks a page: one that has a next page must have items, and a token of its own.
+// end checks a page: if another page follows, this one must have items and a new token.
 func (l *listing) end(token string, items int) error {
 	switch {
 	case token == "":
@@ -65,41 +62,35 @@ func (l *listing) unbounded(format string, args ...any) error {
 	return fmt.Errorf("%w: "+format, append([]any{errUnbounded}, args...)...)
 }
 
-// boundAnswers makes the end of an answer an error that is too long to be a list of pods. A watch has no end, and its
-// events are bounded by client-go.
-func boundAnswers(next http.RoundTripper) http.RoundTripper {
-	return bounded{next, answerLimit(debug.SetMemoryLimit(-1))}
+// limitResponses makes too large responses fail, except for watches, whose events client-go bounds.
+func limitResponses(next http.RoundTripper) http.RoundTripper {
+	return limitedTransport{next, responseLimit(debug.SetMemoryLimit(-1))}
 }
 
-// answerLimit returns how many bytes an answer may have under a memory limit (GOMEMLIMIT). The client reads an answer as a whole,
-// and holds it nearly twice while its buffer grows, so that a larger one does not fit.
-func answerLimit(memory int64) int64 { return min(maxAnswer, memory/2) }
+// responseLimit returns the largest response in bytes under a memory limit (GOMEMLIMIT). client-go reads a response as a whole,
+// and holds it nearly twice while its buffer grows.
+func responseLimit(memory int64) int64 { return min(maxResponse, memory/2) }
 
-type bounded struct {
-	next http.RoundTripper
-	most int64
+type limitedTransport struct {
+	next  http.RoundTripper
+	limit int64
 }
 
-func (b bounded) RoundTrip(r *http.Request) (*http.Response, error) {
-	answer, err := b.next.RoundTrip(r)
-	if err != nil || r.URL.Query().Get("watch") != "" {
-		return answer, err
+func (t limitedTransport) RoundTrip(r *http.Request) (*http.Response, error) {
+	response, err := t.next.RoundTrip(r)
+	if err == nil && r.URL.Query().Get("watch") == "" {
+		response.Body = limitedBody{http.MaxBytesReader(nil, response.Body, t.limit)}
 	}
-	answer.Body = &boundedBody{answer.Body, b.most, b.most}
-	return answer, nil
+	return response, err
 }
 
-type boundedBody struct {
-	io.ReadCloser
-	left, most int64
-}
+// A limitedBody names the limit in the error of http.MaxBytesReader.
+type limitedBody struct{ io.ReadCloser }
 
-// Read is that of the body, up to its bound.
-func (b *boundedBody) Read(p []byte) (int, error) {
-	if b.left <= 0 {
-		return 0, fmt.Errorf("%w: more than %d bytes, the lower of 4 GiB and half of GOMEMLIMIT", errUnbounded, b.most)
+func (b limitedBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	if tooLarge := new(http.MaxBytesError); errors.As(err, &tooLarge) {
+		err = fmt.Errorf("%w: more than %d bytes, the lower of 4 GiB and half of GOMEMLIMIT", errUnbounded, tooLarge.Limit)
 	}
-	n, err := b.ReadCloser.Read(p[:min(int64(len(p)), b.left)])
-	b.left -= int64(n)
 	return n, err
 }

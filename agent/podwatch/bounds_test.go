@@ -42,7 +42,7 @@ func TestListingIsBounded(t *testing.T) {
 	}
 }
 
-// The first page of a list that does not end looks like any other. Only a list that ends shows that the server is well again.
+// The first page of a list that does not end does not differ from that of another. Only a list that ends shows that the server works again.
 func TestUnboundedListIsSuspect(t *testing.T) {
 	var l listing
 	page := func(token, next string) {
@@ -60,10 +60,10 @@ func TestUnboundedListIsSuspect(t *testing.T) {
 	}
 }
 
-func TestAnswerLimit(t *testing.T) {
-	for memory, want := range map[int64]int64{math.MaxInt64: maxAnswer, 16 << 30: maxAnswer, 230 << 20: 115 << 20} {
-		if got := answerLimit(memory); got != want {
-			t.Errorf("memory limit %d: an answer may have %d bytes, want %d", memory, got, want)
+func TestResponseLimit(t *testing.T) {
+	for memory, want := range map[int64]int64{math.MaxInt64: maxResponse, 16 << 30: maxResponse, 230 << 20: 115 << 20} {
+		if got := responseLimit(memory); got != want {
+			t.Errorf("memory limit %d: a response may have %d bytes, want %d", memory, got, want)
 		}
 	}
 }
@@ -78,7 +78,7 @@ func TestAnswersAreBounded(t *testing.T) {
 		most  int64
 		want  bool
 	}{{"", 101, true}, {"", 99, false}, {"?watch=true", 99, true}} {
-		client := http.Client{Transport: bounded{http.DefaultTransport, test.most}}
+		client := http.Client{Transport: limitedTransport{http.DefaultTransport, test.most}}
 		answer, err := client.Get(server.URL + test.query)
 		if err != nil {
 			t.Fatal(err)

@@ -7,14 +7,15 @@ import (
 	"strings"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/util/sets"
 	"k8s.io/client-go/metadata"
 	"k8s.io/client-go/rest"
 )
 
-// A Version is one form of a pod; the zero value is that there is none.
+// A Version identifies one form of a pod. The zero value means that there is no such pod.
 type Version struct{ UID, ResourceVersion string }
 
 func (v Version) String() string {
@@ -24,24 +25,21 @@ func (v Version) String() string {
 	return v.UID + " at " + v.ResourceVersion
 }
 
-// A Lister returns the version of every pod as they all were at one moment, not before the call.
+// A Lister returns the versions of all pods at one moment after the call.
 type Lister func(ctx context.Context) (map[Key]Version, error)
 
-// pageSize is how many pods one answer of a list holds.
-const pageSize = 1000
-
-// NewLister makes a Lister that asks the API server for nothing but metadata, of the pods of the cluster or of some
-// namespaces alone. Namespaces whose pods may not be listed are left out.
+// NewLister makes a Lister that requests only the metadata of the pods, of the whole cluster or of some namespaces. It skips
+// namespaces whose pods it may not list.
 func NewLister(config *rest.Config, namespaces ...string) (Lister, error) {
 	client, err := metadata.NewForConfig(metadata.ConfigFor(config))
 	if err != nil {
-		return nil, fmt.Errorf("make the client for metadata: %w", err)
+		return nil, fmt.Errorf("create the client for metadata: %w", err)
 	}
 	return listerOf(client, namespaces...), nil
 }
 
 func listerOf(client metadata.Interface, namespaces ...string) Lister {
-	pods := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"})
+	pods := client.Resource(corev1.SchemeGroupVersion.WithResource("pods"))
 	return func(ctx context.Context) (map[Key]Version, error) {
 		listed := make(map[Key]Version)
 		if len(namespaces) == 0 {
@@ -58,8 +56,8 @@ func listerOf(client metadata.Interface, namespaces ...string) Lister {
 }
 
 func listVersions(ctx context.Context, pods metadata.ResourceInterface, into map[Key]Version) error {
-	// No resource version: the answer is that of etcd, and not of a cache on the way. All pages are of one moment.
-	options := metav1.ListOptions{Limit: pageSize}
+	// Without a resourceVersion the response comes from etcd, not from a cache of the API server. All pages have one version.
+	options := metav1.ListOptions{Limit: 1000}
 	var bounds listing
 	for {
 		if err := bounds.begin(options.Continue, time.Now()); err != nil {
@@ -83,7 +81,7 @@ func listVersions(ctx context.Context, pods metadata.ResourceInterface, into map
 	}
 }
 
-// A Difference is a pod of which the cache has another version than the API server.
+// A Difference is a pod whose version in the cache is not that of the API server.
 type Difference struct {
 	Key
 	Cached, Listed Version
@@ -93,9 +91,9 @@ func (d Difference) String() string {
 	return fmt.Sprintf("%s/%s: %s in the cache, %s in the list", d.Namespace, d.Name, d.Cached, d.Listed)
 }
 
-// Differences compares the cache with a list, and returns where they differ for good, sorted by name. A list and a cache
-// that follows it differ for a moment all the time. So what differs is looked at again after a pause, in another list:
-// it counts only if neither the list nor the cache has changed its mind meanwhile.
+// Differences compares the cache with a list and returns the lasting differences, sorted by name. A cache that follows the API
+// server always lags behind for a moment. So Differences compares again after a pause, with another list: a difference counts if
+// neither the list nor the cache has changed.
 func (w *Watch) Differences(ctx context.Context, list Lister, pause time.Duration) ([]Difference, error) {
 	first, err := w.differences(ctx, list)
 	if err != nil || len(first) == 0 {
@@ -125,14 +123,11 @@ func (w *Watch) differences(ctx context.Context, list Lister) (map[Key]Differenc
 	if err != nil {
 		return nil, err
 	}
-	forbidden := make(map[string]bool)
-	for _, namespace := range w.Forbidden() {
-		forbidden[namespace] = true
-	}
+	forbidden := sets.New(w.Forbidden()...)
 	differ := make(map[Key]Difference)
 	for pod := range w.All() {
-		if forbidden[pod.Namespace] {
-			continue // the list lacks it
+		if forbidden.Has(pod.Namespace) {
+			continue // the list does not have it
 		}
 		key := Key{pod.Namespace, pod.Name}
 		cached := Version{pod.UID, pod.ResourceVersion}

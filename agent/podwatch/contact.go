@@ -5,15 +5,15 @@ import (
 	"time"
 )
 
-// leastWatch is how long a watch must have been open for its end to count as contact: one that is cut off at once shows
-// nothing of the pods.
+// leastWatch is how long a watch must have been open for its end to count as contact: a watch that is cut off at once says
+// nothing about the pods.
 const leastWatch = time.Second
 
-// A contact knows when the API server last answered a request for pods. All projected caches of a Watch share one.
+// A contact knows when the API server last answered a request for pods. All caches of a Watch share one.
 type contact struct {
 	mu      sync.Mutex
 	at      time.Time
-	open    int   // watches that follow the pods, past their initial stream
+	open    int   // watches past their initial events
 	failure error // of the last request since then
 }
 
@@ -31,8 +31,8 @@ func (c *contact) failed(err error) {
 	c.failure = err
 }
 
-// opened records that a watch follows the pods; closed must be called at its end. While it is open there is contact, even
-// where nothing changes: a watch that is silent for too long is ended.
+// opened records a watch past its initial events; closed must be called at its end. An open watch is contact even if nothing
+// changes, because a stream ends a watch that is silent for too long.
 func (c *contact) opened() (closed func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -48,8 +48,10 @@ func (c *contact) opened() (closed func()) {
 	}
 }
 
-// last is the time of the last contact: now, while a watch is open.
-func (c *contact) last() time.Time {
+// Contact returns when the API server last answered a request for pods: now while a watch is open, the zero time before the
+// first response.
+func (w *Watch) Contact() time.Time {
+	c := w.contact
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.open > 0 {
@@ -58,11 +60,7 @@ func (c *contact) last() time.Time {
 	return c.at
 }
 
-// Contact returns when the API server last answered a request for pods: now, while a watch of them is open; the zero time
-// before the first answer.
-func (w *Watch) Contact() time.Time { return w.contact.last() }
-
-// Failure returns why the last request for pods failed; nil where one has been answered since.
+// Failure returns why the last request for pods failed; nil if one has succeeded since.
 func (w *Watch) Failure() error {
 	w.contact.mu.Lock()
 	defer w.contact.mu.Unlock()

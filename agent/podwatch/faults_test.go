@@ -123,7 +123,7 @@ func TestFaultsAtStart(t *testing.T) {
 			name: "a proxy hangs up", pods: 3,
 			script: always(fakeapi.CloseConnection), heals: 5 * time.Minute, within: 65 * time.Second,
 			log: []string{
-				failure + "watch: the initial stream of pods was cut off before its end",
+				failure + "watch: the initial events of pods were cut off before their end",
 				failure + `list: Get "http://pods.test/api/v1/pods?limit=500&resourceVersion=0": EOF`,
 			}, repeat: true,
 		},
@@ -131,31 +131,31 @@ func TestFaultsAtStart(t *testing.T) {
 			name: "the initial stream is cut off, always", pods: 3,
 			script: streams(fakeapi.Streaming{CutOff: true}), within: 5 * time.Second,
 			kinds: "watch-list@ watch-list@ list@0 watch@103",
-			log:   []string{failure + "watch: the initial stream of pods was cut off before its end"}, repeat: true,
+			log:   []string{failure + "watch: the initial events of pods were cut off before their end"}, repeat: true,
 		},
 		{
 			name: "the initial stream is empty and ends", pods: 0,
 			script: streams(fakeapi.Streaming{CutOff: true}), within: 5 * time.Second,
 			kinds: "watch-list@ list@0 watch@100",
-			log:   []string{failure + "watch: the initial stream of pods was cut off before its end"},
+			log:   []string{failure + "watch: the initial events of pods were cut off before their end"},
 		},
 		{
 			name: "the end of the initial stream is lost, in a quiet cluster", pods: 3,
 			script: streams(fakeapi.Streaming{NoEnd: true}), within: 150 * time.Second,
 			kinds: "watch-list@ list@0 watch@103",
-			log:   []string{failure + "watch: the initial stream of pods brought fewer than 1000 pods in 2m0s, and not its end"},
+			log:   []string{failure + "watch: the initial events of pods brought fewer than 1000 pods in 2m0s and did not end"},
 		},
 		{
 			name: "the end of the initial stream is lost, in a busy cluster", pods: 3, busy: true,
 			script: streams(fakeapi.Streaming{NoEnd: true}), within: 150 * time.Second,
-			log: []string{failure + "watch: the initial stream of pods brought fewer than 1000 pods in 2m0s, and not its end"},
+			log: []string{failure + "watch: the initial events of pods brought fewer than 1000 pods in 2m0s and did not end"},
 		},
 		{
 			// New pods look the same, so that a stream which trickles is none to wait for.
 			name: "the initial stream trickles", pods: 3,
 			script: streams(fakeapi.Streaming{Pause: 110 * time.Second}), within: 150 * time.Second,
 			kinds: "watch-list@ list@0 watch@103",
-			log:   []string{failure + "watch: the initial stream of pods brought fewer than 1000 pods in 2m0s, and not its end"},
+			log:   []string{failure + "watch: the initial events of pods brought fewer than 1000 pods in 2m0s and did not end"},
 		},
 		{
 			name: "the initial stream is slow, and comes to its end", pods: 1500,
@@ -238,7 +238,7 @@ func TestFaultsAtStart(t *testing.T) {
 				}
 			},
 			within: 5 * time.Second,
-			log:    []string{failure + "watch: the initial stream of pods was cut off before its end"}, repeat: true,
+			log:    []string{failure + "watch: the initial events of pods were cut off before their end"}, repeat: true,
 		},
 	}
 	for _, test := range tests {

@@ -8,60 +8,60 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 )
 
-// A lineFramer cuts a watch into its lines. The framer of Kubernetes parses the JSON to find where it ends; but a JSON
-// text of one line has no line break in it, and an API server writes each event in one line.
+// A lineFramer splits a watch into lines. The framer of Kubernetes parses the JSON to find the end of an event, which costs as
+// much as decoding it; but an API server writes each event in one line.
 type lineFramer struct {
-	runtime.Framer // writes
+	runtime.Framer // for writing
 }
 
-// NewFrameReader reads a line at a time.
+const (
+	lineBuffer = 64 << 10 // holds several events, so that few reads suffice
+	maxLine    = 16 << 20 // client-go's limit for an event
+)
+
+// NewFrameReader returns a reader of lines.
 func (lineFramer) NewFrameReader(r io.ReadCloser) io.ReadCloser {
-	return &lines{from: bufio.NewReaderSize(r, lineBuffer), close: r}
+	l := &lines{Closer: r, from: bufio.NewScanner(r)}
+	l.from.Buffer(make([]byte, lineBuffer), maxLine+1)
+	l.from.Split(splitLine)
+	return l
 }
 
-// lineBuffer holds several events, so that few reads bring many.
-const lineBuffer = 64 << 10
+// splitLine is bufio.ScanLines, but keeps the line break: the last line has none if the connection was cut.
+func splitLine(data []byte, atEOF bool) (advance int, line []byte, err error) {
+	if end := bytes.IndexByte(data, '\n'); end >= 0 {
+		return end + 1, data[:end+1], nil
+	}
+	if atEOF && len(data) > 0 {
+		return len(data), data, nil
+	}
+	return 0, nil, nil
+}
 
 type lines struct {
-	from   *bufio.Reader
-	close  io.Closer
-	within bool // a part of the present line has been given out
+	io.Closer
+	from *bufio.Scanner
+	rest []byte // of the current line
 }
 
-// Read gives out a line with its break. Where the line is longer than p it gives out a part, with io.ErrShortBuffer; how
-// long a line may be is for the caller to say. Empty lines are left out. A last line without a break is a line too: who
-// parses it sees whether it was cut off.
-func (l *lines) Read(p []byte) (n int, err error) {
-	for {
-		if _, err := l.from.Peek(1); err != nil {
-			if l.within && err == io.EOF {
-				l.within = false
-				return n, nil
+// Read returns a line with its break, and skips empty lines. If the line is longer than p, Read returns a part of it and
+// io.ErrShortBuffer.
+func (l *lines) Read(p []byte) (int, error) {
+	for len(l.rest) == 0 {
+		if !l.from.Scan() {
+			if err := l.from.Err(); err != nil {
+				return 0, err
 			}
-			return n, err
+			return 0, io.EOF
 		}
-		text, _ := l.from.Peek(l.from.Buffered())
-		end := bytes.IndexByte(text, '\n')
-		if end == 0 && !l.within {
-			_, _ = l.from.Discard(1) // it is buffered, as is all that is discarded here
-			continue
-		}
-		if end >= 0 {
-			text = text[:end+1]
-		}
-		l.within = true
-		copied := copy(p[n:], text)
-		n += copied
-		_, _ = l.from.Discard(copied)
-		if copied < len(text) || end < 0 && n == len(p) {
-			return n, io.ErrShortBuffer
-		}
-		if end >= 0 {
-			l.within = false
-			return n, nil
+		if line := l.from.Bytes(); len(line) > 1 || line[0] != '\n' {
+			l.rest = line
 		}
 	}
+	n := copy(p, l.rest)
+	l.rest = l.rest[n:]
+	if len(l.rest) > 0 {
+		return n, io.ErrShortBuffer
+	}
+	return n, nil
 }
-
-// Close ends the watch.
-func (l *lines) Close() error { return l.close.Close() }

@@ -14,7 +14,7 @@ func newMetrics(reg prometheus.Registerer, queued func() int) *metrics {
 	m := &metrics{
 		events: prometheus.NewCounter(prometheus.CounterOpts{
 			Name: "pod_events_total",
-			Help: "Pods seen to be added, changed or deleted, those of the initial list included.",
+			Help: "Pods that were added, changed or deleted, including those of the initial list.",
 		}),
 		errors: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "kube_devops_watch_errors_total",
@@ -26,11 +26,11 @@ func newMetrics(reg prometheus.Registerer, queued func() int) *metrics {
 		}, []string{"verb"}),
 		lastEvent: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "kube_devops_last_event_timestamp_seconds",
-			Help: "When the API server was last heard of: the time of the last list, event or bookmark (one comes each minute), in seconds since 1970.",
+			Help: "Unix time of the last contact with the API server: the last list, event or bookmark (one comes each minute).",
 		}),
 		syncDuration: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "kube_devops_sync_duration_seconds",
-			Help: "How long the initial list of pods took, from start to in sync; 0 until then.",
+			Help: "Seconds that the initial list of pods took; 0 until it is complete.",
 		}),
 	}
 	for _, verb := range []string{verbList, verbWatch} {
@@ -40,16 +40,16 @@ func newMetrics(reg prometheus.Registerer, queued func() int) *metrics {
 	reg.MustRegister(m.events, m.errors, m.requests, m.lastEvent, m.syncDuration,
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name: "kube_devops_queue_length",
-			Help: "Pods that have changed and wait to be evaluated.",
+			Help: "Changed pods that wait to be evaluated.",
 		}, func() float64 { return float64(queued()) }))
 	return m
 }
 
-// permission makes the gauge of one namespace that is watched by itself.
+// permission makes the gauge of one namespace.
 func (m *metrics) permission(reg prometheus.Registerer, namespace string) prometheus.Gauge {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "kube_devops_watched_namespace_permitted",
-		Help: "Whether the API server permits to list and watch the pods of a namespace of --namespaces (1) or not (0). " +
+		Help: "1 if the API server permits the agent to list and watch the pods of this namespace of --namespaces, else 0. " +
 			"Pods of a namespace that is not permitted are excluded from all scores.",
 		ConstLabels: prometheus.Labels{"namespace": namespace},
 	})

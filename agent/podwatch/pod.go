@@ -10,30 +10,29 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
+	"k8s.io/apimachinery/pkg/types"
 )
 
-// A Projection reduces the JSON of a pod to what is wanted of it. The names, the UID and the resourceVersion in the
-// metadata are always wanted.
+// A Projection reduces the JSON of a pod to the fields in use. It always keeps namespace, name, UID and resourceVersion.
 type Projection interface {
-	// AppendTo appends the reduced pod. An error means that the text is none that can be evaluated.
+	// AppendTo appends the reduced pod to dst. An error means that the pod cannot be evaluated.
 	AppendTo(dst, pod []byte) ([]byte, error)
-	// ReadsVersion tells whether the resourceVersion is of interest. If it is not, a pod of which nothing else has
-	// changed has not changed.
+	// ReadsVersion reports whether the resourceVersion is in use. If it is not, a change of the resourceVersion alone is not
+	// reported.
 	ReadsVersion() bool
 }
 
-// A Pod is what the cache keeps of a pod: its names and its reduced JSON. It is immutable, and has none of the maps of
-// an unstructured object. Its names are parts of its JSON, so that both are two allocations.
+// A Pod is the cached form of a pod: its names and its reduced JSON. It is immutable. The names are substrings of the JSON, so
+// that a Pod takes two allocations and none of the maps of an unstructured object.
 type Pod struct {
 	Namespace, Name, UID, ResourceVersion string
-	// JSON is the pod, reduced; or as it came, where it could not be reduced. Then it cannot be evaluated either, for the
-	// same reason.
+	// JSON is the reduced pod. It is the original JSON if the pod could not be reduced; then it cannot be evaluated either.
 	JSON []byte
-	// version is where the resourceVersion stands in the JSON; 0 where it is not known.
+	// version is the offset of the resourceVersion in JSON; 0 if unknown.
 	version int32
 }
 
-// newPod takes over the JSON of a pod, which must be checked and must not change any more.
+// newPod takes over valid JSON of a pod, which must not change any more.
 func newPod(text []byte) *Pod {
 	pod := &Pod{JSON: text}
 	json := unsafe.String(unsafe.SliceData(text), len(text))
@@ -54,7 +53,7 @@ func newPod(text []byte) *Pod {
 			pod.UID = value.Str
 		case "resourceVersion":
 			pod.ResourceVersion = value.Str
-			// Should the same text stand elsewhere, the pod is only taken for changed more often.
+			// If an earlier field has the same text, changes of the version alone are reported, which does no harm.
 			if at := strings.Index(json, value.Raw); at >= 0 && value.Raw[1:len(value.Raw)-1] == value.Str {
 				pod.version = int32(at) + 1
 			}
@@ -64,8 +63,13 @@ func newPod(text []byte) *Pod {
 	return pod
 }
 
-// differsInVersionAlone tells whether two forms of a pod are the same but for their resourceVersion.
-func (p *Pod) differsInVersionAlone(other *Pod) bool {
+// equal reports whether two forms of a pod are the same.
+func (p *Pod) equal(other *Pod) bool {
+	return p.UID == other.UID && p.ResourceVersion == other.ResourceVersion && bytes.Equal(p.JSON, other.JSON)
+}
+
+// equalButVersion reports whether two forms of a pod are known to be the same but for their resourceVersion.
+func (p *Pod) equalButVersion(other *Pod) bool {
 	if p.version == 0 || other.version == 0 || p.UID != other.UID {
 		return false
 	}
@@ -78,49 +82,27 @@ func (p *Pod) aroundVersion() (before, after []byte) {
 	return p.JSON[:p.version], p.JSON[int(p.version)+len(p.ResourceVersion):]
 }
 
-// same tells whether two forms of a pod are one.
-func (p *Pod) same(other *Pod) bool {
-	return p.UID == other.UID && p.ResourceVersion == other.ResourceVersion && bytes.Equal(p.JSON, other.JSON)
+// GetObjectMeta returns the metadata that client-go reads. The annotations are those of a bookmark, which has no name and is
+// kept whole: client-go looks there for the end of the initial events.
+func (p *Pod) GetObjectMeta() metav1.Object {
+	meta := &metav1.ObjectMeta{
+		Namespace: p.Namespace, Name: p.Name, UID: types.UID(p.UID), ResourceVersion: p.ResourceVersion,
+	}
+	if p.Name == "" {
+		var bookmark metav1.PartialObjectMetadata
+		if json.Unmarshal(p.JSON, &bookmark) == nil {
+			meta.Annotations = bookmark.Annotations
+		}
+	}
+	return meta
 }
 
-// annotations are those of a bookmark, which has no name and is kept whole. Those of pods are not kept for client-go.
-func (p *Pod) annotations() map[string]string {
-	if p.Name != "" {
-		return nil
-	}
-	var bookmark metav1.PartialObjectMetadata
-	if json.Unmarshal(p.JSON, &bookmark) != nil {
-		return nil
-	}
-	return bookmark.Annotations
-}
-
-// GetObjectMeta tells client-go the names and the version of the pod; nothing else of its metadata is kept.
-func (p *Pod) GetObjectMeta() metav1.Object { return (*podMeta)(p) }
-
-// GetObjectKind and DeepCopyObject make a Pod a runtime.Object, as client-go wants what it decodes to be.
+// GetObjectKind implements runtime.Object.
 func (p *Pod) GetObjectKind() schema.ObjectKind { return schema.EmptyObjectKind }
 
-// DeepCopyObject copies the pod and its JSON.
+// DeepCopyObject implements runtime.Object.
 func (p *Pod) DeepCopyObject() runtime.Object {
 	copied := *p
 	copied.JSON = bytes.Clone(p.JSON)
 	return &copied
-}
-
-// A podList is a list of all pods, as client-go takes it in.
-type podList struct {
-	metav1.TypeMeta
-	metav1.ListMeta
-	Items []*Pod
-}
-
-// DeepCopyObject copies the list and its pods.
-func (l *podList) DeepCopyObject() runtime.Object {
-	copied := &podList{TypeMeta: l.TypeMeta, Items: make([]*Pod, len(l.Items))}
-	l.ListMeta.DeepCopyInto(&copied.ListMeta)
-	for i, pod := range l.Items {
-		copied.Items[i] = pod.DeepCopyObject().(*Pod)
-	}
-	return copied
 }

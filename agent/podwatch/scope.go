@@ -1,9 +1,7 @@
 package podwatch
 
 import (
-	"context"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,31 +10,38 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// hideAfter is how long the pods of a namespace stay in the cache after the permission to list them was withdrawn. It
-// spares a namespace whose Role is replaced.
+// hideAfter is how long the pods of a namespace stay in the cache after the permission to list them was withdrawn, so that
+// replacing a Role does not drop them.
 const hideAfter = 2 * time.Minute
 
-// A scope is a part of the cluster that is watched by requests of its own: all of it, or one namespace.
+// A scope is a part of the cluster that is watched with requests of its own: the whole cluster, or one namespace.
 type scope struct {
-	namespace string // metav1.NamespaceAll for the whole cluster
-	relists   relists
+	namespace string           // metav1.NamespaceAll for the whole cluster
+	relist    chan struct{}    // holds a pending request to list all pods
 	permitted prometheus.Gauge // nil for the whole cluster
-	// changed is called, in no order, after hidden has changed.
-	changed func()
-	// hidden: the pods of the namespace may not be read, and what the cache holds of them is old.
+	onHidden  func()           // is called after hidden has changed
+	// hidden is set while the pods of the namespace may not be read and the cached ones are stale.
 	hidden atomic.Bool
 
 	mu        sync.Mutex
-	forbidden bool // the last answer was a refusal
+	forbidden bool // by the last response
 	hiding    *time.Timer
 }
 
 func newScope(namespace string) *scope {
-	return &scope{namespace: namespace, relists: newRelists()}
+	return &scope{namespace: namespace, relist: make(chan struct{}, 1)}
 }
 
-// refused notes that the API server forbids to read the pods of the namespace. The whole cluster is never hidden: who
-// reads none of it is not in sync, and says so.
+// requestRelist makes the current watch end with a list of all pods.
+func (s *scope) requestRelist() {
+	select {
+	case s.relist <- struct{}{}:
+	default: // one is pending
+	}
+}
+
+// refused records that the API server forbids to read the pods. The whole cluster is never hidden; a Watch that may not read
+// it is not in sync.
 func (s *scope) refused() {
 	if s.namespace == metav1.NamespaceAll {
 		return
@@ -50,7 +55,7 @@ func (s *scope) refused() {
 	}
 }
 
-// answered notes that the pods of the namespace can be read.
+// answered records that the pods can be read.
 func (s *scope) answered() {
 	if s.namespace == metav1.NamespaceAll {
 		return
@@ -74,7 +79,7 @@ func (s *scope) hide(hidden bool) {
 	changed := s.hidden.Swap(hidden) != hidden
 	s.mu.Unlock()
 	if changed {
-		s.changed()
+		s.onHidden()
 	}
 }
 
@@ -84,16 +89,7 @@ func (s *scope) isForbidden() bool {
 	return s.forbidden
 }
 
-// permissionChanged looks at all pods of a namespace again, which are there now or are not.
-func (w *Watch) permissionChanged(s *scope) {
-	for _, obj := range w.current.Load().parts[s.namespace].informer.GetStore().List() {
-		if pod, ok := obj.(*Pod); ok {
-			w.queue.Add(Key{pod.Namespace, pod.Name})
-		}
-	}
-}
-
-// Forbidden are the namespaces whose pods the API server forbids to list, sorted.
+// Forbidden returns the sorted namespaces whose pods the API server forbids to list.
 func (w *Watch) Forbidden() []string {
 	var names []string
 	for _, s := range w.scopes {
@@ -101,48 +97,13 @@ func (w *Watch) Forbidden() []string {
 			names = append(names, s.namespace)
 		}
 	}
-	slices.SortFunc(names, strings.Compare)
+	slices.Sort(names)
 	return names
 }
 
-// awaitSync waits until each part holds its initial list, but for namespaces that are forbidden; at least one part must
-// hold its list. It also returns when another channel is closed, and is false only where ctx is done.
-func (c *projectedCache) awaitSync(ctx context.Context, or <-chan struct{}) bool {
-	// A namespace may become forbidden, or permitted, at any time: so this looks again.
-	const look = 100 * time.Millisecond
-	for !c.inSync() {
-		var first <-chan struct{}
-		for _, p := range c.parts {
-			if !p.scope.isForbidden() && !p.handler.HasSynced() {
-				first = p.handler.HasSyncedChecker().Done()
-				break
-			}
-		}
-		var again <-chan time.Time
-		if len(c.parts) > 1 || first == nil {
-			again = time.After(look)
-		}
-		select {
-		case <-first:
-		case <-again:
-		case <-or:
-			return true
-		case <-ctx.Done():
-			return false
-		}
+// Relist requests a list of all pods. The cache stays as it is until the list is complete, and then holds what was listed.
+func (w *Watch) Relist() {
+	for _, s := range w.scopes {
+		s.requestRelist()
 	}
-	return true
-}
-
-func (c *projectedCache) inSync() bool {
-	synced := 0
-	for _, p := range c.parts {
-		switch {
-		case p.handler.HasSynced():
-			synced++
-		case !p.scope.isForbidden():
-			return false
-		}
-	}
-	return synced > 0
 }

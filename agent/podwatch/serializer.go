@@ -21,17 +21,17 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// newClient makes a dynamic client that can list and watch pods, and reduces them while it decodes them: the maps of an
-// unstructured object, which are the cost of a dynamic client, are never made.
+// newClient makes a dynamic client that lists and watches pods, and reduces them while it decodes them. It does not make the
+// maps of unstructured objects, which are the cost of a dynamic client.
 func newClient(config *rest.Config, projection Projection) (dynamic.Interface, error) {
 	config = rest.CopyConfig(config)
-	// A timeout would cut every watch, and a limit would only delay the few requests that there are.
+	// A timeout would cut every watch, and a rate limit would only delay the few requests.
 	config.Timeout, config.QPS = 0, -1
-	// A path is given with each request; this one would be seen in none.
+	// Each request has a path of its own; this one is not used.
 	config.GroupVersion, config.APIPath = nil, "/none"
 	config.ContentType, config.AcceptContentTypes = runtime.ContentTypeJSON, runtime.ContentTypeJSON
-	// Over HTTP/2 each event is answered by two frames that open the window again, which are a quarter of all the work.
-	// There, a ping finds a dead connection after 45 s; here TCP does, after 8.
+	// Over HTTP/2 each event costs two window updates, a quarter of all the work. Its ping detects a dead connection after
+	// 45 s; TCP keep-alive detects it after 8 s.
 	config.NextProtos = []string{"http/1.1"}
 	if config.Dial == nil {
 		config.Dial = (&net.Dialer{
@@ -39,10 +39,9 @@ func newClient(config *rest.Config, projection Projection) (dynamic.Interface, e
 			KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 5 * time.Second, Interval: time.Second, Count: 3},
 		}).DialContext
 	}
-	// To inflate a pod costs as much as to decode it here, and to deflate it costs the API server several times that. The
-	// way between the two is short.
+	// To decompress a pod costs as much as to decode it, and to compress it costs the API server several times as much.
 	config.DisableCompression = true
-	config.Wrap(boundAnswers)
+	config.Wrap(limitResponses)
 	config.NegotiatedSerializer = runtime.NewSimpleNegotiatedSerializer(runtime.SerializerInfo{
 		MediaType: runtime.ContentTypeJSON, MediaTypeType: "application", MediaTypeSubType: "json", EncodesAsText: true,
 		Serializer: &podDecoder{projection: projection},
@@ -61,20 +60,19 @@ func newClient(config *rest.Config, projection Projection) (dynamic.Interface, e
 	return dynamic.New(client), nil
 }
 
-// readsOnly is the half of a serializer that a client which only reads has no use for.
-type readsOnly struct{}
+// decodeOnly is the encoder of a client that does not write.
+type decodeOnly struct{}
 
-var errReadsOnly = errors.New("this client reads and does not write")
+func (decodeOnly) Encode(runtime.Object, io.Writer) error {
+	return errors.New("this client does not encode objects")
+}
 
-func (readsOnly) Encode(runtime.Object, io.Writer) error { return errReadsOnly }
+func (decodeOnly) Identifier() runtime.Identifier { return "podwatch.decodeOnly" }
 
-// Identifier is the same for equal encoders.
-func (readsOnly) Identifier() runtime.Identifier { return "podwatch reads only" }
+// An eventDecoder splits a line of a watch into the type and the JSON of the object.
+type eventDecoder struct{ decodeOnly }
 
-// An eventDecoder takes the type and the object from a line of a watch. The object stays text, in the line.
-type eventDecoder struct{ readsOnly }
-
-// Decode fills a WatchEvent. Its object lives as long as the line does.
+// Decode fills a WatchEvent, whose object is a part of the line.
 func (eventDecoder) Decode(line []byte, _ *schema.GroupVersionKind, into runtime.Object) (runtime.Object, *schema.GroupVersionKind, error) {
 	event, ok := into.(*metav1.WatchEvent)
 	if !ok {
@@ -84,8 +82,8 @@ func (eventDecoder) Decode(line []byte, _ *schema.GroupVersionKind, into runtime
 		return event, nil, nil
 	}
 	err := json.Unmarshal(line, event)
-	if wrong := new(json.SyntaxError); errors.As(err, &wrong) && wrong.Offset == int64(len(line)) && !endsInBreak(line) {
-		return nil, nil, io.ErrUnexpectedEOF // the connection was cut in the middle of a line, as happens
+	if syntax := new(json.SyntaxError); errors.As(err, &syntax) && syntax.Offset == int64(len(line)) && !bytes.HasSuffix(line, []byte("\n")) {
+		return nil, nil, io.ErrUnexpectedEOF // the connection was cut in the middle of a line
 	}
 	if err != nil {
 		return nil, nil, err
@@ -93,48 +91,30 @@ func (eventDecoder) Decode(line []byte, _ *schema.GroupVersionKind, into runtime
 	return event, nil, nil
 }
 
-func endsInBreak(line []byte) bool { return bytes.HasSuffix(line, []byte("\n")) }
-
-// cutEvent takes a line apart that is written as Kubernetes writes it: the type, the object, and nothing behind it. What
-// it takes for the object is checked when that is decoded.
+// cutEvent splits a line that is formatted as Kubernetes formats it: a type and an object, in this order, and a line break. The
+// object is validated when it is decoded.
 func cutEvent(line []byte) (kind string, object []byte, ok bool) {
 	rest, ok := bytes.CutPrefix(line, []byte(`{"type":"`))
 	if !ok {
 		return "", nil, false
 	}
-	name, rest, ok := bytes.Cut(rest, []byte(`","object":{`))
-	if !ok {
+	name, rest, ok := bytes.Cut(rest, []byte(`","object":`))
+	if !ok || bytes.ContainsAny(name, "\"\\") {
 		return "", nil, false
 	}
-	switch string(name) {
-	case "ADDED":
-		kind = "ADDED"
-	case "MODIFIED":
-		kind = "MODIFIED"
-	case "DELETED":
-		kind = "DELETED"
-	case "BOOKMARK":
-		kind = "BOOKMARK"
-	default:
-		return "", nil, false
-	}
-	// Without its break a line may have lost more.
-	if rest, ok = bytes.CutSuffix(rest, []byte("}\n")); !ok {
-		return "", nil, false
-	}
-	start := len(`{"type":"`) + len(name) + len(`","object":`)
-	return kind, line[start : start+1+len(rest)], true
+	object, ok = bytes.CutSuffix(rest, []byte("}\n"))
+	return string(name), object, ok && bytes.HasPrefix(object, []byte("{"))
 }
 
 // A podDecoder decodes pods, lists of pods, bookmarks and the Status of an error.
 type podDecoder struct {
-	readsOnly
+	decodeOnly
 	projection Projection
 }
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
-// Decode makes a *Pod, or a *Status, of a text. Into an UnstructuredList it puts the pods of a list: see podsOf.
+// Decode returns a *Pod or a *Status. Into an UnstructuredList it puts the pods of a list; see podsOf.
 func (d *podDecoder) Decode(text []byte, _ *schema.GroupVersionKind, into runtime.Object) (runtime.Object, *schema.GroupVersionKind, error) {
 	if list, ok := into.(*unstructured.UnstructuredList); ok {
 		return d.decodeList(text, list)
@@ -142,37 +122,38 @@ func (d *podDecoder) Decode(text []byte, _ *schema.GroupVersionKind, into runtim
 	if into != nil {
 		return nil, nil, fmt.Errorf("decode a pod: into %T", into)
 	}
-	// The event of an error has a Status; every other object of a watch names its kind.
-	if kind := kindOf(text); kind != (typeOf{"v1", "Pod"}) && kind != (typeOf{"v1", "Status"}) {
-		return nil, nil, kind.notAPod()
+	if kind := kindOf(text); kind != podKind && kind != statusKind { // the object of an error event is a Status
+		return nil, nil, wrongKind(kind)
 	}
 	return d.decodeObject(text)
 }
 
-// decodeItem decodes an item of a list, which may leave out its kind.
+// decodeItem decodes an item of a list, which may have no kind.
 func (d *podDecoder) decodeItem(text []byte) (runtime.Object, error) {
-	if kind := kindOf(text); kind != (typeOf{}) && kind != (typeOf{"v1", "Pod"}) {
-		return nil, kind.notAPod()
+	if kind := kindOf(text); kind != podKind && kind != (metav1.TypeMeta{}) {
+		return nil, wrongKind(kind)
 	}
 	object, _, err := d.decodeObject(text)
 	return object, err
 }
 
-// A typeOf is the apiVersion and the kind of an object.
-type typeOf struct{ apiVersion, kind string }
+var (
+	podKind    = metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}
+	statusKind = metav1.TypeMeta{APIVersion: "v1", Kind: "Status"}
+)
 
-func kindOf(text []byte) typeOf {
+func kindOf(text []byte) metav1.TypeMeta {
 	object := gjson.ParseBytes(text)
 	if !object.IsObject() {
-		return typeOf{"v1", "Pod"} // the decoder says what is wrong with it
+		return podKind // the decoder returns the error
 	}
-	return typeOf{object.Get("apiVersion").String(), object.Get("kind").String()}
+	return metav1.TypeMeta{APIVersion: object.Get("apiVersion").String(), Kind: object.Get("kind").String()}
 }
 
-// notAPod is the error of an answer that holds another object: a server, or a proxy before it, that mixes up its answers
-// must not make the agent score something else.
-func (t typeOf) notAPod() error {
-	return fmt.Errorf("decode a pod: the API server sent an object of kind %.64q, apiVersion %.64q", t.kind, t.apiVersion)
+// wrongKind is the error for another object than a pod: the agent must not score what a server, or a proxy before it, sent by
+// mistake.
+func wrongKind(kind metav1.TypeMeta) error {
+	return fmt.Errorf("decode a pod: the API server sent an object of kind %.64q, apiVersion %.64q", kind.Kind, kind.APIVersion)
 }
 
 func (d *podDecoder) decodeObject(text []byte) (runtime.Object, *schema.GroupVersionKind, error) {
@@ -182,8 +163,8 @@ func (d *podDecoder) decodeObject(text []byte) (runtime.Object, *schema.GroupVer
 	return d.decodeWhole(text)
 }
 
-// reduce makes a pod of a text; nil where it is not an ordinary pod. One that makes the projection panic is none either:
-// it must not end the process, as it would be there again after the restart, on every replica.
+// reduce returns the reduced pod; nil if the text is not an ordinary pod. A pod that makes the projection panic must not end the
+// process, because every replica would receive it again after its restart.
 func (d *podDecoder) reduce(text []byte) (pod *Pod) {
 	defer func() {
 		if recover() != nil {
@@ -203,7 +184,7 @@ func (d *podDecoder) reduce(text []byte) (pod *Pod) {
 	return pod
 }
 
-// decodeWhole decodes what is not an ordinary pod: a bookmark, a Status, or a pod that cannot be reduced.
+// decodeWhole decodes a bookmark, a Status, or a pod that cannot be reduced.
 func (d *podDecoder) decodeWhole(text []byte) (runtime.Object, *schema.GroupVersionKind, error) {
 	var object metav1.PartialObjectMetadata
 	if err := json.Unmarshal(text, &object); err != nil {
@@ -222,15 +203,14 @@ func (d *podDecoder) decodeWhole(text []byte) (runtime.Object, *schema.GroupVers
 	}, nil, nil
 }
 
-// podsKey is where a decoded UnstructuredList has its pods, as a *podList. It has no items of its own, each of which
-// would be a map.
+// podsKey is the field of a decoded UnstructuredList that holds its pods, as a *metav1.List. Items of its own would be maps.
 const podsKey = "pods"
 
-// podsOf takes the pods from a list that a client of newClient has decoded.
-func podsOf(list *unstructured.UnstructuredList) (*podList, error) {
-	pods, ok := list.Object[podsKey].(*podList)
+// podsOf returns the pods of a list that a client of newClient has decoded.
+func podsOf(list *unstructured.UnstructuredList) (*metav1.List, error) {
+	pods, ok := list.Object[podsKey].(*metav1.List)
 	if !ok {
-		return nil, fmt.Errorf("a list of pods of kind %q was not decoded", list.GetKind())
+		return nil, fmt.Errorf("a list of kind %q was not decoded as a list of pods", list.GetKind())
 	}
 	return pods, nil
 }
@@ -250,18 +230,18 @@ func (d *podDecoder) decodeList(text []byte, into *unstructured.UnstructuredList
 	if list.Kind != "PodList" {
 		return nil, nil, fmt.Errorf("decode a list of pods: its kind is %q", list.Kind)
 	}
-	pods := &podList{ListMeta: list.Metadata, Items: list.Items.pods}
+	pods := &metav1.List{ListMeta: list.Metadata, Items: list.Items.pods}
 	into.Object = map[string]any{"kind": list.Kind, "apiVersion": list.APIVersion, podsKey: pods}
 	return into, nil, nil
 }
 
-// items decodes the items of a list without a copy of them.
+// items decodes the items of a list without copying their JSON.
 type items struct {
 	decoder *podDecoder
-	pods    []*Pod
+	pods    []runtime.RawExtension
 }
 
-// UnmarshalJSON decodes an array of pods. The text was checked before, and lives no longer than the call.
+// UnmarshalJSON decodes an array of pods. The text is valid JSON, and is not used after the call.
 func (i *items) UnmarshalJSON(text []byte) (err error) {
 	array := gjson.Parse(unsafe.String(unsafe.SliceData(text), len(text)))
 	if !array.IsArray() {
@@ -271,7 +251,7 @@ func (i *items) UnmarshalJSON(text []byte) (err error) {
 		var object runtime.Object
 		object, err = i.decoder.decodeItem(unsafe.Slice(unsafe.StringData(item.Raw), len(item.Raw)))
 		if pod, ok := object.(*Pod); ok {
-			i.pods = append(i.pods, pod)
+			i.pods = append(i.pods, runtime.RawExtension{Object: pod})
 		}
 		return err == nil
 	})

@@ -9,11 +9,11 @@ import (
 
 	"go.uber.org/zap"
 	"golang.org/x/time/rate"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/runtime/schema"
 	utilnet "k8s.io/apimachinery/pkg/util/net"
 	"k8s.io/apimachinery/pkg/util/resourceversion"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -27,77 +27,65 @@ const (
 	verbWatch = "watch"
 )
 
-// The patience with an API server, or what stands before it.
+// Limits on the API server, or a proxy before it.
 const (
-	// A watch that ends at once is begun again at once by client-go, thousands of times a second if need be. So the
-	// starts of watches are limited: startBurst at once, then one each startEvery.
+	// client-go restarts a watch that ends at once without delay, thousands of times a second. So the starts of watches are
+	// limited: startBurst at once, then one each startEvery.
 	startEvery = time.Second
 	startBurst = 3
-	// watchTimeout is how long a watch may take to begin to answer, listTimeout how long a list may take as a whole.
+	// watchTimeout is for the start of a watch, listTimeout for a whole list.
 	watchTimeout = 60 * time.Second
 	listTimeout  = 120 * time.Second
-	// initialTimeout is how long the initial stream may bring fewer than initialProgress pods before its end is told by
-	// a bookmark. One pod is no progress: where that bookmark was lost, new pods come for ever in a cluster that is busy.
+	// initialTimeout is for each initialProgress pods of the initial events. If the bookmark that ends them was lost, new pods
+	// may come forever in a busy cluster, so a single pod is not progress.
 	initialTimeout  = 120 * time.Second
 	initialProgress = 1000
-	// initialAttempts is how many initial streams may be cut off before that bookmark until a list is asked for instead.
+	// initialAttempts is how many initial events may be cut off before client-go is made to list the pods instead.
 	initialAttempts = 2
-	// silenceTimeout is how long a watch may bring nothing: an API server sends a bookmark each minute. What stands
-	// before it may hold a connection open for ever on which nothing comes any more.
+	// silenceTimeout is how long a watch may bring nothing. An API server sends a bookmark each minute; a proxy may keep a
+	// connection open on which nothing arrives any more.
 	silenceTimeout = 150 * time.Second
-	// versionEvery is the least time between two looks at whether versions have gone back, versionTimeout how long one may
-	// hold up the watch that goes on.
+	// versionEvery is the least interval between two checks of the current resourceVersion; versionTimeout is for one.
 	versionEvery   = 10 * time.Second
 	versionTimeout = 5 * time.Second
 )
 
 var (
 	errNoAnswer      = errors.New("the API server did not answer in time")
-	errCutOff        = errors.New("the initial stream of pods was cut off before its end")
-	errInitialSilent = fmt.Errorf("the initial stream of pods brought fewer than %d pods in %s, and not its end", initialProgress, initialTimeout)
-	errNoInitial     = errors.New("the API server does not end its initial stream of pods")
+	errCutOff        = errors.New("the initial events of pods were cut off before their end")
+	errInitialSilent = fmt.Errorf("the initial events of pods brought fewer than %d pods in %s and did not end", initialProgress, initialTimeout)
+	errNoInitial     = errors.New("the API server does not end the initial events of pods")
 	errWatchSilent   = fmt.Errorf("the watch of pods brought neither a change nor a bookmark in %s", silenceTimeout)
 )
 
-// A source lists and watches pods for the informer. It stands between client-go and the API server to know when the
-// server was last heard of, to log each failed request once, and to hold up where client-go would go on in vain:
-// waiting for an end bookmark that never comes, or asking again without a pause.
+// A source lists and watches pods for the informer. It stands between client-go and the API server to record contact, to log
+// each failed request once, and to intervene where client-go would wait for a bookmark that never comes or repeat requests
+// without a pause.
 type source struct {
-	pods    dynamic.ResourceInterface
-	client  dynamic.Interface
-	log     *zap.Logger
-	metrics *metrics
-	starts  *rate.Limiter
-	// incomplete counts the initial streams in a row that were begun and have not come to their bookmark.
-	incomplete atomic.Int32
-	listing    listing // that of the informer, which asks for one page after the other
+	pods       dynamic.ResourceInterface
+	client     dynamic.Interface
+	log        *zap.Logger
+	metrics    *metrics
+	starts     *rate.Limiter
+	versions   *rate.Limiter // of checks of the current resourceVersion
+	incomplete atomic.Int32  // initial events in a row that did not come to their end
+	listing    listing
 	scope      *scope
-	contact    *contact // of the Watch
-	// resuming: the next watch goes on where another one has ended, and does not follow on a list.
-	resuming atomic.Bool
-	versions *rate.Limiter // of looks at whether they have gone back
+	contact    *contact    // shared by the Watch
+	resuming   atomic.Bool // the next watch continues a previous one and does not follow a list
 }
 
 func newSource(client dynamic.Interface, scope *scope, log *zap.Logger, m *metrics) *source {
 	return &source{
-		client:  client,
-		scope:   scope,
-		pods:    podsIn(client, scope.namespace),
-		log:     log,
-		metrics: m,
-		contact: new(contact),
-		starts:  rate.NewLimiter(rate.Every(startEvery), startBurst),
-
+		pods:     client.Resource(corev1.SchemeGroupVersion.WithResource("pods")).Namespace(scope.namespace),
+		client:   client,
+		log:      log,
+		metrics:  m,
+		starts:   rate.NewLimiter(rate.Every(startEvery), startBurst),
 		versions: rate.NewLimiter(rate.Every(versionEvery), 1),
+		scope:    scope,
+		contact:  new(contact),
 	}
-}
-
-func podsIn(client dynamic.Interface, namespace string) dynamic.ResourceInterface {
-	pods := client.Resource(schema.GroupVersionResource{Version: "v1", Resource: "pods"})
-	if namespace == metav1.NamespaceAll {
-		return pods
-	}
-	return pods.Namespace(namespace)
 }
 
 func (s *source) listerWatcher() cache.ListerWatcher {
@@ -107,8 +95,8 @@ func (s *source) listerWatcher() cache.ListerWatcher {
 	}, s.client)
 }
 
-// ended hears from the reflector why a list and watch has ended. Failed requests were logged when they failed.
-func (s *source) ended(_ context.Context, _ *cache.Reflector, err error) {
+// watchEnded is called by the reflector when a list and watch has ended. Failed requests were logged when they failed.
+func (s *source) watchEnded(_ context.Context, _ *cache.Reflector, err error) {
 	s.log.Debug("list and watch of pods ended", zap.Error(err))
 }
 
@@ -158,7 +146,7 @@ func (s *source) watch(ctx context.Context, options metav1.ListOptions) (watch.I
 		s.incomplete.Store(0)
 		return nil, errNoInitial
 	}
-	// The watch lives on behind this call, so that its context must not end with it.
+	// The watch outlives this call, so its context must too.
 	ctx, cancel := context.WithCancelCause(ctx)
 	var upstream watch.Interface
 	err := s.retryBusy(ctx, verbWatch, func() (err error) {
@@ -171,16 +159,16 @@ func (s *source) watch(ctx context.Context, options metav1.ListOptions) (watch.I
 		return nil, err
 	}
 	if resumes := s.resuming.Swap(true) && !initial; resumes && s.versionRegressed(ctx, options.ResourceVersion) {
-		s.scope.relists.ask()
+		s.scope.requestRelist()
 	}
-	st := newStream(ctx, upstream, func() { cancel(nil) }, s, initial)
-	go st.run()
+	st := newStream(upstream, s, initial)
+	go st.run(ctx, func() { cancel(nil) })
 	return st, nil
 }
 
-// versionRegressed tells whether the API server is at a version before the one from which a watch is to go on, as where etcd was
-// restored from a backup. It would tell that watch of nothing, and of no error either, until it has come to that version
-// again. Where the answer cannot be had, a watch that stays silent will ask again.
+// versionRegressed reports whether the API server is at a resourceVersion before the one from which a watch continues, as after
+// etcd was restored from a backup. Such a watch brings neither events nor an error until the server reaches that version again.
+// If the check fails, the next watch repeats it.
 func (s *source) versionRegressed(ctx context.Context, from string) bool {
 	if !s.versions.Allow() {
 		return false
@@ -188,16 +176,16 @@ func (s *source) versionRegressed(ctx context.Context, from string) bool {
 	ctx, cancel := context.WithTimeout(ctx, versionTimeout)
 	defer cancel()
 	s.metrics.requests.WithLabelValues(verbList).Inc()
-	list, err := s.pods.List(ctx, metav1.ListOptions{Limit: 1}) // of no version: the present one
+	list, err := s.pods.List(ctx, metav1.ListOptions{Limit: 1}) // no resourceVersion: the current one
 	if err != nil {
-		s.log.Debug("the present version of the pods is not known", zap.Error(err))
+		s.log.Debug("the current version of the pods is not known", zap.Error(err))
 		return false
 	}
 	pods, err := podsOf(list)
 	if err != nil {
 		return false
 	}
-	// Versions that are no numbers cannot be compared.
+	// Versions that are not numbers cannot be compared.
 	if order, err := resourceversion.CompareResourceVersion(pods.ResourceVersion, from); err != nil || order >= 0 {
 		return false
 	}
@@ -206,16 +194,16 @@ func (s *source) versionRegressed(ctx context.Context, from string) bool {
 	return true
 }
 
-// startTimeout ends a request that takes longer.
+// startTimeout cancels a request that takes longer than d.
 func startTimeout(d time.Duration, cancel context.CancelCauseFunc) *time.Timer {
 	return time.AfterFunc(d, func() { cancel(fmt.Errorf("%w: waited %s", errNoAnswer, d)) })
 }
 
-// retryBusy sends a request again, with growing pauses, while the API server refuses connections or says that it has
-// too many requests. client-go does so too, but sleeps through the end of its context there, and longer each time: so
-// once ctx is done neither of the two is returned. What failed otherwise is left to client-go.
+// retryBusy repeats a request, with growing delays, while the API server refuses connections or has too many requests. client-go
+// does so too, but ignores the end of its context while it sleeps; so after the end of ctx retryBusy returns neither of these
+// errors. All other errors are left to client-go.
 func (s *source) retryBusy(ctx context.Context, verb string, request func() error) error {
-	pause := wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 5, Cap: 8 * time.Second}
+	backoff := wait.Backoff{Duration: 500 * time.Millisecond, Factor: 2, Jitter: 0.5, Steps: 5, Cap: 8 * time.Second}
 	for {
 		if verb == verbWatch {
 			if err := s.starts.Wait(ctx); err != nil {
@@ -230,10 +218,10 @@ func (s *source) retryBusy(ctx context.Context, verb string, request func() erro
 		if cause := context.Cause(ctx); errors.Is(cause, errNoAnswer) {
 			err = cause
 		} else if cause != nil {
-			return cause // we are told to stop: that is no failure
+			return cause // the caller has stopped
 		}
 		if verb == verbWatch && apierrors.IsInvalid(err) {
-			// A server that does not know a watch that begins with all pods: client-go goes on with a list.
+			// The server does not support a watch that begins with all pods; client-go continues with a list.
 			s.log.Info("the API server does not stream the initial list of pods; listing them instead", zap.Error(err))
 			return err
 		}
@@ -241,7 +229,7 @@ func (s *source) retryBusy(ctx context.Context, verb string, request func() erro
 		if !utilnet.IsConnectionRefused(err) && !apierrors.IsTooManyRequests(err) {
 			return err
 		}
-		delay := pause.Step()
+		delay := backoff.Step()
 		if seconds, ok := apierrors.SuggestsClientDelay(err); ok {
 			delay = max(delay, time.Duration(seconds)*time.Second)
 		}
@@ -253,7 +241,7 @@ func (s *source) retryBusy(ctx context.Context, verb string, request func() erro
 	}
 }
 
-// heard notes that the API server has just been heard of, and returns when that was.
+// recordContact records that the API server has answered now, and returns the time.
 func (s *source) recordContact() time.Time {
 	now := time.Now()
 	s.scope.answered()

@@ -2,6 +2,7 @@ package podwatch
 
 import (
 	"context"
+	"net/http"
 	"sync"
 	"time"
 
@@ -11,83 +12,82 @@ import (
 	"k8s.io/apimachinery/pkg/watch"
 )
 
-// A stream passes on the events of one watch, and watches it: when it was last heard of, and whether an initial stream
-// comes to its end. One that has fallen silent is ended.
+// A stream forwards the events of one watch. It records contact with the API server, and ends a watch that is silent or whose
+// initial events do not end.
 type stream struct {
-	ctx      context.Context // of the watch
 	upstream watch.Interface
 	source   *source
 	events   chan watch.Event
-	cancel   func()
-	initial  bool // the bookmark that ends the initial stream is still to come
+	initial  bool // the bookmark that ends the initial events has not come yet
 	stopped  chan struct{}
 	once     sync.Once
 }
 
-func newStream(ctx context.Context, upstream watch.Interface, cancel func(), s *source, initial bool) *stream {
+func newStream(upstream watch.Interface, s *source, initial bool) *stream {
 	return &stream{
-		ctx:      ctx,
 		upstream: upstream,
 		source:   s,
 		events:   make(chan watch.Event),
-		cancel:   cancel,
 		initial:  initial,
 		stopped:  make(chan struct{}),
 	}
 }
 
-// ResultChan yields the events; it is closed when the watch has ended.
+// ResultChan implements watch.Interface.
 func (s *stream) ResultChan() <-chan watch.Event { return s.events }
 
-// Stop ends the watch.
+// Stop implements watch.Interface.
 func (s *stream) Stop() {
 	s.once.Do(func() { close(s.stopped) })
 }
 
-func (s *stream) run() {
+// run forwards events until the watch or the stream ends. ctx is that of the watch; cancel ends it.
+func (s *stream) run(ctx context.Context, cancel func()) {
 	defer close(s.events)
-	defer s.cancel()
+	defer cancel()
 	defer s.upstream.Stop()
 	silence := time.NewTimer(silenceTimeout)
 	defer silence.Stop()
+	closed, relist := func() {}, s.source.scope.relist
 	if s.initial {
 		silence.Reset(initialTimeout)
-	}
-	closed := func() {}
-	if !s.initial {
+		relist = nil // this watch lists all pods, so a request that is pending is fulfilled
+		select {
+		case <-s.source.scope.relist:
+		default:
+		}
+	} else {
 		closed = s.source.contact.opened()
 	}
 	defer func() { closed() }()
-	s.source.scope.relists.begun(s.initial)
-	heard := time.Now()
-	added := 0 // since the silence began
+	lastEvent := time.Now()
+	added := 0 // since the timer was reset
 	for {
 		select {
 		case event, ok := <-s.upstream.ResultChan():
 			if !ok {
 				if s.initial {
-					s.failed(errCutOff)
+					s.failed(ctx, errCutOff)
 				}
 				return
 			}
-			heard = s.source.recordContact()
+			lastEvent = s.source.recordContact()
 			switch {
 			case event.Type == watch.Error:
 				err := apierrors.FromObject(event.Object)
-				s.failed(err)
+				s.failed(ctx, err)
 				if s.initial && apierrors.IsTooManyRequests(err) {
-					return // client-go would sleep on it, through the end of its context
+					return // client-go would sleep, without regard to its context
 				}
 				s.send(event)
 				return
 			case s.initial && endsInitialStream(event):
-				s.initial = false
+				s.initial, relist = false, s.source.scope.relist
 				closed = s.source.contact.opened()
 				s.source.incomplete.Store(0)
 				silence.Reset(silenceTimeout)
 			case s.initial && event.Type == watch.Added:
-				// Nothing else is progress: a busy or patient server whose bookmark was lost on the way sends
-				// changes and other bookmarks for ever.
+				// Other events are not progress: if the bookmark was lost, changes and other bookmarks come forever.
 				added++
 			}
 			if !s.send(event) {
@@ -95,23 +95,27 @@ func (s *stream) run() {
 			}
 		case <-silence.C:
 			if !s.initial {
-				if left := silenceTimeout - time.Since(heard); left > 0 {
+				if left := silenceTimeout - time.Since(lastEvent); left > 0 {
 					silence.Reset(left)
 					continue
 				}
-				s.failed(errWatchSilent)
-				return // client-go goes on from the version that it has
+				s.failed(ctx, errWatchSilent)
+				return // client-go continues from its last resourceVersion
 			}
 			if added >= initialProgress {
 				added = 0
 				silence.Reset(initialTimeout)
 				continue
 			}
-			s.failed(errInitialSilent)
-			s.source.incomplete.Store(initialAttempts) // that took long enough: no second attempt
+			s.failed(ctx, errInitialSilent)
+			s.source.incomplete.Store(initialAttempts) // do not wait as long for a second attempt
 			return
-		case <-s.source.scope.relists.asked(s.initial):
-			s.send(expired())
+		case <-relist:
+			// The API server says so to a watch that cannot continue; client-go then lists all pods.
+			s.send(watch.Event{Type: watch.Error, Object: &metav1.Status{
+				Status: metav1.StatusFailure, Code: http.StatusGone, Reason: metav1.StatusReasonExpired,
+				Message: "the cache of pods differs from a list of them",
+			}})
 			return
 		case <-s.stopped:
 			return
@@ -119,7 +123,7 @@ func (s *stream) run() {
 	}
 }
 
-// send passes an event on; it is false when nobody waits for events any more.
+// send forwards an event; it returns false if the stream was stopped.
 func (s *stream) send(event watch.Event) bool {
 	select {
 	case s.events <- event:
@@ -129,9 +133,9 @@ func (s *stream) send(event watch.Event) bool {
 	}
 }
 
-// failed tells that the watch has failed, unless we were told to stop.
-func (s *stream) failed(err error) {
-	if s.ctx.Err() == nil {
+// failed records that the watch has failed, unless it was cancelled.
+func (s *stream) failed(ctx context.Context, err error) {
+	if ctx.Err() == nil {
 		s.source.failed(verbWatch, err)
 	}
 }

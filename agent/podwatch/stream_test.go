@@ -27,8 +27,8 @@ func TestStreamStops(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					b := newHarness(t, fakeapi.NewPods())
 					upstream, cancelled := watch.NewFake(), false
-					s := newStream(t.Context(), upstream, func() { cancelled = true }, newSource(newTestClient(t, b), newScope(metav1.NamespaceAll), b.log, b.Watch.metrics), initial)
-					go s.run()
+					s := newStream(upstream, newSource(newTestClient(t, b), newScope(metav1.NamespaceAll), b.log, b.Watch.metrics), initial)
+					go s.run(t.Context(), func() { cancelled = true })
 					test.before(upstream)
 					synctest.Wait()
 					s.Stop()
