@@ -26,7 +26,7 @@ func registerProcess(reg prometheus.Registerer, version string) {
 func registerSoleLeader(reg prometheus.Registerer) {
 	leader := prometheus.NewGauge(prometheus.GaugeOpts{
 		Name: "kube_devops_leader",
-		Help: "1 while this replica is permitted to publish, 0 otherwise.",
+		Help: "1 while this replica may publish, else 0.",
 	})
 	leader.Set(1)
 	reg.MustRegister(leader)

@@ -19,11 +19,11 @@ func registerMetrics(reg prometheus.Registerer, gate *gate, lock *leaseLock) err
 		gate: gate,
 		lock: lock,
 		leader: prometheus.NewDesc("kube_devops_leader",
-			"1 while this replica is permitted to publish, 0 otherwise.", nil, nil),
+			"1 while this replica may publish, else 0.", nil, nil),
 		epoch: prometheus.NewDesc("kube_devops_lease_epoch",
-			"How often the Lease has changed hands, as last read from it. Absent until the Lease was read, and while there is none.", nil, nil),
+			"Number of times that the Lease has changed hands, as last read. Absent until the Lease was read and while it does not exist.", nil, nil),
 		valid: prometheus.NewDesc("kube_devops_gate_valid_seconds",
-			"How long this replica stays permitted to publish without another renewal of the Lease, in seconds; 0 while it is not.", nil, nil),
+			"Seconds for which this replica may publish without another renewal of the Lease; 0 while it may not publish.", nil, nil),
 	}
 	if err := reg.Register(m); err != nil {
 		return fmt.Errorf("register election metrics: %w", err)

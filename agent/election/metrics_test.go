@@ -19,12 +19,12 @@ func TestMetrics(t *testing.T) {
 		reg := prometheus.NewRegistry()
 		scrape := func(when string, leader, valid, epoch string) {
 			t.Helper()
-			want := "# HELP kube_devops_gate_valid_seconds How long this replica stays permitted to publish without another renewal of the Lease, in seconds; 0 while it is not.\n" +
+			want := "# HELP kube_devops_gate_valid_seconds Seconds for which this replica may publish without another renewal of the Lease; 0 while it may not publish.\n" +
 				"# TYPE kube_devops_gate_valid_seconds gauge\nkube_devops_gate_valid_seconds " + valid + "\n" +
-				"# HELP kube_devops_leader 1 while this replica is permitted to publish, 0 otherwise.\n" +
+				"# HELP kube_devops_leader 1 while this replica may publish, else 0.\n" +
 				"# TYPE kube_devops_leader gauge\nkube_devops_leader " + leader + "\n"
 			if epoch != "" {
-				want += "# HELP kube_devops_lease_epoch How often the Lease has changed hands, as last read from it. Absent until the Lease was read, and while there is none.\n" +
+				want += "# HELP kube_devops_lease_epoch Number of times that the Lease has changed hands, as last read. Absent until the Lease was read and while it does not exist.\n" +
 					"# TYPE kube_devops_lease_epoch gauge\nkube_devops_lease_epoch " + epoch + "\n"
 			}
 			if err := testutil.GatherAndCompare(reg, strings.NewReader(want)); err != nil {
@@ -64,7 +64,7 @@ func TestMetricsOfTheLastPage(t *testing.T) {
 	}
 	leads := func(when, want string) {
 		t.Helper()
-		text := "# HELP kube_devops_leader 1 while this replica is permitted to publish, 0 otherwise.\n" +
+		text := "# HELP kube_devops_leader 1 while this replica may publish, else 0.\n" +
 			"# TYPE kube_devops_leader gauge\nkube_devops_leader " + want + "\n"
 		if err := testutil.GatherAndCompare(reg, strings.NewReader(text), "kube_devops_leader"); err != nil {
 			t.Errorf("%s: %v", when, err)
