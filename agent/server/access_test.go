@@ -11,7 +11,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestAccess has the pages that are for some alone, those that are for all, and every answer of who decides.
+// TestAccess has public and restricted pages, and every result of AccessFunc.
 func TestAccess(t *testing.T) {
 	type asked = Bearer
 	asks := func(token, path string) []asked { return []asked{{token, path, "192.0.2.1"}} }
@@ -26,19 +26,19 @@ func TestAccess(t *testing.T) {
 		name, path, authorization string
 		want                      result
 	}{
-		{"health is for all", "/healthz", "", result{200, "OK", "", nil}},
-		{"readiness is for all", "/readyz", "", result{200, "READY", "", nil}},
+		{"health is public", "/healthz", "", result{200, "OK", "", nil}},
+		{"readiness is public", "/readyz", "", result{200, "READY", "", nil}},
 		{"no token", "/metrics", "", result{401, needs, "Bearer", nil}},
 		{"no token for the report", "/api/v1/report", "", result{401, needs, "Bearer", nil}},
 		{"a password", "/metrics", "Basic Zm9vOmJhcg==", result{401, needs, "Bearer", nil}},
 		{"an empty token", "/metrics", "Bearer ", result{401, needs, "Bearer", nil}},
 		{"a good token", "/metrics", "Bearer good", result{200, processText + scoresText, "", asks("good", "/metrics")}},
 		{"the scheme in another case", "/api/v1/report", "bearer good", result{200, reportText, "", asks("good", "/api/v1/report")}},
-		{"a token of nobody", "/metrics", "Bearer bad", result{401, unknown, `Bearer error="invalid_token"`, asks("bad", "/metrics")}},
-		{"a token of somebody else", "/metrics", "Bearer other", result{403, "forbidden: bob may not get /metrics\n", "", asks("other", "/metrics")}},
-		{"nobody to ask", "/metrics", "Bearer down", result{503, silent, "", asks("down", "/metrics")}},
-		{"too many wait", "/metrics", "Bearer late", result{429, "review: too many tokens wait for a review\n", "", asks("late", "/metrics")}},
-		{"a page that is none", "/secret", "", result{404, "404 page not found\n", "", nil}},
+		{"an unknown token", "/metrics", "Bearer bad", result{401, unknown, `Bearer error="invalid_token"`, asks("bad", "/metrics")}},
+		{"a user without access", "/metrics", "Bearer other", result{403, "forbidden: bob may not get /metrics\n", "", asks("other", "/metrics")}},
+		{"no decision", "/metrics", "Bearer down", result{503, silent, "", asks("down", "/metrics")}},
+		{"too many waiting", "/metrics", "Bearer late", result{429, "review: too many tokens wait for a review\n", "", asks("late", "/metrics")}},
+		{"an unknown path", "/secret", "", result{404, "404 page not found\n", "", nil}},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			var got result

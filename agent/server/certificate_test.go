@@ -21,7 +21,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// newPair makes a certificate of 127.0.0.1 with a serial number, and its key, as PEM.
+// newPair makes a certificate of 127.0.0.1 with a serial number, and its key, in PEM.
 func newPair(t *testing.T, serial int64) (cert, key []byte) {
 	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -43,7 +43,7 @@ func newPair(t *testing.T, serial int64) (cert, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
 }
 
-// pairFiles writes a pair into files of a folder.
+// pairFiles writes a pair into files of a directory.
 func pairFiles(t *testing.T, dir string, cert, key []byte) Certificate {
 	t.Helper()
 	files := Certificate{CertFile: filepath.Join(dir, "tls.crt"), KeyFile: filepath.Join(dir, "tls.key")}
@@ -55,7 +55,7 @@ func pairFiles(t *testing.T, dir string, cert, key []byte) Certificate {
 	return files
 }
 
-// TestTLS has every page behind TLS, and nothing in the clear.
+// TestTLS: every page is served with TLS, and none without.
 func TestTLS(t *testing.T) {
 	cert, key := newPair(t, 7)
 	o := options()
@@ -82,18 +82,18 @@ func TestTLS(t *testing.T) {
 	}
 	transport.CloseIdleConnections()
 	if got, err := fetch("GET", "http://"+addr+"/healthz"); err == nil && got.Status != http.StatusBadRequest {
-		t.Errorf("in the clear: %+v, want a refusal", got)
+		t.Errorf("without TLS: %+v, want a refusal", got)
 	}
 	_, err := tls.Dial("tcp", addr, &tls.Config{RootCAs: roots, ServerName: "localhost", MaxVersion: tls.VersionTLS11})
 	if err == nil {
-		t.Error("TLS 1.1 is spoken")
+		t.Error("TLS 1.1 is accepted")
 	}
 	if err := stop(); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestCertificateFollowsItsFiles renews a certificate, breaks it, and repairs it.
+// TestCertificateFollowsItsFiles renews, breaks and repairs a certificate.
 func TestCertificateFollowsItsFiles(t *testing.T) {
 	dir := t.TempDir()
 	cert1, key1 := newPair(t, 1)
@@ -111,13 +111,13 @@ func TestCertificateFollowsItsFiles(t *testing.T) {
 		serial    int64
 		log       string // the lines that are new, by their messages
 	}{
-		{"nothing new", cert1, key1, certificatePeriod, 1, ""},
-		{"too soon to look", cert2, key2, certificatePeriod / 2, 1, ""},
+		{"unchanged", cert1, key1, certificatePeriod, 1, ""},
+		{"within the period", cert2, key2, certificatePeriod / 2, 1, ""},
 		{"renewed", cert2, key2, certificatePeriod, 2, "the TLS certificate has changed\n"},
 		{"half replaced", cert1, key2, certificatePeriod, 2, "the TLS certificate cannot be loaded; the last good one stays in use\n"},
-		{"still so, and told once", cert1, key2, certificatePeriod, 2, ""},
-		{"whole", cert1, key1, certificatePeriod, 1, "the TLS certificate has changed\n"},
-		{"no PEM", []byte("nonsense"), key1, certificatePeriod, 1, "the TLS certificate cannot be loaded; the last good one stays in use\n"},
+		{"still half replaced, logged once", cert1, key2, certificatePeriod, 2, ""},
+		{"complete", cert1, key1, certificatePeriod, 1, "the TLS certificate has changed\n"},
+		{"not PEM", []byte("nonsense"), key1, certificatePeriod, 1, "the TLS certificate cannot be loaded; the last good one stays in use\n"},
 		{"gone", nil, nil, certificatePeriod, 1, "the TLS certificate cannot be loaded; the last good one stays in use\n"},
 		{"back", cert2, key2, certificatePeriod, 2, "the TLS certificate has changed\n"},
 	} {
@@ -144,8 +144,8 @@ func TestCertificateFollowsItsFiles(t *testing.T) {
 	}
 }
 
-// TestCertificateOfNoUse has a server that does not start, and gives its address back.
-func TestCertificateOfNoUse(t *testing.T) {
+// TestInvalidCertificate: the server does not start, and releases its address.
+func TestInvalidCertificate(t *testing.T) {
 	cert, key := newPair(t, 1)
 	_, otherKey := newPair(t, 2)
 	whole := pairFiles(t, t.TempDir(), cert, key)
@@ -168,7 +168,7 @@ func TestCertificateOfNoUse(t *testing.T) {
 	}
 }
 
-// TestCipherSuites makes handshakes of TLS 1.2: a client that has CBC alone gets none.
+// TestCipherSuites: TLS 1.2 clients that offer only CBC are refused.
 func TestCipherSuites(t *testing.T) {
 	cert, key := newPair(t, 1)
 	o := options()

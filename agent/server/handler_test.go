@@ -30,7 +30,7 @@ const (
 	jsonType    = "application/json"
 )
 
-// options are those of a server that is ready and has something to say on each path.
+// options are those of a ready server with content on each path.
 func options() Options {
 	return Options{
 		Listen:  "127.0.0.1:0",
@@ -44,7 +44,7 @@ func options() Options {
 	}
 }
 
-// gatherer has one metric, and more collectors if need be.
+// gatherer has one metric, and optionally more collectors.
 func gatherer(name string, value float64, more ...prometheus.Collector) prometheus.Gatherer {
 	g := prometheus.NewGauge(prometheus.GaugeOpts{Name: name, Help: fmt.Sprintf("Always %g.", value)})
 	g.Set(value)
@@ -54,7 +54,7 @@ func gatherer(name string, value float64, more ...prometheus.Collector) promethe
 	return r
 }
 
-// A hook is a collector without metrics, which is called when they are gathered.
+// A hook is a collector without metrics that is called on each gathering.
 type hook func()
 
 func (hook) Describe(chan<- *prometheus.Desc)   {}
@@ -70,19 +70,19 @@ func (broken) Collect(metrics chan<- prometheus.Metric) {
 
 var errBroken = errors.New("a collector is broken")
 
-// granted gives the permission.
+// granted grants the permission.
 func granted(ctx context.Context, publish func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Hour)
 	defer cancel()
 	return publish(ctx)
 }
 
-// denied does not give the permission.
+// denied denies the permission.
 func denied(context.Context, func(context.Context) error) error {
 	return errors.New("not the leader; agent-1 is")
 }
 
-// answered is what a client gets.
+// answered is the response to a client.
 type answered struct {
 	Status int
 	Type   string
@@ -117,28 +117,28 @@ func TestHandler(t *testing.T) {
 			name: "alive though not ready", target: "/healthz", with: func(o *Options) { o.Ready = []Check{notReady} },
 			want: answered{200, textType, "", "OK"},
 		},
-		{name: "ready where there is no condition", target: "/readyz", want: answered{200, textType, "", "READY"}},
+		{name: "ready without conditions", target: "/readyz", want: answered{200, textType, "", "READY"}},
 		{
 			name: "ready", target: "/readyz", with: func(o *Options) { o.Ready = []Check{ready, ready} },
 			want: answered{200, textType, "", "READY"},
 		},
 		{
-			name: "one condition is not fulfilled", target: "/readyz", with: func(o *Options) { o.Ready = []Check{ready, notReady} },
+			name: "one condition is not met", target: "/readyz", with: func(o *Options) { o.Ready = []Check{ready, notReady} },
 			want: answered{503, textType, "", "NOT READY"},
 		},
 		{
-			name: "the first condition is not fulfilled", target: "/readyz", with: func(o *Options) { o.Ready = []Check{notReady, ready} },
+			name: "the first condition is not met", target: "/readyz", with: func(o *Options) { o.Ready = []Check{notReady, ready} },
 			want: answered{503, textType, "", "NOT READY"},
 		},
 		{
-			name: "ready, and why", target: "/readyz?verbose", with: func(o *Options) { o.Ready = []Check{ready} },
+			name: "ready, verbose", target: "/readyz?verbose", with: func(o *Options) { o.Ready = []Check{ready} },
 			want: answered{200, textType, "", "READY\n[+] pods\n"},
 		},
 		{
-			name: "not ready, and why", target: "/readyz?verbose=1", with: func(o *Options) { o.Ready = []Check{ready, notReady} },
+			name: "not ready, verbose", target: "/readyz?verbose=1", with: func(o *Options) { o.Ready = []Check{ready, notReady} },
 			want: answered{503, textType, "", "NOT READY\n[+] pods\n[-] policy: the table has not been loaded\n"},
 		},
-		{name: "metrics, nobody else could publish", target: "/metrics", want: answered{200, metricsType, "", processText + scoresText}},
+		{name: "metrics without a leader gate", target: "/metrics", want: answered{200, metricsType, "", processText + scoresText}},
 		{
 			name: "metrics with permission", target: "/metrics", with: func(o *Options) { o.Publish = granted },
 			want: answered{200, metricsType, "", processText + scoresText},
@@ -170,7 +170,7 @@ func TestHandler(t *testing.T) {
 			with: func(o *Options) { o.Publish, o.Process = denied, gatherer("process_gauge", 1, broken{}) },
 			want: answered{500, textType, "", brokenText("[from Gatherer #1] ")},
 		},
-		{name: "report, nobody else could publish", target: "/api/v1/report", want: answered{200, jsonType, "", reportText}},
+		{name: "report without a leader gate", target: "/api/v1/report", want: answered{200, jsonType, "", reportText}},
 		{
 			name: "report with permission", target: "/api/v1/report", with: func(o *Options) { o.Publish = granted },
 			want: answered{200, jsonType, "", reportText},
@@ -188,10 +188,10 @@ func TestHandler(t *testing.T) {
 			with: func(o *Options) { o.Publish, o.Report = granted, halfReport },
 			want: answered{503, textType, "", "the pods are not evaluated yet\n"},
 		},
-		{name: "nothing at the root", target: "/", want: notFound},
-		{name: "nothing elsewhere", target: "/nope", want: notFound},
-		{name: "nothing below a page", target: "/metrics/cluster", want: notFound},
-		{name: "nothing behind a slash", target: "/healthz/", want: notFound},
+		{name: "root", target: "/", want: notFound},
+		{name: "unknown path", target: "/nope", want: notFound},
+		{name: "path below a page", target: "/metrics/cluster", want: notFound},
+		{name: "trailing slash", target: "/healthz/", want: notFound},
 		{name: "no profiles", target: "/debug/pprof/", want: notFound},
 		{name: "post to healthz", method: "POST", target: "/healthz", want: notAllowed},
 		{name: "post to readyz", method: "POST", target: "/readyz", want: notAllowed},
@@ -217,7 +217,7 @@ func TestHandler(t *testing.T) {
 	}
 }
 
-// halfReport fails when half of it is written.
+// halfReport fails half-way.
 func halfReport(w io.Writer) error {
 	if _, err := io.WriteString(w, `{"cluster": `); err != nil {
 		return err
@@ -225,7 +225,7 @@ func halfReport(w io.Writer) error {
 	return errors.New("the pods are not evaluated yet")
 }
 
-// Text of an error may come from the cluster: no browser must take it for a page.
+// The text of an error may come from the cluster: browsers must not render it as HTML.
 func TestTextIsNotSniffed(t *testing.T) {
 	for _, target := range []string{"/healthz", "/readyz", "/api/v1/report"} {
 		o := options()
@@ -238,8 +238,8 @@ func TestTextIsNotSniffed(t *testing.T) {
 	}
 }
 
-// One permission for one answer, whatever becomes of it.
-func TestPermissionIsAskedForOnce(t *testing.T) {
+// Each response asks for the permission once, whatever the result.
+func TestPermissionIsRequestedOnce(t *testing.T) {
 	for _, target := range []string{"/metrics", "/api/v1/report"} {
 		for name, permission := range map[string]PublishFunc{"granted": granted, "denied": denied, "ending": ending} {
 			t.Run(target+" "+name, func(t *testing.T) {
@@ -251,7 +251,7 @@ func TestPermissionIsAskedForOnce(t *testing.T) {
 				}
 				ask(Handler(o), http.MethodGet, target)
 				if asked != 1 {
-					t.Errorf("permission was asked for %d times, want once", asked)
+					t.Errorf("permission was requested %d times, want once", asked)
 				}
 			})
 		}
@@ -261,7 +261,7 @@ func TestPermissionIsAskedForOnce(t *testing.T) {
 func TestPermissionIsNotNeeded(t *testing.T) {
 	o := options()
 	o.Publish = func(context.Context, func(context.Context) error) error {
-		t.Error("permission was asked for")
+		t.Error("permission was requested")
 		return nil
 	}
 	for _, target := range []string{"/healthz", "/readyz", "/nope"} {
@@ -269,14 +269,14 @@ func TestPermissionIsNotNeeded(t *testing.T) {
 	}
 }
 
-// ending gives a permission that is over before anything is written.
+// ending grants a permission that ends before the page is written.
 func ending(ctx context.Context, publish func(context.Context) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	cancel()
 	return publish(ctx)
 }
 
-// Where the permission ends while the page is rendered, nothing of the page leaves.
+// If the permission ends while the page is rendered, no part of the page is sent.
 func TestPermissionEndsWhileRendering(t *testing.T) {
 	o := options()
 	var end context.CancelFunc
@@ -300,7 +300,7 @@ func TestPermissionEndsWhileRendering(t *testing.T) {
 	}
 }
 
-// deadlines is a response writer that notes the deadlines that are set.
+// deadlines is a response writer that records its deadlines.
 type deadlines struct {
 	*httptest.ResponseRecorder
 	set chan time.Time
@@ -319,7 +319,7 @@ func TestWriteDeadline(t *testing.T) {
 		want []time.Time
 	}{
 		{name: "a permission that ends soon", ends: now.Add(7 * time.Second), want: []time.Time{now.Add(7 * time.Second)}},
-		{name: "a permission that lasts longer than an answer may take", ends: now.Add(time.Hour)},
+		{name: "a permission that lasts longer than writeTimeout", ends: now.Add(time.Hour)},
 		{name: "a permission without an end"},
 	}
 	for _, test := range tests {
@@ -350,7 +350,7 @@ func TestWriteDeadline(t *testing.T) {
 	}
 }
 
-// A page is written in one piece of a known length, and nothing of it is left in a buffer.
+// A page is written at once with its length, and flushed.
 func TestWholePageIsFlushed(t *testing.T) {
 	for target, want := range map[string]int{"/metrics": len(processText + scoresText), "/api/v1/report": len(reportText)} {
 		o := options()
@@ -366,7 +366,7 @@ func TestWholePageIsFlushed(t *testing.T) {
 	}
 }
 
-// A page that cannot be written is not followed by another one.
+// A failed write is not followed by another response.
 func TestFailedWriteIsNotAnsweredAgain(t *testing.T) {
 	for _, target := range []string{"/metrics", "/api/v1/report"} {
 		o := options()
@@ -378,14 +378,14 @@ func TestFailedWriteIsNotAnsweredAgain(t *testing.T) {
 		w := &gone{ResponseRecorder: httptest.NewRecorder()}
 		Handler(o).ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
 		if w.writes != 1 || !errors.Is(got, errGone) {
-			t.Errorf("%s: %d writes, and Publish heard of %v; want one write and %v", target, w.writes, got, errGone)
+			t.Errorf("%s: %d writes, and Publish returned %v; want one write and %v", target, w.writes, got, errGone)
 		}
 	}
 }
 
 var errGone = errors.New("the client is gone")
 
-// gone is a response writer whose client has gone.
+// gone is a response writer whose client is gone.
 type gone struct {
 	*httptest.ResponseRecorder
 	writes int
@@ -396,8 +396,8 @@ func (g *gone) Write([]byte) (int, error) {
 	return 0, errGone
 }
 
-// So many scrapes at a time and no more: gathering costs, and anybody can ask for it. One too many waits for its turn.
-func TestScrapesAtATime(t *testing.T) {
+// The number of concurrent scrapes is bounded, because gathering is expensive. One too many waits.
+func TestConcurrentScrapesAreLimited(t *testing.T) {
 	o := options()
 	started, release := make(chan struct{}), make(chan struct{})
 	o.Leader = gatherer("score_gauge", 2, hook(func() {
@@ -414,7 +414,7 @@ func TestScrapesAtATime(t *testing.T) {
 	}
 	select {
 	case <-started:
-		t.Error("one too many is answered at the same time")
+		t.Error("more than maxScrapes are answered concurrently")
 	case <-time.After(50 * time.Millisecond):
 	}
 	if got := ask(handler, http.MethodGet, "/healthz"); got.Status != http.StatusOK {
@@ -429,8 +429,7 @@ func TestScrapesAtATime(t *testing.T) {
 	}
 }
 
-// TestReportIsCompressed: a client that takes gzip gets the report so, and every other client gets it as it is. An error
-// is never compressed.
+// TestReportIsCompressed: the report is compressed for clients that accept gzip. Errors are never compressed.
 func TestReportIsCompressed(t *testing.T) {
 	for _, test := range []struct {
 		name, coding string
@@ -439,9 +438,9 @@ func TestReportIsCompressed(t *testing.T) {
 		status       int
 		body         string
 	}{
-		{"not asked for", "", nil, false, 200, reportText},
-		{"asked for", "br, GZIP;q=0.5", nil, true, 200, reportText},
-		{"another coding", "br", nil, false, 200, reportText},
+		{"no Accept-Encoding", "", nil, false, 200, reportText},
+		{"gzip", "br, GZIP;q=0.5", nil, true, 200, reportText},
+		{"only another coding", "br", nil, false, 200, reportText},
 		{"refused", "gzip; q=0.0, identity", nil, false, 200, reportText},
 		{"fails half-way", "gzip", halfReport, false, 503, "the pods are not evaluated yet\n"},
 	} {

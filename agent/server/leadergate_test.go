@@ -15,7 +15,7 @@ import (
 	"go.uber.org/zap"
 )
 
-// A large report is written in pieces of one text, which gzip cannot make smaller.
+// A large report is written in pieces of a text that gzip cannot compress.
 const pieceSize = 4096
 
 var largeText = func() []byte {
@@ -28,7 +28,7 @@ var largeText = func() []byte {
 
 func piece(i int) []byte { return largeText[i*pieceSize : (i+1)*pieceSize] }
 
-// TestLargeReport writes a large report while it is rendered. Its reader can tell whether it is whole.
+// TestLargeReport has reports that are streamed. The client can detect an incomplete one.
 func TestLargeReport(t *testing.T) {
 	t.Run("plain", func(t *testing.T) { testLargeReport(t, false) })
 	t.Run("gzip", func(t *testing.T) { testLargeReport(t, true) })
@@ -42,9 +42,9 @@ func testLargeReport(t *testing.T, compressed bool) {
 		fault func(end func()) error // in the middle
 		whole bool
 	}{
-		{name: "whole", pages: many, whole: true},
+		{name: "complete", pages: many, whole: true},
 		{name: "just in memory", pages: streamAfter / pieceSize, whole: true},
-		{name: "one piece more", pages: streamAfter/pieceSize + 1, whole: true},
+		{name: "just streamed", pages: streamAfter/pieceSize + 1, whole: true},
 		{name: "the permission ends", pages: many, fault: func(end func()) error { end(); return nil }},
 		{name: "the report fails", pages: many, fault: func(func()) error { return errors.New("no more") }},
 	}
@@ -92,7 +92,7 @@ func testLargeReport(t *testing.T, compressed bool) {
 			close(received)
 			rest, err := io.ReadAll(res.Body)
 			if (err == nil) != test.whole {
-				t.Errorf("read with error %v, want a whole report: %t", err, test.whole)
+				t.Errorf("read with error %v, want a complete report: %t", err, test.whole)
 			}
 			if got, want := slices.Concat(first, rest), largeText[:test.pages*pieceSize]; test.whole && !bytes.Equal(got, want) || len(got) > len(want) {
 				t.Errorf("%d bytes received of %d", len(got), len(want))
@@ -107,9 +107,8 @@ func testLargeReport(t *testing.T, compressed bool) {
 	}
 }
 
-// TestPermissionEndsAtTheEndOfAPage: all bytes of a large report have been sent, and the mark of its end has not, when the
-// permission ends. The reader must not take the report for whole. The writer has no deadlines, which cut the connection too
-// where they come in time.
+// TestPermissionEndsAtTheEndOfAPage: the permission ends after all bytes of a large report have been sent, but before the end
+// mark. The client must not take the report for complete. The writer has no deadlines, which would also cut the connection.
 func TestPermissionEndsAtTheEndOfAPage(t *testing.T) {
 	const pages = 2 * streamAfter / pieceSize
 	for _, test := range []struct {
@@ -165,7 +164,7 @@ func TestPermissionEndsAtTheEndOfAPage(t *testing.T) {
 			defer res.Body.Close()
 			got, err := io.ReadAll(res.Body)
 			if (err == nil) != test.never {
-				t.Errorf("%d bytes of %d read with error %v, want a whole report: %t", len(got), pages*pieceSize, err, test.never)
+				t.Errorf("%d bytes of %d read with error %v, want a complete report: %t", len(got), pages*pieceSize, err, test.never)
 			}
 			if res.Uncompressed != test.compressed {
 				t.Errorf("the answer was compressed: %t, want %t", res.Uncompressed, test.compressed)
@@ -174,7 +173,7 @@ func TestPermissionEndsAtTheEndOfAPage(t *testing.T) {
 	}
 }
 
-// withoutDeadlines is a ResponseWriter that can do nothing but write and flush.
+// withoutDeadlines is a ResponseWriter that can only write and flush.
 type withoutDeadlines struct {
 	http.ResponseWriter
 	flushed func()
@@ -185,8 +184,8 @@ func (w withoutDeadlines) Flush() {
 	w.flushed()
 }
 
-// What is kept of a large page in memory does not grow with it.
-func TestLargeReportIsNotKept(t *testing.T) {
+// The memory of a streamed page is bounded.
+func TestLargeReportIsNotBuffered(t *testing.T) {
 	page := &gatedResponse{ctx: t.Context(), to: httptest.NewRecorder(), header: make(http.Header), status: http.StatusOK}
 	page.control = http.NewResponseController(page.to)
 	for i := range len(largeText) / pieceSize {
@@ -194,7 +193,7 @@ func TestLargeReportIsNotKept(t *testing.T) {
 			t.Fatal(err)
 		}
 		if page.body.Len() > streamAfter {
-			t.Fatalf("%d bytes are kept", page.body.Len())
+			t.Fatalf("%d bytes are buffered", page.body.Len())
 		}
 	}
 	page.release()

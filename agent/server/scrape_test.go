@@ -13,7 +13,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 )
 
-// written writes its metrics by itself, and can be gathered too.
+// written is a TextAppender.
 type written struct {
 	prometheus.Gatherer
 	appending func()
@@ -33,10 +33,10 @@ func TestTextScrape(t *testing.T) {
 		process              prometheus.Gatherer
 		want                 answered
 	}{
-		{name: "plainly", want: answered{Status: 200, Type: metricsType, Body: processText + scoresText}},
+		{name: "plain", want: answered{Status: 200, Type: metricsType, Body: processText + scoresText}},
 		{name: "compressed", coding: "deflate, gzip", want: answered{Status: 200, Type: metricsType, Body: processText + scoresText}},
 		{name: "not compressed", coding: "gzip;q=0", want: answered{Status: 200, Type: metricsType, Body: processText + scoresText}},
-		{name: "text rather than nothing", accept: protobuf + ";q=0.6,text/plain;version=0.0.4;q=0.5",
+		{name: "text with a lower weight", accept: protobuf + ";q=0.6,text/plain;version=0.0.4;q=0.5",
 			want: answered{Status: 200, Type: "text/plain; version=0.0.4; charset=utf-8", Body: processText + scoresText}},
 		{name: "a gatherer fails", process: gatherer("process_gauge", 1, broken{}), want: answered{Status: 500, Type: textType}},
 	}
@@ -76,19 +76,19 @@ func TestTextScrape(t *testing.T) {
 	}
 }
 
-func TestScrapeOfSomeMetrics(t *testing.T) {
+func TestScrapeOfSelectedMetrics(t *testing.T) {
 	o := options()
-	o.Leader = written{Gatherer: o.Leader, appending: func() { t.Error("wrote all") }}
+	o.Leader = written{Gatherer: o.Leader, appending: func() { t.Error("AppendText was called") }}
 	want := answered{200, metricsType, "", scoresText}
 	if diff := cmp.Diff(want, ask(Handler(o), http.MethodGet, "/metrics?name[]=score_gauge")); diff != "" {
 		t.Errorf("answer (-want +got):\n%s", diff)
 	}
 }
 
-// Who takes no text is answered in what it takes.
+// A client that does not accept text gets another format.
 func TestScrapeInAnotherFormat(t *testing.T) {
 	o := options()
-	o.Leader = written{Gatherer: o.Leader, appending: func() { t.Error("wrote text") }}
+	o.Leader = written{Gatherer: o.Leader, appending: func() { t.Error("AppendText was called") }}
 	request := httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)
 	request.Header.Set("Accept", "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited")
 	recorder := httptest.NewRecorder()
@@ -115,7 +115,7 @@ func TestConcurrentTextScrapesAreLimited(t *testing.T) {
 	}
 	select {
 	case <-started:
-		t.Error("one too many is answered at the same time")
+		t.Error("more than maxScrapes are answered concurrently")
 	case <-time.After(50 * time.Millisecond):
 	}
 	close(release)

@@ -20,7 +20,7 @@ import (
 	"go.uber.org/zap/zaptest/observer"
 )
 
-// start runs a server and returns its address, and what stops it and returns what Run did.
+// start runs a server. It returns its address, and a function that stops it and returns the result of Run.
 func start(t *testing.T, o Options) (addr string, stop func() error) {
 	t.Helper()
 	s, err := New(o)
@@ -42,7 +42,7 @@ func run(t *testing.T, s *Server) (stop func() error) {
 	return stop
 }
 
-// fetch asks over a socket of its own.
+// fetch requests a URL on a new connection.
 func fetch(method, url string) (answered, error) {
 	transport := &http.Transport{}
 	defer transport.CloseIdleConnections()
@@ -98,7 +98,7 @@ func TestRealSocket(t *testing.T) {
 	}
 }
 
-// TestHealthAddress: the second address serves the health checks alone, without TLS, and both addresses end with Run.
+// TestHealthAddress: the second address serves only the health checks, without TLS, and Run closes both addresses.
 func TestHealthAddress(t *testing.T) {
 	cert, key := newPair(t, 1)
 	o := options()
@@ -134,7 +134,7 @@ func TestHealthAddress(t *testing.T) {
 	}
 }
 
-// TestHealthAddressInUse: the error says which of the two addresses cannot be had, and the other one is given back.
+// TestHealthAddressInUse: the error says which of the two addresses is in use, and the other one is released.
 func TestHealthAddressInUse(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -161,14 +161,14 @@ func TestAddressInUse(t *testing.T) {
 		t.Errorf("error %v, want %s", err, want)
 	}
 	if !errors.Is(err, syscall.EADDRINUSE) {
-		t.Errorf("the cause of %v is not to be found", err)
+		t.Errorf("%v does not wrap EADDRINUSE", err)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
 	again, err := New(o)
 	if err != nil {
-		t.Fatalf("the address was not given back by Close: %v", err)
+		t.Fatalf("Close did not release the address: %v", err)
 	}
 	if err := again.Close(); err != nil {
 		t.Error(err)
@@ -219,7 +219,7 @@ func TestRunWithCanceledContext(t *testing.T) {
 	}
 }
 
-// A client that stops to read is cut off when the permission ends, though there is much that was not written yet.
+// A client that stops reading is cut off when the permission ends, in the middle of the response.
 func TestClientThatStopsToRead(t *testing.T) {
 	const much = 32 << 20 // more than the buffers of a socket
 	o := options()
@@ -253,13 +253,13 @@ func TestClientThatStopsToRead(t *testing.T) {
 	if err := <-published; !isTimeout(err) {
 		t.Errorf("publishing ended with %v, want a timeout", err)
 	}
-	// What is in the buffers still comes, and then the end of the connection.
+	// The buffered part still arrives, and then the end of the connection.
 	read, err := io.Copy(io.Discard, conn)
 	if isTimeout(err) {
 		t.Error("the connection was not closed")
 	}
 	if read >= much {
-		t.Errorf("%d bytes came, though the client did not read until the permission had ended", read)
+		t.Errorf("%d bytes arrived, want only what was buffered when the permission ended", read)
 	}
 }
 
@@ -268,9 +268,7 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// From here on the clock is that of a bubble, and the timeout of the server is what it is in production.
-
-// A pipes is a listener in memory.
+// A pipes is a listener in memory. With synctest the tests use the timeouts of production.
 type pipes struct {
 	accepted chan net.Conn
 	closed   chan struct{}
@@ -305,21 +303,21 @@ func (p *pipes) dial(context.Context, string, string) (net.Conn, error) {
 	}
 }
 
-// connect makes a connection that lasts until the test ends, and says something.
-func (p *pipes) connect(t *testing.T, say string) net.Conn {
+// connect opens a connection until the end of the test, and sends a text.
+func (p *pipes) connect(t *testing.T, text string) net.Conn {
 	t.Helper()
 	conn, err := p.dial(t.Context(), "", "")
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { conn.Close() })
-	if _, err := io.WriteString(conn, say); err != nil {
+	if _, err := io.WriteString(conn, text); err != nil {
 		t.Fatal(err)
 	}
 	return conn
 }
 
-// fetch asks over a connection of its own.
+// fetch requests a path on a new connection.
 func (p *pipes) fetch(path string) (answered, error) {
 	client := &http.Client{Transport: &http.Transport{DialContext: p.dial, DisableKeepAlives: true}}
 	response, err := client.Get("http://server.test" + path)
@@ -331,7 +329,7 @@ func (p *pipes) fetch(path string) (answered, error) {
 	return answered{response.StatusCode, response.Header.Get("Content-Type"), "", string(body)}, err
 }
 
-// startInMemory runs a server on pipes.
+// startInMemory runs a server on a pipes listener.
 func startInMemory(t *testing.T, o Options) (p *pipes, stop func() error) {
 	t.Helper()
 	s, err := New(o)
@@ -352,13 +350,13 @@ func TestClientTimeouts(t *testing.T) {
 	tests := []struct {
 		name string
 		act  func(t *testing.T, conn net.Conn) // what the client does, until the connection ends
-		say  string
+		send string
 		want time.Duration
 	}{
-		{name: "says nothing", want: headerTimeout, act: untilClosed},
-		{name: "says half a header", say: get[:len(get)-2], want: headerTimeout, act: untilClosed},
+		{name: "sends nothing", want: headerTimeout, act: untilClosed},
+		{name: "sends half a header", send: get[:len(get)-2], want: headerTimeout, act: untilClosed},
 		{
-			name: "says a byte each second", say: "GET /healthz HTTP/1.1\r\nX: ", want: headerTimeout,
+			name: "sends a byte each second", send: "GET /healthz HTTP/1.1\r\nX: ", want: headerTimeout,
 			act: func(t *testing.T, conn net.Conn) {
 				for {
 					if _, err := io.WriteString(conn, "x"); err != nil {
@@ -368,13 +366,13 @@ func TestClientTimeouts(t *testing.T) {
 				}
 			},
 		},
-		{name: "asks and then says nothing more", say: get, want: idleTimeout, act: untilClosed},
+		{name: "sends one request", send: get, want: idleTimeout, act: untilClosed},
 		{
-			name: "sends a body that does not end", want: readTimeout, act: untilClosed,
-			say: "GET /healthz HTTP/1.1\r\nHost: server.test\r\nContent-Length: 10\r\n\r\nabc",
+			name: "sends an incomplete body", want: readTimeout, act: untilClosed,
+			send: "GET /healthz HTTP/1.1\r\nHost: server.test\r\nContent-Length: 10\r\n\r\nabc",
 		},
 		{
-			name: "reads nothing", say: strings.Replace(get, "healthz", "api/v1/report", 1), want: writeTimeout,
+			name: "reads nothing", send: strings.Replace(get, "healthz", "api/v1/report", 1), want: writeTimeout,
 			act: func(t *testing.T, conn net.Conn) {
 				<-time.After(writeTimeout)
 				synctest.Wait()
@@ -382,7 +380,7 @@ func TestClientTimeouts(t *testing.T) {
 			},
 		},
 		{
-			name: "reads a byte each second", say: strings.Replace(get, "healthz", "api/v1/report", 1), want: writeTimeout,
+			name: "reads a byte each second", send: strings.Replace(get, "healthz", "api/v1/report", 1), want: writeTimeout,
 			act: func(t *testing.T, conn net.Conn) {
 				for {
 					if _, err := conn.Read(make([]byte, 1)); err != nil {
@@ -403,19 +401,19 @@ func TestClientTimeouts(t *testing.T) {
 				}
 				p, _ := startInMemory(t, o)
 				before := time.Now()
-				conn := p.connect(t, test.say)
-				if test.say == get {
+				conn := p.connect(t, test.send)
+				if test.send == get {
 					if status := readStatus(t, conn); status != http.StatusOK {
 						t.Fatalf("status %d, want 200", status)
 					}
 				}
 				test.act(t, conn)
-				// Who does something each second hears of it a second later.
+				// A client that acts each second notices a second later.
 				if took := time.Since(before); took < test.want || took > test.want+time.Second {
 					t.Errorf("the connection was closed after %s, want %s", took, test.want)
 				}
 				if got, err := p.fetch("/healthz"); err != nil || got.Status != http.StatusOK {
-					t.Errorf("another client gets %v, %v", got, err)
+					t.Errorf("another client got %v, %v", got, err)
 				}
 			})
 		})
@@ -439,7 +437,7 @@ func readStatus(t *testing.T, conn net.Conn) int {
 // untilClosed reads until the connection ends.
 func untilClosed(_ *testing.T, conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }
 
-// Where the permission ends first, so does the connection of a client that does not read.
+// If the permission ends before writeTimeout, it ends the connection of a client that does not read.
 func TestPermissionEndsWhileWriting(t *testing.T) {
 	const ends = 7 * time.Second
 	for name, permission := range map[string]func(context.Context) (context.Context, context.CancelFunc){
@@ -471,14 +469,14 @@ func TestPermissionEndsWhileWriting(t *testing.T) {
 					t.Errorf("publishing ended after %s, want %s", took, ends)
 				}
 				if read, _ := io.Copy(io.Discard, conn); read != 0 {
-					t.Errorf("%d bytes came after the permission had ended", read)
+					t.Errorf("%d bytes arrived after the permission had ended", read)
 				}
 			})
 		})
 	}
 }
 
-// Slow clients, as many as they are, do not keep others waiting.
+// Slow clients do not delay others.
 func TestSlowClientsDoNotBlockOthers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := options()
@@ -496,7 +494,7 @@ func TestSlowClientsDoNotBlockOthers(t *testing.T) {
 			}
 		}
 		if took := time.Since(before); took > 0 {
-			t.Errorf("four answers took %s, want no time", took)
+			t.Errorf("four responses took %s, want 0 s", took)
 		}
 	})
 }
@@ -602,8 +600,8 @@ func TestStopWithIdleConnection(t *testing.T) {
 	})
 }
 
-// Who has connected and asked nothing may be about to ask: that is waited for, but not for long.
-func TestStopWithASilentConnection(t *testing.T) {
+// Run waits for a new connection without a request, but only up to drainTimeout.
+func TestStopWithNewConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		p, stop := startInMemory(t, options())
 		p.connect(t, "")
