@@ -188,7 +188,7 @@ func TestReload(t *testing.T) {
 		{"half of a table", func(m *reloadtest.Mount) error {
 			half, _, _ := strings.Cut(tableText("half", 9), "violation")
 			return m.Swap(map[string]string{"policy.yaml": half})
-		}, []any{`policy.yaml:5: check latest_tag: a check lacks the field "violation"`}, ""},
+		}, []any{`policy.yaml:5: check latest_tag: missing field "violation" in a check`}, ""},
 		{"no YAML", func(m *reloadtest.Mount) error {
 			return m.Swap(map[string]string{"policy.yaml": "checks: [\n"})
 		}, []any{"policy.yaml:1: not valid YAML: did not find expected node content"}, ""},

@@ -15,17 +15,65 @@ import (
 
 	"github.com/kube-devops/kube-devops/policies"
 	"github.com/kube-devops/kube-devops/rules"
-	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
-// TestJSONSchemaIsFresh compares schema.json with what the code says.
-func TestJSONSchemaIsFresh(t *testing.T) {
-	golden.Compare(t, "schema.json", string(rules.JSONSchema()))
+func schemaText(t *testing.T) []byte {
+	t.Helper()
+	text, err := os.ReadFile("schema.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// TestJSONSchemaHasAllOperators compares schema.json with the operators of the engine.
+func TestJSONSchemaHasAllOperators(t *testing.T) {
+	var schema struct {
+		Defs struct {
+			Predicate struct {
+				Properties struct {
+					Operator struct {
+						Enum        []string
+						Description string
+					}
+				}
+				AllOf []struct {
+					If struct {
+						Properties struct {
+							Operator struct{ Const string }
+						}
+					}
+					Then struct{ Required []string }
+				}
+			}
+		} `json:"$defs"`
+	}
+	if err := json.Unmarshal(schemaText(t), &schema); err != nil {
+		t.Fatal(err)
+	}
+	description, enum := "True when:", []string(nil)
+	for i, o := range rules.Operators() {
+		enum = append(enum, o.Name)
+		description += "\n" + o.Name + ": " + o.Meaning
+		if i >= len(schema.Defs.Predicate.AllOf) {
+			t.Fatalf("$defs.predicate.allOf has no rule for the value of %s", o.Name)
+		}
+		rule := schema.Defs.Predicate.AllOf[i]
+		if rule.If.Properties.Operator.Const != o.Name || (len(rule.Then.Required) > 0) != (o.Value != "") {
+			t.Errorf("$defs.predicate.allOf[%d] is not the rule for %s, whose value is %q", i, o.Name, o.Value)
+		}
+	}
+	if diff := cmp.Diff(enum, schema.Defs.Predicate.Properties.Operator.Enum); diff != "" {
+		t.Errorf("$defs.predicate.properties.operator.enum (-engine +schema):\n%s", diff)
+	}
+	if diff := cmp.Diff(description, schema.Defs.Predicate.Properties.Operator.Description); diff != "" {
+		t.Errorf("$defs.predicate.properties.operator.description (-engine +schema):\n%s", diff)
+	}
 }
 
 func compileSchema(t *testing.T) *jsonschema.Schema {
 	t.Helper()
-	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(rules.JSONSchema()))
+	document, err := jsonschema.UnmarshalJSON(bytes.NewReader(schemaText(t)))
 	if err != nil {
 		t.Fatal(err)
 	}

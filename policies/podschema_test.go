@@ -2,7 +2,6 @@ package policies_test
 
 import (
 	"encoding/json"
-	"fmt"
 	"go/ast"
 	"go/build"
 	"go/parser"
@@ -22,118 +21,105 @@ import (
 
 	"github.com/kube-devops/kube-devops/policies"
 	"github.com/kube-devops/kube-devops/rules/golden"
+	"github.com/kube-devops/kube-devops/rules/schema"
 )
 
-const podSchemaHead = `# The fields of a Pod and their types, from k8s.io/api: UPDATE_GOLDEN=1 go test ./policies writes it.
-# A type, and below it its fields; ! is a field that is always there. A type of strings has its values behind it.
-`
-
-// TestPodSchemaIsFresh compares pod.schema with the Go types of the API.
+// TestPodSchemaIsFresh compares pod.schema.json with the Go types of the API.
 func TestPodSchemaIsFresh(t *testing.T) {
-	golden.Compare(t, "pod.schema", podSchemaHead+podSchema(t))
+	golden.Compare(t, "pod.schema.json", podSchema(t))
 	if policies.PodSchema() == nil {
 		t.Error("there is no schema")
 	}
 }
 
 func podSchema(t *testing.T) string {
-	s := schemaWriter{t: t, written: make(map[string]reflect.Type), texts: make(map[string]string), values: enumerations(t)}
-	s.fieldType(reflect.TypeFor[corev1.Pod]())
-	var b strings.Builder
-	b.WriteString(s.texts["Pod"])
-	delete(s.texts, "Pod")
-	for _, name := range slices.Sorted(maps.Keys(s.texts)) {
-		b.WriteString(s.texts[name])
+	w := schemaWriter{t: t, written: make(map[string]reflect.Type), values: enumerations(t)}
+	w.Schema = schema.Schema{Comment: "Generated from the Go types of k8s.io/api by: UPDATE_GOLDEN=1 go test ./policies", Types: make(map[string]*schema.Type)}
+	w.Root = w.fieldType(reflect.TypeFor[corev1.Pod]())
+	text, err := json.MarshalIndent(w.Schema, "", " ")
+	if err != nil {
+		t.Fatal(err)
 	}
-	return b.String()
+	return string(text) + "\n"
 }
 
-// A schemaWriter describes Go types as their JSON is.
+// A schemaWriter describes Go types by the JSON that they are written as.
 type schemaWriter struct {
+	schema.Schema
 	t       *testing.T
 	written map[string]reflect.Type
-	texts   map[string]string
 	values  map[string][]string // of the types that are enumerations
 }
 
-// fieldType returns the word for a type, and describes the types that it refers to.
-func (s *schemaWriter) fieldType(of reflect.Type) string {
+// fieldType describes a type, and adds the types that it refers to.
+func (w *schemaWriter) fieldType(of reflect.Type) *schema.Type {
 	switch of {
 	case reflect.TypeFor[metav1.Time](), reflect.TypeFor[metav1.MicroTime](), reflect.TypeFor[[]byte]():
-		return "string"
+		return &schema.Type{Type: "string"}
 	case reflect.TypeFor[resource.Quantity]():
-		return "quantity"
+		return &schema.Type{Type: "string", Format: "quantity"}
 	case reflect.TypeFor[intstr.IntOrString]():
-		return "intOrString"
+		return &schema.Type{Format: "int-or-string"}
 	case reflect.TypeFor[metav1.FieldsV1]():
-		return "any"
+		return new(schema.Type)
 	}
 	if of.Kind() != reflect.Pointer && (of.Implements(reflect.TypeFor[json.Marshaler]()) || reflect.PointerTo(of).Implements(reflect.TypeFor[json.Marshaler]())) {
-		s.t.Fatalf("%s writes its JSON itself: say here what it writes", of)
+		w.t.Fatalf("%s marshals itself: describe its JSON here", of)
 	}
 	switch of.Kind() {
 	case reflect.Pointer:
-		return s.fieldType(of.Elem())
+		return w.fieldType(of.Elem())
 	case reflect.Slice:
-		return "[]" + s.fieldType(of.Elem())
+		return &schema.Type{Type: "array", Items: w.fieldType(of.Elem())}
 	case reflect.Map:
-		return "map[" + s.fieldType(of.Elem()) + "]"
+		return &schema.Type{Type: "object", Values: w.fieldType(of.Elem())}
 	case reflect.Bool:
-		return "boolean"
+		return &schema.Type{Type: "boolean"}
 	case reflect.Int32, reflect.Int64:
-		return "integer"
+		return &schema.Type{Type: "integer"}
 	case reflect.String:
-		return s.text(of)
+		values := w.values[of.Name()]
+		if of.PkgPath() != reflect.TypeFor[corev1.Pod]().PkgPath() || len(values) == 0 {
+			return &schema.Type{Type: "string"}
+		}
+		w.Types[of.Name()] = &schema.Type{Type: "string", Enum: values}
+		return schema.Ref(of.Name())
 	case reflect.Struct:
-		s.structure(of)
-		return of.Name()
+		w.structure(of)
+		return schema.Ref(of.Name())
 	}
-	s.t.Fatalf("nothing is known of the JSON of %s", of)
-	return ""
+	w.t.Fatalf("the JSON of %s is not known", of)
+	return nil
 }
 
-// text describes a type of strings, which has a name of its own where its values are known.
-func (s *schemaWriter) text(of reflect.Type) string {
-	values := s.values[of.Name()]
-	if of.PkgPath() != reflect.TypeFor[corev1.Pod]().PkgPath() || len(values) == 0 {
-		return "string"
-	}
-	quoted := make([]string, len(values))
-	for i, value := range values {
-		quoted[i] = strconv.Quote(value)
-	}
-	s.texts[of.Name()] = of.Name() + " " + strings.Join(quoted, " ") + "\n"
-	return of.Name()
-}
-
-func (s *schemaWriter) structure(of reflect.Type) {
-	if known, ok := s.written[of.Name()]; ok {
+func (w *schemaWriter) structure(of reflect.Type) {
+	if known, ok := w.written[of.Name()]; ok {
 		if known != of {
-			s.t.Fatalf("%s and %s have one name", known, of)
+			w.t.Fatalf("%s and %s have the same name", known, of)
 		}
 		return
 	}
-	s.written[of.Name()] = of
-	lines := s.fields(of)
-	slices.Sort(lines)
-	s.texts[of.Name()] = of.Name() + "\n" + strings.Join(lines, "")
+	w.written[of.Name()] = of
+	object := &schema.Type{Type: "object", Properties: make(map[string]*schema.Type)}
+	w.fields(of, object)
+	slices.Sort(object.Required)
+	w.Types[of.Name()] = object
 }
 
-func (s *schemaWriter) fields(of reflect.Type) (lines []string) {
+func (w *schemaWriter) fields(of reflect.Type, object *schema.Type) {
 	for f := range of.Fields() {
 		name, options, _ := strings.Cut(f.Tag.Get("json"), ",")
 		switch {
 		case name == "" && f.Anonymous:
-			lines = append(lines, s.fields(f.Type)...)
+			w.fields(f.Type, object)
 			continue
 		case name == "":
-			s.t.Fatalf("%s.%s has no name in JSON", of, f.Name)
+			w.t.Fatalf("%s.%s has no name in JSON", of, f.Name)
 		case !strings.Contains(options, "omit") && f.Type != reflect.TypeFor[metav1.Time]():
-			name += "!"
+			object.Required = append(object.Required, name)
 		}
-		lines = append(lines, fmt.Sprintf("  %s %s\n", name, s.fieldType(f.Type)))
+		object.Properties[name] = w.fieldType(f.Type)
 	}
-	return lines
 }
 
 // enumerations reads the values of the types that the source marks as enumerations, which reflection does not know.

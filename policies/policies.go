@@ -12,21 +12,22 @@ import (
 	"sync"
 
 	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/schema"
 )
 
 //go:embed *.yaml
 var shipped embed.FS
 
-//go:embed pod.schema
-var podSchema string
+//go:embed pod.schema.json
+var podSchema []byte
 
-// PodSchema is what is known of the fields of a Pod.
-var PodSchema = sync.OnceValue(func() *rules.Schema {
-	schema, err := rules.ParseSchema(podSchema)
+// PodSchema returns the schema of a Pod.
+var PodSchema = sync.OnceValue(func() *schema.Schema {
+	pods, err := schema.Parse(podSchema)
 	if err != nil {
-		panic(fmt.Sprintf("the schema of a Pod that is embedded: %v", err))
+		panic(fmt.Sprintf("the embedded schema of a Pod: %v", err))
 	}
-	return schema
+	return pods
 })
 
 // Default is the name of the table that is used when none is asked for.

@@ -139,7 +139,7 @@ func TestOpenErrors(t *testing.T) {
 		{"no name", "", "open : no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"},
 		{"no way out of what ships", "../policies/default", "open ../policies/default: no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"},
 		{"a folder", "folder", "read folder: is a directory"},
-		{"a bad table", "bad.yaml", "bad.yaml:1: the table lacks the field \"apiVersion\"\nbad.yaml:1: the table lacks the field \"metadata\"\nbad.yaml:1: the table lacks the field \"checks\""},
+		{"a bad table", "bad.yaml", "bad.yaml:1: missing field \"apiVersion\" in the table\nbad.yaml:1: missing field \"metadata\" in the table\nbad.yaml:1: missing field \"checks\" in the table"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

@@ -45,18 +45,18 @@ func (w *Waiver) Scope() string {
 			words = append(words, what+" "+value)
 		}
 	}
-	add("namespace", w.namespace)
-	add("pod", w.pod)
-	add("container", w.container)
-	add("subject", w.subject)
+	add("namespace", w.Namespace)
+	add("pod", w.Pod)
+	add("container", w.Container)
+	add("subject", w.Subject)
 	for _, name := range slices.Sorted(maps.Keys(w.labels)) {
 		add("label", fmt.Sprintf("%s=%s", name, w.labels[name]))
 	}
 	if w.owner != nil {
 		add("owner", strings.Trim(w.owner.kind+" "+w.owner.name, " "))
 	}
-	if len(w.checkIDs) > 0 {
-		add("check", strings.Join(w.checkIDs, " or "))
+	if len(w.CheckIDs) > 0 {
+		add("check", strings.Join(w.CheckIDs, " or "))
 	}
 	return strings.Join(words, ", ")
 }

@@ -5,6 +5,8 @@ import (
 	"unicode/utf8"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
 )
 
 // A Detail is what a violation shows of the object that it was found in.
@@ -56,7 +58,7 @@ func (t *Table) detail(e *evaluation, v *Violation, subject gjson.Result) Detail
 	switch {
 	case l == nil:
 		return Detail{}
-	case !l.path.root && mayBeSecret([]step{{keys: v.Path}}), mayBeSecret(l.path.steps):
+	case !l.path.Root && mayBeSecret([]fieldpath.Step{{Keys: v.Path}}), mayBeSecret(l.path.Steps):
 		return Detail{Withheld: true}
 	case value.Type == gjson.String:
 		return Detail{Value: clipped(value.Str)}
@@ -90,11 +92,11 @@ func (e *evaluation) firstShown(p predicate, subject gjson.Result) (*leaf, gjson
 
 // scalar is what the path of a leaf leads to; false where that is not one string, number or boolean.
 func (l *leaf) scalar(e *evaluation, from gjson.Result) (value gjson.Result, ok bool) {
-	if l.path.root {
+	if l.path.Root {
 		from = e.pod
 	}
 	n := 0
-	l.path.walk(e, from, func(found gjson.Result) bool {
+	e.walk(l.path.Steps, from, func(found gjson.Result) bool {
 		value = found
 		n++
 		return n == 1
@@ -109,13 +111,13 @@ var secretKeys = map[string]bool{
 }
 
 // mayBeSecret tells whether the steps of a path lead through a field whose values are never shown.
-func mayBeSecret(steps []step) bool {
+func mayBeSecret(steps []fieldpath.Step) bool {
 	for i := range steps {
-		if steps[i].kind != stepKeys {
+		if steps[i].Kind != fieldpath.Keys {
 			continue
 		}
-		for _, key := range splitKeys(steps[i].keys) {
-			if secretKeys[strings.ReplaceAll(key, `\.`, ".")] {
+		for _, key := range fieldpath.SplitKeys(steps[i].Keys) {
+			if secretKeys[fieldpath.KeyName(key)] {
 				return true
 			}
 		}

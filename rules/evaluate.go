@@ -59,15 +59,15 @@ type group struct {
 type evaluation struct {
 	checker   checker
 	pod       gjson.Result
-	apart     bool     // the pod is taken apart for this table
-	objects   []fields // taken apart: the pod first, then some of its fields
+	indexed   bool          // the pod is indexed for this table
+	objects   []objectIndex // the pod first, then some of its fields
 	constant  []truth
 	spent     []int        // what the tests that are not cheap have cost so far
 	indexes   []int        // where the walk over subjects stands in each array, outermost first
 	container gjson.Result // the last container that the walk over subjects came through
 	waivers   []truth      // of each waiver: whether it is about this pod; empty until a violation asks
 	identity  identity
-	subjects  Subjects // of the violations whose details are asked for
+	subjects  Locator // of the violations whose details are asked for
 }
 
 var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
@@ -122,7 +122,7 @@ func (t *Table) EvaluateInto(v *Verdict, pod []byte) error {
 
 // begin prepares the memory for a pod whose JSON has been checked.
 func (e *evaluation) begin(t *Table, pod []byte) {
-	e.pod, e.apart = parsed(pod), t.looks > fewLooks
+	e.pod, e.indexed = parsed(pod), t.lookups >= minIndexedLookups
 	e.constant = append(e.constant[:0], make([]truth, t.constants)...)
 	e.spent = append(e.spent[:0], make([]int, t.budgets)...)
 	e.waivers = e.waivers[:0]
@@ -131,7 +131,7 @@ func (e *evaluation) begin(t *Table, pod []byte) {
 // end lets go of the pod.
 func (e *evaluation) end() {
 	e.pod, e.container, e.identity = gjson.Result{}, gjson.Result{}, identity{}
-	e.forget()
+	e.clearIndexes()
 }
 
 // parsed makes no copy of the pod: the result, and all that is taken from it, live as long as the text does.
@@ -158,7 +158,7 @@ func (t *Table) evaluateGroup(e *evaluation, v *Verdict, g *group) {
 	for i := range g.forEach {
 		where := &g.forEach[i]
 		e.indexes = e.indexes[:0]
-		more := where.walk(e, where.steps, e.pod, func(subject gjson.Result) bool {
+		more := where.walk(e, where.Steps, e.pod, func(subject gjson.Result) bool {
 			if count++; count > MaxSubjects {
 				t.evaluateRest(e, v, g, subject, where)
 				return false

@@ -7,12 +7,14 @@ import (
 
 	"github.com/tidwall/gjson"
 	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
 // The operators of the field: what Kubernetes writes as strings, and means as something else.
 
 func compileImageTag(operand *yaml.Node) (test, error) {
-	want, err := parseText(operand)
+	want, err := strictyaml.ParseText(operand)
 	if err != nil {
 		return test{}, err
 	}
@@ -68,7 +70,7 @@ func compileOneOf(operand *yaml.Node) (test, error) {
 }
 
 func compileLength(operand *yaml.Node) (test, error) {
-	least, most, err := parseLengths(operand)
+	least, most, err := ParseLengths(operand)
 	if err != nil {
 		return test{}, err
 	}
@@ -86,14 +88,15 @@ func compileLength(operand *yaml.Node) (test, error) {
 	}}, nil
 }
 
-func parseLengths(operand *yaml.Node) (least, most int, err error) {
+// ParseLengths reads the operand of the operator length: the least and the greatest length that it accepts.
+func ParseLengths(operand *yaml.Node) (least, most int, err error) {
 	wrong := errors.New("must be a whole number from 0, or {min: N, max: N}")
 	whole := func(node *yaml.Node) int {
-		s, parseErr := parseScalar(node)
-		if parseErr != nil || s.kind != wholeScalar || s.whole < 0 || s.whole > math.MaxInt32 {
+		s, parseErr := strictyaml.ParseScalar(node)
+		if parseErr != nil || s.Kind != strictyaml.IntScalar || s.Int < 0 || s.Int > math.MaxInt32 {
 			err = wrong
 		}
-		return int(s.whole)
+		return int(s.Int)
 	}
 	if operand.Kind == yaml.ScalarNode {
 		n := whole(operand)

@@ -44,7 +44,7 @@ func FuzzLoad(f *testing.F) {
 // onlyMistakes makes sure that there is no table, and mistakes of one line each.
 func onlyMistakes(t *testing.T, table *rules.Table, err error) {
 	t.Helper()
-	var mistakes rules.Mistakes
+	var mistakes rules.LoadErrors
 	if table != nil || !errors.As(err, &mistakes) || len(mistakes) == 0 {
 		t.Fatalf("table %v and error %v", table, err)
 	}

@@ -66,7 +66,7 @@ func compareMistakes(t *testing.T, folder string, load func(name string, text []
 		name := filepath.Base(file)
 		text := readFile(t, file)
 		err := load(name, text)
-		var mistakes rules.Mistakes
+		var mistakes rules.LoadErrors
 		if !errors.As(err, &mistakes) {
 			t.Errorf("%s: error %v, want its mistakes", name, err)
 			continue
@@ -129,8 +129,8 @@ func TestLoadTellsOfAHundredMistakes(t *testing.T) {
 	if len(mistakes) != 101 {
 		t.Fatalf("%d mistakes, want 101", len(mistakes))
 	}
-	const unknown = `: unknown field "wight" (did you mean "weight"?); a check has only description, forEach, id, remediation, severity, violation, weight, when`
-	for i, want := range map[int]string{0: "f:5: check c0" + unknown, 99: "f:104: check c99" + unknown, 100: "f:104: mistakes that are not shown: 3"} {
+	const unknown = `: unknown field "wight" in a check (did you mean "weight"?); known fields: description, forEach, id, remediation, severity, violation, weight, when`
+	for i, want := range map[int]string{0: "f:5: check c0" + unknown, 99: "f:104: check c99" + unknown, 100: "f:104: 3 more errors are not shown"} {
 		if got := mistakes[i].Error(); got != want {
 			t.Errorf("mistake %d:\n%s\nwant:\n%s", i, got, want)
 		}
@@ -272,7 +272,7 @@ func TestLoadBounds(t *testing.T) {
 		{
 			name: "bytes of a path", bound: 256,
 			table: func(n int) string { return withViolation("{path: " + strings.Repeat("a", n) + ", operator: exists}") },
-			want:  `f:5: check c: path "` + strings.Repeat("a", 257) + `" is 257 bytes long; 256 are allowed`,
+			want:  `f:5: check c: path "` + strings.Repeat("a", 257) + `" is 257 bytes long; at most 256 are allowed`,
 		},
 		{
 			name: "steps of a path", bound: 16,
@@ -286,7 +286,7 @@ func TestLoadBounds(t *testing.T) {
 			table: func(n int) string {
 				return withViolation("{path: " + strings.Repeat("a.9", 1) + strings.Repeat("9", n-1) + ", operator: exists}")
 			},
-			want: `f:5: check c: path "a.` + strings.Repeat("9", 19) + `" has the index ` + strings.Repeat("9", 19) + `: an index has at most 18 digits`,
+			want: `f:5: check c: path "a.` + strings.Repeat("9", 19) + `" has the index ` + strings.Repeat("9", 19) + `: an index may have at most 18 digits`,
 		},
 		{
 			name: "entries of a list", bound: 1000,
@@ -372,17 +372,17 @@ func readFile(t testing.TB, file string) []byte {
 	return text
 }
 
-func loadMistakes(t *testing.T, text string) rules.Mistakes {
+func loadMistakes(t *testing.T, text string) rules.LoadErrors {
 	t.Helper()
 	_, err := rules.Load("f", []byte(text))
-	var mistakes rules.Mistakes
+	var mistakes rules.LoadErrors
 	if !errors.As(err, &mistakes) {
 		t.Fatalf("loaded with error %v, want mistakes", err)
 	}
 	return mistakes
 }
 
-func rowsOf(mistakes rules.Mistakes) []string {
+func rowsOf(mistakes rules.LoadErrors) []string {
 	var rows []string
 	for _, m := range mistakes {
 		rows = append(rows, m.At)

@@ -1,17 +1,20 @@
 package rules
 
 import (
+	"cmp"
 	"strings"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
 )
 
-func (r *reader) predicate(node *yaml.Node, depth int, count *int) predicate {
+func (r *loader) predicate(node *yaml.Node, depth int, count *int) predicate {
 	if *count++; *count == maxPredicates+1 {
-		r.wrong(node, "a condition has at most %d predicates", maxPredicates)
+		r.Errorf(node, "a condition has at most %d predicates", maxPredicates)
 	}
 	if depth > maxPredicateDepth {
-		r.wrong(node, "predicates are nested deeper than %d", maxPredicateDepth)
+		r.Errorf(node, "predicates are nested deeper than %d", maxPredicateDepth)
 		return nil
 	}
 	found := make(map[string]*yaml.Node)
@@ -19,15 +22,15 @@ func (r *reader) predicate(node *yaml.Node, depth int, count *int) predicate {
 	for _, name := range []string{"all", "any", "not", "path", "operator", "value"} {
 		known[name] = func(node *yaml.Node) { found[name] = node }
 	}
-	r.fields(node, "a predicate", nil, known)
+	r.Fields(node, "a predicate", nil, known)
 	all, either, not := found["all"], found["any"], found["not"]
 	if len(found) > 1 && (all != nil || either != nil || not != nil) {
-		r.wrong(node, "a predicate is all, any, not, or a path with an operator: only one of them")
+		r.Errorf(node, "a predicate is all, any, not, or a path with an operator: only one of them")
 	}
 	several := func(node *yaml.Node, word string) (of []predicate) {
-		r.each(node, word, func(_ int, entry *yaml.Node) { of = append(of, r.predicate(entry, depth+1, count)) })
+		r.Each(node, word, func(_ int, entry *yaml.Node) { of = append(of, r.predicate(entry, depth+1, count)) })
 		if node.Kind == yaml.SequenceNode && len(of) == 0 {
-			r.wrong(node, "%s needs at least one predicate", word)
+			r.Errorf(node, "%s needs at least one predicate", word)
 		}
 		return of
 	}
@@ -45,45 +48,30 @@ func (r *reader) predicate(node *yaml.Node, depth int, count *int) predicate {
 }
 
 // leaf reads a path with an operator; what the predicate lacks is nil.
-func (r *reader) leaf(node, where, word, operand *yaml.Node) predicate {
+func (r *loader) leaf(node, where, word, operand *yaml.Node) predicate {
 	l := &leaf{slot: -1}
 	if where == nil {
-		r.wrong(node, "a predicate lacks the field %q", "path")
-	} else if source, ok := r.text(where, "path"); ok {
+		r.Errorf(node, "a predicate lacks the field %q", "path")
+	} else if source, ok := r.Text(where, "path"); ok {
 		var err error
-		if l.path, err = parsePath(source); err != nil {
-			r.wrong(where, "path %q %s", source, err)
+		if l.path, err = fieldpath.Parse(source); err != nil {
+			r.Errorf(where, "path %q %s", source, err)
 		}
 	}
 	if word == nil {
-		r.wrong(node, "a predicate lacks the field %q", "operator")
+		r.Errorf(node, "a predicate lacks the field %q", "operator")
 		return l
 	}
 	var ok bool
-	if l.operator, ok = r.text(word, "operator"); !ok {
+	if l.operator, ok = r.Text(word, "operator"); !ok {
 		return l
 	}
-	op, known := findOperator(l.operator)
-	if !known {
-		names := make([]string, len(operators))
-		for i := range operators {
-			names[i] = operators[i].Name
-		}
-		r.wrong(word, "unknown operator %q%s; there are %s", l.operator, r.didYouMean(l.operator, names), strings.Join(names, ", "))
+	var err error
+	if l.Matcher, err = NewMatcher(l.operator, operand); err != nil {
+		r.Errorf(cmp.Or(operand, word), "%s", err)
 		return l
 	}
-	l.absent = op.absent
-	switch {
-	case op.compile == nil && operand != nil:
-		r.wrong(operand, "operator %s takes no value", l.operator)
-	case op.compile != nil && operand == nil:
-		r.wrong(word, "operator %s needs a value", l.operator)
-	case op.compile != nil:
-		var err error
-		if l.test, err = op.compile(operand); err != nil {
-			r.wrong(operand, "value of %s %s", l.operator, err)
-			return l
-		}
+	if operand != nil {
 		l.operand, l.value = inline(operand), operand
 	}
 	return l

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"math"
 	"regexp"
 	"regexp/syntax"
 	"slices"
@@ -13,6 +12,8 @@ import (
 
 	"github.com/tidwall/gjson"
 	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
 // A test compares a value that is there.
@@ -79,6 +80,14 @@ var operators = []operator{
 	{OperatorDoc{"imageTag", aString, "the value is an image reference that is pulled by that tag: `latest` where it names neither tag nor digest, none where it names a digest"}, false, compileImageTag},
 }
 
+func operatorNames() []string {
+	names := make([]string, len(operators))
+	for i := range operators {
+		names[i] = operators[i].Name
+	}
+	return names
+}
+
 func findOperator(name string) (operator, bool) {
 	i := slices.IndexFunc(operators, func(o operator) bool { return o.Name == name })
 	if i < 0 {
@@ -100,11 +109,11 @@ func negated(compile func(*yaml.Node) (test, error)) func(*yaml.Node) (test, err
 }
 
 func compileEquals(operand *yaml.Node) (test, error) {
-	want, err := parseScalar(operand)
+	want, err := strictyaml.ParseScalar(operand)
 	if err != nil {
 		return test{}, err
 	}
-	return test{of: func(value gjson.Result) truth { return truthOf(want.equals(value)) }}, nil
+	return test{of: func(value gjson.Result) truth { return truthOf(equals(&want, value)) }}, nil
 }
 
 func compileIn(operand *yaml.Node) (test, error) {
@@ -124,14 +133,14 @@ func parseList(operand *yaml.Node) (in func(gjson.Result) bool, err error) {
 		return nil, fmt.Errorf("has %d entries; %d are allowed", len(operand.Content), maxListValues)
 	}
 	text := make(map[string]bool)
-	var others []scalar
+	var others []strictyaml.Scalar
 	for i, node := range operand.Content {
-		want, err := parseScalar(node)
+		want, err := strictyaml.ParseScalar(node)
 		if err != nil {
 			return nil, fmt.Errorf("entry %d %w", i+1, err)
 		}
-		if want.kind == textScalar {
-			text[want.text] = true
+		if want.Kind == strictyaml.TextScalar {
+			text[want.Text] = true
 		} else {
 			others = append(others, want)
 		}
@@ -141,7 +150,7 @@ func parseList(operand *yaml.Node) (in func(gjson.Result) bool, err error) {
 			return text[value.Str]
 		}
 		for i := range others {
-			if others[i].equals(value) {
+			if equals(&others[i], value) {
 				return true
 			}
 		}
@@ -151,7 +160,7 @@ func parseList(operand *yaml.Node) (in func(gjson.Result) bool, err error) {
 
 func textTest(holds func(value, operand string) bool) func(*yaml.Node) (test, error) {
 	return func(operand *yaml.Node) (test, error) {
-		want, err := parseText(operand)
+		want, err := strictyaml.ParseText(operand)
 		if err != nil {
 			return test{}, err
 		}
@@ -163,15 +172,16 @@ func textTest(holds func(value, operand string) bool) func(*yaml.Node) (test, er
 
 // compileContains finds a part of a string, or an element of an array.
 func compileContains(operand *yaml.Node) (test, error) {
-	want, err := parseScalar(operand)
+	want, err := strictyaml.ParseScalar(operand)
 	if err != nil {
 		return test{}, err
 	}
+	isWanted := func(element gjson.Result) bool { return equals(&want, element) }
 	return test{of: func(value gjson.Result) truth {
 		if value.IsArray() {
-			return truthOf(hasElement(value, want.equals))
+			return truthOf(hasElement(value, isWanted))
 		}
-		return truthOf(want.kind == textScalar && value.Type == gjson.String && strings.Contains(value.Str, want.text))
+		return truthOf(want.Kind == strictyaml.TextScalar && value.Type == gjson.String && strings.Contains(value.Str, want.Text))
 	}}, nil
 }
 
@@ -193,7 +203,7 @@ const (
 )
 
 func compileMatches(operand *yaml.Node) (test, error) {
-	source, err := parseText(operand)
+	source, err := strictyaml.ParseText(operand)
 	if err != nil {
 		return test{}, err
 	}
@@ -237,122 +247,42 @@ func largestRepeat(r *syntax.Regexp) int {
 
 func orderTest(holds func(order int) bool) func(*yaml.Node) (test, error) {
 	return func(operand *yaml.Node) (test, error) {
-		want, err := parseScalar(operand)
-		if errors.Is(err, errOutOfRange) {
+		want, err := strictyaml.ParseScalar(operand)
+		if errors.Is(err, strictyaml.ErrOutOfRange) {
 			return test{}, err
 		}
-		if err != nil || !want.isNumber() {
-			return test{}, fmt.Errorf("must be a number, not %s", written(operand))
+		if err != nil || !want.IsNumber() {
+			return test{}, fmt.Errorf("must be a number, not %s", strictyaml.Describe(operand))
 		}
 		return test{of: func(value gjson.Result) truth {
-			return truthOf(value.Type == gjson.Number && holds(want.order(value)))
+			return truthOf(value.Type == gjson.Number && holds(order(&want, value)))
 		}}, nil
 	}
 }
 
-type scalarKind uint8
-
-const (
-	textScalar scalarKind = iota
-	wholeScalar
-	floatScalar
-	boolScalar
-)
-
-// A scalar is a value that the table compares with.
-type scalar struct {
-	kind  scalarKind
-	text  string
-	whole int64
-	float float64 // also of a whole number
-	truth bool
-}
-
-var errOutOfRange = errors.New("is outside the range of a 64-bit integer (-9223372036854775808 to 9223372036854775807)")
-
-func (s *scalar) isNumber() bool { return s.kind == wholeScalar || s.kind == floatScalar }
-
-func parseScalar(node *yaml.Node) (scalar, error) {
-	wrong := fmt.Errorf("must be a string in quotes, a number or a boolean, not %s", written(node))
-	if node.Kind != yaml.ScalarNode {
-		return scalar{}, wrong
-	}
-	switch node.ShortTag() {
-	case "!!str":
-		return scalar{kind: textScalar, text: node.Value}, nil
-	case "!!bool":
-		var truth bool
-		if err := node.Decode(&truth); err != nil {
-			return scalar{}, wrong
-		}
-		return scalar{kind: boolScalar, truth: truth}, nil
-	case "!!int":
-		var whole int64
-		if err := node.Decode(&whole); err != nil && node.Style&yaml.TaggedStyle != 0 {
-			return scalar{}, wrong
-		} else if err != nil {
-			return scalar{}, errOutOfRange
-		}
-		return scalar{kind: wholeScalar, whole: whole, float: float64(whole)}, nil
-	case "!!float":
-		// YAML takes whole numbers that are too long for it for floats, which would no longer be exact.
-		if strings.Trim(node.Value, "+-0123456789_") == "" {
-			return scalar{}, errOutOfRange
-		}
-		var float float64
-		if err := node.Decode(&float); err != nil || math.IsNaN(float) || math.IsInf(float, 0) {
-			return scalar{}, errors.New("must be a finite number")
-		}
-		return scalar{kind: floatScalar, float: float}, nil
-	}
-	return scalar{}, wrong
-}
-
-func parseText(node *yaml.Node) (string, error) {
-	if node.Kind != yaml.ScalarNode || node.ShortTag() != "!!str" {
-		return "", fmt.Errorf("must be a string in quotes, not %s", written(node))
-	}
-	return node.Value, nil
-}
-
-// written says what stands at a node, for messages.
-func written(node *yaml.Node) string {
-	switch {
-	case node.Kind == yaml.SequenceNode:
-		return "a list"
-	case node.Kind == yaml.MappingNode:
-		return "a mapping"
-	case node.ShortTag() == "!!null":
-		return "an empty value"
-	case node.ShortTag() == "!!str" || node.Style != 0:
-		return fmt.Sprintf("the string %.64q", node.Value)
-	}
-	return node.Value
-}
-
-func (s *scalar) equals(value gjson.Result) bool {
+func equals(s *strictyaml.Scalar, value gjson.Result) bool {
 	switch value.Type {
 	case gjson.String:
-		return s.kind == textScalar && value.Str == s.text
+		return s.Kind == strictyaml.TextScalar && value.Str == s.Text
 	case gjson.True, gjson.False:
-		return s.kind == boolScalar && s.truth == (value.Type == gjson.True)
+		return s.Kind == strictyaml.BoolScalar && s.Bool == (value.Type == gjson.True)
 	case gjson.Number:
-		return s.isNumber() && s.order(value) == 0
+		return s.IsNumber() && order(s, value) == 0
 	}
 	return false
 }
 
 // order compares a JSON number with s: -1, 0 or 1 as the value is less, equal or greater. Whole numbers are compared
 // exactly, all others as float64.
-func (s *scalar) order(value gjson.Result) int {
-	if s.kind == wholeScalar {
+func order(s *strictyaml.Scalar, value gjson.Result) int {
+	if s.Kind == strictyaml.IntScalar {
 		whole, err := strconv.ParseInt(value.Raw, 10, 64)
 		if err == nil {
-			return cmp.Compare(whole, s.whole)
+			return cmp.Compare(whole, s.Int)
 		}
 		if errors.Is(err, strconv.ErrRange) {
 			return cmp.Compare(whole, 0) // beyond 64 bits, and so beyond s
 		}
 	}
-	return cmp.Compare(value.Num, s.float)
+	return cmp.Compare(value.Num, s.Float)
 }

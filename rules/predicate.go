@@ -1,10 +1,14 @@
 package rules
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/tidwall/gjson"
 	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
+	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
 // A predicate is true, false or unknown of a subject. Where a path yields several values, a leaf is true when any of them
@@ -63,15 +67,12 @@ func joinWords(of []predicate, with string) string {
 
 // A leaf compares what a path leads to with a value.
 type leaf struct {
-	path     *valuePath
+	path     *fieldpath.Path
 	operator string
 	operand  string // the value as the table writes it, "" where the operator takes none
 	// value is that as a node; nil where the operator takes none.
 	value *yaml.Node
-	// absent is the leaf's answer where the path leads to nothing.
-	absent bool
-	// test is asked for each value that is there; none means that being there is enough (exists) or too much (absent).
-	test test
+	Matcher
 	// slot is where the answer of a leaf on the pod's root is kept while the subjects of a pod are walked; -1 for others.
 	slot int
 	// budget is where the cost of a test that is not cheap is summed up while the subjects of a pod are walked.
@@ -79,7 +80,7 @@ type leaf struct {
 }
 
 func (l *leaf) String() string {
-	words := l.path.source + " " + l.operator
+	words := l.path.Source + " " + l.operator
 	if l.operand != "" {
 		words += " " + l.operand
 	}
@@ -99,7 +100,7 @@ func (l *leaf) of(e *evaluation, subject gjson.Result) truth {
 }
 
 func (l *leaf) ask(e *evaluation, from gjson.Result) truth {
-	if single := l.path.steps; len(single) == 1 && single[0].kind == stepKeys {
+	if single := l.path.Steps; len(single) == 1 && single[0].Kind == fieldpath.Keys {
 		// Nearly every path is one run of keys: no closure, no garbage. Subjects and pods are objects.
 		value := e.get(from, &single[0])
 		if !present(value) {
@@ -108,7 +109,7 @@ func (l *leaf) ask(e *evaluation, from gjson.Result) truth {
 		return l.fulfilled(e, value)
 	}
 	some, answer := false, isFalse
-	l.path.walk(e, from, func(value gjson.Result) bool {
+	e.walk(l.path.Steps, from, func(value gjson.Result) bool {
 		some = true
 		answer = max(answer, l.fulfilled(e, value))
 		return answer != isTrue
@@ -127,10 +128,44 @@ func (l *leaf) fulfilled(e *evaluation, value gjson.Result) truth {
 	return l.compare(value)
 }
 
-// compare is the answer for a value that is there, whatever it costs.
-func (l *leaf) compare(value gjson.Result) truth {
-	if l.test.of == nil {
-		return truthOf(!l.absent)
+// A Matcher is an operator with its operand.
+type Matcher struct {
+	// absent is the answer where the path selects no value.
+	absent bool
+	// test is the answer for a value; none means that any value is enough (exists) or too much (absent).
+	test test
+}
+
+// NewMatcher compiles an operator with its operand, which is nil for an operator that takes none.
+func NewMatcher(operator string, operand *yaml.Node) (Matcher, error) {
+	op, known := findOperator(operator)
+	switch {
+	case !known:
+		names := operatorNames()
+		return Matcher{}, fmt.Errorf("unknown operator %q%s; known operators: %s", operator, suggest.DidYouMean(operator, names), strings.Join(names, ", "))
+	case op.compile == nil && operand != nil:
+		return Matcher{}, fmt.Errorf("operator %s takes no value", operator)
+	case op.compile != nil && operand == nil:
+		return Matcher{}, fmt.Errorf("operator %s needs a value", operator)
+	case op.compile == nil:
+		return Matcher{absent: op.absent}, nil
 	}
-	return l.test.of(value)
+	compiled, err := op.compile(operand)
+	if err != nil {
+		return Matcher{}, fmt.Errorf("value of %s %w", operator, err)
+	}
+	return Matcher{op.absent, compiled}, nil
+}
+
+// MatchAbsent is the answer where the path selects no value.
+func (m *Matcher) MatchAbsent() bool { return m.absent }
+
+// Match is the answer for one value, whatever it costs.
+func (m *Matcher) Match(value gjson.Result) bool { return m.compare(value) == isTrue }
+
+func (m *Matcher) compare(value gjson.Result) truth {
+	if m.test.of == nil {
+		return truthOf(!m.absent)
+	}
+	return m.test.of(value)
 }

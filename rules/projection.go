@@ -5,8 +5,9 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
-	"strings"
 	"sync"
+
+	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
 )
 
 // A Projection is what a table reads of a pod, and what names the pod. It is immutable.
@@ -54,20 +55,20 @@ func (t *Table) Projection() *Projection {
 
 // ProjectionWith is Projection, and keeps besides what paths lead to, which are those of a table and start at the pod.
 func (t *Table) ProjectionWith(paths ...string) (*Projection, error) {
-	compiled := make([]*valuePath, len(paths))
+	compiled := make([]*fieldpath.Path, len(paths))
 	for i, text := range paths {
 		var err error
-		if compiled[i], err = parsePath(text); err != nil {
+		if compiled[i], err = fieldpath.Parse(text); err != nil {
 			return nil, fmt.Errorf("path %q %w", text, err)
 		}
 	}
 	return t.projection(compiled), nil
 }
 
-func (t *Table) projection(besides []*valuePath) *Projection {
+func (t *Table) projection(besides []*fieldpath.Path) *Projection {
 	root := new(wanted)
 	for i := range besides {
-		root.follow(besides[i].steps).whole = true
+		root.follow(besides[i].Steps).whole = true
 	}
 	for _, s := range t.skips {
 		root.add(s.when, root, nothing)
@@ -110,11 +111,11 @@ func (w *wanted) subjects(g *group) []*wanted {
 	var places []*wanted
 	for i := range g.forEach {
 		where := &g.forEach[i]
-		if where.container > 0 {
-			w.follow(where.steps[:where.container]).field("name").scalar = true
+		if where.Container > 0 {
+			w.follow(where.Steps[:where.Container]).field("name").scalar = true
 		}
-		subject := w.follow(where.steps)
-		if where.container < len(where.steps) {
+		subject := w.follow(where.Steps)
+		if where.Container < len(where.Steps) {
 			for _, key := range []string{"name", "key", "containerPort", "protocol"} {
 				subject.field(key).scalar = true
 			}
@@ -125,11 +126,11 @@ func (w *wanted) subjects(g *group) []*wanted {
 }
 
 // stepsTo are the steps from the pod to what a leaf looks at, where the subject is one of the place k of the group.
-func (g *group) stepsTo(k int, l *leaf) []step {
-	if l.path.root || len(g.forEach) == 0 {
-		return l.path.steps
+func (g *group) stepsTo(k int, l *leaf) []fieldpath.Step {
+	if l.path.Root || len(g.forEach) == 0 {
+		return l.path.Steps
 	}
-	return slices.Concat(g.forEach[k].steps, l.path.steps)
+	return slices.Concat(g.forEach[k].Steps, l.path.Steps)
 }
 
 // nothing is shown of the leaves of a condition.
@@ -150,12 +151,12 @@ func (w *wanted) add(p predicate, subject *wanted, shown func(*leaf) bool) {
 	case notOf:
 		w.add(p.predicate, subject, nothing)
 	case *leaf:
-		if p.path.root {
+		if p.path.Root {
 			subject = w
 		}
-		value := subject.follow(p.path.steps)
+		value := subject.follow(p.path.Steps)
 		switch {
-		case p.path.steps[len(p.path.steps)-1].kind == stepLength:
+		case p.path.Steps[len(p.path.Steps)-1].Kind == fieldpath.Length:
 			// The elements are there to be counted; the number itself stands nowhere in the pod.
 		case p.operator == "length":
 			value.counted = true
@@ -168,18 +169,18 @@ func (w *wanted) add(p predicate, subject *wanted, shown func(*leaf) bool) {
 }
 
 // follow wants what a walk along a path looks at, and returns the place where it ends.
-func (w *wanted) follow(steps []step) *wanted {
+func (w *wanted) follow(steps []fieldpath.Step) *wanted {
 	for i := range steps {
-		switch s := &steps[i]; s.kind {
-		case stepKeys:
-			for _, key := range splitKeys(s.keys) {
-				w = w.field(strings.ReplaceAll(key, `\.`, "."))
+		switch s := &steps[i]; s.Kind {
+		case fieldpath.Keys:
+			for _, key := range fieldpath.SplitKeys(s.Keys) {
+				w = w.field(fieldpath.KeyName(key))
 			}
-		case stepEach, stepLength:
+		case fieldpath.Each, fieldpath.Length:
 			w = w.element()
-		case stepFirst, stepAll:
+		case fieldpath.First, fieldpath.All:
 			w = w.element()
-			w.field(s.key).whole = true
+			w.field(s.Key).whole = true
 		}
 	}
 	return w

@@ -1,115 +1,96 @@
 package rules
 
 import (
+	"cmp"
 	"strings"
-	"unsafe"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
 )
 
-// Subjects finds the subjects of the violations of one object by their paths. The paths of a check follow the order of the
-// object, and a hostile pod has ten thousand containers: Subjects goes through an array once, not again for each element.
-type Subjects struct {
-	text  []byte
-	root  found
-	steps []found // what each step of the last path leads to
+// A subjectPath is a path of forEach, prepared for the walk over its subjects.
+type subjectPath struct {
+	*fieldpath.SubjectPath
+	// paths are the paths of the first subjects, rendered in advance where the path walks one array.
+	paths []string
 }
 
-// found is a value, and the step from the value before that leads to it.
-type found struct {
-	step     string
-	value    gjson.Result
-	elements []gjson.Result // of an array, once a path leads into it
-}
+const prerenderedPaths = 32
 
-// Begin starts with another object. The text must stay as it is until End.
-func (s *Subjects) Begin(text []byte) {
-	s.text, s.root, s.steps = text, found{value: parsed(text)}, s.steps[:0]
-}
-
-// End lets go of the object.
-func (s *Subjects) End() {
-	clear(s.steps[:cap(s.steps)])
-	*s = Subjects{steps: s.steps[:0]}
-}
-
-// Offset is the index of the first byte of what a path leads to: keys and indexes between dots. A dot in a key has a
-// backslash before it. It returns false where the path leads to nothing, and for the object itself.
-func (s *Subjects) Offset(path string) (int, bool) {
-	at := s.find(path)
-	if path == "" || !at.Exists() {
-		return 0, false
+func newSubjectPath(source string) (subjectPath, error) {
+	parsed, err := fieldpath.ParseSubjects(source)
+	if err != nil {
+		return subjectPath{}, err
 	}
-	// What was found is a part of the text, and nothing was copied.
-	begin := uintptr(unsafe.Pointer(unsafe.StringData(at.Raw))) - uintptr(unsafe.Pointer(unsafe.SliceData(s.text)))
-	return int(begin), begin < uintptr(len(s.text))
-}
-
-// find is what a path leads to; the object itself where the path is empty.
-func (s *Subjects) find(path string) gjson.Result {
-	last := &s.root
-	for depth := 0; path != ""; depth++ {
-		var step string
-		step, path = cutStep(path)
-		if depth == len(s.steps) || s.steps[depth].step != step {
-			s.steps = append(s.steps[:depth], found{step: step, value: last.child(step)})
-		}
-		last = &s.steps[depth]
-	}
-	return last.value
-}
-
-// cutStep is the first key or index of a path, and the rest.
-func cutStep(path string) (step, rest string) {
-	step, rest, _ = strings.Cut(path, ".")
-	if strings.IndexByte(step, '\\') < 0 {
-		return step, rest
-	}
-	var b strings.Builder
-	for i := 0; i < len(path); i++ {
-		switch c := path[i]; {
-		case c == '\\' && i+1 < len(path):
-			i++
-			b.WriteByte(path[i])
-		case c == '.':
-			return b.String(), path[i+1:]
-		default:
-			b.WriteByte(c)
+	p := subjectPath{SubjectPath: parsed}
+	if len(p.Steps) == 2 {
+		for i := range prerenderedPaths {
+			p.paths = append(p.paths, fieldpath.Render(p.Steps, []int{i}))
 		}
 	}
-	return b.String(), ""
+	return p, nil
 }
 
-// child is a field or an element of what was found.
-func (f *found) child(step string) (child gjson.Result) {
-	if f.value.IsArray() {
-		if f.elements == nil {
-			f.elements = f.value.Array()
-		}
-		if i, ok := indexOf(step, len(f.elements)); ok {
-			return f.elements[i]
-		}
-		return child
+// walk calls yield for each subject, whose position is in e.indexes, until yield returns false; it returns false when yield did.
+// Only objects are subjects: nulls, numbers and strings in an array are not.
+func (p *subjectPath) walk(e *evaluation, steps []fieldpath.Step, from gjson.Result, yield func(gjson.Result) bool) bool {
+	if p.Container > 0 && len(p.Steps)-len(steps) == p.Container {
+		e.container = from
 	}
-	if f.value.IsObject() {
-		f.value.ForEach(func(key, value gjson.Result) bool {
-			if key.Str == step {
-				child = value
-			}
-			return !child.Exists()
-		})
+	if len(steps) == 0 {
+		return !from.IsObject() || yield(from)
 	}
-	return child
+	s := &steps[0]
+	if s.Kind == fieldpath.Keys {
+		if !from.IsObject() && !from.IsArray() {
+			return true
+		}
+		return p.walk(e, steps[1:], e.get(from, s), yield)
+	}
+	if !from.IsArray() {
+		return true
+	}
+	depth := len(e.indexes)
+	e.indexes = append(e.indexes, -1)
+	more := true
+	from.ForEach(func(_, element gjson.Result) bool {
+		e.indexes[depth]++
+		if s.Kind != fieldpath.Each && !selects(s, element) {
+			return true
+		}
+		more = p.walk(e, steps[1:], element, yield)
+		return more && s.Kind != fieldpath.First
+	})
+	e.indexes = e.indexes[:depth]
+	return more
 }
 
-// indexOf is the index that a step of digits is, of an array of a length.
-func indexOf(step string, length int) (int, bool) {
-	i := 0
-	for _, c := range []byte(step) {
-		if c < '0' || c > '9' || i >= length {
-			return 0, false
+// names returns the name of the container that a subject is, or is a part of, and the name of the subject within it. A subject
+// without a name gets one that distinguishes it from its siblings: the number and protocol of a port, the key of a toleration, or
+// its path.
+func (p *subjectPath) names(e *evaluation, subject gjson.Result, path string) (container, name string) {
+	within := path
+	if p.Container > 0 {
+		container = strings.Clone(textOf(e.container, "name"))
+		if p.Container == len(p.Steps) {
+			return container, ""
 		}
-		i = i*10 + int(c-'0')
+		within = strings.Join(fieldpath.SplitKeys(path)[fieldpath.ContainerDepth:], ".")
 	}
-	return i, step != "" && i < length
+	if name = textOf(subject, "name"); name == "" {
+		name = textOf(subject, "key")
+	}
+	if port := subject.Get("containerPort"); name == "" && port.Type == gjson.Number {
+		return container, port.Raw + "/" + cmp.Or(textOf(subject, "protocol"), "TCP")
+	}
+	return container, cmp.Or(strings.Clone(name), within)
+}
+
+// path is the path of the subject at the indexes: keys and numbers only.
+func (p *subjectPath) path(indexes []int) string {
+	if len(indexes) == 1 && indexes[0] < len(p.paths) {
+		return p.paths[indexes[0]]
+	}
+	return fieldpath.Render(p.Steps, indexes)
 }

@@ -44,7 +44,7 @@ type Table struct {
 	groups    []group
 	constants int // how many leaves look at the pod's root, whatever the subject
 	budgets   int // how many leaves have tests that are not cheap
-	looks     int // how many paths begin at the pod
+	lookups   int // how many paths begin at the pod
 }
 
 // Check is one row of the table.

@@ -17,11 +17,14 @@ type Waiver struct {
 	// Expires is the first moment at which the violations count again.
 	Expires time.Time
 
-	namespace, pod, container, subject string // globs, "" for any
-	labels                             map[string]string
-	owner                              *ownerMatch
-	checks                             []int // indexes in the table; none: all
-	checkIDs                           []string
+	// Shell globs; empty for any.
+	Namespace, Pod, Container, Subject string
+	// CheckIDs are the checks that the waiver is about; none: all. The caller must not change them.
+	CheckIDs []string
+
+	labels map[string]string
+	owner  *ownerMatch
+	checks []int // the indexes of CheckIDs in the table
 }
 
 // ownerMatch asks for an owner reference of the pod.
@@ -102,7 +105,7 @@ func textOf(object gjson.Result, key string) string {
 
 // isAbout tells whether the waiver is about a pod, whatever the check and the container.
 func (w *Waiver) isAbout(pod *identity) bool {
-	if w.namespace != "" && !isNamed(pod.namespace, w.namespace) || w.pod != "" && !isNamed(pod.name, w.pod) {
+	if w.Namespace != "" && !isNamed(pod.namespace, w.Namespace) || w.Pod != "" && !isNamed(pod.name, w.Pod) {
 		return false
 	}
 	for name, want := range w.labels {
@@ -118,8 +121,8 @@ func (w *Waiver) isAbout(pod *identity) bool {
 // concerns tells whether the waiver is about a violation, whatever the pod.
 func (w *Waiver) concerns(v Violation) bool {
 	return (len(w.checks) == 0 || slices.Contains(w.checks, v.Check)) &&
-		(w.container == "" || v.Path != "" && (isNamed(v.Container, w.container) || isSubject(v.Subject, w.container))) &&
-		(w.subject == "" || v.Subject != "" && isSubject(v.Subject, w.subject))
+		(w.Container == "" || v.Path != "" && (isNamed(v.Container, w.Container) || isSubject(v.Subject, w.Container))) &&
+		(w.Subject == "" || v.Subject != "" && isSubject(v.Subject, w.Subject))
 }
 
 // isSubject is isNamed for the name of a subject, in which a slash is a character as any other: 80/TCP, or the key of a
@@ -140,3 +143,19 @@ const maxNameBytes = 253
 // isNamed tells whether a glob matches a name. What is too long for a name matches none, so that a hostile one costs
 // nothing, however many waivers there are.
 func isNamed(name, glob string) bool { return len(name) <= maxNameBytes && matches(glob, name) }
+
+// Accepting lists the waivers that accept a violation of a pod, including expired ones and those that another waiver supersedes. The
+// verdict is the table's own of the pod.
+func (t *Table) Accepting(pod []byte, verdict Verdict) []*Waiver {
+	if len(t.waivers) == 0 || len(verdict.Violations) == 0 {
+		return nil
+	}
+	id := identify(parsed(pod))
+	var accepting []*Waiver
+	for _, w := range t.waivers {
+		if w.isAbout(&id) && slices.ContainsFunc(verdict.Violations, w.concerns) {
+			accepting = append(accepting, w)
+		}
+	}
+	return accepting
+}

@@ -311,3 +311,35 @@ waivers: [{id: w, reason: r, expires: 2030-01-01, `+tt.waiver+`}]
 		})
 	}
 }
+
+// TestAccepting has two waivers for one violation, one for another pod, one for another check, and one for nothing.
+func TestAccepting(t *testing.T) {
+	table := load(t, `apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: t}
+checks:
+  - {id: image, weight: 1, forEach: spec.containers, violation: {path: image, operator: absent}}
+  - {id: probe, weight: 1, forEach: spec.containers, violation: {path: probe, operator: absent}}
+waivers:
+  - {id: early, reason: r, expires: 2020-01-01, pod: a, check: image}
+  - {id: late, reason: r, expires: 2040-01-01, pod: a, container: "*"}
+  - {id: other-pod, reason: r, expires: 2040-01-01, pod: b}
+  - {id: other-check, reason: r, expires: 2040-01-01, check: probe}
+  - {id: other-container, reason: r, expires: 2040-01-01, container: y}
+`)
+	pod := []byte(`{"metadata":{"name":"a"},"spec":{"containers":[{"name":"x","probe":1}]}}`)
+	verdict, err := table.Evaluate(pod)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, w := range table.Accepting(pod, verdict) {
+		got = append(got, w.ID)
+	}
+	if diff := cmp.Diff([]string{"early", "late"}, got); diff != "" {
+		t.Errorf("waivers (-want +got):\n%s", diff)
+	}
+	if got := table.Accepting(pod, rules.Verdict{}); got != nil {
+		t.Errorf("waivers of no violation: %v", got)
+	}
+}

@@ -79,7 +79,7 @@ func TestPolicyReload(t *testing.T) {
 		{"empty", func(f policyFile) error { return f.write("") }, ": the file is empty"},
 		{"removed", func(f policyFile) error { return f.remove() }, ": no such file or directory"},
 		{"half written", func(f policyFile) error { return f.write(whole[:strings.LastIndex(whole, "violation")]) },
-			`:13: check missing_readiness: a check lacks the field "violation"`},
+			`:13: check missing_readiness: missing field "violation" in a check`},
 	}
 	for _, kind := range []struct {
 		name string

@@ -153,7 +153,7 @@ func (s *Source) changed(ctx context.Context, set func(context.Context, *rules.T
 
 // mistakes returns an error as a field of one log line.
 func mistakes(err error) zap.Field {
-	var list rules.Mistakes
+	var list rules.LoadErrors
 	if !errors.As(err, &list) {
 		return zap.Error(err)
 	}

@@ -14,7 +14,7 @@ import (
 // A describer finds what the reports say of violations beyond the verdict. Its memory is used again.
 type describer struct {
 	of       []rules.Detail
-	subjects rules.Subjects
+	subjects rules.Locator
 }
 
 // describe appends what the reports say of each violation of a pod: the value, and in a manifest the line.

@@ -14,7 +14,9 @@ import (
 
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/policies"
+	"github.com/kube-devops/kube-devops/policies/policytest"
 	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/lint"
 )
 
 func newPolicyLintCommand() *cobra.Command {
@@ -67,7 +69,7 @@ type lintedFile struct {
 	name      string
 	text      []byte
 	table     *rules.Table // nil if there are errors, and for policy tests
-	mistakes  rules.Mistakes
+	mistakes  rules.LoadErrors
 	accepting map[string]bool // the waivers that accept a violation in the recording
 }
 
@@ -76,8 +78,8 @@ func (l *linting) load(name string, text []byte) {
 	f := lintedFile{name: name, text: text, accepting: make(map[string]bool)}
 	var err error
 	switch rules.KindOf(text) {
-	case rules.PolicyTestKind:
-		_, err = rules.LoadPolicyTest(name, text)
+	case policytest.Kind:
+		_, err = policytest.Load(name, text)
 	case rules.WaiversKind:
 		var table *rules.Table
 		if table, err = policies.Open(l.policy); err != nil {
@@ -124,11 +126,11 @@ func (l *linting) report(to io.Writer, now time.Time, strict bool) error {
 		if f.table == nil {
 			continue
 		}
-		known := rules.Knowledge{Pods: policies.PodSchema(), Now: now}
+		known := lint.Options{Pods: policies.PodSchema(), Now: now}
 		if l.recording != "" {
 			known.Recording, known.Accepting = l.recording, f.accepting
 		}
-		for _, d := range f.table.Doubts(f.name, f.text, known) {
+		for _, d := range lint.Warnings(f.table, f.name, f.text, known) {
 			warnings++
 			fmt.Fprintln(&lines, d)
 		}

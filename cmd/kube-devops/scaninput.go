@@ -19,14 +19,14 @@ import (
 
 func (o *scanOptions) loadPolicy() (*rules.Table, error) {
 	table, err := policies.OpenWithWaivers(o.policy, o.waivers)
-	if _, ok := errors.AsType[rules.Mistakes](err); ok {
+	if _, ok := errors.AsType[rules.LoadErrors](err); ok {
 		return nil, err // each of them names the file
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load policy: %w", err)
 	}
 	if len(o.checks) > 0 {
-		if table, err = table.Only(o.checks...); err != nil {
+		if table, err = table.Subset(o.checks...); err != nil {
 			return nil, fmt.Errorf("--check: %w", err)
 		}
 	}

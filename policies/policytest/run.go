@@ -30,11 +30,11 @@ type Suite struct {
 
 // A Result is the outcome of one case.
 type Result struct {
-	rules.PolicyCase
+	Case
 	// Err says why there is no verdict: the pod cannot be read, or is none.
 	Err error
 	// Differences are none where the case passes.
-	Differences []rules.Difference
+	Differences []Difference
 }
 
 // Run runs the cases of all files in the folders and below. The moment judges the waivers of tests that name none. The
@@ -82,7 +82,7 @@ func runFile(file string, now time.Time) Suite {
 		now = test.At
 	}
 	for _, c := range test.Cases {
-		result := Result{PolicyCase: c}
+		result := Result{Case: c}
 		verdict, err := evaluate(table, beside(file, c.Pod))
 		if err == nil && len(c.Violations) == 0 {
 			err = test.Looks(table, verdict)
@@ -98,12 +98,12 @@ func runFile(file string, now time.Time) Suite {
 }
 
 // open loads a file of cases, and the policy that it is about.
-func open(file string) (*rules.PolicyTest, *rules.Table, error) {
+func open(file string) (*Test, *rules.Table, error) {
 	text, err := policies.ReadFile(file)
 	if err != nil {
 		return nil, nil, err
 	}
-	test, err := rules.LoadPolicyTest(file, text)
+	test, err := Load(file, text)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -119,7 +119,7 @@ func open(file string) (*rules.PolicyTest, *rules.Table, error) {
 	if err == nil {
 		err = test.Against(table)
 	}
-	if mistakes := (rules.Mistakes)(nil); err != nil && !errors.As(err, &mistakes) {
+	if loadErrors := (rules.LoadErrors)(nil); err != nil && !errors.As(err, &loadErrors) {
 		err = fmt.Errorf("%s: %w", file, err) // mistakes name their own files
 	}
 	return test, table, err
@@ -139,14 +139,14 @@ func evaluate(table *rules.Table, file string) (rules.Verdict, error) {
 		return rules.Verdict{}, err
 	}
 	if !table.Includes(cmp.Or(namespace, "default")) {
-		return rules.Verdict{SkipReason: rules.NamespaceReason}, nil
+		return rules.Verdict{SkipReason: NamespaceReason}, nil
 	}
 	verdict, err := table.Evaluate(pod)
 	if err != nil {
 		return rules.Verdict{}, fmt.Errorf("%s: %w", file, err)
 	}
-	if misspelt := policies.PodSchema().MisspeltField(pod); misspelt != "" {
-		return rules.Verdict{}, fmt.Errorf("%s: %s", file, misspelt)
+	if misspelled := policies.PodSchema().MisspelledField(pod); misspelled != "" {
+		return rules.Verdict{}, fmt.Errorf("%s: %s", file, misspelled)
 	}
 	return verdict, nil
 }

@@ -1,0 +1,197 @@
+package rules
+
+import (
+	"bytes"
+	"fmt"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+	"unicode"
+
+	"gopkg.in/yaml.v3"
+)
+
+// YAML writes the table with all that it leaves to defaults, and with its waivers, wherever they were read from. The text
+// loads as a table that says the same.
+func (t *Table) YAML() []byte {
+	root := mapping("apiVersion", textNode(APIVersion), "kind", textNode(Kind), "metadata", mapping("name", textNode(t.name)))
+	namespaces := mapping()
+	if len(t.include) > 0 {
+		namespaces = mapping("include", inFlow(textNodes(t.include)))
+	}
+	add(root, "namespaces", add(namespaces, "exclude", inFlow(textNodes(t.exclude))))
+	if len(t.skips) > 0 {
+		skips := sequence()
+		for _, s := range t.skips {
+			skips.Content = append(skips.Content, mapping("reason", textNode(s.reason), "when", predicateNode(s.when)))
+		}
+		add(root, "pods", mapping("skip", skips))
+	}
+	checks := sequence()
+	for i := range t.checks {
+		checks.Content = append(checks.Content, t.checks[i].node())
+	}
+	add(root, "checks", checks)
+	grades := sequence()
+	for _, g := range t.grades {
+		grades.Content = append(grades.Content, inFlow(mapping("name", textNode(g.Name), "min", numberNode(g.Min))))
+	}
+	add(root, "grades", grades)
+	if len(t.waivers) > 0 {
+		waivers := sequence()
+		for _, w := range t.waivers {
+			waivers.Content = append(waivers.Content, w.node())
+		}
+		add(root, "waivers", waivers)
+	}
+	var b bytes.Buffer
+	encoder := yaml.NewEncoder(&b)
+	encoder.SetIndent(2)
+	if err := encoder.Encode(root); err != nil {
+		panic("a table that cannot be written: " + err.Error()) // there are no nodes in it but our own
+	}
+	return b.Bytes()
+}
+
+func (c *Check) node() *yaml.Node {
+	node := mapping("id", textNode(c.ID), "description", textNode(c.Message()))
+	if c.Remediation != "" {
+		add(node, "remediation", textNode(c.Remediation))
+	}
+	add(node, "severity", textNode(string(c.Severity)))
+	add(node, "weight", numberNode(float64(c.Weight)))
+	if len(c.ForEach) == 1 {
+		add(node, "forEach", textNode(c.ForEach[0]))
+	} else if len(c.ForEach) > 1 {
+		add(node, "forEach", inFlow(textNodes(c.ForEach)))
+	}
+	if c.when != nil {
+		add(node, "when", predicateNode(c.when))
+	}
+	return add(node, "violation", predicateNode(c.violation))
+}
+
+func predicateNode(p predicate) *yaml.Node {
+	several := func(word string, of []predicate) *yaml.Node {
+		nodes := sequence()
+		for _, q := range of {
+			nodes.Content = append(nodes.Content, predicateNode(q))
+		}
+		return mapping(word, nodes)
+	}
+	switch p := p.(type) {
+	case allOf:
+		return several("all", p)
+	case anyOf:
+		return several("any", p)
+	case notOf:
+		return mapping("not", predicateNode(p.predicate))
+	case *leaf:
+		node := inFlow(mapping("path", textNode(p.path.Source), "operator", textNode(p.operator)))
+		if p.value != nil {
+			add(node, "value", copied(p.value))
+		}
+		return node
+	}
+	panic(fmt.Sprintf("a predicate of an unknown kind: %T", p))
+}
+
+// copied is a value as the table's author wrote it, but for style and comments.
+func copied(node *yaml.Node) *yaml.Node {
+	if node.Kind == yaml.ScalarNode && node.ShortTag() == "!!str" {
+		return textNode(node.Value)
+	}
+	c := &yaml.Node{Kind: node.Kind, Tag: node.Tag, Value: node.Value, Style: yaml.FlowStyle}
+	if node.Kind == yaml.ScalarNode {
+		c.Style = 0
+	}
+	for _, child := range node.Content {
+		c.Content = append(c.Content, copied(child))
+	}
+	return c
+}
+
+func (w *Waiver) node() *yaml.Node {
+	expires := w.Expires.Format(time.RFC3339Nano)
+	if w.Expires.Location() == time.UTC && w.Expires.Equal(w.Expires.Truncate(24*time.Hour)) {
+		expires = w.Expires.Format(time.DateOnly)
+	}
+	node := mapping("id", textNode(w.ID), "reason", textNode(w.Reason),
+		"expires", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!timestamp", Value: expires})
+	addText := func(to *yaml.Node, name, text string) {
+		if text != "" {
+			add(to, name, textNode(text))
+		}
+	}
+	addText(node, "namespace", w.Namespace)
+	addText(node, "pod", w.Pod)
+	addText(node, "container", w.Container)
+	addText(node, "subject", w.Subject)
+	if len(w.labels) > 0 {
+		labels := mapping()
+		for _, name := range slices.Sorted(maps.Keys(w.labels)) {
+			add(labels, name, textNode(w.labels[name]))
+		}
+		add(node, "labels", inFlow(labels))
+	}
+	if w.owner != nil {
+		owner := mapping()
+		addText(owner, "kind", w.owner.kind)
+		addText(owner, "name", w.owner.name)
+		add(node, "owner", inFlow(owner))
+	}
+	if len(w.CheckIDs) > 0 {
+		add(node, "check", inFlow(textNodes(w.CheckIDs)))
+	}
+	return node
+}
+
+// mapping makes a mapping of names and nodes in turn.
+func mapping(fields ...any) *yaml.Node {
+	node := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
+	for i := 0; i < len(fields); i += 2 {
+		add(node, fields[i].(string), fields[i+1].(*yaml.Node))
+	}
+	return node
+}
+
+func add(to *yaml.Node, name string, value *yaml.Node) *yaml.Node {
+	to.Content = append(to.Content, textNode(name), value)
+	return to
+}
+
+func sequence(of ...*yaml.Node) *yaml.Node {
+	return &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq", Content: of}
+}
+
+func inFlow(node *yaml.Node) *yaml.Node {
+	node.Style = yaml.FlowStyle
+	return node
+}
+
+func textNodes(texts []string) *yaml.Node {
+	nodes := sequence()
+	for _, text := range texts {
+		nodes.Content = append(nodes.Content, textNode(text))
+	}
+	return nodes
+}
+
+// notPlain are the texts that YAML, or the YAML of old that other tools read, takes for something else.
+var notPlain = []string{"<<", "=", "y", "n", "yes", "no", "on", "off"}
+
+// textNode quotes a text where it must be: by YAML, or since a reader would not see what it holds.
+func textNode(text string) *yaml.Node {
+	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
+	hidden := strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsGraphic(r) || r != ' ' && unicode.IsSpace(r) })
+	if hidden || strings.TrimSpace(text) != text || slices.Contains(notPlain, strings.ToLower(text)) {
+		node.Style = yaml.DoubleQuotedStyle
+	}
+	return node
+}
+
+func numberNode(number float64) *yaml.Node {
+	return &yaml.Node{Kind: yaml.ScalarNode, Value: strconv.FormatFloat(number, 'f', -1, 64)}
+}

@@ -1,0 +1,360 @@
+package lint
+
+import (
+	"cmp"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
+	"github.com/kube-devops/kube-devops/rules/lint/satisfy"
+	"github.com/kube-devops/kube-devops/rules/schema"
+	"github.com/kube-devops/kube-devops/rules/strictyaml"
+)
+
+// A Warning is about something that a policy may say but hardly means.
+type Warning strictyaml.Error
+
+// String is the warning in one line: file, line, "warning", entry and message.
+func (w Warning) String() string {
+	at := "warning"
+	if w.At != "" {
+		at += ": " + w.At
+	}
+	return strictyaml.Error{File: w.File, Line: w.Line, At: at, Msg: w.Msg}.Error()
+}
+
+// Options are what policies are checked against.
+type Options struct {
+	// Pods is the schema of a Pod; nil to skip the warnings about paths and types.
+	Pods *schema.Schema
+	// Now is the moment at which waivers may have expired.
+	Now time.Time
+	// Recording names recorded pods, and Accepting has the ids of all waivers that accept a violation in them (see
+	// Table.Accepting); nil without a recording.
+	Recording string
+	Accepting map[string]bool
+}
+
+// Warnings lists the warnings about a text in the order of its lines. The text is the one that the table was loaded from, or that of a
+// file of waivers that it was loaded with.
+func Warnings(table *rules.Table, file string, text []byte, options Options) []Warning {
+	l := &linter{Reader: strictyaml.NewReader(file), Options: options, table: table}
+	root := l.Parse(text)
+	if root == nil || root.Kind != yaml.MappingNode {
+		return nil
+	}
+	if strictyaml.FieldValue(root, "kind") == rules.Kind {
+		l.namespaces(strictyaml.Field(root, "namespaces"))
+		l.skips(strictyaml.Field(strictyaml.Field(root, "pods"), "skip"))
+		l.checks(strictyaml.Entries(strictyaml.Field(root, "checks")))
+	}
+	l.waivers(strictyaml.Entries(strictyaml.Field(root, "waivers")))
+	var found strictyaml.Errors
+	_ = errors.As(l.Err(), &found) // the reader collects warnings as it collects errors
+	var warnings []Warning
+	for _, w := range found {
+		warnings = append(warnings, Warning(w))
+	}
+	return warnings
+}
+
+// A linter adds its warnings to its Reader.
+type linter struct {
+	*strictyaml.Reader
+	Options
+	table  *rules.Table
+	solver satisfy.Solver
+	// notSkipped are the conditions of a pod that is not skipped, without those that have warnings.
+	notSkipped []*satisfy.Expr
+	skipsAll   bool // no pod remains
+}
+
+func (l *linter) namespaces(node *yaml.Node) {
+	for _, glob := range strictyaml.Entries(strictyaml.Field(node, "exclude")) {
+		if matchesAllNames(glob.Value) {
+			l.Errorf(glob, "namespaces.exclude: %q excludes every namespace", glob.Value)
+		}
+	}
+	for _, glob := range strictyaml.Entries(strictyaml.Field(node, "include")) {
+		if by := l.excludedBy(glob.Value); by != "" {
+			l.Errorf(glob, "namespaces.include: %q has no effect: %q in namespaces.exclude excludes what it matches", glob.Value, by)
+		}
+	}
+}
+
+// matchesAllNames reports whether a glob matches every name, which has at least one character.
+func matchesAllNames(glob string) bool {
+	return strings.Contains(glob, "*") && strings.Trim(glob, "*?") == "" && strings.Count(glob, "?") <= 1
+}
+
+// excludedBy returns the glob by which the table excludes everything that another glob matches; "" when none is known to.
+func (l *linter) excludedBy(glob string) string {
+	_, exclude := l.table.Namespaces()
+	for _, by := range exclude {
+		if by == glob || matchesAllNames(by) || isLiteral(glob) && rules.MatchGlob(by, glob) {
+			return by
+		}
+	}
+	return ""
+}
+
+func isLiteral(glob string) bool { return !strings.ContainsAny(glob, `*?[\`) }
+
+func (l *linter) skips(node *yaml.Node) {
+	pod := scope{pod: true}
+	if l.Pods != nil {
+		pod.subjects = []*schema.Type{l.Pods.Root}
+	}
+	entries := strictyaml.Entries(node)
+	for i, entry := range entries {
+		l.At = "skip " + strictyaml.FieldValue(entry, "reason")
+		when := strictyaml.Field(entry, "when")
+		c := l.condition(when, pod)
+		if !c.warned {
+			c.warned = l.constant(c, "when can never be true: it skips no pod", "when is always true: it skips every pod")
+		}
+		for _, earlier := range entries[:i] {
+			if equal(strictyaml.Field(earlier, "when"), when) {
+				l.Errorf(entry, "the skip in line %d has the same when", earlier.Line)
+				break
+			}
+		}
+		if !c.warned {
+			l.notSkipped = append(l.notSkipped, not(c.expr))
+		}
+	}
+	l.At = ""
+	if l.skipsAll = !l.solver.CanBe(all(l.notSkipped...), true); l.skipsAll {
+		l.Errorf(node, "pods.skip skips every pod")
+	}
+}
+
+func (l *linter) checks(entries []*yaml.Node) {
+	for i, entry := range entries {
+		l.At = "check " + strictyaml.FieldValue(entry, "id")
+		for _, earlier := range entries[:i] {
+			if sameCheck(earlier, entry) {
+				l.Errorf(entry, "duplicate of check %s in line %d", strictyaml.FieldValue(earlier, "id"), earlier.Line)
+				break
+			}
+		}
+		l.check(entry)
+	}
+	l.At = ""
+}
+
+// sameCheck reports whether two checks find the same violations.
+func sameCheck(a, b *yaml.Node) bool {
+	return equal(strictyaml.Field(a, "violation"), strictyaml.Field(b, "violation")) &&
+		equal(strictyaml.Field(a, "when"), strictyaml.Field(b, "when")) && slices.Equal(sortedPaths(a), sortedPaths(b))
+}
+
+func sortedPaths(check *yaml.Node) []string {
+	var paths []string
+	for _, entry := range strictyaml.Entries(strictyaml.Field(check, "forEach")) {
+		paths = append(paths, entry.Value)
+	}
+	slices.Sort(paths)
+	return paths
+}
+
+// equal reports whether two nodes have the same value, whatever their style and the order of fields.
+func equal(a, b *yaml.Node) bool {
+	if a == nil || b == nil {
+		return a == b
+	}
+	if a.Kind != b.Kind || len(a.Content) != len(b.Content) {
+		return false
+	}
+	if a.Kind == yaml.MappingNode {
+		for i := 0; i+1 < len(a.Content); i += 2 {
+			if !equal(a.Content[i+1], strictyaml.Field(b, a.Content[i].Value)) {
+				return false
+			}
+		}
+		return true
+	}
+	return a.Value == b.Value && a.ShortTag() == b.ShortTag() && slices.EqualFunc(a.Content, b.Content, equal)
+}
+
+func (l *linter) check(node *yaml.Node) {
+	forEach := strictyaml.Entries(strictyaml.Field(node, "forEach"))
+	l.overlaps(forEach)
+	subject := l.scope(forEach)
+	if subject.nothing {
+		return
+	}
+	violation := l.condition(strictyaml.Field(node, "violation"), subject)
+	if !violation.warned && onlyContainers(forEach) {
+		l.override(violation)
+	}
+	when := &condition{expr: all()} // true
+	whenNode := strictyaml.Field(node, "when")
+	if whenNode != nil {
+		when = l.condition(whenNode, subject)
+		if !when.warned {
+			when.warned = l.constant(when, "when can never be true: the check has no subjects", "when is always true: leave it out")
+		}
+	}
+	if !violation.warned {
+		violation.warned = l.constant(violation, "the violation can never be true: the check never fails", "the violation is always true: every subject fails")
+	}
+	if violation.warned || when.warned || l.skipsAll {
+		return
+	}
+	subjects := all(append([]*satisfy.Expr{when.expr}, l.notSkipped...)...)
+	if !l.solver.CanBe(subjects, true) {
+		l.Errorf(whenNode, "pods.skip skips every pod for which when is true: the check has no subjects")
+		return
+	}
+	var where []string
+	if whenNode != nil {
+		where = append(where, " where its when is true")
+	}
+	if len(l.notSkipped) > 0 {
+		where = append(where, " in a pod that is not skipped")
+	}
+	if !l.solver.CanBe(all(subjects, violation.expr), true) {
+		l.Errorf(violation.node, "the violation can never be true%s: the check never fails", strings.Join(where, ","))
+	}
+	if !l.solver.CanBe(all(subjects, not(violation.expr)), true) {
+		l.Errorf(violation.node, "the violation is always true%s: every subject fails", strings.Join(where, ","))
+	}
+}
+
+// onlyContainers reports whether all subjects of the paths are containers.
+func onlyContainers(forEach []*yaml.Node) bool {
+	for _, entry := range forEach {
+		if p, err := fieldpath.ParseSubjects(entry.Value); err != nil || p.Container != len(p.Steps) {
+			return false
+		}
+	}
+	return len(forEach) > 0
+}
+
+// A pod has settings in podSettings that its containers may override in containerSettings.
+const (
+	podSettings       = "$.spec.securityContext."
+	containerSettings = "securityContext."
+)
+
+// override warns when a condition on containers combines a setting of the container with the pod's setting of the same name so that the
+// pod's matters even where the container has its own. Kubernetes ignores the pod's there.
+func (l *linter) override(violation *condition) {
+	for _, path := range violation.expr.Paths() {
+		setting, ok := strings.CutPrefix(path, containerSettings)
+		if !ok || !l.solver.DependsOn(violation.expr, podSettings+setting, path) {
+			continue
+		}
+		l.Errorf(violation.leafOn(podSettings+setting).node, "a container's %[1]s overrides the pod's, but here the pod's also matters for containers that have their own; "+
+			"combine the condition on the pod's with {path: %[1]s, operator: absent} under all", path)
+	}
+}
+
+// A scope is what a condition is about.
+type scope struct {
+	subjects []*schema.Type // the types that a subject may have; none when they are not known
+	pod      bool           // the subject is the pod
+	nothing  bool           // there is no subject
+}
+
+// scope finds the subjects of a check.
+func (l *linter) scope(forEach []*yaml.Node) scope {
+	if l.Pods == nil {
+		return scope{pod: len(forEach) == 0}
+	}
+	if len(forEach) == 0 {
+		return scope{pod: true, subjects: []*schema.Type{l.Pods.Root}}
+	}
+	s := scope{nothing: true}
+	for _, entry := range forEach {
+		p, err := fieldpath.Parse(entry.Value)
+		if err != nil {
+			continue
+		}
+		to, wrong := l.Pods.Root.Find(p.Steps)
+		selects := p.Steps[len(p.Steps)-1].Kind == fieldpath.All
+		switch {
+		case wrong != nil:
+			l.unknownPath(entry, "forEach: path", l.Pods.Root, p, wrong)
+			continue
+		case !selects && to.Kinds()&schema.Array == 0:
+			l.Errorf(entry, "forEach: path %q selects %s, not a list", entry.Value, to.Describe())
+			continue
+		}
+		element := to.Type
+		if !selects && to.Items != nil {
+			element = to.Items
+		}
+		if element.Kinds()&schema.Object == 0 {
+			l.Errorf(entry, "forEach: the elements of %q cannot be subjects because they are not objects: each is %s", entry.Value, element.Describe())
+			continue
+		}
+		s.nothing = false
+		s.subjects = append(s.subjects, element)
+	}
+	return s
+}
+
+func (l *linter) unknownPath(node *yaml.Node, what string, from *schema.Type, p *fieldpath.Path, wrong *schema.PathError) {
+	hint := ""
+	if suggested := l.Pods.SuggestPath(from, p, wrong); suggested != "" {
+		hint = " (did you mean " + suggested + "?)"
+	}
+	l.Errorf(node, "%s %q does not exist in a Pod: %s%s", what, p.Source, wrong, hint)
+}
+
+func (l *linter) waivers(entries []*yaml.Node) {
+	for _, entry := range entries {
+		id := strictyaml.FieldValue(entry, "id")
+		l.At = "waiver " + id
+		waivers := l.table.Waivers()
+		i := slices.IndexFunc(waivers, func(w *rules.Waiver) bool { return w.ID == id })
+		if i < 0 {
+			continue
+		}
+		w := waivers[i]
+		inside, outside, ofPod := l.subjects(w)
+		switch {
+		case !w.Active(l.Now):
+			l.Errorf(cmp.Or(strictyaml.Field(entry, "expires"), entry), "the waiver has expired: its violations count")
+		case w.Namespace != "" && l.excludedBy(w.Namespace) != "":
+			l.Errorf(strictyaml.Field(entry, "namespace"), "the waiver has no effect: the table excludes namespace %q", w.Namespace)
+		case isLiteral(w.Namespace) && w.Namespace != "" && !l.table.Includes(w.Namespace):
+			l.Errorf(strictyaml.Field(entry, "namespace"), "the waiver has no effect: the table does not include namespace %q", w.Namespace)
+		case w.Container != "" && ofPod:
+			l.Errorf(strictyaml.Field(entry, "container"), "the waiver has no effect: its checks look at pods, not at containers")
+		case w.Container != "" && !inside:
+			l.Errorf(strictyaml.Field(entry, "container"), "container matches the subjects of its checks, which are not in containers; use subject: %s", w.Container)
+		case w.Subject != "" && !outside:
+			l.Errorf(strictyaml.Field(entry, "subject"), "the waiver has no effect: its checks look at pods or at whole containers; use container")
+		case l.Accepting != nil && !l.Accepting[w.ID]:
+			l.Errorf(entry, "the waiver accepts no violation in %s", l.Recording)
+		}
+	}
+	l.At = ""
+}
+
+// subjects reports what the checks that a waiver is about look at: containers or parts of them, anything but whole containers and pods,
+// or pods only.
+func (l *linter) subjects(w *rules.Waiver) (inContainer, notContainer, onlyPods bool) {
+	onlyPods = true
+	for _, check := range l.table.Checks() {
+		if len(w.CheckIDs) > 0 && !slices.Contains(w.CheckIDs, check.ID) {
+			continue
+		}
+		for _, source := range check.ForEach {
+			onlyPods = false
+			if p, err := fieldpath.ParseSubjects(source); err == nil {
+				inContainer = inContainer || p.Container > 0
+				notContainer = notContainer || p.Container < len(p.Steps)
+			}
+		}
+	}
+	return inContainer, notContainer, onlyPods
+}

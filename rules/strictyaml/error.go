@@ -1,0 +1,92 @@
+package strictyaml
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+)
+
+// An Error is one error in a file.
+type Error struct {
+	File string
+	Line int    // 1-based; 0 for an error of the whole file
+	At   string // the entry that the error is in, such as "check latest_tag"; may be empty
+	Msg  string
+}
+
+func (e Error) Error() string {
+	var b strings.Builder
+	b.WriteString(e.File)
+	if e.Line > 0 {
+		fmt.Fprintf(&b, ":%d", e.Line)
+	}
+	b.WriteString(": ")
+	if e.At != "" {
+		b.WriteString(e.At + ": ")
+	}
+	b.WriteString(e.Msg)
+	return b.String()
+}
+
+// Errors are all errors of a file, in the order of its lines.
+type Errors []Error
+
+func (es Errors) Error() string {
+	lines := make([]string, len(es))
+	for i, e := range es {
+		lines[i] = e.Error()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// maxErrors bounds the errors that are kept: a hostile file could otherwise fill the memory with them.
+const maxErrors = 100
+
+// A Reader collects the errors of one file.
+type Reader struct {
+	// At is the entry that is being read; Errorf puts it in front of messages.
+	At string
+
+	file    string
+	errs    Errors
+	dropped int // errors beyond maxErrors
+}
+
+// NewReader returns a Reader for a file. The name is used in messages only.
+func NewReader(file string) *Reader { return &Reader{file: file} }
+
+// Count is the number of errors so far.
+func (r *Reader) Count() int { return len(r.errs) + r.dropped }
+
+// Errorf adds an error about a node of r.At. The node may be nil.
+func (r *Reader) Errorf(node *yaml.Node, format string, args ...any) {
+	r.ErrorAt(node, r.At, format, args...)
+}
+
+// ErrorAt adds an error about a node of an entry. The node may be nil.
+func (r *Reader) ErrorAt(node *yaml.Node, at, format string, args ...any) {
+	if len(r.errs) >= maxErrors {
+		r.dropped++
+		return
+	}
+	line := 0
+	if node != nil {
+		line = node.Line
+	}
+	r.errs = append(r.errs, Error{File: r.file, Line: line, At: at, Msg: fmt.Sprintf(format, args...)})
+}
+
+// Err returns Errors, or nil when there are none.
+func (r *Reader) Err() error {
+	if len(r.errs) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(r.errs, func(a, b Error) int { return a.Line - b.Line })
+	if r.dropped > 0 {
+		last := r.errs[len(r.errs)-1]
+		return append(r.errs, Error{File: r.file, Line: last.Line, Msg: fmt.Sprintf("%d more errors are not shown", r.dropped)})
+	}
+	return r.errs
+}

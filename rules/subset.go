@@ -1,0 +1,96 @@
+package rules
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kube-devops/kube-devops/rules/suggest"
+)
+
+// Subset returns the table as though it had the checks of these ids alone, in the order of the table. The table itself
+// stays as it is. An id that no check has is an error, which names the one that is spelled most alike.
+func (t *Table) Subset(ids ...string) (*Table, error) {
+	for _, id := range ids {
+		if err := t.knows(id); err != nil {
+			return nil, err
+		}
+	}
+	subset := *t
+	subset.checks, subset.groups = nil, nil
+	position := make(map[int]int) // of the checks that stay: from the old index to the new
+	for i, c := range t.checks {
+		if slices.Contains(ids, c.ID) {
+			position[i] = len(subset.checks)
+			subset.checks = append(subset.checks, c)
+		}
+	}
+	hash := t.hash
+	for _, c := range subset.checks {
+		hash += " " + c.ID
+	}
+	subset.hash = hashOf([]byte(hash))
+	for _, g := range t.groups {
+		var checks []int
+		for _, i := range g.checks {
+			if at, stays := position[i]; stays {
+				checks = append(checks, at)
+			}
+		}
+		if len(checks) > 0 {
+			subset.groups = append(subset.groups, group{g.forEach, checks})
+		}
+	}
+	subset.waivers = nil
+	for _, w := range t.waivers {
+		if w := w.subset(position, subset.checks); w != nil {
+			subset.waivers = append(subset.waivers, w)
+		}
+	}
+	return &subset, nil
+}
+
+// subset returns the waiver as it is about the checks that stay; nil where it is about none of them.
+func (w *Waiver) subset(position map[int]int, checks []Check) *Waiver {
+	if len(w.checks) == 0 {
+		return w // about all checks, whatever they are
+	}
+	about := *w
+	about.checks, about.CheckIDs = nil, nil
+	for _, i := range w.checks {
+		if at, stays := position[i]; stays {
+			about.checks = append(about.checks, at)
+			about.CheckIDs = append(about.CheckIDs, checks[at].ID)
+		}
+	}
+	if len(about.checks) == 0 {
+		return nil
+	}
+	return &about
+}
+
+// knows returns an error for an id that no check has.
+func (t *Table) knows(id string) error {
+	var ids []string
+	for _, c := range t.checks {
+		if c.ID == id {
+			return nil
+		}
+		ids = append(ids, c.ID)
+	}
+	var near []string
+	for _, known := range ids {
+		if suggest.Similar(id, known) || strings.Contains(known, id) && id != "" {
+			near = append(near, known)
+		}
+	}
+	if len(near) > 0 {
+		return fmt.Errorf("policy %s has no check %q; did you mean %s?", t.name, id, strings.Join(near, " or "))
+	}
+	const most = 10
+	more := ""
+	if len(ids) > most {
+		ids, more = ids[:most], ", ..."
+	}
+	return fmt.Errorf("policy %s has no check %q; it has %s%s", t.name, id, strings.Join(ids, ", "), more)
+}
