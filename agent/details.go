@@ -6,14 +6,22 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// detailsOf returns what finds the details of violations in the present forms of their pods. A pod that has gone or changed
-// since the violation was found shows no value, or the one that it has now.
-func detailsOf(table *rules.Table, now evaluator.Lookup) func(state.PodViolation) rules.Detail {
+// detailsOf returns a function that finds the details of violations in the present forms of their pods. It reads a pod once
+// for violations of it that follow each other. If a pod has changed since it was evaluated, the details are those of its
+// present form; they are empty if the pod is gone.
+func detailsOf(table *rules.Table, lookup evaluator.Lookup) func(state.PodViolation) rules.Detail {
+	var pod state.Pod
+	var details []rules.Detail // of the pod
 	return func(v state.PodViolation) rules.Detail {
-		_, json, ok := now(v.Pod)
-		if !ok {
+		if pod != v.Pod {
+			pod, details = v.Pod, details[:0]
+			if _, json, ok := lookup(pod); ok {
+				details = table.Details(details, json, v.Verdict)
+			}
+		}
+		if v.Index >= len(details) {
 			return rules.Detail{}
 		}
-		return table.Detail(json, v.Violation)
+		return details[v.Index]
 	}
 }

@@ -18,7 +18,7 @@ import (
 // sameTable compares tables by identity. It ignores the index of a violation, which the model does not have.
 var sameTable = cmp.Options{
 	cmp.Comparer(func(a, b *rules.Table) bool { return a == b }),
-	cmpopts.IgnoreFields(state.PodViolation{}, "Index"),
+	cmpopts.IgnoreFields(state.PodViolation{}, "Verdict", "Index"),
 }
 
 // sameWaiver compares waivers by identity.

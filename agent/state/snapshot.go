@@ -43,8 +43,9 @@ type violatingPod struct {
 type PodViolation struct {
 	Pod
 	*rules.Violation
-	// Index is the position of the violation in the verdict of the pod.
-	Index int
+	// Verdict has all violations of the pod; Violation is the one at Index.
+	Verdict []rules.Violation
+	Index   int
 	// Origin is what Put was given; nil for none.
 	Origin any
 }
@@ -72,7 +73,7 @@ func (s *Snapshot) AllViolations() iter.Seq2[PodViolation, bool] {
 			for _, pod := range ns.pods {
 				for i := range pod.verdict.violations {
 					v := &pod.verdict.violations[i]
-					if !yield(PodViolation{Pod{Namespace: ns.name, Name: pod.name}, v, i, pod.verdict.origin}, waived(v, s.now)) {
+					if !yield(PodViolation{Pod{Namespace: ns.name, Name: pod.name}, v, pod.verdict.violations, i, pod.verdict.origin}, waived(v, s.now)) {
 						return
 					}
 				}

@@ -110,7 +110,13 @@ func TestREADMEMetrics(t *testing.T) {
 	}
 	server := httptest.NewServer(cluster)
 	defer server.Close()
-	standby := scrape(t, "--kubeconfig", writeKubeconfig(t, server.URL))
+	kubeconfig := writeKubeconfig(t, server.URL)
+	standby := scrape(t, "--kubeconfig", kubeconfig)
+	for name, family := range scrape(t, "--kubeconfig", kubeconfig, "--namespaces", "shop") {
+		if standby[name] == nil {
+			standby[name] = family // exported only with --namespaces
+		}
+	}
 	for name, family := range scrape(t, "--replay", "testdata/unknown/pod.json", "--policy", "testdata/unknown/policy.yaml") {
 		if replay[name] == nil {
 			replay[name] = family // a series that is there only where there is an unknown violation
