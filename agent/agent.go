@@ -61,7 +61,7 @@ var errNotEvaluated = errors.New("the pods are not evaluated yet")
 
 // New prepares an agent: it loads the policy, finds the cluster, and binds the address. It asks nothing of the API
 // server.
-func New(o Options) (*Agent, error) {
+func New(ctx context.Context, o Options) (*Agent, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
@@ -71,7 +71,7 @@ func New(o Options) (*Agent, error) {
 	}
 	process, standing := prometheus.NewRegistry(), prometheus.NewRegistry()
 	registerProcess(process, o.Version)
-	source, table, err := policysource.New(policysource.Options{
+	source, table, err := policysource.New(ctx, policysource.Options{
 		Policy: o.Policy, Waivers: o.Waivers, Reload: o.Reload, Log: o.Log, Registerer: process,
 	})
 	if err != nil {
@@ -319,7 +319,7 @@ func (a *Agent) follow(ctx context.Context) error {
 	}
 	lookup := a.lookup
 	return a.watch.Run(ctx, func(key podwatch.Key, _ *podwatch.Pod) {
-		a.evaluator.Update(state.Pod{Namespace: key.Namespace, Name: key.Name}, lookup)
+		a.evaluator.Update(ctx, state.Pod{Namespace: key.Namespace, Name: key.Name}, lookup)
 	})
 }
 

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"slices"
 	"strings"
@@ -77,7 +78,7 @@ func evaluatorOf(table *rules.Table) *evaluator.Evaluator {
 
 // apply brings in a pod of that form.
 func apply(e *evaluator.Evaluator, pod state.Pod, json []byte) {
-	e.Update(pod, func(state.Pod) (state.Pod, []byte, bool) { return pod, json, true })
+	e.Update(context.Background(), pod, func(state.Pod) (state.Pod, []byte, bool) { return pod, json, true })
 }
 
 func podJSON(container string) []byte {

@@ -61,7 +61,7 @@ contexts: [{name: c, context: {cluster: c, user: u}}], users: [{name: u, user: {
 		change(&o)
 	}
 	var err error
-	if l.Agent, err = New(o); err != nil {
+	if l.Agent, err = New(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	var ctx context.Context

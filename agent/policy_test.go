@@ -67,7 +67,7 @@ func replay(t *testing.T, policy, waivers string) *replayed {
 	o := DefaultOptions()
 	o.Policy, o.Waivers, o.Replay, o.Listen, o.Reload, o.Log = policy, waivers, dump, "127.0.0.1:0", r.hang, jsonLogger(r.logs)
 	var err error
-	if r.Agent, err = New(o); err != nil {
+	if r.Agent, err = New(t.Context(), o); err != nil {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -70,7 +70,7 @@ contexts: [{name: c, context: {cluster: c, user: u}}], users: [{name: u, user: {
 	signals := make(chan os.Signal, 1)
 	o := DefaultOptions()
 	o.Policy, o.Kubeconfig, o.Listen, o.LeaderElect, o.Reload, o.Log = m.Path("policy.yaml"), kubeconfig, "127.0.0.1:0", false, signals, zap.NewNop()
-	a, err := New(o)
+	a, err := New(b.Context(), o)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -110,7 +110,7 @@ func New(config *rest.Config, audiences []string, log *zap.Logger) (*Reviewer, e
 // Allow is a server.AccessFunc.
 func (r *Reviewer) Allow(ctx context.Context, b server.Bearer) error {
 	asked := question{sha256.Sum256([]byte(b.Token)), b.Path}
-	queue, err := r.look(asked, b.Token)
+	queue, err := r.look(ctx, asked, b.Token)
 	if queue == nil {
 		return err
 	}
@@ -125,14 +125,14 @@ func (r *Reviewer) Allow(ctx context.Context, b server.Bearer) error {
 
 // look returns the queue to wait in, or nil and the answer where one is remembered. It begins the renewal of an answer
 // that is due.
-func (r *Reviewer) look(asked question, token string) (*reviewQueue, error) {
+func (r *Reviewer) look(ctx context.Context, asked question, token string) (*reviewQueue, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	answer, now := r.answers[asked], time.Now()
 	switch {
 	case now.Before(answer.until):
 		if answer.err == nil && !now.Before(answer.renew) && r.reviews[asked] == nil {
-			r.begin(asked, token, r.known)
+			r.begin(ctx, asked, token, r.known)
 		}
 		return nil, answer.err
 	case now.Before(answer.known):
@@ -142,9 +142,9 @@ func (r *Reviewer) look(asked question, token string) (*reviewQueue, error) {
 }
 
 // begin asks a question that is not being asked. The lock is held.
-func (r *Reviewer) begin(asked question, token string, queue *reviewQueue) *review {
+func (r *Reviewer) begin(ctx context.Context, asked question, token string, queue *reviewQueue) *review {
 	// The end of one request must not take the answer away from others that wait for it.
-	ctx, cancel := context.WithCancel(context.Background())
+	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	v := &review{done: make(chan struct{}), cancel: cancel, waiting: 1}
 	r.reviews[asked] = v
 	go r.run(ctx, v, asked, token, queue)
@@ -156,7 +156,7 @@ func (r *Reviewer) ask(ctx context.Context, asked question, token string, queue 
 	r.mu.Lock()
 	v := r.reviews[asked]
 	if v == nil {
-		v = r.begin(asked, token, queue)
+		v = r.begin(ctx, asked, token, queue)
 	} else {
 		v.waiting++
 	}

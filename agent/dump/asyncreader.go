@@ -8,7 +8,7 @@ import (
 // asyncReader reads in a goroutine of its own, so that whoever waits for the bytes can leave when ctx ends: a read of
 // stdin cannot be interrupted.
 type asyncReader struct {
-	ctx   context.Context
+	ctx   context.Context //nolint:containedctx // an io.Reader takes no context
 	full  chan chunk
 	free  chan []byte
 	chunk chunk

@@ -18,7 +18,7 @@ const (
 // input is a window over the bytes of a recording, from which it reads JSON (json.go). The window slides, and grows only
 // where one item does not fit, to maxItem and one byte: what it holds never depends on the length of the recording.
 type input struct {
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // an io.Reader takes no context
 	r    io.Reader
 	err  error  // what r ended with; io.EOF is its end
 	base int64  // offset of buf[0] in the recording

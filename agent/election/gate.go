@@ -41,7 +41,7 @@ type term struct {
 	admitted  bool          // the work of the terms before has ended, and that of this one begins
 	ended     string        // why it is over; "" while it is not
 
-	ctx    context.Context // ends with the term
+	ctx    context.Context //nolint:containedctx // ends with the term, which outlives every call
 	cancel context.CancelFunc
 
 	sealed       bool // no publication begins any more
@@ -165,10 +165,10 @@ func (g *gate) begin(ctx context.Context) (_ context.Context, done func(), v gat
 // A permission is the context of a publication. The timer of a context goes by the monotonic clock, which stands still
 // while a machine is suspended: asked for its error, a permission looks at the gate, which knows both clocks.
 type permission struct {
-	context.Context
-	gate   *gate
-	term   *term
-	cancel context.CancelFunc
+	context.Context //nolint:containedctx // a permission is a context
+	gate            *gate
+	term            *term
+	cancel          context.CancelFunc
 }
 
 // Err tells why the permission has ended; nil while it has not.

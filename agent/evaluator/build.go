@@ -97,7 +97,7 @@ func (e *Evaluator) rebuild(ctx context.Context, prepare func() *rules.Table, po
 	// Nothing is held here: a log that blocks must hold up neither pods nor the end of the term, nor the next build.
 	e.logAdoption(adopted)
 	for _, change := range b.changes {
-		e.events.add(e.Publish, b.fresh, change.Pod, change.Transition)
+		e.events.add(ctx, e.Publish, b.fresh, change.Pod, change.Transition)
 	}
 	return nil
 }

@@ -66,13 +66,13 @@ func TestEndOfATermInterruptsEvaluation(t *testing.T) {
 			e.Begin(ctx, all)
 			return nil
 		}},
-		{"another policy", true, func(_ context.Context, e *Evaluator) error {
-			return e.SetPolicy(t.Context(), costlyTable(t, "two"), nil, all)
+		{"another policy", true, func(ctx context.Context, e *Evaluator) error {
+			return e.SetPolicy(context.WithoutCancel(ctx), costlyTable(t, "two"), nil, all)
 		}},
-		{"another policy and other fields", true, func(_ context.Context, e *Evaluator) error {
-			return e.SetPolicy(t.Context(), costlyTable(t, "two"), func() {}, all)
+		{"another policy and other fields", true, func(ctx context.Context, e *Evaluator) error {
+			return e.SetPolicy(context.WithoutCancel(ctx), costlyTable(t, "two"), func() {}, all)
 		}},
-		{"the recompute of an audit", true, func(_ context.Context, e *Evaluator) error { return e.Recompute(t.Context(), all) }},
+		{"the recompute of an audit", true, func(ctx context.Context, e *Evaluator) error { return e.Recompute(context.WithoutCancel(ctx), all) }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			e := New(costlyTable(t, "one"), zap.NewNop(), prometheus.NewRegistry())
@@ -180,7 +180,7 @@ func TestChangesDuringABuildAreNotLost(t *testing.T) {
 				m.pods[pod] = forms[random.IntN(len(forms))]
 			}
 			m.mu.Unlock()
-			e.Update(pod, m.lookup)
+			e.Update(t.Context(), pod, m.lookup)
 		}
 		for range 200 {
 			change()

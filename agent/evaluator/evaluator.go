@@ -95,7 +95,7 @@ func (e *Evaluator) Adopt(whole *state.ClusterState, took time.Duration) {
 type Lookup func(name state.Pod) (pod state.Pod, json []byte, ok bool)
 
 // Update brings in the present form of a pod, or removes the pod where there is none.
-func (e *Evaluator) Update(name state.Pod, lookup Lookup) {
+func (e *Evaluator) Update(ctx context.Context, name state.Pod, lookup Lookup) {
 	st, pod, transition, err := e.update(name, lookup)
 	if err != nil {
 		// The earlier violations are not resolved: what the pod violates now is unknown.
@@ -103,7 +103,7 @@ func (e *Evaluator) Update(name state.Pod, lookup Lookup) {
 		e.logFailure(pod, err)
 		return
 	}
-	e.events.add(e.Publish, st, pod, transition)
+	e.events.add(ctx, e.Publish, st, pod, transition)
 }
 
 // update changes the state, and returns it; nothing changes where there is none. It looks the pod up within the term, so
@@ -149,17 +149,17 @@ func (e *Evaluator) Run(ctx context.Context) error {
 		case <-ctx.Done():
 			return nil
 		case <-time.After(wait):
-			e.expire(time.Now())
-			e.events.flush(e.Publish, e.Current())
+			e.expire(ctx, time.Now())
+			e.events.flush(ctx, e.Publish, e.Current())
 		}
 	}
 }
 
 // expire lets the waivers expire whose time has come.
-func (e *Evaluator) expire(now time.Time) {
+func (e *Evaluator) expire(ctx context.Context, now time.Time) {
 	st, changes := e.advance(now)
 	for _, change := range changes {
-		e.events.add(e.Publish, st, change.Pod, change.Transition)
+		e.events.add(ctx, e.Publish, st, change.Pod, change.Transition)
 	}
 }
 

@@ -290,7 +290,7 @@ func TestHostileLogText(t *testing.T) {
 	e := newTestEvaluator(t, jsonLogger(log), nil)
 	e.Begin(t.Context(), observations(observed("a", hostile, noProbes), observed(hostile, "one", noProbes)))
 	st := e.Current()
-	e.events.add(e.Publish, st, state.Pod{Namespace: hostile, Name: hostile}, state.Transition{After: []int{0}})
+	e.events.add(t.Context(), e.Publish, st, state.Pod{Namespace: hostile, Name: hostile}, state.Transition{After: []int{0}})
 	e.logFailure(state.Pod{Namespace: "a", Name: hostile}, errors.New(hostile))
 	text := log.String()
 	if strings.ContainsAny(text, "\r\x1b\x00") {
@@ -313,10 +313,10 @@ func TestHostileLogText(t *testing.T) {
 
 // apply brings in a pod of that form.
 func (e *Evaluator) apply(pod state.Pod, json []byte) {
-	e.Update(pod, func(state.Pod) (state.Pod, []byte, bool) { return pod, json, true })
+	e.Update(context.Background(), pod, func(state.Pod) (state.Pod, []byte, bool) { return pod, json, true })
 }
 
 // remove takes a pod out.
 func (e *Evaluator) remove(pod state.Pod) {
-	e.Update(pod, func(state.Pod) (state.Pod, []byte, bool) { return pod, nil, false })
+	e.Update(context.Background(), pod, func(state.Pod) (state.Pod, []byte, bool) { return pod, nil, false })
 }

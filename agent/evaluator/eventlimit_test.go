@@ -50,12 +50,12 @@ func TestPodThatFlaps(t *testing.T) {
 				t.Errorf("%d events of a pod that changed once, want 1", got-before)
 			}
 		}
-		e.events.flush(e.Publish, e.Current())
+		e.events.flush(t.Context(), e.Publish, e.Current())
 		collect()
 		now = now.Add(time.Second)
 	}
 	now = now.Add(time.Minute)
-	e.events.flush(e.Publish, e.Current())
+	e.events.flush(t.Context(), e.Publish, e.Current())
 	collect()
 	for i := maxPodEvents; i < len(at); i++ {
 		if between := at[i].Sub(at[i-maxPodEvents]); between < podEventPeriod {

@@ -39,7 +39,7 @@ func newEventLog(log *zap.Logger) *eventLog {
 }
 
 // add logs a change of a pod, together with what is pending of it. Without permission the change is pending.
-func (l *eventLog) add(publish PublishFunc, st *state.ClusterState, pod state.Pod, t state.Transition) {
+func (l *eventLog) add(ctx context.Context, publish PublishFunc, st *state.ClusterState, pod state.Pod, t state.Transition) {
 	if !t.Changed() {
 		return // what is pending stays as it is
 	}
@@ -50,7 +50,7 @@ func (l *eventLog) add(publish PublishFunc, st *state.ClusterState, pod state.Po
 		t.Before, t.Recreated = waiting.Before, waiting.Recreated || t.Recreated
 	}
 	l.limit.changed(pod)
-	err := l.write(publish, st, pod, t)
+	err := l.write(ctx, publish, st, pod, t)
 	if err == nil {
 		delete(l.pending, pod)
 		return
@@ -63,7 +63,7 @@ func (l *eventLog) add(publish PublishFunc, st *state.ClusterState, pod state.Po
 
 // flush logs what is pending. Changes of an earlier state are dropped: they are in the summary of the state that took its
 // place or, when the term has ended, in that of the next leader.
-func (l *eventLog) flush(publish PublishFunc, current *state.ClusterState) {
+func (l *eventLog) flush(ctx context.Context, publish PublishFunc, current *state.ClusterState) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	maps.DeleteFunc(l.pending, func(_ state.Pod, p pendingEvents) bool { return p.of != current })
@@ -71,7 +71,7 @@ func (l *eventLog) flush(publish PublishFunc, current *state.ClusterState) {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	}
 	for _, pod := range slices.SortedFunc(maps.Keys(l.pending), byName) {
-		switch err := l.write(publish, current, pod, l.pending[pod].Transition); {
+		switch err := l.write(ctx, publish, current, pod, l.pending[pod].Transition); {
 		case err == nil:
 			delete(l.pending, pod)
 		case !errors.Is(err, errManyEvents): // without permission, which no other pod has either
@@ -82,7 +82,7 @@ func (l *eventLog) flush(publish PublishFunc, current *state.ClusterState) {
 
 // write logs a change of a pod, if permission and the limit allow it. The lock is held, so that events of one pod keep
 // their order.
-func (l *eventLog) write(publish PublishFunc, st *state.ClusterState, pod state.Pod, t state.Transition) error {
+func (l *eventLog) write(ctx context.Context, publish PublishFunc, st *state.ClusterState, pod state.Pod, t state.Transition) error {
 	if !t.Changed() {
 		return nil
 	}
@@ -106,9 +106,9 @@ func (l *eventLog) write(publish PublishFunc, st *state.ClusterState, pod state.
 		return nil
 	}
 	if publish == nil {
-		return write(context.Background())
+		return write(ctx)
 	}
-	return publish(context.Background(), write)
+	return publish(ctx, write)
 }
 
 // event logs one event. Suppressed is the number of earlier changes of the pod that were not logged.

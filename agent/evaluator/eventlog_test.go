@@ -64,7 +64,7 @@ func TestBlockedLogHoldsUpNothing(t *testing.T) {
 				if got := e.Current().Snapshot().Totals().TotalPods; got == 0 {
 					t.Errorf("the pod is not counted while the log blocks")
 				}
-				e.expire(time.Now())
+				e.expire(t.Context(), time.Now())
 				e.remove(pod)
 				e.End()
 				close(log.let)
@@ -138,7 +138,7 @@ func TestUntoldEventsAreToldLater(t *testing.T) {
 			e.Begin(t.Context(), observations(test.before...))
 			permitted = false
 			test.closed(e)
-			e.events.flush(e.Publish, e.Current())
+			e.events.flush(t.Context(), e.Publish, e.Current())
 			if got := log.events(t); len(got) > 0 {
 				t.Errorf("told without permission: %v", got)
 			}
@@ -146,8 +146,8 @@ func TestUntoldEventsAreToldLater(t *testing.T) {
 			if test.opened != nil {
 				test.opened(e)
 			}
-			e.events.flush(e.Publish, e.Current())
-			e.events.flush(e.Publish, e.Current())
+			e.events.flush(t.Context(), e.Publish, e.Current())
+			e.events.flush(t.Context(), e.Publish, e.Current())
 			if diff := cmp.Diff(test.want, log.events(t)); diff != "" {
 				t.Errorf("events (-want +got):\n%s", diff)
 			}

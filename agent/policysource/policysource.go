@@ -49,7 +49,7 @@ type Source struct {
 }
 
 // New loads the policy for the first time.
-func New(o Options) (*Source, *rules.Table, error) {
+func New(ctx context.Context, o Options) (*Source, *rules.Table, error) {
 	s := &Source{
 		log: o.Log, reload: o.Reload, name: o.Policy,
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{
@@ -70,7 +70,7 @@ func New(o Options) (*Source, *rules.Table, error) {
 		s.files = append(s.files, o.Waivers)
 	}
 	var err error
-	if s.loaded, err = reload.Read(context.Background(), s.files...); err != nil {
+	if s.loaded, err = reload.Read(ctx, s.files...); err != nil {
 		var path *fs.PathError
 		if errors.Is(err, fs.ErrNotExist) && errors.As(err, &path) && path.Path == s.name {
 			err = fmt.Errorf("%w (a policy is a file, or one of the tables that ship: %s)", err, strings.Join(policies.Names(), ", "))

@@ -24,7 +24,7 @@ func TestReloadEndsWithTheAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	core, logs := observer.New(zap.WarnLevel)
-	s, _, err := New(Options{Policy: file, Log: zap.New(core), Registerer: prometheus.NewRegistry()})
+	s, _, err := New(t.Context(), Options{Policy: file, Log: zap.New(core), Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -43,7 +43,7 @@ func TestReloadEndsWithTheAgent(t *testing.T) {
 }
 
 func TestPolicyThatDoesNotExist(t *testing.T) {
-	_, _, err := New(Options{Policy: "none.yaml", Log: zap.NewNop(), Registerer: prometheus.NewRegistry()})
+	_, _, err := New(t.Context(), Options{Policy: "none.yaml", Log: zap.NewNop(), Registerer: prometheus.NewRegistry()})
 	if err == nil || !strings.Contains(err.Error(), "load policy: read none.yaml: no such file") || !strings.Contains(err.Error(), policies.Default) {
 		t.Errorf("error %v, want that the file does not exist, and the names of the tables that ship", err)
 	}

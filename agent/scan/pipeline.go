@@ -49,7 +49,7 @@ type batchedPod struct {
 
 // A pipeline takes pods through evaluation into the state.
 type pipeline struct {
-	ctx     context.Context
+	ctx     context.Context //nolint:containedctx // of the scan; the readers that call send have no other one
 	scan    *scan
 	filling *batch
 	free    chan *batch

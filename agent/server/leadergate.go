@@ -55,7 +55,7 @@ func (g leaderGate) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 
 // A gatedResponse is a response that stays in memory until it is finished or too large.
 type gatedResponse struct {
-	ctx     context.Context // done when the permission ends
+	ctx     context.Context //nolint:containedctx // ends with the permission; an http.ResponseWriter takes no context
 	to      http.ResponseWriter
 	control *http.ResponseController
 	writers *writeLimit

@@ -56,7 +56,7 @@ With --replay, the agent serves a recording made by
 			signal.Notify(hangUps, syscall.SIGHUP)
 			defer signal.Stop(hangUps)
 			options.Reload = hangUps
-			a, err := agent.New(options)
+			a, err := agent.New(cmd.Context(), options)
 			if err != nil {
 				return withListenFlag(err, options)
 			}
