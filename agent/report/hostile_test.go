@@ -44,9 +44,13 @@ var hostile = []string{
 	"\xff\xfe not UTF-8 \xc3", "\x00", "=1+1", "..", "\U0001F600", "\"quoted\\\"", "null", "true", "1e3", "~", "</details>", "\x7f",
 }
 
-// hostileScan has hostile names wherever a name may stand, and long ones, one of a megabyte.
+// hostileScan has hostile names wherever a name may stand, and long ones, one of a megabyte (of 32 kB in a short run).
 func hostileScan(t testing.TB) *Scan {
 	t.Helper()
+	longest := 1 << 20
+	if testing.Short() {
+		longest = 1 << 15
+	}
 	b := newScan(hostileTable(t))
 	add := func(namespace, pod, container string, origin Origin) {
 		probes := ""
@@ -65,7 +69,7 @@ func hostileScan(t testing.TB) *Scan {
 		add("team", name, name, Origin{Workload: Workload{"Deployment", name}, File: name, Line: i, Document: 1, Details: &details})
 		add("team", fmt.Sprint(i), "main", Origin{Workload: Workload{name, "kind"}})
 	}
-	for _, name := range []string{strings.Repeat("long", 1<<18), strings.Repeat("\x1b", 1<<14)} {
+	for _, name := range []string{strings.Repeat("long", longest/4), strings.Repeat("\x1b", longest/64)} {
 		add(name, "pod", "main", Origin{Workload: Workload{"Pod", "pod"}})
 		add("team", name, "main", Origin{Workload: Workload{"Pod", name}})
 	}
@@ -312,7 +316,10 @@ func TestIncompleteIsSaid(t *testing.T) {
 // TestPrintersStream prints many pods in all forms: what is held beside the snapshot does not grow with them, but with
 // the findings of one namespace and the lists that are shown.
 func TestPrintersStream(t *testing.T) {
-	const pods, allowed = 20_000, 8 << 20 // a second copy of the violations takes more; SARIF holds its 5,000 findings
+	pods, allowed := 20_000, int64(8<<20) // a second copy of the violations takes more; SARIF holds its 5,000 findings
+	if testing.Short() {
+		pods, allowed = 9_000, 3<<20
+	}
 	scan := large(t, pods)
 	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	for _, format := range Formats() {

@@ -1,118 +1,63 @@
 package report
 
 import (
-	"bytes"
-	"context"
+	"fmt"
 	"math"
-	"os"
-	"os/exec"
-	"path/filepath"
 	"regexp"
-	"slices"
 	"strconv"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
 )
 
-// browser finds Chromium. In CI it must be there; elsewhere a machine may have none.
-func browser(t *testing.T) string {
+// screens are the widths at which text must fit: a phone, a small window and a desktop.
+var screens = []int{390, 760, 1280}
+
+// frames are all pages of the tests.
+func frames(t *testing.T) map[string]frame {
 	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
+	page := func(scan *Scan, o Options) string { return string(printed(t, HTML, scan, o)) }
+	all := make(map[string]frame)
+	for folder, open := range recorded(t) {
+		scan, o := open()
+		all[folder] = frame{Page: page(scan, o), Width: 1280}
+		for _, width := range screens {
+			// Everything is unfolded. Wider than 760, tables scroll on their own.
+			all[fmt.Sprint(folder, " fits ", width)] = frame{strings.ReplaceAll(page(scan, o), "<details", "<details open"), width, `
+const root = doc.documentElement, width = root.clientWidth;
+let clipped = 0;
+for (const element of root.querySelectorAll("main *:not(svg):not(rect)")) {
+  if (element.closest("thead")) continue; // it is hidden on a phone
+  const box = element.getBoundingClientRect();
+  if (width <= 760 && (box.right > width || box.left < 0)) clipped++;
+}
+write("scrolls " + (root.scrollWidth > width) + ", clipped " + clipped);`}
 		}
 	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("no Chromium on this machine; .ci/run installs Debian's package chromium")
-	}
-	t.Skip("no Chromium on this machine; install Debian's package chromium")
-	return ""
-}
-
-// rendered is the page as a browser has it after its script ran.
-func rendered(t *testing.T, page []byte) *html.Node {
-	t.Helper()
-	program := browser(t)
-	folder := t.TempDir()
-	file := filepath.Join(folder, "page.html")
-	if err := os.WriteFile(file, page, 0o644); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
-	defer cancel()
-	command := exec.CommandContext(ctx, program, "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage",
-		"--user-data-dir="+filepath.Join(folder, "profile"), "--dump-dom", "file://"+file)
-	var stdout, stderr bytes.Buffer
-	command.Stdout, command.Stderr = &stdout, &stderr
-	command.WaitDelay = time.Minute // its children may hold the pipe
-	if err := command.Run(); err != nil {
-		t.Fatalf("%v: %v\n%s", command.Args, err, stderr.String())
-	}
-	document, err := html.Parse(&stdout)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return document
-}
-
-// all are the nodes below one for which the condition holds, in the order of the document.
-func all(n *html.Node, holds func(*html.Node) bool) []*html.Node {
-	var found []*html.Node
-	for d := range n.Descendants() {
-		if holds(d) {
-			found = append(found, d)
-		}
-	}
-	return found
-}
-
-func elements(n *html.Node, name string) []*html.Node {
-	return all(n, func(d *html.Node) bool { return d.Type == html.ElementNode && d.Data == name })
-}
-
-func attribute(n *html.Node, name string) string {
-	for _, a := range n.Attr {
-		if a.Key == name {
-			return a.Val
-		}
-	}
-	return ""
-}
-
-func byID(t *testing.T, document *html.Node, id string) *html.Node {
-	t.Helper()
-	found := all(document, func(n *html.Node) bool { return attribute(n, "id") == id })
-	if len(found) != 1 {
-		t.Fatalf("%d elements have the id %s", len(found), id)
-	}
-	return found[0]
-}
-
-func textOf(n *html.Node) string {
-	var b strings.Builder
-	for d := range n.Descendants() {
-		if d.Type == html.TextNode {
-			b.WriteString(d.Data)
-		}
-	}
-	return strings.TrimSpace(b.String())
-}
-
-// cells are the texts of a table's body, row by row, and the exact values behind them.
-func cells(table *html.Node) (texts, values [][]string) {
-	for _, row := range elements(elements(table, "tbody")[0], "tr") {
-		var text, value []string
-		for _, cell := range elements(row, "td") {
-			text = append(text, textOf(cell))
-			value = append(value, attribute(cell, "data-value"))
-		}
-		texts, values = append(texts, text), append(values, value)
-	}
-	return texts, values
+	scan, o := recorded(t)["shop"]()
+	all["sorts"] = frame{page(scan, o), 1280, `
+for (const column of [0, 0, 1, 1]) {
+  doc.querySelectorAll("#namespaces th button")[column].click();
+  const names = [...doc.querySelectorAll("#namespaces td:first-child")].map(cell => cell.textContent);
+  const head = doc.querySelector("#namespaces th[aria-sort]");
+  write(head.textContent + " " + head.ariaSort + ": " + names.join(" "));
+}`}
+	all["filters"] = frame{page(scan, o), 1280, `
+const text = doc.getElementById("filter-text");
+write("offered " + !doc.getElementById("filter").hidden);
+for (const words of ["LEGACY  intranet", "nothing has this", ""]) {
+  text.value = words;
+  text.dispatchEvent(new Event("input"));
+  const shown = [...doc.querySelectorAll("details.workload:not([hidden]) .name")].map((name) => name.textContent);
+  write(shown.length + " " + shown[0] + ", " + doc.getElementById("filter-count").textContent);
+}`}
+	all["hostile"] = frame{Page: page(hostileScan(t), Options{})}
+	all["no data"] = frame{Page: page(newScan(shipped(t, "default")).done(), Options{})}
+	manifests := manifestsOf(t, shipped(t, "default"), manifest{"a.yaml", 1, 21, "web", "main"})
+	all["manifests"] = frame{Page: page(manifests, Options{Now: moment, Target: "deploy/"})}
+	return all
 }
 
 func exact(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
@@ -121,8 +66,8 @@ func exact(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
 func TestPageInABrowser(t *testing.T) {
 	for folder, open := range recorded(t) {
 		t.Run(folder, func(t *testing.T) {
-			scan, o := open()
-			document := rendered(t, printed(t, HTML, scan, o))
+			scan, _ := open()
+			document := viewOf(t, folder).document
 			comparePage(t, document, scan)
 			for _, head := range elements(document, "th") {
 				if len(elements(head, "button")) != 1 {
@@ -203,23 +148,11 @@ func comparePage(t *testing.T, document *html.Node, scan *Scan) {
 
 // TestPageSorts clicks on the heads of a table.
 func TestPageSorts(t *testing.T) {
-	scan, o := recorded(t)["shop"]()
-	// The policy of the page would let no other script run.
-	page := regexp.MustCompile(`<meta http-equiv="Content-Security-Policy"[^>]*>`).ReplaceAll(printed(t, HTML, scan, o), nil)
-	clicks := `<pre id="orders"></pre><script>
-for (const column of [0, 0, 1, 1]) {
-  document.querySelectorAll("#namespaces th button")[column].click();
-  const names = [...document.querySelectorAll("#namespaces td:first-child")].map(cell => cell.textContent);
-  const head = document.querySelector("#namespaces th[aria-sort]");
-  document.getElementById("orders").append(head.textContent + " " + head.ariaSort + ": " + names.join(" ") + "\n");
-}
-</script></body>`
-	document := rendered(t, bytes.Replace(page, []byte("</body>"), []byte(clicks), 1))
 	want := `Namespace ascending: checkout legacy payments search storefront
 Namespace descending: storefront search payments legacy checkout
 Compliance descending: checkout storefront payments search legacy
 Compliance ascending: legacy search payments storefront checkout`
-	if diff := cmp.Diff(want, textOf(byID(t, document, "orders"))); diff != "" {
+	if diff := cmp.Diff(want, viewOf(t, "sorts").wrote); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -227,7 +160,7 @@ Compliance ascending: legacy search payments storefront checkout`
 // TestPageIsClosed opens a page of hostile names: none of them becomes an element or a script, and no address is asked.
 func TestPageIsClosed(t *testing.T) {
 	scan := hostileScan(t)
-	document := rendered(t, printed(t, HTML, scan, Options{}))
+	document := viewOf(t, "hostile").document
 	cluster, _ := scan.Snapshot.Cluster()
 	if title := textOf(elements(document, "title")[0]); title != "kube-devops: "+percent(cluster.Compliance)+", Critical (incomplete)" {
 		t.Errorf("title %q", title)
@@ -251,7 +184,7 @@ func TestPageIsClosed(t *testing.T) {
 
 // TestPageWithoutData has no number that could be taken for a good one.
 func TestPageWithoutData(t *testing.T) {
-	document := rendered(t, printed(t, HTML, newScan(shipped(t, "default")).done(), Options{}))
+	document := viewOf(t, "no data").document
 	for _, id := range []string{"cluster-compliance", "cluster-score"} {
 		if got := textOf(byID(t, document, id)); got != "no data" {
 			t.Errorf("%s: %q, want no data", id, got)
@@ -259,63 +192,21 @@ func TestPageWithoutData(t *testing.T) {
 	}
 }
 
-// script runs a script in a page, whose policy is taken away as it would let no other run, and returns what it wrote.
-func script(t *testing.T, page []byte, code string) string {
-	t.Helper()
-	page = regexp.MustCompile(`<meta http-equiv="Content-Security-Policy"[^>]*>`).ReplaceAll(page, nil)
-	code = "<pre id=\"wrote\"></pre><script>const write = (line) => document.getElementById('wrote').append(line + '\\n');\n" + "{" + code + "}</script></body>"
-	return textOf(byID(t, rendered(t, bytes.Replace(page, []byte("</body>"), []byte(code), 1)), "wrote"))
-}
-
-// TestPageFits opens pages in a frame as wide as a phone, with everything unfolded: no text is beside the screen.
+// TestPageFits: no text is beside the screen, however wide that is, with everything unfolded.
 func TestPageFits(t *testing.T) {
-	for folder, open := range recorded(t) {
-		scan, o := open()
-		page := regexp.MustCompile(`<meta http-equiv="Content-Security-Policy"[^>]*>`).ReplaceAll(printed(t, HTML, scan, o), nil)
-		page = bytes.ReplaceAll(page, []byte("<details"), []byte("<details open"))
-		measure := `<script>
-for (const width of [390, 760, 1280]) {
-  const frame = document.createElement("iframe");
-  frame.width = width;
-  frame.height = 800;
-  frame.srcdoc = ` + strings.ReplaceAll(quoted(string(page)), "</", `<\/`) + `;
-  frame.addEventListener("load", () => {
-    const root = frame.contentDocument.documentElement;
-    let clipped = 0;
-    for (const element of root.querySelectorAll("main *:not(svg):not(rect)")) {
-      if (element.closest("thead")) continue; // it is hidden on a phone
-      const box = element.getBoundingClientRect();
-      if (width <= 760 && (box.right > width || box.left < 0)) clipped++; // wider, tables scroll on their own
-    }
-    document.getElementById("widths").append(width + ": scrolls " + (root.scrollWidth > width) + ", clipped " + clipped + "\n");
-  });
-  document.body.append(frame);
-}
-</script>`
-		document := rendered(t, []byte(`<!DOCTYPE html><body><pre id="widths"></pre>`+measure))
-		got := strings.Split(textOf(byID(t, document, "widths")), "\n")
-		slices.Sort(got)
-		want := []string{"1280: scrolls false, clipped 0", "390: scrolls false, clipped 0", "760: scrolls false, clipped 0"}
-		if diff := cmp.Diff(want, got); diff != "" {
-			t.Errorf("%s (-want +got):\n%s", folder, diff)
+	for folder := range recorded(t) {
+		for _, width := range screens {
+			if got := viewOf(t, fmt.Sprint(folder, " fits ", width)).wrote; got != "scrolls false, clipped 0" {
+				t.Errorf("%s, %d pixels wide: %s", folder, width, got)
+			}
 		}
 	}
 }
 
 // TestPageFilters types into the filter.
 func TestPageFilters(t *testing.T) {
-	scan, o := recorded(t)["shop"]()
-	got := script(t, printed(t, HTML, scan, o), `
-const text = document.getElementById("filter-text");
-write("offered " + !document.getElementById("filter").hidden);
-for (const words of ["LEGACY  intranet", "nothing has this", ""]) {
-  text.value = words;
-  text.dispatchEvent(new Event("input"));
-  const shown = [...document.querySelectorAll("details.workload:not([hidden]) .name")].map((name) => name.textContent);
-  write(shown.length + " " + shown[0] + ", " + document.getElementById("filter-count").textContent);
-}`)
 	want := "offered true\n1 Deployment/intranet, 1 of 17 rows\n0 undefined, 0 of 17 rows\n9 Deployment/intranet,"
-	if diff := cmp.Diff(want, got); diff != "" {
+	if diff := cmp.Diff(want, viewOf(t, "filters").wrote); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -323,8 +214,7 @@ for (const words of ["LEGACY  intranet", "nothing has this", ""]) {
 // TestPageShowsFindings opens a workload, which needs no script: its findings have the container, the value, the line and
 // what to do.
 func TestPageShowsFindings(t *testing.T) {
-	scan := manifestsOf(t, shipped(t, "default"), manifest{"a.yaml", 1, 21, "web", "main"})
-	document := rendered(t, printed(t, HTML, scan, Options{Now: moment, Target: "deploy/"}))
+	document := viewOf(t, "manifests").document
 	if got := attribute(byID(t, document, "date"), "datetime"); got != "2030-01-01T00:00:00Z" {
 		t.Errorf("date %q", got)
 	}

@@ -68,7 +68,7 @@ func TestTop(t *testing.T) {
 
 // TestCommentFits prints a scan whose lists would be far too long for a comment.
 func TestCommentFits(t *testing.T) {
-	scan := large(t, 100_000)
+	scan := large(t, 20_000)
 	for i := range 1000 {
 		scan.Inputs.Unreadable = append(scan.Inputs.Unreadable, fmt.Sprintf("%d: %s", i, strings.Repeat("|", 1000)))
 	}
