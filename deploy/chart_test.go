@@ -260,16 +260,16 @@ func TestRefused(t *testing.T) {
 		{"a privileged port", "http.port=80", "at '/http/port'"},
 		{"a duration that is none", "lease.duration=15", "at '/lease/duration'"},
 		{"a duration of no whole seconds", "lease.duration=1500ms", "at '/lease/duration'"},
-		{"a deadline as long as the Lease", "lease.renewDeadline=15s", "lease.duration 15s must be more than lease.renewDeadline 15s"},
-		{"a deadline and a try as long as the Lease", "lease.renewDeadline=14600ms", "must be more than lease.renewDeadline 14600ms and lease.retryPeriod 400ms together"},
-		{"a deadline in other units", "lease.renewDeadline=1m", "must be more than lease.renewDeadline 1m"},
+		{"a deadline as long as the Lease", "lease.renewDeadline=15s", "lease.duration 15s must be greater than lease.renewDeadline 15s"},
+		{"a deadline and a try as long as the Lease", "lease.renewDeadline=14600ms", "must be greater than lease.renewDeadline 14600ms plus lease.retryPeriod 400ms"},
+		{"a deadline in other units", "lease.renewDeadline=1m", "must be greater than lease.renewDeadline 1m"},
 		{"a level that is none", "logLevel=loud", "at '/logLevel'"},
 		{"a border as a share", "prometheusRule.criticalBelow=0.4", "at '/prometheusRule/criticalBelow'"},
-		{"a variable twice", "extraEnv[0].name=A,extraEnv[1].name=A", "extraEnv has two entries with name A"},
-		{"one port for two listeners", "healthListen=8080", "healthListen 8080 must not be the same port as http.port"},
-		{"a volume of the chart", "policy.existingConfigMap=x,extraVolumes[0].name=policy", "extraVolumes together with the volumes of the chart has two entries with name policy"},
-		{"a mount of the chart", "policy.existingConfigMap=x,extraVolumeMounts[0].mountPath=/etc/kube-devops", "has two entries with mountPath /etc/kube-devops"},
-		{"a flag that has a value", "extraArgs={--listen=:9090}", "extraArgs must not set --listen, which other objects depend on: set http.port"},
+		{"a variable twice", "extraEnv[0].name=A,extraEnv[1].name=A", "extraEnv has duplicate entries with name A"},
+		{"one port for two listeners", "healthListen=8080", "healthListen must differ from http.port, got 8080"},
+		{"a volume of the chart", "policy.existingConfigMap=x,extraVolumes[0].name=policy", "extraVolumes together with the volumes of the chart has duplicate entries with name policy"},
+		{"a mount of the chart", "policy.existingConfigMap=x,extraVolumeMounts[0].mountPath=/etc/kube-devops", "has duplicate entries with mountPath /etc/kube-devops"},
+		{"a flag that has a value", "extraArgs={--listen=:9090}", "extraArgs must not set --listen, which other objects depend on; set http.port"},
 		{"a label that selects", "commonLabels.app\\.kubernetes\\.io/name=x", "commonLabels must not set app.kubernetes.io/name"},
 		{"a label of pods that selects", "podLabels.app\\.kubernetes\\.io/instance=x", "podLabels must not set app.kubernetes.io/instance"},
 		{"a monitor without its Service", "service.enabled=false,serviceMonitor.enabled=true", "serviceMonitor needs service.enabled"},
@@ -278,8 +278,8 @@ func TestRefused(t *testing.T) {
 		{"a label that is none", "namespaceLabel=a-b", "at '/namespaceLabel'"},
 		{"a label that has another meaning", "namespaceLabel=cluster", "at '/namespaceLabel'"},
 		{"a digest that is none", "image.digest=latest", "at '/image/digest'"},
-		{"two sources of the policy", "policy.existingConfigMap=x,policy.table=y", "policy.existingConfigMap excludes policy.table"},
-		{"tokens in the clear", "http.auth=true", "tokens must not travel in the clear"},
+		{"two sources of the policy", "policy.existingConfigMap=x,policy.table=y", "policy.existingConfigMap cannot be combined with policy.table"},
+		{"tokens in the clear", "http.auth=true", "tokens must not be sent unencrypted"},
 		{"two monitors", "serviceMonitor.enabled=true,podMonitor.enabled=true", "every pod would be scraped twice"},
 		{"no account", "serviceAccount.create=false", "serviceAccount.name is needed"},
 	} {
@@ -412,14 +412,14 @@ func TestLease(t *testing.T) {
 	}
 }
 
-// TestNotes has what Helm says after an install lead on.
+// TestNotes checks that the notes after an installation name the next steps.
 func TestNotes(t *testing.T) {
 	for set, want := range map[string][]string{
-		"replicas=2":                                  {"rollout status deployment/kube-devops", "get lease kube-devops-leader", "curl http://localhost:8080/metrics", "annotated", "prometheusRule.enabled", "table default"},
+		"replicas=2":                                  {"rollout status deployment/kube-devops", "get lease kube-devops-leader", "curl http://localhost:8080/metrics", "scrape annotations", "prometheusRule.enabled", "table default"},
 		"http.tls.secretName=tls,http.auth=true":      {`curl -k -H "Authorization: Bearer`, "https://localhost:8080", "kube-devops-metrics-reader"},
-		"serviceMonitor.enabled=true":                 {"A ServiceMonitor is there"},
-		"policy.existingConfigMap=ours":               {"The policy is ConfigMap ours"},
-		"scrapeAnnotations=false,podLabels.team=core": {"Nothing says how yet"},
+		"serviceMonitor.enabled=true":                 {"created a ServiceMonitor"},
+		"policy.existingConfigMap=ours":               {"The policy is in ConfigMap ours"},
+		"scrapeAnnotations=false,podLabels.team=core": {"No scraping is configured"},
 	} {
 		out, err := helm(t.Context(), t.TempDir(), "install", "kube-devops", chart, "--dry-run=client", "--namespace", "kube-devops", "--set", set)
 		if err != nil {

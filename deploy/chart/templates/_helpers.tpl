@@ -20,7 +20,7 @@ app.kubernetes.io/name: {{ default .Chart.Name .Values.nameOverride | trunc 63 |
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 
-{{- /* Merges a list of maps; the later one wins. `merge` of the template library keeps the earlier value where a later one is empty. */ -}}
+{{- /* Merges a list of maps; later maps override earlier ones. The function `merge` of Sprig keeps the earlier value when the later one is empty. */ -}}
 {{- define "kube-devops.merge" -}}
 {{- $all := dict -}}
 {{- range $map := . -}}
@@ -33,7 +33,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end -}}
 {{- end -}}
 
-{{- /* Labels and annotations of an object: those of the chart, the common ones, its own; the later one wins. Takes the root,
+{{- /* Labels and annotations of an object, from the chart, the common values and its own values; later ones override. Takes the root,
 the labels and annotations that the chart sets on this object, and the user's own for it. */ -}}
 {{- define "kube-devops.meta" -}}
 {{- $root := .root -}}
@@ -50,21 +50,21 @@ annotations:
 {{- end }}
 {{- end -}}
 
-{{- /* Labels of the pods. The version of chart and agent stays out: a new chart alone need not replace the pods. */ -}}
+{{- /* Labels of the pods, without versions: a new version of the chart alone does not replace the pods. */ -}}
 {{- define "kube-devops.podLabels" -}}
 {{- include "kube-devops.checkLabels" (list "podLabels" .Values.podLabels) -}}
 {{- include "kube-devops.merge" (list (include "kube-devops.selector" . | fromYaml) .Values.commonLabels .Values.podLabels) -}}
 {{- end -}}
 
-{{- /* The Deployment, the Service and the monitors select by these two labels. */ -}}
+{{- /* The selector of the Deployment, the Service and the monitors. */ -}}
 {{- define "kube-devops.checkLabels" -}}
 {{- $name := first . -}}
 {{- $labels := last . | default dict -}}
 {{- if hasKey $labels "app.kubernetes.io/name" -}}
-{{- fail (printf "%s must not set app.kubernetes.io/name, which selects the pods: set nameOverride" $name) -}}
+{{- fail (printf "%s must not set app.kubernetes.io/name, which the selector uses; set nameOverride instead" $name) -}}
 {{- end -}}
 {{- if hasKey $labels "app.kubernetes.io/instance" -}}
-{{- fail (printf "%s must not set app.kubernetes.io/instance, which selects the pods: it is the name of the release" $name) -}}
+{{- fail (printf "%s must not set app.kubernetes.io/instance, which the selector uses and which is the name of the release" $name) -}}
 {{- end -}}
 {{- end -}}
 
@@ -89,7 +89,7 @@ annotations:
 {{- end -}}
 {{- end -}}
 
-{{- /* The subjects of a binding: the account of the agent. */ -}}
+{{- /* The subjects of a role binding: the account of the agent. */ -}}
 {{- define "kube-devops.subjects" -}}
 - kind: ServiceAccount
   name: {{ include "kube-devops.account" . }}
@@ -100,7 +100,7 @@ annotations:
 {{- default (printf "%s-leader" (include "kube-devops.fullname" .)) .Values.lease.name -}}
 {{- end -}}
 
-{{- /* An installation for some namespaces has no permission elsewhere, so its Lease is beside the agent. */ -}}
+{{- /* An installation for selected namespaces has no permissions elsewhere, so its Lease is in the namespace of the agent. */ -}}
 {{- define "kube-devops.leaseNamespace" -}}
 {{- if .Values.lease.namespace -}}
 {{- .Values.lease.namespace -}}
@@ -111,7 +111,7 @@ default
 {{- end -}}
 {{- end -}}
 
-{{- /* global.imageRegistry replaces the registry of the repository, where that names one. */ -}}
+{{- /* global.imageRegistry replaces the registry of the repository, if it has one. */ -}}
 {{- define "kube-devops.image" -}}
 {{- $repository := .Values.image.repository -}}
 {{- with dig "imageRegistry" "" (.Values.global | default dict) -}}
@@ -120,7 +120,7 @@ default
 {{- $repository -}}:{{- default .Chart.AppVersion .Values.image.tag -}}{{- with .Values.image.digest -}}@{{- . -}}{{- end -}}
 {{- end -}}
 
-{{- /* Pull secrets, the global ones first, each once; a name alone stands for {name: NAME}. */ -}}
+{{- /* Pull secrets without duplicates, global ones first. A string means {name: STRING}. */ -}}
 {{- define "kube-devops.imagePullSecrets" -}}
 {{- $all := list -}}
 {{- range concat (dig "imagePullSecrets" list (.Values.global | default dict)) (.Values.imagePullSecrets | default list) -}}
@@ -131,11 +131,11 @@ default
 {{- end -}}
 {{- end -}}
 
-{{- /* The name of the ConfigMap with the policy; empty where none is mounted. */ -}}
+{{- /* The name of the ConfigMap with the policy; empty if none is mounted. */ -}}
 {{- define "kube-devops.policyConfigMap" -}}
 {{- if .Values.policy.existingConfigMap -}}
 {{- if or .Values.policy.table .Values.policy.waivers -}}
-{{- fail "policy.existingConfigMap excludes policy.table and policy.waivers: put them into that ConfigMap" -}}
+{{- fail "policy.existingConfigMap cannot be combined with policy.table or policy.waivers; add them to that ConfigMap" -}}
 {{- end -}}
 {{- .Values.policy.existingConfigMap -}}
 {{- else if or .Values.policy.table .Values.policy.waivers -}}
@@ -143,12 +143,12 @@ default
 {{- end -}}
 {{- end -}}
 
-{{- /* A file that is given as text, or as YAML. */ -}}
+{{- /* A file whose content is given as text or as YAML. */ -}}
 {{- define "kube-devops.file" -}}
 {{- if kindIs "string" . -}}{{- trimSuffix "\n" . -}}{{- else -}}{{- toYaml . -}}{{- end -}}
 {{- end -}}
 
-{{- /* A moment that is as long after another as the durations say: so two lengths of time can be compared, as text. */ -}}
+{{- /* A time that is the given durations after a fixed time, so that durations can be compared as text. */ -}}
 {{- define "kube-devops.after" -}}
 {{- $moment := toDate "2006-01-02" "2000-01-01" -}}
 {{- range . -}}{{- $moment = mustDateModify . $moment -}}{{- end -}}
@@ -158,7 +158,7 @@ default
 {{- define "kube-devops.args" -}}
 {{- with .Values.lease -}}
 {{- if ge (include "kube-devops.after" (list .renewDeadline .retryPeriod)) (include "kube-devops.after" (list .duration)) -}}
-{{- fail (printf "lease.duration %s must be more than lease.renewDeadline %s and lease.retryPeriod %s together: else another leads before the leader has given up" .duration .renewDeadline .retryPeriod) -}}
+{{- fail (printf "lease.duration %s must be greater than lease.renewDeadline %s plus lease.retryPeriod %s; otherwise a standby takes over before the leader gives up" .duration .renewDeadline .retryPeriod) -}}
 {{- end -}}
 {{- end -}}
 {{- include "kube-devops.checkArgs" . -}}
@@ -181,7 +181,7 @@ default
 - --listen=:{{ .Values.http.port }}
 {{- with .Values.healthListen }}
 {{- if eq (int .) (int $.Values.http.port) }}
-{{- fail (printf "healthListen %v must not be the same port as http.port" .) }}
+{{- fail (printf "healthListen must differ from http.port, got %v for both" .) }}
 {{- end }}
 - --health-listen=:{{ . }}
 {{- end }}
@@ -197,7 +197,7 @@ default
 {{- end }}
 {{- if .Values.http.auth }}
 {{- if not .Values.http.tls.secretName }}
-{{- fail "http.auth needs http.tls.secretName: tokens must not travel in the clear" }}
+{{- fail "http.auth requires http.tls.secretName, because tokens must not be sent unencrypted" }}
 {{- end }}
 - --metrics-auth
 {{- end }}
@@ -206,18 +206,18 @@ default
 {{- end }}
 {{- end -}}
 
-{{- /* A flag in extraArgs that ports, probes or roles depend on would not be known to them. */ -}}
+{{- /* Rejects flags in extraArgs that ports, probes or roles depend on. */ -}}
 {{- define "kube-devops.checkArgs" -}}
 {{- $values := dict "listen" "http.port" "health-listen" "healthListen" "namespaces" "namespaces" "lease-namespace" "lease.namespace" "lease-name" "lease.name" "tls-cert-file" "http.tls.secretName" "tls-private-key-file" "http.tls.secretName" "metrics-auth" "http.auth" -}}
 {{- range .Values.extraArgs -}}
 {{- $flag := regexReplaceAll "^--?([^=]*).*$" . "${1}" -}}
 {{- with get $values $flag -}}
-{{- fail (printf "extraArgs must not set --%s, which other objects depend on: set %s" $flag .) -}}
+{{- fail (printf "extraArgs must not set --%s, which other objects depend on; set %s instead" $flag .) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
 
-{{- /* The environment: what the chart sets, unless the user sets it, and what the user sets. */ -}}
+{{- /* The environment variables of the chart, unless the user sets them, and those of the user. */ -}}
 {{- define "kube-devops.env" -}}
 {{- $extra := .Values.extraEnv | default list -}}
 {{- include "kube-devops.checkTwice" (list "extraEnv" "name" $extra) -}}
@@ -227,7 +227,7 @@ default
 {{- end -}}
 {{- $memory := include "kube-devops.goMemLimit" . -}}
 {{- if and $memory (not (has "GOMEMLIMIT" $names)) }}
-- name: GOMEMLIMIT # below the memory limit, so that Go collects before the kernel kills
+- name: GOMEMLIMIT # below the memory limit, so that the garbage collector runs before the kernel kills the process
   value: {{ $memory }}
 {{- end }}
 {{- with $extra }}
@@ -235,7 +235,7 @@ default
 {{- end }}
 {{- end -}}
 
-{{- /* The API server refuses an entry that is there twice, or Helm does. Takes the name of the list, its key, and the list. */ -}}
+{{- /* Rejects duplicate entries, which the API server or Helm would reject. Takes the name of the list, its key, and the list. */ -}}
 {{- define "kube-devops.checkTwice" -}}
 {{- $list := index . 0 -}}
 {{- $key := index . 1 -}}
@@ -243,20 +243,20 @@ default
 {{- range index . 2 -}}
 {{- $value := get . $key | toString -}}
 {{- if hasKey $seen $value -}}
-{{- fail (printf "%s has two entries with %s %s" $list $key $value) -}}
+{{- fail (printf "%s has duplicate entries with %s %s" $list $key $value) -}}
 {{- end -}}
 {{- $_ := set $seen $value true -}}
 {{- end -}}
 {{- end -}}
 
-{{- /* The volumes of the chart and those of the user; takes the root. */ -}}
+{{- /* The volumes of the chart and of the user. Takes the root. */ -}}
 {{- define "kube-devops.volumes" -}}
 {{- $all := list -}}
 {{- with include "kube-devops.policyConfigMap" . -}}
 {{- $all = append $all (dict "name" "policy" "configMap" (dict "name" .)) -}}
 {{- end -}}
 {{- with .Values.http.tls.secretName -}}
-{{- /* 0440, in decimal: the key is readable by the group alone. */ -}}
+{{- /* 0440 in decimal: only the group can read the key. */ -}}
 {{- $all = append $all (dict "name" "tls" "secret" (dict "secretName" . "defaultMode" 288)) -}}
 {{- end -}}
 {{- $all = concat $all (.Values.extraVolumes | default list) -}}
@@ -269,7 +269,7 @@ default
 {{- define "kube-devops.volumeMounts" -}}
 {{- $all := list -}}
 {{- if include "kube-devops.policyConfigMap" . -}}
-{{- /* The folder: a subPath would never change. */ -}}
+{{- /* Mounted as a directory: a subPath mount does not receive changes. */ -}}
 {{- $all = append $all (dict "name" "policy" "mountPath" "/etc/kube-devops" "readOnly" true) -}}
 {{- end -}}
 {{- if .Values.http.tls.secretName -}}
@@ -282,7 +282,7 @@ default
 {{- end -}}
 {{- end -}}
 
-{{- /* Nine tenths of the memory limit, whatever its unit. */ -}}
+{{- /* 90 % of the memory limit, in any unit. */ -}}
 {{- define "kube-devops.goMemLimit" -}}
 {{- $limit := dig "limits" "memory" "" (.Values.resources | default dict) | toString -}}
 {{- $units := dict "" 1 "k" 1000 "M" 1000000 "G" 1000000000 "T" 1000000000000 "Ki" 1024 "Mi" 1048576 "Gi" 1073741824 "Ti" 1099511627776 -}}
@@ -298,7 +298,7 @@ default
 {{- if .Values.http.tls.secretName -}}HTTPS{{- else -}}HTTP{{- end -}}
 {{- end -}}
 
-{{- /* A probe; takes the root, the path, and the times of the values. */ -}}
+{{- /* A probe. Takes the root, the path, and the timing values. */ -}}
 {{- define "kube-devops.probe" -}}
 httpGet:
   path: {{ .path }}
@@ -314,7 +314,7 @@ httpGet:
 {{- end }}
 {{- end -}}
 
-{{- /* What selects the pods of the agent, for a monitor that may be in another namespace; takes the root and the monitor. */ -}}
+{{- /* The selector of a monitor, which may be in another namespace. Takes the root and the monitor. */ -}}
 {{- define "kube-devops.monitored" -}}
 selector:
   matchLabels:
@@ -325,7 +325,7 @@ namespaceSelector:
 {{- end }}
 {{- end -}}
 
-{{- /* One endpoint of a monitor; takes the root and the monitor. */ -}}
+{{- /* An endpoint of a monitor. Takes the root and the monitor. */ -}}
 {{- define "kube-devops.endpoint" -}}
 {{- $label := .root.Values.namespaceLabel -}}
 - port: http
@@ -334,7 +334,7 @@ namespaceSelector:
   interval: {{ .monitor.interval }}
   scrapeTimeout: {{ .monitor.scrapeTimeout }}
   {{- if eq $label "namespace" }}
-  honorLabels: true # the label namespace is of the scored namespace, not of the agent's
+  honorLabels: true # the label namespace names the scored namespace, not that of the agent
   {{- else }}
   honorLabels: false # Prometheus renames the label namespace of the agent to exported_namespace
   {{- end }}
@@ -360,8 +360,8 @@ namespaceSelector:
   {{- end }}
 {{- end -}}
 
-{{- /* The groups of a file of rules; takes the root and the name. The label of the scored namespace and what is Critical are
-those of the values. In the files they are the defaults, so that each file can be loaded as it is. */ -}}
+{{- /* The groups of a rule file, with the values for the namespace label and the Critical grade. The files have the defaults, so
+that Prometheus can load them unchanged. Takes the root and the name. */ -}}
 {{- define "kube-devops.rules" -}}
 {{- $label := .root.Values.namespaceLabel -}}
 {{- $groups := (include "kube-devops.critical" (dict "root" .root "text" (.root.Files.Get .file)) | fromYaml).groups -}}
@@ -379,7 +379,7 @@ those of the values. In the files they are the defaults, so that each file can b
 {{- toYaml $groups -}}
 {{- end -}}
 
-{{- /* A dashboard, with the label of the scored namespace and what is Critical of the values; takes the root and the text. */ -}}
+{{- /* A dashboard with the values for the namespace label and the Critical grade. Takes the root and the text. */ -}}
 {{- define "kube-devops.dashboard" -}}
 {{- $text := include "kube-devops.critical" . -}}
 {{- if ne .root.Values.namespaceLabel "namespace" -}}
@@ -388,7 +388,7 @@ those of the values. In the files they are the defaults, so that each file can b
 {{- $text -}}
 {{- end -}}
 
-{{- /* A text of rules or a dashboard with the borders of the values; takes the root and the text. */ -}}
+{{- /* Rules or a dashboard with the thresholds of the values. Takes the root and the text. */ -}}
 {{- define "kube-devops.critical" -}}
 {{- $below := printf "< bool %v" (divf .root.Values.prometheusRule.criticalBelow 100) -}}
 {{- $grade := printf ">= bool %v" .root.Values.prometheusRule.criticalGrade -}}
