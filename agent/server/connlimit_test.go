@@ -105,30 +105,35 @@ func TestConnLimitEvictionOrder(t *testing.T) {
 	}
 	opens := func(name, closed string) {
 		t.Helper()
-		if got := names[c.push(conns[name])]; got != closed {
+		if got := names[c.push(conns[name], 0)]; got != closed {
 			t.Errorf("%s opens, and %q is closed, want %q", name, got, closed)
 		}
 	}
-	request := func(name string) { c.remove(conns[name]) }
-	answered := func(name, closed string) {
+	request := func(name string) { c.remove(conns[name], +1) }
+	answered := func(name string) {
 		t.Helper()
-		opens(name, closed)
+		if got := c.push(conns[name], -1); got != nil {
+			t.Errorf("the answer of %s closed %q", name, names[got])
+		}
 	}
 	opens("a", "")
 	opens("b", "")
 	opens("c", "")
 	request("a")
-	answered("a", "")
+	answered("a")
 	opens("d", "b") // a has waited less since its answer
 	request("c")
-	opens("e", "") // c does not count
-	opens("f", "a")
-	answered("c", "d")
-	c.remove(conns["e"]) // it closes
-	opens("g", "")
-	opens("h", "f")
-	c.remove(conns["b"]) // it was closed long ago
-	if c.waiting.Len() != 3 || len(c.element) != 3 {
-		t.Errorf("%d connections in the list and %d in the map, want 3 and 3", c.waiting.Len(), len(c.element))
+	opens("e", "a")
+	request("d")
+	request("e")
+	opens("f", "f") // the requests of all others are being answered
+	answered("c")
+	answered("e")
+	opens("g", "c")
+	c.remove(conns["e"], 0) // the client closes it
+	opens("h", "")
+	c.remove(conns["b"], 0) // it was closed long ago
+	if c.waiting.Len() != 2 || len(c.element) != 2 || c.active != 1 {
+		t.Errorf("%d connections in the list, %d in the map and %d active, want 2, 2 and 1", c.waiting.Len(), len(c.element), c.active)
 	}
 }
