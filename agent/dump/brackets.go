@@ -68,7 +68,7 @@ func (n *bracketScanner) count(b []byte, i int, found uint64) (int, *badBracket)
 		switch c {
 		case '{', '[':
 			if n.outside+n.depth == maxDepth {
-				return -1, &badBracket{at, fmt.Sprintf("nested deeper than %d levels", maxDepth)}
+				return -1, &badBracket{at, errTooDeep.Error()}
 			}
 			word, bit := &n.braces[n.depth>>6], n.depth&63
 			*word = *word&^(1<<bit) | brace<<bit
@@ -76,7 +76,7 @@ func (n *bracketScanner) count(b []byte, i int, found uint64) (int, *badBracket)
 		case '}', ']':
 			n.depth--
 			if n.braces[n.depth>>6]>>(n.depth&63)&1 != brace {
-				return -1, &badBracket{at, fmt.Sprintf("invalid JSON: %q does not close the bracket that is open", c)}
+				return -1, &badBracket{at, fmt.Sprintf("invalid JSON: mismatched bracket %q", c)}
 			}
 			if n.depth == 0 {
 				return at + 1, nil

@@ -6,10 +6,10 @@ import (
 	"strconv"
 )
 
-// ErrIncompleteList says that an input has a part of a list, and not what follows.
-var ErrIncompleteList = errors.New("the list is not complete")
+// ErrIncompleteList says that an input has a page of a list but not the next one.
+var ErrIncompleteList = errors.New("the list is incomplete")
 
-// Missing is the error of a part of a list in the input of a name, where the next part does not follow.
+// Missing returns the error of a page of a list, in the input of a name, that the next page does not follow.
 func (c *Continuation) Missing(name string) *Error {
 	missing := "an unknown number of items is missing"
 	switch {
@@ -19,10 +19,11 @@ func (c *Continuation) Missing(name string) *Error {
 		missing = fmt.Sprintf("%d items are missing", c.Remaining)
 	}
 	return &Error{Name: name, Item: c.Item, Offset: c.Offset, placed: true, Err: fmt.Errorf(
-		"%w: %s, as metadata.continue is set and no %s follows: record all pages, as `kubectl get -o json` does", ErrIncompleteList, missing, clip(c.Kind))}
+		"%w: %s, because metadata.continue is set and no further %s follows: record all pages, as `kubectl get -o json` does",
+		ErrIncompleteList, missing, clip(c.Kind))}
 }
 
-// listMetadata reads the metadata of a document, which may be a part of a list.
+// listMetadata reads the metadata of a document, which may be a page of a list.
 func (d *reader) listMetadata(doc *document) error {
 	in := d.in
 	doc.metadata = true
@@ -45,26 +46,23 @@ func (d *reader) listMetadata(doc *document) error {
 	})
 }
 
-// continuation is what must follow a document; nil where that is whole.
-func (d *reader) continuation(doc *document) *Continuation {
-	if doc.next.value == "" || !doc.streamed && doc.items != 'n' {
-		return nil
-	}
-	remaining, err := strconv.ParseInt(doc.remaining, 10, 64)
-	if err != nil || remaining < 0 {
-		remaining = -1
-	}
-	return &Continuation{Kind: doc.kind.value, Remaining: remaining, Item: d.count + 1, Offset: d.in.place(doc.offset), Line: doc.line}
-}
-
-// follow holds a document against the part of a list before it.
+// follow checks that a document continues the page of a list before it, and notes whether it is a page itself.
 func (d *reader) follow(doc *document) error {
 	isList := doc.streamed || doc.items == 'n'
 	if d.documents == 0 && isList {
 		d.stats.First = doc.kind.value
 	}
 	before := d.stats.Continues
-	d.stats.Continues = d.continuation(doc)
+	d.stats.Continues = nil
+	if isList && doc.next.value != "" {
+		remaining, err := strconv.ParseInt(doc.remaining, 10, 64)
+		if err != nil || remaining < 0 {
+			remaining = -1
+		}
+		d.stats.Continues = &Continuation{
+			Kind: doc.kind.value, Remaining: remaining, Item: d.count + 1, Offset: d.in.inputOffset(doc.offset), Line: doc.line,
+		}
+	}
 	if before == nil || isList && doc.kind.value == before.Kind {
 		return nil
 	}

@@ -6,39 +6,37 @@ import (
 	"strings"
 )
 
-// document is one JSON object at the top of a recording: a list, a watch event, or an object of its own. Which of them
-// its keys tell, in any order; the items of a list alone are read before the rest is known.
+// document is one JSON object at the top level of the input: a list, a watch event or a single object. Its keys say which,
+// and may come in any order; only the items of a list are read before the rest is known.
 type document struct {
 	object
 	eventType text
 	event     object
 	keys      map[string]bool
 	keySize   int
-	unchecked []span // values of which nothing but the brackets was read
-	streamed  bool   // it had items, which were read
-	kindless  place  // the first item that had no kind while the list had none yet
-	foreign   place  // the first item that is not of Kubernetes, in a list that may not be either
-	own       bool   // it has items that are
+	unchecked []span  // values of which only the brackets were checked
+	streamed  bool    // it had items, which were read
+	own       bool    // some items are Kubernetes objects
+	kindless  itemRef // the first item without a kind that came before the kind of the list
+	unrelated itemRef // the first item that is not a Kubernetes object, in a list that may not be one either
 	offset    int64
 	line      int
-	next      text   // metadata.continue: not empty where it is a part of a list
+	next      text   // metadata.continue: not empty if the list is incomplete
 	remaining string // metadata.remainingItemCount, as it is written
 }
 
-// maxKeySize bounds what the keys of one document can take: those of a list are no longer within maxItem once its items
-// were read.
+// maxKeySize bounds the memory for the keys of a document: a list with items is not bounded by maxItem.
 const maxKeySize = 64 << 10
 
-// span is a value, from the start of the item.
+// span is a value, relative to the start of the item.
 type span struct{ start, end int }
 
-// place is where an item stands in the recording.
-type place struct {
-	item   int // 0: there is none
+// itemRef is an item of the input; item 0 is none.
+type itemRef struct {
+	item   int
 	offset int64
 }
 
-// document reads one.
 func (d *reader) document() error {
 	in := d.in
 	in.keep = in.pos
@@ -49,7 +47,8 @@ func (d *reader) document() error {
 		doc.line = in.line()
 	}
 	if err := in.object(func(key []byte) error { return d.member(&doc, key) }); err != nil {
-		if d.count == before && !d.stopped && !errors.Is(err, errTooLarge) && !errors.Is(err, errManyKeys) && d.isFlow(doc.offset) {
+		tooLarge := errors.Is(err, errTooLarge) || errors.Is(err, errManyKeys)
+		if d.count == before && !d.stopped && !tooLarge && d.isFlow(doc.offset) {
 			return errFlow
 		}
 		if err = d.skipUnrelated(&doc, err); err == nil {
@@ -71,12 +70,12 @@ func (d *reader) document() error {
 	return d.follow(&doc)
 }
 
-// whole makes an event of a document that was read.
+// whole emits a document without items.
 func (d *reader) whole(doc *document) error {
 	switch {
 	case doc.end > maxItem:
 		return d.skipUnrelated(doc, &Error{Offset: doc.offset, Err: errTooLarge})
-	case d.among && doc.keys["$patch"]: // by which Kustomize tells what to do with another object
+	case d.among && doc.keys["$patch"]: // a Kustomize patch of another object
 		d.countOther(Patches)
 		return d.checkRest(doc)
 	case d.among && doc.isUnrelated():
@@ -90,7 +89,7 @@ func (d *reader) whole(doc *document) error {
 	return d.object(Apply, &doc.object)
 }
 
-// done lets go of the item that was read.
+// done releases the item that was read.
 func (d *reader) done() {
 	if d.item > 0 {
 		d.count++
@@ -139,7 +138,7 @@ func (d *reader) member(doc *document, key []byte) error {
 	return nil
 }
 
-// checkRest checks what was only passed over and is no object of its own.
+// checkRest checks the values of a document that are not emitted as objects.
 func (d *reader) checkRest(doc *document) error {
 	for _, s := range doc.unchecked {
 		if err := d.in.check(d.in.keep+s.start, d.in.keep+s.end); err != nil {
@@ -150,10 +149,10 @@ func (d *reader) checkRest(doc *document) error {
 	return nil
 }
 
-// items reads the items of a list, one after the other.
+// items reads the items of a list.
 func (d *reader) items(doc *document) error {
 	in := d.in
-	d.item = 0 // the document is no item
+	d.item = 0 // the list itself is not an item
 	if err := d.isList(doc); err != nil {
 		return err
 	}
@@ -185,7 +184,11 @@ func (d *reader) listItem(doc *document) error {
 		return d.untypedItem(doc)
 	}
 	if c := in.buf[in.pos]; c != '{' {
-		return d.notAnObjectItem(c)
+		err := errorAt(in.offset(in.pos), "a list item must be an object, got %s", describe(c))
+		if d.leftOut == nil || in.skip() != nil {
+			return err
+		}
+		return d.skipError(err)
 	}
 	var o object
 	if err := in.readObject(&o); err != nil {
@@ -194,20 +197,20 @@ func (d *reader) listItem(doc *document) error {
 	return d.listed(doc, &o)
 }
 
-// listed makes an event of an item that was read.
+// listed emits an item that was read.
 func (d *reader) listed(doc *document, o *object) error {
-	in := d.in
 	o.listed = true
-	// What has no kind can only be an item of a PodList whose own kind comes last.
-	o.recorded = o.uid.value != "" || doc.kind.value == "PodList" || doc.kind.is == 0 && o.kind.value == "" && !o.kind.bad()
-	if o.kind.value == "" && !o.kind.bad() {
+	kindless := o.kind.value == "" && !o.kind.bad()
+	// An item without a kind can only belong to a PodList whose own kind comes last.
+	o.recorded = o.uid.value != "" || doc.kind.value == "PodList" || doc.kind.is == 0 && kindless
+	if kindless {
 		switch doc.kind.value {
-		case "": // it may come yet; if it is another one, finishList fails
+		case "": // the kind may still come; finishList fails if it is not PodList
 			if doc.kindless.item == 0 {
-				doc.kindless = place{d.item, in.offset(in.keep)}
+				doc.kindless = itemRef{d.item, d.in.offset(d.in.keep)}
 			}
 			o.kind.value = "Pod"
-		case "List": // whose items are of any kind, so that each has to name its own
+		case "List": // each item of a List has a kind of its own
 		default:
 			o.kind.value = strings.TrimSuffix(doc.kind.value, "List")
 		}
@@ -215,40 +218,27 @@ func (d *reader) listed(doc *document, o *object) error {
 	return d.skipError(d.object(Apply, o))
 }
 
-// notAnObjectItem is an item that is none.
-func (d *reader) notAnObjectItem(c byte) error {
-	in := d.in
-	err := errorAt(in.offset(in.pos), "an item that is %s, not an object", describe(c))
-	if d.leftOut == nil {
-		return err
-	}
-	if skipped := in.skip(); skipped != nil {
-		return err // it is no value at all
-	}
-	return d.skipError(err)
-}
-
-// isList says whether what is known so far of a document with items is that of a list.
+// isList returns an error if a document with items cannot be a list.
 func (d *reader) isList(doc *document) error {
 	if doc.kind.bad() {
-		return errorAt(doc.offset, "kind is %s, not a string", describe(doc.kind.is))
+		return errorAt(doc.offset, "kind must be a string, got %s", describe(doc.kind.is))
 	}
 	if kind := doc.kind.value; kind != "" && !strings.HasSuffix(kind, "List") {
-		return errorAt(doc.offset, "it has items, but is a %s and not a list: %s", clip(kind), record)
+		return errorAt(doc.offset, "the object has items, but its kind %s is not a list: %s", clip(kind), record)
 	}
 	return nil
 }
 
-// finishList checks, of a list whose items were read, what was known only at its end.
+// finishList checks what is known only at the end of a list.
 func (d *reader) finishList(doc *document) error {
 	if err := d.isList(doc); err != nil {
 		return err
 	}
-	first, kind := doc.kindless, doc.kind.value
 	if done, err := d.untypedList(doc); done || err != nil {
 		return err
 	}
-	// Nothing but its kind, which kubectl prints last, tells that a list in YAML goes on to its end.
+	first, kind := doc.kindless, doc.kind.value
+	// kubectl prints the kind last: without it, a list in YAML may be truncated.
 	if kind == "" && d.in.convert != nil {
 		return errorAt(doc.offset, "the list has no kind: the dump is truncated; record it again")
 	}
@@ -257,40 +247,39 @@ func (d *reader) finishList(doc *document) error {
 	}
 	d.item = first.item
 	if kind == "" || kind == "List" {
-		return errorAt(first.offset, "an object without a kind: %s", record)
+		return errorAt(first.offset, "the object has no kind: %s", record)
 	}
-	return errorAt(first.offset, "an object without a kind, in a list that turns out to be a %s: %s", clip(kind), record)
+	return errorAt(first.offset, "the object has no kind, and its list is a %s: %s", clip(kind), record)
 }
 
-// emptyList is a list without an array of items. Go writes an empty one as null.
+// emptyList reads a list without an array of items. Go writes an empty one as null.
 func (d *reader) emptyList(doc *document) error {
 	d.item = 0
 	switch doc.items {
 	case 'n':
 		return d.checkRest(doc)
 	case 0:
-		return errorAt(doc.offset, "a %s without items: %s", doc.kind.value, record)
+		return errorAt(doc.offset, "the %s has no items: %s", doc.kind.value, record)
 	}
-	return errorAt(doc.offset, "items is %s, not an array: %s", describe(doc.items), record)
+	return errorAt(doc.offset, "items must be an array, got %s: %s", describe(doc.items), record)
 }
 
-// watchEvent is a document of a recorded watch.
+// watchEvent reads one event of a recorded watch.
 func (d *reader) watchEvent(doc *document) error {
 	if doc.eventType.is != '"' {
-		return errorAt(doc.offset, "a watch event without a type: record it with --output-watch-events")
+		return errorAt(doc.offset, "the watch event has no type: record it with --output-watch-events")
 	}
 	if doc.event.end == 0 {
-		return errorAt(doc.offset, "a watch event without an object: record it with --output-watch-events")
+		return errorAt(doc.offset, "the watch event has no object: record it with --output-watch-events")
 	}
 	if err := d.checkRest(doc); err != nil {
 		return err
 	}
+	doc.event.recorded = true
 	switch doc.eventType.value {
 	case "ADDED", "MODIFIED":
-		doc.event.recorded = true
 		return d.object(Apply, &doc.event)
 	case "DELETED":
-		doc.event.recorded = true
 		return d.object(Delete, &doc.event)
 	case "BOOKMARK":
 		d.stats.Bookmarks++
@@ -304,15 +293,14 @@ func (d *reader) watchEvent(doc *document) error {
 	return errorAt(doc.offset, "unknown watch event type %s", clip(doc.eventType.value))
 }
 
-// watchError is what an API server ends a watch with, such as 410 Expired: events are missing from then on.
+// watchError is the error with which an API server ends a watch, such as 410 Expired: later events are missing.
 func (d *reader) watchError(doc *document) error {
-	in := d.in
 	var status struct {
 		Code            int
 		Reason, Message string
 	}
-	// A Status of another shape still is an error; it is then named without details.
-	_ = json.Unmarshal(in.buf[in.keep+doc.event.start:in.keep+doc.event.end], &status)
+	// A Status of another shape is an error too, without details.
+	_ = json.Unmarshal(d.in.buf[d.in.keep+doc.event.start:d.in.keep+doc.event.end], &status)
 	return errorAt(doc.offset, "the watch ended with error %d, reason %s, message %s: record it again",
 		status.Code, clip(status.Reason), clip(status.Message))
 }

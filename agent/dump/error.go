@@ -9,20 +9,20 @@ import (
 	"unicode/utf8"
 )
 
-// ErrNoPods says that an input was read to its end and had no pod: neither one to apply nor one to delete.
+// ErrNoPods says that an input was read to its end and has no pods, neither applied nor deleted ones.
 var ErrNoPods = errors.New("no pods")
 
-// ErrTemplate says that an input is a template, such as one of a Helm chart, and not what comes of it.
-var ErrTemplate = errors.New("a template: render it first, as with `helm template`")
+// ErrTemplate says that an input is a template, such as one of a Helm chart, which must be rendered first.
+var ErrTemplate = errors.New("this is a template: render it first, for example with `helm template`")
 
-// Error says where an input cannot be read, and why. Its text is one line.
+// Error is an error at a place of an input. Its text is one line.
 type Error struct {
 	Name   string // the input: a path, or stdin
-	Item   int    // 1-based; 0 where the fault is in no item
-	Offset int64  // of the fault, in bytes of the decompressed input; -1 where it has no place
+	Item   int    // 1-based; 0 if the error is not in an item
+	Offset int64  // in bytes of the decompressed input; -1 if the error has no place
 	Err    error
 
-	placed bool // Offset is one in the input, though the JSON was made of YAML
+	placed bool // Offset refers to the YAML, not to the JSON made from it
 }
 
 func (e *Error) Error() string {
@@ -41,22 +41,23 @@ func (e *Error) Error() string {
 // Unwrap returns the cause, such as ErrNoPods or the error of the caller's function.
 func (e *Error) Unwrap() error { return e.Err }
 
-// record is how a recording is made; most faults end with the advice to make it again.
-const record = "record it with `kubectl get pods -A -o json`"
+// record is the advice at the end of most messages.
+const record = "record pods with `kubectl get pods -A -o json`"
 
 var (
 	errTruncated = errors.New("unexpected end of JSON: the dump is truncated; record it again")
-	errManyKeys  = errors.New("too many keys in one document, which no List or pod has: " + record)
-	errTooLarge  = fmt.Errorf("the item is larger than %d MiB, which no pod is", maxItem>>20)
+	errManyKeys  = errors.New("the document has too many keys for a List or a Pod: " + record)
+	errTooLarge  = fmt.Errorf("the item is larger than %d MiB, more than a pod can be", maxItem>>20)
+	errTooDeep   = fmt.Errorf("nested more than %d levels deep", maxDepth)
 )
 
-// fault is an error at a place of the input. Whoever knows the input's name and the item fills them in.
-func errorAt(offset int64, format string, args ...any) *Error {
+// errorAt returns an error at an offset. The reader adds the name of the input and the item.
+func errorAt(offset int64, format string, args ...any) error {
 	return &Error{Offset: offset, Err: fmt.Errorf(format, args...)}
 }
 
-// OneLine is what somebody else wrote, a name or a whole message, as a part of one line that cannot drive a terminal or a
-// CI system: what does not print is written as Go writes it, a line break as \n. What is longer than any path is cut.
+// OneLine makes untrusted text, such as a name or a whole message, safe to print on one line of a terminal or a CI log: it
+// escapes characters that are not printable, and cuts text that is longer than any path.
 func OneLine(text string) string {
 	const most = 4096
 	rest := ""
@@ -69,13 +70,10 @@ func OneLine(text string) string {
 	var b strings.Builder
 	for len(text) > 0 {
 		r, size := utf8.DecodeRuneInString(text)
-		switch {
-		case r == utf8.RuneError && size == 1:
-			fmt.Fprintf(&b, `\x%02x`, text[0])
-		case unicode.IsPrint(r):
+		if unicode.IsPrint(r) && (r != utf8.RuneError || size > 1) {
 			b.WriteRune(r)
-		default:
-			quoted := strconv.QuoteRune(r)
+		} else {
+			quoted := strconv.Quote(text[:size])
 			b.WriteString(quoted[1 : len(quoted)-1])
 		}
 		text = text[size:]
@@ -83,7 +81,7 @@ func OneLine(text string) string {
 	return b.String() + rest
 }
 
-// clip shortens and quotes what somebody else wrote, so that it fits one line of a terminal and cannot drive it.
+// clip quotes and shortens untrusted text.
 func clip(s string) string {
 	const most = 100
 	if len(s) > most {

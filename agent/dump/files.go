@@ -89,7 +89,7 @@ func (f *finder) add(file File) {
 }
 
 func (f *finder) errorAt(path string, err error) {
-	f.Errors = append(f.Errors, &Error{Name: path, Offset: -1, Err: cause(err)})
+	f.Errors = append(f.Errors, &Error{Name: path, Offset: -1, Err: withoutPath(err)})
 }
 
 // find adds what a path stands for; it was found itself where a pattern led to it.
@@ -132,7 +132,7 @@ func (f *finder) findLike(pattern string) {
 	matches, err := filepath.Glob(pattern)
 	switch {
 	case err != nil:
-		f.errorAt(pattern, errors.New("is neither a file nor a pattern: "+err.Error()))
+		f.errorAt(pattern, errors.New("is neither a file nor a valid pattern: "+err.Error()))
 	case len(matches) == 0:
 		f.errorAt(pattern, errors.New("no file matches the pattern"))
 	}

@@ -59,7 +59,7 @@ func TestFind(t *testing.T) {
 		{[]string{"d*"}, "d/a.YAML* d/e/x.jsonl* d/e/x.ndjson.zst* d/z.yml.gz*", nil, ""},
 		{[]string{"empty", "b.json"}, "b.json", []string{"empty"}, ""},
 		{[]string{"none.json", "*.yaml", "[", "b.json"}, "b.json", nil, "read none.json: no such file or directory\nread *.yaml: no file matches the pattern\n" +
-			"read [: is neither a file nor a pattern: syntax error in pattern"},
+			"read [: is neither a file nor a valid pattern: syntax error in pattern"},
 	} {
 		found := Find(tt.paths, nil)
 		err := errors.Join(found.Errors...)

@@ -127,18 +127,18 @@ func (in *input) countLines() {
 // line is the line on which the item starts that is being read.
 func (in *input) line() int {
 	if in.convert != nil {
-		return in.convert.placeOf(in.offset(in.keep)).line
+		return in.convert.positionOf(in.offset(in.keep)).line
 	}
 	in.countLines()
 	return in.lines + 1
 }
 
 // place is the offset in the input of an offset in the JSON, where that was made of YAML.
-func (in *input) place(offset int64) int64 {
+func (in *input) inputOffset(offset int64) int64 {
 	if in.convert == nil || offset < 0 {
 		return offset
 	}
-	return in.convert.placeOf(offset).offset
+	return in.convert.positionOf(offset).offset
 }
 
 // slide moves what is still wanted to the front of the window.

@@ -234,7 +234,7 @@ func (in *input) scalar() error {
 		return in.unexpected("a value")
 	}
 	if !json.Valid(in.buf[from:in.pos]) {
-		return errorAt(in.offset(from), "invalid JSON: %s where a value belongs", clip(string(in.buf[from:in.pos])))
+		return errorAt(in.offset(from), "invalid JSON: expected a value, got %s", clip(string(in.buf[from:in.pos])))
 	}
 	return nil
 }
@@ -283,7 +283,7 @@ func (in *input) syntax(start, end int) error {
 
 // unexpected is the fault of the next byte.
 func (in *input) unexpected(wanted string) error {
-	return errorAt(in.offset(in.pos), "invalid JSON: %s where %s belongs", char(in.buf[in.pos]), wanted)
+	return errorAt(in.offset(in.pos), "invalid JSON: expected %s, got %s", wanted, char(in.buf[in.pos]))
 }
 
 // char names a byte.

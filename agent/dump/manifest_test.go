@@ -102,8 +102,8 @@ func TestTemplatesAreNotAskedFor(t *testing.T) {
 
 func TestManifestErrors(t *testing.T) {
 	for name, tt := range map[string]struct{ input, want string }{
-		"no name":           {`{"kind":"Deployment","spec":{"template":` + template + `}}`, `item 1, byte 0: a "Deployment" without a name`},
-		"a name of numbers": {`{"kind":"Deployment","metadata":{"name":7},"spec":{"template":` + template + `}}`, "item 1, byte 0: metadata.name is a number, not a string"},
+		"no name":           {`{"kind":"Deployment","spec":{"template":` + template + `}}`, `item 1, byte 0: metadata.name of the "Deployment" is missing`},
+		"a name of numbers": {`{"kind":"Deployment","metadata":{"name":7},"spec":{"template":` + template + `}}`, "item 1, byte 0: metadata.name must be a string, got a number"},
 		"two specs":         {`{"kind":"Job","metadata":{"name":"a"},"spec":{},"spec":{"template":` + template + `}}`, `item 1, byte 55: duplicate key "spec"`},
 		"broken":            {`{"kind":"Job","metadata":{"name":"a"},"spec":{"template":{"spec":{"containers":[tru]}}}}`, "item 1, byte 83: invalid JSON: invalid character ']' in literal true (expecting 'e')"},
 		"too deep":          {`{"kind":"Job","metadata":{"name":"a"},"spec":{"template":{"spec":` + strings.Repeat("[", 197) + strings.Repeat("]", 197) + `}}}`, ""},
@@ -123,18 +123,18 @@ func TestKeepGoing(t *testing.T) {
 		pods, left  []string
 		err         string
 	}{
-		{"an item without a name", list(a, `{"kind":"Pod"}`, b), []string{"a", "b"}, []string{"read x: item 2, byte 94: a pod without a name: " + hint}, ""},
+		{"an item without a name", list(a, `{"kind":"Pod"}`, b), []string{"a", "b"}, []string{"read x: item 2, byte 94: metadata.name of the \"Pod\" is missing"}, ""},
 		{"items that are none", list(a, `7`, `"x"`, `[{"kind":"Pod"}]`, b), []string{"a", "b"}, []string{
-			"read x: item 2, byte 94: an item that is a number, not an object", "read x: item 3, byte 96: an item that is a string, not an object",
-			"read x: item 4, byte 100: an item that is an array, not an object"}, ""},
+			"read x: item 2, byte 94: a list item must be an object, got a number", "read x: item 3, byte 96: a list item must be an object, got a string",
+			"read x: item 4, byte 100: a list item must be an object, got an array"}, ""},
 		{"a broken Service", list(a, `{"kind":"Service","x":[tru]}`, b), []string{"a", "b"}, []string{"read x: item 2, byte 120: invalid JSON: invalid character ']' in literal true (expecting 'e')"}, ""},
-		{"a document without a kind", `{"x":1}` + "\n" + a, []string{"a"}, []string{"read x: item 1, byte 0: an object without a kind: " + hint}, ""},
+		{"a document without a kind", `{"x":1}` + "\n" + a, []string{"a"}, []string{"read x: item 1, byte 0: the object has no kind: " + hint}, ""},
 		{"truncated", list(a, b)[:120], []string{"a"}, nil, "read x: item 2, byte 120: unexpected end of JSON: the dump is truncated; record it again"},
-		{"garbage", list(a, "\x01", b), []string{"a"}, nil, "read x: item 2, byte 94: an item that is '\\x01', not an object"},
+		{"garbage", list(a, "\x01", b), []string{"a"}, nil, "read x: item 2, byte 94: a list item must be an object, got '\\x01'"},
 		{"yaml", "kind: Pod\nmetadata: {name: a}\n---\na: [\n---\nkind: Pod\nmetadata: {name: b}\n", []string{"a", "b"}, []string{
 			"read x: item 2, byte 34: line 4: invalid YAML: did not find expected node content"}, ""},
 		{"yaml that is nothing else", "kind: Pod\nkind: Pod\n", nil, []string{`read x: item 1, byte 10: line 2: duplicate key "kind"`}, ""},
-		{"an item that is nothing else", list(`{"kind":"Pod"}`), nil, []string{"read x: item 1, byte 24: a pod without a name: " + hint}, ""},
+		{"an item that is nothing else", list(`{"kind":"Pod"}`), nil, []string{"read x: item 1, byte 24: metadata.name of the \"Pod\" is missing"}, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var pods, left []string
@@ -184,7 +184,7 @@ func TestZstd(t *testing.T) {
 	for name, tt := range map[string]struct{ input, want string }{
 		"truncated":                  {whole[:len(whole)/2], "the zstd data is truncated: record it again"},
 		"damaged":                    {whole[:100] + "\x00\x00\x00" + whole[103:], "the zstd data is damaged: "},
-		"a window that is too large": {"\x28\xb5\x2f\xfd\x00\x98" + whole, "the zstd data needs more than 128 MiB to unpack: unpack it with `zstd -dc --long=31`"},
+		"a window that is too large": {"\x28\xb5\x2f\xfd\x00\x98" + whole, "the zstd data needs more than 128 MiB to decompress: decompress it with `zstd -dc --long=31`"},
 	} {
 		if _, _, err := readAll(source{strings.NewReader(tt.input), 64}); err == nil || !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%s: %v, want %s", name, err, tt.want)

@@ -1,6 +1,7 @@
 package dump
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -21,9 +22,9 @@ type reader struct {
 	among     bool
 	leftOut   func(*Error) // nil: the first fault ends the reading
 	progress  *atomic.Int64
-	passed    bool // something was left out, and told
-	stopped   bool // fn has failed
-	template  []byte
+	passed    bool   // leftOut was called
+	stopped   bool   // fn returned an error
+	template  []byte // room for makePod
 
 	documents int // so far
 	count     int // objects so far
@@ -48,9 +49,9 @@ func (d *reader) read() error {
 		}
 	}
 	if d.passed && d.stats.Applied+d.stats.Deleted == 0 {
-		return nil // why there are no pods was told
+		return nil // leftOut was called with the reason
 	}
-	if d.documents == 0 && !(d.among && d.in.convert != nil) { // comments alone are YAML of something
+	if d.documents == 0 && !(d.among && d.in.convert != nil) { // a file of comments is valid YAML
 		return errorAt(-1, "the input is empty: %s", record)
 	}
 	if d.stats.Applied+d.stats.Deleted == 0 {
@@ -68,7 +69,7 @@ func (d *reader) next(c byte) error {
 	case c == '/' && d.among && before == 0: // a comment
 		return d.skipUnrelated(new(document), in.notAnObject())
 	case c != '{' && before == 1 && in.convert == nil:
-		d.startYAML() // as kubectl does it behind one document of JSON, and behind no more
+		d.startYAML() // like kubectl, which accepts YAML after one document of JSON but not after more
 		return nil
 	case c != '{' && before > 0:
 		return in.unexpected("another object")
@@ -84,7 +85,7 @@ func (d *reader) next(c byte) error {
 	return err
 }
 
-// named is an error that says where it is.
+// named adds the name of the input and the item to an error.
 func (d *reader) named(err error) *Error {
 	var e *Error
 	if !errors.As(err, &e) {
@@ -94,12 +95,12 @@ func (d *reader) named(err error) *Error {
 	if e.placed {
 		item = max(item, e.Item)
 	} else {
-		offset = d.in.place(offset)
+		offset = d.in.inputOffset(offset)
 	}
 	return &Error{Name: d.name, Item: item, Offset: offset, Err: e.Err}
 }
 
-// skipError passes over the fault of an object that was read to its end, where that is wanted.
+// skipError passes the error of an object that was read to its end to leftOut, if KeepGoing is set.
 func (d *reader) skipError(err error) error {
 	if err == nil || d.leftOut == nil || d.stopped {
 		return err
@@ -109,7 +110,7 @@ func (d *reader) skipError(err error) error {
 	return nil
 }
 
-// noPods says what there was instead.
+// noPods returns ErrNoPods with the kinds that were found instead.
 func (d *reader) noPods() error {
 	if len(d.stats.Others) == 0 {
 		return errorAt(-1, "%w: %s", ErrNoPods, record)
@@ -122,12 +123,12 @@ func (d *reader) noPods() error {
 	if len(kinds) > 5 {
 		kinds = append(kinds[:5], "...")
 	}
-	return errorAt(-1, "%w among objects of other kinds (%s): %s", ErrNoPods, strings.Join(kinds, ", "), record)
+	return errorAt(-1, "%w found, only objects of other kinds (%s): %s", ErrNoPods, strings.Join(kinds, ", "), record)
 }
 
-// left counts an object that is no pod.
+// countOther counts an object of another kind.
 func (d *reader) countOther(kind string) {
-	const most = 256 // a hostile recording may have another kind in each item
+	const most = 256 // bounds the memory: each item of a hostile input may have another kind
 	if d.stats.Others == nil {
 		d.stats.Others = make(map[string]int)
 	}
@@ -137,74 +138,70 @@ func (d *reader) countOther(kind string) {
 	d.stats.Others[kind]++
 }
 
-// object makes an event of an object that was read.
+// object emits an object that was read, or counts it as one of another kind.
 func (d *reader) object(op Op, o *object) error {
 	kind := o.kind.value
 	switch {
 	case o.kind.bad():
-		return d.errorAt(o, "kind is %s, not a string", describe(o.kind.is))
+		return d.errorAt(o, "kind must be a string, got %s", describe(o.kind.is))
 	case kind == "" && d.among && o.apiVersion.value == "":
 		d.countOther(noKind)
 		return d.check(o)
 	case kind == "":
-		return d.errorAt(o, "an object without a kind: %s", record)
+		return d.errorAt(o, "the object has no kind: %s", record)
 	case kind == "Pod" && o.apiVersion.bad():
-		return d.errorAt(o, "apiVersion is %s, not a string", describe(o.apiVersion.is))
+		return d.errorAt(o, "apiVersion must be a string, got %s", describe(o.apiVersion.is))
 	case kind == "Pod" && (o.apiVersion.value == "" || o.apiVersion.value == "v1"):
 		return d.pod(op, o)
 	case o.items == '[' && strings.HasSuffix(kind, "List"):
-		return d.errorAt(o, "a nested %s: take it apart with `jq '.items[]'`", clip(kind))
+		return d.errorAt(o, "the item is a nested %s: split it with `jq '.items[]'`", clip(kind))
+	}
+	if err := d.check(o); err != nil {
+		return err
 	}
 	if d.manifests {
 		if found, err := d.workload(op, o); found || err != nil {
 			return err
 		}
 	}
-	if len(kind) > 63 { // longer than any that an API server takes
-		kind = kind[:63]
-	}
-	d.countOther(strings.ToValidUTF8(kind, ""))
-	return d.check(o)
+	d.countOther(strings.ToValidUTF8(kind[:min(len(kind), 63)], "")) // the API server accepts no longer kind
+	return nil
 }
 
-// pod gives a pod to the caller.
 func (d *reader) pod(op Op, o *object) error {
+	namespace, name, err := d.nameOf(o)
+	if err != nil {
+		return err
+	}
+	if op == Delete || !d.unchecked || d.manifests && !o.recorded { // fn does not check deleted pods, and a digest needs valid JSON
+		if err := d.check(o); err != nil {
+			return err
+		}
+	}
+	start, end := d.in.keep+o.start, d.in.keep+o.end
+	return d.emit(Event{Op: op, Namespace: namespace, Name: name, JSON: d.in.buf[start:end:end]}, o)
+}
+
+// nameOf returns namespace and name of an object. A manifest may have a generateName instead of a name.
+func (d *reader) nameOf(o *object) (namespace, name string, err error) {
 	for _, field := range []struct {
 		name string
 		text text
 	}{{"name", o.name}, {"namespace", o.namespace}, {"uid", o.uid}} {
 		if field.text.bad() {
-			return d.errorAt(o, "metadata.%s is %s, not a string", field.name, describe(field.text.is))
+			return "", "", d.errorAt(o, "metadata.%s must be a string, got %s", field.name, describe(field.text.is))
 		}
 	}
-	name := d.nameOf(o)
+	if name = o.name.value; name == "" && d.manifests {
+		name = o.generateName.value
+	}
 	if name == "" {
-		return d.errorAt(o, "a pod without a name: %s", record)
+		return "", "", d.errorAt(o, "metadata.name of the %s is missing", clip(o.kind.value))
 	}
-	namespace := o.namespace.value
-	if namespace == "" {
-		namespace = "default"
-	}
-	if op == Delete || !d.unchecked || d.manifests && !o.recorded { // who has gone is not looked into, and a digest is of JSON
-		if err := d.check(o); err != nil {
-			return err
-		}
-	}
-	in := d.in
-	start, end := in.keep+o.start, in.keep+o.end
-	return d.emit(Event{Op: op, Namespace: namespace, Name: name, UID: o.uid.value, JSON: in.buf[start:end:end], Watched: o.start > 0, Listed: o.listed,
-		Generated: o.name.value == "", APIVersion: o.apiVersion.value}, o)
+	return cmp.Or(o.namespace.value, "default"), name, nil
 }
 
-// nameOf is the name of an object. A manifest may leave it to the API server, and say how it shall begin.
-func (d *reader) nameOf(o *object) string {
-	if o.name.value == "" && d.manifests {
-		return o.generateName.value
-	}
-	return o.name.value
-}
-
-// give counts a pod of the item that was read, and calls the caller.
+// emit completes the event of the item that was read, counts it and passes it to fn.
 func (d *reader) emit(e Event, o *object) error {
 	if e.Op == Delete {
 		d.stats.Deleted++
@@ -213,9 +210,10 @@ func (d *reader) emit(e Event, o *object) error {
 	}
 	in := d.in
 	at := in.offset(in.keep)
-	e.Item, e.Offset = d.item, in.place(at)
+	e.Item, e.Offset = d.item, in.inputOffset(at)
 	e.made = e.made || in.convert != nil
-	e.Recorded = o.recorded
+	e.UID, e.APIVersion, e.Recorded, e.Listed = o.uid.value, o.apiVersion.value, o.recorded, o.listed
+	e.Watched, e.Generated = o.start > 0, o.name.value == ""
 	if d.manifests {
 		e.Line = in.line()
 		if !o.recorded {
@@ -229,7 +227,7 @@ func (d *reader) emit(e Event, o *object) error {
 	return nil
 }
 
-// check holds the whole of an object to be valid JSON, which the JSON that YAML was made into is.
+// check returns the first error in the JSON of an object. JSON that was made from YAML is valid.
 func (d *reader) check(o *object) error {
 	if d.in.convert != nil {
 		return nil
@@ -237,7 +235,7 @@ func (d *reader) check(o *object) error {
 	return d.in.check(d.in.keep+o.start, d.in.keep+o.end)
 }
 
-// fault is an error at the first byte of an object.
+// errorAt returns an error at the first byte of an object.
 func (d *reader) errorAt(o *object, format string, args ...any) error {
 	return errorAt(d.in.offset(d.in.keep+o.start), format, args...)
 }

@@ -39,7 +39,7 @@ func TestReadPath(t *testing.T) {
 		{name: "empty stdin", path: "-", stdin: strings.NewReader(""), err: "read stdin: the input is empty: " + hint},
 		{name: "stdin that fails", path: "-", stdin: iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader(a))), err: "read stdin: byte 1: timeout"},
 		{name: "no such file", path: "none.json", err: "read none.json: no such file or directory", early: true},
-		{name: "a folder", path: ".", err: "read .: is a directory: name a file in it", early: true},
+		{name: "a folder", path: ".", err: "read .: is a directory: specify a file in it", early: true},
 		{name: "empty file", path: "empty.json", err: "read empty.json: the input is empty: " + hint},
 		{name: "truncated file", path: "short.json", err: "read short.json: item 1, byte 30: unexpected end of JSON: the dump is truncated; record it again"},
 	}

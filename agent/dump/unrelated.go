@@ -6,14 +6,14 @@ import (
 	"io"
 )
 
-// noKind is what an object counts as that is not of Kubernetes, and was found in a folder among others.
+// noKind is the kind under which Stats.Others counts what is not a Kubernetes object, in a file of a folder.
 const noKind = "no kind"
 
-// Patches is what parts of objects count as that Kustomize merges into others.
+// Patches is the kind under which Stats.Others counts Kustomize patches.
 const Patches = "patches"
 
-// isUnrelated tells a document that is not of Kubernetes: the values or the Chart.yaml of a chart, say, which has a type
-// and an apiVersion too. An apiVersion alone is what is left of a dump that was cut behind its first line.
+// isUnrelated reports whether a document is not a Kubernetes object, such as the values or the Chart.yaml of a chart, which
+// has a type and an apiVersion too. An apiVersion alone may be a dump that was cut after its first line.
 func (doc *document) isUnrelated() bool {
 	switch {
 	case doc.kind.value != "" || doc.kind.bad() || doc.isEvent():
@@ -24,7 +24,7 @@ func (doc *document) isUnrelated() bool {
 	return len(doc.keys) > 1 && !doc.keys["metadata"] && !doc.keys["spec"] && !doc.keys["items"]
 }
 
-// isEvent tells a watch event from an object that happens to have a type or an object in it.
+// isEvent reports whether a document is a watch event, rather than an object with the fields type or object.
 func (doc *document) isEvent() bool {
 	switch doc.eventType.value {
 	case "ADDED", "MODIFIED", "DELETED", "BOOKMARK", "ERROR":
@@ -33,8 +33,8 @@ func (doc *document) isEvent() bool {
 	return doc.event.metadata
 }
 
-// untypedItem reads an item of a list that has neither a kind nor an apiVersion yet. It may be one of a file that is not of
-// Kubernetes, where items are anything; which of them it is shows at the end, in untypedList.
+// untypedItem reads an item of a list that has neither a kind nor an apiVersion yet. Its file may be unrelated to Kubernetes
+// and its items anything; untypedList decides at the end.
 func (d *reader) untypedItem(doc *document) error {
 	in := d.in
 	var o object
@@ -45,8 +45,8 @@ func (d *reader) untypedItem(doc *document) error {
 		doc.own = true
 		return d.listed(doc, &o)
 	}
-	if doc.foreign.item == 0 {
-		doc.foreign = place{d.item, in.offset(in.keep)}
+	if doc.unrelated.item == 0 {
+		doc.unrelated = itemRef{d.item, in.offset(in.keep)}
 	}
 	return in.check(in.keep, in.pos)
 }
@@ -59,28 +59,27 @@ func (in *input) readAny(o *object) error {
 	return in.skip()
 }
 
-// untypedList says whether the items that were read are not of Kubernetes, which leaves the document out.
+// untypedList reports whether a list is unrelated to Kubernetes, and counts it then.
 func (d *reader) untypedList(doc *document) (bool, error) {
-	if !d.among || doc.own && doc.foreign.item == 0 {
+	switch {
+	case !d.among:
 		return false, nil
-	}
-	if doc.kind.value == "" && doc.apiVersion.value == "" && !doc.own {
+	case doc.kind.value == "" && doc.apiVersion.value == "" && !doc.own:
 		d.countOther(noKind)
 		return true, nil
-	}
-	if doc.foreign.item == 0 {
+	case doc.unrelated.item == 0:
 		return false, nil
 	}
-	d.item = doc.foreign.item
-	return true, errorAt(doc.foreign.offset, "an item without metadata: %s", record)
+	d.item = doc.unrelated.item
+	return true, errorAt(doc.unrelated.offset, "the item has no metadata: %s", record)
 }
 
-// array passes over an array, such as a patch of JSON. One of pods would be a recording in another shape.
+// array skips an array in a folder, such as a JSON patch. An array of Kubernetes objects is an error.
 func (d *reader) array() error {
 	in := d.in
 	wrong := in.notAnObject()
 	if in.convert != nil {
-		wrong = errorAt(in.offset(in.pos), "a document that is a list, not an object: %s", record)
+		wrong = errorAt(in.offset(in.pos), "a document must be an object, got a list: %s", record)
 	}
 	in.take()
 	err := in.elements(']', func() error {
@@ -102,15 +101,14 @@ func (d *reader) array() error {
 	return err
 }
 
-// skipUnrelated passes over the fault of a file that lies in a folder and is not of Kubernetes: JSON with comments or
-// with a comma behind the last element, as editors and compilers are configured with, and what is larger than any pod, as
-// the lists of a package manager are. It is one of these where the fault is in the first document, before anything of
-// Kubernetes, and nothing of that follows.
+// skipUnrelated clears the error of a file in a folder that is unrelated to Kubernetes: JSON with comments or trailing commas,
+// as editors and compilers are configured with, or a large file such as a package lock. The error must be in the first
+// document, which has no key of Kubernetes, and no such key may follow.
 func (d *reader) skipUnrelated(doc *document, err error) error {
 	if err == nil || !d.among || d.count > 0 || doc.streamed || doc.isEvent() || !d.in.isUnrelatedError(err) {
 		return err
 	}
-	for _, key := range []string{"apiVersion", "kind", "metadata", "spec", "items"} {
+	for _, key := range ownKeys {
 		if doc.keys[key] {
 			return err
 		}
@@ -128,7 +126,10 @@ func (d *reader) skipUnrelated(doc *document, err error) error {
 	return nil
 }
 
-// isUnrelatedError tells the faults that files have which are not of Kubernetes, from those of a dump that is damaged.
+// ownKeys are keys of Kubernetes objects.
+var ownKeys = []string{"apiVersion", "kind", "metadata", "spec", "items"}
+
+// isUnrelatedError reports whether an error is one that files unrelated to Kubernetes cause, rather than a damaged dump.
 func (in *input) isUnrelatedError(err error) bool {
 	if errors.Is(err, errTooLarge) || errors.Is(err, errManyKeys) {
 		return true
@@ -141,12 +142,9 @@ func (in *input) isUnrelatedError(err error) bool {
 	return c == '/' || c == '}' || c == ']'
 }
 
-// find reads to the end, or until it has found a word.
+// find reads until it has found a word, or to the end.
 func (in *input) find(word []byte) (bool, error) {
-	for {
-		if bytes.Contains(in.buf[in.keep:in.end], word) {
-			return true, nil
-		}
+	for !bytes.Contains(in.buf[in.keep:in.end], word) {
 		in.pos = in.end
 		in.keep = max(in.keep, in.end-len(word)+1)
 		if err := in.more(); errors.Is(err, io.EOF) {
@@ -156,4 +154,5 @@ func (in *input) find(word []byte) (bool, error) {
 			return false, err
 		}
 	}
+	return true, nil
 }

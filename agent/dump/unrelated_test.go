@@ -96,7 +96,7 @@ func TestDamagedDumpsAreNotForeign(t *testing.T) {
 		"a comment within a manifest":           `{"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {/* none */}}`,
 		"a comma too much in a list":            `{"items": [` + a + `,]}`,
 		"an item that is none":                  `{"apiVersion": "v1", "items": [7], "kind": "List"}`,
-		"an item without metadata":              `{"items": [` + a + `, {"kind": "Pod"}]}`,
+		"the item has no metadata":              `{"items": [` + a + `, {"kind": "Pod"}]}`,
 		"an item that is none, and last a List": `{"items": [7], "kind": "List"}`,
 		"events, recorded without their types":  `{"object": ` + a + `}`,
 		"an event without an object":            `{"type": "ADDED"}`,

@@ -17,8 +17,8 @@ func TestBehindTheEndOfADocument(t *testing.T) {
 // TestEncodingsThatAreNotRead: the message names the encoding.
 func TestEncodingsThatAreNotRead(t *testing.T) {
 	for _, tt := range []struct{ input, want string }{
-		{"k\x00i\x00n\x00d\x00", "UTF-16 without a byte order mark: write it anew, as with `iconv -f UTF-16LE -t UTF-8`"},
-		{"\x00k\x00i\x00n\x00d", "UTF-16 without a byte order mark: write it anew, as with `iconv -f UTF-16BE -t UTF-8`"},
+		{"k\x00i\x00n\x00d\x00", "UTF-16 without a byte order mark: convert it with `iconv -f UTF-16LE -t UTF-8`"},
+		{"\x00k\x00i\x00n\x00d", "UTF-16 without a byte order mark: convert it with `iconv -f UTF-16BE -t UTF-8`"},
 	} {
 		_, err := Read(t.Context(), "x", strings.NewReader(tt.input), func(Event) error { return nil })
 		if err == nil || !strings.Contains(err.Error(), tt.want) {
@@ -34,7 +34,7 @@ func TestTemplates(t *testing.T) {
 		"kind: Pod\nkind: Pod\n": false, "kind: Pod\nmetadata: {name: a} # {{ x }}\n": false, "kind: Pod\nmetadata: {name: a}\nx: |\n  {{ y }}\n": false,
 	} {
 		_, err := Read(t.Context(), "x", strings.NewReader(input), func(Event) error { return nil })
-		if errors.Is(err, ErrTemplate) != template || template && !strings.Contains(err.Error(), "render it first, as with `helm template`") {
+		if errors.Is(err, ErrTemplate) != template || template && !strings.Contains(err.Error(), "render it first, for example with `helm template`") {
 			t.Errorf("%q: %v", input, err)
 		}
 	}

@@ -339,7 +339,7 @@ func (p *fastYAML) plain(i, end int) bool {
 		p.json = appendQuoted(p.json, scalar)
 		return true
 	}
-	value, _ := plainScalar(scalar, "")
+	value := plainScalar(scalar)
 	var err error
 	p.json, err = appendValue(p.json, value)
 	return err == nil
@@ -452,7 +452,7 @@ func (p *fastYAML) literal(i, parent int) bool {
 		for ; blank > 0; blank-- {
 			p.json = append(p.json, `\n`...)
 		}
-		p.json = appendEscaped(p.json, p.text[at:end])
+		p.json = appendEscaped(p.json, view(p.text[at:end]))
 		p.next = after
 		p.line++
 	}

@@ -58,7 +58,7 @@ func comparePlain(t *testing.T, text []byte) bool {
 		t.Fatalf("%q:\ngot  %q, %+v\nwant %q, %+v", text, p.json, p.breaks, w.json, w.breaks)
 	}
 	for i := range items {
-		items[i].offset = int(placeIn(text, position{}, items[i].line).offset)
+		items[i].offset = int(positionIn(text, position{}, items[i].line).offset)
 	}
 	if diff := cmp.Diff(items, append([]itemMark(nil), p.items...), cmp.AllowUnexported(itemMark{})); diff != "" {
 		t.Fatalf("%q: items (-want +got):\n%s", text, diff)

@@ -9,70 +9,66 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// manyItems is how many bytes of YAML are gathered before they are converted, some dozens of pods: enough for all
-// processors, and little beside what the parser makes of one item.
-const manyItems = 256 << 10
+// batchSize is how many bytes of YAML are converted at once, some dozens of pods: enough to keep all processors busy.
+const batchSize = 256 << 10
 
-// itemBatch are items of a list in YAML, one behind the other, that are converted at the same time.
+// itemBatch is a batch of list items, which are converted in parallel. Its memory is reused.
 type itemBatch struct {
 	all   []batchItem
 	bytes int
 }
 
-// A batchItem is one item, and the JSON that it stands for, which is empty for comments alone.
+// batchItem is one item and its JSON, which is empty if the item has only comments.
 type batchItem struct {
 	text  []byte
 	place position
 	json  []byte
-	line  int // on which the JSON begins, 1-based, in text
+	line  int // 1-based line of text at which the JSON begins
 	err   error
 }
 
-// add gathers a copy of one item. What room earlier ones took is used again.
-func (g *itemBatch) add(text []byte, place position) {
-	if n := len(g.all); n < cap(g.all) {
-		g.all = g.all[:n+1]
+// add adds a copy of an item.
+func (b *itemBatch) add(text []byte, place position) {
+	if n := len(b.all); n < cap(b.all) {
+		b.all = b.all[:n+1]
 	} else {
-		g.all = append(g.all, batchItem{})
+		b.all = append(b.all, batchItem{})
 	}
-	item := &g.all[len(g.all)-1]
+	item := &b.all[len(b.all)-1]
 	item.text, item.place, item.json, item.err = append(item.text[:0], text...), place, item.json[:0], nil
-	g.bytes += len(text)
+	b.bytes += len(text)
 }
 
-// enough says that it is time to convert what was gathered.
-func (g *itemBatch) enough() bool { return g.bytes >= manyItems }
+func (b *itemBatch) enough() bool { return b.bytes >= batchSize }
 
-// clear forgets them all, and the room that very large ones took.
-func (g *itemBatch) clear() {
-	for i := range g.all {
-		if cap(g.all[i].text)+cap(g.all[i].json) > manyItems {
-			g.all[i] = batchItem{}
+// clear empties the batch, and frees the memory of very large items.
+func (b *itemBatch) clear() {
+	for i := range b.all {
+		if cap(b.all[i].text)+cap(b.all[i].json) > batchSize {
+			b.all[i] = batchItem{}
 		}
 	}
-	g.all, g.bytes = g.all[:0], 0
+	b.all, b.bytes = b.all[:0], 0
 }
 
-// convert converts each item by itself, on all processors.
-func (g *itemBatch) convert() {
+// convert converts the items on all processors. A goroutine for each item would take 8 % more CPU, to grow its stack.
+func (b *itemBatch) convert() {
 	var next atomic.Int64
-	work := func() {
-		var plain fastYAML
-		for i := next.Add(1) - 1; i < int64(len(g.all)); i = next.Add(1) - 1 {
-			g.all[i].convert(&plain)
-		}
+	var workers sync.WaitGroup
+	for range min(runtime.GOMAXPROCS(0), len(b.all)) {
+		workers.Go(func() {
+			var fast fastYAML
+			for i := next.Add(1) - 1; i < int64(len(b.all)); i = next.Add(1) - 1 {
+				b.all[i].convert(&fast)
+			}
+		})
 	}
-	var others sync.WaitGroup
-	for range min(runtime.GOMAXPROCS(0), len(g.all)) - 1 {
-		others.Go(work)
-	}
-	work()
-	others.Wait()
+	workers.Wait()
 }
 
-func (item *batchItem) convert(plain *fastYAML) {
-	if plain.item(item.json, item.text) {
-		item.json, item.line = plain.json, plain.breaks.first
+func (item *batchItem) convert(fast *fastYAML) {
+	if fast.item(item.json, item.text) {
+		item.json, item.line = fast.json, fast.breaks.first
 		return
 	}
 	root, err := parseYAML(item.text)
@@ -81,7 +77,7 @@ func (item *batchItem) convert(plain *fastYAML) {
 		item.err = err
 	case root == nil:
 	case root.Kind != yaml.SequenceNode || len(root.Content) != 1:
-		item.err = errors.New("invalid YAML: this is no item of a list")
+		item.err = errors.New("invalid YAML: expected one list item")
 	default:
 		w := yamlWriter{json: item.json, start: len(item.json)}
 		item.err = w.value(root.Content[0])

@@ -2,57 +2,48 @@ package dump
 
 import (
 	"bytes"
-	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
 	"unicode/utf8"
-	"unsafe"
 
 	"gopkg.in/yaml.v3"
 )
 
-// A yamlWriter writes a node of YAML as the JSON that kubectl makes of it, that is, by the words of YAML 1.1: yes is true,
-// 0x10 is 16, and a date is a string. It differs in one thing: a key that stands twice is an error, as in JSON.
+// yamlWriter writes YAML nodes as the JSON that kubectl makes of them, by the rules of YAML 1.1: yes is true, 0x10 is 16 and a
+// date is a string. Unlike kubectl it rejects duplicate keys.
 type yamlWriter struct {
 	json  []byte
 	start int // of the item in json
 	depth int
-	steps int // fields that merges have given so far
+	steps int // fields that merges have added, to bound their work
 
 	breaks lineBreaks
 
-	// Of items, where it is not nil, element is called before each one is written.
+	// element, if not nil, is called before each element of items is written.
 	items   *yaml.Node
 	element func(json []byte, item *yaml.Node)
 }
 
-// appendYAML appends the JSON of a node. What aliases blow up beyond the size of an item is an error.
-func appendYAML(to []byte, n *yaml.Node) ([]byte, error) {
-	w := yamlWriter{json: to, start: len(to)}
-	err := w.value(n)
-	return w.json, err
-}
-
+// value writes a node. JSON that aliases expand beyond maxItem is an error.
 func (w *yamlWriter) value(n *yaml.Node) error {
 	if len(w.json)-w.start > maxItem {
 		return nodeErrorf(n, "%w", errTooLarge)
 	}
 	if w.depth > maxDepth {
-		return nodeErrorf(n, "nested deeper than %d levels", maxDepth)
+		return nodeErrorf(n, "%w", errTooDeep)
 	}
 	w.depth++
 	defer func() { w.depth-- }()
 	w.json = w.breaks.to(w.json, n.Line)
 	switch n.Kind {
-	case yaml.DocumentNode:
-		return w.value(n.Content[0])
 	case yaml.AliasNode:
 		return w.value(n.Alias)
 	case yaml.SequenceNode:
@@ -78,10 +69,17 @@ func (w *yamlWriter) value(n *yaml.Node) error {
 		w.json = append(w.json, '}')
 		return nil
 	}
-	return w.scalar(n)
+	value, err := scalarOf(n)
+	if err != nil {
+		return err
+	}
+	if w.json, err = appendValue(w.json, value); err != nil {
+		return nodeErrorf(n, "JSON has no number %s", clip(n.Value))
+	}
+	return nil
 }
 
-// members writes the keys of a mapping and their values; behind others where there are some already.
+// members writes the members of a mapping, after a comma if there are members before them.
 func (w *yamlWriter) members(n *yaml.Node, more bool) error {
 	fields, err := w.merged(n, 0)
 	if err != nil {
@@ -107,59 +105,50 @@ type yamlField struct {
 	own   bool // not from a merge
 }
 
-// merged are the keys of a mapping with those that it merges (<<) in their place: what stands later counts.
+// merged returns the fields of a mapping with those of its merge keys (<<) inserted. A later field replaces an earlier one.
 func (w *yamlWriter) merged(n *yaml.Node, depth int) ([]yamlField, error) {
 	if depth > maxDepth {
-		return nil, nodeErrorf(n, "nested deeper than %d levels", maxDepth)
+		return nil, nodeErrorf(n, "%w", errTooDeep)
 	}
 	fields := make([]yamlField, 0, len(n.Content)/2)
 	at := make(map[string]int, len(n.Content)/2)
-	put := func(f yamlField) error {
-		i, known := at[f.key]
-		if !known {
-			at[f.key] = len(fields)
-			fields = append(fields, f)
-			if len(fields) > maxItem/4 { // each takes as much at the least
-				return nodeErrorf(n, "%w", errTooLarge)
-			}
-			return nil
+	put := func(f yamlField) {
+		if i, known := at[f.key]; known {
+			fields[i] = f
+			return
 		}
-		fields[i] = f
-		return nil
+		at[f.key] = len(fields)
+		fields = append(fields, f)
 	}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, value := n.Content[i], n.Content[i+1]
-		if isMerge(name) {
-			from, err := mergeSources(value)
+		if !isMerge(name) {
+			key, err := keyOf(name)
 			if err != nil {
 				return nil, err
 			}
-			for _, source := range from {
-				inner, err := w.merged(source, depth+1)
-				if err != nil {
-					return nil, err
-				}
-				for _, f := range inner {
-					if w.steps++; w.steps > maxItem/4 {
-						return nil, nodeErrorf(n, "%w", errTooLarge)
-					}
-					f.own = false
-					if err := put(f); err != nil {
-						return nil, err
-					}
-				}
+			if j, known := at[key]; known && fields[j].own {
+				return nil, nodeErrorf(name, "duplicate key %s", clip(key))
 			}
+			put(yamlField{key, name.Line, value, true})
 			continue
 		}
-		key, err := keyOf(name)
+		sources, err := mergeSources(value)
 		if err != nil {
 			return nil, err
 		}
-		if j, known := at[key]; known && fields[j].own {
-			return nil, nodeErrorf(name, "duplicate key %s", clip(key))
-		}
-		if err := put(yamlField{key, name.Line, value, true}); err != nil {
-			return nil, err
+		for _, source := range sources {
+			inner, err := w.merged(source, depth+1)
+			if err != nil {
+				return nil, err
+			}
+			if w.steps += len(inner) + 1; w.steps > maxItem/4 { // a field takes 4 bytes or more
+				return nil, nodeErrorf(n, "%w", errTooLarge)
+			}
+			for _, f := range inner {
+				f.own = false
+				put(f)
+			}
 		}
 	}
 	return fields, nil
@@ -169,23 +158,19 @@ func isMerge(n *yaml.Node) bool {
 	return n.Kind == yaml.ScalarNode && n.Value == "<<" && (n.Tag == "!!merge" || n.Style == 0)
 }
 
-// mergeSources are the mappings that a merge takes in, the one that counts most last.
+// mergeSources returns the mappings that a merge key references, the one with the highest precedence last.
 func mergeSources(n *yaml.Node) ([]*yaml.Node, error) {
-	var from []*yaml.Node
-	switch m := resolved(n); m.Kind {
-	case yaml.MappingNode:
-		return []*yaml.Node{m}, nil
-	case yaml.SequenceNode:
-		for i := range m.Content {
-			of := resolved(m.Content[len(m.Content)-1-i])
-			if of.Kind != yaml.MappingNode {
-				return nil, nodeErrorf(n, "a merge of what is no mapping")
-			}
-			from = append(from, of)
-		}
-		return from, nil
+	sources := []*yaml.Node{n}
+	if list := resolved(n); list.Kind == yaml.SequenceNode {
+		sources = slices.Clone(list.Content)
+		slices.Reverse(sources)
 	}
-	return nil, nodeErrorf(n, "a merge of what is no mapping")
+	for i, source := range sources {
+		if sources[i] = resolved(source); sources[i].Kind != yaml.MappingNode {
+			return nil, nodeErrorf(n, "merge key (<<) must reference a mapping")
+		}
+	}
+	return sources, nil
 }
 
 func resolved(n *yaml.Node) *yaml.Node {
@@ -195,11 +180,11 @@ func resolved(n *yaml.Node) *yaml.Node {
 	return n
 }
 
-// keyOf is a key as JSON has it.
+// keyOf returns a key as JSON has it.
 func keyOf(n *yaml.Node) (string, error) {
 	n = resolved(n)
 	if n.Kind != yaml.ScalarNode {
-		return "", nodeErrorf(n, "a key that is no string")
+		return "", nodeErrorf(n, "a mapping key must be a string")
 	}
 	value, err := scalarOf(n)
 	if err != nil {
@@ -208,10 +193,8 @@ func keyOf(n *yaml.Node) (string, error) {
 	switch v := value.(type) {
 	case string:
 		return v, nil
-	case bool:
-		return strconv.FormatBool(v), nil
-	case int64:
-		return strconv.FormatInt(v, 10), nil
+	case bool, int, int64:
+		return fmt.Sprint(v), nil
 	case float64:
 		switch {
 		case math.IsInf(v, 1):
@@ -223,29 +206,14 @@ func keyOf(n *yaml.Node) (string, error) {
 		}
 		return strconv.FormatFloat(v, 'g', -1, 32), nil
 	}
-	return "", nodeErrorf(n, "the key %s is no string", clip(n.Value))
+	return "", nodeErrorf(n, "a mapping key must be a string, got %s", clip(n.Value))
 }
 
-func (w *yamlWriter) scalar(n *yaml.Node) error {
-	value, err := scalarOf(n)
-	if err != nil {
-		return err
-	}
-	if w.json, err = appendValue(w.json, value); err != nil {
-		return nodeErrorf(n, "%s is a number that JSON does not have", clip(n.Value))
-	}
-	return nil
-}
-
-// appendValue appends the value of a scalar as JSON. The error is that of a number that JSON does not have.
+// appendValue appends the value of a scalar as JSON. It fails for infinity and NaN.
 func appendValue(to []byte, value any) ([]byte, error) {
 	switch v := value.(type) {
-	case nil:
-		return append(to, "null"...), nil
 	case string:
 		return appendQuoted(to, v), nil
-	case bool:
-		return strconv.AppendBool(to, v), nil
 	case int64:
 		return strconv.AppendInt(to, v, 10), nil
 	}
@@ -253,202 +221,127 @@ func appendValue(to []byte, value any) ([]byte, error) {
 	return append(to, b...), err
 }
 
-// scalarOf is the value of a scalar: a string, bool, int64, uint64, float64 or nil.
+// scalarOf returns the value of a scalar: a string, bool, int, int64, uint64, float64 or nil.
 func scalarOf(n *yaml.Node) (any, error) {
-	tag := ""
-	if n.Style&yaml.TaggedStyle != 0 {
-		tag = n.Tag
-	} else if n.Style != 0 || n.Tag == "!" {
-		return n.Value, nil // quoted, or a block
-	}
-	value, is := plainScalar(n.Value, tag)
-	switch tag {
-	case "", is:
-	case "!!str":
+	switch {
+	case n.Style&yaml.TaggedStyle != 0:
+	case n.Style != 0 || n.Tag == "!": // quoted, or a block
 		return n.Value, nil
-	case "!!binary":
-		b, err := base64.StdEncoding.DecodeString(n.Value)
-		if err != nil {
-			return nil, nodeErrorf(n, "!!binary that is no base64")
-		}
-		return string(b), nil
-	case "!!float":
-		if v, ok := value.(int64); ok {
-			return float64(v), nil
-		}
-		return nil, nodeErrorf(n, "%s is no %s", clip(n.Value), tag)
-	case "!!bool", "!!int", "!!null", "!!timestamp":
-		return nil, nodeErrorf(n, "%s is no %s", clip(n.Value), tag)
 	default:
-		return n.Value, nil // a tag that means nothing here
+		return plainScalar(n.Value), nil
+	}
+	tag := n.ShortTag()
+	if value, ok := words[n.Value].(bool); ok && tag == "!!bool" {
+		return value, nil
+	}
+	value, err := decodeScalar(n.Value, tag)
+	if err != nil {
+		return nil, nodeErrorf(n, "%s is not a valid %s", clip(n.Value), tag)
 	}
 	return value, nil
 }
 
-// words are the plain scalars of YAML 1.1 that are no strings.
-var words = func() map[string]any {
-	m := map[string]any{"": nil, "~": nil, "null": nil, "Null": nil, "NULL": nil}
-	for of, list := range map[any]string{
-		true: "y Y yes Yes YES true True TRUE on On ON", false: "n N no No NO false False FALSE off Off OFF",
-		math.Inf(1): ".inf .Inf .INF +.inf +.Inf +.INF", math.Inf(-1): "-.inf -.Inf -.INF",
-	} {
-		for _, word := range strings.Fields(list) {
-			m[word] = of
+// plainScalar returns the value of a scalar without quotes and tag, by the rules of YAML 1.1.
+func plainScalar(s string) any {
+	if s == "" || s[0] < '0' || s[0] > '9' {
+		if word, ok := words[s]; ok {
+			return word
 		}
 	}
-	for _, word := range []string{".nan", ".NaN", ".NAN"} {
-		m[word] = math.NaN()
+	if !mayBeNumber(s) {
+		return s
+	}
+	if i, err := strconv.ParseInt(s, 0, 64); err == nil {
+		return i
+	}
+	value, err := decodeScalar(s, "")
+	if err != nil {
+		return s
+	}
+	return value
+}
+
+// decodeScalar decodes a scalar with yaml.v3, whose rules for numbers are those of kubectl. A timestamp is a string.
+func decodeScalar(s, tag string) (value any, err error) {
+	n := yaml.Node{Kind: yaml.ScalarNode, Tag: tag, Value: s}
+	if err := n.Decode(&value); err != nil {
+		return nil, err
+	}
+	if _, ok := value.(time.Time); ok {
+		return s, nil
+	}
+	return value, nil
+}
+
+// words are the plain scalars of YAML 1.1 that are booleans, null, infinity or NaN. yaml.v3 reads only true and false as
+// booleans.
+var words = func() map[string]any {
+	m := map[string]any{"": nil}
+	for list, value := range map[string]any{
+		"~ null Null NULL": nil, "y Y yes Yes YES true True TRUE on On ON": true, "n N no No NO false False FALSE off Off OFF": false,
+		".inf .Inf .INF +.inf +.Inf +.INF": math.Inf(1), "-.inf -.Inf -.INF": math.Inf(-1), ".nan .NaN .NAN": math.NaN(),
+	} {
+		for _, word := range strings.Fields(list) {
+			m[word] = value
+		}
 	}
 	return m
 }()
 
-// isFloat says that a scalar is a decimal number: digits with a point among them, and perhaps an exponent.
-func isFloat(s string) bool {
-	if s != "" && (s[0] == '-' || s[0] == '+') {
-		s = s[1:]
-	}
-	whole := strings.TrimLeft(s, "0123456789")
-	fraction, point := strings.CutPrefix(whole, ".")
-	rest := whole
-	if point {
-		rest = strings.TrimLeft(fraction, "0123456789")
-	}
-	if len(whole) == len(s) && len(rest) == len(fraction) { // no digit before the point, and none behind it
-		return false
-	}
-	if rest == "" {
-		return true
-	}
-	if rest[0] != 'e' && rest[0] != 'E' {
-		return false
-	}
-	exponent := rest[1:]
-	if exponent != "" && (exponent[0] == '-' || exponent[0] == '+') {
-		exponent = exponent[1:]
-	}
-	return exponent != "" && strings.Trim(exponent, "0123456789") == ""
-}
-
-// isText says that a scalar without quotes is beyond question a string. Most are, and this is quicker than plainScalar.
+// isText reports whether a plain scalar is a string. For nearly all strings it is faster than plainScalar.
 func isText(s string) bool {
+	const longestWord = len("false")
 	if s == "" {
 		return false
 	}
 	switch c := s[0]; {
-	case c >= '0' && c <= '9', c == '+', c == '-', c == '.':
-		if len(s) <= maxWord {
-			break
-		}
-		points := 0
-		for i := range len(s) {
-			if s[i] == '.' {
-				points++
-			}
-			if !isNumeral[s[i]] || points > 1 {
-				return true
-			}
-		}
-		return false
-	case strings.IndexByte("yYnNtTfFoO~", c) >= 0:
-		if len(s) > maxWord {
+	case c >= '0' && c <= '9', len(s) > longestWord && (c == '+' || c == '-' || c == '.'):
+		if !mayBeNumber(s) {
 			return true
 		}
-	default:
+	case c == '+', c == '-', c == '.': // may be .inf or .nan
+	case len(s) > longestWord || strings.IndexByte("yYnNtTfFoO~", c) < 0:
 		return true
 	}
-	value, _ := plainScalar(s, "")
-	_, is := value.(string)
+	_, is := plainScalar(s).(string)
 	return is
 }
 
-// maxWord is the length of the longest word that is not a string.
-const maxWord = len("false")
-
-// isNumeral are the bytes that numbers are written with.
-var isNumeral = func() (is [256]bool) {
-	for _, c := range []byte("0123456789abcdefABCDEFxXoO_+-.") {
-		is[c] = true
-	}
-	return is
-}()
-
-// plainScalar is what a scalar without quotes means, and the tag of that.
-func plainScalar(s, tag string) (value any, is string) {
-	first := byte(0)
-	if s != "" {
-		first = s[0]
-	}
-	digit := first >= '0' && first <= '9'
-	if !digit && strings.IndexByte("+-.yYnNtTfFoO~", first) < 0 && s != "" {
-		return s, "!!str"
-	}
-	if word, ok := words[s]; ok {
-		switch word.(type) {
-		case nil:
-			return nil, "!!null"
-		case bool:
-			return word, "!!bool"
-		}
-		return word, "!!float"
-	}
-	switch {
-	case first == '.':
-		if f, err := strconv.ParseFloat(s, 64); err == nil {
-			return f, "!!float"
-		}
-	case digit || first == '+' || first == '-':
-		if (tag == "" || tag == "!!timestamp") && isTimestamp(s) {
-			return s, "!!timestamp"
-		}
-		if number, is := plainNumber(strings.ReplaceAll(s, "_", "")); is != "" {
-			return number, is
-		}
-	}
-	return s, "!!str"
-}
-
-func plainNumber(s string) (value any, is string) {
-	if i, err := strconv.ParseInt(s, 0, 64); err == nil {
-		return i, "!!int"
-	}
-	if u, err := strconv.ParseUint(s, 0, 64); err == nil {
-		return u, "!!int"
-	}
-	if isFloat(s) {
-		if f, err := strconv.ParseFloat(s, 64); err == nil {
-			return f, "!!float"
-		}
-	}
-	return nil, ""
-}
-
-// isTimestamp says that a scalar is a time of YAML, which kubectl takes for a string.
-func isTimestamp(s string) bool {
-	if len(s) < 5 || s[4] != '-' || strings.Trim(s[:4], "0123456789") != "" {
+// mayBeNumber reports whether a scalar may be a number. Dates, quantities and UIDs are not.
+func mayBeNumber(s string) bool {
+	if strings.IndexByte("0123456789+-.", s[0]) < 0 {
 		return false
 	}
-	for _, format := range []string{"2006-1-2T15:4:5.999999999Z07:00", "2006-1-2t15:4:5.999999999Z07:00", "2006-1-2 15:4:5.999999999", "2006-1-2"} {
-		if _, err := time.Parse(format, s); err == nil {
-			return true
+	if digits := strings.TrimLeft(s, "+-_"); len(digits) > 1 && digits[0] == '0' && strings.IndexByte("xXoObB_", digits[1]) >= 0 {
+		return true
+	}
+	points := 0
+	for _, c := range []byte(s) {
+		switch {
+		case c == '.':
+			points++
+		case c != 'e' && c != 'E' && c != '+' && c != '-' && c != '_' && (c < '0' || c > '9'):
+			return false
 		}
 	}
-	return false
+	return points <= 1
 }
 
 // appendQuoted appends a string as JSON.
 func appendQuoted(to []byte, s string) []byte {
 	if !utf8.ValidString(s) {
-		return append(to, quote(s)...)
+		s = strings.ToValidUTF8(s, "\ufffd")
 	}
 	to = append(to, '"')
-	return append(appendEscaped(to, unsafe.Slice(unsafe.StringData(s), len(s))), '"')
+	return append(appendEscaped(to, s), '"')
 }
 
-// appendEscaped appends what stands between the quotes of a string of valid UTF-8.
-func appendEscaped(to, s []byte) []byte {
+// appendEscaped appends a string of valid UTF-8 without the quotes.
+func appendEscaped(to []byte, s string) []byte {
 	const digits = "0123456789abcdef"
 	done := 0
-	for i, c := range s {
+	for i := range len(s) {
+		c := s[i]
 		if c >= ' ' && c != '"' && c != '\\' {
 			continue
 		}
@@ -468,7 +361,7 @@ func appendEscaped(to, s []byte) []byte {
 	return append(to, s[done:]...)
 }
 
-// A nodeError is a fault at a line of a piece of YAML.
+// nodeError is an error at a line of a piece of YAML.
 type nodeError struct {
 	line int // 1-based
 	err  error
@@ -481,33 +374,35 @@ func nodeErrorf(n *yaml.Node, format string, args ...any) error {
 	return &nodeError{n.Line, fmt.Errorf(format, args...)}
 }
 
-var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)$`)
+var yamlLine = regexp.MustCompile(`^(?:yaml: )?(?:line (\d+): )?(.*)`)
 
-var errOddBreak = errors.New("another document behind a line break that is a CR, NEL or U+2028 alone: end each line with LF")
+var errLineBreak = errors.New("the line break is CR, NEL or U+2028: end each line with LF")
 
-// parseYAML reads one piece of YAML, of one document or none. It returns nil where there is nothing in it.
+// parseYAML parses one document of YAML. It returns nil if the document is empty or null.
 func parseYAML(text []byte) (root *yaml.Node, err error) {
-	// The parser has panicked on hostile text before.
+	// The parser has panicked on hostile input before.
 	defer func() {
 		if v := recover(); v != nil {
 			err = &nodeError{1, fmt.Errorf("invalid YAML: %v", v)}
 		}
 	}()
 	if at := directive.FindIndex(text); at != nil {
-		return nil, &nodeError{1 + bytes.Count(text[:at[1]], []byte{'\n'}), errors.New("invalid YAML: a directive (%), which kubectl does not read: remove the line")}
+		return nil, &nodeError{lineAt(text, at[1]), errors.New("invalid YAML: kubectl does not support directives (%): remove the line")}
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	var document, second yaml.Node
-	switch err := decoder.Decode(&document); {
-	case errors.Is(err, io.EOF):
+	if err := decoder.Decode(&document); errors.Is(err, io.EOF) {
 		return nil, nil
-	case err != nil:
+	} else if err != nil {
 		return nil, invalidYAML(err)
 	}
-	switch err := decoder.Decode(&second); {
-	case err == nil:
-		return nil, &nodeError{oddBreak(text), errOddBreak}
-	case !errors.Is(err, io.EOF):
+	if err := decoder.Decode(&second); err == nil { // the caller splits at markers on lines that end with LF
+		line := 1
+		if at := oddBreaks.FindIndex(text); at != nil {
+			line = lineAt(text, at[0])
+		}
+		return nil, &nodeError{line, errLineBreak}
+	} else if !errors.Is(err, io.EOF) {
 		return nil, invalidYAML(err)
 	}
 	if document.Kind == 0 || len(document.Content) == 0 {
@@ -519,32 +414,31 @@ func parseYAML(text []byte) (root *yaml.Node, err error) {
 	}
 	if root.Kind == yaml.ScalarNode {
 		if value, err := scalarOf(root); err == nil && value == nil {
-			return nil, nil // what is null is nothing
+			return nil, nil
 		}
 	}
 	return root, nil
 }
 
-// invalidYAML is a fault of the parser, which begins with the line.
+// lineAt returns the 1-based line of an offset.
+func lineAt(text []byte, offset int) int { return 1 + bytes.Count(text[:offset], []byte{'\n'}) }
+
+// invalidYAML converts an error of the parser, whose text begins with the line.
 func invalidYAML(err error) error {
-	line := 1
-	first, _, _ := strings.Cut(err.Error(), "\n")
-	parts := yamlLine.FindStringSubmatch(first)
-	if n, err := strconv.Atoi(parts[1]); err == nil {
-		line = n
-	}
-	return &nodeError{line, errors.New("invalid YAML: " + parts[2])}
+	parts := yamlLine.FindStringSubmatch(err.Error())
+	line, _ := strconv.Atoi(parts[1])
+	return &nodeError{max(line, 1), errors.New("invalid YAML: " + parts[2])}
 }
 
-// directive is a line that begins with % before anything else of a document. Kubectl takes the marker behind it for the end.
+// directive matches a line that begins with % before all else. kubectl takes the marker after it for the end of a document.
 var directive = regexp.MustCompile(`^\x{FEFF}?(?:[ \t]*(?:#[^\n]*)?\r?\n)*%`)
 
-// unspecific is the tag !, which makes a string of any scalar, where a node begins. The parser of record keeps nothing of it.
+// unspecific matches the tag ! at the start of a node. It makes any scalar a string, but yaml.v3 drops it.
 var unspecific = regexp.MustCompile(`^(?:&\S+[ \t]+)?!(?:[\s,\]}]|$)`)
 
 var mayBeUnspecific = regexp.MustCompile(`(?:^|[\s,\[{])!(?:[\s,\]}]|$)`)
 
-// tagUnspecific gives the nodes that have the tag ! in a text what the parser has lost.
+// tagUnspecific restores the tag ! of nodes.
 func tagUnspecific(n *yaml.Node, lines []string) {
 	for _, inner := range n.Content {
 		tagUnspecific(inner, lines)
@@ -552,26 +446,13 @@ func tagUnspecific(n *yaml.Node, lines []string) {
 	if n.Kind != yaml.ScalarNode || n.Style != 0 || n.Line > len(lines) {
 		return
 	}
-	line := lines[n.Line-1]
-	for range n.Column - 1 {
-		_, size := utf8.DecodeRuneInString(line)
-		line = line[size:]
-	}
-	if unspecific.MatchString(line) {
+	if line := []rune(lines[n.Line-1]); n.Column <= len(line) && unspecific.MatchString(string(line[n.Column-1:])) {
 		n.Tag = "!"
 	}
 }
 
-// anyBreak are the line breaks that the parser counts.
-var anyBreak = regexp.MustCompile("\r\n|[\n\r\u0085\u2028\u2029]")
-
-var oddBreaks = regexp.MustCompile("\r[^\n]|\u0085|\u2028|\u2029")
-
-// oddBreak is the line, by LF, of the first break that YAML takes for one and that does not end in LF.
-func oddBreak(text []byte) int {
-	at := oddBreaks.FindIndex(text)
-	if at == nil {
-		return 1
-	}
-	return 1 + bytes.Count(text[:at[0]], []byte{'\n'})
-}
+// anyBreak matches the line breaks that the parser counts, oddBreaks those of them that are not LF or CRLF.
+var (
+	anyBreak  = regexp.MustCompile("\r\n|[\n\r\u0085\u2028\u2029]")
+	oddBreaks = regexp.MustCompile("\r[^\n]|\u0085|\u2028|\u2029")
+)

@@ -19,13 +19,13 @@ func TestPartsOfLists(t *testing.T) {
 	}{
 		"one behind the other":  {[]string{first, second, last}, ""},
 		"in one file":           {[]string{first + second + last}, ""},
-		"the last is missing":   {[]string{first, second}, "read 1.json: item 2, byte 0: the list is not complete: an unknown number of items is missing"},
+		"the last is missing":   {[]string{first, second}, "read 1.json: item 2, byte 0: the list is incomplete: an unknown number of items is missing"},
 		"all but the first":     {[]string{first}, "0.json: "},
-		"another file between":  {[]string{first, aPod("x"), second, last}, "read 0.json: item 2, byte 0: the list is not complete: 2 items are missing, "},
-		"another kind of list":  {[]string{first, page("ServiceList", "s", ""), last}, "read 0.json: item 2, byte 0: the list is not complete: 2 items are missing, "},
+		"another file between":  {[]string{first, aPod("x"), second, last}, "read 0.json: item 2, byte 0: the list is incomplete: 2 items are missing, "},
+		"another kind of list":  {[]string{first, page("ServiceList", "s", ""), last}, "read 0.json: item 2, byte 0: the list is incomplete: 2 items are missing, "},
 		"one item":              {[]string{strings.Replace(first, ":2", ":1", 1), aPod("x")}, ": 1 item is missing, "},
 		"whole":                 {[]string{whole, aPod("x")}, ""},
-		"a part behind a whole": {[]string{whole, first}, "read 1.json: item 2, byte 0: the list is not complete: 2 items are missing"},
+		"a part behind a whole": {[]string{whole, first}, "read 1.json: item 2, byte 0: the list is incomplete: 2 items are missing"},
 	} {
 		files := make(map[string]string)
 		var names []string

@@ -96,7 +96,7 @@ func (r *reading) template(e *dump.Event, field string) error {
 	if r.file.Found && !r.streamed {
 		return errTemplate
 	}
-	err := fmt.Errorf("%s: the %s holds {{: this is a template; render it first, as with `helm template`", titleOf(e), field)
+	err := fmt.Errorf("%s: the %s contains {{: this is a template; render it first, for example with `helm template`", titleOf(e), field)
 	if r.options.KeepGoing {
 		r.leaveOut(&dump.Error{Name: r.from.name, Item: e.Item, Offset: e.Offset, Err: err})
 		return nil

@@ -425,7 +425,7 @@ func TestLeftOutBefore(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"none.json: no such file or directory", "stdin: item 2, byte 67: a pod without a name: record it with `kubectl get pods -A -o json`"}
+	want := []string{"none.json: no such file or directory", "stdin: item 2, byte 67: metadata.name of the \"Pod\" is missing"}
 	if diff := cmp.Diff(want, found.Inputs.Unreadable); diff != "" {
 		t.Errorf("left out (-want +got):\n%s", diff)
 	}
@@ -459,8 +459,8 @@ func TestTemplatesThatWereNotRendered(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		deployment("web", "{{ with secret }}", "nginx:1") + list(small("{{ x }}", "")): "",
-		deployment("web", "", "{{ .Values.image }}:1"):                                 "shop/Deployment/web: the image holds {{: this is a template; render it first, as with `helm template`",
-		deployment("{{ .Release.Name }}-db", "", "db:1"):                               "shop/Deployment/{{ .Release.Name }}-db: the name holds {{: this is a template; render it first, as with `helm template`",
+		deployment("web", "", "{{ .Values.image }}:1"):                                 "shop/Deployment/web: the image contains {{: this is a template; render it first, for example with `helm template`",
+		deployment("{{ .Release.Name }}-db", "", "db:1"):                               "shop/Deployment/{{ .Release.Name }}-db: the name contains {{: this is a template; render it first, for example with `helm template`",
 	} {
 		_, err := scanned(t, text)
 		if want == "" && err != nil || want != "" && (err == nil || !strings.HasSuffix(err.Error(), want)) {
@@ -589,12 +589,12 @@ func TestErrors(t *testing.T) {
 	}{
 		{"a.json", "", nil},
 		{"a.json service.json node.yaml", "", nil},
-		{"service.json", "read service.json: no pods among objects of other kinds (Service 1): record it with `kubectl get pods -A -o json`", []string{"service.json: no pods among objects of other kinds (Service 1): record it with `kubectl get pods -A -o json`"}},
+		{"service.json", "read service.json: no pods found, only objects of other kinds (Service 1): record pods with `kubectl get pods -A -o json`", []string{"service.json: no pods found, only objects of other kinds (Service 1): record pods with `kubectl get pods -A -o json`"}},
 		{"service.json node.yaml", "no pods and no workloads in 2 files: 2 objects of other kinds (Node 1, Service 1); --allow-empty accepts that", nil},
-		{"a.json empty.json", "read empty.json: the input is empty: record it with `kubectl get pods -A -o json`", []string{"empty.json: the input is empty: record it with `kubectl get pods -A -o json`"}},
-		{"binary.json a.json", "read binary.json: byte 0: not JSON but a binary file (byte 0x7f): record it with `kubectl get pods -A -o json`", []string{"binary.json: byte 0: not JSON but a binary file (byte 0x7f): record it with `kubectl get pods -A -o json`"}},
+		{"a.json empty.json", "read empty.json: the input is empty: record pods with `kubectl get pods -A -o json`", []string{"empty.json: the input is empty: record pods with `kubectl get pods -A -o json`"}},
+		{"binary.json a.json", "read binary.json: byte 0: this is a binary file (byte 0x7f): record pods with `kubectl get pods -A -o json`", []string{"binary.json: byte 0: this is a binary file (byte 0x7f): record pods with `kubectl get pods -A -o json`"}},
 		{"short.json a.json", "read short.json: item 2, byte 152: unexpected end of JSON: the dump is truncated; record it again", []string{"short.json: item 2, byte 152: unexpected end of JSON: the dump is truncated; record it again"}},
-		{"a.json nameless.json", "read nameless.json: item 1, byte 0: a pod without a name: record it with `kubectl get pods -A -o json`", []string{"nameless.json: item 1, byte 0: a pod without a name: record it with `kubectl get pods -A -o json`"}},
+		{"a.json nameless.json", "read nameless.json: item 1, byte 0: metadata.name of the \"Pod\" is missing", []string{"nameless.json: item 1, byte 0: metadata.name of the \"Pod\" is missing"}},
 		{"twice.json", `read twice.json: item 2, byte 166: pod shop/b: invalid JSON: duplicate key "x"`, []string{`twice.json: item 2, byte 166: pod shop/b: invalid JSON: duplicate key "x"`}},
 		{"broken.json short.json", "read broken.json: item 1, byte 96: pod shop/b: invalid JSON: invalid value", []string{"broken.json: item 1, byte 96: pod shop/b: invalid JSON: invalid value", "short.json: item 2, byte 152: unexpected end of JSON: the dump is truncated; record it again"}},
 		{"broken.yaml", "read broken.yaml: item 1, byte 30: line 3: invalid YAML: did not find expected node content", []string{"broken.yaml: item 1, byte 30: line 3: invalid YAML: did not find expected node content"}},

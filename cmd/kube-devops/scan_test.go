@@ -185,7 +185,7 @@ func TestScanMistakes(t *testing.T) {
 func TestScanKeepsGoing(t *testing.T) {
 	code, stdout, stderr := runScan(t, badPod+`{"kind":"Pod"}`+goodPod, "-", "--keep-going", "-o", "json", "--fail-on", "any")
 	want := "kube-devops: --fail-on any: 3 violations\n" +
-		"kube-devops: left out: stdin: item 2, byte 123: a pod without a name: record it with `kubectl get pods -A -o json`\n" +
+		"kube-devops: left out: stdin: item 2, byte 123: metadata.name of the \"Pod\" is missing\n" +
 		"kube-devops: the report is incomplete: 1 input left out\n"
 	if code != exitFailed || stderr != want || !strings.Contains(stdout, `"incomplete": ["stdin: item 2,`) {
 		t.Errorf("code %d, stderr:\n%s\nstdout:\n%s", code, stderr, stdout)
