@@ -33,7 +33,7 @@ func newAgentCommand() *cobra.Command {
 
 With --replay, the agent serves a recording made by
 "kubectl get pods -A -o json" and needs no cluster.`,
-		Args: noArgs,
+		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			minLevel, err := zapcore.ParseLevel(level.value)
 			if err != nil {

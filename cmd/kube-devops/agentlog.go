@@ -51,7 +51,6 @@ type lineQueue struct {
 	lost    atomic.Int64 // lines, since the last report
 	ending  chan struct{}
 	written chan struct{} // closed once all lines of a closed queue are written
-	once    sync.Once
 }
 
 func newLineQueue(w io.Writer, lostLine func(lost int64) []byte) *lineQueue {
@@ -108,7 +107,7 @@ func (q *lineQueue) Sync() error { return nil }
 
 // close waits until all lines are written, up to flushTimeout.
 func (q *lineQueue) close() {
-	q.once.Do(func() { close(q.ending) })
+	close(q.ending)
 	select {
 	case <-q.written:
 	case <-time.After(flushTimeout):

@@ -41,7 +41,7 @@ func TestLogDoesNotWait(t *testing.T) {
 	}()
 	select {
 	case <-done:
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatal("the logger waits for its writer")
 	}
 	close(w.let)

@@ -16,7 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// serveShop is an API server with the pods of shop.json, in pages of a few. It returns a kubeconfig with the context c.
+// serveShop starts an API server with the pods of shop.json in pages of five. It returns a kubeconfig with the context c.
 func serveShop(t *testing.T) (kubeconfig string, requests func() []string) {
 	t.Helper()
 	var recording struct{ Items []map[string]any }
@@ -59,7 +59,7 @@ func serveShop(t *testing.T) (kubeconfig string, requests func() []string) {
 	}
 }
 
-// TestScanOfACluster: a scan of a cluster is that of a recording of it.
+// TestScanOfACluster: a scan of a cluster has the result of a scan of its recording.
 func TestScanOfACluster(t *testing.T) {
 	kubeconfig, requests := serveShop(t)
 	for _, namespaces := range [][]string{nil, {"-n", "search,payments"}, {"-n", "pay*"}} {
@@ -95,7 +95,7 @@ func TestScanOfACluster(t *testing.T) {
 	}
 }
 
-func TestScanOfAClusterMistakes(t *testing.T) {
+func TestScanOfAClusterErrors(t *testing.T) {
 	kubeconfig, _ := serveShop(t)
 	t.Setenv("KUBECONFIG", "")
 	t.Setenv("HOME", t.TempDir())
@@ -163,11 +163,11 @@ func TestKubeconfigOrder(t *testing.T) {
 	}
 	t.Setenv("KUBECONFIG", "/nowhere")
 	if code, _, stderr := runScan(t, "", "--cluster"); code != exitFailed || !strings.Contains(stderr, "KUBECONFIG=/nowhere: no such file or directory") {
-		t.Errorf("a KUBECONFIG that is not there: code %d, %q", code, stderr)
+		t.Errorf("a missing KUBECONFIG: code %d, %q", code, stderr)
 	}
 }
 
-// TestInterruptedScanOfACluster ends at once, though the API server does not answer.
+// TestInterruptedScanOfACluster: an interrupt ends a scan that waits for the API server.
 func TestInterruptedScanOfACluster(t *testing.T) {
 	asked := make(chan struct{})
 	server := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {

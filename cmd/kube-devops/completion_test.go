@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// TestCompletion asks for completions as the script of a shell does.
+// TestCompletion requests completions like the script of a shell.
 func TestCompletion(t *testing.T) {
 	kubeconfig := writeKubeconfig(t, unreachable)
 	policy := filepath.Join(t.TempDir(), "ours.yaml")
@@ -60,7 +60,7 @@ func TestCompletion(t *testing.T) {
 	}
 }
 
-// TestCompletionOfACluster offers the namespaces of a cluster, and nothing where that fails.
+// TestCompletionOfACluster: there are no completions if the cluster cannot be reached.
 func TestCompletionOfACluster(t *testing.T) {
 	var stdout, stderr output
 	if code := run(t.Context(), []string{"__complete", "scan", "--cluster", "--kubeconfig", writeKubeconfig(t, unreachable), "-n", ""}, nil, &stdout, &stderr); code != exitDone || stdout.String() != ":6\n" {

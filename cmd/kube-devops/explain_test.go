@@ -12,7 +12,7 @@ func TestExplainSeveral(t *testing.T) {
 	code, stdout, stderr := runScan(t, "", shop, "-q", "--explain", "legacy", "--explain", "pay*,search")
 	for _, name := range []string{"legacy", "payments", "search"} {
 		if strings.Count(stdout, "Namespace "+name+":") != 1 {
-			t.Errorf("%s is not explained once", name)
+			t.Errorf("%s is not explained exactly once", name)
 		}
 	}
 	if code != exitDone || stderr != "" || strings.Contains(stdout, "Namespace checkout:") {
@@ -26,7 +26,7 @@ func TestExplainSeveral(t *testing.T) {
 			t.Errorf("%q: code %d, %v, %q:\n%s", args, code, err, stderr, stdout)
 		}
 	}
-	// A report in a file is the report, beside the explanation.
+	// A report in a file is written in addition to the explanation.
 	code, stdout, _ = runScan(t, "", shop, "--explain", "legacy", "-o", "json="+file)
 	if text, err := os.ReadFile(file); err != nil || code != exitDone || !strings.Contains(string(text), `"inputs"`) || !strings.HasPrefix(stdout, "Namespace legacy") {
 		t.Errorf("code %d, %v:\n%s", code, err, stdout)

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// hangingPlugin writes a kubeconfig whose credential plugin never answers. begun tells whether the plugin runs.
+// hangingPlugin writes a kubeconfig whose credential plugin never answers. begun reports whether the plugin was started.
 func hangingPlugin(t *testing.T, server string) (kubeconfig string, begun func() bool) {
 	t.Helper()
 	dir := t.TempDir()
@@ -34,7 +34,7 @@ users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, com
 		text, _ := os.ReadFile(pids)
 		return strings.Fields(string(text))
 	}
-	t.Cleanup(func() { // the agent leaves its plugin behind
+	t.Cleanup(func() { // the agent does not stop its plugin
 		for _, text := range started() {
 			if pid, err := strconv.Atoi(text); err == nil {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -44,9 +44,9 @@ users: [{name: u, user: {exec: {apiVersion: client.authentication.k8s.io/v1, com
 	return kubeconfig, func() bool { return len(started()) > 0 }
 }
 
-// TestStopWithAPluginThatHangs: client-go does not interrupt a credential plugin, so each request waits for it for ever. A
-// signal ends the process all the same, within its grace period and with code 0.
-func TestStopWithAPluginThatHangs(t *testing.T) {
+// TestStopDuringAHangingPlugin: client-go does not interrupt a credential plugin, so requests wait for it for ever. A
+// signal must still end the process within its grace period and with code 0.
+func TestStopDuringAHangingPlugin(t *testing.T) {
 	for _, elect := range []string{"--leader-elect=false", "--leader-elect=true"} {
 		t.Run(elect, func(t *testing.T) {
 			t.Parallel()
@@ -62,7 +62,7 @@ func TestStopWithAPluginThatHangs(t *testing.T) {
 			if err := program.Start(); err != nil {
 				t.Fatal(err)
 			}
-			waitFor(t, "the plugin is called", begun)
+			waitFor(t, "the start of the plugin", begun)
 			stopped := time.Now()
 			if err := program.Process.Signal(syscall.SIGTERM); err != nil {
 				t.Fatal(err)
@@ -76,7 +76,7 @@ func TestStopWithAPluginThatHangs(t *testing.T) {
 				t.Errorf("ended after %s: %v; log:\n%s", took, err, log)
 			}
 			if !strings.Contains(string(log), `"msg":"a part of the agent waits for a call that does not end; stopping without it","part":"watch"`) {
-				t.Errorf("the log does not say what was left behind:\n%s", log)
+				t.Errorf("the log does not name the part that did not stop:\n%s", log)
 			}
 		})
 	}

@@ -70,7 +70,7 @@ func newRootCommand() *cobra.Command {
 		&cobra.Command{
 			Use:   "version",
 			Short: "Print the version",
-			Args:  noArgs,
+			Args:  args(0, 0, ""),
 			RunE: func(cmd *cobra.Command, _ []string) error {
 				_, err := io.WriteString(cmd.OutOrStdout(), versionText)
 				return err

@@ -22,7 +22,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
-// asProgram in the environment makes the test binary the program itself: for tests of signals and exit codes.
+// asProgram in the environment makes the test binary run the program, for tests of signals and exit codes.
 const asProgram = "KUBE_DEVOPS_TEST_AS_PROGRAM"
 
 func TestMain(m *testing.M) {
@@ -35,9 +35,9 @@ func TestMain(m *testing.M) {
 
 const (
 	shop = "../../testdata/dumps/shop.json"
-	// unreachable refuses connections: nobody may listen on port 1 without being asked.
+	// unreachable refuses connections: no service listens on port 1.
 	unreachable = "https://127.0.0.1:1"
-	patience    = 10 * time.Second
+	testTimeout = 10 * time.Second
 )
 
 func writeKubeconfig(t *testing.T, server string) string {
@@ -53,7 +53,7 @@ users: [{name: u, user: {token: secret}}]}`, server)
 	return file
 }
 
-// An output is what a program wrote, readable while it writes.
+// An output collects the output of a program and can be read meanwhile.
 type output struct {
 	mu  sync.Mutex
 	buf bytes.Buffer
@@ -71,7 +71,7 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
-// A runningAgent is the agent in this process.
+// A runningAgent is an agent in this process.
 type runningAgent struct {
 	stderr output
 	cancel context.CancelFunc
@@ -98,7 +98,7 @@ func startAgent(t *testing.T, args ...string) *runningAgent {
 	return a
 }
 
-// log is what the agent has logged so far.
+// log returns the entries logged so far.
 func (a *runningAgent) log(t *testing.T) []map[string]any {
 	t.Helper()
 	var entries []map[string]any
@@ -143,26 +143,26 @@ func (a *runningAgent) stop(t *testing.T) {
 		if code != exitDone {
 			t.Errorf("exit code %d after a stop; stderr:\n%s", code, a.stderr.String())
 		}
-	case <-time.After(patience):
+	case <-time.After(testTimeout):
 		t.Fatalf("the agent does not stop; stderr:\n%s", a.stderr.String())
 	}
 }
 
 func waitFor(t *testing.T, what string, condition func() bool) {
 	t.Helper()
-	deadline := time.After(patience)
+	deadline := time.After(testTimeout)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !condition() {
 		select {
 		case <-deadline:
-			t.Fatalf("not within %s: %s", patience, what)
+			t.Fatalf("not within %s: %s", testTimeout, what)
 		case <-tick.C:
 		}
 	}
 }
 
-func TestMistakesAreOneClearLine(t *testing.T) {
+func TestErrorsAreOneLine(t *testing.T) {
 	file := func(name, text string) string {
 		path := filepath.Join(t.TempDir(), name)
 		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
@@ -185,7 +185,7 @@ func TestMistakesAreOneClearLine(t *testing.T) {
 		name string
 		args []string
 		want []string // a part of each line of stderr
-		late bool     // it shows when the agent runs, and logs, already
+		late bool     // the error occurs after the agent has started to log
 	}{
 		{"unknown command", []string{"agnet"}, []string{`unknown command "agnet" (did you mean "agent"?) (see kube-devops --help)`}, false},
 		{"unknown flag", []string{"agent", "--polcy", "x"}, []string{`unknown flag: --polcy (did you mean "--policy"?) (see kube-devops agent --help)`}, false},
@@ -219,7 +219,7 @@ func TestMistakesAreOneClearLine(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			ctx, cancel := context.WithTimeout(t.Context(), testTimeout)
 			defer cancel()
 			var stdout, stderr output
 			if code := run(ctx, test.args, strings.NewReader(""), &stdout, &stderr); code != exitFailed {
@@ -272,7 +272,7 @@ func TestReplayServesTheRecording(t *testing.T) {
 	a.stop(t)
 }
 
-// All metrics but the three names that are fixed are as Prometheus wants them.
+// TestMetricsAreClean: all metrics follow the naming rules of Prometheus, except the three whose names are fixed.
 func TestMetricsAreClean(t *testing.T) {
 	replay := startAgent(t, "--replay", shop)
 	replay.waitReady(t)
@@ -294,7 +294,7 @@ func TestMetricsAreClean(t *testing.T) {
 	}
 }
 
-// An API server that is not there at the start costs nothing but patience: no crash, no flood in the log, no scores.
+// TestUnreachableAPIServer: without an API server, the agent keeps trying, logs little and has no scores.
 func TestUnreachableAPIServer(t *testing.T) {
 	a := startAgent(t, "--kubeconfig", writeKubeconfig(t, unreachable), "--leader-elect=false")
 	tries := func() (n int) {
@@ -309,7 +309,7 @@ func TestUnreachableAPIServer(t *testing.T) {
 		}
 		return n
 	}
-	waitFor(t, "a second try", func() bool { return tries() >= 2 })
+	waitFor(t, "a second request", func() bool { return tries() >= 2 })
 	if status, body := a.get(t, "/healthz"); status != http.StatusOK {
 		t.Errorf("/healthz: %d %q", status, body)
 	}
@@ -328,11 +328,11 @@ func TestUnreachableAPIServer(t *testing.T) {
 	a.stop(t)
 }
 
-// TestReplayTellsWhatDoesNotCount: a workload is no pod of a cluster, and a recording with some says so.
-func TestReplayTellsWhatDoesNotCount(t *testing.T) {
+// TestReplayWarnsOfWorkloads: the agent does not count workloads, and warns if a recording has any.
+func TestReplayWarnsOfWorkloads(t *testing.T) {
 	a := startAgent(t, "--replay", "../../testdata/manifests/bookshop.yaml")
 	a.waitReady(t)
-	waitFor(t, "a warning that names the kinds", func() bool {
+	waitFor(t, "the warning", func() bool {
 		return slices.ContainsFunc(a.log(t), func(entry map[string]any) bool {
 			kinds, _ := entry["kinds"].(map[string]any)
 			return entry["level"] == "warn" && kinds["Deployment"] != nil

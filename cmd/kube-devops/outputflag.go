@@ -6,7 +6,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -47,22 +47,18 @@ func (f *outputFlags) Set(value string) error {
 	return nil
 }
 
-var descriptorPath = regexp.MustCompile(`^(?:/dev/fd|/proc/self/fd)/([0-9]+)$`)
-
 // descriptor is the number of the descriptor that a path such as /dev/stdout or /dev/fd/3 stands for. A report goes to the
 // descriptor itself: the file behind it must not be replaced, because the process that opened it writes there too.
 func descriptor(path string) (fd int, ok bool) {
-	for i, name := range []string{"/dev/stdin", "/dev/stdout", "/dev/stderr"} {
-		if path == name {
-			return i, true
-		}
+	if fd = slices.Index([]string{"/dev/stdin", "/dev/stdout", "/dev/stderr"}, path); fd >= 0 {
+		return fd, true
 	}
-	parts := descriptorPath.FindStringSubmatch(path)
-	if parts == nil {
+	folder, number := filepath.Split(path)
+	fd, err := strconv.Atoi(number)
+	if err != nil || fd < 0 || folder != "/dev/fd/" && folder != "/proc/self/fd/" {
 		return 0, false
 	}
-	fd, err := strconv.Atoi(parts[1])
-	return fd, err == nil
+	return fd, true
 }
 
 // destination identifies where a report goes: it is the same for two names of one file.

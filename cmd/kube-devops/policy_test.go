@@ -12,7 +12,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
-// TestPolicy compares all that each verb of policy prints with a file of testdata/policy.
+// TestPolicy compares the output of the policy commands with files in testdata/policy.
 func TestPolicy(t *testing.T) {
 	const (
 		in     = "testdata/policy/"
@@ -26,9 +26,9 @@ func TestPolicy(t *testing.T) {
 		{"unknown-verb", "lnt x"},
 
 		{"lint-shipped", "lint --strict ../../policies/default.yaml ../../policies/recommended.yaml ../../testdata/policies/ours.yaml --dump " + shop},
-		{"lint-mistakes", "lint " + in + "bad.yaml " + in + "strict.yaml " + in + "doubtful.yaml"},
-		{"lint-doubts", "lint " + in + "doubtful.yaml"},
-		{"lint-doubts-strict", "lint --strict " + in + "doubtful.yaml " + in + "strict.yaml"},
+		{"lint-mistakes", "lint " + in + "bad.yaml " + in + "strict.yaml " + in + "suspicious.yaml"},
+		{"lint-warnings", "lint " + in + "suspicious.yaml"},
+		{"lint-warnings-strict", "lint --strict " + in + "suspicious.yaml " + in + "strict.yaml"},
 		{"lint-waivers", "lint " + in + "waivers.yaml"},
 		{"lint-waivers-dump", "lint " + in + "waivers.yaml " + in + "strict.yaml --dump " + shop},
 		{"lint-waivers-policy", "lint " + in + "waivers.yaml --policy recommended"},
@@ -98,12 +98,12 @@ func TestPolicy(t *testing.T) {
 	}
 	for _, file := range files {
 		if !outputs[file] {
-			t.Errorf("%s is the output of no test", file)
+			t.Errorf("%s does not belong to any test", file)
 		}
 	}
 }
 
-// transcript is what a command prints, and its exit code where it is not 0.
+// transcript returns the output of a command, and its exit code unless that is 0.
 func transcript(t *testing.T, args string) string {
 	t.Helper()
 	var stdout, stderr bytes.Buffer
@@ -121,15 +121,14 @@ func transcript(t *testing.T, args string) string {
 	return text
 }
 
-// TestPolicyShippedPods runs the tests of the tables that ship.
-func TestPolicyShippedPods(t *testing.T) {
+// TestPolicyBuiltInTables runs the policy tests of the built-in tables.
+func TestPolicyBuiltInTables(t *testing.T) {
 	if got := transcript(t, "policy test ../../testdata/checks"); !strings.Contains(got, " passed, 0 failed\n") || strings.Contains(got, "-- ") {
 		t.Error(got)
 	}
 }
 
-// TestPolicyDiffStdin reads the recording from standard input.
-// TestPolicyDiffOfManifests: the templates of workloads count as they do in a scan.
+// TestPolicyDiffOfManifests: pod templates count as in a scan.
 func TestPolicyDiffOfManifests(t *testing.T) {
 	const bookshop = "../../testdata/manifests/bookshop.yaml"
 	var difference, scanned struct {
@@ -151,7 +150,7 @@ func TestPolicyDiffOfManifests(t *testing.T) {
 		}
 	}
 	if got, want := difference.Cluster.Before.Pods, scanned.Cluster.Pods; got != want || want != 6 {
-		t.Errorf("diff looks at %d pods, scan at %d, want 6", got, want)
+		t.Errorf("diff has %d pods, scan has %d, want 6", got, want)
 	}
 }
 

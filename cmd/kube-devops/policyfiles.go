@@ -57,7 +57,8 @@ func (l *linting) read(file dump.File, stdin io.Reader) bool {
 		}
 		return true
 	}
-	text, err := []byte(nil), error(nil)
+	var text []byte
+	var err error
 	if !file.Found || slices.Contains([]string{".yaml", ".yml", ".json"}, strings.ToLower(filepath.Ext(file.Path))) {
 		text, err = policies.ReadFile(file.Path)
 	}

@@ -57,7 +57,7 @@ func TestLintOfAFolder(t *testing.T) {
 	}
 }
 
-func TestPolicyListNamesWhatShips(t *testing.T) {
+func TestPolicyList(t *testing.T) {
 	t.Chdir("../..")
 	got := transcript(t, "policy list")
 	if !strings.Contains(got, "\ndefault      3       The three checks of the default table") || !strings.Contains(got, "\nrecommended  ") || strings.Contains(got, "yaml-language-server") {

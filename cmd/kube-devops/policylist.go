@@ -18,7 +18,7 @@ func newPolicyListCommand() *cobra.Command {
 		Short: "List the built-in policy tables",
 		Long: `List the built-in policy tables with the number of their checks. Each name is
 a value for --policy; "kube-devops policy show NAME" prints the table.`,
-		Args: noArgs,
+		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			var text bytes.Buffer
 			w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)

@@ -99,11 +99,11 @@ func TestREADMEScan(t *testing.T) {
 	section(t, "json", fenced("console", transcript(t, "scan testdata/manifests/bookshop.yaml -n sandbox --check latest_tag -o json")))
 }
 
-// The metrics of a leader are those of a recording, which has no cluster, and those of a standby, which has no scores. The
-// policy skips pods and waives a violation.
+// TestREADMEMetrics joins the metrics of a recording, which has no cluster, and of a standby, which has no scores. The policy
+// skips pods and waives a violation.
 func TestREADMEMetrics(t *testing.T) {
 	replay := scrape(t, "--replay", shop, "--policy", "../../testdata/policies/ours.yaml")
-	// A cluster whose Lease another replica holds.
+	// In this cluster, another replica is the leader.
 	cluster := fakeapi.New()
 	if _, err := cluster.Leases.Create(&coordinationv1.Lease{Spec: coordinationv1.LeaseSpec{HolderIdentity: new("another")}}); err != nil {
 		t.Fatal(err)
@@ -119,7 +119,7 @@ func TestREADMEMetrics(t *testing.T) {
 	}
 	for name, family := range scrape(t, "--replay", "testdata/unknown/pod.json", "--policy", "testdata/unknown/policy.yaml") {
 		if replay[name] == nil {
-			replay[name] = family // a series that is there only where there is an unknown violation
+			replay[name] = family // a series for unknown violations only
 		}
 	}
 	var rows [][]string
@@ -161,7 +161,7 @@ func scrape(t *testing.T, args ...string) map[string]*dto.MetricFamily {
 	a := startAgent(t, args...)
 	a.waitReady(t)
 	body := ""
-	waitFor(t, "the Lease is read", func() bool {
+	waitFor(t, "the metrics of the Lease", func() bool {
 		_, body = a.get(t, "/metrics")
 		return slices.Contains(args, "--replay") || strings.Contains(body, "kube_devops_lease_epoch")
 	})
@@ -193,7 +193,7 @@ func TestREADMETranscript(t *testing.T) {
 	section(t, "transcript", b.String())
 }
 
-// TestREADMETable has the table as the README shows it, which is without doubt.
+// TestREADMETable: lint has no warnings about the table on the page.
 func TestREADMETable(t *testing.T) {
 	t.Chdir("../..")
 	const file = "testdata/policies/ours.yaml"
@@ -203,7 +203,7 @@ func TestREADMETable(t *testing.T) {
 	}
 }
 
-// The first policy of the README is a whole table that passes lint, and a reader can paste it.
+// TestREADMEFirstTable: the first policy in README.md is a complete table without warnings, so that a reader can paste it.
 func TestREADMEFirstTable(t *testing.T) {
 	t.Chdir("../..")
 	_, rest, _ := strings.Cut(content(t, "README.md"), "```yaml\n")
@@ -223,7 +223,7 @@ func TestREADMEFirstTable(t *testing.T) {
 	}
 }
 
-// README.md is for a first look: the reference is on the pages of the packages.
+// TestREADMEIsShort: README.md is an introduction, and the reference is on the pages of the packages.
 func TestREADMEIsShort(t *testing.T) {
 	if lines := strings.Count(content(t, "../../README.md"), "\n"); lines > 200 {
 		t.Errorf("README.md has %d lines, want at most 200", lines)

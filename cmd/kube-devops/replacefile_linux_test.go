@@ -58,10 +58,13 @@ func TestScanWritesToDescriptors(t *testing.T) {
 			t.Errorf("%s: code %d, %q, %q", name, code, stdout, stderr)
 		}
 	}
+	if code, stdout, stderr := runScan(t, badPod, "-", "-o", "ndjson=1", "-o", "json=2"); code != exitDone || stdout+stderr != "" {
+		t.Errorf("files with numbers as names: code %d, %q, %q", code, stdout, stderr)
+	}
 	if code, stdout, stderr := runScan(t, badPod, "-", "-o", "ndjson=/proc/self/fd/2"); code != exitDone || stdout != "" || stderr != direct {
 		t.Errorf("/proc/self/fd/2: code %d, %q, %q", code, stdout, stderr)
 	}
-	if entries, err := os.ReadDir("."); err != nil || len(entries) != 2 {
+	if entries, err := os.ReadDir("."); err != nil || len(entries) != 4 {
 		t.Errorf("%v in the folder, %v", entries, err)
 	}
 }
@@ -93,7 +96,7 @@ func TestTwoReportsToOneFile(t *testing.T) {
 	defer func() { _ = f.Close() }() // nothing is written to it
 	var stderr output
 	if code := run(t.Context(), []string{"scan", shop, "-o", "json=link", "-o", "table"}, nil, f, &stderr); code != exitFailed || !strings.Contains(stderr.String(), "two reports go to link, to which standard output is redirected") {
-		t.Errorf("beside standard output: code %d, %q", code, stderr.String())
+		t.Errorf("with standard output: code %d, %q", code, stderr.String())
 	}
 }
 
@@ -170,7 +173,7 @@ func TestReportInAReadOnlyFolder(t *testing.T) {
 	if err := os.Chmod(dir, 0o555); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = os.Chmod(dir, 0o700) }() // so that it can be removed
+	defer func() { _ = os.Chmod(dir, 0o700) }() // for the clean-up of the test
 	if f, err := os.Create(filepath.Join(dir, "probe")); err == nil {
 		_ = errors.Join(f.Close(), os.Remove(f.Name()))
 		t.Skip("this account may write to a folder that is read-only")
@@ -201,7 +204,7 @@ func TestBaselineIsReplacedOnSuccess(t *testing.T) {
 			t.Errorf("code %d, stderr %q", code, stderr)
 		}
 		if text, err := os.ReadFile("base.json"); err != nil || string(text) != string(old) {
-			t.Errorf("the baseline is another one, %v", err)
+			t.Errorf("the baseline has changed, %v", err)
 		}
 	}
 	if info, err := os.Stat("other.yaml"); err != nil || info.Size() == 0 {
@@ -221,13 +224,13 @@ func TestReportDate(t *testing.T) {
 	}
 	for _, epoch := range []string{"x", "-1", "1.5", "99999999999999"} {
 		if _, err := reportDate(epoch, now); err == nil {
-			t.Errorf("%q is taken for a date", epoch)
+			t.Errorf("%q is accepted", epoch)
 		}
 	}
 	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
 	_, first, _ := runScan(t, "", shop, "-o", "html")
 	if _, second, _ := runScan(t, "", shop, "-o", "html"); first != second || !strings.Contains(first, "2023-11-14") {
-		t.Error("the page does not carry the date of SOURCE_DATE_EPOCH")
+		t.Error("the page does not have the date of SOURCE_DATE_EPOCH")
 	}
 	t.Setenv("SOURCE_DATE_EPOCH", "yesterday")
 	if code, stdout, stderr := runScan(t, "", shop); code != exitFailed || stdout != "" || stderr != "kube-devops: SOURCE_DATE_EPOCH must be seconds since 1970, got \"yesterday\"\n" {

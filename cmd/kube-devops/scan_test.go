@@ -35,10 +35,10 @@ const (
 	goodPod = `{"kind":"Pod","metadata":{"name":"b","namespace":"shop","uid":"v"},"spec":{"containers":[{"name":"c","image":"i:1","livenessProbe":{},"readinessProbe":{}}]}}`
 )
 
-// excludedOfShop is what a scan of the recorded shop says about the namespaces that the policy leaves out.
+// excludedOfShop is the warning about the excluded namespaces of shop.json.
 const excludedOfShop = "kube-devops: warning: 6 pods in 1 namespace excluded by the policy: kube-system (kube-*)\n"
 
-// TestScanIsTheReportOfAReplay: the counts and scores of a scan are those that an agent serves of the same recording.
+// TestScanIsTheReportOfAReplay: a scan has the scores and violations that an agent serves for the same recording.
 func TestScanIsTheReportOfAReplay(t *testing.T) {
 	for _, file := range []string{shop, "../../testdata/dumps/shop-watch.json", "../../testdata/dumps/edge.json"} {
 		a := startAgent(t, "--replay", file)
@@ -62,8 +62,8 @@ func TestScanIsTheReportOfAReplay(t *testing.T) {
 		if err := errors.Join(json.Unmarshal(live["violations"], &before), json.Unmarshal(scanned["violations"], &after)); err != nil {
 			t.Fatal(err)
 		}
-		for _, v := range after { // what a scan knows beside it
-			if value, ok := v["value"].(string); ok { // a replay keeps no pods, in which it could look for it
+		for _, v := range after { // what only a scan reports
+			if value, ok := v["value"].(string); ok { // a replay does not keep pods, so it has no value
 				v["message"] = strings.TrimSuffix(v["message"].(string), ": "+value)
 				delete(v, "value")
 			}
@@ -119,7 +119,7 @@ func TestScanExitCodes(t *testing.T) {
 	}
 }
 
-func TestScanMistakes(t *testing.T) {
+func TestScanErrors(t *testing.T) {
 	dir := t.TempDir()
 	broken := filepath.Join(dir, "broken.json")
 	if err := os.WriteFile(broken, []byte(`{"kind":"List","items":[`+badPod+`,{"kind":"Po`), 0o600); err != nil {
@@ -199,7 +199,7 @@ func TestScanWarnsOfRepeatedPods(t *testing.T) {
 	}
 }
 
-// TestScanWarnsOfManifestsWithoutContainers: a name that is spelt wrong must not look like a clean manifest.
+// TestScanWarnsOfManifestsWithoutContainers: a misspelled field must not look like a clean manifest.
 func TestScanWarnsOfManifestsWithoutContainers(t *testing.T) {
 	manifests := `{kind: Deployment, metadata: {name: web}, spec: {template: {spec: {contaniers: [{name: a, image: "a:latest"}]}}}}
 ---
@@ -226,8 +226,8 @@ func TestScanOfNamespacesByCommas(t *testing.T) {
 	}
 }
 
-// TestScanWritesFilesWhole: a report in a file is there as a whole, with the permissions of a new file, or not at all.
-func TestScanWritesFilesWhole(t *testing.T) {
+// TestScanReplacesFiles: a report is written completely or not at all, and links to it are kept.
+func TestScanReplacesFiles(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
 	if err := errors.Join(os.WriteFile("old.json", []byte("old"), 0o600), os.Symlink("old.json", "link.json")); err != nil {
@@ -242,16 +242,16 @@ func TestScanWritesFilesWhole(t *testing.T) {
 		t.Fatalf("code %d, stderr %q, stdout %q", code, stderr, stdout)
 	}
 	if info, err := os.Lstat("link.json"); err != nil || info.Mode()&os.ModeSymlink == 0 {
-		t.Errorf("the link is one no longer: %v, %v", info.Mode(), err)
+		t.Errorf("the link was replaced: %v, %v", info.Mode(), err)
 	}
 	entries, err := os.ReadDir(".")
 	if err != nil || len(entries) != 2+len(report.Formats())-1 {
-		t.Errorf("%v lie there, %v", entries, err)
+		t.Errorf("%v in the folder, %v", entries, err)
 	}
 	_, direct, _ := runScan(t, badPod, "-", "-o", "json")
 	for _, name := range []string{"old.json", "new.json"} {
 		if text, err := os.ReadFile(name); err != nil || string(text) != direct {
-			t.Errorf("%s differs from what stdout gets: %v", name, err)
+			t.Errorf("%s differs from standard output: %v", name, err)
 		}
 	}
 	failed := errors.New("disk full")
@@ -263,7 +263,7 @@ func TestScanWritesFilesWhole(t *testing.T) {
 		t.Errorf("%v; the file is %q", err, text)
 	}
 	if after, _ := os.ReadDir("."); len(after) != len(entries) {
-		t.Errorf("%v lie there", after)
+		t.Errorf("%v in the folder", after)
 	}
 	if _, err := replaceFile(os.DevNull, func(w io.Writer) error { _, err := w.Write([]byte("x")); return err }); err != nil {
 		t.Error(err)
@@ -273,8 +273,8 @@ func TestScanWritesFilesWhole(t *testing.T) {
 	}
 }
 
-// TestScanSparesStandardInput: a report does not replace the file that standard input comes from.
-func TestScanSparesStandardInput(t *testing.T) {
+// TestScanKeepsItsInput: a report must not replace the file that standard input is redirected from.
+func TestScanKeepsItsInput(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := os.WriteFile("pods.json", []byte(badPod), 0o600); err != nil {
 		t.Fatal(err)
@@ -283,7 +283,7 @@ func TestScanSparesStandardInput(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = f.Close() }() // it is only read
+	defer func() { _ = f.Close() }() // only read
 	var stdout, stderr output
 	code := run(t.Context(), []string{"scan", "-", "-o", "json=pods.json"}, f, &stdout, &stderr)
 	if want := "kube-devops: write pods.json: the scan reads this file (standard input): write the report to another file\n"; code != exitFailed || stderr.String() != want {
@@ -294,9 +294,8 @@ func TestScanSparesStandardInput(t *testing.T) {
 	}
 }
 
-// TestScanGoesOnBesideWhatIsMissing: one folder that cannot be read hides none of the others, and no report is made of them
-// unless that is asked for.
-func TestScanGoesOnBesideWhatIsMissing(t *testing.T) {
+// TestScanReportsAllMissingInputs: all missing inputs are reported at once, and --keep-going scans the others.
+func TestScanReportsAllMissingInputs(t *testing.T) {
 	t.Chdir(t.TempDir())
 	if err := errors.Join(os.Mkdir("d", 0o700), os.Mkdir("empty", 0o700), os.WriteFile("d/a.json", []byte(badPod), 0o600), os.Symlink("gone.yaml", "d/b\n::error::y.yaml")); err != nil {
 		t.Fatal(err)
@@ -315,12 +314,12 @@ func TestScanGoesOnBesideWhatIsMissing(t *testing.T) {
 		t.Errorf("code %d, stdout:\n%s\nstderr:\n%s\nwant:\n%s", code, stdout, stderr, want)
 	}
 	if code, stdout, stderr := runScan(t, "", "empty", "--keep-going"); code != exitFailed || stdout != "" || strings.Count(stderr, "\n") != 1 {
-		t.Errorf("no file is left: code %d, stdout %q, stderr %q", code, stdout, stderr)
+		t.Errorf("no input: code %d, stdout %q, stderr %q", code, stdout, stderr)
 	}
 }
 
-// TestScanAgainstAWiderBaseline: what a scan does not look at, or could not read, is not resolved.
-func TestScanAgainstAWiderBaseline(t *testing.T) {
+// TestBaselineWiderThanTheScan: violations outside the scan, or in input that could not be read, are not resolved.
+func TestBaselineWiderThanTheScan(t *testing.T) {
 	t.Chdir(t.TempDir())
 	other := strings.ReplaceAll(badPod, `"shop"`, `"other"`)
 	if code, _, stderr := runScan(t, badPod+other, "-", "-o", "json=old.json"); code != exitDone {
@@ -358,12 +357,12 @@ func TestScanAgainstAWiderBaseline(t *testing.T) {
 	}
 }
 
-// brokenPipe is a stdout whose reader has gone.
+// brokenPipe is an output whose reader has closed it.
 type brokenPipe struct{}
 
 func (brokenPipe) Write([]byte) (int, error) { return 0, syscall.EPIPE }
 
-func TestScanBrokenPipeIsQuiet(t *testing.T) {
+func TestBrokenPipe(t *testing.T) {
 	for _, format := range report.Formats() {
 		var stderr bytes.Buffer
 		code := run(t.Context(), []string{"scan", shop, "-o", format.Name}, nil, brokenPipe{}, &stderr)
@@ -373,13 +372,13 @@ func TestScanBrokenPipeIsQuiet(t *testing.T) {
 	}
 }
 
-// TestScanBrokenPipeOfAFileIsQuiet: so is one that has a name, and the reports behind it are written all the same.
-func TestScanBrokenPipeOfAFileIsQuiet(t *testing.T) {
+// TestBrokenPipeOfAFile: the other reports are still written.
+func TestBrokenPipeOfAFile(t *testing.T) {
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = w.Close() }() // nobody reads it
+	defer func() { _ = w.Close() }() // unread
 	_ = r.Close()                    // nothing was written
 	code, stdout, stderr := runScan(t, "", shop, "-o", fmt.Sprintf("ndjson=/dev/fd/%d", w.Fd()), "-o", "table")
 	if code != exitBrokenPipe || stderr != excludedOfShop || !strings.Contains(stdout, "NAMESPACE") {
@@ -393,7 +392,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// interrupted runs a command that reads a dump from standard input, and cancels it before the end of that.
+// interrupted cancels a command while it reads a dump from standard input.
 func interrupted(t *testing.T, args []string) {
 	synctest.Test(t, func(t *testing.T) {
 		r, w := io.Pipe()
@@ -404,7 +403,7 @@ func interrupted(t *testing.T, args []string) {
 		if _, err := io.WriteString(w, badPod); err != nil {
 			t.Fatal(err)
 		}
-		synctest.Wait() // all that was written is read, and nothing more comes
+		synctest.Wait() // the command waits for more input
 		cancel()
 		if got := <-code; got != exitInterrupted || stdout.String()+stderr.String() != "" {
 			t.Errorf("code %d, stdout %q, stderr %q", got, stdout.String(), stderr.String())

@@ -13,7 +13,7 @@ import (
 
 const configHead = "apiVersion: kube-devops.io/v1\nkind: ScanConfig\n"
 
-// repository makes the working directory of the test a repository with a pod in it.
+// repository changes to a new repository with a pod.
 func repository(t *testing.T, files map[string]string) {
 	t.Helper()
 	t.Chdir(t.TempDir())
@@ -66,8 +66,8 @@ func TestScanConfig(t *testing.T) {
 	}
 }
 
-// TestScanConfigOfAnother: without a repository only the working directory counts, and --config names any file.
-func TestScanConfigOfAnother(t *testing.T) {
+// TestScanConfigLocation: outside a repository only the working directory is searched, and --config names any file.
+func TestScanConfigLocation(t *testing.T) {
 	repository(t, map[string]string{".kube-devops.yaml": configHead + "failOn: high\n", "other.yaml": configHead + "failOn: critical\n"})
 	if code, _, stderr := runScan(t, "", "pods", "--config", "other.yaml"); code != exitDone || !strings.HasPrefix(stderr, "kube-devops: other.yaml sets failOn;") {
 		t.Errorf("code %d, %s", code, stderr)
@@ -87,35 +87,35 @@ func TestScanConfigOfAnother(t *testing.T) {
 	}
 }
 
-// TestScanConfigThatIsRefused: a mistake, or an attack, is one line, and no report is made.
-func TestScanConfigThatIsRefused(t *testing.T) {
+// TestScanConfigErrors: an error or an attack ends the scan with one line and without a report.
+func TestScanConfigErrors(t *testing.T) {
 	for config, want := range map[string]string{
-		"failon: high\n":                            `.kube-devops.yaml: line 3: unknown key "failon" (did you mean "failOn"?)`,
-		"top: 5\nfail-under: 80\n":                  `.kube-devops.yaml: line 4: unknown key "fail-under" (did you mean "failUnder"?)`,
-		"nonsense: 80\n":                            `.kube-devops.yaml: line 3: unknown key "nonsense" (--config`,
-		"metadata: {name: x}\n":                     `unknown key "metadata"`,
-		"config: x\n":                               `line 3: config cannot be set here: it names the file itself`,
-		"failOn: worst\n":                           `line 3: failOn: "worst" is not one of critical, high, medium, low, any`,
-		"failOn: [high, low]\n":                     "line 3: failOn takes one value, not a list",
-		"failOn: {a: b}\n":                          "line 3: failOn must be a string, a number, true or false",
-		"failOn: null\n":                            "line 3: failOn must be a string, a number, true or false",
-		"keepGoing: maybe\n":                        "line 3: keepGoing must be true or false, got \"maybe\"",
-		"top: 1\ntop: 2\n":                          `line 4: mapping key "top" already defined at line 3`,
-		"output: json=/etc/x\n":                     `line 3: output: "json=/etc/x" names a file: only formats are allowed here; name the file on the command line`,
-		"output: [json, sarif=x]\n":                 `line 3: output: "sarif=x" names a file`,
-		"policy: ../x.yaml\n":                       `line 3: policy: "../x.yaml" is not a path below the folder of this file`,
-		"policy: team/../../x.yaml\n":               "is not a path below the folder",
-		"waivers: /etc/passwd\n":                    `line 3: waivers: "/etc/passwd" is not a path below the folder of this file`,
-		"baseline: '-'\n":                           `baseline: "-" is not a path`,
-		"policy: ''\n":                              `policy: "" is not a path`,
-		"policy: out/passwd\n":                      `line 3: policy: "out/passwd": path escapes from parent`,
-		"waivers: team/none.yaml\n":                 `line 3: waivers: "team/none.yaml": no such file or directory`,
-		"exclude: &a [x]\ncheck: *a\n":              "line 4: check must be a string, a number, true or false",
-		"exclude: ['[']\n":                          `--exclude "[": syntax error in pattern`,
-		"check: [\n":                                ".kube-devops.yaml: ",
-		"---\napiVersion: x\n":                      ".kube-devops.yaml: more than one document",
+		"failon: high\n":                                `.kube-devops.yaml: line 3: unknown key "failon" (did you mean "failOn"?)`,
+		"top: 5\nfail-under: 80\n":                      `.kube-devops.yaml: line 4: unknown key "fail-under" (did you mean "failUnder"?)`,
+		"nonsense: 80\n":                                `.kube-devops.yaml: line 3: unknown key "nonsense" (--config`,
+		"metadata: {name: x}\n":                         `unknown key "metadata"`,
+		"config: x\n":                                   `line 3: config cannot be set here: it names the file itself`,
+		"failOn: worst\n":                               `line 3: failOn: "worst" is not one of critical, high, medium, low, any`,
+		"failOn: [high, low]\n":                         "line 3: failOn takes one value, not a list",
+		"failOn: {a: b}\n":                              "line 3: failOn must be a string, a number, true or false",
+		"failOn: null\n":                                "line 3: failOn must be a string, a number, true or false",
+		"keepGoing: maybe\n":                            "line 3: keepGoing must be true or false, got \"maybe\"",
+		"top: 1\ntop: 2\n":                              `line 4: mapping key "top" already defined at line 3`,
+		"output: json=/etc/x\n":                         `line 3: output: "json=/etc/x" names a file: only formats are allowed here; name the file on the command line`,
+		"output: [json, sarif=x]\n":                     `line 3: output: "sarif=x" names a file`,
+		"policy: ../x.yaml\n":                           `line 3: policy: "../x.yaml" is not a path below the folder of this file`,
+		"policy: team/../../x.yaml\n":                   "is not a path below the folder",
+		"waivers: /etc/passwd\n":                        `line 3: waivers: "/etc/passwd" is not a path below the folder of this file`,
+		"baseline: '-'\n":                               `baseline: "-" is not a path`,
+		"policy: ''\n":                                  `policy: "" is not a path`,
+		"policy: out/passwd\n":                          `line 3: policy: "out/passwd": path escapes from parent`,
+		"waivers: team/none.yaml\n":                     `line 3: waivers: "team/none.yaml": no such file or directory`,
+		"exclude: &a [x]\ncheck: *a\n":                  "line 4: check must be a string, a number, true or false",
+		"exclude: ['[']\n":                              `--exclude "[": syntax error in pattern`,
+		"check: [\n":                                    ".kube-devops.yaml: ",
+		"---\napiVersion: x\n":                          ".kube-devops.yaml: more than one document",
 		"#" + strings.Repeat("x", maxConfigSize) + "\n": "read .kube-devops.yaml: larger than 64 KiB",
-		"\"a\\n::error::b\": 1\n":                   `unknown key "a\n::error::b"`,
+		"\"a\\n::error::b\": 1\n":                       `unknown key "a\n::error::b"`,
 	} {
 		repository(t, map[string]string{".kube-devops.yaml": configHead + config})
 		if err := os.Symlink("/etc", "out"); err != nil {
@@ -146,9 +146,8 @@ func TestScanConfigThatIsRefused(t *testing.T) {
 	}
 }
 
-// TestScanConfigKnowsAllFlags: whether the value of a flag is a path has been decided for each. A new flag for texts is a path
-// until it stands in plainFlags.
-func TestScanConfigKnowsAllFlags(t *testing.T) {
+// TestScanConfigPaths: a new text flag is checked as a path unless it is added to notPaths.
+func TestScanConfigPaths(t *testing.T) {
 	flags := newScanCommand().Flags()
 	var paths []string
 	flags.VisitAll(func(f *pflag.Flag) {

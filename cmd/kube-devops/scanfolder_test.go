@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestScanOfARepository: the exit code is that of the scan, whatever else lies in the folder.
+// TestScanOfARepository: other files in a folder do not change the exit code.
 func TestScanOfARepository(t *testing.T) {
 	manifest := "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {template: {spec: {containers: [{name: c, image: 'i:latest'}]}}}\n"
 	skipped := "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: t}\npods: {skip: [{reason: all, when: {path: kind, operator: exists}}]}\nchecks: [{id: a, weight: 1, violation: {path: x, operator: absent}}]\n"

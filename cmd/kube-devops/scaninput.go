@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -78,14 +79,20 @@ func (o *scanOptions) findInputs(args []string, stdin io.Reader) (dump.Found, er
 
 func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, inputs dump.Found) (*report.Scan, error) {
 	ctx, stderr := cmd.Context(), cmd.ErrOrStderr()
-	var warnings warnings
+	var mu sync.Mutex
+	var warnings []string
+	warn := func(line string) { // from several goroutines
+		mu.Lock()
+		defer mu.Unlock()
+		warnings = append(warnings, line)
+	}
 	options := scan.Options{
 		Table: table, Now: time.Now(), Found: inputs, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing, AllowEmpty: o.allowEmpty,
-		Workers: runtime.GOMAXPROCS(0), Warn: warnings.add,
+		Workers: runtime.GOMAXPROCS(0), Warn: warn,
 	}
 	run := scan.Run
 	if o.cluster.enabled {
-		pods, err := o.cluster.open(ctx, o.namespaces, warnings.add)
+		pods, err := o.cluster.open(ctx, o.namespaces, warn)
 		if err != nil {
 			return nil, err
 		}
@@ -99,7 +106,9 @@ func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, inputs dump.F
 		return nil, exitError{exitInterrupted, nil}
 	}
 	if err == nil {
-		o.warn(stderr, warnings.take()...)
+		mu.Lock()
+		defer mu.Unlock()
+		o.warn(stderr, warnings...)
 	}
 	return found, err
 }

@@ -5,7 +5,6 @@ import (
 	"io"
 	"os"
 	"strconv"
-	"sync"
 
 	"golang.org/x/term"
 
@@ -65,26 +64,6 @@ func printLine(to io.Writer, text string) {
 	for _, line := range report.Wrap("kube-devops: "+dump.OneLine(text), screenOf(to).width, "    ") {
 		_, _ = fmt.Fprintln(to, line) // there is nowhere to report an error of stderr
 	}
-}
-
-// warnings collects warnings from several goroutines.
-type warnings struct {
-	mu    sync.Mutex
-	lines []string
-}
-
-func (w *warnings) add(line string) {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.lines = append(w.lines, line)
-}
-
-func (w *warnings) take() []string {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	lines := w.lines
-	w.lines = nil
-	return lines
 }
 
 // warn prints warnings, unless --quiet is set.

@@ -12,14 +12,13 @@ import (
 var (
 	testName = regexp.MustCompile("`((?:Test|Fuzz)[A-Za-z0-9]+)`")
 	testFunc = regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)[A-Za-z0-9]+)\(`)
-	// Rows of the fault matrix, as the page names them and as they are in their table.
+	// Rows of the fault matrix on the page, and in the source.
 	rowNames = regexp.MustCompile(`\brows? (\d+[a-z]?(?:(?:, | and )\d+[a-z]?)*)`)
 	rowName  = regexp.MustCompile(`\d+[a-z]?`)
 	rowLine  = regexp.MustCompile(`(?m)^.*\{number: (\d+), (?:variant: "([a-z])", )?.*$`)
 )
 
-// TestThreatsAreTested: each line of the threat model names tests, and they are there; the rows of the fault matrix that it
-// names run.
+// TestThreatsAreTested: each threat names tests that exist, and rows of the fault matrix that run.
 func TestThreatsAreTested(t *testing.T) {
 	page, err := os.ReadFile("../../deploy/THREATS.md")
 	if err != nil {
@@ -57,7 +56,7 @@ func TestThreatsAreTested(t *testing.T) {
 		}
 		threats++
 		if !testName.MatchString(cells[2]) {
-			t.Errorf("no test holds %q", cells[0])
+			t.Errorf("threat %q names no test", cells[0])
 		}
 	}
 	if threats < 15 {
@@ -74,7 +73,7 @@ func TestThreatsAreTested(t *testing.T) {
 	for _, match := range rowNames.FindAllStringSubmatch(string(page), -1) {
 		for _, name := range rowName.FindAllString(match[1], -1) {
 			if runs, found := rows[name]; !runs {
-				t.Errorf("row %s of the fault matrix does not run (there is one: %t)", name, found)
+				t.Errorf("row %s of the fault matrix does not run (exists: %t)", name, found)
 			}
 		}
 	}

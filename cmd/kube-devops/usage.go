@@ -59,6 +59,3 @@ func args(least, most int, what string) cobra.PositionalArgs {
 		return nil
 	}
 }
-
-// noArgs refuses arguments.
-func noArgs(cmd *cobra.Command, given []string) error { return args(0, 0, "")(cmd, given) }
