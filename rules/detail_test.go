@@ -117,7 +117,7 @@ func TestDetailOfAnotherPod(t *testing.T) {
 // TestDetailsOfRandomPods compares the details of pods with those of their projections, and of pods with line breaks.
 func TestDetailsOfRandomPods(t *testing.T) {
 	tables := shippedTables(t)
-	for seed := range uint64(randomTables) {
+	for seed := range randomTables() {
 		tables = append(tables, load(t, string(randomTable(newRand(seed)))))
 	}
 	pods := slices.Concat(newRandomPods(t).text[:200], [][]byte{realisticPod(t, true), realisticPod(t, false)})
@@ -139,7 +139,7 @@ func TestDetailsOfRandomPods(t *testing.T) {
 		}
 	}
 	t.Logf("%d values, %d withheld, %d without", values, withheld, none)
-	if values < 1000 || withheld < 100 || none < 1000 {
+	if values < 1000 || withheld < 50 || none < 1000 {
 		t.Errorf("%d values, %d withheld, %d without: details are hardly tried", values, withheld, none)
 	}
 }

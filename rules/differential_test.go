@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -16,14 +17,29 @@ import (
 )
 
 const (
-	randomTables       = 50
 	differentialTables = 120
 	randomPods         = 1000
 )
 
-// differentialPods is how many of the random pods TestDifferential takes: all, but under the race detector, which makes
-// it ten times as slow and has its own test.
-var differentialPods = randomPods
+// randomTables is the number of random tables that properties are tried on.
+func randomTables() uint64 {
+	if testing.Short() {
+		return 20
+	}
+	return 50
+}
+
+// differentialPods is the number of random pods that the differential tests take: fewer under the race detector, which makes them ten
+// times as slow, and under -short. TestDifferentialFinds shows that the smaller sample still finds every planted fault.
+func differentialPods() int {
+	switch {
+	case raceDetector:
+		return randomPods / 10
+	case testing.Short():
+		return randomPods / 5
+	}
+	return randomPods
+}
 
 // TestDifferential evaluates many random pods under many random tables, with the engine and with the naive table. Not
 // one verdict may differ.
@@ -41,7 +57,7 @@ func TestDifferential(t *testing.T) {
 						t.Fatalf("table:\n%s\nincludes %q: %t, want %t", text, namespace, got, want)
 					}
 				}
-				for i, pod := range pods.decoded[:differentialPods] {
+				for i, pod := range pods.decoded[:differentialPods()] {
 					want := naive.evaluate(pod)
 					got, err := evaluate(engine, pods.text[i])
 					if err != nil {
@@ -66,14 +82,14 @@ func TestDifferential(t *testing.T) {
 			})
 		}
 	})
-	t.Logf("%d verdicts, %d pods skipped, %d subjects, %d violations, %d of them waived", differentialTables*differentialPods, skipped.Load(), subjects.Load(), violations.Load(), waived.Load())
+	t.Logf("%d verdicts, %d pods skipped, %d subjects, %d violations, %d of them waived", differentialTables*differentialPods(), skipped.Load(), subjects.Load(), violations.Load(), waived.Load())
 	// Were nearly nothing or nearly everything a violation, the comparison would say little.
 	if share := float64(violations.Load()) / float64(subjects.Load()); share < 0.2 || share > 0.8 {
 		t.Errorf("%.2f of the subjects fail their check: the random pods and tables do not fit together", share)
 	}
 	for name, share := range map[string]float64{
 		"violations are waived": float64(waived.Load()) / float64(violations.Load()),
-		"pods are skipped":      float64(skipped.Load()) / float64(differentialTables*differentialPods),
+		"pods are skipped":      float64(skipped.Load()) / float64(differentialTables*differentialPods()),
 	} {
 		if share < 0.05 || share > 0.5 {
 			t.Errorf("%.2f of the %s: the random pods and tables do not fit together", share, name)
@@ -109,7 +125,7 @@ func TestDifferentialFinds(t *testing.T) {
 	}
 	for _, fault := range faults {
 		t.Run(fault, func(t *testing.T) {
-			for i, pod := range pods.decoded {
+			for i, pod := range pods.decoded[:differentialPods()] {
 				for k, naive := range naives {
 					naive.fault = fault
 					got, err := evaluate(engines[k], pods.text[i])
@@ -121,7 +137,7 @@ func TestDifferentialFinds(t *testing.T) {
 					}
 				}
 			}
-			t.Errorf("%d verdicts and no difference", differentialTables*randomPods)
+			t.Errorf("%d verdicts and no difference", differentialTables*differentialPods())
 		})
 	}
 }
@@ -131,20 +147,29 @@ type podTexts struct {
 	decoded []any
 }
 
-func newRandomPods(t *testing.T) (pods podTexts) {
+// newRandomPods returns the same pods each time. The caller must not change them.
+func newRandomPods(t *testing.T) podTexts {
 	t.Helper()
+	pods, err := randomPodsOnce()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pods
+}
+
+var randomPodsOnce = sync.OnceValues(func() (pods podTexts, err error) {
 	r := newRand(1)
 	for range randomPods {
 		text := randomPod(r)
 		decoded, err := decodeNaive(text)
 		if err != nil {
-			t.Fatalf("the random pod is not JSON: %v\n%s", err, text)
+			return podTexts{}, fmt.Errorf("the random pod is not JSON: %w\n%s", err, text)
 		}
 		pods.text = append(pods.text, text)
 		pods.decoded = append(pods.decoded, decoded)
 	}
-	return pods
-}
+	return pods, nil
+})
 
 func newRand(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 0)) }
 

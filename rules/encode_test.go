@@ -66,7 +66,7 @@ func TestYAML(t *testing.T) {
 // TestYAMLOfRandomTables has the tables of the differential test, and pods that both tables must agree on.
 func TestYAMLOfRandomTables(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 6))
-	for range 100 {
+	for range 2 * randomTables() {
 		table := load(t, string(randomTable(r)))
 		roundTrip(t, table)
 		again := load(t, string(table.YAML()))

@@ -2,4 +2,4 @@
 
 package rules_test
 
-func init() { differentialPods = randomPods / 10 }
+const raceDetector = true
