@@ -64,7 +64,7 @@ func TestClient(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ours, disconnect, err := newClient(cfg, 3*time.Second)
+	ours, disconnect, err := newClient(cfg, time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -91,7 +91,7 @@ func TestClient(t *testing.T) {
 	if requests[0].connection == requests[1].connection || requests[1].connection != requests[2].connection || requests[3].connection == requests[1].connection {
 		t.Errorf("connections %v, want one of our own and only one", requests)
 	}
-	if got, want := requests[1].path, "/apis/coordination.k8s.io/v1/namespaces/default/leases/kube-devops-leader?timeout=3s"; got != want {
+	if got, want := requests[1].path, "/apis/coordination.k8s.io/v1/namespaces/default/leases/kube-devops-leader?timeout=1s"; got != want {
 		t.Errorf("path %s, want %s", got, want)
 	}
 	if got := requests[1].agent; !strings.HasPrefix(got, "kube-devops/leader-election") {

@@ -37,6 +37,7 @@ type candidate interface {
 // each 10 ms).
 type cluster struct {
 	t        *testing.T
+	random   *random
 	store    *fakeapi.Leases
 	replicas []*replica
 	stopping atomic.Bool
@@ -105,8 +106,11 @@ func testOptions(identity string) Options {
 	return o
 }
 
-func newCluster(t *testing.T) *cluster {
-	c := &cluster{t: t, store: &fakeapi.Leases{}, publishing: map[*replica]bool{}, began: time.Now()}
+func newCluster(t *testing.T) *cluster { return newTrial(t, 0) }
+
+// newTrial makes the cluster of one of several trials of a test, which differ in their random numbers.
+func newTrial(t *testing.T, trial int) *cluster {
+	c := &cluster{t: t, random: newRandom(t, trial), store: &fakeapi.Leases{}, publishing: map[*replica]bool{}, began: time.Now()}
 	c.watchers.Go(c.watchPermissions)
 	return c
 }
@@ -118,7 +122,7 @@ func (c *cluster) start(name string, change ...func(o *Options)) *replica {
 	for _, f := range change {
 		f(&o)
 	}
-	r := &replica{name: name, client: &faultyClient{store: c.store}, clock: newSkewedClock()}
+	r := &replica{name: name, client: &faultyClient{random: c.random, store: c.store}, clock: newSkewedClock()}
 	lead := o.Lead
 	o.Lead = func(ctx context.Context) {
 		if r.leading.Add(1) > 1 {
@@ -138,7 +142,7 @@ func (c *cluster) start(name string, change ...func(o *Options)) *replica {
 
 // startNaive starts a replica that believes client-go's IsLeader.
 func (c *cluster) startNaive(name string) *replica {
-	r := &replica{name: name, client: &faultyClient{store: c.store, timeout: 5 * time.Second}, clock: newSkewedClock()}
+	r := &replica{name: name, client: &faultyClient{random: c.random, store: c.store, timeout: 5 * time.Second}, clock: newSkewedClock()}
 	r.candidate = &naive{name: name, client: r.client}
 	c.run(r)
 	return r

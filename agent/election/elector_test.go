@@ -426,9 +426,13 @@ func TestElectorSameIdentity(t *testing.T) {
 
 // When replicas start together one publishes, and when all are replaced one by one the gap is short.
 func TestElectorRollout(t *testing.T) {
-	for trial := range 25 {
+	trials := 25
+	if testing.Short() {
+		trials = 8
+	}
+	for trial := range trials {
 		synctest.Test(t, func(t *testing.T) {
-			c := newCluster(t)
+			c := newTrial(t, trial)
 			defer c.close()
 			old := []*replica{c.start("a"), c.start("b")}
 			if recovery, err := c.settle(30 * time.Second); err != nil || recovery > 20*time.Second {
@@ -465,14 +469,14 @@ func TestElectorTakeover(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
 			var times []time.Duration
-			for range 20 {
+			for trial := range 20 {
 				synctest.Test(t, func(t *testing.T) {
-					c := newCluster(t)
+					c := newTrial(t, trial)
 					defer c.close()
 					a := c.start("a")
 					<-time.After(20 * time.Second)
 					b := c.start("b")
-					<-time.After(5*time.Second + latency()*200)
+					<-time.After(5*time.Second + c.random.duration(2*time.Second))
 					from := time.Now()
 					tt.cause(c, a)
 					if _, err := c.settle(40 * time.Second); err != nil {

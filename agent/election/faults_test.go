@@ -3,7 +3,6 @@ package election
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -41,9 +40,9 @@ func faultTable() []fault {
 			a.client.set(func(f *faults) { f.cut = true })
 			<-time.After(14 * time.Second) // a may publish in these
 		}, naive: true},
-		{row: 4, name: "leader cut off and healed", recovers: 24 * time.Second, inject: func(_ *cluster, a, _ *replica) {
+		{row: 4, name: "leader cut off and healed", recovers: 24 * time.Second, inject: func(c *cluster, a, _ *replica) {
 			a.client.set(func(f *faults) { f.cut = true })
-			<-time.After(time.Duration(rand.IntN(30000)) * time.Millisecond)
+			<-time.After(c.random.duration(30 * time.Second))
 			a.client.heal()
 		}},
 		{row: 4, name: "both cut off and healed", recovers: 10 * time.Second, inject: func(_ *cluster, a, b *replica) {
@@ -53,20 +52,20 @@ func faultTable() []fault {
 			a.client.heal()
 			b.client.heal()
 		}},
-		{row: 5, name: "requests carried out late, then cut", recovers: 40 * time.Second, inject: func(_ *cluster, a, _ *replica) {
-			a.client.set(func(f *faults) { f.sendDelay = time.Duration(rand.IntN(20000)) * time.Millisecond })
-			<-time.After(time.Duration(rand.IntN(8000)) * time.Millisecond)
+		{row: 5, name: "requests carried out late, then cut", recovers: 40 * time.Second, inject: func(c *cluster, a, _ *replica) {
+			a.client.set(func(f *faults) { f.sendDelay = c.random.duration(20 * time.Second) })
+			<-time.After(c.random.duration(8 * time.Second))
 			a.client.set(func(f *faults) { f.cut = true })
 			<-time.After(14 * time.Second)
 		}},
-		{row: 5, name: "answers lost", recovers: 24 * time.Second, inject: func(_ *cluster, a, _ *replica) {
+		{row: 5, name: "answers lost", recovers: 24 * time.Second, inject: func(c *cluster, a, _ *replica) {
 			a.client.set(func(f *faults) { f.loseAnswers = true })
-			<-time.After(time.Duration(rand.IntN(30000)) * time.Millisecond)
+			<-time.After(c.random.duration(30 * time.Second))
 			a.client.heal()
 		}},
-		{row: 5, name: "answers lost, then cut", recovers: 40 * time.Second, inject: func(_ *cluster, a, _ *replica) {
+		{row: 5, name: "answers lost, then cut", recovers: 40 * time.Second, inject: func(c *cluster, a, _ *replica) {
 			a.client.set(func(f *faults) { f.loseAnswers = true })
-			<-time.After(time.Duration(rand.IntN(4000)) * time.Millisecond)
+			<-time.After(c.random.duration(4 * time.Second))
 			a.client.set(func(f *faults) { f.cut = true })
 			<-time.After(14 * time.Second)
 		}},
@@ -77,7 +76,7 @@ func faultTable() []fault {
 		{row: 6, name: "holder taken away, leader cut off", recovers: 45 * time.Second, inject: cutAnd(editHolder("")), naive: true},
 		{row: 6, name: "holder edited there and back", recovers: 45 * time.Second, inject: func(c *cluster, a, b *replica) {
 			editHolder("b")(c, a, b)
-			<-time.After(time.Duration(rand.IntN(6000)) * time.Millisecond)
+			<-time.After(c.random.duration(6 * time.Second))
 			editHolder("a")(c, a, b)
 		}},
 		{row: 6, name: "duration edited to 1 s", recovers: 45 * time.Second, inject: editDuration(1)},
@@ -114,21 +113,21 @@ func faultTable() []fault {
 				<-time.After(time.Second)
 			}
 		}},
-		{row: 11, name: "flapping network", recovers: 24 * time.Second, inject: func(_ *cluster, a, b *replica) {
+		{row: 11, name: "flapping network", recovers: 24 * time.Second, inject: func(c *cluster, a, b *replica) {
 			for range 30 {
-				victims := [][]*replica{{a}, {b}, {a, b}}[rand.IntN(3)]
+				victims := [][]*replica{{a}, {b}, {a, b}}[c.random.intN(3)]
 				for _, r := range victims {
 					r.client.set(func(f *faults) { f.cut = true })
 				}
-				<-time.After(2*time.Second + time.Duration(rand.IntN(18000))*time.Millisecond)
+				<-time.After(2*time.Second + c.random.duration(18*time.Second))
 				for _, r := range victims {
 					r.client.heal()
 				}
-				<-time.After(time.Duration(rand.IntN(5000)) * time.Millisecond)
+				<-time.After(c.random.duration(5 * time.Second))
 			}
 		}},
-		{row: 15, name: "leader's machine suspended", recovers: 24 * time.Second, inject: func(_ *cluster, a, _ *replica) {
-			a.suspend(time.Duration(rand.IntN(60000)) * time.Millisecond)
+		{row: 15, name: "leader's machine suspended", recovers: 24 * time.Second, inject: func(c *cluster, a, _ *replica) {
+			a.suspend(c.random.duration(60 * time.Second))
 		}},
 		{row: 15, name: "standby's machine suspended", recovers: time.Second, inject: func(_ *cluster, _, b *replica) {
 			b.suspend(60 * time.Second)
@@ -147,9 +146,9 @@ func faultTable() []fault {
 		}})
 	}
 	for _, d := range lateAnswers {
-		table = append(table, fault{row: 5, name: fmt.Sprintf("answers %s late, then cut", d), recovers: 30 * time.Second, naive: d > 3*time.Second && d < 5*time.Second, inject: func(_ *cluster, a, _ *replica) {
+		table = append(table, fault{row: 5, name: fmt.Sprintf("answers %s late, then cut", d), recovers: 30 * time.Second, naive: d > 3*time.Second && d < 5*time.Second, inject: func(c *cluster, a, _ *replica) {
 			a.client.set(func(f *faults) { f.answerDelay = d })
-			<-time.After(4*time.Second + time.Duration(rand.IntN(6000))*time.Millisecond)
+			<-time.After(4*time.Second + c.random.duration(6*time.Second))
 			a.client.set(func(f *faults) { f.cut = true })
 			<-time.After(14 * time.Second)
 		}})
@@ -245,10 +244,10 @@ type outcome struct {
 }
 
 // try runs one trial of a fault in a cluster of its own.
-func try(t *testing.T, f fault, start func(c *cluster, name string) *replica) outcome {
+func try(t *testing.T, trial int, f fault, start func(c *cluster, name string) *replica) outcome {
 	var o outcome
 	synctest.Test(t, func(t *testing.T) {
-		c := newCluster(t)
+		c := newTrial(t, trial)
 		defer func() {
 			c.close()
 			for _, r := range c.all() {
@@ -261,7 +260,7 @@ func try(t *testing.T, f fault, start func(c *cluster, name string) *replica) ou
 		a := start(c, "a")
 		<-time.After(20 * time.Second)
 		b := start(c, "b")
-		<-time.After(5*time.Second + time.Duration(rand.IntN(5000))*time.Millisecond)
+		<-time.After(5*time.Second + c.random.duration(5*time.Second))
 		c.forgive()
 		f.inject(c, a, b)
 		var err error
@@ -286,8 +285,8 @@ func TestFaults(t *testing.T) {
 		t.Run(fmt.Sprintf("%d %s", f.row, f.name), func(t *testing.T) {
 			t.Parallel()
 			var recoveries, gaps []time.Duration
-			for range trials {
-				o := try(t, f, startGated)
+			for trial := range trials {
+				o := try(t, trial, f, startGated)
 				if len(o.doubles)+len(o.failures) > 0 || o.permitted > 0 {
 					t.Fatalf("two were permitted for %s\n%s", o.permitted, strings.Join(append(o.doubles, o.failures...), "\n"))
 				}
@@ -315,7 +314,7 @@ func TestFaultsFindNaiveGate(t *testing.T) {
 		t.Run(fmt.Sprintf("%d %s", f.row, f.name), func(t *testing.T) {
 			t.Parallel()
 			for trial := range trials {
-				if o := try(t, f, startNaive); o.permitted > 0 {
+				if o := try(t, trial, f, startNaive); o.permitted > 0 {
 					t.Logf("trial %d: two were permitted for %s", trial+1, o.permitted)
 					return
 				}
@@ -399,6 +398,7 @@ func TestAnyFaults(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.Custom(drawStep), 1, 12).Draw(rt, "steps")
 		short := rapid.Bool().Draw(rt, "short lease")
+		trial := rapid.IntRange(0, 1<<30).Draw(rt, "trial")
 		profile := func(o *Options) {
 			if short {
 				o.LeaseDuration, o.RenewDeadline, o.RetryPeriod = 6*time.Second, 4*time.Second, time.Second
@@ -406,7 +406,7 @@ func TestAnyFaults(t *testing.T) {
 		}
 		var problems []string
 		synctest.Test(t, func(t *testing.T) {
-			c := newCluster(t)
+			c := newTrial(t, trial)
 			replicas := []*replica{c.start("a", profile), c.start("b", profile), c.start("c", profile)}
 			<-time.After(20 * time.Second)
 			for _, s := range steps {

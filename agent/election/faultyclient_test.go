@@ -3,7 +3,6 @@ package election
 import (
 	"context"
 	"errors"
-	"math/rand/v2"
 	"slices"
 	"sync"
 	"time"
@@ -22,6 +21,7 @@ var leaseResource = schema.GroupResource{Group: "coordination.k8s.io", Resource:
 type faultyClient struct {
 	coordinationv1client.LeaseInterface // the rest: not called, or the test panics
 	store                               *fakeapi.Leases
+	random                              *random
 	timeout                             time.Duration  // of a call; 0: only what its context says
 	pending                             sync.WaitGroup // requests that arrive after their caller has gone
 
@@ -109,7 +109,7 @@ func (l *faultyClient) call(
 	arrived := make(chan struct{})
 	l.pending.Go(func() {
 		defer close(arrived)
-		<-time.After(f.sendDelay + latency())
+		<-time.After(f.sendDelay + l.latency())
 		if err = f.fail[verb]; err == nil {
 			answer, err = do()
 		}
@@ -124,7 +124,7 @@ func (l *faultyClient) call(
 		return nil, ctx.Err()
 	}
 	select {
-	case <-time.After(f.answerDelay + latency()):
+	case <-time.After(f.answerDelay + l.latency()):
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
@@ -153,7 +153,7 @@ func (l *faultyClient) made() []call {
 	return slices.Clone(l.calls)
 }
 
-// latency is that of one way.
-func latency() time.Duration {
-	return time.Duration(1+rand.IntN(10)) * time.Millisecond
+// latency is that of a request or of a response.
+func (l *faultyClient) latency() time.Duration {
+	return time.Millisecond + l.random.duration(10*time.Millisecond)
 }

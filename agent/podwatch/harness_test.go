@@ -3,9 +3,11 @@ package podwatch
 import (
 	"context"
 	"encoding/json"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"reflect"
 	"slices"
 	"strings"
@@ -28,7 +30,12 @@ import (
 
 func TestMain(m *testing.M) {
 	klog.LogToStderr(false)
-	klog.SetOutput(io.Discard) // client-go tells at length of the faults that the tests make
+	klog.SetOutput(io.Discard) // client-go logs the faults that the tests cause
+	if seed := os.Getenv("SEED"); seed != "" {
+		if err := flag.Set("rapid.seed", seed); err != nil {
+			panic(err)
+		}
+	}
 	goleak.VerifyTestMain(m)
 }
 
