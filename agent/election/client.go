@@ -10,16 +10,15 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// newClient makes the Lease client, and a func that closes its connections.
+// newClient makes the Lease client and a func that closes its connections.
 //
-// Its connection is its own: client-go shares one between all clients of the same TLS options and dialer, and a watch
-// that fills it would delay renewals. It speaks HTTP/1.1, where a request that times out takes its connection with it
-// and the next try dials; over HTTP/2 all tries would go into the same dead connection until a ping finds it, after
-// 45 s by default.
+// The client has a connection of its own: client-go shares one between all clients with the same TLS options and dialer, and a
+// watch that fills it would delay renewals. It uses HTTP/1.1, where a request that times out closes its connection and the next
+// try dials. Over HTTP/2 all tries would use the same dead connection until a ping detects it, after 45 s by default.
 func newClient(cfg *rest.Config, timeout time.Duration) (coordinationv1client.LeasesGetter, func(), error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.UserAgent = cmp.Or(cfg.UserAgent, rest.DefaultKubernetesUserAgent()) + "/leader-election"
-	cfg.Timeout = timeout // tells the API server too when the answer is of no use any more
+	cfg.Timeout = timeout // the API server learns it too
 	cfg.NextProtos = []string{"http/1.1"}
 	if cfg.Dial == nil {
 		cfg.Dial = (&net.Dialer{Timeout: timeout, KeepAlive: 30 * time.Second}).DialContext

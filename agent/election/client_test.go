@@ -114,7 +114,7 @@ func TestClient(t *testing.T) {
 
 func TestNewClientRefuses(t *testing.T) {
 	o := testOptions("a")
-	if _, err := New(&rest.Config{Host: "http://[::1"}, o); err == nil || !strings.HasPrefix(err.Error(), "make lease client: ") {
+	if _, err := New(&rest.Config{Host: "http://[::1"}, o); err == nil || !strings.HasPrefix(err.Error(), "create lease client: ") {
 		t.Errorf("New returns %v", err)
 	}
 	o.Identity = ""

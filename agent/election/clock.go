@@ -2,14 +2,14 @@ package election
 
 import "time"
 
-// maxClockSkew is by how much the two clocks may differ since the last renewal. Beyond it one of them was set, or the
-// machine was suspended, and neither tells how old the renewal is.
+// maxClockSkew is the largest difference of the two clocks since the last renewal. A larger one means that a clock was set or
+// that the machine was suspended, and then neither shows the age of the renewal.
 const maxClockSkew = time.Second
 
-// A reading is one look at both clocks of the machine.
+// A clockReading is the time by both clocks of the machine.
 type clockReading struct {
-	mono time.Duration // since some start; it stands still while the machine is suspended
-	wall time.Time     // goes on in a suspended machine, and can be set, forwards and backwards
+	mono time.Duration // since some start; it stops while the machine is suspended
+	wall time.Time     // goes on while the machine is suspended, and can be set
 }
 
 // A clock reads both clocks at once.
@@ -23,8 +23,7 @@ func systemClock() clock {
 	}
 }
 
-// since returns the time that has gone by since an earlier clockReading, by the clock that says more, and whether the two
-// clocks agree on it.
+// since returns the time since an earlier reading, by the clock that shows more, and whether both clocks agree on it.
 func (r clockReading) since(earlier clockReading) (elapsed time.Duration, agree bool) {
 	mono := r.mono - earlier.mono
 	wall := r.wall.Sub(earlier.wall)

@@ -13,16 +13,15 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// The bounds of a clean stop. With the elector's own second they add up to 8 s, which leaves room in a limit of 10 s
-// even when neither a publication nor the API server comes to an end.
+// The limits of a graceful stop. They add up to 8 s (stopWithin counts twice), within the 10 s that the agent has, even if
+// neither a publication nor a call to the API server ends.
 const (
 	drainWithin   = 4 * time.Second // for publications in flight
-	stopWithin    = time.Second     // for Lead, and then for client-go's elector, once their contexts have ended
-	releaseWithin = 2 * time.Second // for the read and the write that give the Lease up
+	stopWithin    = time.Second     // for Lead, and again for client-go's elector, after their contexts have ended
+	releaseWithin = 2 * time.Second // for the read and the write that release the Lease
 )
 
-// An Elector campaigns for one Lease, and says at each publication whether it is permitted. Its methods are safe for
-// concurrent use.
+// An Elector campaigns for one Lease and permits publications. Its methods are safe for concurrent use.
 type Elector struct {
 	options    Options
 	gate       *gate
@@ -32,12 +31,12 @@ type Elector struct {
 	started    atomic.Bool
 }
 
-// NotLeaderError says that this replica may not publish at this moment.
+// NotLeaderError means that this replica may not publish now.
 type NotLeaderError struct {
-	// Leader is the identity that the Lease named when it was last read; "" if it named none or was never read. It may
-	// be our own: before a term may publish, and after it has run out.
+	// Leader is the holder of the Lease when it was last read; "" if it had none or was not read. It may be this replica:
+	// before its term may publish, and after its term has expired.
 	Leader string
-	// Reason says why this replica may not publish.
+	// Reason is why this replica may not publish.
 	Reason string
 }
 
@@ -49,15 +48,14 @@ func (e *NotLeaderError) Error() string {
 	return fmt.Sprintf("may not publish: %s; the leader is %s", e.Reason, e.Leader)
 }
 
-// New makes an elector with an API client of its own, and registers its metrics. It makes no request. The error is
-// that of Options.Validate, or says what else is missing.
+// New makes an elector with an API client of its own, and registers its metrics. It sends no request.
 func New(cfg *rest.Config, o Options) (*Elector, error) {
 	if err := o.Validate(); err != nil {
 		return nil, err
 	}
 	client, disconnect, err := newClient(cfg, o.callTimeout())
 	if err != nil {
-		return nil, fmt.Errorf("make lease client: %w", err)
+		return nil, fmt.Errorf("create lease client: %w", err)
 	}
 	return newWithClient(client, disconnect, systemClock(), o)
 }
@@ -69,7 +67,7 @@ func newWithClient(
 		return nil, err
 	}
 	if o.Log == nil || o.Registerer == nil || o.Lead == nil {
-		return nil, errors.New("make elector: Log, Registerer and Lead must be set")
+		return nil, errors.New("create elector: Log, Registerer and Lead must be set")
 	}
 	log := o.Log.With(zap.String("lease", o.Namespace+"/"+o.Name), zap.String("identity", o.Identity))
 	gate := newGate(o.LeaseDuration, o.margin(), clock)
@@ -93,25 +91,25 @@ func newWithClient(
 	return &Elector{options: o, gate: gate, lock: lock, log: log, disconnect: disconnect}, nil
 }
 
-// Publish runs publish if this replica may publish at this moment, and returns its error; else it returns a
-// *NotLeaderError. The context of publish ends when the permission does, at the latest when the last renewal of the
-// Lease is too old. What publish does must end with it, a blocked write included: give the connection a write
-// deadline of ctx.Deadline() and interrupt it when ctx is done. What takes time is better prepared first; ask ctx.Err
-// again before the first byte, as that looks at the wall clock too, which goes on while a machine is suspended.
+// Publish runs publish if this replica may publish now, and returns its error; else it returns a *NotLeaderError. The context
+// of publish ends with the permission, at the latest when the last renewal of the Lease is too old. All that publish does must
+// end with it, including a blocked write: set a write deadline of ctx.Deadline() and interrupt the connection when ctx is done.
+// Prepare slow work before Publish, and check ctx.Err before the first byte: Err also considers the wall clock, which goes on
+// while a machine is suspended.
 func (e *Elector) Publish(ctx context.Context, publish func(ctx context.Context) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
-	ctx, done, v := e.gate.begin(ctx)
-	if !v.open {
-		return &NotLeaderError{Leader: e.Leader(), Reason: v.reason}
+	ctx, done, state := e.gate.begin(ctx)
+	if !state.open {
+		return &NotLeaderError{Leader: e.Leader(), Reason: state.reason}
 	}
 	defer done()
 	return publish(ctx)
 }
 
-// Leader returns the identity that the Lease named when it was last read or written; "" if none. It is for people:
-// it may be out of date, and permits nothing.
+// Leader returns the holder of the Lease when it was last read or written; "" if it had none. It is for display, and may be
+// out of date.
 func (e *Elector) Leader() string {
 	if seen := e.lock.lastObserved(); seen != nil {
 		return holder(seen.lease)
@@ -119,13 +117,12 @@ func (e *Elector) Leader() string {
 	return ""
 }
 
-// Run campaigns until ctx is done, while this replica is in sync. Losing the Lease ends a term, and the campaign goes on.
-// When ctx is done, or this replica is not in sync any more, it stops publishing, waits for the publications in flight and
-// for Lead, and releases the Lease. After the end of ctx it returns nil, all within 8 s.
+// Run campaigns until ctx is done, while this replica is in sync. After the loss of the Lease the campaign continues. When ctx
+// is done, or this replica is no longer in sync, Run stops publications, waits for those in flight and for Lead, and releases
+// the Lease. After the end of ctx it returns nil within 8 s.
 //
-// An error means that the process must exit, at once and without waiting for anything else: guarded work still runs
-// though another replica may lead, another process has our identity, or client-go's elector has died. The Lease is then
-// not released. Run may be called once.
+// An error means that the process must exit at once: guarded work still runs though another replica may lead, another process
+// has the same identity, or client-go's elector has died. Then the Lease is not released. Run may be called once.
 func (e *Elector) Run(ctx context.Context) error {
 	if e.started.Swap(true) {
 		return errors.New("run elector: it runs only once")
@@ -140,14 +137,13 @@ func (e *Elector) Run(ctx context.Context) error {
 	return nil
 }
 
-// run campaigns until ctx is done or this replica must give the Lease back.
+// run campaigns until ctx is done or this replica must give up the Lease.
 func (e *Elector) run(ctx context.Context) error {
 	campaign := startCampaign(context.WithoutCancel(ctx), e)
-	w, reason, err := e.lead(ctx, campaign)
+	l, reason, err := e.lead(ctx, campaign)
 	e.gate.stopAdmitting()
 	if err == nil {
-		// The campaign goes on meanwhile, so that the Lease stays ours.
-		err = e.drain(w, reason)
+		err = e.drain(l, reason) // the campaign goes on and keeps the Lease
 	}
 	e.gate.end(reason)
 	ended := campaign.stop()
@@ -155,7 +151,7 @@ func (e *Elector) run(ctx context.Context) error {
 		return err
 	}
 	if !ended {
-		e.log.Error("lease not released", zap.String("reason", "a call to the API server does not end"))
+		e.log.Error("lease not released", zap.String("reason", reasonCallHangs))
 		if !wait(ctx, campaign.done) {
 			return nil
 		}
@@ -165,16 +161,14 @@ func (e *Elector) run(ctx context.Context) error {
 		e.gate.reopen()
 		return nil
 	}
-	// The calls of the release end with its time, unless a credential plugin hangs, which client-go cannot interrupt.
-	timeout, cancel := context.WithTimeout(context.WithoutCancel(ctx), releaseWithin)
-	defer cancel()
-	if !wait(timeout, released) {
-		e.log.Warn("lease not released", zap.String("reason", "a call to the API server does not end"))
+	// The calls of the release have a timeout, but client-go cannot interrupt a credential plugin that hangs.
+	if !waitFor(releaseWithin, released) {
+		e.log.Warn("lease not released", zap.String("reason", reasonCallHangs))
 	}
 	return nil
 }
 
-// wait waits until done is closed; it returns false when ctx is done before.
+// wait waits until done is closed; it returns false if ctx is done before.
 func wait(ctx context.Context, done <-chan struct{}) bool {
 	select {
 	case <-done:
@@ -184,26 +178,32 @@ func wait(ctx context.Context, done <-chan struct{}) bool {
 	}
 }
 
-// release begins to give the Lease up, if it is ours; done is closed at the end.
+// waitFor waits until done is closed; it returns false after a timeout.
+func waitFor(timeout time.Duration, done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	case <-time.After(timeout):
+		return false
+	}
+}
+
+// release starts to release the Lease, if it may be ours; done is closed at the end. A Lease that is not released only makes the
+// next leader wait for a whole lease, so a failure is logged and not returned.
 func (e *Elector) release(ctx context.Context) (done <-chan struct{}) {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		if e.lock.mayBeOurs() {
-			e.giveUp(ctx)
+		if !e.lock.mayBeOurs() {
+			return
 		}
+		ctx, cancel := context.WithTimeout(ctx, releaseWithin)
+		defer cancel()
+		if err := e.lock.release(ctx); err != nil {
+			e.log.Warn("lease not released", zap.Error(err))
+			return
+		}
+		e.log.Info("lease released")
 	}()
 	return ended
-}
-
-// giveUp releases the Lease. A Lease that is not released costs the next leader a whole lease and nothing else, so a
-// failure is logged and is no error.
-func (e *Elector) giveUp(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, releaseWithin)
-	defer cancel()
-	if err := e.lock.release(ctx); err != nil {
-		e.log.Warn("lease not released", zap.Error(err))
-		return
-	}
-	e.log.Info("lease released")
 }

@@ -573,9 +573,9 @@ func TestNewRefuses(t *testing.T) {
 		want   string
 	}{
 		{"mistakes", func(o *Options) { o.Name, o.RetryPeriod = "", 0 }, "lease-name: must not be empty\nretry-period 0s: must be more than 0s"},
-		{"no work", func(o *Options) { o.Lead = nil }, "make elector: Log, Registerer and Lead must be set"},
-		{"no log", func(o *Options) { o.Log = nil }, "make elector: Log, Registerer and Lead must be set"},
-		{"no registry", func(o *Options) { o.Registerer = nil }, "make elector: Log, Registerer and Lead must be set"},
+		{"no work", func(o *Options) { o.Lead = nil }, "create elector: Log, Registerer and Lead must be set"},
+		{"no log", func(o *Options) { o.Log = nil }, "create elector: Log, Registerer and Lead must be set"},
+		{"no registry", func(o *Options) { o.Registerer = nil }, "create elector: Log, Registerer and Lead must be set"},
 		{"registry that has our metrics", func(o *Options) {
 			reg := prometheus.NewRegistry()
 			if err := registerMetrics(reg, nil, nil); err != nil {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Why a gate is closed, for the log and for NotLeaderError.
+// Reasons for the log and for NotLeaderError.
 const (
 	reasonNoLease   = "this replica does not hold the lease"
 	reasonStopping  = "this replica is stopping"
@@ -14,50 +14,51 @@ const (
 	reasonClocks    = "the wall clock and the monotonic clock disagree since the last renewal"
 	reasonExpired   = "the lease was not renewed in time"
 	reasonStarting  = "the term is about to begin"
+	reasonCallHangs = "a call to the API server does not end"
 )
 
-// maxGrace bounds how long guarded work may take to stop after the end of its term.
+// maxGrace limits how long guarded work may take to stop after the end of its term.
 const maxGrace = 5 * time.Second
 
-// A gate says whether this process may publish, from nothing but the time of its own last successful Lease write. It
-// asks neither the elector nor a callback: those stay true for seconds after another replica has taken over.
+// A gate decides whether this process may publish, from the time of its own last successful write of the Lease. client-go's
+// elector and its callbacks are not asked: they report leadership for seconds after another replica has taken over.
 type gate struct {
 	lease, margin time.Duration
 	clock         clock
 
 	mu       sync.Mutex
-	term     *term         // nil: none is held
-	stopping bool          // no publication begins, until reopen
+	term     *term         // nil: this replica does not hold the Lease
+	stopping bool          // no publication may begin until reopen
 	excluded string        // why this replica does not run for the Lease; "" if it does
-	changed  chan struct{} // closed, and replaced, at each change
+	changed  chan struct{} // closed and replaced at each change
 }
 
-// A term is the time from a first successful write of the Lease to the end of its validity. All fields but the
-// context and the channel are guarded by the gate's lock.
+// A term lasts from a first successful write of the Lease to the end of its validity. The gate's lock guards all fields except
+// the context and the channel.
 type term struct {
 	epoch     int64         // the Lease's count of transitions
 	sent      clockReading  // before the last successful write was sent
-	notBefore time.Duration // on the monotonic clock: when no earlier leader can publish any more
-	admitted  bool          // the work of the terms before has ended, and that of this one begins
+	notBefore time.Duration // on the monotonic clock: from then on no earlier leader can publish
+	admitted  bool          // the work of the previous term has ended
 	ended     string        // why it is over; "" while it is not
 
 	ctx    context.Context //nolint:containedctx // ends with the term, which outlives every call
 	cancel context.CancelFunc
 
-	sealed       bool // no publication begins any more
+	sealed       bool // no publication may begin any more
 	publications int
-	idle         chan struct{} // closed when it is sealed and the last publication has ended
+	idle         chan struct{} // closed when the term is sealed and its last publication has ended
 }
 
-// A view is what a gate looks like at one moment.
+// A gateState is the state of a gate at one moment.
 type gateState struct {
-	term      *term // nil: none is held
+	term      *term // nil: this replica does not hold the Lease
 	epoch     int64
-	ready     bool // it could be open, if the term were admitted
+	ready     bool // open if the term were admitted
 	open      bool
 	reason    string          // why it is closed
-	remaining time.Duration   // how long it stays open without a renewal; 0 when closed
-	wake      time.Duration   // look again after this time even if nothing has changed; 0: no need
+	remaining time.Duration   // how long it stays open without a renewal; 0 if closed
+	wake      time.Duration   // check again after this time even if nothing has changed; 0: no need
 	changed   <-chan struct{} // closed at the next change
 }
 
@@ -65,8 +66,8 @@ func newGate(lease, margin time.Duration, clock clock) *gate {
 	return &gate{lease: lease, margin: margin, clock: clock, changed: make(chan struct{})}
 }
 
-// renewed records a successful write of the Lease, which was sent at the given time. It begins a term, or extends the
-// one there is. The time of the answer plays no part: another replica may have seen the write as soon as it was sent.
+// renewed records a successful write of the Lease. It begins a term or extends the current one. What counts is the time at which
+// the write was sent, not that of the response: another replica may have seen the write as soon as it was sent.
 func (g *gate) renewed(sent clockReading, notBefore time.Duration, epoch int64) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -81,7 +82,7 @@ func (g *gate) renewed(sent clockReading, notBefore time.Duration, epoch int64) 
 	g.broadcast()
 }
 
-// end closes the gate at once and cancels the guarded work and the publications of the term.
+// end ends the term: it closes the gate at once and cancels the guarded work and the publications.
 func (g *gate) end(reason string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -100,7 +101,7 @@ func (g *gate) endLocked(reason string) {
 	g.broadcast()
 }
 
-// reopen undoes shut: a term that begins from now on may publish. There is none when it is called.
+// reopen undoes stopAdmitting: a term that begins later may publish.
 func (g *gate) reopen() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -108,7 +109,7 @@ func (g *gate) reopen() {
 	g.broadcast()
 }
 
-// bar notes why this replica does not run for the Lease, for whoever asks why it may not publish; "" when it does.
+// setExcluded sets why this replica does not run for the Lease; "" if it does.
 func (g *gate) setExcluded(reason string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -116,7 +117,7 @@ func (g *gate) setExcluded(reason string) {
 	g.broadcast()
 }
 
-// shut closes the gate until reopen, and lets the publications in flight finish.
+// stopAdmitting lets no publication begin until reopen. Publications in flight may finish.
 func (g *gate) stopAdmitting() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -127,7 +128,7 @@ func (g *gate) stopAdmitting() {
 	g.broadcast()
 }
 
-// admit lets publications begin in a term. Until then it is closed, so that no two terms of one process overlap.
+// admit lets publications begin in a term. Until then the gate is closed, so that no two terms of one process overlap.
 func (g *gate) admit(t *term) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -135,15 +136,15 @@ func (g *gate) admit(t *term) {
 	g.broadcast()
 }
 
-// look returns the state of the gate at this moment. A term that has run out by either clock ends here.
+// state returns the current state of the gate. It ends a term that has expired by either clock.
 func (g *gate) state() gateState {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.stateLocked()
 }
 
-// enter begins a publication if the gate is open: ctx is bounded by the time that remains, and done must be called at
-// its end. Where the gate is closed done is nil and the view says why.
+// begin begins a publication if the gate is open. Its context is limited to the time that remains, and done must be called at its
+// end. If the gate is closed, done is nil and the state has the reason.
 func (g *gate) begin(ctx context.Context) (_ context.Context, done func(), v gateState) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -162,8 +163,8 @@ func (g *gate) begin(ctx context.Context) (_ context.Context, done func(), v gat
 	}, v
 }
 
-// A permission is the context of a publication. The timer of a context goes by the monotonic clock, which stands still
-// while a machine is suspended: asked for its error, a permission looks at the gate, which knows both clocks.
+// A permission is the context of a publication. The timer of a context follows the monotonic clock, which stops while a machine
+// is suspended, so Err also asks the gate, which knows both clocks.
 type permission struct {
 	context.Context //nolint:containedctx // a permission is a context
 	gate            *gate
@@ -171,7 +172,7 @@ type permission struct {
 	cancel          context.CancelFunc
 }
 
-// Err tells why the permission has ended; nil while it has not.
+// Err returns why the permission has ended; nil while it has not.
 func (p permission) Err() error {
 	if !p.gate.permits(p.term) {
 		p.cancel()
@@ -179,15 +180,14 @@ func (p permission) Err() error {
 	return p.Context.Err()
 }
 
-// permits tells whether a publication that began in a term may still go on: it may until the term ends, also in a gate
-// that lets no other one begin.
+// permits reports whether a publication of a term may go on: until the term ends, even if no other publication may begin.
 func (g *gate) permits(t *term) bool {
 	v := g.state()
 	return v.term == t && v.reason != reasonClocks
 }
 
-// finishing tells whether a publication goes on in a gate that was shut after it had begun. It may: a page that has scores
-// must not say that nobody was permitted to publish them.
+// draining reports whether a publication goes on that began before stopAdmitting. A page with scores must not report that its
+// replica was not permitted to publish them.
 func (g *gate) draining() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -204,8 +204,8 @@ func (g *gate) finish(t *term) {
 	}
 }
 
-// grace returns how long the guarded work of a term that has ended may take to stop: until another replica could
-// publish, but not less than the margin, which a process needs that was itself stopped for a while.
+// grace returns how long the guarded work of an ended term may take to stop: until another replica could publish, but at least
+// the margin, which a process needs that was itself stopped for a while.
 func (g *gate) grace(t *term) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -213,7 +213,7 @@ func (g *gate) grace(t *term) time.Duration {
 	return min(max(left, g.margin), maxGrace)
 }
 
-// why returns the reason for which a term has ended; "" while it has not.
+// why returns why a term has ended; "" while it has not.
 func (g *gate) why(t *term) string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -225,7 +225,7 @@ func (g *gate) broadcast() {
 	g.changed = make(chan struct{})
 }
 
-// seal lets no further publication begin. The gate's lock is held.
+// seal lets no publication begin any more. The caller holds the gate's lock.
 func (t *term) seal() {
 	if t.sealed {
 		return

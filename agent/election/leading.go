@@ -9,129 +9,124 @@ import (
 	"go.uber.org/zap"
 )
 
-// work is the guarded work of one term.
+// leading is the guarded work of one term.
 type leading struct {
 	term   *term
 	epoch  int64
-	done   chan struct{} // closed when Lead has returned; nil before it was called
-	opened bool          // the gate was open when last looked at
+	done   chan struct{} // closed when Lead has returned; nil before Lead is called
+	opened bool          // the gate was open at the last check
 }
 
-// follow does what the gate says: it calls Lead in each term that opens, and sees it end with the term. It returns the
-// work of the present term when ctx is done or this replica is not in sync any more, and the reason; or an error that says
-// why the process must exit.
+// lead calls Lead in each term whose gate opens, and waits for its end after the term. It returns the work of the current term
+// and the reason when ctx is done or this replica is no longer in sync. An error is why the process must exit.
 func (e *Elector) lead(ctx context.Context, campaign *campaign) (*leading, string, error) {
-	var w *leading
+	var l *leading
 	for {
-		v := e.gate.state()
-		if w != nil && w.term != v.term {
-			e.log.Warn("lease lost", zap.Int64("epoch", w.epoch),
-				zap.String("reason", e.gate.why(w.term)), zap.String("leader", e.Leader()))
-			if err := e.waitStopped(w, e.gate.grace(w.term)); err != nil {
+		state := e.gate.state()
+		if l != nil && l.term != state.term {
+			e.log.Warn("lease lost", zap.Int64("epoch", l.epoch),
+				zap.String("reason", e.gate.why(l.term)), zap.String("leader", e.Leader()))
+			if err := l.waitStopped(e.gate.grace(l.term)); err != nil {
 				return nil, "", err
 			}
-			w = nil
+			l = nil
 			if ctx.Err() != nil {
 				return nil, reasonStopping, nil
 			}
-			continue // the view is older than the wait
+			continue // the state is older than the wait
 		}
-		if w == nil && v.term != nil {
-			w = &leading{term: v.term, epoch: v.epoch}
-			e.log.Info("lease acquired", zap.Int64("epoch", w.epoch))
+		if l == nil && state.term != nil {
+			l = &leading{term: state.term, epoch: state.epoch}
+			e.log.Info("lease acquired", zap.Int64("epoch", l.epoch))
 		}
-		if w != nil {
-			e.updateTerm(w, v)
+		if l != nil {
+			e.updateTerm(l, state)
 		}
 		if campaign.running.Load() {
 			if err := e.inSync(); err != nil {
-				e.log.Warn("giving up the campaign for the lease", zap.Bool("held", w != nil), zap.Error(err))
-				return w, err.Error(), nil
+				e.log.Warn("giving up the campaign for the lease", zap.Bool("held", l != nil), zap.Error(err))
+				return l, err.Error(), nil
 			}
 		}
-		// Timers stand still in a suspended machine; at each retry the wall clock is asked too.
+		// Timers stop while a machine is suspended, so the wall clock is checked at each retry.
 		wake := e.options.RetryPeriod
-		if v.wake > 0 {
-			wake = min(v.wake, wake)
+		if state.wake > 0 {
+			wake = min(state.wake, wake)
 		}
 		select {
 		case <-ctx.Done():
-			return w, reasonStopping, nil
+			return l, reasonStopping, nil
 		case <-campaign.done:
-			return w, "", e.endTerm(w, campaign.err)
+			return l, "", e.endTerm(l, campaign.err)
 		case err := <-e.lock.fatal:
-			return w, "", e.endTerm(w, err)
-		case <-v.changed:
+			return l, "", e.endTerm(l, err)
+		case <-state.changed:
 		case <-time.After(wake):
 		}
 	}
 }
 
-// attend calls Lead when the gate opens for the first time in a term, and logs when it opens and closes.
-func (e *Elector) updateTerm(w *leading, v gateState) {
-	if v.ready && w.done == nil {
-		e.gate.admit(w.term)
-		w.done = make(chan struct{})
+// updateTerm calls Lead when the gate of a term opens for the first time, and logs when the gate opens and closes.
+func (e *Elector) updateTerm(l *leading, state gateState) {
+	if state.ready && l.done == nil {
+		e.gate.admit(l.term)
+		l.done = make(chan struct{})
 		go func() {
-			defer close(w.done)
-			e.options.Lead(w.term.ctx)
+			defer close(l.done)
+			e.options.Lead(l.term.ctx)
 		}()
 	}
 	switch {
-	case v.ready && !w.opened:
-		e.log.Info("gate opened", zap.Int64("epoch", w.epoch))
-	case !v.ready && w.opened:
-		e.log.Warn("gate closed", zap.Int64("epoch", w.epoch), zap.String("reason", v.reason))
+	case state.ready && !l.opened:
+		e.log.Info("gate opened", zap.Int64("epoch", l.epoch))
+	case !state.ready && l.opened:
+		e.log.Warn("gate closed", zap.Int64("epoch", l.epoch), zap.String("reason", state.reason))
 	}
-	w.opened = v.ready
+	l.opened = state.ready
 }
 
-// waitStopped waits for the guarded work of a term that has ended.
-func (e *Elector) waitStopped(w *leading, within time.Duration) error {
-	timeout := time.NewTimer(within)
-	defer timeout.Stop()
+// waitStopped waits for the publications and the work of a term that has ended.
+func (l *leading) waitStopped(within time.Duration) error {
+	timeout := time.After(within)
 	select {
-	case <-w.term.idle:
-	case <-timeout.C:
+	case <-l.term.idle:
+	case <-timeout:
 		return fmt.Errorf("a publication still runs %s after its term has ended", within)
 	}
-	if w.done == nil {
+	if l.done == nil {
 		return nil
 	}
 	select {
-	case <-w.done:
+	case <-l.done:
 		return nil
-	case <-timeout.C:
+	case <-timeout:
 		return fmt.Errorf("the leader's work still runs %s after its term has ended", within)
 	}
 }
 
-// endTerm ends the term because the process must exit, and gives the guarded work the time that is left.
-func (e *Elector) endTerm(w *leading, why error) error {
+// endTerm ends the term because the process must exit, and gives the guarded work the time that remains.
+func (e *Elector) endTerm(l *leading, why error) error {
 	e.gate.end(why.Error())
-	if w == nil {
+	if l == nil {
 		return why
 	}
-	return errors.Join(why, e.waitStopped(w, e.gate.grace(w.term)))
+	return errors.Join(why, l.waitStopped(e.gate.grace(l.term)))
 }
 
-// drain ends the guarded work before the Lease is released: publications in flight may finish, unless the Lease is lost
-// meanwhile.
-func (e *Elector) drain(w *leading, reason string) error {
-	if w == nil {
+// drain ends the guarded work before the Lease is released. Publications in flight may finish, unless the Lease is lost.
+func (e *Elector) drain(l *leading, reason string) error {
+	if l == nil {
 		return nil
 	}
 	within := drainWithin
-	if v := e.gate.state(); v.term == w.term {
-		within = min(within, v.wake) // it may run out meanwhile, if the API server cannot be reached
+	if state := e.gate.state(); state.term == l.term {
+		within = min(within, state.wake) // the term may expire if the API server cannot be reached
 	}
-	timeout := time.NewTimer(within)
-	defer timeout.Stop()
 	select {
-	case <-w.term.idle:
-	case <-w.term.ctx.Done():
-	case <-timeout.C:
+	case <-l.term.idle:
+	case <-l.term.ctx.Done():
+	case <-time.After(within):
 	}
 	e.gate.end(reason)
-	return e.waitStopped(w, stopWithin)
+	return l.waitStopped(stopWithin)
 }

@@ -17,43 +17,43 @@ import (
 	"k8s.io/client-go/tools/leaderelection/resourcelock"
 )
 
-// writerAnnotation, on the Lease, names the process that wrote it last: its identity, a slash and a random part of its
-// own. An edit of the holder by hand leaves it as it was, so it tells such an edit from another process of our identity.
+// writerAnnotation names the process that wrote the Lease last: its identity, a slash and a random part. An edit of the holder by
+// hand does not change it, so it distinguishes such an edit from another process with our identity.
 const writerAnnotation = "kube-devops.io/writer"
 
-// releasedMark, behind the writer, says that it gave the Lease up, having ended its work. A hand that edits the spec as a
-// release would leave it does not write it.
+// releasedMark follows the writer when it has released the Lease after the end of its work. An edit by hand that makes the spec
+// look released does not have it.
 const releasedMark = "/released"
 
-// maxPendingWrites bounds the writes that are remembered while none of them is answered. They all build on one version
-// of the Lease, so one of them at most was carried out, and an old one hardly.
+// maxPendingWrites limits how many unanswered writes are remembered. They all build on one version of the Lease, so at most one of
+// them was carried out.
 const maxPendingWrites = 16
 
-// leaseLock is the Lease for client-go's elector, and the one place where this process reads and writes it. It tells
-// the gate what each answer means. It outlives the campaigns, as it must know what this process wrote in an earlier
-// one; that is safe because each campaign has a new elector, which begins with a read.
+// A leaseLock is the resourcelock.Interface for client-go's elector, and the only part that reads and writes the Lease. It reports
+// to the gate what each response means. It outlives the campaigns, because it must know what this process wrote in an earlier
+// one; each campaign has a new elector, which begins with a read.
 //
-// It stands in for resourcelock.LeaseLock, which keeps the Lease that it read last to itself.
+// resourcelock.LeaseLock does not do because it does not expose the Lease that it read last.
 type leaseLock struct {
 	leases              coordinationv1client.LeaseInterface
 	namespace, name, id string
-	writer              string        // what this process writes as the writerAnnotation
-	lease               time.Duration // ours, not the one in the Lease
+	writer              string        // the value of writerAnnotation
+	lease               time.Duration // our LeaseDuration, not that of the Lease
 	timeout             time.Duration // of one call
 	gate                *gate
 	clock               clock
 	log                 *zap.Logger
-	fatal               chan error // gets the first reason why the process must exit; buffered
+	fatal               chan error // receives the first reason why the process must exit; buffered
 	responses           responses
 
 	mu          sync.Mutex
-	observed    *observedLease // nil: no answer yet
-	pending     []write        // writes on top of seen that failed, and may have been carried out all the same
-	otherWriter string         // the writer of our identity that is not this process; "" if none was seen
+	observed    *observedLease // nil: no response yet
+	pending     []write        // writes on top of observed that failed but may have been carried out
+	otherWriter string         // another writer with our identity; "" if none was seen
 	fatalErr    error          // why nothing is written any more
 }
 
-// A write is what was sent, and what it was built upon.
+// A write is what was sent, and the rule of the Lease on which it builds.
 type write struct {
 	spec      coordinationv1.LeaseSpec
 	startRule startRule
@@ -61,8 +61,8 @@ type write struct {
 
 var _ resourcelock.Interface = (*leaseLock)(nil)
 
-// Get reads the Lease, and closes the gate if it shows that the term is over. The record that it returns has a
-// duration that this process will honour, whatever the Lease says; the raw bytes tell every change.
+// Get reads the Lease, and closes the gate if it shows that the term is over. The record has a duration that this process honours,
+// whatever the Lease says; the raw bytes show every change.
 func (l *leaseLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord, []byte, error) {
 	ctx, cancel := context.WithTimeout(ctx, l.timeout)
 	defer cancel()
@@ -82,7 +82,7 @@ func (l *leaseLock) Get(ctx context.Context) (*resourcelock.LeaderElectionRecord
 	return record, []byte(raw(lease)), nil
 }
 
-// Create makes the Lease.
+// Create creates the Lease.
 func (l *leaseLock) Create(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	lease := l.signed(&coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: l.namespace, Name: l.name}}, record)
 	return l.write(ctx, lease, startRule{waitFullLease: true}, func(ctx context.Context) (*coordinationv1.Lease, error) {
@@ -90,11 +90,11 @@ func (l *leaseLock) Create(ctx context.Context, record resourcelock.LeaderElecti
 	})
 }
 
-// Update writes the Lease on condition that it is still the one that was last read or written.
+// Update writes the Lease if it is still the one that was last read or written.
 func (l *leaseLock) Update(ctx context.Context, record resourcelock.LeaderElectionRecord) error {
 	seen := l.lastObserved()
 	if seen == nil || seen.lease == nil {
-		return errors.New("no lease was read")
+		return errors.New("the lease was not read")
 	}
 	lease := l.signed(seen.lease, record)
 	return l.write(ctx, lease, seen.startRule, func(ctx context.Context) (*coordinationv1.Lease, error) {
@@ -102,7 +102,7 @@ func (l *leaseLock) Update(ctx context.Context, record resourcelock.LeaderElecti
 	})
 }
 
-// Identity returns the name that this process writes as the holder.
+// Identity returns the holder that this process writes.
 func (l *leaseLock) Identity() string { return l.id }
 
 // Describe names the Lease in client-go's log.
@@ -111,11 +111,11 @@ func (l *leaseLock) Describe() string { return l.namespace + "/" + l.name }
 // RecordEvent does nothing: the agent has no right to create events.
 func (l *leaseLock) RecordEvent(string) {}
 
-// release gives the Lease up, so that a standby need not wait for it to run out. It does so only if the Lease is
-// ours by a read just now and the write is built upon that read, and only if the term could publish: a standby takes a
-// released Lease as proof that no earlier leader publishes. The caller has ended all guarded work.
+// release releases the Lease, so that a standby need not wait until it expires. It does so only if a read just now shows that the
+// Lease is ours, the write builds on that read, and the term could publish: a standby takes a released Lease as proof that no
+// earlier leader publishes. The caller has ended all guarded work.
 func (l *leaseLock) release(ctx context.Context) error {
-	const tries = 3 // A renewal that was under way may still be carried out, once.
+	const tries = 3 // a renewal in flight may still be carried out, once
 	var err error
 	for range tries {
 		if _, _, err = l.Get(ctx); err != nil {
@@ -147,7 +147,7 @@ func (l *leaseLock) release(ctx context.Context) error {
 	return fmt.Errorf("write lease: %w", err)
 }
 
-// signed returns a copy of a Lease with another record in it, and our signature.
+// signed returns a copy of a Lease with another record and our signature.
 func (l *leaseLock) signed(lease *coordinationv1.Lease, record resourcelock.LeaderElectionRecord) *coordinationv1.Lease {
 	lease = lease.DeepCopy()
 	sanitize(&record)
@@ -156,9 +156,8 @@ func (l *leaseLock) signed(lease *coordinationv1.Lease, record resourcelock.Lead
 	return lease
 }
 
-// sanitize brings what a record takes over from the Lease, where anybody may have written it, into the bounds in which
-// the API server accepts it. client-go adds 1 to the count of transitions, and an int32 that overflows is refused for ever;
-// so is a time whose year has not four digits. At its bound the count stays.
+// sanitize limits what a record takes over from the Lease, which anyone may have edited, to what the API server accepts. client-go
+// adds 1 to the count of transitions, and an int32 that overflows is rejected; so is a time whose year does not have four digits.
 func sanitize(record *resourcelock.LeaderElectionRecord) {
 	record.LeaderTransitions = min(max(0, record.LeaderTransitions), math.MaxInt32)
 	for _, t := range []*metav1.Time{&record.AcquireTime, &record.RenewTime} {
@@ -168,22 +167,22 @@ func sanitize(record *resourcelock.LeaderElectionRecord) {
 	}
 }
 
-// mayBeOurs tells whether the Lease could be ours on the API server, as far as this process knows.
+// mayBeOurs reports whether the Lease on the API server could be ours.
 func (l *leaseLock) mayBeOurs() bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.observed != nil && l.observed.own || len(l.pending) > 0
 }
 
-// last returns what was last read or written; nil before the first answer. What it points to never changes.
+// lastObserved returns what was last read or written; nil before the first response. It never changes.
 func (l *leaseLock) lastObserved() *observedLease {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.observed
 }
 
-// write sends one write and, if it succeeds, tells the gate. A write that fails may have been carried out: any of
-// its errors, a conflict included, may be the answer to a second try of the HTTP client.
+// write sends one write and reports its success to the gate. A write that fails may have been carried out: any error, including a
+// conflict, may be the response to a second try of the HTTP client.
 func (l *leaseLock) write(
 	ctx context.Context, lease *coordinationv1.Lease, on startRule, send func(context.Context) (*coordinationv1.Lease, error),
 ) error {
@@ -221,7 +220,7 @@ func (l *leaseLock) remember(w write) error {
 	return nil
 }
 
-// saw judges what a read has shown; nil for no Lease.
+// observe evaluates what a read has shown; nil for no Lease.
 func (l *leaseLock) observe(lease *coordinationv1.Lease) {
 	now := l.clock()
 	l.mu.Lock()
@@ -231,7 +230,7 @@ func (l *leaseLock) observe(lease *coordinationv1.Lease) {
 	next := &observedLease{lease: lease, raw: raw(lease)}
 	if before != nil && before.raw == next.raw {
 		next.own, next.startRule = before.own, before.startRule
-		l.observed = next // a resource version that may be later
+		l.observed = next // its resourceVersion may be later
 		return
 	}
 	l.observed = next
@@ -244,8 +243,8 @@ func (l *leaseLock) observe(lease *coordinationv1.Lease) {
 		l.gate.end(reason)
 		l.checkIdentity(lease)
 	}
-	l.report(before, lease)
-	// They were built upon another version of the Lease, and cannot be carried out any more.
+	l.logChange(before, lease)
+	// They build on another version of the Lease and can no longer be carried out.
 	l.pending = nil
 }
 
@@ -262,31 +261,31 @@ func (l *leaseLock) findPending(lease *coordinationv1.Lease) *write {
 	return nil
 }
 
-// judge says what a Lease that this process did not write means for a term that begins on top of it, and why a term
-// that there is has ended.
+// classify returns the rule for a term that begins on top of a Lease that this process did not write, and why the current term has
+// ended.
 func (l *leaseLock) classify(lease *coordinationv1.Lease, now clockReading) (startRule, string) {
 	switch {
 	case lease == nil:
 		return startRule{waitFullLease: true}, "the lease was deleted"
 	case holder(lease) == l.id:
-		return startRule{waitFullLease: true}, "somebody else wrote the lease in our name"
+		return startRule{waitFullLease: true}, "another client wrote the lease with the identity of this replica"
 	case released(lease):
-		return startRule{notBefore: now.mono}, "somebody else released the lease"
+		return startRule{notBefore: now.mono}, "another client released the lease"
 	case holder(lease) == "":
-		return startRule{waitFullLease: true}, "somebody else took our name from the lease"
+		return startRule{waitFullLease: true}, "another client removed the holder from the lease"
 	default:
 		return startRule{notBefore: now.mono + l.effectiveDuration(lease)}, "another replica holds the lease"
 	}
 }
 
-// honoured returns for how long the holder of a Lease may lead after a write: at least our own duration, however short
-// somebody made it in the Lease, and at most twice that, or one edit could lock all replicas out for good.
+// effectiveDuration returns how long the holder of a Lease may lead after a write: at least our own duration, however short the one in
+// the Lease is, and at most twice that, because one edit could lock out all replicas otherwise.
 func (l *leaseLock) effectiveDuration(lease *coordinationv1.Lease) time.Duration {
 	return min(max(leaseDuration(lease), l.lease), 2*l.lease)
 }
 
-// checkIdentity makes the process exit when another one has our identity. To see one write of another is not enough: it
-// may be that of a predecessor which is dead. To see a second one is.
+// checkIdentity makes the process exit if another one has our identity. One write of another process may be that of a predecessor
+// that is dead; a second one is not.
 func (l *leaseLock) checkIdentity(lease *coordinationv1.Lease) {
 	if lease == nil || holder(lease) != l.id {
 		return
@@ -302,8 +301,8 @@ func (l *leaseLock) checkIdentity(lease *coordinationv1.Lease) {
 	l.otherWriter = writer
 }
 
-// report logs another leader, and a duration that is not ours, when they are new.
-func (l *leaseLock) report(before *observedLease, lease *coordinationv1.Lease) {
+// logChange logs another leader, and a duration that is not ours, when they are new.
+func (l *leaseLock) logChange(before *observedLease, lease *coordinationv1.Lease) {
 	if lease == nil || holder(lease) == "" || holder(lease) == l.id {
 		return
 	}

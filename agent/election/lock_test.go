@@ -179,7 +179,7 @@ func TestLockKnowsUnansweredWrites(t *testing.T) {
 		to.heal()
 		read(t, l)
 		if v := l.gate.state(); !v.open || v.term != term {
-			t.Errorf("the gate has closed over an pending write of our own: %+v", v)
+			t.Errorf("the gate has closed over a pending write of our own: %+v", v)
 		}
 		must(t, l.Update(t.Context(), record("a")))
 		if v := l.gate.state(); !v.open || v.term != term || v.remaining < 12*time.Second {
@@ -200,18 +200,18 @@ func TestLockEndsTerm(t *testing.T) {
 			s.Edit(func(lease *coordinationv1.Lease) { lease.Labels = map[string]string{"a": "b"} })
 		}, ""},
 		{"another holder", editSpec(func(spec *coordinationv1.LeaseSpec) { spec.HolderIdentity = new("b") }), "another replica holds the lease"},
-		{"no holder", editSpec(func(spec *coordinationv1.LeaseSpec) { spec.HolderIdentity = new("") }), "somebody else took our name from the lease"},
+		{"no holder", editSpec(func(spec *coordinationv1.LeaseSpec) { spec.HolderIdentity = new("") }), "another client removed the holder from the lease"},
 		{"released", func(s *fakeapi.Leases) {
 			editSpec(func(spec *coordinationv1.LeaseSpec) {
 				spec.HolderIdentity, spec.LeaseDurationSeconds, spec.RenewTime = nil, new(int32(1)), spec.AcquireTime
 			})(s)
 			s.Edit(markReleased)
-		}, "somebody else released the lease"},
+		}, "another client released the lease"},
 		{"released by a hand", editSpec(func(spec *coordinationv1.LeaseSpec) {
 			spec.HolderIdentity, spec.LeaseDurationSeconds, spec.RenewTime = nil, new(int32(1)), spec.AcquireTime
-		}), "somebody else took our name from the lease"},
-		{"another duration", editSpec(func(spec *coordinationv1.LeaseSpec) { spec.LeaseDurationSeconds = new(int32(1)) }), "somebody else wrote the lease in our name"},
-		{"another time", editSpec(func(spec *coordinationv1.LeaseSpec) { spec.RenewTime = nil }), "somebody else wrote the lease in our name"},
+		}), "another client removed the holder from the lease"},
+		{"another duration", editSpec(func(spec *coordinationv1.LeaseSpec) { spec.LeaseDurationSeconds = new(int32(1)) }), "another client wrote the lease with the identity of this replica"},
+		{"another time", editSpec(func(spec *coordinationv1.LeaseSpec) { spec.RenewTime = nil }), "another client wrote the lease with the identity of this replica"},
 		{"deleted", (*fakeapi.Leases).Delete, "the lease was deleted"},
 	}
 	for _, tt := range tests {

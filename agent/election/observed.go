@@ -8,34 +8,34 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 )
 
-// A observedLease is the Lease as this process last read or wrote it, and what that means for a write on top of it.
+// An observedLease is the Lease as this process last read or wrote it.
 type observedLease struct {
-	lease     *coordinationv1.Lease // nil: there is no such Lease
-	raw       string                // equal for two sightings of which nobody wrote the spec in between
+	lease     *coordinationv1.Lease // nil: the Lease does not exist
+	raw       string                // differs if the spec was written between two observations
 	own       bool                  // this process wrote it
-	startRule startRule
+	startRule startRule             // of a term that begins with a write on top of it
 }
 
-// A startRule says when the term may publish that begins with a write on top of a observedLease.
+// A startRule determines when a term may publish.
 type startRule struct {
-	// notBefore is that time on the monotonic clock, where the observedLease tells it.
+	// notBefore is that time on the monotonic clock, unless waitFullLease is set.
 	notBefore time.Duration
-	// waitFullLease: the observedLease tells nothing of an earlier leader, who may have written just before. The term waits for
-	// a whole lease after the answer to its own first write.
+	// waitFullLease means that an unknown earlier leader may have written just before. The term waits for a whole lease after
+	// the response to its own first write.
 	waitFullLease bool
 }
 
-// start returns when the term may publish, from when its first write was answered.
-func (b startRule) start(answered, lease time.Duration) time.Duration {
-	if b.waitFullLease {
+// start returns when the term may publish, given when its first write was answered.
+func (s startRule) start(answered, lease time.Duration) time.Duration {
+	if s.waitFullLease {
 		return answered + lease
 	}
-	return b.notBefore
+	return s.notBefore
 }
 
-// raw is the Lease in the form in which two sightings are compared: the whole spec, with its times to the
-// microsecond (a client-go record has whole seconds, and misses a second renewal in one), and the uid, which tells a
-// Lease from its successor. The resource version is not part of it: a label on the Lease changes nothing.
+// raw returns the whole spec, with its times to the microsecond (a client-go record has whole seconds and misses a second renewal
+// within one), and the UID, which differs between a Lease and its successor. It leaves out the resourceVersion, because a label on
+// the Lease changes nothing.
 func raw(lease *coordinationv1.Lease) string {
 	if lease == nil {
 		return ""
@@ -46,7 +46,7 @@ func raw(lease *coordinationv1.Lease) string {
 func rawSpec(spec *coordinationv1.LeaseSpec) string {
 	data, err := json.Marshal(spec)
 	if err != nil {
-		panic(err) // A LeaseSpec is strings, numbers and times; the API server sent them as JSON.
+		panic(err) // strings, numbers and times, which the API server sent as JSON
 	}
 	return string(data)
 }
@@ -72,11 +72,10 @@ func leaseDuration(lease *coordinationv1.Lease) time.Duration {
 	return time.Duration(*lease.Spec.LeaseDurationSeconds) * time.Second
 }
 
-// released tells whether a leader gave up this Lease after it had stopped: no holder, one second, both times the same, and
-// the mark of this package. A hand that edits the spec, all of it even, leaves the mark out, and the next term waits a
-// whole lease. A hand that forges all of it, mark included, is believed: the two replicas then both publish until the
-// leader's next renewal fails. To wait that out after every release would make every graceful handover slower by a retry
-// period and a call.
+// released reports whether a leader released this Lease after it had stopped: no holder, one second, both times the same, and the
+// mark of this package. An edit by hand leaves the mark out, and the next term waits for a whole lease. A release that is forged
+// in full, mark included, is accepted: two replicas then publish until the leader's next renewal fails. To wait that out after
+// each release would make each graceful handover slower by a retry period and a call.
 func released(lease *coordinationv1.Lease) bool {
 	spec := &lease.Spec
 	return holder(lease) == "" && leaseDuration(lease) == time.Second &&

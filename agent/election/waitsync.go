@@ -9,10 +9,10 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 )
 
-// syncCheckInterval is the time between two questions whether this replica is in sync.
+// syncCheckInterval is the time between two calls of Options.InSync.
 const syncCheckInterval = 200 * time.Millisecond
 
-// inSync says why this replica must not lead; nil while it may.
+// inSync returns why this replica must not lead; nil if it may.
 func (e *Elector) inSync() error {
 	if e.options.InSync == nil {
 		return nil
@@ -20,8 +20,8 @@ func (e *Elector) inSync() error {
 	return e.options.InSync(e.lock.responses.duration())
 }
 
-// waitInSync reads the Lease, and does not run for it, until this replica is in sync: a leader that has nothing to publish
-// would keep all others silent. It returns false when ctx is done.
+// waitInSync reads the Lease, and does not run for it, until this replica is in sync: a leader that has nothing to publish would
+// keep all others from publishing. It returns false if ctx is done.
 func (e *Elector) waitInSync(ctx context.Context) bool {
 	var reason, failure string
 	var read time.Time
@@ -52,8 +52,8 @@ func (e *Elector) waitInSync(ctx context.Context) bool {
 	}
 }
 
-// readLease reads the Lease, so that the leader and the epoch are known. It logs a failure that differs from the last one,
-// and returns it.
+// readLease reads the Lease, so that the leader and the epoch are known. It logs and returns a failure that differs from the
+// last one.
 func (e *Elector) readLease(ctx context.Context, last string) (failure string) {
 	_, _, err := e.lock.Get(ctx)
 	if err == nil || apierrors.IsNotFound(err) || ctx.Err() != nil {
@@ -65,16 +65,16 @@ func (e *Elector) readLease(ctx context.Context, last string) (failure string) {
 	return err.Error()
 }
 
-// answers measures for how long the API server has answered all calls for the Lease.
+// responses measures for how long the API server has answered all calls for the Lease.
 type responses struct {
-	gap time.Duration // between two answers, which breaks the series: nothing was asked, or the process stood still
+	gap time.Duration // without a response, after which the series begins again
 
 	mu          sync.Mutex
 	any         bool
 	first, last time.Duration // on the monotonic clock
 }
 
-// note records that a call was answered, or was not.
+// record records whether a call was answered.
 func (a *responses) record(now time.Duration, answered bool) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -84,7 +84,7 @@ func (a *responses) record(now time.Duration, answered bool) {
 	a.any, a.last = answered, now
 }
 
-// duration is the time from the first answer since the last call without one to the last.
+// duration returns the time from the first response after the last unanswered call to the last response.
 func (a *responses) duration() time.Duration {
 	a.mu.Lock()
 	defer a.mu.Unlock()
