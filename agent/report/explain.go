@@ -266,20 +266,7 @@ type (
 		Violations map[string]int `json:"violations"` // by check
 		IfFixed    scoresJSON     `json:"ifFixed"`
 	}
-	// scoresJSON has null for what is not known.
-	scoresJSON struct {
-		Score      *float64 `json:"score"`
-		Compliance *float64 `json:"compliance"`
-		Grade      *string  `json:"grade"`
-	}
 )
-
-func scoresOrNull(s state.Scores, ok bool) scoresJSON {
-	if !ok {
-		return scoresJSON{}
-	}
-	return scoresJSON{&s.Score, &s.Compliance, &s.Grade}
-}
 
 // ExplainJSON writes what Explain says as one JSON object, with all workloads. Numbers are not rounded.
 func ExplainJSON(to io.Writer, scan *Scan, patterns []string, _ Options) error {
@@ -287,8 +274,7 @@ func ExplainJSON(to io.Writer, scan *Scan, patterns []string, _ Options) error {
 	if err != nil {
 		return err
 	}
-	table := scan.Snapshot.Table
-	out := explanationJSON{Policy: policyJSON{table.Name(), table.Hash()}, Version: reportVersion, Incomplete: scan.Inputs.Unreadable}
+	out := explanationJSON{Policy: policyOf(scan.Snapshot), Version: reportVersion, Incomplete: scan.Inputs.Unreadable}
 	for _, ns := range selected {
 		out.Namespaces = append(out.Namespaces, scan.explained(ns))
 	}

@@ -95,7 +95,7 @@ func hostileTable(t testing.TB) *rules.Table {
 		if !bytes.Contains(text, []byte(old)) {
 			t.Fatalf("the table default does not say %q", old)
 		}
-		text = bytes.Replace(text, []byte(old), []byte(quiet(quoted(odd))), 1)
+		text = bytes.Replace(text, []byte(old), []byte(escaped(quoted(odd))), 1)
 	}
 	table, err := rules.Load("hostile.yaml", text)
 	if err != nil {
@@ -275,11 +275,11 @@ func TestNoDataIsNoPerfectScore(t *testing.T) {
 	for name, scan := range map[string]*Scan{"nothing": newScan(shipped(t, "default")).done(), "no verdict": broken.done()} {
 		for _, format := range Formats() {
 			text := string(printed(t, format.Print, scan, Options{}))
-			if strings.Contains(text, "100.0") || strings.Contains(text, `"compliance": 100`) || strings.Contains(text, "Healthy") {
+			if strings.Contains(text, "100.0") || strings.Contains(text, `"compliance":100`) || strings.Contains(text, "Healthy") {
 				t.Errorf("%s, %s: a perfect score of no pods:\n%s", name, format.Name, text)
 			}
 			want := map[string]string{
-				"table": "No data", "json": `"compliance": null`, "yaml": "compliance: null", "ndjson": "", "sarif": `"compliance": null`,
+				"table": "No data", "json": `"compliance":null`, "yaml": "compliance: null", "ndjson": "", "sarif": `"compliance":null`,
 				"junit": "No data", "github": "No data", "markdown": "No data", "html": "no data", "prometheus": "kube_devops_policy_info",
 			}[format.Name]
 			if !strings.Contains(text, want) {

@@ -55,41 +55,29 @@ func writeJSON(to io.Writer, scan *Scan, o Options, ofScan bool) error {
 	}
 	w.put("{")
 	if len(scan.Inputs.Unreadable) > 0 {
-		w.put(`"incomplete": `)
-		w.value(scan.Inputs.Unreadable)
-		w.put(",\n ")
+		w.member("incomplete", scan.Inputs.Unreadable)
 	}
-	w.put(`"policy": `)
-	w.value(policyJSON{snap.Table.Name(), snap.Table.Hash()})
+	w.member("policy", policyOf(snap))
 	if scan.scope != nil {
-		w.put(",\n \"scope\": ")
-		w.value(scan.scope)
+		w.member("scope", scan.scope)
 	}
-	w.put(",\n \"cluster\": ")
-	w.cluster(snap)
-	list(w, "namespaces", slices.Values(snap.Namespaces), func(ns state.NamespaceSnapshot) {
+	w.member("cluster", scan.cluster())
+	list(w, "namespaces", slices.Values(snap.Namespaces), func(ns state.NamespaceSnapshot) any {
 		scores, ok := ns.Scores(snap.Table)
-		w.put(`{"namespace": `)
-		w.value(ns.Name)
-		w.put(`, "pods": `)
-		w.value(ns.TotalPods)
-		w.scores(scores, ok)
-		w.counts(snap.Table, ns.Violations)
-		w.put("}")
+		return namespaceJSON{ns.Name, countsJSON{ns.TotalPods, scoresOrNull(scores, ok), checkCounts{snap.Table, ns.Violations}}}
 	})
-	w.put(",\n \"version\": ")
-	w.value(reportVersion)
-	list(w, "violations", snap.Violations(), func(v state.PodViolation) { w.value(violation(v, false)) })
+	w.member("version", reportVersion)
+	list(w, "violations", snap.Violations(), func(v state.PodViolation) any { return violation(v, false) })
 	if scan.waivedViolations() > 0 {
-		list(w, "waived", snap.Waived(), func(v state.PodViolation) { w.value(waived(violation(v, true), v.Waiver)) })
+		list(w, "waived", snap.Waived(), func(v state.PodViolation) any { return waived(violation(v, true), v.Waiver) })
 	}
 	if ofScan {
-		w.baseline(o.Baseline)
-		w.put(",\n \"inputs\": ")
-		w.value(inputsOf(scan.Inputs))
+		if o.Baseline != nil {
+			w.member("baseline", o.Baseline.json())
+		}
+		w.member("inputs", inputsOf(scan.Inputs))
 		if len(scan.Warnings) > 0 {
-			w.put(",\n \"warnings\": ")
-			w.value(scan.Warnings)
+			w.member("warnings", scan.Warnings)
 		}
 	}
 	w.put("}\n")
@@ -153,10 +141,7 @@ type entryJSON struct {
 	Subject string `json:"subject,omitempty"`
 }
 
-func (w *jsonWriter) baseline(b *BaselineDiff) {
-	if b == nil {
-		return
-	}
+func (b *BaselineDiff) json() baselineJSON {
 	out := baselineJSON{
 		File: b.Baseline.Name, Policy: policyJSON{b.Baseline.Policy, b.Baseline.Hash},
 		New: b.Violations, Violations: make([]entryJSON, len(b.Resolved)),
@@ -164,11 +149,10 @@ func (w *jsonWriter) baseline(b *BaselineDiff) {
 	if n := len(b.Resolved); !b.Incomplete {
 		out.Resolved = &n
 	}
-	for i, known := range b.Resolved {
-		out.Violations[i] = entryJSON{known.Namespace, known.Workload, known.Pod, known.Check, known.Container, cmp.Or(known.Subject, known.Container)}
+	for i, e := range b.Resolved {
+		out.Violations[i] = entryJSON{e.Namespace, e.Workload, e.Pod, e.Check, e.Container, cmp.Or(e.Subject, e.Container)}
 	}
-	w.put(",\n \"baseline\": ")
-	w.value(out)
+	return out
 }
 
 type (
@@ -206,6 +190,63 @@ type policyJSON struct {
 	Hash string `json:"hash"`
 }
 
+func policyOf(snap *state.Snapshot) policyJSON {
+	return policyJSON{snap.Table.Name(), snap.Table.Hash()}
+}
+
+type (
+	clusterJSON struct {
+		Namespaces int `json:"namespaces"`
+		countsJSON
+	}
+	namespaceJSON struct {
+		Namespace string `json:"namespace"`
+		countsJSON
+	}
+	countsJSON struct {
+		Pods int `json:"pods"`
+		scoresJSON
+		Violations checkCounts `json:"violations"`
+	}
+	// scoresJSON has null where there is no data.
+	scoresJSON struct {
+		Score      *float64 `json:"score"`
+		Compliance *float64 `json:"compliance"`
+		Grade      *string  `json:"grade"`
+	}
+)
+
+func scoresOrNull(s state.Scores, ok bool) scoresJSON {
+	if !ok {
+		return scoresJSON{}
+	}
+	return scoresJSON{&s.Score, &s.Compliance, &s.Grade}
+}
+
+func (s *Scan) cluster() clusterJSON {
+	totals := s.Snapshot.Totals()
+	scores, ok := s.Snapshot.Cluster()
+	return clusterJSON{s.scoredNamespaces(), countsJSON{totals.TotalPods, scoresOrNull(scores, ok), checkCounts{s.Snapshot.Table, totals.Violations}}}
+}
+
+// checkCounts is an object with the count of each check, in the order of the table.
+type checkCounts struct {
+	table  *rules.Table
+	counts []int
+}
+
+// MarshalJSON keeps the order, which a map would not.
+func (c checkCounts) MarshalJSON() ([]byte, error) {
+	text := []byte("{")
+	for i, check := range c.table.Checks() {
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = fmt.Appendf(text, "%q:%d", check.ID, c.counts[i]) // an id has only lower-case letters, digits and _
+	}
+	return append(text, '}'), nil
+}
+
 type violationJSON struct {
 	Namespace   string         `json:"namespace"`
 	Pod         string         `json:"pod"`
@@ -232,10 +273,25 @@ type waivedJSON struct {
 	Expires string `json:"expires"`
 }
 
-// A jsonWriter writes pieces of JSON, and keeps the first error.
+// A jsonWriter writes the members of an object piece by piece, and keeps the first error.
 type jsonWriter struct {
-	to  *bufio.Writer
-	err error
+	to      *bufio.Writer
+	err     error
+	started bool // there is a member
+}
+
+// member writes a name and its value.
+func (w *jsonWriter) member(name string, v any) {
+	w.name(name)
+	w.value(v)
+}
+
+func (w *jsonWriter) name(name string) {
+	if w.started {
+		w.put(",\n ")
+	}
+	w.started = true
+	w.put(`"` + name + `": `)
 }
 
 func (w *jsonWriter) put(text string) {
@@ -249,18 +305,18 @@ func (w *jsonWriter) value(v any) {
 	if err != nil && w.err == nil {
 		w.err = err
 	}
-	w.put(quiet(string(text)))
+	w.put(escaped(string(text)))
 }
 
-// quiet escapes what a terminal may obey and JSON lets through: the control characters above ASCII, and invisible marks.
-func quiet(text string) string {
-	loud := func(r rune) bool { return r >= 0x7f && r != utf8.RuneError && !unicode.IsPrint(r) }
-	if strings.IndexFunc(text, loud) < 0 {
+// escaped has escapes for what a terminal may obey and JSON lets through: the control characters above ASCII, and invisible marks.
+func escaped(text string) string {
+	unprintable := func(r rune) bool { return r >= 0x7f && r != utf8.RuneError && !unicode.IsPrint(r) }
+	if strings.IndexFunc(text, unprintable) < 0 {
 		return text
 	}
 	var b strings.Builder
 	for _, r := range text {
-		if !loud(r) {
+		if !unprintable(r) {
 			b.WriteRune(r)
 			continue
 		}
@@ -280,61 +336,19 @@ func (w *jsonWriter) end() error {
 }
 
 // list writes a member that is an array, item by item.
-func list[T any](w *jsonWriter, name string, of iter.Seq[T], item func(T)) {
-	w.put(",\n \"" + name + "\": [")
-	separator := "\n  "
+func list[T any](w *jsonWriter, name string, of iter.Seq[T], item func(T) any) {
+	w.name(name)
+	separator := "[\n  "
 	for each := range of {
 		if w.err != nil {
 			return
 		}
 		w.put(separator)
-		item(each)
+		w.value(item(each))
 		separator = ",\n  "
 	}
+	if separator[0] == '[' {
+		w.put("[")
+	}
 	w.put("]")
-}
-
-func (w *jsonWriter) cluster(snap *state.Snapshot) {
-	namespaces := 0
-	for _, ns := range snap.Namespaces {
-		if ns.TotalPods > 0 {
-			namespaces++
-		}
-	}
-	totals := snap.Totals()
-	w.put(`{"namespaces": `)
-	w.value(namespaces)
-	w.put(`, "pods": `)
-	w.value(totals.TotalPods)
-	scores, ok := snap.Cluster()
-	w.scores(scores, ok)
-	w.counts(snap.Table, totals.Violations)
-	w.put("}")
-}
-
-func (w *jsonWriter) scores(s state.Scores, ok bool) {
-	if !ok {
-		w.put(`, "score": null, "compliance": null, "grade": null`)
-		return
-	}
-	w.put(`, "score": `)
-	w.value(s.Score)
-	w.put(`, "compliance": `)
-	w.value(s.Compliance)
-	w.put(`, "grade": `)
-	w.value(s.Grade)
-}
-
-// counts writes the violations of each check in the order of the table.
-func (w *jsonWriter) counts(table *rules.Table, counts []int) {
-	w.put(`, "violations": {`)
-	for i, check := range table.Checks() {
-		if i > 0 {
-			w.put(", ")
-		}
-		w.value(check.ID)
-		w.put(": ")
-		w.value(counts[i])
-	}
-	w.put("}")
 }

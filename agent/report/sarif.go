@@ -41,97 +41,24 @@ func SARIF(to io.Writer, scan *Scan, o Options) error {
 			o.Warn(leftOut)
 		}
 	}
+	driver := object{"name": "kube-devops", "informationUri": "https://github.com/kube-devops/kube-devops", "rules": sarifRules(scan.Snapshot.Table)}
+	if o.Version != "" {
+		driver["version"] = o.Version
+	}
 	w := &jsonWriter{to: bufio.NewWriter(to)}
 	w.put(`{"$schema": "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json",` +
-		"\n \"version\": \"2.1.0\",\n \"runs\": [{\"tool\": {\"driver\": {\"name\": \"kube-devops\", " +
-		"\"informationUri\": \"https://github.com/kube-devops/kube-devops\"")
-	if o.Version != "" {
-		w.put(`, "version": `)
-		w.value(o.Version)
-	}
-	list(w, "rules", slices.Values(scan.Snapshot.Table.Checks()), func(c rules.Check) { w.value(sarifRuleOf(&c)) })
-	w.put("}},\n \"invocations\": [")
-	w.value(sarifInvocationOf(scan, leftOut))
-	w.put("],\n \"columnKind\": \"unicodeCodePoints\",\n \"properties\": {\"policy\": ")
-	w.value(policyJSON{scan.Snapshot.Table.Name(), scan.Snapshot.Table.Hash()})
-	w.put(`, "cluster": `)
-	w.cluster(scan.Snapshot)
-	w.put("}")
-	list(w, "results", slices.Values(first), func(f Finding) { w.value(sarifResultOf(&f, o.Baseline)) })
+		"\n \"version\": \"2.1.0\",\n \"runs\": [{")
+	w.member("tool", object{"driver": driver})
+	w.member("invocations", []object{sarifInvocation(scan, leftOut)})
+	w.member("columnKind", "unicodeCodePoints")
+	w.member("properties", object{"policy": policyOf(scan.Snapshot), "cluster": scan.cluster()})
+	list(w, "results", slices.Values(first), func(f Finding) any { return sarifResult(&f, o.Baseline) })
 	w.put("}]}\n")
 	return w.end()
 }
 
-type (
-	sarifMessage struct {
-		Text string `json:"text"`
-	}
-	sarifHelp struct {
-		Text     string `json:"text"`
-		Markdown string `json:"markdown"`
-	}
-	sarifRule struct {
-		ID                   string              `json:"id"`
-		ShortDescription     sarifMessage        `json:"shortDescription"`
-		Help                 sarifHelp           `json:"help"`
-		DefaultConfiguration sarifConfiguration  `json:"defaultConfiguration"`
-		Properties           sarifRuleProperties `json:"properties"`
-	}
-	sarifConfiguration struct {
-		Level string `json:"level"`
-	}
-	sarifRuleProperties struct {
-		Severity rules.Severity `json:"severity"`
-		Weight   int            `json:"weight"`
-		Tags     []string       `json:"tags"`
-		// SecuritySeverity is a number, by which GitHub sorts alerts.
-		SecuritySeverity string `json:"security-severity"`
-	}
-	sarifInvocation struct {
-		ExecutionSuccessful        bool                `json:"executionSuccessful"`
-		ToolExecutionNotifications []sarifNotification `json:"toolExecutionNotifications,omitempty"`
-	}
-	sarifNotification struct {
-		Level   string       `json:"level"`
-		Message sarifMessage `json:"message"`
-	}
-	sarifResult struct {
-		RuleID              string             `json:"ruleId"`
-		RuleIndex           int                `json:"ruleIndex"`
-		Level               string             `json:"level"`
-		Message             sarifMessage       `json:"message"`
-		Locations           []sarifLocation    `json:"locations"`
-		OccurrenceCount     int                `json:"occurrenceCount"`
-		PartialFingerprints map[string]string  `json:"partialFingerprints"`
-		BaselineState       string             `json:"baselineState,omitempty"`
-		Suppressions        []sarifSuppression `json:"suppressions,omitempty"`
-	}
-	sarifLocation struct {
-		PhysicalLocation *sarifPhysical `json:"physicalLocation,omitempty"`
-		LogicalLocations []sarifLogical `json:"logicalLocations"`
-	}
-	sarifPhysical struct {
-		ArtifactLocation sarifArtifact `json:"artifactLocation"`
-		Region           *sarifRegion  `json:"region,omitempty"`
-	}
-	sarifArtifact struct {
-		URI string `json:"uri"`
-	}
-	sarifRegion struct {
-		StartLine int `json:"startLine"`
-	}
-	sarifLogical struct {
-		Name               string `json:"name"`
-		FullyQualifiedName string `json:"fullyQualifiedName"`
-		Kind               string `json:"kind"`
-	}
-	sarifSuppression struct {
-		Kind          string            `json:"kind"`
-		Status        string            `json:"status"`
-		Justification string            `json:"justification"`
-		Properties    map[string]string `json:"properties"`
-	}
-)
+// An object is one of JSON. What a log of SARIF may have is in its schema, to which the tests hold it.
+type object = map[string]any
 
 // sarifLevel is the level of a severity; a log knows three.
 func sarifLevel(s rules.Severity) string {
@@ -159,21 +86,28 @@ func securitySeverity(s rules.Severity) string {
 	}
 }
 
-func sarifRuleOf(c *rules.Check) sarifRule {
-	help := cmp.Or(c.Remediation, c.Message())
-	markdown := fmt.Sprintf("%s\n\n- Severity: %s\n- Weight: %s", markdownText(help), c.Severity, english.Plural(c.Weight, "point", ""))
-	return sarifRule{
-		ID: c.ID, ShortDescription: sarifMessage{c.Message()}, Help: sarifHelp{help, markdown},
-		DefaultConfiguration: sarifConfiguration{sarifLevel(c.Severity)},
-		Properties:           sarifRuleProperties{c.Severity, c.Weight, []string{"kubernetes", "governance"}, securitySeverity(c.Severity)},
+func sarifRules(table *rules.Table) []object {
+	var all []object
+	for _, c := range table.Checks() {
+		help := cmp.Or(c.Remediation, c.Message())
+		markdown := fmt.Sprintf("%s\n\n- Severity: %s\n- Weight: %s", markdownText(help), c.Severity, english.Plural(c.Weight, "point", ""))
+		all = append(all, object{
+			"id": c.ID, "shortDescription": object{"text": c.Message()}, "help": object{"text": help, "markdown": markdown},
+			"defaultConfiguration": object{"level": sarifLevel(c.Severity)},
+			"properties": object{
+				"severity": c.Severity, "weight": c.Weight, "tags": []string{"kubernetes", "governance"},
+				"security-severity": securitySeverity(c.Severity), // a number, by which GitHub sorts alerts
+			},
+		})
 	}
+	return all
 }
 
-// sarifInvocationOf says what could not be read, what the log has no room for, and what the other reports note.
-func sarifInvocationOf(scan *Scan, leftOut string) sarifInvocation {
-	out := sarifInvocation{ExecutionSuccessful: len(scan.Inputs.Unreadable) == 0}
+// sarifInvocation says what could not be read, what the log has no room for, and what the other reports note.
+func sarifInvocation(scan *Scan, leftOut string) object {
+	var notifications []object
 	notify := func(level, text string) {
-		out.ToolExecutionNotifications = append(out.ToolExecutionNotifications, sarifNotification{level, sarifMessage{text}})
+		notifications = append(notifications, object{"level": level, "message": object{"text": text}})
 	}
 	for _, line := range scan.Inputs.Unreadable {
 		notify("error", incomplete+": "+line)
@@ -184,24 +118,25 @@ func sarifInvocationOf(scan *Scan, leftOut string) sarifInvocation {
 	for _, note := range scan.notes() {
 		notify("note", note)
 	}
+	out := object{"executionSuccessful": len(scan.Inputs.Unreadable) == 0}
+	if len(notifications) > 0 {
+		out["toolExecutionNotifications"] = notifications
+	}
 	return out
 }
 
-func sarifResultOf(f *Finding, b *BaselineDiff) sarifResult {
-	out := sarifResult{
-		RuleID: f.Check.ID, RuleIndex: f.check, Level: sarifLevel(f.Check.Severity),
-		Message:             sarifMessage{f.sentence()},
-		Locations:           []sarifLocation{sarifLocationOf(f)},
-		OccurrenceCount:     f.Violations,
-		PartialFingerprints: f.fingerprints(),
+func sarifResult(f *Finding, b *BaselineDiff) object {
+	out := object{
+		"ruleId": f.Check.ID, "ruleIndex": f.check, "level": sarifLevel(f.Check.Severity), "message": object{"text": f.sentence()},
+		"locations": []object{sarifLocation(f)}, "occurrenceCount": f.Violations, "partialFingerprints": f.fingerprints(),
 	}
 	if b != nil {
-		out.BaselineState = map[bool]string{true: "new", false: "unchanged"}[f.New]
+		out["baselineState"] = map[bool]string{true: "new", false: "unchanged"}[f.New]
 	}
 	if f.Waiver != nil {
-		out.Suppressions = []sarifSuppression{{
-			Kind: "external", Status: "accepted", Justification: f.Waiver.Reason,
-			Properties: map[string]string{"waiver": f.Waiver.ID, "expires": f.Waiver.Expires.UTC().Format("2006-01-02T15:04:05Z")},
+		out["suppressions"] = []object{{
+			"kind": "external", "status": "accepted", "justification": f.Waiver.Reason,
+			"properties": object{"waiver": f.Waiver.ID, "expires": f.Waiver.Expires.UTC().Format("2006-01-02T15:04:05Z")},
 		}}
 	}
 	return out
@@ -229,29 +164,31 @@ func (f *Finding) sentence() string {
 	return text + ")"
 }
 
-// sarifLocationOf names the first pod, and the file and the line.
-func sarifLocationOf(f *Finding) sarifLocation {
-	owner := f.Namespace + "/" + f.Workload.String()
-	location := sarifLocation{LogicalLocations: []sarifLogical{
-		{f.Namespace, f.Namespace, "namespace"}, {f.Workload.Name, owner, "resource"},
-	}}
-	full := owner
+// sarifLocation names the first pod, and the file and the line.
+func sarifLocation(f *Finding) object {
+	named := func(name, full, kind string) object {
+		return object{"name": name, "fullyQualifiedName": full, "kind": kind}
+	}
+	full := f.Namespace + "/" + f.Workload.String()
+	logical := []object{named(f.Namespace, f.Namespace, "namespace"), named(f.Workload.Name, full, "resource")}
 	if f.Pod != f.Workload.Name && f.Pod != f.Workload.String() {
 		full += "/" + f.Pod
-		location.LogicalLocations = append(location.LogicalLocations, sarifLogical{f.Pod, full, "resource"})
+		logical = append(logical, named(f.Pod, full, "resource"))
 	}
 	if subject := f.label(); subject != "" {
-		location.LogicalLocations = append(location.LogicalLocations, sarifLogical{subject, full + "/" + subject, "member"})
+		logical = append(logical, named(subject, full+"/"+subject, "member"))
 	}
+	location := object{"logicalLocations": logical}
 	file, line := f.File, f.Line
 	if file == "" {
 		file, line = f.Dump, 1
 	}
 	if file != "" {
-		location.PhysicalLocation = &sarifPhysical{ArtifactLocation: sarifArtifact{fileURI(file)}}
+		physical := object{"artifactLocation": object{"uri": fileURI(file)}}
 		if line > 0 {
-			location.PhysicalLocation.Region = &sarifRegion{line}
+			physical["region"] = object{"startLine": line}
 		}
+		location["physicalLocation"] = physical
 	}
 	return location
 }

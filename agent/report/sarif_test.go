@@ -42,8 +42,8 @@ type sarifLog struct {
 		Tool struct {
 			Driver struct{ Rules []sarifRule }
 		}
-		Invocations []sarifInvocation
-		Results     []sarifResult
+		Invocations []sarifInvocationRead
+		Results     []sarifResultRead
 	}
 }
 
@@ -166,3 +166,46 @@ func TestFileURI(t *testing.T) {
 		}
 	}
 }
+
+// What the tests read of a log.
+type (
+	sarifMessage struct{ Text string }
+	sarifRule    struct {
+		ID               string
+		ShortDescription sarifMessage
+		Help             struct{ Text, Markdown string }
+		Properties       struct {
+			Severity         string
+			SecuritySeverity string `json:"security-severity"`
+		}
+		DefaultConfiguration struct{ Level string }
+	}
+	sarifInvocationRead struct {
+		ExecutionSuccessful        bool
+		ToolExecutionNotifications []struct {
+			Level   string
+			Message sarifMessage
+		}
+	}
+	sarifResultRead struct {
+		RuleID              string
+		RuleIndex           int
+		Level               string
+		Message             sarifMessage
+		Locations           []sarifLocationRead
+		OccurrenceCount     int
+		PartialFingerprints map[string]string
+		BaselineState       string
+		Suppressions        []struct {
+			Kind, Status, Justification string
+			Properties                  map[string]string
+		}
+	}
+	sarifLocationRead struct {
+		PhysicalLocation *struct {
+			ArtifactLocation struct{ URI string }
+			Region           *struct{ StartLine int }
+		}
+		LogicalLocations []struct{ Name, FullyQualifiedName, Kind string }
+	}
+)

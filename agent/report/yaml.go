@@ -7,12 +7,12 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strconv"
 	"strings"
-	"unicode"
-	"unicode/utf8"
 )
 
-// YAML writes the document of ScanJSON as YAML, piece by piece as it comes.
+// YAML writes the document of ScanJSON as YAML, piece by piece as it comes. sigs.k8s.io/yaml takes six times as long, holds
+// the whole document several times, and writes invisible marks as they are, which a terminal may obey.
 func YAML(to io.Writer, scan *Scan, o Options) error {
 	from, into := io.Pipe()
 	ended := make(chan struct{})
@@ -20,61 +20,55 @@ func YAML(to io.Writer, scan *Scan, o Options) error {
 		defer close(ended)
 		into.CloseWithError(ScanJSON(into, scan, o))
 	}()
-	decoder := json.NewDecoder(from)
-	decoder.UseNumber()
-	w := &yamlWriter{from: decoder, to: bufio.NewWriter(to)}
-	err := w.document()
+	w := &yamlWriter{json.NewDecoder(from), bufio.NewWriter(to)}
+	w.UseNumber()
+	err := w.value(0, true)
+	if err == nil {
+		err = w.Flush() // which has the first error of all writes
+	}
 	from.CloseWithError(errors.Join(err, io.ErrClosedPipe)) // the other side ends, whatever happened here
 	<-ended
 	return err
 }
 
-// A yamlWriter writes in block style what it reads as JSON.
+// A yamlWriter writes in block style what it reads as JSON. The buffer keeps the error of a write.
 type yamlWriter struct {
-	from *json.Decoder
-	to   *bufio.Writer
+	*json.Decoder
+	*bufio.Writer
 }
 
-func (w *yamlWriter) document() error {
-	token, err := w.from.Token()
+// value writes the next value. Its lines have so much indentation. The first line is begun: where fresh, by nothing but the
+// indentation or the dash of a list; else by a key.
+func (w *yamlWriter) value(indent int, fresh bool) error {
+	token, err := w.Token()
 	if err != nil {
 		return err
 	}
-	if err := w.value(token, 0, true); err != nil {
+	delim, ok := token.(json.Delim)
+	if !ok || !w.More() {
+		text := scalar(token)
+		if ok {
+			text = map[json.Delim]string{'{': "{}", '[': "[]"}[delim]
+			_, err = w.Token()
+		}
+		if !fresh {
+			text = " " + text
+		}
+		_, _ = w.WriteString(text + "\n")
 		return err
 	}
-	return w.to.Flush()
-}
-
-// value writes a value that begins with a token. A line has been begun with so much indentation: where fresh, nothing
-// else stands in it, or only the dash of a list; else a key.
-func (w *yamlWriter) value(token json.Token, indent int, fresh bool) error {
-	delim, ok := token.(json.Delim)
-	if !ok {
-		return w.line(fresh, scalar(token))
-	}
-	if !w.from.More() {
-		if _, err := w.from.Token(); err != nil {
-			return err
-		}
-		return w.line(fresh, map[json.Delim]string{'{': "{}", '[': "[]"}[delim])
-	}
 	if !fresh {
-		if err := w.to.WriteByte('\n'); err != nil {
-			return err
-		}
+		_ = w.WriteByte('\n')
 	}
-	for first := true; w.from.More(); first = false {
+	for first := true; w.More(); first = false {
 		if !first || !fresh {
-			if _, err := w.to.WriteString(strings.Repeat(" ", indent)); err != nil {
-				return err
-			}
+			_, _ = w.WriteString(strings.Repeat(" ", indent))
 		}
 		if err := w.item(delim, indent); err != nil {
 			return err
 		}
 	}
-	_, err := w.from.Token()
+	_, err = w.Token()
 	return err
 }
 
@@ -83,52 +77,25 @@ const longestKey = 1000
 
 // item writes one item of a list or a mapping.
 func (w *yamlWriter) item(of json.Delim, indent int) error {
-	token, err := w.from.Token()
+	if of == '[' {
+		_, _ = w.WriteString("- ")
+		return w.value(indent+2, true)
+	}
+	token, err := w.Token()
 	if err != nil {
 		return err
-	}
-	if of == '[' {
-		if _, err := w.to.WriteString("- "); err != nil {
-			return err
-		}
-		return w.value(token, indent+2, true)
 	}
 	key := scalar(token)
 	if len(key) > longestKey {
 		key = "? " + key + "\n" + strings.Repeat(" ", indent)
 	}
-	if _, err := w.to.WriteString(key + ":"); err != nil {
+	if _, err := w.WriteString(key + ":"); err != nil {
 		return err
 	}
-	if token, err = w.from.Token(); err != nil {
-		return err
-	}
-	return w.value(token, indent+2, false)
+	return w.value(indent+2, false)
 }
 
-func (w *yamlWriter) line(fresh bool, text string) error {
-	if !fresh {
-		text = " " + text
-	}
-	_, err := w.to.WriteString(text + "\n")
-	return err
-}
-
-// isPlain tells whether a text needs no quotes: it begins with a letter, has nothing but the letters of names, and is no
-// word that means something else.
-func isPlain(text string) bool {
-	for i := range len(text) {
-		c := text[i]
-		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_'
-		if !letter && (i == 0 || !('0' <= c && c <= '9') && c != '.' && c != '/' && c != '-') {
-			return false
-		}
-	}
-	return text != "" && (len(text) > len("false") || !slices.Contains(wordsYAML, strings.ToLower(text)))
-}
-
-var wordsYAML = []string{"true", "false", "yes", "no", "on", "off", "y", "n", "null"}
-
+// scalar is a value without parts. strconv.Quote escapes what is not printable, by escapes that YAML has too.
 func scalar(token json.Token) string {
 	text, ok := token.(string)
 	switch {
@@ -139,32 +106,18 @@ func scalar(token json.Token) string {
 	case isPlain(text):
 		return text
 	}
-	return quotedYAML(text)
+	return strconv.Quote(text)
 }
 
-// quotedYAML is a text in double quotes, with an escape for all that is not printable.
-func quotedYAML(text string) string {
-	var b strings.Builder
-	b.WriteByte('"')
-	for _, r := range text {
-		switch {
-		case r == '"' || r == '\\':
-			b.WriteByte('\\')
-			b.WriteRune(r)
-		case r == '\n':
-			b.WriteString(`\n`)
-		case r == '\t':
-			b.WriteString(`\t`)
-		case unicode.IsPrint(r) || r == utf8.RuneError:
-			b.WriteRune(r)
-		case r < 0x100:
-			fmt.Fprintf(&b, `\x%02X`, r)
-		case r < 0x10000:
-			fmt.Fprintf(&b, `\u%04X`, r)
-		default:
-			fmt.Fprintf(&b, `\U%08X`, r)
+// isPlain reports whether a text needs no quotes: it begins with a letter, has only the letters of names, and is not a word
+// with another meaning.
+func isPlain(text string) bool {
+	for i := range len(text) {
+		c := text[i]
+		letter := 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || c == '_'
+		if !letter && (i == 0 || !('0' <= c && c <= '9') && c != '.' && c != '/' && c != '-') {
+			return false
 		}
 	}
-	b.WriteByte('"')
-	return b.String()
+	return text != "" && !slices.Contains([]string{"true", "false", "yes", "no", "on", "off", "y", "n", "null"}, strings.ToLower(text))
 }

@@ -221,7 +221,7 @@ func TestScanWarnsOfManifestsWithoutContainers(t *testing.T) {
 func TestScanOfNamespacesByCommas(t *testing.T) {
 	_, both, _ := runScan(t, "", shop, "-o", "json", "--namespace", "legacy,search")
 	_, each, _ := runScan(t, "", shop, "-o", "json", "--namespace", "legacy", "--namespace", "search")
-	if both != each || !strings.Contains(both, `"namespaces": 2,`) {
+	if both != each || !strings.Contains(both, `"namespaces":2,`) {
 		t.Errorf("with a comma:\n%s\none by one:\n%s", both, each)
 	}
 }
@@ -310,7 +310,7 @@ func TestScanReportsAllMissingInputs(t *testing.T) {
 		t.Errorf("code %d, stdout %q, stderr:\n%s", code, stdout, stderr)
 	}
 	code, stdout, stderr := runScan(t, "", "d", "empty", "n\n::error::x.yaml", "--keep-going", "-o", "json")
-	if want := `kube-devops: warning: 1 dangling link left out: d/b\n::error::y.yaml` + "\n" + leftOut + "kube-devops: the report is incomplete: 2 inputs left out\n"; code != exitFailed || stderr != want || !strings.Contains(stdout, `"pods": 1`) {
+	if want := `kube-devops: warning: 1 dangling link left out: d/b\n::error::y.yaml` + "\n" + leftOut + "kube-devops: the report is incomplete: 2 inputs left out\n"; code != exitFailed || stderr != want || !strings.Contains(stdout, `"pods":1`) {
 		t.Errorf("code %d, stdout:\n%s\nstderr:\n%s\nwant:\n%s", code, stdout, stderr, want)
 	}
 	if code, stdout, stderr := runScan(t, "", "empty", "--keep-going"); code != exitFailed || stdout != "" || strings.Count(stderr, "\n") != 1 {
