@@ -136,7 +136,7 @@ func (l *liveAgent) counts(want float64) func() bool {
 
 func eventually(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(liveWithin); !holds(); <-time.After(5 * time.Millisecond) {
+	for deadline := time.Now().Add(liveWithin); !holds(); <-time.After(25 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("not within %s: %s", liveWithin, what)
 		}

@@ -389,7 +389,10 @@ func loadTable(tb testing.TB, text string) *rules.Table {
 // While policies change places, pods come again and terms begin and end, every scrape is wholly of one policy, or has no
 // scores.
 func TestNoScrapeIsAMixture(t *testing.T) {
-	const changes = 300
+	changes := 300
+	if testing.Short() {
+		changes = 50
+	}
 	var pods []state.Observation
 	for i := range 200 {
 		text := podJSON(strings.Join([]string{clean, latest, noProbes}[:1+i%3], ","))

@@ -170,6 +170,9 @@ func TestFloodProcess(t *testing.T) {
 // review. Probes are answered in time, no scrape of a client that was let in is lost, the API server is asked at most 10
 // times a second, and after the flood a new client is let in.
 func TestFloodOfInventedTokens(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a flood takes 7 s; TestReviewsInAFlood has one with a fake clock")
+	}
 	reviews := &reviewServer{
 		users: map[string]string{"good": "ann", "slow": "ann", "new": "ann"}, may: map[string]bool{"ann /metrics": true}, takes: 20 * time.Millisecond,
 	}
