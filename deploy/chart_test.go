@@ -280,6 +280,8 @@ func TestRefused(t *testing.T) {
 		{"a digest that is none", "image.digest=latest", "at '/image/digest'"},
 		{"two sources of the policy", "policy.existingConfigMap=x,policy.table=y", "policy.existingConfigMap cannot be combined with policy.table"},
 		{"tokens in the clear", "http.auth=true", "tokens must not be sent unencrypted"},
+		{"audiences without authorization", "http.authAudiences={a}", "http.authAudiences requires http.auth"},
+		{"an audience with a comma", "http.tls.secretName=tls,http.auth=true,http.authAudiences={a\\,b}", "at '/http/authAudiences/0'"},
 		{"two monitors", "serviceMonitor.enabled=true,podMonitor.enabled=true", "every pod would be scraped twice"},
 		{"no account", "serviceAccount.create=false", "serviceAccount.name is needed"},
 	} {
@@ -309,9 +311,9 @@ func TestArgs(t *testing.T) {
 			append([]any{"agent", "--policy=/etc/kube-devops/policy.yaml", "--waivers=/etc/kube-devops/waivers.yaml"}, lease...)},
 		{"a ConfigMap of one's own", []string{"--set", "policy.existingConfigMap=ours,policy.tableKey=t.yaml"},
 			append([]any{"agent", "--policy=/etc/kube-devops/t.yaml"}, lease...)},
-		{"TLS, authorization and more", []string{"--set", "http.tls.secretName=tls,http.auth=true", "--set", "extraArgs={--a=b}"},
+		{"TLS, authorization and more", []string{"--set", "http.tls.secretName=tls,http.auth=true,http.authAudiences={a,b}", "--set", "extraArgs={--a=b}"},
 			slices.Concat([]any{"agent", "--policy=default"}, lease, []any{
-				"--tls-cert-file=/etc/kube-devops-tls/tls.crt", "--tls-private-key-file=/etc/kube-devops-tls/tls.key", "--metrics-auth", "--a=b",
+				"--tls-cert-file=/etc/kube-devops-tls/tls.crt", "--tls-private-key-file=/etc/kube-devops-tls/tls.key", "--metrics-auth", "--metrics-auth-audiences=a,b", "--a=b",
 			})},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -325,7 +327,7 @@ func TestArgs(t *testing.T) {
 
 // TestFlags has the agent accept each flag of every setting: the command parses all flags before it prints its help.
 func TestFlags(t *testing.T) {
-	flags := [][]string{{"--values", everything}, {"--set", "extraArgs={--metrics-auth-audiences=kube-devops}"}}
+	flags := [][]string{{"--values", everything}}
 	for _, setting := range settings {
 		flags = append(flags, setting.flags)
 	}

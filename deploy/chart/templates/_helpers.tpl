@@ -176,7 +176,7 @@ default
 {{- end }}
 {{- end }}
 {{- with .Values.namespaces }}
-- --namespaces={{ join "," . }}
+- --namespaces={{ join "," . | quote }}
 {{- end }}
 - --listen=:{{ .Values.http.port }}
 {{- with .Values.healthListen }}
@@ -200,6 +200,11 @@ default
 {{- fail "http.auth requires http.tls.secretName, because tokens must not be sent unencrypted" }}
 {{- end }}
 - --metrics-auth
+{{- with .Values.http.authAudiences }}
+- --metrics-auth-audiences={{ join "," . }}
+{{- end }}
+{{- else if .Values.http.authAudiences }}
+{{- fail "http.authAudiences requires http.auth" }}
 {{- end }}
 {{- range .Values.extraArgs }}
 - {{ . | quote }}
