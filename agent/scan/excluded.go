@@ -5,7 +5,6 @@ import (
 	"hash/maphash"
 	"maps"
 	"slices"
-	"strings"
 
 	"github.com/dustin/go-humanize/english"
 
@@ -13,19 +12,26 @@ import (
 	"github.com/kube-devops/kube-devops/agent/report"
 )
 
-// excluded counts the pods of namespaces that are left out, each once.
+// excluded counts the pods of excluded namespaces, each once.
 type excluded struct {
 	seed maphash.Seed
-	pods map[uint64]struct{} // by the hash of namespace and name: a few bytes for each
+	pods map[uint64]struct{} // by the hash of their identity, a few bytes a pod
 	in   map[string]report.Excluded
 }
 
-// add counts a pod that is there, and takes away one that has gone.
+// add counts a pod that exists, and removes one that was deleted.
 func (x *excluded) add(p *batchedPod) {
 	if x.pods == nil {
 		x.seed, x.pods, x.in = maphash.MakeSeed(), make(map[uint64]struct{}), make(map[string]report.Excluded)
 	}
-	hash := maphash.Comparable(x.seed, excludedKey(p))
+	digest := p.Digest
+	if p.Recorded {
+		digest = 0
+	}
+	hash := maphash.Comparable(x.seed, struct {
+		namespace, name, group string
+		digest                 uint64
+	}{p.Namespace, p.Name, groupOf(p.APIVersion), digest})
 	_, known := x.pods[hash]
 	of := x.in[p.Namespace]
 	of.Pattern = p.excludedBy
@@ -42,15 +48,7 @@ func (x *excluded) add(p *batchedPod) {
 	}
 }
 
-// identified is what tells pods of namespaces that are left out from one another.
-func excludedKey(p *batchedPod) [4]string {
-	if p.Recorded {
-		return [4]string{p.Namespace, p.Name, groupOf(p.APIVersion)}
-	}
-	return [4]string{p.Namespace, p.Name, groupOf(p.APIVersion), fmt.Sprint(p.Digest)}
-}
-
-// byPolicy are the namespaces that the policy leaves out, sorted, and how many pods they have.
+// byPolicy returns the namespaces that the policy excludes, sorted, and how many pods they have.
 func (x *excluded) byPolicy(options *Options) (namespaces []string, pods int) {
 	for _, name := range slices.Sorted(maps.Keys(x.in)) {
 		if _, excluded := options.Table.ExcludedBy(name); excluded {
@@ -61,21 +59,16 @@ func (x *excluded) byPolicy(options *Options) (namespaces []string, pods int) {
 	return namespaces, pods
 }
 
-// text says which pods the policy leaves out: "600 pods in 1 namespace excluded by the policy: kube-system (kube-*)".
+// text says which pods the policy excludes: "600 pods in 1 namespace excluded by the policy: kube-system (kube-*)".
 func (x *excluded) text(namespaces []string, pods int) string {
-	const most = 5
 	var named []string
-	for i, name := range namespaces {
-		if i == most {
-			named = append(named, fmt.Sprintf("%d more", len(namespaces)-most))
-			break
+	for _, name := range namespaces {
+		pattern := x.in[name].Pattern
+		if pattern == "" {
+			pattern = "not included"
 		}
-		if pattern := x.in[name].Pattern; pattern != "" {
-			name += " (" + pattern + ")"
-		} else {
-			name += " (not included)"
-		}
-		named = append(named, dump.OneLine(name))
+		named = append(named, dump.OneLine(name+" ("+pattern+")"))
 	}
-	return fmt.Sprintf("%s in %s excluded by the policy: %s", english.Plural(pods, "pod", ""), english.Plural(len(namespaces), "namespace", ""), strings.Join(named, ", "))
+	return fmt.Sprintf("%s in %s excluded by the policy: %s",
+		english.Plural(pods, "pod", ""), english.Plural(len(namespaces), "namespace", ""), firstFive(named))
 }

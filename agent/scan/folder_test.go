@@ -52,10 +52,10 @@ func TestFolderIsARepository(t *testing.T) {
 		"chart/templates/a.yaml": "{{- if x }}\n" + aPod("t") + "{{- end }}\n", "chart/templates/plain.yaml": aPod("plain"), "empty.yaml": "", "comments.yaml": "# a\n---\n# b\n",
 		"patch.yaml":   "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web}\nspec: {template: {spec: {containers: [{name: c, env: []}]}}}\n",
 		"service.yaml": "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n", "large.yaml": large, "tsconfig.json": "{\n // x\n \"a\": 1,\n}\n",
-		"quoted.yaml":     strings.Replace(aPod("q"), "i:latest", "{{ image }}", 1),
-		"broken.yaml": "a: [\nb: {\n",
-		"binary.json":     "\x00\x01\x02",
-		"dashboard.yaml":  "apiVersion: v1\nkind: Pod\nmetadata: {name: d, namespace: shop, annotations: {x: '{{ y }}'}}\n# {{ z }}\nspec: {containers: [{name: c, image: 'i:latest'}]}\n",
+		"quoted.yaml":    strings.Replace(aPod("q"), "i:latest", "{{ image }}", 1),
+		"broken.yaml":    "a: [\nb: {\n",
+		"binary.json":    "\x00\x01\x02",
+		"dashboard.yaml": "apiVersion: v1\nkind: Pod\nmetadata: {name: d, namespace: shop, annotations: {x: '{{ y }}'}}\n# {{ z }}\nspec: {containers: [{name: c, image: 'i:latest'}]}\n",
 	})
 	if err := os.Symlink("nowhere", "link.yaml"); err != nil {
 		t.Fatal(err)
@@ -73,7 +73,7 @@ func TestFolderIsARepository(t *testing.T) {
 		t.Errorf("inputs (-want +got):\n%s", diff)
 	}
 	wantLines := []string{
-		"1 manifest without an image left out as a patch: default/Deployment/web in patch.yaml: render patches first (kustomize build . | kube-devops scan -), or check the spelling of spec.containers",
+		"1 manifest without a container image left out as a patch: default/Deployment/web in patch.yaml: render patches first (kustomize build . | kube-devops scan -), or check the spelling of spec.containers",
 		"4 templates left out; the first is chart/templates/a.yaml: render templates first (helm template . | kube-devops scan -)",
 		"5 files without apiVersion and kind left out; the first is binary.json",
 		"2 empty files left out; the first is comments.yaml",
@@ -212,7 +212,7 @@ func TestTextBehindTheEndOfADocument(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"1 file has text behind the end of a document (...), which is not read: a.yaml: begin the next document with ---, as kubectl reads no other"}
+	want := []string{"1 file has text after a document end marker (...), which is not read: a.yaml: begin the next document with ---, as kubectl requires"}
 	if found.Inputs.Pods != 1 || !slices.Equal(lines, want) {
 		t.Errorf("%d pods, warnings %q, want 1 and %q", found.Inputs.Pods, lines, want)
 	}

@@ -186,7 +186,7 @@ func (b *batch) evaluatePod(p *batchedPod, text []byte, table *rules.Table, proj
 		return false
 	}
 	reduced := b.reduced[before:]
-	if p.patch = p.mayBePatch() && !hasImage(text); p.patch {
+	if p.patch = p.isPatch(text); p.patch {
 		return false
 	}
 	if p.err = table.EvaluateInto(&p.verdict, reduced); p.err != nil {
@@ -230,12 +230,12 @@ func (s *scan) apply(p *batchedPod) {
 		s.excluded.add(p)
 		return
 	case p.patch:
-		s.patches.add(p)
+		s.note(withoutImage, p.title(), p.from)
 		return
 	}
 	key, equal := s.identities.key(p)
 	if equal {
-		s.repeat(p, key, true)
+		s.noteDuplicate(p, key, true)
 		return
 	}
 	if p.Watched {
@@ -246,7 +246,7 @@ func (s *scan) apply(p *batchedPod) {
 		return
 	}
 	if p.unnamed {
-		s.unnamed.add(p)
+		s.note(withoutName, p.title(), p.from)
 	}
 	s.put(p, key)
 }
@@ -271,7 +271,7 @@ func (s *scan) put(p *batchedPod, key state.Pod) {
 	if !replaced {
 		*s.total(p)++
 	} else if !p.Watched {
-		s.repeat(p, key, false)
+		s.noteDuplicate(p, key, false)
 	}
 	if p.Template {
 		s.workloads.put(key, p)

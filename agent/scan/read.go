@@ -10,10 +10,10 @@ import (
 	"github.com/kube-devops/kube-devops/agent/dump"
 )
 
-// maxBuffered is how many bytes of pods are held back of a file until it is read whole.
+// maxBuffered is how many bytes of pods are held back until their file is known to be readable.
 const maxBuffered = 4 << 20
 
-// noKind is what an object counts as that has neither a kind nor an apiVersion.
+// noKind is the kind of objects without a kind and apiVersion.
 const noKind = "no kind"
 
 func (s *scan) readAll(ctx context.Context, p *pipeline) error {
@@ -25,21 +25,32 @@ func (s *scan) readAll(ctx context.Context, p *pipeline) error {
 			return err
 		case s.options.KeepGoing:
 			p.leaveOut(err)
-		case file.Found && s.fileErrors.add(err):
+		case file.Found:
+			s.fileErrors = append(s.fileErrors, err) // read on, to report all errors at once
 		default:
 			return err
 		}
 	}
-	if err := s.list.end(); err != nil {
+	if s.page.Continuation != nil {
+		err := s.page.Missing(s.page.file)
 		if !s.options.KeepGoing {
-			return errors.Join(s.fileErrors.err(), err)
+			return errors.Join(s.joinFileErrors(), err)
 		}
 		p.leaveOut(err)
 	}
-	return s.fileErrors.err()
+	return s.joinFileErrors()
 }
 
-// read reads one file. What it returns is the fault of a file that is not recognised as something else than a manifest.
+// joinFileErrors joins the first ten errors of files in folders.
+func (s *scan) joinFileErrors() error {
+	errs := s.fileErrors
+	if more := len(errs) - 10; more > 0 {
+		errs = append(errs[:10:10], fmt.Errorf("%s more cannot be read", english.Plural(more, "file", "")))
+	}
+	return errors.Join(errs...)
+}
+
+// read reads one file. It returns an error unless the file turns out not to be a manifest or a recording.
 func (s *scan) read(ctx context.Context, p *pipeline, file dump.File) error {
 	r := &reading{scan: s, pipeline: p, file: file, from: sourceOf(file)}
 	s.buffer.reset()
@@ -61,22 +72,28 @@ func (s *scan) read(ctx context.Context, p *pipeline, file dump.File) error {
 	return r.finish(stats, err)
 }
 
-// A reading is one file on its way.
+// reading is the reading of one file.
 type reading struct {
 	*scan
 	pipeline *pipeline
 	file     dump.File
 	from     *source
-	streamed bool          // events were sent: the file is what it seems
-	faults   []*dump.Error // of items that were left out
+	streamed bool          // events were sent: the file is a manifest or a recording
+	faults   []*dump.Error // of items that were left out, while events are held back
 }
 
-// take takes one event of the file.
+// take takes one event of the file. Those of a file in a folder are held back until the file is known to be readable.
 func (r *reading) take(e dump.Event) error {
 	if field := templatedField(&e); field != "" {
-		if err := r.template(&e, field); err != nil || r.options.KeepGoing {
+		if r.file.Found && !r.streamed {
+			return errTemplate
+		}
+		err := fmt.Errorf("%s: the %s contains {{: this is a template; render it first, for example with `helm template`", titleOf(&e), field)
+		if !r.options.KeepGoing {
 			return err
 		}
+		r.leaveOut(&dump.Error{Name: r.from.name, Item: e.Item, Offset: e.Offset, Err: err})
+		return nil
 	}
 	if !r.file.Found || r.streamed {
 		r.streamed = true
@@ -88,23 +105,10 @@ func (r *reading) take(e dump.Event) error {
 	return r.release()
 }
 
-// errTemplate ends the reading of a file that turns out to be a template.
+// errTemplate ends the reading of a file in a folder that is a template.
 var errTemplate = errors.New("a template")
 
-// template is the fault of a manifest that is one of a template.
-func (r *reading) template(e *dump.Event, field string) error {
-	if r.file.Found && !r.streamed {
-		return errTemplate
-	}
-	err := fmt.Errorf("%s: the %s contains {{: this is a template; render it first, for example with `helm template`", titleOf(e), field)
-	if r.options.KeepGoing {
-		r.leaveOut(&dump.Error{Name: r.from.name, Item: e.Item, Offset: e.Offset, Err: err})
-		return nil
-	}
-	return err
-}
-
-// leaveOut takes the fault of an item that was passed over.
+// leaveOut takes the error of an item that is skipped.
 func (r *reading) leaveOut(e *dump.Error) {
 	if r.file.Found && !r.streamed {
 		r.faults = append(r.faults, e)
@@ -125,11 +129,11 @@ func (r *reading) release() error {
 	return err
 }
 
-// finish says what the file is, now that it was read.
+// finish decides what the file is, after it was read.
 func (r *reading) finish(stats dump.Stats, err error) error {
 	switch {
 	case errors.Is(err, errTemplate):
-		r.templates.Add(r.file.Path)
+		r.skipped[template].Add(r.file.Path)
 		return nil
 	case errors.Is(err, dump.ErrNoPods):
 		if !r.file.Found && len(r.options.Found.Files) == 1 && !r.options.AllowEmpty {
@@ -156,26 +160,34 @@ func (r *reading) finish(stats dump.Stats, err error) error {
 	}
 	for kind, n := range stats.Others {
 		if kind == dump.TextAfterEnd {
-			r.textAfterEnd.Add(r.file.Path)
+			r.skipped[textAfterEnd].Add(r.file.Path)
 		}
 		r.count(kind, n)
 	}
 	if err == nil {
-		err = r.list.follow(r.file.Path, stats)
+		if r.page.Continuation != nil && stats.First != r.page.Kind {
+			err = r.page.Missing(r.page.file)
+		}
+		r.page = page{stats.Continues, r.file.Path}
 	}
 	return errors.Join(r.release(), err)
 }
 
-// count counts the objects of a kind that the file holds and that are left out.
+// page is the incomplete list at the end of a file, which the next file must continue.
+type page struct {
+	*dump.Continuation
+	file string
+}
+
+// count counts objects of a kind that are left out.
 func (r *reading) count(kind string, n int) {
 	if kind != dump.Patches {
 		r.other(kind, n)
 		return
 	}
-	if r.patches.Count == 0 {
-		r.patches.First = dump.OneLine(r.file.Path)
+	for range n {
+		r.skipped[withoutImage].Add(r.file.Path)
 	}
-	r.patches.Count += n
 }
 
 // isOther reports whether a file with an object that is too large has only objects without pods, and counts these.
@@ -190,62 +202,70 @@ func (r *reading) isOther() bool {
 	return true
 }
 
-// classify reports whether a file that cannot be read is something else than a manifest, and counts it as that.
+// classify reports whether a file that cannot be read is neither a manifest nor a recording, and counts it.
 func (r *reading) classify() (bool, error) {
 	class, err := dump.ClassifyFile(r.file.Path)
-	if err != nil {
+	if err != nil || class == dump.Broken {
 		return false, err
 	}
-	switch class {
-	case dump.Template:
-		r.templates.Add(r.file.Path)
-	case dump.Empty:
-		r.empty.Add(r.file.Path)
-	case dump.NotManifest:
-		r.notManifests.Add(r.file.Path)
-	default:
-		return false, nil
-	}
+	why := map[dump.FileClass]reason{dump.Template: template, dump.Empty: emptyFile, dump.NotManifest: notManifest}[class]
+	r.skipped[why].Add(r.file.Path)
 	return true, nil
 }
 
-// isUnrelated reports whether a file that could be read holds nothing of Kubernetes, and counts it.
+// isUnrelated reports whether a file has no Kubernetes objects, and counts it.
 func (r *reading) isUnrelated(stats dump.Stats) bool {
 	switch {
 	case len(r.faults) > 0:
 		return false
 	case len(stats.Others) == 0 && stats.Bookmarks == 0:
-		r.empty.Add(r.file.Path)
+		r.skipped[emptyFile].Add(r.file.Path)
 	case len(stats.Others) == 1 && stats.Others[noKind] > 0:
-		r.notManifests.Add(r.file.Path)
+		r.skipped[notManifest].Add(r.file.Path)
 	default:
 		return false
 	}
 	return true
 }
 
-// fileErrors are the faults of files in folders: the scan reads on, to name all of them at once.
-type fileErrors struct {
-	errs []error
-	more int
+// eventBuffer holds the events of a file until it is known to be readable.
+type eventBuffer struct {
+	events []dump.Event // without their JSON
+	ends   []int        // of their JSON in text
+	text   []byte
 }
 
-// maxFileErrors is how many are named.
-const maxFileErrors = 10
-
-// add takes one, and says so.
-func (b *fileErrors) add(err error) bool {
-	if len(b.errs) == maxFileErrors {
-		b.more++
-	} else {
-		b.errs = append(b.errs, err)
-	}
-	return true
+func (b *eventBuffer) add(e dump.Event) {
+	b.text = append(b.text, e.JSON...)
+	e.JSON = nil
+	b.events = append(b.events, e)
+	b.ends = append(b.ends, len(b.text))
 }
 
-func (b *fileErrors) err() error {
-	if b.more == 0 {
-		return errors.Join(b.errs...)
+// size is about how many bytes the buffer takes.
+func (b *eventBuffer) size() int {
+	const event = 256
+	return len(b.text) + event*len(b.events)
+}
+
+// each calls a function for each event until it returns an error.
+func (b *eventBuffer) each(fn func(dump.Event) error) error {
+	start := 0
+	for i, e := range b.events {
+		e.JSON = b.text[start:b.ends[i]:b.ends[i]]
+		start = b.ends[i]
+		if err := fn(e); err != nil {
+			return err
+		}
 	}
-	return errors.Join(append(b.errs, fmt.Errorf("%s more cannot be read", english.Plural(b.more, "file", "")))...)
+	return nil
+}
+
+// reset empties the buffer, and frees the memory of a large file.
+func (b *eventBuffer) reset() {
+	clear(b.events)
+	b.events, b.ends, b.text = b.events[:0], b.ends[:0], b.text[:0]
+	if cap(b.text) > maxBuffered/4 {
+		*b = eventBuffer{}
+	}
 }

@@ -67,6 +67,9 @@ func Run(ctx context.Context, options Options) (*report.Scan, error) {
 	if options.Progress == nil {
 		options.Progress = new(atomic.Int64)
 	}
+	if options.Warn == nil {
+		options.Warn = func(string) {}
+	}
 	s := newScan(options, cancel)
 	var err error
 	if s.projection, err = options.Table.ProjectionWith(ownerPaths...); err != nil {
@@ -96,16 +99,17 @@ func newScan(options Options, cancel context.CancelFunc) *scan {
 		s.result.Inputs.Unreadable = append(s.result.Inputs.Unreadable, leftOut(err))
 	}
 	if len(options.Found.Files) > 1 {
-		s.files = newFiles()
+		s.files = newPodFiles()
 	}
-	s.templates = options.Found.ChartTemplates
+	found := &options.Found
+	s.skipped[template], s.skipped[danglingLink], s.skipped[excludedFile] = found.ChartTemplates, found.DanglingLinks, found.Excluded
+	for _, folder := range found.EmptyFolders {
+		s.skipped[emptyFolder].Add(folder)
+	}
 	return s
 }
 
-// ErrAllExcluded says that there are pods, and that all of them are in namespaces that are left out.
-var ErrAllExcluded = errors.New("no pods that count")
-
-// A scan is one on its way.
+// scan is a scan in progress.
 type scan struct {
 	options    Options
 	projection *rules.Projection
@@ -119,34 +123,26 @@ type scan struct {
 	cancel     context.CancelFunc
 	err        error // of the first pod that could not be evaluated
 
-	buffer   eventBuffer // of the file that is being read
-	list     openList    // of a list that goes on in the next file
-	excluded excluded
-
-	files      *files // of all pods, until one comes twice; nil where there is one file
-	duplicates duplicates
-	// bare are the manifests in which no container has a name: nothing can be wrong with what is not there.
-	unnamed warnings
-	patches warnings
-	owned   warnings // workloads that another one owns
-	// templates, notManifests and empty are files of folders that are left out; fileErrors are those that are errors.
-	textAfterEnd                   dump.Skipped // files with text behind the end of a document
-	templates, notManifests, empty dump.Skipped
-	fileErrors                     fileErrors
+	buffer     eventBuffer // of the file that is being read
+	page       page
+	fileErrors []error // of files in folders
+	excluded   excluded
+	files      *podFiles // until the first duplicate; nil if there is one file
+	skipped    [reasons]dump.Skipped
 }
 
-// run reads all files. Where it returns an error, that is the first in the order of the input.
+// run reads all files. It returns the first error in the order of the input.
 func (s *scan) run(ctx context.Context) error {
 	p := s.newPipeline(ctx)
 	err := s.readAll(ctx, p)
 	p.close()
-	if s.err != nil { // it stands before the place at which the reading ended
+	if s.err != nil { // it comes before the place at which the reading ended
 		return s.err
 	}
 	return err
 }
 
-// includes says whether the pods of a namespace count, and which pattern of the policy leaves them out.
+// includes reports whether the pods of a namespace count, and which pattern of the policy excludes them.
 func (o *Options) includes(namespace string) (excludedBy string, counts bool) {
 	if pattern, excluded := o.Table.ExcludedBy(namespace); excluded {
 		return pattern, false
@@ -158,20 +154,20 @@ func matchesAny(globs []string, namespace string) bool {
 	return slices.ContainsFunc(globs, func(glob string) bool { return rules.MatchGlob(glob, namespace) })
 }
 
-// finish makes the result of the state.
+// finish returns the result.
 func (s *scan) finish() (*report.Scan, error) {
 	s.removeOwned()
 	r := s.result
-	if n := s.patches.Count; n > 0 {
+	if n := s.skipped[withoutImage].Count; n > 0 {
 		s.other(dump.Patches, n)
 	}
 	r.Inputs.ExcludedNamespaces = s.excluded.in
 	r.Inputs.Ignored = report.Ignored{
-		ChartTemplates: s.templates.Count, NotManifests: s.notManifests.Count, Excluded: s.options.Found.Excluded.Count,
-		DanglingLinks: s.options.Found.DanglingLinks.Count, Empty: s.empty.Count,
+		ChartTemplates: s.skipped[template].Count, NotManifests: s.skipped[notManifest].Count, Excluded: s.skipped[excludedFile].Count,
+		DanglingLinks: s.skipped[danglingLink].Count, Empty: s.skipped[emptyFile].Count,
 	}
 	if r.Inputs.Pods+r.Inputs.Templates == 0 && len(r.Inputs.Unreadable) == 0 {
-		if err := s.noWorkloads(); err != nil { // which counts what there is instead
+		if err := s.noWorkloads(); err != nil {
 			return nil, err
 		}
 	}
@@ -181,7 +177,7 @@ func (s *scan) finish() (*report.Scan, error) {
 	return r, nil
 }
 
-// other counts objects that are left out.
+// other counts objects of another kind.
 func (s *scan) other(kind string, n int) {
 	if s.result.Inputs.OtherKinds == nil {
 		s.result.Inputs.OtherKinds = make(map[string]int)
@@ -189,7 +185,7 @@ func (s *scan) other(kind string, n int) {
 	s.result.Inputs.OtherKinds[kind] += n
 }
 
-// leftOut is the line of a fault that was passed over.
+// leftOut returns the line of an error that is skipped.
 func leftOut(err error) string {
 	return strings.TrimPrefix(strings.ReplaceAll(err.Error(), "\n", "; "), "read ")
 }

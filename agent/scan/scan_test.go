@@ -235,7 +235,7 @@ func TestPatchesAreNoManifests(t *testing.T) {
 			if n := len(violations(found)); n != 5 {
 				t.Errorf("%s: %d violations, want the 5 of the manifest", name, n)
 			}
-			if len(warnings) != 1 || !strings.HasPrefix(warnings[0], "1 manifest without an image left out as a patch: shop/") ||
+			if len(warnings) != 1 || !strings.HasPrefix(warnings[0], "1 manifest without a container image left out as a patch: shop/") ||
 				!strings.Contains(warnings[0], ".yaml: render patches first (kustomize build . | kube-devops scan -), or check the spelling of spec.containers") {
 				t.Errorf("%s: warnings %q", name, warnings)
 			}
@@ -366,10 +366,10 @@ func TestRepeatsNameBothFiles(t *testing.T) {
 	for paths, want := range map[string][]string{
 		"a.json b.json c.json": {
 			"1 duplicate pod; the last one wins: shop/b in c.json",
-			"1 manifest is equal to another one and counts once: shop/Deployment/w in c.json and a.json",
+			"1 manifest is identical to another one and counts once: shop/Deployment/w in c.json and a.json",
 		},
 		"b.json c.json":   {"1 duplicate pod; the last one wins: shop/b in c.json and b.json"},
-		"a.json ./c.json": {"1 manifest is equal to another one and counts once: shop/Deployment/w in ./c.json and a.json"},
+		"a.json ./c.json": {"1 manifest is identical to another one and counts once: shop/Deployment/w in ./c.json and a.json"},
 	} {
 		var warnings []string
 		if _, err := Run(t.Context(), Options{Table: open(t, policies.Default), Found: namedFiles(paths), Workers: 2, Warn: func(line string) { warnings = append(warnings, line) }}); err != nil {
@@ -552,7 +552,7 @@ func TestNamespacesAreTheUniverse(t *testing.T) {
 		}
 	}
 	_, err = scanned(t, list.String(), func(o *Options) { o.Namespaces = []string{"none"} })
-	if want := "no pods that count: --namespace none matches no pods that count (the input has pods in batch, checkout, data, kube-system, legacy, ...)"; err == nil || err.Error() != want || !errors.Is(err, ErrAllExcluded) {
+	if want := "no pods that count: --namespace none matches no pods that count (the input has pods in batch, checkout, data, kube-system, legacy, 5 more)"; err == nil || err.Error() != want || !errors.Is(err, ErrAllExcluded) {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
@@ -572,11 +572,11 @@ func TestErrors(t *testing.T) {
 	for name, text := range map[string]string{
 		"a.json": one, "empty.json": "", "binary.json": "\x7fELF\x02", "service.json": `{"kind":"Service"}`, "node.yaml": "kind: Node\n",
 		"short.json": `{"kind":"List","items":[` + one + `,` + small("b", `,"x":[1,2`)[:60], "nameless.json": `{"kind":"Pod"}`,
-		"twice.json":      `{"kind":"List","items":[` + one + ",\n" + small("b", `,"x":1,"x":2`) + `]}`,
-		"broken.json": `{"kind":"List","items":[` + small("b", `,"x":[tru]`) + `,` + one + `]}`,
-		"broken.yaml": "kind: Pod\nmetadata: {name: y}\nspec: [\n---\nkind: Pod\nmetadata: {name: z}\n",
-		"swallow.json":    `{"kind":"List","items":[` + small("b", `,"x":["`) + "\n," + one + "\n," + small("c", `,"x":["]`) + `]}`,
-		"system.json":     `{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"s","namespace":"kube-system","uid":"u"},"x":[tru]},` + one + `]}`,
+		"twice.json":   `{"kind":"List","items":[` + one + ",\n" + small("b", `,"x":1,"x":2`) + `]}`,
+		"broken.json":  `{"kind":"List","items":[` + small("b", `,"x":[tru]`) + `,` + one + `]}`,
+		"broken.yaml":  "kind: Pod\nmetadata: {name: y}\nspec: [\n---\nkind: Pod\nmetadata: {name: z}\n",
+		"swallow.json": `{"kind":"List","items":[` + small("b", `,"x":["`) + "\n," + one + "\n," + small("c", `,"x":["]`) + `]}`,
+		"system.json":  `{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"s","namespace":"kube-system","uid":"u"},"x":[tru]},` + one + `]}`,
 	} {
 		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
 			t.Fatal(err)

@@ -140,7 +140,7 @@ func (s *scan) removeOwned() {
 		if of.left && s.state.Remove(of.key) {
 			s.result.Inputs.Templates--
 			s.other(of.kind, 1)
-			s.owned.note(of.title, of.from)
+			s.note(ownedWorkload, of.title, of.from)
 		}
 	}
 }

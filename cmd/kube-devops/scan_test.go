@@ -210,7 +210,7 @@ func TestScanWarnsOfManifestsWithoutContainers(t *testing.T) {
 {kind: Pod, metadata: {name: two}, spec: {containers: [{name: a, image: "a:1"}]}}
 `
 	code, stdout, stderr := runScan(t, "# manifests\n---\n"+manifests, "-")
-	want := "kube-devops: warning: 2 manifests without an image left out as patches; the first is default/Deployment/web in stdin: " +
+	want := "kube-devops: warning: 2 manifests without a container image left out as patches; the first is default/Deployment/web in stdin: " +
 		"render patches first (kustomize build . | kube-devops scan -), or check the spelling of spec.containers\n" +
 		"kube-devops: warning: 1 manifest has no container with a name: default/one in stdin: check the spelling of spec.containers\n"
 	if code != exitDone || stderr != want || !strings.Contains(stdout, "Left out 2 objects: patches 2.\n") {
