@@ -449,7 +449,7 @@ func TestReportIsCompressed(t *testing.T) {
 			if test.report != nil {
 				o.Report = test.report
 			}
-			request := httptest.NewRequest(http.MethodGet, "/api/v1/report", http.NoBody)
+			request := httptest.NewRequest(http.MethodGet, "/api/v1/report", nil)
 			request.Header.Set("Accept-Encoding", test.coding)
 			recorder := httptest.NewRecorder()
 			Handler(o).ServeHTTP(recorder, request)

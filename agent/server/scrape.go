@@ -22,8 +22,8 @@ type TextAppender interface {
 	AppendText(to []byte) []byte
 }
 
-// textPage answers scrapes with the text of two gatherers, the second of which appends its own. Requests for selected metrics
-// or another format go to other.
+// textPage answers scrapes with the text of two gatherers; the second one appends its text itself. Requests for selected
+// metrics or another format go to other.
 type textPage struct {
 	gathered prometheus.Gatherer
 	written  TextAppender

@@ -47,7 +47,7 @@ func TestTextScrape(t *testing.T) {
 			if test.process != nil {
 				o.Process = test.process
 			}
-			request := httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)
+			request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 			request.Header.Set("Accept", test.accept)
 			request.Header.Set("Accept-Encoding", test.coding)
 			recorder := httptest.NewRecorder()
@@ -89,7 +89,7 @@ func TestScrapeOfSelectedMetrics(t *testing.T) {
 func TestScrapeInAnotherFormat(t *testing.T) {
 	o := options()
 	o.Leader = written{Gatherer: o.Leader, appending: func() { t.Error("AppendText was called") }}
-	request := httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)
+	request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 	request.Header.Set("Accept", "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited")
 	recorder := httptest.NewRecorder()
 	Handler(o).ServeHTTP(recorder, request)

@@ -27,7 +27,7 @@ func (s *ClusterState) Differences(other *ClusterState) []string {
 	return slices.Sorted(maps.Keys(differ))
 }
 
-// equal compares two namespaces, of which the other may be nil.
+// equal compares two namespaces; other may be nil.
 func (ns *namespaceState) equal(other *namespaceState) bool {
 	return other != nil && reflect.DeepEqual(ns.LiveMetrics, other.LiveMetrics) &&
 		maps.EqualFunc(ns.pods, other.pods, func(a, b podState) bool { return a.uid == b.uid && a.verdict.equal(b.verdict) })

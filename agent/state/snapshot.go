@@ -13,7 +13,7 @@ import (
 // A Snapshot is the state at one moment. Later changes of the state do not affect it.
 type Snapshot struct {
 	Table *rules.Table
-	// Namespaces are sorted by name. Each has pods that are not excluded, of which none may have been evaluated.
+	// Namespaces are sorted by name. Each has pods that are not excluded, but maybe none that could be evaluated.
 	Namespaces []NamespaceSnapshot
 	// Skipped counts the pods that the table excludes, by reason.
 	Skipped map[string]int

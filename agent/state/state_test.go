@@ -300,7 +300,7 @@ func TestReady(t *testing.T) {
 	}
 }
 
-// TestSnapshotSharesNothing changes a snapshot and the state, neither of which may change the other.
+// TestSnapshotSharesNothing changes a snapshot and the state, and each must leave the other unchanged.
 func TestSnapshotSharesNothing(t *testing.T) {
 	s := newState(t)
 	fill := func() {

@@ -16,7 +16,7 @@ func (t Transition) Changed() bool {
 	return !slices.Equal(t.Before, t.After) || t.Recreated && len(t.After) > 0
 }
 
-// transition compares two states of a pod, of which either may be zero. The caller holds s.mu.
+// transition compares two states of a pod; either may be zero. The caller holds s.mu.
 func (s *ClusterState) transition(before, after podState) Transition {
 	return Transition{
 		Before:    s.failedChecks(before.verdict),
