@@ -76,7 +76,9 @@ func ControlPlane(ctx context.Context, progress io.Writer, want ...Binary) (stri
 }
 
 // Agent builds kube-devops from the repository around this module into dir and returns the path of the binary.
-func Agent(ctx context.Context, dir string) (string, error) { return buildAgent(ctx, dir, "kube-devops") }
+func Agent(ctx context.Context, dir string) (string, error) {
+	return buildAgent(ctx, dir, "kube-devops")
+}
 
 // UngatedAgent builds kube-devops with a planted fault: a gate that trusts client-go's elector. The fault is a source file
 // in testdata that replaces the real one during this build, so that no build tag can put it into a release.

@@ -17,26 +17,26 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/process"
 )
 
-const falseListDemand = "the replica is not ready, and leaves the Lease alone; the other publishes ≤ 2 leases; ≤ 2 requests/s; " +
-	"resident memory ≤ 256 MiB; logged and counted; in sync ≤ 65 s afterwards"
+const falseListDemand = "it is not ready and does not write the Lease; the other replica publishes ≤ 2 leases; ≤ 2 requests/s; " +
+	"resident memory ≤ 256 MiB; logged and counted; in sync ≤ 65 s after recovery"
 
-// falseLists are the rows of an API server, or of a proxy before it, that answers requests for pods wrongly.
+// falseLists are the rows in which an API server, or a proxy in front of it, returns false lists and events of pods.
 var falseLists = []row{
-	{number: 44, variant: "a", name: "every page of the list of pods has the same continue token, from the start of a replica", demand: falseListDemand, quick: 1, trials: 2, trial: func(f *fixture) {
+	{number: 44, variant: "a", name: "every page of the pod list has the same continue token, from the start of a replica", demand: falseListDemand, quick: 1, trials: 2, trial: func(f *fixture) {
 		f.startsWithFalseList("continue token", f.repeatedPage(), noInitialStream)
 	}},
-	{number: 44, variant: "b", heavy: true, name: "the list of pods does not end, from the start of a replica that has 128 MiB of memory", demand: falseListDemand, quick: 1, trials: 2, trial: func(f *fixture) {
+	{number: 44, variant: "b", heavy: true, name: "the pod list does not end, from the start of a replica with GOMEMLIMIT=128MiB", demand: falseListDemand, quick: 1, trials: 2, trial: func(f *fixture) {
 		f.startsWithFalseList("bytes", f.endlessPage(), noInitialStream)
 	}},
-	{number: 44, variant: "c", name: "lists and watches of pods bring Secrets, from the start of a replica", demand: falseListDemand, quick: 1, trials: 2, trial: func(f *fixture) {
+	{number: 44, variant: "c", name: "pod lists and watches return Secrets, from the start of a replica", demand: falseListDemand, quick: 1, trials: 2, trial: func(f *fixture) {
 		f.startsWithFalseList("Secret", proxy.Rule{Resource: "pods", Answer: func(body []byte) []byte {
 			return bytes.ReplaceAll(body, []byte(`"kind":"Pod`), []byte(`"kind":"Secret`))
 		}})
 	}},
-	{number: 44, variant: "d", name: "every page of the leader's list of pods has the same continue token, for good", demand: "it gives the Lease back after 2 min; the standby publishes within a takeover; in sync ≤ 65 s afterwards", trials: 1, trial: func(f *fixture) {
+	{number: 44, variant: "d", name: "every page of the leader's pod list has the same continue token, permanently", demand: "it releases the Lease after 2 min; the standby takes over; in sync ≤ 65 s after recovery", trials: 1, trial: func(f *fixture) {
 		f.losesSync(f.repeatedPage(), proxy.Rule{Verb: "watch", Resource: "pods", Status: http.StatusUnprocessableEntity})
 	}},
-	{number: 44, variant: "e", name: "a Secret among the events of the leader's watch of pods", demand: "not scored; logged and counted; Lease kept; right ≤ 65 s", quick: 1, trials: 2, still: true, trial: (*fixture).secretEvent},
+	{number: 44, variant: "e", name: "a Secret among the events of the leader's pod watch", demand: "not scored; logged and counted; Lease kept; scores correct ≤ 65 s", quick: 1, trials: 2, still: true, trial: (*fixture).secretEvent},
 }
 
 // noInitialStream refuses the streaming list, as an API server without that feature does: the agent then sends list requests.

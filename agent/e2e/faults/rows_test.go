@@ -24,12 +24,12 @@ import (
 
 // everyMerge are the rows that run on every merge. Times that the matrix gives for a Lease of 15 s are scaled to the Lease of the run.
 var everyMerge = []row{
-	{number: 1, name: "leader killed (SIGKILL)", demand: "the other publishes within lease + 2 looks of a standby, in the median ≤ 18 s", quick: 3, trials: 20, median: 18 * time.Second, trial: func(f *fixture) {
+	{number: 1, name: "leader killed (SIGKILL)", demand: "the other replica publishes within lease + 2 checks of a standby; median ≤ 18 s", quick: 3, trials: 20, median: 18 * time.Second, trial: func(f *fixture) {
 		leader, standby := f.leader(), f.standby()
 		f.kill(leader)
 		f.publishes(time.Now(), f.lease.takeover(), standby)
 	}},
-	{number: 2, name: "leader stopped (SIGTERM) while pods change", demand: "the other publishes ≤ 5 s; exit 0 ≤ 10 s; last scrape whole", quick: 2, trials: 10, trial: func(f *fixture) {
+	{number: 2, name: "leader stopped (SIGTERM) while pods change", demand: "the other replica publishes ≤ 5 s; exit 0 ≤ 10 s; last scrape complete", quick: 2, trials: 10, trial: func(f *fixture) {
 		defer f.churn(200)()
 		leader, standby := f.leader(), f.standby()
 		at := time.Now()
@@ -39,7 +39,7 @@ var everyMerge = []row{
 		f.exited(leader, 0, exits)
 		f.lastScrapeIsWhole(leader)
 	}},
-	{number: 3, name: "leader frozen and woken (SIGSTOP)", demand: "closed before its first byte; a short stop hands nothing over; one publishes ≤ renew deadline + 2 leases", quick: 1, trials: 1, blind: true, trial: func(f *fixture) {
+	{number: 3, name: "leader frozen and resumed (SIGSTOP)", demand: "gate closed before the first byte; a short stop causes no handover; one publishes ≤ renew deadline + 2 leases", quick: 1, trials: 1, blind: true, trial: func(f *fixture) {
 		for _, full := range []time.Duration{5 * time.Second, 14 * time.Second, 30 * time.Second, 120 * time.Second} {
 			leader, standby := f.leader(), f.standby()
 			frozen, d := time.Now(), f.lease.of(full)
@@ -62,7 +62,7 @@ var everyMerge = []row{
 			f.pair()
 		}
 	}},
-	{number: 4, name: "leader cut off from the API server", demand: "gate closed ≤ lease - margin; the other publishes; rejoins ≤ 60 s", quick: 2, trials: 5, trial: func(f *fixture) {
+	{number: 4, name: "leader disconnected from the API server", demand: "gate closed ≤ lease - margin; the other replica publishes; rejoins ≤ 60 s", quick: 2, trials: 5, trial: func(f *fixture) {
 		leader, standby := f.leader(), f.standby()
 		leader.proxy.Blackhole()
 		cut := time.Now() // a renewal that was sent before has reached the server
@@ -72,7 +72,7 @@ var everyMerge = []row{
 		leader.proxy.Heal()
 		f.rejoins(leader, 60*time.Second)
 	}},
-	{number: 5, name: "answer to the renewal late, then cut", demand: "no double publish", quick: 1, trials: 2, trial: func(f *fixture) {
+	{number: 5, name: "response to the renewal delayed, then lost", demand: "no double publish", quick: 1, trials: 2, trial: func(f *fixture) {
 		for _, full := range []time.Duration{time.Second, 3 * time.Second, 4800 * time.Millisecond, 9 * time.Second} {
 			leader, standby := f.leader(), f.standby()
 			renewals := leader.proxy.Count("update", "leases")
@@ -92,7 +92,7 @@ var everyMerge = []row{
 			f.pair()
 		}
 	}},
-	{number: 6, variant: "a", name: "Lease edited: holder to the standby, to a stranger, to nobody; duration 1 and 86400; released by hand", demand: "some replica publishes again ≤ 3 leases", quick: 1, trials: 2, trial: func(f *fixture) {
+	{number: 6, variant: "a", name: "Lease edited: holder set to the standby, to another name, to none; duration 1 and 86400; released manually", demand: "one replica publishes again ≤ 3 leases", quick: 1, trials: 2, trial: func(f *fixture) {
 		for _, edit := range []string{
 			fmt.Sprintf(`{"spec":{"holderIdentity":%q}}`, f.identity(f.standby())),
 			`{"spec":{"holderIdentity":"x"}}`,
@@ -105,10 +105,10 @@ var everyMerge = []row{
 			f.edited(edit)
 		}
 	}},
-	{number: 6, variant: "b", name: "Lease released by a forger, the agent's mark included", demand: "≤ 5 s of two voices, as stated; some replica publishes again", quick: 1, trials: 3, stated: 5 * time.Second, trial: func(f *fixture) {
+	{number: 6, variant: "b", name: "Lease release forged, including the annotation of the agent", demand: "double publish ≤ 5 s, as documented; one replica publishes again", quick: 1, trials: 3, stated: 5 * time.Second, trial: func(f *fixture) {
 		f.edited(`{"metadata":{"annotations":{"kube-devops.io/writer":"x/released"}},` + releasedSpec()[1:])
 	}},
-	{number: 6, variant: "c", name: "Lease edited: the largest count of transitions, duration, and times that no JSON holds", demand: "some replica publishes again ≤ 3 leases", quick: 1, trials: 2, trial: func(f *fixture) {
+	{number: 6, variant: "c", name: "Lease edited: maximum transitions and duration, and times out of range", demand: "one replica publishes again ≤ 3 leases", quick: 1, trials: 2, trial: func(f *fixture) {
 		const most = math.MaxInt32
 		for _, edit := range []string{
 			fmt.Sprintf(`{"spec":{"leaseTransitions":%d}}`, most),
@@ -121,7 +121,7 @@ var everyMerge = []row{
 			f.edited(edit)
 		}
 	}},
-	{number: 7, name: "Lease deleted, once and each second for a minute", demand: "one replica publishes ≤ 2 leases + 5 s after the last", quick: 1, trials: 2, trial: func(f *fixture) {
+	{number: 7, name: "Lease deleted once, and every second for one minute", demand: "one replica publishes ≤ 2 leases + 5 s after the last deletion", quick: 1, trials: 2, trial: func(f *fixture) {
 		f.deleteLease()
 		noticed := time.Now().Add(2 * f.lease.retry)
 		f.pass(time.Until(noticed))
@@ -133,11 +133,11 @@ var everyMerge = []row{
 		}
 		f.publishes(time.Now(), 2*f.lease.duration+5*time.Second, f.slots[:]...)
 	}},
-	{number: 16, variant: "a", name: "API server restarted, SIGTERM and SIGKILL, down 2 and 20 s", demand: "caught up ≤ 10 and 30 s; scores never wrong; staleness true to 2 s", quick: 1, trials: 1, alone: true, direct: true, still: true, trial: func(f *fixture) {
+	{number: 16, variant: "a", name: "API server restarted, SIGTERM and SIGKILL, down 2 and 20 s", demand: "scores current ≤ 10 and 30 s; scores never wrong; staleness metric accurate to 2 s", quick: 1, trials: 1, alone: true, direct: true, still: true, trial: func(f *fixture) {
 		f.serverRestarts(syscall.SIGTERM, 2*time.Second, 10*time.Second)
 		f.serverRestarts(syscall.SIGKILL, f.lease.of(20*time.Second), 30*time.Second)
 	}},
-	{number: 21, variant: "a", name: "initial stream without its end mark", demand: "ready ≤ 150 s; ≤ 2 requests/s; right ≤ 90 s afterwards", quick: 1, trials: 1, fresh: true, still: true, trial: func(f *fixture) {
+	{number: 21, variant: "a", name: "streaming list without its end bookmark", demand: "ready ≤ 150 s; ≤ 2 requests/s; scores correct ≤ 90 s afterwards", quick: 1, trials: 1, fresh: true, still: true, trial: func(f *fixture) {
 		f.startsThough(proxy.Rule{Verb: "watch", Resource: "pods", Watch: func(e *proxy.Event) proxy.Fate {
 			if e.End {
 				return proxy.Swallow
@@ -145,7 +145,7 @@ var everyMerge = []row{
 			return proxy.Pass
 		}}, 0)
 	}},
-	{number: 21, variant: "b", name: "initial stream closed early, and a minute on", demand: "ready ≤ 150 s; ≤ 2 requests/s; right ≤ 90 s afterwards", quick: 1, trials: 1, fresh: true, still: true, trial: func(f *fixture) {
+	{number: 21, variant: "b", name: "streaming list closed early, for a further minute", demand: "ready ≤ 150 s; ≤ 2 requests/s; scores correct ≤ 90 s afterwards", quick: 1, trials: 1, fresh: true, still: true, trial: func(f *fixture) {
 		f.startsThough(proxy.Rule{Verb: "watch", Resource: "pods", Watch: func(e *proxy.Event) proxy.Fate {
 			if e.N > 2 {
 				return proxy.BreakOff
@@ -153,13 +153,13 @@ var everyMerge = []row{
 			return proxy.Pass
 		}}, time.Minute)
 	}},
-	{number: 21, variant: "c", name: "initial stream empty, and a minute on", demand: "ready ≤ 150 s; ≤ 2 requests/s; right ≤ 90 s afterwards", quick: 1, trials: 1, fresh: true, still: true, trial: func(f *fixture) {
+	{number: 21, variant: "c", name: "streaming list empty, for a further minute", demand: "ready ≤ 150 s; ≤ 2 requests/s; scores correct ≤ 90 s afterwards", quick: 1, trials: 1, fresh: true, still: true, trial: func(f *fixture) {
 		f.startsThough(proxy.Rule{Verb: "watch", Resource: "pods", Watch: func(*proxy.Event) proxy.Fate { return proxy.BreakOff }}, time.Minute)
 	}},
-	{number: 21, variant: "d", name: "watch never answered", demand: "ready ≤ 150 s; ≤ 2 requests/s; right ≤ 90 s afterwards", quick: 1, trials: 1, fresh: true, still: true, trial: func(f *fixture) {
+	{number: 21, variant: "d", name: "watch request not answered", demand: "ready ≤ 150 s; ≤ 2 requests/s; scores correct ≤ 90 s afterwards", quick: 1, trials: 1, fresh: true, still: true, trial: func(f *fixture) {
 		f.startsThough(proxy.Rule{Verb: "watch", Resource: "pods", Silent: true}, 0)
 	}},
-	{number: 24, variant: "b", name: "one replica may not list pods from its start, and has the Lease to itself at first", demand: "it leaves the Lease alone, is not ready and says why; the other publishes ≤ 2 leases", quick: 1, trials: 2, trial: func(f *fixture) {
+	{number: 24, variant: "b", name: "no permission for pods from the start of a replica that is alone at first", demand: "it does not write the Lease, is not ready and reports why; the other replica publishes ≤ 2 leases", quick: 1, trials: 2, trial: func(f *fixture) {
 		for _, r := range f.slots {
 			f.kill(r)
 		}
@@ -183,7 +183,7 @@ var everyMerge = []row{
 		f.silent(blind, began)
 		remove()
 	}},
-	{number: 32, name: "policy broken, empty, deleted, 5 MiB, a bomb, an unknown field, two documents", demand: "last good stays; told ≤ 5 s, and why; mended ≤ 5 s", quick: 1, trials: 1, args: []string{"--policy=mount/table.yaml"}, fresh: true, still: true, trial: func(f *fixture) {
+	{number: 32, name: "policy truncated, empty, deleted, 5 MiB, a YAML bomb, with an unknown field, with two documents", demand: "last valid policy stays; reported with a reason ≤ 5 s; recovery ≤ 5 s", quick: 1, trials: 1, args: []string{"--policy=mount/table.yaml"}, fresh: true, still: true, trial: func(f *fixture) {
 		good := f.defaultPolicy()
 		f.mountPolicy(good)
 		f.pair()
@@ -221,7 +221,7 @@ var everyMerge = []row{
 			f.recovered(time.Since(mended), 5*time.Second)
 		}
 	}},
-	{number: 36, heavy: true, name: "200 connections that send or read 1 byte a second", demand: "closed ≤ 35 s; every scrape answered, p99 ≤ 250 ms", quick: 1, trials: 1, trial: func(f *fixture) {
+	{number: 36, heavy: true, name: "200 connections that send or read 1 byte per second", demand: "closed ≤ 35 s; every scrape answered, p99 ≤ 250 ms", quick: 1, trials: 1, trial: func(f *fixture) {
 		leader := f.leader()
 		f.fill(f.seeder(), 400)
 		f.largePage(leader)
@@ -251,7 +251,7 @@ var everyMerge = []row{
 		}
 		f.notef("p99 of scrapes %.0f ms", p99.Seconds()*1000)
 	}},
-	{number: 39, name: "SIGTERM at the start, during a sync that is not answered, and while the API server is gone; twice", demand: "exit 0 ≤ 10 s; the second at once, not 0", quick: 1, trials: 5, fresh: true, trial: func(f *fixture) {
+	{number: 39, name: "SIGTERM at the start, during an unanswered initial list, and while the API server is down; sent twice", demand: "exit 0 ≤ 10 s; after the second signal at once, not 0", quick: 1, trials: 5, fresh: true, trial: func(f *fixture) {
 		stopped := func(r *replica) {
 			at := time.Now()
 			r.expected = true
@@ -298,7 +298,7 @@ var everyMerge = []row{
 		leader.Signal(syscall.SIGTERM)
 		f.exited(leader, 130, exits) // and not 0, as it would after a stop in good order
 	}},
-	{number: 39, variant: "b", name: "SIGTERM while a credential plugin hangs: before its first answer, and when it is asked again; with and without election", demand: "exit 0 ≤ 10 s", quick: 1, trials: 2, bare: true, trial: func(f *fixture) {
+	{number: 39, variant: "b", name: "SIGTERM while a credential plugin hangs, in its first and in a later call, with and without leader election", demand: "exit 0 ≤ 10 s", quick: 1, trials: 2, bare: true, trial: func(f *fixture) {
 		for _, elect := range []string{"--leader-elect=true", "--leader-elect=false"} {
 			for _, answers := range []int{0, 1} {
 				kubeconfig, called := f.hangingPlugin(answers)

@@ -23,8 +23,8 @@ var soakSteps = []struct {
 }
 
 // soakRow has a run of its own: make soak.
-var soakRow = row{number: 41, name: "soak: 50 changes/s, edits of the policy, kills, restarts of the API server",
-	demand: "no double publish; recomputes equal, under the policy that both tell; no difference found by an audit; heap ≤ 1 MiB/h; files and goroutines flat",
+var soakRow = row{number: 41, name: "soak: 50 changes/s, policy edits, kills, API server restarts",
+	demand: "no double publish; recomputes equal under the policy of both replicas; audits find no difference; heap ≤ 1 MiB/h; files and goroutines constant",
 	// In hours a machine has its seconds without a look: how long the longest was is printed.
 	blind: true,
 	alone: true, direct: true, args: []string{"--policy=mount/table.yaml", "--audit-interval=1m", "--profile-listen=127.0.0.1:0"}}

@@ -14,19 +14,19 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/binaries"
 )
 
-// An outcome is what was measured of one row.
+// An outcome has the measurements of one row.
 type outcome struct {
 	trials     int
-	double     time.Duration // both replicas published
-	unseen     time.Duration // the longest time without an answer of a replica that ran
-	recomputed int           // comparisons with a recompute
+	double     time.Duration // in which both replicas published
+	unseen     time.Duration // longest time without an answer of a running replica
+	recomputed int           // number of comparisons with a recompute
 	failed     bool
-	skipped    string // why it was not run here
+	skipped    string // reason
 	notes      []string
 
 	mu    sync.Mutex
 	took  []time.Duration
-	bound time.Duration // the largest that was asked for
+	bound time.Duration // the largest one
 }
 
 func (o *outcome) recovered(took, bound time.Duration) {
@@ -36,7 +36,7 @@ func (o *outcome) recovered(took, bound time.Duration) {
 	o.bound = max(o.bound, bound)
 }
 
-// median is the middle one of the times to recover.
+// median returns the median time to recover.
 func (o *outcome) median() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -46,7 +46,7 @@ func (o *outcome) median() time.Duration {
 	return slices.Sorted(slices.Values(o.took))[len(o.took)/2]
 }
 
-// longest is the longest time to recover.
+// longest returns the longest time to recover.
 func (o *outcome) longest() time.Duration {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -56,13 +56,13 @@ func (o *outcome) longest() time.Duration {
 	return slices.Max(o.took)
 }
 
-// results are the outcomes of the rows that have run, by their keys.
+// results has the outcomes of completed rows by key.
 var results = struct {
 	sync.Mutex
 	of map[string]*outcome
 }{of: map[string]*outcome{}}
 
-// line is the row in the table, in Markdown.
+// line returns the row of the table in Markdown.
 func (r *row) line(o *outcome) string {
 	cells := []string{r.key(), r.name, "", "", "", "", "", r.demand, r.verdict(o)}
 	if o != nil && o.trials > 0 {
@@ -81,7 +81,7 @@ func (r *row) line(o *outcome) string {
 	return "| " + strings.Join(cells, " | ") + " |"
 }
 
-// verdict tells whether the row holds. One that was skipped, or of which no trial came to its end, does not.
+// verdict returns the result of the row. A skipped row, or one without a completed trial, does not pass.
 func (r *row) verdict(o *outcome) string {
 	switch {
 	case r.cannot != "":
@@ -89,23 +89,22 @@ func (r *row) verdict(o *outcome) string {
 	case o == nil:
 		return "not run"
 	case o.failed:
-		return "**FAILS**"
+		return "**fail**"
 	case o.skipped != "":
 		return "not run: " + o.skipped
 	case o.trials == 0:
-		return "not run: no trial came to its end"
+		return "not run: no trial was completed"
 	default:
-		return "holds"
+		return "pass"
 	}
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.1f s", d.Seconds()) }
 
-const tableHead = "| row | fault | trials | double publish | unseen, most | recovered, median | recovered, most | what is demanded; what was measured besides | verdict |\n" +
+const tableHead = "| row | fault | trials | double publish | longest gap in scrapes | median recovery | longest recovery | requirement; further measurements | result |\n" +
 	"| --- | --- | --- | --- | --- | --- | --- | --- | --- |\n"
 
-// table is the whole matrix: the rows that have run as measured, the others as they stand in the page, if they
-// are the same fault there.
+// table returns the whole matrix. A row that has not run keeps its line of the page, if the page has the same fault.
 func table(page string) string {
 	var b strings.Builder
 	b.WriteString(tableHead)
@@ -127,7 +126,7 @@ const (
 	tableEnd   = "<!-- The end of the table. -->\n"
 )
 
-// writePage puts the table into deploy/RELIABILITY.md.
+// writePage writes the table to deploy/RELIABILITY.md.
 func writePage() error {
 	root, err := binaries.Root()
 	if err != nil {
@@ -141,7 +140,7 @@ func writePage() error {
 	before, rest, ok := bytes.Cut(page, []byte(tableBegin))
 	old, after, ended := bytes.Cut(rest, []byte(tableEnd))
 	if !ok || !ended {
-		return fmt.Errorf("%s has no place for the table", path)
+		return fmt.Errorf("%s has no markers for the table", path)
 	}
 	text := string(before) + tableBegin + table(string(old)) + tableEnd + string(after)
 	return os.WriteFile(path, []byte(text), 0o644)
