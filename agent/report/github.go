@@ -105,7 +105,7 @@ func annotate(b *bytes.Buffer, level, title, file string, line int, message stri
 func (s *Scan) headline() string {
 	cluster, ok := s.Snapshot.Cluster()
 	if !ok {
-		return "No data: no pod was scored"
+		return noData
 	}
 	totals := s.Snapshot.Totals()
 	text := fmt.Sprintf("Compliance %s, score %.2f, %s: %s in %s, %s", percent(cluster.Compliance), cluster.Score, shown(cluster.Grade, 40),
@@ -116,5 +116,8 @@ func (s *Scan) headline() string {
 	return text
 }
 
-// incomplete is what every report says where some inputs could not be read.
-const incomplete = "This report is incomplete: some inputs could not be read, and are in no number"
+// noData is what every report says where no pod has a score, and incomplete where some inputs could not be read.
+const (
+	noData     = "No data: no pod was scored"
+	incomplete = "This report is incomplete: some inputs could not be read, and are in no number"
+)

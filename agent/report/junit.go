@@ -1,11 +1,11 @@
 package report
 
 import (
-	"bufio"
 	"encoding/xml"
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 
 	"github.com/dustin/go-humanize/english"
 
@@ -13,132 +13,137 @@ import (
 )
 
 // JUnit writes a test suite for each namespace. Its test cases are the checks: one that passes where nothing violates the
-// check, one that fails for each workload that does, and one that is skipped for each that a waiver accepts. Where there is a
-// baseline only what is new fails, and what it has is skipped. A suite of the scan itself comes first, with what was read.
+// check, one that fails for each workload that violates it, and one that is skipped for each workload whose violations are
+// waived. With a baseline, only new findings fail, and known ones are skipped. A suite of the scan itself comes first, with
+// what was read.
 func JUnit(to io.Writer, scan *Scan, o Options) error {
-	w := &junitWriter{to: bufio.NewWriter(to), scan: scan, against: o.Baseline}
-	// The counts come before what is counted: the suites are made twice and written once.
-	var all junitCounts
-	w.suites(o, func(_ state.NamespaceSnapshot, cases []junitCase) { all.add(cases) })
-	own := w.own()
-	all.add(own)
-	w.put("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuites name=\"kube-devops\"" + all.String() + ">\n")
-	w.suite("kube-devops scan", own, scan.notes())
-	w.suites(o, func(ns state.NamespaceSnapshot, cases []junitCase) { w.suite(ns.Name, cases, nil) })
-	w.put("</testsuites>\n")
-	if w.err != nil {
-		return w.err
+	out := junitReport{Name: "kube-devops"}
+	own := suiteOf("kube-devops scan", ownCases(scan))
+	own.Output = plainLines(scan.notes())
+	out.add(own)
+	rest := scan.Snapshot.Namespaces
+	addNext := func(found []Finding) {
+		out.add(suiteOf(rest[0].Name, casesOf(scan, rest[0], found, o.Baseline)))
+		rest = rest[1:]
 	}
-	return w.to.Flush()
+	for namespace, found := range scan.findings(o.Baseline) { // in the order of the namespaces, some of which have none
+		for rest[0].Name < namespace {
+			addNext(nil)
+		}
+		addNext(found)
+	}
+	for len(rest) > 0 {
+		addNext(nil)
+	}
+	if _, err := io.WriteString(to, xml.Header); err != nil {
+		return err
+	}
+	w := xml.NewEncoder(to)
+	w.Indent("", "  ")
+	if err := w.Encode(out); err != nil {
+		return err
+	}
+	_, err := io.WriteString(to, "\n")
+	return err
 }
 
-// A junitCase is one test case. It passes where it has no outcome.
-type junitCase struct {
-	name, suite string
-	file        string
-	outcome     string // failure, error or skipped
-	message     string
-	severity    string
-	lines       []string
+type (
+	junitReport struct {
+		XMLName xml.Name `xml:"testsuites"`
+		Name    string   `xml:"name,attr"`
+		junitCounts
+		Suites []junitSuite
+	}
+	junitSuite struct {
+		XMLName xml.Name `xml:"testsuite"`
+		Name    string   `xml:"name,attr"`
+		junitCounts
+		Cases  []junitCase
+		Output string `xml:"system-out,omitempty"`
+	}
+	junitCounts struct {
+		Tests    int `xml:"tests,attr"`
+		Failures int `xml:"failures,attr"`
+		Errors   int `xml:"errors,attr"`
+		Skipped  int `xml:"skipped,attr"`
+	}
+	// A junitCase passes where it has no outcome.
+	junitCase struct {
+		XMLName xml.Name      `xml:"testcase"`
+		Name    string        `xml:"name,attr"`
+		Suite   string        `xml:"classname,attr"`
+		File    string        `xml:"file,attr,omitempty"`
+		Failure *junitOutcome `xml:"failure"`
+		Error   *junitOutcome `xml:"error"`
+		Skipped *junitOutcome `xml:"skipped"`
+	}
+	junitOutcome struct {
+		Message  string `xml:"message,attr"`
+		Severity string `xml:"type,attr,omitempty"`
+		Text     string `xml:",chardata"`
+	}
+)
+
+func (r *junitReport) add(s junitSuite) {
+	r.Suites = append(r.Suites, s)
+	r.Tests, r.Failures, r.Errors, r.Skipped = r.Tests+s.Tests, r.Failures+s.Failures, r.Errors+s.Errors, r.Skipped+s.Skipped
 }
 
-type junitCounts struct{ tests, failures, errors, skipped int }
+// outcomeOf has no control characters in its texts: XML cannot hold them.
+func outcomeOf(message string, lines ...string) *junitOutcome {
+	return &junitOutcome{Message: plain(message), Text: plainLines(lines)}
+}
 
-func (c *junitCounts) add(cases []junitCase) {
-	for _, tc := range cases {
-		c.tests++
-		switch tc.outcome {
-		case "failure":
-			c.failures++
-		case "error":
-			c.errors++
-		case "skipped":
-			c.skipped++
+func plainLines(lines []string) string {
+	out := make([]string, len(lines))
+	for i, line := range lines {
+		out[i] = plain(line)
+	}
+	return strings.Join(out, "\n")
+}
+
+func suiteOf(name string, cases []junitCase) junitSuite {
+	s := junitSuite{Name: plain(name), Cases: cases}
+	for i := range cases {
+		c := &cases[i]
+		c.Name, c.Suite, c.File = plain(c.Name), s.Name, plain(c.File)
+		s.Tests++
+		switch {
+		case c.Failure != nil:
+			s.Failures++
+		case c.Error != nil:
+			s.Errors++
+		case c.Skipped != nil:
+			s.Skipped++
 		}
 	}
+	return s
 }
 
-func (c junitCounts) String() string {
-	return fmt.Sprintf(` tests="%d" failures="%d" errors="%d" skipped="%d"`, c.tests, c.failures, c.errors, c.skipped)
-}
-
-type junitWriter struct {
-	to      *bufio.Writer
-	scan    *Scan
-	against *BaselineDiff
-	err     error
-}
-
-func (w *junitWriter) put(text string) {
-	if w.err == nil {
-		_, w.err = w.to.WriteString(text)
-	}
-}
-
-func (w *junitWriter) text(text string) {
-	if w.err == nil {
-		w.err = xml.EscapeText(w.to, []byte(plain(text)))
-	}
-}
-
-func (w *junitWriter) attribute(name, value string) {
-	w.put(" " + name + `="`)
-	w.text(value)
-	w.put(`"`)
-}
-
-// own are the test cases of the scan itself: that all inputs could be read, and that there is data.
-func (w *junitWriter) own() []junitCase {
-	read := junitCase{name: "all inputs are read"}
-	if left := w.scan.Inputs.Unreadable; len(left) > 0 {
-		read.outcome, read.message, read.lines = "error", incomplete, left
+// ownCases are the test cases of the scan itself: that all inputs could be read, and that there is data.
+func ownCases(scan *Scan) []junitCase {
+	read := junitCase{Name: "all inputs are read"}
+	if left := scan.Inputs.Unreadable; len(left) > 0 {
+		read.Error = outcomeOf(incomplete, left...)
 	}
 	cases := []junitCase{read}
-	if w.scan.scoredNamespaces() == 0 {
-		cases = append(cases, junitCase{name: "there are pods", outcome: "skipped", message: "No data: no pod was scored"})
+	if scan.scoredNamespaces() == 0 {
+		cases = append(cases, junitCase{Name: "there are pods", Skipped: outcomeOf(noData)})
 	}
 	return cases
 }
 
-// suites makes the test cases of one namespace after another.
-func (w *junitWriter) suites(o Options, suite func(state.NamespaceSnapshot, []junitCase)) {
-	rest := w.scan.Snapshot.Namespaces
-	until := func(namespace string, found []Finding) {
-		for len(rest) > 0 && rest[0].Name <= namespace {
-			ns := rest[0]
-			rest = rest[1:]
-			if ns.Name == namespace {
-				suite(ns, w.cases(ns, found))
-				return
-			}
-			suite(ns, w.cases(ns, nil))
-		}
-	}
-	for namespace, found := range w.scan.findings(o.Baseline) {
-		if w.err != nil {
-			return
-		}
-		until(namespace, found)
-	}
-	for _, ns := range rest {
-		suite(ns, w.cases(ns, nil))
-	}
-}
-
-// cases are those of one namespace: what passes in the order of the table, then what fails by workload.
-func (w *junitWriter) cases(ns state.NamespaceSnapshot, found []Finding) []junitCase {
+// casesOf are the test cases of one namespace: what passes in the order of the table, then what fails by workload.
+func casesOf(scan *Scan, ns state.NamespaceSnapshot, found []Finding, b *BaselineDiff) []junitCase {
 	var cases []junitCase
-	checks := w.scan.Snapshot.Table.Checks()
-	for i := range checks {
+	for i, check := range scan.Snapshot.Table.Checks() {
 		if ns.TotalPods > 0 && ns.Violations[i] == 0 && ns.Waived[i] == 0 {
-			cases = append(cases, junitCase{name: checks[i].ID, suite: ns.Name})
+			cases = append(cases, junitCase{Name: check.ID})
 		}
 	}
 	if ns.Unevaluated > 0 {
-		cases = append(cases, junitCase{
-			name: "all pods can be evaluated", suite: ns.Name, outcome: "error",
-			message: english.Plural(ns.Unevaluated, "pod", "") + " could not be evaluated: excluded from all scores",
-		})
+		cases = append(cases, junitCase{Name: "all pods can be evaluated",
+			Error: outcomeOf(english.Plural(ns.Unevaluated, "pod", "") + " could not be evaluated: excluded from all scores")})
 	}
 	for len(found) > 0 {
 		first := found[0]
@@ -146,30 +151,29 @@ func (w *junitWriter) cases(ns state.NamespaceSnapshot, found []Finding) []junit
 		for n < len(found) && found[n].unit() == first.unit() && found[n].check == first.check && found[n].Waiver == first.Waiver {
 			n++
 		}
-		cases = append(cases, w.caseOf(found[:n]))
+		cases = append(cases, caseOf(found[:n], b))
 		found = found[n:]
 	}
 	return cases
 }
 
 // caseOf is the test case of the findings of one check in one workload.
-func (w *junitWriter) caseOf(found []Finding) junitCase {
+func caseOf(found []Finding, b *BaselineDiff) junitCase {
 	f := found[0]
-	tc := junitCase{name: f.Check.ID + " " + f.owner, suite: f.Namespace, file: f.File}
+	c := junitCase{Name: f.Check.ID + " " + f.owner, File: f.File}
 	if f.Waiver != nil {
-		tc.outcome = "skipped"
-		tc.message = fmt.Sprintf("waived until %s by %s: %s", expiry(f.Waiver), f.Waiver.ID, f.Waiver.Reason)
-		return tc
+		c.Skipped = outcomeOf(fmt.Sprintf("waived until %s by %s: %s", expiry(f.Waiver), f.Waiver.ID, f.Waiver.Reason))
+		return c
 	}
-	if w.against != nil {
+	if b != nil {
 		found = slices.DeleteFunc(slices.Clone(found), func(f Finding) bool { return !f.New })
 		if len(found) == 0 {
-			tc.outcome, tc.message = "skipped", "in the baseline "+name(w.against.Baseline.Name)
-			return tc
+			c.Skipped = outcomeOf("in the baseline " + name(b.Baseline.Name))
+			return c
 		}
 	}
-	tc.outcome, tc.severity = "failure", string(f.Check.Severity)
 	violations, points := 0, 0
+	var lines []string
 	for _, each := range found {
 		violations += each.Violations
 		points += each.Points()
@@ -182,58 +186,12 @@ func (w *junitWriter) caseOf(found []Finding) junitCase {
 		} else if each.Pod != each.Workload.Name && each.Pod != each.Workload.String() {
 			line += ", first in pod " + each.Pod
 		}
-		tc.lines = append(tc.lines, line)
+		lines = append(lines, line)
 	}
-	tc.message = fmt.Sprintf("%s: %s, %s", f.Check.Message(), english.Plural(violations, "violation", ""), english.Plural(points, "point", ""))
 	if f.Check.Remediation != "" {
-		tc.lines = append(tc.lines, f.Check.Remediation)
+		lines = append(lines, f.Check.Remediation)
 	}
-	return tc
-}
-
-func (w *junitWriter) suite(name string, cases []junitCase, notes []string) {
-	var counts junitCounts
-	counts.add(cases)
-	w.put("  <testsuite")
-	w.attribute("name", name)
-	w.put(counts.String() + ">\n")
-	for _, tc := range cases {
-		w.put("    <testcase")
-		w.attribute("name", tc.name)
-		w.attribute("classname", name)
-		if tc.file != "" {
-			w.attribute("file", tc.file)
-		}
-		w.outcome(tc)
-	}
-	if len(notes) > 0 {
-		w.put("    <system-out>")
-		w.lines(notes)
-		w.put("</system-out>\n")
-	}
-	w.put("  </testsuite>\n")
-}
-
-func (w *junitWriter) outcome(tc junitCase) {
-	if tc.outcome == "" {
-		w.put("/>\n")
-		return
-	}
-	w.put("><" + tc.outcome)
-	w.attribute("message", tc.message)
-	if tc.severity != "" {
-		w.attribute("type", tc.severity)
-	}
-	w.put(">")
-	w.lines(tc.lines)
-	w.put("</" + tc.outcome + "></testcase>\n")
-}
-
-func (w *junitWriter) lines(lines []string) {
-	for i, line := range lines {
-		if i > 0 {
-			w.put("\n")
-		}
-		w.text(line)
-	}
+	c.Failure = outcomeOf(fmt.Sprintf("%s: %s, %s", f.Check.Message(), english.Plural(violations, "violation", ""), english.Plural(points, "point", "")), lines...)
+	c.Failure.Severity = string(f.Check.Severity)
+	return c
 }
