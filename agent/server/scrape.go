@@ -61,14 +61,8 @@ func (p *textPage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 	text := p.written.AppendText(page.Bytes())
-	page = bytes.NewBuffer(text) // it may have grown
-	w.Header().Set("Content-Type", string(format))
-	if !acceptsGzip(r) {
-		_, _ = w.Write(text) // the client may be gone
-		return
-	}
-	w.Header().Set("Content-Encoding", "gzip")
-	_ = writeGzip(w, func(w io.Writer) error {
+	page = bytes.NewBuffer(text)                                        // it may have grown
+	_ = writeCompressed(w, r, string(format), func(w io.Writer) error { // fails only if the client is gone
 		_, err := w.Write(text)
 		return err
 	})
@@ -79,8 +73,16 @@ func metricsError(w http.ResponseWriter, err error) {
 	http.Error(w, "An error has occurred while serving metrics:\n\n"+err.Error(), http.StatusInternalServerError)
 }
 
-// writeGzip compresses what write writes. If write fails, the end mark is missing, so that the reader sees an error.
-func writeGzip(w io.Writer, write func(io.Writer) error) error {
+// writeCompressed writes a page, compressed if the client accepts gzip. If write fails, the end mark of gzip is missing, so that
+// the client sees an error.
+func writeCompressed(w http.ResponseWriter, r *http.Request, contentType string, write func(io.Writer) error) error {
+	h := w.Header()
+	h.Set("Content-Type", contentType)
+	h.Set("Vary", "Accept-Encoding")
+	if !acceptsGzip(r) {
+		return write(w)
+	}
+	h.Set("Content-Encoding", "gzip")
 	compressed := gzips.Get().(*gzip.Writer)
 	defer gzips.Put(compressed)
 	compressed.Reset(w)

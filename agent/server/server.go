@@ -163,17 +163,8 @@ func readyz(checks []Check) http.HandlerFunc {
 // reportPage writes the report as JSON, compressed if the client accepts gzip.
 func reportPage(report func(io.Writer) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("Content-Type", "application/json")
-		h.Set("Vary", "Accept-Encoding")
-		write := report
-		if acceptsGzip(r) {
-			h.Set("Content-Encoding", "gzip")
-			write = func(w io.Writer) error { return writeGzip(w, report) }
-		}
-		if err := write(w); err != nil {
-			h.Del("Content-Type")
-			h.Del("Content-Encoding")
+		if err := writeCompressed(w, r, "application/json", report); err != nil {
+			w.Header().Del("Content-Encoding")
 			answer(w, http.StatusServiceUnavailable, err.Error()+"\n")
 		}
 	}
