@@ -6,32 +6,30 @@ import (
 	"math/bits"
 )
 
-// maxDepth is how deep an object may nest, itself included: the limit that the rules have for a pod.
+// maxDepth is how many levels an object may have, itself included. It equals the limit of package rules for a pod.
 const maxDepth = 200
 
-// nesting finds the end of one object or array in a stream of bytes that comes in pieces of any size. It looks at
-// strings and brackets alone: what lies between the brackets may still not be JSON.
+// bracketScanner finds the end of an object or array in a stream of bytes that comes in pieces of any size. It looks at strings
+// and brackets only, and does not validate the JSON between them.
 //
-// It takes blocks of 64 bytes and makes one bit of each byte, as simdjson does (Langdale and Lemire, "Parsing gigabytes
-// of JSON per second"), here with 64-bit words in the place of vectors. Strings and indentation, which are most of a
-// dump, then cost no branch.
+// It converts blocks of 64 bytes to bit masks with one bit a byte, as simdjson does (Langdale and Lemire, "Parsing gigabytes of
+// JSON per second"), with 64-bit words instead of vectors. Strings and indentation, most of a dump, then cost no branches.
 type bracketScanner struct {
-	outside  int    // how many brackets are open around it: they count against maxDepth
-	inString uint64 // all ones where the next byte is within a string, else zero
-	escaped  uint64 // 1 where the next byte follows a backslash that escapes it
+	outside  int    // open brackets around the value, which count against maxDepth
+	inString uint64 // all ones if the next byte is in a string, else zero
+	escaped  uint64 // 1 if a backslash escapes the next byte
 	depth    int
 	braces   [maxDepth/64 + 1]uint64 // for each open bracket, by depth: 1 for a brace, 0 for a square bracket
 }
 
-// badBracket is a bracket that does not fit, at an index of the bytes that scan was given.
+// badBracket is a bracket that is not allowed, at an index of the argument of scan.
 type badBracket struct {
 	at  int
 	why string
 }
 
-// scan takes the next bytes of the stream, of which the very first is the opening bracket. It returns how many bytes
-// end with the bracket that closes it; or -1, when all of b was taken and that bracket is still to come. A bracket that
-// does not fit ends the stream.
+// scan takes the next bytes of the stream, which begins with the opening bracket. It returns the index after the closing bracket,
+// or -1 if that is not in b.
 func (n *bracketScanner) scan(b []byte) (int, *badBracket) {
 	i := 0
 	for ; len(b)-i >= 64; i += 64 {
@@ -51,7 +49,7 @@ func (n *bracketScanner) scan(b []byte) (int, *badBracket) {
 	return n.count(b, i, n.block(&last, uint(size)))
 }
 
-// spaces is an empty block: neither a quote, nor a bracket, nor a backslash.
+// spaces is a block without quotes, brackets and backslashes.
 var spaces = func() (b [64]byte) {
 	for i := range b {
 		b[i] = ' '
@@ -59,12 +57,12 @@ var spaces = func() (b [64]byte) {
 	return b
 }()
 
-// count follows the brackets of the block at b[i], and returns what scan returns.
+// count counts the brackets of the block at b[i], and returns what scan returns.
 func (n *bracketScanner) count(b []byte, i int, found uint64) (int, *badBracket) {
 	for ; found != 0; found &= found - 1 {
 		at := i + bits.TrailingZeros64(found)
 		c := b[at]
-		brace := uint64(c) >> 5 & 1 // bit 5 tells {} from []
+		brace := uint64(c) >> 5 & 1 // bit 5 is set in {} and not in []
 		switch c {
 		case '{', '[':
 			if n.outside+n.depth == maxDepth {
@@ -92,8 +90,8 @@ const (
 	high1 = 0x80 * each
 )
 
-// block returns a bit for each byte that is a bracket outside of a string, and for the few letters that classes takes
-// for brackets. Of the block, size bytes belong to the stream; the others are spaces.
+// block returns a bit for each bracket outside of strings, and for the few letters that classes mistakes for brackets. The block
+// has size bytes of the stream, followed by spaces.
 func (n *bracketScanner) block(b *[64]byte, size uint) uint64 {
 	q0, k0, s0 := classes(binary.LittleEndian.Uint64(b[0:]))
 	q1, k1, s1 := classes(binary.LittleEndian.Uint64(b[8:]))
@@ -122,9 +120,9 @@ func (n *bracketScanner) block(b *[64]byte, size uint) uint64 {
 	return brackets &^ s
 }
 
-// classes has, of eight bytes, one bit for each quote and for each bracket. Each of []{} has all bits of 0x59 set, and
-// so have Y, y, _ and DEL, which valid JSON has nowhere outside of a string. The third result has the high bit
-// of some byte set if there is a backslash, and seldom otherwise. None of it carries from one byte into the next.
+// classes returns a bit for each quote and for each bracket of eight bytes. The bytes []{} have all bits of 0x59 set; so have Y, y,
+// _ and DEL, which valid JSON does not have outside of strings. The third result has a high bit set if there is a backslash, and
+// rarely otherwise. Nothing carries from one byte into the next.
 func classes(w uint64) (quotes, brackets, slashes uint64) {
 	ascii := high1 &^ w
 	quotes = gather((high1 - (w&low7 ^ '"'*each)) & ascii)
@@ -132,7 +130,7 @@ func classes(w uint64) (quotes, brackets, slashes uint64) {
 	return quotes, brackets, high1 - (w&low7 ^ '\\'*each)
 }
 
-// escapes returns a bit for each byte that a backslash escapes: those that follow a run of backslashes of odd length.
+// escapes returns a bit for each byte that a backslash escapes: it follows an odd number of backslashes.
 func (n *bracketScanner) escapes(b *[64]byte, size uint) uint64 {
 	var slashes uint64
 	for k := 0; k < 64; k += 8 {
@@ -143,7 +141,7 @@ func (n *bracketScanner) escapes(b *[64]byte, size uint) uint64 {
 	slashes &^= n.escaped
 	follows := slashes<<1 | n.escaped
 	oddStarts := slashes &^ even &^ follows
-	// The sum carries through each run that starts at an odd index, and leaves a bit behind its end.
+	// The sum carries through each run that starts at an odd index, and sets a bit after its end.
 	evenRuns, carry := bits.Add64(oddStarts, slashes, 0)
 	escaped := (even ^ evenRuns<<1) & follows
 	if n.escaped = carry; size < 64 {
@@ -152,5 +150,5 @@ func (n *bracketScanner) escapes(b *[64]byte, size uint) uint64 {
 	return escaped
 }
 
-// gather makes eight bits of the high bits of eight bytes; all other bits of m are zero.
+// gather returns the high bits of eight bytes as eight bits; all other bits of m are zero.
 func gather(m uint64) uint64 { return m * 0x0002040810204081 >> 56 }

@@ -8,103 +8,96 @@ import (
 	"strings"
 )
 
-// A FileClass is what a file turns out to be that lies in a folder and cannot be read as manifests or a recording.
+// FileClass is what a file in a folder is that cannot be read.
 type FileClass uint8
 
 const (
-	// NotManifest is a file of something else: it does not have both an apiVersion and a kind.
+	// NotManifest is a file without both an apiVersion and a kind.
 	NotManifest FileClass = iota
-	// Template is a file in which there are actions of a template: {{.
+	// Template is a file with actions of a template: {{.
 	Template
-	// Empty is a file in which there is nothing, or comments alone.
+	// Empty is a file without anything but comments.
 	Empty
-	// Broken is a manifest, or a recording, that cannot be read.
+	// Broken is a manifest or recording that cannot be read.
 	Broken
 )
 
-// ClassifyFile looks at a regular file that Read has failed on. It reads the file by lines, however large it is.
+// ClassifyFile classifies a regular file that Read failed on. It reads the file by lines, however large it is.
 func ClassifyFile(path string) (FileClass, error) {
-	f, err := openFile(path)
-	if err != nil {
+	m, err := readMarkers(path)
+	switch {
+	case err != nil:
 		return Broken, &Error{Name: path, Offset: -1, Err: err}
+	case !m.some:
+		return Empty, nil
+	case m.action:
+		return Template, nil
+	case m.apiVersion && (len(m.kinds) > 0 || m.items && !m.json):
+		return Broken, nil
 	}
-	defer func() { _ = f.Close() }() // it is only read
-	text, err := Decompress(f)
-	if err != nil {
-		return Broken, &Error{Name: path, Offset: -1, Err: err}
-	}
-	var s markers
-	if err := s.read(text); err != nil {
-		return Broken, &Error{Name: path, Offset: -1, Err: err}
-	}
-	return s.class(), nil
+	return NotManifest, nil
 }
 
-// IsTooLarge reports whether an error says that an object is larger than any that can hold pods.
+// IsTooLarge reports whether an error says that an object is larger than any that can have pods.
 func IsTooLarge(err error) bool { return errors.Is(err, errTooLarge) }
 
-// OtherKinds counts the documents of a file of YAML by their kinds, by the lines that begin with kind. It is false where one
-// of them may hold pods, or where there is none.
+// OtherKinds counts the documents of a YAML file by kind. It returns false if one of them may have pods, or if there is none.
 func OtherKinds(path string) (map[string]int, bool) {
-	f, err := openFile(path)
-	if err != nil {
+	m, err := readMarkers(path)
+	if err != nil || m.json || m.items || len(m.kinds) == 0 {
 		return nil, false
 	}
-	defer func() { _ = f.Close() }() // it is only read
-	text, err := Decompress(f)
-	if err != nil {
-		return nil, false
-	}
-	s := markers{kinds: make(map[string]int)}
-	if err := s.read(text); err != nil || s.json || s.items || len(s.kinds) == 0 {
-		return nil, false
-	}
-	for kind := range s.kinds {
+	for kind := range m.kinds {
 		if kind == "" || kind == "Pod" || workloads[kind] || strings.HasSuffix(kind, "List") {
 			return nil, false
 		}
 	}
-	return s.kinds, true
+	return m.kinds, true
 }
 
-// markers are what tells the class of a text.
+// markers are what the class of a file depends on.
 type markers struct {
-	some             bool           // there is more than comments
-	json             bool           // it begins as JSON does
-	action           bool           // of a template
-	apiVersion, kind bool           // at the start of a line; anywhere in JSON
-	kinds            map[string]int // of the lines that begin with kind; nil where that is not asked
-	items            bool           // at the start of a line: kubectl prints the kind of a list behind them, where a cut takes it off
+	some       bool // there is more than comments
+	json       bool // it begins like JSON
+	action     bool // of a template
+	apiVersion bool // at the start of a line; in JSON, anywhere
+	items      bool // at the start of a line: a truncated list does not have the kind, which kubectl prints last
+	kinds      map[string]int
 }
 
-func (s *markers) class() FileClass {
-	switch {
-	case !s.some:
-		return Empty
-	case s.action:
-		return Template
-	case s.apiVersion && (s.kind || s.items && !s.json):
-		return Broken
+// readMarkers reads a file by lines. A line may be longer than the buffer.
+func readMarkers(path string) (*markers, error) {
+	f, err := openFile(path)
+	if err != nil {
+		return nil, err
 	}
-	return NotManifest
-}
-
-func (s *markers) read(from io.Reader) error {
-	text := bufio.NewReaderSize(from, 64<<10)
-	var before []byte // the end of what was read, in which a word may begin
+	defer func() { _ = f.Close() }() // it is only read
+	plain, err := Decompress(f)
+	if err != nil {
+		return nil, err
+	}
+	m := markers{kinds: make(map[string]int)}
+	text := bufio.NewReaderSize(plain, 64<<10)
+	var before []byte // the end of the previous part, in which a word may begin
 	atStart := true
 	for {
 		part, err := text.ReadSlice('\n')
 		if err != nil && !errors.Is(err, bufio.ErrBufferFull) && !errors.Is(err, io.EOF) {
-			return err
+			return nil, err
 		}
-		if atStart {
-			s.line(part)
+		if atStart && !isBlank(part) {
+			m.line(part)
 		}
 		before = append(before, part...)
-		s.words(before)
+		m.action = m.action || bytes.Contains(before, []byte(action))
+		if m.json {
+			m.apiVersion = m.apiVersion || bytes.Contains(before, []byte(`"apiVersion"`))
+			if bytes.Contains(before, []byte(`"kind"`)) {
+				m.kinds[""]++
+			}
+		}
 		if errors.Is(err, io.EOF) {
-			return nil
+			return &m, nil
 		}
 		atStart = err == nil
 		before = before[:copy(before, before[max(0, len(before)-len(`"apiVersion"`)):])]
@@ -112,29 +105,14 @@ func (s *markers) read(from io.Reader) error {
 }
 
 // line looks at the start of a line.
-func (s *markers) line(line []byte) {
-	if isBlank(line) {
-		return
+func (m *markers) line(line []byte) {
+	if !m.some {
+		m.some = true
+		m.json = line[0] == '{' || line[0] == '['
 	}
-	if !s.some {
-		s.some = true
-		s.json = line[0] == '{' || line[0] == '['
-	}
-	s.apiVersion = s.apiVersion || bytes.HasPrefix(line, []byte("apiVersion:"))
-	if kind, ok := bytes.CutPrefix(line, []byte("kind:")); ok {
-		s.kind = true
-		if s.kinds != nil && len(s.kinds) < 256 {
-			s.kinds[strings.Trim(string(kind), " \t\r\n\"'")]++
-		}
-	}
-	s.items = s.items || bytes.HasPrefix(line, []byte("items:"))
-}
-
-// words looks for what may stand anywhere.
-func (s *markers) words(text []byte) {
-	s.action = s.action || bytes.Contains(text, []byte(action))
-	if s.json {
-		s.apiVersion = s.apiVersion || bytes.Contains(text, []byte(`"apiVersion"`))
-		s.kind = s.kind || bytes.Contains(text, []byte(`"kind"`))
+	m.apiVersion = m.apiVersion || bytes.HasPrefix(line, []byte("apiVersion:"))
+	m.items = m.items || bytes.HasPrefix(line, []byte("items:"))
+	if kind, ok := bytes.CutPrefix(line, []byte("kind:")); ok && len(m.kinds) < 256 {
+		m.kinds[strings.Trim(string(kind), " \t\r\n\"'")]++
 	}
 }

@@ -59,9 +59,7 @@ func (d *reader) follow(doc *document) error {
 		if err != nil || remaining < 0 {
 			remaining = -1
 		}
-		d.stats.Continues = &Continuation{
-			Kind: doc.kind.value, Remaining: remaining, Item: d.count + 1, Offset: d.in.inputOffset(doc.offset), Line: doc.line,
-		}
+		d.stats.Continues = &Continuation{Kind: doc.kind.value, Remaining: remaining, Item: d.count + 1, Offset: d.in.inputOffset(doc.offset)}
 	}
 	if before == nil || isList && doc.kind.value == before.Kind {
 		return nil

@@ -20,7 +20,6 @@ type document struct {
 	kindless  itemRef // the first item without a kind that came before the kind of the list
 	unrelated itemRef // the first item that is not a Kubernetes object, in a list that may not be one either
 	offset    int64
-	line      int
 	next      text   // metadata.continue: not empty if the list is incomplete
 	remaining string // metadata.remainingItemCount, as it is written
 }
@@ -43,9 +42,6 @@ func (d *reader) document() error {
 	before := d.count
 	d.item = before + 1
 	doc := document{keys: make(map[string]bool), offset: in.offset(in.pos)}
-	if d.manifests {
-		doc.line = in.line()
-	}
 	if err := in.object(func(key []byte) error { return d.member(&doc, key) }); err != nil {
 		tooLarge := errors.Is(err, errTooLarge) || errors.Is(err, errManyKeys)
 		if d.count == before && !d.stopped && !tooLarge && d.isFlow(doc.offset) {

@@ -7,15 +7,14 @@ import (
 	"strings"
 )
 
-// A glob is a pattern of slash-separated paths, taken apart at its slashes: each part is one of path.Match, and ** stands
-// for any number of them.
+// glob is a pattern of slash-separated paths: each part is a pattern of path.Match, or ** for any number of parts.
 type glob struct {
 	text  string
 	parts []string
 	used  bool // it matched something
 }
 
-// CheckGlobs returns what is wrong with patterns of paths to exclude.
+// CheckGlobs returns the errors in patterns of --exclude.
 func CheckGlobs(patterns []string) error {
 	var errs []error
 	for _, pattern := range patterns {
@@ -58,10 +57,10 @@ func newGlob(pattern string) *glob {
 	return g
 }
 
-// matches reports whether the pattern matches the whole of a path. It takes time in proportion to the product of their
-// lengths, however many ** there are.
+// matches reports whether the pattern matches a whole path. Its time is proportional to the product of their lengths, however
+// many ** there are.
 func (g *glob) matches(parts []string) bool {
-	// reached[i] says that the first i parts of the pattern match the parts of the path so far.
+	// reached[i]: the first i parts of the pattern match the parts of the path so far.
 	reached := make([]bool, len(g.parts)+1)
 	reached[0] = true
 	g.skipAny(reached)

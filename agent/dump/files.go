@@ -12,26 +12,25 @@ import (
 // A File is one input, and how it was found.
 type File struct {
 	Path string // "-" for stdin
-	Size int64  // in bytes; 0 where it is not known
-	// Found says that the file lies in a folder that was named, or matches a pattern: it may be of something else.
+	Size int64  // in bytes; 0 if it is not known
+	// Found says that the file is in a folder or matches a pattern, and may be unrelated to Kubernetes.
 	Found bool
 }
 
-// Found is what paths stand for.
+// Found is the result of Find.
 type Found struct {
 	Files []File
-	// Errors are the paths that lead to nothing, and what cannot be read in a folder. Each is an *Error.
+	// Errors are those of paths that do not exist, and of folders that cannot be read. Each is an *Error.
 	Errors []error
-	// ChartTemplates are the files in the templates folder of a chart, Excluded those that a pattern leaves out, and
-	// DanglingLinks the links that lead nowhere.
+	// ChartTemplates are the files in the templates folder of a chart, Excluded those that match a pattern of exclude.
 	ChartTemplates, Excluded, DanglingLinks Skipped
-	// EmptyFolders are the folders that hold no file of a kind that is read.
+	// EmptyFolders are the folders without a file that can be read.
 	EmptyFolders []string
-	// UnusedPatterns are the patterns that exclude nothing, though there is a folder.
+	// UnusedPatterns are the patterns that match nothing, although there is a folder.
 	UnusedPatterns []string
 }
 
-// Skipped counts files that are left out, and names the first.
+// Skipped counts what is left out, and names the first.
 type Skipped struct {
 	Count int
 	First string
@@ -44,9 +43,9 @@ func (s *Skipped) Add(path string) {
 	}
 }
 
-// Find lists the files that paths stand for: files, folders with all that lies in them, patterns of the shell that the
-// shell has left as they are, and "-" for stdin. A file that several of them lead to comes once. The patterns of exclude,
-// which CheckGlobs has checked, leave out files and folders by their path from the folder that was named.
+// Find lists the files of paths: files, folders with their contents, patterns that the shell did not expand, and "-" for stdin. A
+// file comes once, even if several paths lead to it. The patterns of exclude, which must pass CheckGlobs, leave out files and
+// folders by their path relative to the folder in paths.
 func Find(paths, exclude []string) Found {
 	f := finder{seen: make(map[string]bool)}
 	for _, pattern := range exclude {
@@ -63,7 +62,7 @@ func Find(paths, exclude []string) Found {
 	return f.Found
 }
 
-// RefuseEmptyFolders makes a fault of each folder that holds no file of a kind that is read: its name may be a mistake.
+// RefuseEmptyFolders makes an error of each folder without a file that can be read: its path may be a mistake.
 func (f *Found) RefuseEmptyFolders() {
 	for _, folder := range f.EmptyFolders {
 		f.Errors = append(f.Errors, &Error{Name: folder, Offset: -1, Err: errEmptyFolder})
@@ -71,7 +70,7 @@ func (f *Found) RefuseEmptyFolders() {
 	f.EmptyFolders = nil
 }
 
-var errEmptyFolder = errors.New("the folder has no file that ends with " + strings.Join(endings, ", ") + ", or one of these and .gz or .zst")
+var errEmptyFolder = errors.New("the folder has no manifests or dumps: the names of files must end with " + strings.Join(endings, ", ") + ", optionally followed by .gz or .zst")
 
 // A finder finds files.
 type finder struct {
@@ -92,7 +91,7 @@ func (f *finder) errorAt(path string, err error) {
 	f.Errors = append(f.Errors, &Error{Name: path, Offset: -1, Err: withoutPath(err)})
 }
 
-// find adds what a path stands for; it was found itself where a pattern led to it.
+// find adds the files of a path, which was found if it matches a pattern.
 func (f *finder) find(path string, found bool) {
 	if path == "-" && !found {
 		f.add(File{Path: path})
@@ -109,7 +108,7 @@ func (f *finder) find(path string, found bool) {
 	case info.IsDir():
 		f.findIn(path)
 	default:
-		// Who found a file may look at it twice, which a pipe does not allow.
+		// A found file may be read twice, which a pipe does not allow.
 		f.add(File{Path: path, Size: sizeOf(info), Found: found && info.Mode().IsRegular()})
 	}
 }
@@ -119,7 +118,7 @@ func isLink(path string) bool {
 	return err == nil && info.Mode()&fs.ModeSymlink != 0
 }
 
-// sizeOf is the size of a file, 0 for a pipe.
+// sizeOf returns the size of a file, or 0 for a pipe.
 func sizeOf(info fs.FileInfo) int64 {
 	if !info.Mode().IsRegular() {
 		return 0
@@ -127,7 +126,7 @@ func sizeOf(info fs.FileInfo) int64 {
 	return info.Size()
 }
 
-// findLike adds the files that match a pattern, and what lies in the folders that do.
+// findLike adds the files of the paths that match a pattern.
 func (f *finder) findLike(pattern string) {
 	matches, err := filepath.Glob(pattern)
 	switch {
@@ -141,31 +140,31 @@ func (f *finder) findLike(pattern string) {
 	}
 }
 
-// endings are those of the files that are looked for in a folder, in any case, also with the ending of a compressed one.
+// endings are the file name extensions that are read in a folder, in any case and with or without that of a compression.
 var endings = []string{".json", ".jsonl", ".ndjson", ".yaml", ".yml"}
 
-// findIn adds what lies in a folder, sorted, and in the folders in it, except for hidden ones.
+// findIn adds the files in a folder and its subfolders in lexical order, except for hidden ones.
 func (f *finder) findIn(folder string) {
 	root := folder
 	if info, err := os.Lstat(folder); err == nil && info.Mode()&fs.ModeSymlink != 0 {
-		root += string(filepath.Separator) // a link that is walked is what it leads to
+		root += string(filepath.Separator) // follow the link
 	}
 	w := walk{finder: f, root: root, templates: isInChartTemplates(root)}
 	f.walked = true
-	// The function returns an error only to leave out a hidden folder: what cannot be read does not hide the rest.
+	// visit returns an error only to skip a hidden folder: an error in one folder does not hide the others.
 	_ = filepath.WalkDir(root, w.visit)
 	if !w.some {
 		f.EmptyFolders = append(f.EmptyFolders, folder)
 	}
 }
 
-// A walk goes through one folder.
+// walk walks one folder.
 type walk struct {
 	*finder
 	root      string
-	some      bool // there was a file that could be read, or that cannot
-	templates bool // the whole folder is in the templates of a chart
-	// excluded and chart begin the paths of what is left out: they are folders, and end with a separator.
+	some      bool // there was a file, readable or not
+	templates bool // the folder itself is in the templates of a chart
+	// excluded and chart are folders that are left out, with a separator at the end.
 	excluded, chart string
 }
 
@@ -194,7 +193,7 @@ func (w *walk) unreadable(path string, err error) {
 	}
 }
 
-// enter notes that a folder is left out as a whole.
+// enter notes that a whole folder is left out.
 func (w *walk) enter(path string, entry fs.DirEntry) {
 	if path == w.root {
 		return
@@ -213,13 +212,13 @@ func (w *walk) file(path string) {
 		w.Excluded.Add(path)
 		return
 	}
-	info, err := os.Stat(path) // of what a link leads to
+	info, err := os.Stat(path)
 	switch {
 	case err != nil && isLink(path) && !errors.Is(err, fs.ErrPermission):
 		w.DanglingLinks.Add(path)
 	case err != nil:
 		w.errorAt(path, err)
-	case !info.Mode().IsRegular(): // a pipe in a folder would be waited for
+	case !info.Mode().IsRegular(): // opening a pipe would block
 	case w.templates || within(path, w.chart):
 		w.ChartTemplates.Add(path)
 	default:
@@ -229,7 +228,7 @@ func (w *walk) file(path string) {
 
 func (w *walk) isExcluded(path string) bool { return within(path, w.excluded) || w.matches(path) }
 
-// matches reports whether a pattern leaves out a path.
+// matches reports whether a pattern excludes a path.
 func (w *walk) matches(path string) bool {
 	if len(w.exclude) == 0 {
 		return false
@@ -240,7 +239,7 @@ func (w *walk) matches(path string) bool {
 	}
 	parts := strings.Split(filepath.ToSlash(relative), "/")
 	found := false
-	for _, g := range w.exclude { // all of them: each is told apart that matches nothing
+	for _, g := range w.exclude { // all of them, to find those that match nothing
 		if g.matches(parts) {
 			g.used, found = true, true
 		}
@@ -248,10 +247,10 @@ func (w *walk) matches(path string) bool {
 	return found
 }
 
-// within reports whether a path lies in a folder, which ends with a separator; in no folder there is nothing.
+// within reports whether a path is in a folder, which is empty or ends with a separator.
 func within(path, folder string) bool { return folder != "" && strings.HasPrefix(path, folder) }
 
-// templatesFolder holds the templates of the chart beside it.
+// templatesFolder is the folder of a chart that has its templates.
 const templatesFolder = "templates"
 
 func hasChart(folder string) bool {
@@ -259,7 +258,7 @@ func hasChart(folder string) bool {
 	return err == nil && !info.IsDir()
 }
 
-// isInChartTemplates reports whether a folder is the one with the templates of a chart, or lies in it.
+// isInChartTemplates reports whether a folder is, or is in, the templates folder of a chart.
 func isInChartTemplates(folder string) bool {
 	at, err := filepath.Abs(folder)
 	if err != nil {

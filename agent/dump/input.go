@@ -9,44 +9,44 @@ import (
 )
 
 const (
-	// maxItem is the largest item in bytes. etcd takes no request above 1.5 MiB, and indentation seldom doubles a pod.
+	// maxItem is the largest item in bytes. etcd accepts requests up to 1.5 MiB, and indentation rarely doubles a pod.
 	maxItem = 4 << 20
-	// firstBuffer is the size of the window before an item makes it grow: small enough for a core's own cache.
+	// firstBuffer is the size of the window until an item makes it grow. It fits the cache of a core.
 	firstBuffer = 256 << 10
 )
 
-// input is a window over the bytes of a recording, from which it reads JSON (json.go). The window slides, and grows only
-// where one item does not fit, to maxItem and one byte: what it holds never depends on the length of the recording.
+// input is a sliding window over the bytes of a recording, from which JSON is read (json.go). The window grows only for an item
+// that does not fit, to maxItem+1 bytes: its size does not depend on the length of the recording.
 type input struct {
 	ctx  context.Context //nolint:containedctx // an io.Reader takes no context
 	r    io.Reader
-	err  error  // what r ended with; io.EOF is its end
+	err  error  // what r ended with
 	base int64  // offset of buf[0] in the recording
-	buf  []byte // buf[keep:end] was read and is still wanted
-	keep int    // where the item starts that is being read
+	buf  []byte // buf[keep:end] was read and is still needed
+	keep int    // the start of the current item
 	pos  int    // the next byte
 	end  int
 
-	convert *yamlReader // makes the JSON of YAML; nil where the input is JSON
+	convert *yamlReader // converts YAML; nil if the input is JSON
 	lines   int         // line breaks before buf[counted]
 	counted int
 
-	depth   int               // how many objects of the item are open
-	key     []byte            // the key that object calls its function with
-	strings map[string]string // short strings that come again and again: namespaces, kinds
+	depth   int               // open objects of the item
+	key     []byte            // the key that object passes to its function
+	strings map[string]string // short strings that repeat: namespaces, kinds
 }
 
 func newInput(ctx context.Context, r io.Reader, buffer int) *input {
 	return &input{ctx: ctx, r: r, buf: make([]byte, buffer), strings: make(map[string]string)}
 }
 
-// windows are used again: of small files, there are many.
+// windows are reused: a scan may read thousands of small files.
 var windows = sync.Pool{New: func() any {
 	window := make([]byte, firstBuffer)
 	return &window
 }}
 
-// release gives up what the input holds, for the next one. Nothing of it may be used any more.
+// release returns the memory of the input to the pools. Nothing of it may be used afterwards.
 func (in *input) release() {
 	if window := in.buf; len(window) == firstBuffer {
 		windows.Put(&window)
@@ -57,7 +57,7 @@ func (in *input) release() {
 	*in = input{}
 }
 
-// read is how many bytes were read.
+// read returns how many bytes were read.
 func (in *input) read() int64 {
 	if in.convert != nil {
 		return in.convert.next.offset
@@ -65,17 +65,17 @@ func (in *input) read() int64 {
 	return in.offset(in.end)
 }
 
-// reset makes the input one over another reader, from its start. The window stays.
+// reset starts over with another reader. The window stays.
 func (in *input) reset(r io.Reader) {
 	clear(in.strings)
 	*in = input{ctx: in.ctx, r: r, buf: in.buf, key: in.key, strings: in.strings}
 }
 
-// offset is the place in the recording of an index of the window.
+// offset returns the offset in the recording of an index of the window.
 func (in *input) offset(i int) int64 { return in.base + int64(i) }
 
-// more reads further bytes, at least one. Indexes of the window move: only their distance to keep stays. It returns
-// io.EOF at the end of the recording, else an *Error.
+// more reads at least one byte. Indexes of the window move, but keep their distance to in.keep. It returns io.EOF at the end of
+// the recording, or an *Error.
 func (in *input) more() error {
 	if in.keep == in.end {
 		in.slide()
@@ -104,11 +104,11 @@ func (in *input) more() error {
 			return nil
 		}
 	}
-	var placed *Error // a fault of YAML
+	var placed *Error // in YAML
 	switch {
 	case errors.Is(in.err, io.EOF):
 		return io.EOF
-	case in.ctx.Err() != nil: // the input was closed to end a Read that blocked
+	case in.ctx.Err() != nil: // the file was closed to interrupt a blocked Read
 		return &Error{Offset: -1, Err: context.Cause(in.ctx)}
 	case errors.As(in.err, &placed):
 		return placed
@@ -118,13 +118,13 @@ func (in *input) more() error {
 	return &Error{Offset: in.offset(in.end), Err: io.ErrNoProgress}
 }
 
-// countLines counts the line breaks before the item that is being read.
+// countLines counts the line breaks before the current item.
 func (in *input) countLines() {
 	in.lines += bytes.Count(in.buf[in.counted:in.keep], []byte{'\n'})
 	in.counted = in.keep
 }
 
-// line is the line on which the item starts that is being read.
+// line returns the line on which the current item starts.
 func (in *input) line() int {
 	if in.convert != nil {
 		return in.convert.positionOf(in.offset(in.keep)).line
@@ -133,7 +133,7 @@ func (in *input) line() int {
 	return in.lines + 1
 }
 
-// place is the offset in the input of an offset in the JSON, where that was made of YAML.
+// inputOffset returns the offset in the YAML of an offset in the JSON made from it.
 func (in *input) inputOffset(offset int64) int64 {
 	if in.convert == nil || offset < 0 {
 		return offset
@@ -141,7 +141,7 @@ func (in *input) inputOffset(offset int64) int64 {
 	return in.convert.positionOf(offset).offset
 }
 
-// slide moves what is still wanted to the front of the window.
+// slide moves what is still needed to the front of the window.
 func (in *input) slide() {
 	in.countLines()
 	in.counted = 0
@@ -152,7 +152,7 @@ func (in *input) slide() {
 	in.keep = 0
 }
 
-// need is more where the JSON cannot end yet.
+// need is more inside a JSON value, where the end is an error.
 func (in *input) need() error {
 	err := in.more()
 	if errors.Is(err, io.EOF) {
@@ -161,16 +161,15 @@ func (in *input) need() error {
 	return err
 }
 
-// take passes over one byte.
+// take skips one byte.
 func (in *input) take() {
-	if in.keep == in.pos { // a byte between two items belongs to none, and is not kept
+	if in.keep == in.pos { // between two items: it is not kept
 		in.keep++
 	}
 	in.pos++
 }
 
-// next passes over whitespace and returns the byte behind it, which it does not take. At the end of the recording it
-// returns io.EOF.
+// next skips whitespace and returns the byte after it, without taking it. It returns io.EOF at the end of the recording.
 func (in *input) next() (byte, error) {
 	free := in.keep == in.pos // as in take
 	for {
@@ -193,8 +192,8 @@ func (in *input) next() (byte, error) {
 	}
 }
 
-// nextDocument passes over whitespace as next does, but keeps the beginning of the line on which it stops: a column means
-// something in YAML, and so does a tab before it. What follows a document, on its last line, means nothing.
+// nextDocument is next, but keeps the beginning of the line on which it stops: in YAML, columns and tabs matter. After a document
+// (behind), the rest of its last line does not.
 func (in *input) nextDocument(behind bool) (byte, error) {
 	const longest = 64 << 10
 	in.keep = in.pos
@@ -213,7 +212,7 @@ func (in *input) nextDocument(behind bool) (byte, error) {
 				return c, nil
 			}
 		}
-		if in.pos-in.keep > longest { // no writer indents that deep
+		if in.pos-in.keep > longest { // nothing is indented that deep
 			in.keep = in.pos
 		}
 		if err := in.more(); err != nil {
@@ -222,7 +221,7 @@ func (in *input) nextDocument(behind bool) (byte, error) {
 	}
 }
 
-// inside is next where the JSON cannot end yet.
+// inside is next inside a JSON value, where the end is an error.
 func (in *input) inside() (byte, error) {
 	c, err := in.next()
 	if errors.Is(err, io.EOF) {

@@ -9,11 +9,10 @@ import (
 	"unicode/utf8"
 )
 
-// Each of these reads from the next byte on, and leaves the window behind what it read. All of it is held to RFC 8259 and
-// to valid UTF-8, but for what lies within the brackets that skip passes over: that is the caller's to check.
+// The functions in this file read one element from the next byte on. They check it for RFC 8259 and valid UTF-8, except for the
+// contents of objects and arrays that skip skips, which the caller checks.
 
-// object reads an object. Behind each key and its colon it calls member, which must read the value; the key is valid
-// until then.
+// object reads an object. After each key and its colon it calls member, which must read the value; the key is valid until then.
 func (in *input) object(member func(key []byte) error) error {
 	in.pos++
 	in.depth++
@@ -30,7 +29,7 @@ func (in *input) object(member func(key []byte) error) error {
 	return err
 }
 
-// elements reads up to a closing bracket, by calling element at the first byte of each element.
+// elements reads up to a closing bracket. It calls element at the first byte of each element.
 func (in *input) elements(closing byte, element func() error) error {
 	c, err := in.inside()
 	if err != nil {
@@ -82,8 +81,7 @@ func (in *input) readKey() error {
 	return err
 }
 
-// quoted reads a string, and returns what stands between its quotes, valid until the next read. It is plain where that
-// is its value too.
+// quoted reads a string, and returns the text between its quotes, valid until the next read. If it is plain, that is its value.
 func (in *input) quoted() (raw []byte, plain bool, err error) {
 	start, from := in.pos-in.keep, in.pos+1
 	for {
@@ -110,7 +108,7 @@ func (in *input) quoted() (raw []byte, plain bool, err error) {
 	return raw, false, in.check(begin, from)
 }
 
-// endsEscaped says that a quote behind b does not end the string: an odd number of backslashes stands before it.
+// endsEscaped reports whether an odd number of backslashes escapes the byte after b.
 func endsEscaped(b []byte) bool {
 	n := 0
 	for n < len(b) && b[len(b)-1-n] == '\\' {
@@ -119,7 +117,7 @@ func endsEscaped(b []byte) bool {
 	return n%2 == 1
 }
 
-// isPlain says that a string is its own value: no escape, no control character, nothing beyond ASCII.
+// isPlain reports whether a string has only ASCII without escapes and control characters.
 func isPlain(b []byte) bool {
 	for _, c := range b {
 		if c < ' ' || c >= utf8.RuneSelf || c == '\\' {
@@ -129,18 +127,18 @@ func isPlain(b []byte) bool {
 	return true
 }
 
-// unquote is the value of a string that is known to be valid.
+// unquote returns the value of a valid string.
 func unquote(raw []byte) string {
 	var s string
-	// The string was checked: it decodes.
+	// It was checked, and cannot fail.
 	_ = json.Unmarshal(append(append([]byte{'"'}, raw...), '"'), &s)
 	return s
 }
 
-// maxStrings bounds what a hostile recording can make an input remember.
+// maxStrings bounds the memory that a hostile recording can take.
 const maxStrings = 4096
 
-// text reads a string and returns its value, which stays valid.
+// text reads a string and returns its value.
 func (in *input) text() (string, error) {
 	raw, plain, err := in.quoted()
 	if err != nil || plain {
@@ -149,7 +147,7 @@ func (in *input) text() (string, error) {
 	return unquote(raw), nil
 }
 
-// common is text for values that many items share: they are stored once.
+// common is text for values that many items share, which are stored once.
 func (in *input) common() (string, error) {
 	raw, plain, err := in.quoted()
 	if err != nil {
@@ -168,7 +166,7 @@ func (in *input) common() (string, error) {
 	return s, nil
 }
 
-// skip reads a value of any kind. What lies within the brackets of an object or array is not checked.
+// skip skips a value. The contents of an object or array are not checked.
 func (in *input) skip() error {
 	switch in.buf[in.pos] {
 	case '{', '[':
@@ -181,7 +179,7 @@ func (in *input) skip() error {
 	}
 }
 
-// nested reads an object or array as far as its brackets go.
+// nested skips an object or array, looking at its brackets only.
 func (in *input) nested() error {
 	start := in.pos - in.keep
 	n := bracketScanner{outside: in.depth}
@@ -201,14 +199,14 @@ func (in *input) nested() error {
 	}
 }
 
-// explain looks for the first fault of a value that starts at an index of the window and could not be read: a quote
-// that is missing derails what comes after it, and the place where that shows is of no use to anybody.
+// explain looks for the first error of a value that starts at an index of the window: after a missing quote, the place where the
+// reading failed is far behind the mistake.
 func (in *input) explain(start int, err error) error {
 	end := in.end
 	var e *Error
 	if errors.As(err, &e) && !errors.Is(e, errTooLarge) {
 		if end = int(e.Offset - in.base); end < start || end > in.end {
-			return err // it has no place: the reader failed
+			return err // of the reader
 		}
 	}
 	if first := in.syntax(start, end); first != nil {
@@ -243,7 +241,7 @@ func isScalar(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c == '-' || c == '+' || c == '.'
 }
 
-// check returns the first fault of a whole value in the window.
+// check returns the first error of a whole value in the window.
 func (in *input) check(start, end int) error {
 	b := in.buf[start:end]
 	if !json.Valid(b) {
@@ -264,8 +262,7 @@ func (in *input) check(start, end int) error {
 	}
 }
 
-// syntax returns the first fault of the beginning of a value in the window, or nil where all of it may be the beginning
-// of valid JSON.
+// syntax returns the first error of the beginning of a value in the window, or nil if the value may be valid so far.
 func (in *input) syntax(start, end int) error {
 	b := in.buf[start:end]
 	var all json.RawMessage
@@ -273,7 +270,7 @@ func (in *input) syntax(start, end int) error {
 	if err := json.Unmarshal(b, &all); !errors.As(err, &bad) || bad.Error() == "unexpected end of JSON input" {
 		return nil
 	}
-	// encoding/json takes the end for a space, and complains of that within a literal or an escape.
+	// encoding/json treats the end as a space, and reports that inside a literal or an escape.
 	if strings.HasPrefix(bad.Error(), "invalid character ' '") && b[bad.Offset-1] != ' ' {
 		return nil
 	}
@@ -281,12 +278,12 @@ func (in *input) syntax(start, end int) error {
 	return errorAt(in.offset(start)+bad.Offset-1, "invalid JSON: %s", bad)
 }
 
-// unexpected is the fault of the next byte.
+// unexpected returns the error of the next byte.
 func (in *input) unexpected(wanted string) error {
 	return errorAt(in.offset(in.pos), "invalid JSON: expected %s, got %s", wanted, char(in.buf[in.pos]))
 }
 
-// char names a byte.
+// char describes a byte.
 func char(c byte) string {
 	if c >= utf8.RuneSelf {
 		return fmt.Sprintf("byte 0x%02x", c)
@@ -294,7 +291,7 @@ func char(c byte) string {
 	return fmt.Sprintf("%q", c)
 }
 
-// describe names the value that starts with a byte.
+// describe describes the value that starts with a byte.
 func describe(c byte) string {
 	switch c {
 	case '{':

@@ -1,32 +1,32 @@
 package dump
 
-// object is what an input remembers of a Kubernetes object that it passes over.
+// object has the identity of a Kubernetes object, and its place in the window.
 type object struct {
 	kind, apiVersion     text
 	name, namespace, uid text
 	generateName         text
-	metadata             bool // the key was there
+	metadata             bool // the object has metadata
 	listed               bool // it is an item of a list
 	recorded             bool // a cluster printed it
-	items                byte // the first byte of its items; 0: it has none
-	start                int  // from the start of the item
+	items                byte // the first byte of items; 0: there are none
+	start                int  // relative to the start of the item
 	end                  int
 }
 
-// text is a value that should be a string. Absent and null are the empty string: Kubernetes makes no difference.
+// text is a value that should be a string. As in Kubernetes, a missing value and null are the empty string.
 type text struct {
 	value string
-	is    byte // the first byte of the value; 0: the key was absent
+	is    byte // the first byte of the value; 0: the key is missing
 }
 
-// bad says that the value is neither a string nor null.
+// bad reports whether the value is neither a string nor null.
 func (t text) bad() bool { return t.is != 0 && t.is != '"' && t.is != 'n' }
 
-// readObject reads an object of any kind: o has its names, and where it starts and ends.
+// readObject reads an object of any kind.
 func (in *input) readObject(o *object) error {
 	o.start = in.pos - in.keep
 	outside := in.depth
-	in.depth = 0 // an item counts its levels from itself
+	in.depth = 0 // the levels of an item start with itself
 	if err := in.object(func(key []byte) error { return in.readMember(o, key) }); err != nil {
 		return err
 	}
@@ -76,8 +76,7 @@ func (in *input) readMetadata(o *object, key []byte) error {
 	return in.skip()
 }
 
-// readText reads a value that should be a string. Another one is passed over: only who needs it can tell whether that
-// is a fault.
+// readText reads a value that should be a string. It skips another value, which is an error only for some kinds.
 func (in *input) readText(t *text, read func() (string, error)) error {
 	if t.is != 0 {
 		return in.duplicate(in.key)
