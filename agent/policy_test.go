@@ -175,12 +175,12 @@ func TestReload(t *testing.T) {
 	}{
 		{"a mistake in a line", func(m *reloadtest.Mount) error {
 			return m.Swap(map[string]string{"policy.yaml": tableText("bad", 0)})
-		}, []any{"policy.yaml:6: check latest_tag: weight must be a whole number from 1 to 1000, not 0"}, ""},
+		}, []any{"policy.yaml:6: check latest_tag: weight must be an integer from 1 to 1000, got 0"}, ""},
 		{"two mistakes", func(m *reloadtest.Mount) error {
 			return m.Swap(map[string]string{"policy.yaml": tableText("Bad", 0)})
 		}, []any{
 			`policy.yaml:3: metadata.name "Bad" must be 1 to 63 lower-case letters, digits and dashes, with no dash at its ends`,
-			"policy.yaml:6: check latest_tag: weight must be a whole number from 1 to 1000, not 0",
+			"policy.yaml:6: check latest_tag: weight must be an integer from 1 to 1000, got 0",
 		}, ""},
 		{"an empty file", func(m *reloadtest.Mount) error {
 			return m.Swap(map[string]string{"policy.yaml": ""})

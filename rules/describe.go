@@ -7,14 +7,14 @@ import (
 	"strings"
 )
 
-// Namespaces are the shell globs of the namespaces that the table looks at, none for all, and of those that it leaves
-// out. The caller must not change them.
+// Namespaces returns the shell globs of the namespaces that the table includes (none: all) and excludes. The caller must not change
+// them.
 func (t *Table) Namespaces() (include, exclude []string) { return t.include, t.exclude }
 
-// A Skip says in words which pods are left out, and under which reason they are counted.
+// A Skip describes which pods are skipped, and the reason under which they are counted.
 type Skip struct{ Reason, When string }
 
-// Skips are the conditions by which the table leaves out pods, in its order: the first one that a pod fulfils counts.
+// Skips returns the conditions by which the table skips pods. The first one that is true counts.
 func (t *Table) Skips() []Skip {
 	skips := make([]Skip, len(t.skips))
 	for i, s := range t.skips {
@@ -23,10 +23,10 @@ func (t *Table) Skips() []Skip {
 	return skips
 }
 
-// Grades are the names for compliance, best first. The caller must not change them.
+// Grades returns the names for compliance, best first. The caller must not change them.
 func (t *Table) Grades() []Grade { return t.grades }
 
-// When says in words which subjects the check looks at; empty where it looks at all of them.
+// When describes which subjects the check applies to; empty when it applies to all.
 func (c *Check) When() string {
 	if c.when == nil {
 		return ""
@@ -34,10 +34,10 @@ func (c *Check) When() string {
 	return c.when.String()
 }
 
-// Violation says in words what is a violation.
+// Violation describes what a violation is.
 func (c *Check) Violation() string { return c.violation.String() }
 
-// Scope says in words what the waiver accepts: "namespace shop, container app, check latest_tag".
+// Scope describes what the waiver accepts: "namespace shop, container app, check latest_tag".
 func (w *Waiver) Scope() string {
 	var words []string
 	add := func(what, value string) {

@@ -9,18 +9,18 @@ import (
 	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
 )
 
-// A Detail is what a violation shows of the object that it was found in.
+// A Detail is the value that a violation is about.
 type Detail struct {
-	// Value is the text of the value that the violation is about: a string as it stands, any other scalar as its JSON. At
-	// most 200 bytes; a longer one is cut on a character and ends with an ellipsis. Empty where there is no such value.
+	// Value is a string as it is, or the JSON of any other scalar: at most 200 bytes; a longer one is cut at a character boundary and ends
+	// with an ellipsis. Empty when there is no such value.
 	Value string
-	// Withheld reports that there is such a value, and that it may be a secret: Value is then empty.
+	// Withheld: there is such a value, but it may be a secret. Value is then empty.
 	Withheld bool
 }
 
-// Detail looks at a pod again, given as the JSON that was evaluated, for what a violation of it shows: the value of the first
-// true leaf of the check, in the order of the table, that is under no not and has one scalar. It is the same for the pod and
-// for its projection. Where the pod has changed since the evaluation the detail is that of the pod as it is now, or empty.
+// Detail returns the detail of a violation of a pod, given as the JSON that was evaluated: the value of the first true leaf of the
+// check, in the order of the table, that is not under a not and has exactly one scalar. It is the same for the pod and for its
+// projection. If the pod has changed since the evaluation, the detail is that of the changed pod, or empty.
 func (t *Table) Detail(pod []byte, v *Violation) Detail {
 	e := evaluations.Get().(*evaluation)
 	defer evaluations.Put(e)
@@ -33,7 +33,7 @@ func (t *Table) Detail(pod []byte, v *Violation) Detail {
 	return t.detail(e, v, subject)
 }
 
-// Details appends the Detail of each violation of a pod. It reads the pod once, however many violations there are.
+// Details appends the Detail of each violation of a pod. It reads the pod once for all of them.
 func (t *Table) Details(to []Detail, pod []byte, violations []Violation) []Detail {
 	e := evaluations.Get().(*evaluation)
 	defer evaluations.Put(e)
@@ -49,7 +49,7 @@ func (t *Table) Details(to []Detail, pod []byte, violations []Violation) []Detai
 
 func (t *Table) detail(e *evaluation, v *Violation, subject gjson.Result) Detail {
 	if v.Unknown {
-		return Detail{} // there is no value that the violation is known to be about
+		return Detail{} // the violation is not about a known value
 	}
 	if !subject.IsObject() {
 		return Detail{}
@@ -66,7 +66,7 @@ func (t *Table) detail(e *evaluation, v *Violation, subject gjson.Result) Detail
 	return Detail{Value: clipped(value.Raw)}
 }
 
-// firstShown finds the first true leaf of a predicate that is under no not and has one scalar; nil where there is none.
+// firstShown finds the first true leaf of a predicate that is not under a not and has exactly one scalar; nil when there is none.
 func (e *evaluation) firstShown(p predicate, subject gjson.Result) (*leaf, gjson.Result) {
 	var of []predicate
 	switch p := p.(type) {
@@ -90,7 +90,7 @@ func (e *evaluation) firstShown(p predicate, subject gjson.Result) (*leaf, gjson
 	return nil, gjson.Result{}
 }
 
-// scalar is what the path of a leaf leads to; false where that is not one string, number or boolean.
+// scalar returns the value of the path of a leaf; false unless that is exactly one string, number or boolean.
 func (l *leaf) scalar(e *evaluation, from gjson.Result) (value gjson.Result, ok bool) {
 	if l.path.Root {
 		from = e.pod
@@ -104,13 +104,13 @@ func (l *leaf) scalar(e *evaluation, from gjson.Result) (value gjson.Result, ok 
 	return value, n == 1 && value.Type != gjson.JSON
 }
 
-// secretKeys are the fields of an object below which credentials are often written as they are.
+// secretKeys are the fields that often contain credentials in plain text.
 var secretKeys = map[string]bool{
 	"env": true, "envFrom": true, "args": true, "command": true, "annotations": true, "data": true, "stringData": true,
 	"httpHeaders": true, "volumeAttributes": true, "options": true,
 }
 
-// mayBeSecret tells whether the steps of a path lead through a field whose values are never shown.
+// mayBeSecret reports whether the steps of a path lead through a field whose values are never shown.
 func mayBeSecret(steps []fieldpath.Step) bool {
 	for i := range steps {
 		if steps[i].Kind != fieldpath.Keys {
@@ -127,7 +127,7 @@ func mayBeSecret(steps []fieldpath.Step) bool {
 
 const maxValueBytes = 200
 
-// clipped is a text of at most maxValueBytes; a longer one is cut on a character and ends with an ellipsis.
+// clipped cuts a text to maxValueBytes at a character boundary, and marks the cut with an ellipsis.
 func clipped(text string) string {
 	const ellipsis = "…"
 	if len(text) <= maxValueBytes {
@@ -140,7 +140,7 @@ func clipped(text string) string {
 	return text[:end] + ellipsis
 }
 
-// MessageOf is the sentence about one violation of the check: the message of the check, with the value where there is one.
+// MessageOf is the message of the check with the value of a detail, if there is one.
 func (c *Check) MessageOf(d Detail) string {
 	if d.Value == "" {
 		return c.Message()

@@ -1,7 +1,8 @@
-// Package rules is the policy table and its engine: it loads a table of checks from YAML, compiles it, and evaluates
-// pods, given as JSON, against it.
+// Package rules loads policy tables from YAML, compiles them, and evaluates pods, given as JSON, against them.
 //
-// A table that loads can run: every path, operator, value and pattern is checked and compiled by Load, and Load names
-// every mistake at once. A compiled Table is immutable and safe for concurrent use. The package is pure: it reads no
-// file, no clock and no network, and knows nothing of where a pod comes from.
+// A table that loads can be evaluated: Load validates and compiles every path, operator, value and pattern, and reports all errors at
+// once. A compiled Table is immutable and safe for concurrent use.
+//
+// The package must not know where a pod comes from, nor which fields a Pod has, nor what a table should say: that is in package lint. It
+// reads no file, no clock and no network.
 package rules

@@ -13,8 +13,8 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// YAML writes the table with all that it leaves to defaults, and with its waivers, wherever they were read from. The text
-// loads as a table that says the same.
+// YAML encodes the table, including its defaults and all waivers, wherever they were loaded from. The text loads as an equivalent
+// table.
 func (t *Table) YAML() []byte {
 	root := mapping("apiVersion", textNode(APIVersion), "kind", textNode(Kind), "metadata", mapping("name", textNode(t.name)))
 	namespaces := mapping()
@@ -50,7 +50,7 @@ func (t *Table) YAML() []byte {
 	encoder := yaml.NewEncoder(&b)
 	encoder.SetIndent(2)
 	if err := encoder.Encode(root); err != nil {
-		panic("a table that cannot be written: " + err.Error()) // there are no nodes in it but our own
+		panic("encode a table: " + err.Error()) // impossible: it consists of nodes made here
 	}
 	return b.Bytes()
 }
@@ -95,10 +95,10 @@ func predicateNode(p predicate) *yaml.Node {
 		}
 		return node
 	}
-	panic(fmt.Sprintf("a predicate of an unknown kind: %T", p))
+	panic(fmt.Sprintf("unknown predicate %T", p))
 }
 
-// copied is a value as the table's author wrote it, but for style and comments.
+// copied copies a value without its style and comments.
 func copied(node *yaml.Node) *yaml.Node {
 	if node.Kind == yaml.ScalarNode && node.ShortTag() == "!!str" {
 		return textNode(node.Value)
@@ -148,7 +148,7 @@ func (w *Waiver) node() *yaml.Node {
 	return node
 }
 
-// mapping makes a mapping of names and nodes in turn.
+// mapping makes a mapping of alternating names and nodes.
 func mapping(fields ...any) *yaml.Node {
 	node := &yaml.Node{Kind: yaml.MappingNode, Tag: "!!map"}
 	for i := 0; i < len(fields); i += 2 {
@@ -179,10 +179,10 @@ func textNodes(texts []string) *yaml.Node {
 	return nodes
 }
 
-// notPlain are the texts that YAML, or the YAML of old that other tools read, takes for something else.
+// notPlain are strings that YAML 1.1, which other tools read, takes for another type.
 var notPlain = []string{"<<", "=", "y", "n", "yes", "no", "on", "off"}
 
-// textNode quotes a text where it must be: by YAML, or since a reader would not see what it holds.
+// textNode quotes a string where YAML requires it, or where a reader would not see its characters.
 func textNode(text string) *yaml.Node {
 	node := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: text}
 	hidden := strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsGraphic(r) || r != ' ' && unicode.IsSpace(r) })

@@ -8,13 +8,12 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// MaxSubjects is how many subjects of a check are looked at in a pod. Kubernetes has no pod of a hundred containers; a
-// hostile one may have a hundred thousand environment variables.
+// MaxSubjects is the maximum number of subjects of a check in a pod. Real pods have fewer than a hundred containers; a hostile one may
+// have a hundred thousand environment variables.
 const MaxSubjects = 10_000
 
-// The bounds of what a test that is not cheap may cost, in instructions of a regular expression times bytes of a value:
-// for one value, and for all values that one leaf of the table is asked for in a pod. Since each leaf has a budget of its
-// own, no answer depends on the other checks of the table.
+// The bounds of the cost of an expensive test, in instructions of a regular expression times bytes of a value: for one value, and for
+// all values of one leaf in a pod. Each leaf has its own budget, so no answer depends on the other checks of the table.
 const (
 	maxValueCost = 5_000_000
 	maxLeafCost  = 50_000_000
@@ -26,53 +25,51 @@ type Verdict struct {
 	Violations []Violation
 	// Subjects holds, for each check of the table, how many subjects it looked at.
 	Subjects []int
-	// SkipReason says why the table leaves the pod out of all counts; empty for a pod that counts. A pod that is
-	// left out has neither violations nor subjects.
+	// SkipReason says why the table skips the pod; empty for a pod that is evaluated. A skipped pod has neither violations nor subjects.
 	SkipReason string
 }
 
-// A Violation is one check failed by one subject.
+// A Violation is one check that one subject fails.
 type Violation struct {
 	// Check is the index of the check in the table.
 	Check int
-	// Path leads to the subject, "spec.containers.0"; empty where the pod itself is the subject.
+	// Path is the path of the subject, such as "spec.containers.0"; empty when the subject is the pod itself.
 	Path string
-	// Container is the name of the container that the subject is, or is a part of; empty where there is none.
+	// Container is the name of the container that the subject is, or is part of; empty when there is none.
 	Container string
-	// Subject is the name of the subject within its container or pod; empty where the subject is the container or the pod
-	// itself.
+	// Subject is the name of the subject within its container or pod; empty when the subject is the container or the pod itself.
 	Subject string
-	// Unknown says that the check could not be answered for the subject. It counts as a violation.
+	// Unknown: the check could not be evaluated for the subject, which counts as a violation.
 	Unknown bool
-	// Waiver is the waiver that accepts the violation until it expires, of several the one that expires last; nil
-	// where there is none. Whether it has expired is for the caller to say, who has a clock.
+	// Waiver is the waiver that accepts the violation until it expires: of several, the one that expires last; nil when there is none.
+	// The caller, who has a clock, must check whether it has expired.
 	Waiver *Waiver
 }
 
-// A group is the checks that look at the same subjects: the subjects are walked once for all of them.
+// A group is the checks with the same subjects, which are walked once for all of them.
 type group struct {
 	forEach []subjectPath // none: the pod itself is the one subject
 	checks  []int
 }
 
-// An evaluation is the working memory of evaluating one pod.
+// An evaluation is the memory used to evaluate one pod.
 type evaluation struct {
 	checker   checker
 	pod       gjson.Result
 	indexed   bool          // the pod is indexed for this table
 	objects   []objectIndex // the pod first, then some of its fields
 	constant  []truth
-	spent     []int        // what the tests that are not cheap have cost so far
-	indexes   []int        // where the walk over subjects stands in each array, outermost first
-	container gjson.Result // the last container that the walk over subjects came through
-	waivers   []truth      // of each waiver: whether it is about this pod; empty until a violation asks
+	spent     []int        // the costs of the expensive tests so far
+	indexes   []int        // the position of the walk over subjects in each array, outermost first
+	container gjson.Result // the last container on the walk over subjects
+	waivers   []truth      // for each waiver: whether it is about this pod; empty until the first violation
 	identity  identity
-	subjects  Locator // of the violations whose details are asked for
+	subjects  Locator // finds the subjects of violations for their details
 }
 
 var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
 
-// affords charges a leaf for the test of a value, and tells whether its budget allows it.
+// affords charges the budget of a leaf for the test of a value, and reports whether it sufficed.
 func (e *evaluation) affords(l *leaf, value gjson.Result) bool {
 	if value.Type != gjson.String {
 		return true
@@ -85,22 +82,22 @@ func (e *evaluation) affords(l *leaf, value gjson.Result) bool {
 	return true
 }
 
-// Evaluate judges one pod, given as the JSON of a Pod object. A pod that lacks what a check looks at (a spec, its
-// containers, a status) has no subject there, and no violation.
+// Evaluate evaluates one pod, given as the JSON of a Pod object. A pod that lacks what a check looks at (a spec, its containers, a
+// status) has no subject of that check, and so no violation.
 //
-// A check that cannot be answered for a subject, since looking at it would cost more than any real pod does, is a violation
-// that is unknown. Where a check finds more than MaxSubjects subjects, the rest of them counts as one such subject.
+// A check that cannot be evaluated for a subject, because it would cost more than any real pod does, is a violation that is Unknown.
+// Of a check with more than MaxSubjects subjects, the rest counts as one such subject.
 //
-// An error means that there is no verdict: the text is not one whole JSON object (*SyntaxError). The pod must then be
-// counted as not evaluated, never as clean.
+// On an error there is no verdict: the text is not a complete JSON object (*SyntaxError). The pod must then be counted as not
+// evaluated, never as one without violations.
 func (t *Table) Evaluate(pod []byte) (Verdict, error) {
 	var v Verdict
 	err := t.EvaluateInto(&v, pod)
 	return v, err
 }
 
-// EvaluateInto is Evaluate into a Verdict whose memory is used again. A pod without violations costs no allocation.
-// Nothing in the verdict refers to the text of the pod.
+// EvaluateInto is Evaluate into a Verdict whose memory it reuses. It does not allocate for a pod without violations. The verdict does not
+// refer to the text of the pod.
 func (t *Table) EvaluateInto(v *Verdict, pod []byte) error {
 	v.Violations, v.Subjects = v.Violations[:0], v.Subjects[:0]
 	e := evaluations.Get().(*evaluation)
@@ -120,7 +117,7 @@ func (t *Table) EvaluateInto(v *Verdict, pod []byte) error {
 	return nil
 }
 
-// begin prepares the memory for a pod whose JSON has been checked.
+// begin prepares for a pod whose JSON has been validated.
 func (e *evaluation) begin(t *Table, pod []byte) {
 	e.pod, e.indexed = parsed(pod), t.lookups >= minIndexedLookups
 	e.constant = append(e.constant[:0], make([]truth, t.constants)...)
@@ -128,18 +125,18 @@ func (e *evaluation) begin(t *Table, pod []byte) {
 	e.waivers = e.waivers[:0]
 }
 
-// end lets go of the pod.
+// end drops all references to the pod.
 func (e *evaluation) end() {
 	e.pod, e.container, e.identity = gjson.Result{}, gjson.Result{}, identity{}
 	e.clearIndexes()
 }
 
-// parsed makes no copy of the pod: the result, and all that is taken from it, live as long as the text does.
+// parsed does not copy the pod: the result, and everything taken from it, is valid as long as the text is.
 func parsed(pod []byte) gjson.Result {
 	return gjson.Parse(unsafe.String(unsafe.SliceData(pod), len(pod)))
 }
 
-// skipReason is the reason of the first skip that the pod fulfils, empty where there is none.
+// skipReason returns the reason of the first skip whose condition is true; "" when there is none.
 func (t *Table) skipReason(e *evaluation) string {
 	for _, s := range t.skips {
 		if s.when.of(e, e.pod) == isTrue {
@@ -172,7 +169,7 @@ func (t *Table) evaluateGroup(e *evaluation, v *Verdict, g *group) {
 	}
 }
 
-// evaluateRest counts the subjects from the given one on, which are too many, as one of which nothing is known.
+// evaluateRest counts the subjects beyond MaxSubjects as one unknown subject.
 func (t *Table) evaluateRest(e *evaluation, v *Verdict, g *group, first gjson.Result, where *subjectPath) {
 	for _, c := range g.checks {
 		t.violate(e, v, c, unknown, first, where)
@@ -199,7 +196,7 @@ func (t *Table) evaluateSubject(e *evaluation, v *Verdict, g *group, subject gjs
 	}
 }
 
-// violate adds a violation, which is true or unknown.
+// violate adds a violation that is true or unknown.
 func (t *Table) violate(e *evaluation, v *Verdict, check int, answer truth, subject gjson.Result, where *subjectPath) {
 	violation := Violation{Check: check, Unknown: answer == unknown}
 	if where != nil {

@@ -11,7 +11,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
-// The operators of the field: what Kubernetes writes as strings, and means as something else.
+// Operators for values that Kubernetes writes as strings but which mean something else.
 
 func compileImageTag(operand *yaml.Node) (test, error) {
 	want, err := strictyaml.ParseText(operand)
@@ -19,7 +19,7 @@ func compileImageTag(operand *yaml.Node) (test, error) {
 		return test{}, err
 	}
 	if !isTag(want) {
-		return test{}, errors.New("must be a tag: letters, digits, _ . and -, at most 128, with no dot or dash first")
+		return test{}, errors.New("must be an image tag: at most 128 letters, digits, _ . and -, not starting with a dot or a dash")
 	}
 	return test{of: func(value gjson.Result) truth {
 		if value.Type != gjson.String {
@@ -51,11 +51,11 @@ func quantityTest(holds func(order int) bool) func(*yaml.Node) (test, error) {
 				}}, nil
 			}
 		}
-		return test{}, errors.New("must be a quantity, as 500m, 0.5 or 128Mi")
+		return test{}, errors.New("must be a quantity such as 500m, 0.5 or 128Mi")
 	}
 }
 
-// compileOneOf finds the value in a list, or one of its elements where it is an array.
+// compileOneOf searches the list for the value or, if it is an array, for one of its elements.
 func compileOneOf(operand *yaml.Node) (test, error) {
 	in, err := parseList(operand)
 	if err != nil {
@@ -90,7 +90,7 @@ func compileLength(operand *yaml.Node) (test, error) {
 
 // ParseLengths reads the operand of the operator length: the least and the greatest length that it accepts.
 func ParseLengths(operand *yaml.Node) (least, most int, err error) {
-	wrong := errors.New("must be a whole number from 0, or {min: N, max: N}")
+	wrong := errors.New("must be an integer of 0 or greater, or {min: N, max: N}")
 	whole := func(node *yaml.Node) int {
 		s, parseErr := strictyaml.ParseScalar(node)
 		if parseErr != nil || s.Kind != strictyaml.IntScalar || s.Int < 0 || s.Int > math.MaxInt32 {
@@ -121,7 +121,7 @@ func ParseLengths(operand *yaml.Node) (least, most int, err error) {
 		seen[operand.Content[i].Value] = true
 	}
 	if err == nil && least > most {
-		return 0, 0, errors.New("has a min that is greater than its max")
+		return 0, 0, errors.New("must have a min that is not greater than its max")
 	}
 	return least, most, err
 }

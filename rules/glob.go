@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// ParseGlob checks a shell glob and returns it as path.Match takes it: a class that begins with ! is one that begins with ^.
+// ParseGlob validates a shell glob and converts it for path.Match, which negates a class by ^ instead of !.
 func ParseGlob(text string) (string, error) {
 	glob := []byte(text)
 	for i := 0; i < len(glob); i++ {
@@ -27,7 +27,7 @@ func ParseGlob(text string) (string, error) {
 	return string(glob), err
 }
 
-// MatchGlob tells whether a shell glob matches the whole name; one that is malformed matches none.
+// MatchGlob reports whether a shell glob matches a whole name. A malformed one matches nothing.
 func MatchGlob(glob, name string) bool {
 	if strings.Contains(glob, "[!") {
 		glob, _ = ParseGlob(glob)

@@ -2,9 +2,8 @@ package rules
 
 import "strings"
 
-// effectiveTag is the tag by which a container runtime pulls an image: the one that the reference names, "latest" where
-// it names neither a tag nor a digest, and none ("", true) where it names a digest, which wins over a tag. It is false
-// for a text that is no reference.
+// effectiveTag is the tag by which a container runtime pulls an image: the tag of the reference, "latest" when it has neither a tag nor a
+// digest, and none ("", true) when it has a digest, which takes precedence. It returns false for an invalid reference.
 //
 // The grammar is that of the OCI distribution project (github.com/distribution/reference):
 //
@@ -35,7 +34,7 @@ const maxImageName = 255
 
 func isImageName(name string) bool {
 	if first, rest, ok := strings.Cut(name, "/"); ok && isDomain(first) {
-		// The runtime takes "a/b" for a path on its default registry, where a is no path it is a domain.
+		// The runtime takes "a/b" as a path on its default registry. If a is not a valid path component, it is a domain.
 		name = rest
 	}
 	if name == "" || len(name) > maxImageName {
@@ -71,7 +70,7 @@ func isDomain(text string) bool {
 	return true
 }
 
-// isPathComponent accepts lower-case letters and digits, with one dot, one or two underscores, or any dashes between.
+// isPathComponent accepts lower-case letters and digits, separated by one dot, one or two underscores, or any number of dashes.
 func isPathComponent(text string) bool {
 	for i := 0; i < len(text); {
 		if !isLower(text[i]) && !isDigit(text[i]) {

@@ -11,10 +11,10 @@ import (
 	"unicode/utf8"
 )
 
-// MaxDepth is how deep the JSON of a pod may nest: far more than the API of Kubernetes has, far less than a stack.
+// MaxDepth is the maximum nesting of the JSON of a pod: far more than any Pod has, and far less than would exhaust the stack.
 const MaxDepth = 200
 
-// A SyntaxError says at which byte a pod's JSON is wrong.
+// A SyntaxError is an error in the JSON of a pod.
 type SyntaxError struct {
 	// Offset counts bytes from the start of the pod's JSON.
 	Offset int
@@ -23,28 +23,28 @@ type SyntaxError struct {
 
 func (e *SyntaxError) Error() string { return fmt.Sprintf("%s at byte %d", e.msg, e.Offset) }
 
-// Reason is the error without its place.
+// Reason is the error without its offset.
 func (e *SyntaxError) Reason() string { return e.msg }
 
-// A checker makes sure that a text is one JSON object as RFC 8259 has it, of valid UTF-8, no deeper than MaxDepth and
-// without a key that stands twice in one object. gjson takes anything for JSON, takes the first of two keys where
-// encoding/json takes the last, and would score half of a truncated pod: so it is given checked text alone.
+// A checker validates that a text is one JSON object of RFC 8259 in valid UTF-8, nested at most MaxDepth deep and without duplicate keys.
+// gjson accepts anything as JSON, takes the first of two equal keys where encoding/json takes the last, and would score half of a
+// truncated pod, so it only gets validated text.
 type checker struct {
 	data    []byte
-	keys    [][]byte // of the objects that are open, outermost first
-	unquote []byte   // holds the keys that are written with escapes, as managedFields has many
-	keyEnd  int      // where the last key ended
-	escaped bool     // the last text has an escape
+	keys    [][]byte // of the open objects, outermost first
+	unquote []byte   // holds the keys that are written with escapes; managedFields has many
+	keyEnd  int      // the end of the last key
+	escaped bool     // the last string has an escape
 	open    [MaxDepth]container
 }
 
 type container struct {
 	object bool
 	first  int                 // index in keys of the object's first key
-	seen   map[string]struct{} // the keys again, once there are many
+	seen   map[string]struct{} // the keys as a set, once there are many
 }
 
-// fewKeys is how many keys of an object are compared one by one before a map is made of them.
+// fewKeys is the number of keys of an object that are compared one by one before a map is built.
 const fewKeys = 48
 
 const truncated = "unexpected end of JSON"
@@ -60,7 +60,7 @@ func (c *checker) check(data []byte) error {
 	return c.end(i)
 }
 
-// begin takes up a text and returns where its object begins.
+// begin sets the text and returns the start of its object.
 func (c *checker) begin(data []byte) (int, error) {
 	c.data, c.keys, c.unquote = data, c.keys[:0], c.unquote[:0]
 	if !utf8.Valid(data) {
@@ -73,7 +73,7 @@ func (c *checker) begin(data []byte) (int, error) {
 	return i, nil
 }
 
-// end makes sure that nothing stands behind the object, which ended at i.
+// end validates that nothing follows the object, which ended at i.
 func (c *checker) end(i int) error {
 	if i = c.skipSpace(i); i != len(c.data) {
 		return c.wrong(i, "text after the end of the pod")
@@ -88,12 +88,12 @@ func (c *checker) wrong(at int, msg string) error {
 	return &SyntaxError{Offset: at, msg: msg}
 }
 
-// value checks the value that begins at i, in as many containers as outside says, and returns where it ends.
+// value validates the value at i, which is nested in outside containers, and returns its end.
 func (c *checker) value(i, outside int) (int, error) {
-	depth := outside // containers that are open
+	depth := outside // open containers
 	var err error
 	for {
-		// At i a value must begin.
+		// A value must start at i.
 		i = c.skipSpace(i)
 		if i == len(c.data) {
 			return 0, c.wrong(i, "")
@@ -105,7 +105,7 @@ func (c *checker) value(i, outside int) (int, error) {
 				return 0, err
 			}
 			depth++
-			if i = c.skipSpace(i + 1); i < len(c.data) && c.data[i] == b+2 { // ']' and '}' stand two after their openers
+			if i = c.skipSpace(i + 1); i < len(c.data) && c.data[i] == b+2 { // ']' and '}' are two code points after their openers
 				break
 			}
 			if level.object {
@@ -128,7 +128,7 @@ func (c *checker) value(i, outside int) (int, error) {
 		if err != nil {
 			return 0, err
 		}
-		// A value has ended, or at i is the end of an empty container: close what ends here.
+		// A value has ended, or an empty container ends at i: close what ends here.
 		for {
 			if depth == outside {
 				return i, nil
@@ -152,7 +152,7 @@ func (c *checker) value(i, outside int) (int, error) {
 	}
 }
 
-// enter opens the container that begins at i, in as many others as depth says.
+// enter opens the container at i, which is nested in depth others.
 func (c *checker) enter(i, depth int) (*container, error) {
 	if depth == MaxDepth {
 		return nil, c.wrong(i, fmt.Sprintf("JSON nested deeper than %d", MaxDepth))
@@ -162,8 +162,8 @@ func (c *checker) enter(i, depth int) (*container, error) {
 	return level, nil
 }
 
-// next goes on behind a value of a container, or behind the opener of an empty one, that ended at i: over a comma, with
-// more to come, or over the end of the container, which it closes.
+// next continues after a value of a container, or after the opener of an empty one, that ended at i: past a comma, when more follows, or
+// past the end of the container, which it closes.
 func (c *checker) next(i int, of *container) (end int, more bool, err error) {
 	if i = c.skipSpace(i); i == len(c.data) {
 		return 0, false, c.wrong(i, "")
@@ -176,16 +176,16 @@ func (c *checker) next(i int, of *container) (end int, more bool, err error) {
 		closer = '}'
 	}
 	if c.data[i] != closer {
-		return 0, false, c.wrong(i, fmt.Sprintf("found %q where a comma or %q should be", c.data[i], closer))
+		return 0, false, c.wrong(i, fmt.Sprintf("found %q instead of a comma or %q", c.data[i], closer))
 	}
 	c.keys = c.keys[:of.first]
 	return i + 1, false, nil
 }
 
-// key checks the key at i and the colon behind it, and returns where the value may begin.
+// key validates the key at i and the colon after it, and returns the end of the colon.
 func (c *checker) key(i int, of *container) (int, error) {
 	if i == len(c.data) || c.data[i] != '"' {
-		return 0, c.wrong(i, "found no key where one should be")
+		return 0, c.wrong(i, "expected a key")
 	}
 	c.escaped = false
 	end, err := c.text(i)
@@ -203,12 +203,12 @@ func (c *checker) key(i int, of *container) (int, error) {
 		return 0, c.wrong(i, fmt.Sprintf("duplicate key %.64q", key))
 	}
 	if end = c.skipSpace(end); end == len(c.data) || c.data[end] != ':' {
-		return 0, c.wrong(end, "found no colon behind a key")
+		return 0, c.wrong(end, "expected a colon after the key")
 	}
 	return end + 1, nil
 }
 
-// repeated notes a key and tells whether the object had it before.
+// repeated records a key and reports whether the object had it before.
 func (c *checker) repeated(key []byte, of *container) bool {
 	siblings := c.keys[of.first:]
 	c.keys = append(c.keys, key)
@@ -231,7 +231,7 @@ func (c *checker) repeated(key []byte, of *container) bool {
 	return false
 }
 
-// text checks the string whose opening quote is at i and returns where it ends, behind its closing quote.
+// text validates the string whose opening quote is at i and returns the end of its closing quote.
 func (c *checker) text(i int) (int, error) {
 	data := c.data
 	for i++; ; {
@@ -263,8 +263,8 @@ const (
 	highs = 0x8080808080808080
 )
 
-// plainPrefix is how many bytes of data come before the first quote, backslash or control character. It looks at eight
-// bytes at a time (after "Determine if a word has a byte less than n", Bit Twiddling Hacks).
+// plainPrefix is the number of bytes before the first quote, backslash or control character. It looks at eight bytes at a time (see
+// "Determine if a word has a byte less than n", Bit Twiddling Hacks).
 func plainPrefix(data []byte) int {
 	i := 0
 	for ; i+8 <= len(data); i += 8 {
@@ -283,7 +283,7 @@ func plainPrefix(data []byte) int {
 	return i
 }
 
-// escapeLen is the length of the escape at the start of data, 0 for one that JSON does not have.
+// escapeLen is the length of the escape at the start of data; 0 for an invalid one.
 func escapeLen(data []byte) int {
 	if len(data) < 2 {
 		return 2 // beyond the end: the text is truncated
@@ -302,7 +302,7 @@ func escapeLen(data []byte) int {
 	return 0
 }
 
-// appendUnescaped appends what a checked string means. As in encoding/json, half of a surrogate pair means U+FFFD.
+// appendUnescaped appends the value of a valid string. As in encoding/json, half of a surrogate pair becomes U+FFFD.
 func appendUnescaped(to, text []byte) []byte {
 	for i := 0; i < len(text); i++ {
 		if text[i] != '\\' {
@@ -331,7 +331,7 @@ func appendUnescaped(to, text []byte) []byte {
 	return to
 }
 
-// codeUnit is the number of four hexadecimal digits.
+// codeUnit parses four hexadecimal digits.
 func codeUnit(digits []byte) rune {
 	n, _ := strconv.ParseUint(string(digits[:4]), 16, 16)
 	return rune(n)
@@ -351,7 +351,7 @@ func (c *checker) word(i int, word string) (int, error) {
 	return i + len(word), nil
 }
 
-// number checks -? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?
+// number validates -? (0 | [1-9][0-9]*) (. [0-9]+)? ([eE] [+-]? [0-9]+)?
 func (c *checker) number(i int) (int, error) {
 	start, data := i, c.data
 	digits := func() bool {
@@ -388,8 +388,7 @@ func (c *checker) number(i int) (int, error) {
 	return i, nil
 }
 
-// skipSpace passes over white space: mostly none, one space, or a line break and the spaces of an indentation, of which it
-// looks at eight at a time.
+// skipSpace skips white space: mostly none, one space, or a line break and an indentation, which it skips eight spaces at a time.
 func (c *checker) skipSpace(i int) int {
 	data := c.data
 	if i >= len(data) || data[i] > ' ' {

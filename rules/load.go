@@ -31,8 +31,8 @@ var (
 	checkID   = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 )
 
-// Load reads and compiles a policy table from YAML. The file's name is for messages alone. Where anything is wrong the
-// error is LoadErrors: all of them, each with its line.
+// Load reads and compiles a policy table from YAML. The file's name is used in messages only. The error is LoadErrors: all errors of
+// the file, each with its line.
 func Load(file string, text []byte) (*Table, error) {
 	r := newLoader(file)
 	root := r.Parse(text)
@@ -81,7 +81,7 @@ func (r *loader) table(root *yaml.Node) *Table {
 				"name": func(node *yaml.Node) {
 					var ok bool
 					if t.name, ok = r.Text(node, "metadata.name"); ok && !tableName.MatchString(t.name) {
-						r.Errorf(node, "metadata.name %q must be 1 to 63 lower-case letters, digits and dashes, with no dash at its ends", t.name)
+						r.Errorf(node, "metadata.name %q must be 1 to 63 lower-case letters, digits and dashes, not starting or ending with a dash", t.name)
 					}
 				},
 			})
@@ -99,7 +99,7 @@ func (r *loader) table(root *yaml.Node) *Table {
 		},
 		"checks": func(node *yaml.Node) { t.checks = r.checks(node) },
 		"grades": func(node *yaml.Node) { t.grades = r.grades(node) },
-		// The waivers name checks, and are read when all of those are known.
+		// Waivers name checks, so they are read after them.
 		"waivers": func(node *yaml.Node) { waivers = node },
 	})
 	if waivers != nil {
@@ -108,11 +108,11 @@ func (r *loader) table(root *yaml.Node) *Table {
 	return t
 }
 
-// includes reads the globs of namespaces.include, of which there must be one, or no pod would ever be looked at.
+// includes reads the globs of namespaces.include. An empty list would exclude every pod.
 func (r *loader) includes(node *yaml.Node) []string {
 	globs := r.globs(node, "namespaces.include")
 	if node.Kind == yaml.SequenceNode && len(globs) == 0 {
-		r.Errorf(node, "namespaces.include is an empty list; leave it out to look at all namespaces")
+		r.Errorf(node, "namespaces.include must not be empty; omit it to include all namespaces")
 	}
 	return globs
 }
@@ -127,7 +127,7 @@ func (r *loader) skips(node *yaml.Node) []skip {
 			"reason": func(node *yaml.Node) {
 				var ok bool
 				if s.reason, ok = r.Text(node, "reason"); ok && !checkID.MatchString(s.reason) {
-					r.Errorf(node, "reason %q must be 1 to 63 lower-case letters, digits and underscores, with a letter first", s.reason)
+					r.Errorf(node, "reason %q must be 1 to 63 lower-case letters, digits and underscores, starting with a letter", s.reason)
 				}
 			},
 			"when": func(node *yaml.Node) { s.when = r.condition(node) },
@@ -137,7 +137,7 @@ func (r *loader) skips(node *yaml.Node) []skip {
 	return skips
 }
 
-// condition reads a whole predicate.
+// condition reads a predicate with all its parts.
 func (r *loader) condition(node *yaml.Node) predicate {
 	count := 0
 	return r.predicate(node, 1, &count)
@@ -155,29 +155,29 @@ func (r *loader) grades(node *yaml.Node) []Grade {
 					return
 				}
 				if strings.TrimSpace(g.Name) == "" {
-					r.Errorf(node, "a grade's name is empty")
+					r.Errorf(node, "a grade's name must not be empty")
 				} else if line, twice := lines[g.Name]; twice {
-					r.Errorf(node, "the grade %q stands in line %d already", g.Name, line)
+					r.Errorf(node, "duplicate grade %q; the first one is in line %d", g.Name, line)
 				}
 				lines[g.Name] = node.Line
 			},
 			"min": func(node *yaml.Node) {
 				bound, err := strictyaml.ParseScalar(node)
 				if err != nil || !bound.IsNumber() || bound.Float < 0 || bound.Float > 100 {
-					r.Errorf(node, "a grade's min must be a number from 0 to 100, not %s", strictyaml.Describe(node))
+					r.Errorf(node, "a grade's min must be a number from 0 to 100, got %s", strictyaml.Describe(node))
 					return
 				}
 				g.Min = bound.Float
 			},
 		})
 		if i > 0 && g.Min >= grades[i-1].Min {
-			r.Errorf(entry, "the min of grade %q must be lower than that of the grade before it", g.Name)
+			r.Errorf(entry, "grade %q must have a lower min than the grade before it", g.Name)
 		}
 		grades = append(grades, g)
 	})
 	if node.Kind == yaml.SequenceNode {
 		if n := len(grades); n == 0 || grades[n-1].Min > 0 {
-			r.Errorf(node, "the last grade must have min 0, so that every compliance has a grade")
+			r.Errorf(node, "the last grade must have min 0, or low compliance has no grade")
 		}
 	}
 	return grades
@@ -185,7 +185,7 @@ func (r *loader) grades(node *yaml.Node) []Grade {
 
 func (r *loader) checks(node *yaml.Node) []Check {
 	if n := len(node.Content); node.Kind == yaml.SequenceNode && (n == 0 || n > maxChecks) {
-		r.Errorf(node, "a table has 1 to %d checks; this one has %d", maxChecks, n)
+		r.Errorf(node, "checks must have 1 to %d entries, got %d", maxChecks, n)
 		return nil
 	}
 	var checks []Check
@@ -193,7 +193,7 @@ func (r *loader) checks(node *yaml.Node) []Check {
 	r.Each(node, "checks", func(i int, entry *yaml.Node) {
 		c := r.check(i, entry)
 		if line, twice := lines[c.ID]; twice && c.ID != "" {
-			r.ErrorAt(entry, "check "+c.ID, "the id stands in line %d already", line)
+			r.ErrorAt(entry, "check "+c.ID, "duplicate id; the first one is in line %d", line)
 		}
 		lines[c.ID] = entry.Line
 		checks = append(checks, c)
@@ -211,7 +211,7 @@ func (r *loader) check(i int, node *yaml.Node) Check {
 	r.Fields(node, "a check", []string{"id", "weight", "violation"}, map[string]func(*yaml.Node){
 		"id": func(node *yaml.Node) {
 			if id, ok := r.Text(node, "id"); ok && !checkID.MatchString(id) {
-				r.Errorf(node, "id %q must be 1 to 63 lower-case letters, digits and underscores, with a letter first", id)
+				r.Errorf(node, "id %q must be 1 to 63 lower-case letters, digits and underscores, starting with a letter", id)
 			}
 		},
 		"description": r.TextInto(&c.Description, "description"),
@@ -220,13 +220,13 @@ func (r *loader) check(i int, node *yaml.Node) Check {
 			switch c.Severity = Severity(node.Value); c.Severity {
 			case Critical, High, Medium, Low:
 			default:
-				r.Errorf(node, "severity must be critical, high, medium or low, not %s", strictyaml.Describe(node))
+				r.Errorf(node, "severity must be critical, high, medium or low, got %s", strictyaml.Describe(node))
 			}
 		},
 		"weight": func(node *yaml.Node) {
 			weight, err := strictyaml.ParseScalar(node)
 			if err != nil || weight.Kind != strictyaml.IntScalar || weight.Int < 1 || weight.Int > maxWeight {
-				r.Errorf(node, "weight must be a whole number from 1 to %d, not %s", maxWeight, strictyaml.Describe(node))
+				r.Errorf(node, "weight must be an integer from 1 to %d, got %s", maxWeight, strictyaml.Describe(node))
 				return
 			}
 			c.Weight = int(weight.Int)
@@ -241,7 +241,7 @@ func (r *loader) check(i int, node *yaml.Node) Check {
 func (r *loader) forEach(node *yaml.Node) []string {
 	entries := strictyaml.Entries(node)
 	if len(entries) == 0 {
-		r.Errorf(node, "forEach is an empty list; leave it out to look at the pod itself")
+		r.Errorf(node, "forEach must not be empty; omit it to check the pod itself")
 	}
 	var paths []string
 	for _, entry := range entries {
@@ -252,7 +252,7 @@ func (r *loader) forEach(node *yaml.Node) []string {
 		if _, err := fieldpath.ParseSubjects(source); err != nil {
 			r.Errorf(entry, "forEach: path %q %s", source, err)
 		} else if slices.Contains(paths, source) {
-			r.Errorf(entry, "forEach: path %q stands here twice", source)
+			r.Errorf(entry, "forEach: duplicate path %q", source)
 		}
 		paths = append(paths, source)
 	}

@@ -167,42 +167,42 @@ func TestLoadBounds(t *testing.T) {
 				}
 				return text
 			},
-			want: "f:5: a table has 1 to 500 checks; this one has 501",
+			want: "f:5: checks must have 1 to 500 entries, got 501",
 		},
 		{
 			name: "predicates of a check", bound: 200,
 			table: func(n int) string {
 				return withViolation("{all: [" + strings.Repeat(leaf+", ", n-1) + "]}")
 			},
-			want: "f:5: check c: a condition has at most 200 predicates",
+			want: "f:5: check c: a condition may have at most 200 predicates",
 		},
 		{
 			name: "depth of predicates", bound: 16,
 			table: func(n int) string {
 				return withViolation(strings.Repeat("{not: ", n-1) + leaf + strings.Repeat("}", n-1))
 			},
-			want: "f:5: check c: predicates are nested deeper than 16",
+			want: "f:5: check c: predicates may be nested at most 16 deep",
 		},
 		{
 			name: "predicates of a skip", bound: 200,
 			table: func(n int) string {
 				return withViolation(leaf) + "pods: {skip: [{reason: r, when: {all: [" + strings.Repeat(leaf+", ", n-1) + "]}}]}\n"
 			},
-			want: "f:6: skip 1: a condition has at most 200 predicates",
+			want: "f:6: skip 1: a condition may have at most 200 predicates",
 		},
 		{
 			name: "depth of predicates of a when", bound: 16,
 			table: func(n int) string {
 				return strings.Replace(withViolation(leaf), "weight: 1", "weight: 1, when: "+strings.Repeat("{not: ", n-1)+leaf+strings.Repeat("}", n-1), 1)
 			},
-			want: "f:5: check c: predicates are nested deeper than 16",
+			want: "f:5: check c: predicates may be nested at most 16 deep",
 		},
 		{
 			name: "letters of a reason", bound: 63,
 			table: func(n int) string {
 				return withViolation(leaf) + "pods: {skip: [{reason: " + strings.Repeat("r", n) + ", when: " + leaf + "}]}\n"
 			},
-			want: `f:6: skip 1: reason "` + strings.Repeat("r", 64) + `" must be 1 to 63 lower-case letters, digits and underscores, with a letter first`,
+			want: `f:6: skip 1: reason "` + strings.Repeat("r", 64) + `" must be 1 to 63 lower-case letters, digits and underscores, starting with a letter`,
 		},
 		{
 			name: "waivers", bound: 1000,
@@ -213,61 +213,61 @@ func TestLoadBounds(t *testing.T) {
 				}
 				return text
 			},
-			want: "f:7: there are 1001 waivers; 1000 are allowed",
+			want: "f:7: there are 1001 waivers; at most 1000 are allowed",
 		},
 		{
 			name: "letters of the id of a waiver", bound: 63,
 			table: func(n int) string {
 				return withViolation(leaf) + "waivers: [{id: " + strings.Repeat("w", n) + ", reason: r, expires: 2030-12-31, check: c}]\n"
 			},
-			want: `f:6: waiver 1: id "` + strings.Repeat("w", 64) + `" must be 1 to 63 lower-case letters, digits and dashes, with no dash at its ends`,
+			want: `f:6: waiver 1: id "` + strings.Repeat("w", 64) + `" must be 1 to 63 lower-case letters, digits and dashes, not starting or ending with a dash`,
 		},
 		{
 			name: "letters of a tag", bound: 128,
 			table: func(n int) string {
 				return withViolation("{path: a, operator: imageTag, value: " + strings.Repeat("a", n) + "}")
 			},
-			want: "f:5: check c: value of imageTag must be a tag: letters, digits, _ . and -, at most 128, with no dot or dash first",
+			want: "f:5: check c: value of imageTag must be an image tag: at most 128 letters, digits, _ . and -, not starting with a dot or a dash",
 		},
 		{
 			name: "letters of a quantity", bound: 64,
 			table: func(n int) string {
 				return withViolation("{path: a, operator: quantityLessThan, value: " + strings.Repeat("0", n-1) + "k}")
 			},
-			want: "f:5: check c: value of quantityLessThan must be a quantity, as 500m, 0.5 or 128Mi",
+			want: "f:5: check c: value of quantityLessThan must be a quantity such as 500m, 0.5 or 128Mi",
 		},
 		{
 			name: "exponent of a quantity", bound: 100,
 			table: func(n int) string {
 				return withViolation(fmt.Sprintf("{any: [{path: a, operator: quantityLessThan, value: 1e%d}, {path: a, operator: quantityLessThan, value: 1e-100}]}", n))
 			},
-			want: "f:5: check c: value of quantityLessThan must be a quantity, as 500m, 0.5 or 128Mi",
+			want: "f:5: check c: value of quantityLessThan must be a quantity such as 500m, 0.5 or 128Mi",
 		},
 		{
 			name: "length", bound: 1<<31 - 1,
 			table: func(n int) string { return withViolation(fmt.Sprintf("{path: a, operator: length, value: %d}", n)) },
-			want:  "f:5: check c: value of length must be a whole number from 0, or {min: N, max: N}",
+			want:  "f:5: check c: value of length must be an integer of 0 or greater, or {min: N, max: N}",
 		},
 		{
 			name: "letters of the name", bound: 63,
 			table: func(n int) string {
 				return fmt.Sprintf(head, strings.Repeat("a", n)) + "  - {id: c, weight: 1, violation: " + leaf + "}\n"
 			},
-			want: `f:3: metadata.name "` + strings.Repeat("a", 64) + `" must be 1 to 63 lower-case letters, digits and dashes, with no dash at its ends`,
+			want: `f:3: metadata.name "` + strings.Repeat("a", 64) + `" must be 1 to 63 lower-case letters, digits and dashes, not starting or ending with a dash`,
 		},
 		{
 			name: "letters of an id", bound: 63,
 			table: func(n int) string {
 				return strings.Replace(withViolation(leaf), "id: c", "id: "+strings.Repeat("a", n), 1)
 			},
-			want: `f:5: check 1: id "` + strings.Repeat("a", 64) + `" must be 1 to 63 lower-case letters, digits and underscores, with a letter first`,
+			want: `f:5: check 1: id "` + strings.Repeat("a", 64) + `" must be 1 to 63 lower-case letters, digits and underscores, starting with a letter`,
 		},
 		{
 			name: "weight", bound: 1000,
 			table: func(n int) string {
 				return strings.Replace(withViolation(leaf), "weight: 1", fmt.Sprint("weight: ", n), 1)
 			},
-			want: "f:5: check c: weight must be a whole number from 1 to 1000, not 1001",
+			want: "f:5: check c: weight must be an integer from 1 to 1000, got 1001",
 		},
 		{
 			name: "bytes of a path", bound: 256,
@@ -293,21 +293,21 @@ func TestLoadBounds(t *testing.T) {
 			table: func(n int) string {
 				return withViolation("{path: a, operator: in, value: [" + strings.Repeat("x, ", n) + "]}")
 			},
-			want: "f:5: check c: value of in has 1001 entries; 1000 are allowed",
+			want: "f:5: check c: value of in has 1001 entries; at most 1000 are allowed",
 		},
 		{
 			name: "bytes of an expression", bound: 1024,
 			table: func(n int) string {
 				return withViolation("{path: a, operator: matches, value: " + strings.Repeat("a", n) + "}")
 			},
-			want: "f:5: check c: value of matches is an expression of 1025 bytes; 1024 are allowed",
+			want: "f:5: check c: value of matches is an expression of 1025 bytes; at most 1024 are allowed",
 		},
 		{
 			name: "repeats of an expression", bound: 100,
 			table: func(n int) string {
 				return withViolation(fmt.Sprintf(`{path: a, operator: matches, value: "(ab){%d}"}`, n))
 			},
-			want: "f:5: check c: value of matches repeats 101 times; 100 are allowed",
+			want: "f:5: check c: value of matches repeats 101 times; at most 100 are allowed",
 		},
 		{
 			name: "instructions of an expression", bound: 1998,
@@ -316,7 +316,7 @@ func TestLoadBounds(t *testing.T) {
 				expression := strings.Repeat("(?:ab){50}", n/100) + strings.Repeat("c", n%100)
 				return withViolation(fmt.Sprintf(`{path: a, operator: matches, value: "%s"}`, expression))
 			},
-			want: "f:5: check c: value of matches compiles to 2001 instructions; 2000 are allowed",
+			want: "f:5: check c: value of matches compiles to 2001 instructions; at most 2000 are allowed",
 		},
 	}
 	for _, tt := range tests {
@@ -353,7 +353,7 @@ func TestWaiverBound(t *testing.T) {
 	if err != nil || len(full.Waivers()) != 1000 {
 		t.Errorf("error %v of 1000 waivers", err)
 	}
-	if _, err := with.WithWaivers("b", file("b", 2)); err == nil || err.Error() != "b:4: there are 1001 waivers; 1000 are allowed" {
+	if _, err := with.WithWaivers("b", file("b", 2)); err == nil || err.Error() != "b:4: there are 1001 waivers; at most 1000 are allowed" {
 		t.Errorf("error %v of 1001 waivers", err)
 	}
 	if _, err := with.WithWaivers("b", file("a", 1)); err == nil || err.Error() != "b:4: waiver a-0: another waiver has this id" {

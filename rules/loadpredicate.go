@@ -11,10 +11,10 @@ import (
 
 func (r *loader) predicate(node *yaml.Node, depth int, count *int) predicate {
 	if *count++; *count == maxPredicates+1 {
-		r.Errorf(node, "a condition has at most %d predicates", maxPredicates)
+		r.Errorf(node, "a condition may have at most %d predicates", maxPredicates)
 	}
 	if depth > maxPredicateDepth {
-		r.Errorf(node, "predicates are nested deeper than %d", maxPredicateDepth)
+		r.Errorf(node, "predicates may be nested at most %d deep", maxPredicateDepth)
 		return nil
 	}
 	found := make(map[string]*yaml.Node)
@@ -25,12 +25,12 @@ func (r *loader) predicate(node *yaml.Node, depth int, count *int) predicate {
 	r.Fields(node, "a predicate", nil, known)
 	all, either, not := found["all"], found["any"], found["not"]
 	if len(found) > 1 && (all != nil || either != nil || not != nil) {
-		r.Errorf(node, "a predicate is all, any, not, or a path with an operator: only one of them")
+		r.Errorf(node, "a predicate must be exactly one of all, any, not, or a path with an operator")
 	}
 	several := func(node *yaml.Node, word string) (of []predicate) {
 		r.Each(node, word, func(_ int, entry *yaml.Node) { of = append(of, r.predicate(entry, depth+1, count)) })
 		if node.Kind == yaml.SequenceNode && len(of) == 0 {
-			r.Errorf(node, "%s needs at least one predicate", word)
+			r.Errorf(node, "%s must have at least one predicate", word)
 		}
 		return of
 	}
@@ -47,11 +47,11 @@ func (r *loader) predicate(node *yaml.Node, depth int, count *int) predicate {
 	return r.leaf(node, found["path"], found["operator"], found["value"])
 }
 
-// leaf reads a path with an operator; what the predicate lacks is nil.
+// leaf reads a path with an operator. Missing fields are nil.
 func (r *loader) leaf(node, where, word, operand *yaml.Node) predicate {
 	l := &leaf{slot: -1}
 	if where == nil {
-		r.Errorf(node, "a predicate lacks the field %q", "path")
+		r.Errorf(node, "missing field %q in a predicate", "path")
 	} else if source, ok := r.Text(where, "path"); ok {
 		var err error
 		if l.path, err = fieldpath.Parse(source); err != nil {
@@ -59,7 +59,7 @@ func (r *loader) leaf(node, where, word, operand *yaml.Node) predicate {
 		}
 	}
 	if word == nil {
-		r.Errorf(node, "a predicate lacks the field %q", "operator")
+		r.Errorf(node, "missing field %q in a predicate", "operator")
 		return l
 	}
 	var ok bool
@@ -77,7 +77,7 @@ func (r *loader) leaf(node, where, word, operand *yaml.Node) predicate {
 	return l
 }
 
-// inline writes a value in one line, as it may stand in a table.
+// inline writes a value on one line of YAML.
 func inline(node *yaml.Node) string {
 	words := make([]string, len(node.Content))
 	for i, entry := range node.Content {

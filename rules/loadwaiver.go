@@ -11,15 +11,14 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
-// WaiversKind is the kind of a file of waivers alone.
+// WaiversKind is the kind of a file that holds only waivers.
 const WaiversKind = "Waivers"
 
 const maxWaivers = 1000
 
 var waiverID = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-// WithWaivers returns the table with the waivers of a file beside it. The table itself stays as it is. Where anything is
-// wrong the error is LoadErrors.
+// WithWaivers returns a copy of the table with the waivers of a file added. The error is LoadErrors.
 func (t *Table) WithWaivers(file string, text []byte) (*Table, error) {
 	r := newLoader(file)
 	root := r.Parse(text)
@@ -42,7 +41,7 @@ func (t *Table) WithWaivers(file string, text []byte) (*Table, error) {
 // waivers reads a list of waivers about the checks of a table.
 func (r *loader) waivers(node *yaml.Node, t *Table) []*Waiver {
 	if n := len(t.waivers) + len(node.Content); node.Kind == yaml.SequenceNode && n > maxWaivers {
-		r.Errorf(node, "there are %d waivers; %d are allowed", n, maxWaivers)
+		r.Errorf(node, "there are %d waivers; at most %d are allowed", n, maxWaivers)
 		return nil
 	}
 	var waivers []*Waiver
@@ -71,24 +70,24 @@ func (r *loader) waiver(i int, node *yaml.Node, t *Table) *Waiver {
 	globInto := func(into *string, what string) func(*yaml.Node) {
 		return func(node *yaml.Node) { *into = r.glob(node, what) }
 	}
-	sound := true // what the waiver says of the violations that it matches
+	valid := true // the fields that select violations
 	matcher := func(read func(*yaml.Node)) func(*yaml.Node) {
 		return func(node *yaml.Node) {
 			before := r.Count()
 			read(node)
-			sound = sound && r.Count() == before
+			valid = valid && r.Count() == before
 		}
 	}
 	r.Fields(node, "a waiver", []string{"id", "reason", "expires"}, map[string]func(*yaml.Node){
 		"id": func(node *yaml.Node) {
 			if id, ok := r.Text(node, "id"); ok && !waiverID.MatchString(id) {
-				r.Errorf(node, "id %q must be 1 to 63 lower-case letters, digits and dashes, with no dash at its ends", id)
+				r.Errorf(node, "id %q must be 1 to 63 lower-case letters, digits and dashes, not starting or ending with a dash", id)
 			}
 		},
 		"reason": func(node *yaml.Node) {
 			var ok bool
 			if w.Reason, ok = r.Text(node, "reason"); ok && strings.TrimSpace(w.Reason) == "" {
-				r.Errorf(node, "reason is empty: say why, and who answers for it")
+				r.Errorf(node, "reason must not be empty; say why, and who is responsible")
 			}
 		},
 		"expires":   func(node *yaml.Node) { w.Expires = r.Time(node, "expires") },
@@ -105,18 +104,18 @@ func (r *loader) waiver(i int, node *yaml.Node, t *Table) *Waiver {
 				"name": globInto(&w.owner.name, "name"),
 			})
 			if r.Count() == before && *w.owner == (ownerMatch{}) {
-				r.Errorf(node, "owner needs a kind or a name")
+				r.Errorf(node, "owner must have a kind or a name")
 			}
 		}),
 		"check": matcher(func(node *yaml.Node) { r.waivedChecks(node, w, t) }),
 	})
-	if node.Kind == yaml.MappingNode && sound && w.acceptsAll() {
-		r.Errorf(node, "the waiver would accept everything: name a namespace, pod, container, subject, labels, owner or check")
+	if node.Kind == yaml.MappingNode && valid && w.acceptsAll() {
+		r.Errorf(node, "the waiver must not match everything; add a namespace, pod, container, subject, labels, owner or check")
 	}
 	return w
 }
 
-// acceptsAll tells whether the waiver asks for nothing at all.
+// acceptsAll reports whether the waiver matches everything.
 func (w *Waiver) acceptsAll() bool {
 	return w.Namespace == "" && w.Pod == "" && w.Container == "" && w.Subject == "" && len(w.labels) == 0 && w.owner == nil && len(w.CheckIDs) == 0
 }
@@ -130,20 +129,20 @@ func (r *loader) labels(node *yaml.Node) map[string]string {
 	for i := 0; i+1 < len(node.Content); i += 2 {
 		name := node.Content[i]
 		if _, twice := labels[name.Value]; name.Kind != yaml.ScalarNode || name.Value == "" {
-			r.Errorf(name, "the name of a label must be a string")
+			r.Errorf(name, "the name of a label must be a non-empty string")
 		} else if twice {
-			r.Errorf(name, "label %q stands here twice", name.Value)
+			r.Errorf(name, "duplicate label %q", name.Value)
 		}
 		labels[name.Value], _ = r.Text(node.Content[i+1], "the value of a label")
 	}
 	return labels
 }
 
-// waivedChecks reads one id of a check, or a list of them.
+// waivedChecks reads the id of a check, or a list of ids.
 func (r *loader) waivedChecks(node *yaml.Node, w *Waiver, t *Table) {
 	entries := strictyaml.Entries(node)
 	if len(entries) == 0 {
-		r.Errorf(node, "check is an empty list; leave it out for all checks")
+		r.Errorf(node, "check must not be empty; omit it to match all checks")
 	}
 	var ids []string
 	for _, entry := range entries {
@@ -152,11 +151,11 @@ func (r *loader) waivedChecks(node *yaml.Node, w *Waiver, t *Table) {
 			continue
 		}
 		index := slices.IndexFunc(t.checks, func(c Check) bool { return c.ID == id })
-		if index < 0 && len(t.checks) > 0 { // without checks that has been told
+		if index < 0 && len(t.checks) > 0 { // a table without checks has an error already
 			for i := len(ids); i < len(t.checks); i++ {
 				ids = append(ids, t.checks[i].ID)
 			}
-			r.Errorf(entry, "there is no check %q%s", id, r.DidYouMean(id, ids))
+			r.Errorf(entry, "unknown check %q%s", id, r.DidYouMean(id, ids))
 		}
 		w.checks = append(w.checks, index)
 		w.CheckIDs = append(w.CheckIDs, id)

@@ -7,45 +7,45 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// Locator finds the subjects of the violations of one object by their paths. The paths of a check follow the order of the
-// object, and a hostile pod has ten thousand containers: Locator goes through an array once, not again for each element.
+// A Locator finds the subjects of violations in one object by their paths. It reads each array once, not once for each element, because a
+// hostile pod has ten thousand containers. That works because the paths of a check follow the order of the object.
 type Locator struct {
 	text  []byte
 	root  found
-	steps []found // what each step of the last path leads to
+	steps []found // the value of each step of the last path
 }
 
-// found is a value, and the step from the value before that leads to it.
+// found is a value, and the step that selects it in the value before.
 type found struct {
 	step     string
 	value    gjson.Result
-	elements []gjson.Result // of an array, once a path leads into it
+	elements []gjson.Result // of an array, once a path selects an element
 }
 
-// Begin starts with another object. The text must stay as it is until End.
+// Begin starts with an object. The text must not change until End.
 func (s *Locator) Begin(text []byte) {
 	s.text, s.root, s.steps = text, found{value: parsed(text)}, s.steps[:0]
 }
 
-// End lets go of the object.
+// End drops all references to the object.
 func (s *Locator) End() {
 	clear(s.steps[:cap(s.steps)])
 	*s = Locator{steps: s.steps[:0]}
 }
 
-// Offset is the index of the first byte of what a path leads to: keys and indexes between dots. A dot in a key has a
-// backslash before it. It returns false where the path leads to nothing, and for the object itself.
+// Offset returns the index of the first byte of the value of a path, which has keys and indexes between dots; a dot in a key is escaped
+// by a backslash. It returns false when there is no such value, and for the object itself.
 func (s *Locator) Offset(path string) (int, bool) {
 	at := s.find(path)
 	if path == "" || !at.Exists() {
 		return 0, false
 	}
-	// What was found is a part of the text, and nothing was copied.
+	// The value is a part of the text, not a copy.
 	begin := uintptr(unsafe.Pointer(unsafe.StringData(at.Raw))) - uintptr(unsafe.Pointer(unsafe.SliceData(s.text)))
 	return int(begin), begin < uintptr(len(s.text))
 }
 
-// find is what a path leads to; the object itself where the path is empty.
+// find returns the value of a path; the object itself for an empty path.
 func (s *Locator) find(path string) gjson.Result {
 	last := &s.root
 	for depth := 0; path != ""; depth++ {
@@ -59,7 +59,7 @@ func (s *Locator) find(path string) gjson.Result {
 	return last.value
 }
 
-// cutStep is the first key or index of a path, and the rest.
+// cutStep returns the first key or index of a path, and the rest.
 func cutStep(path string) (step, rest string) {
 	step, rest, _ = strings.Cut(path, ".")
 	if strings.IndexByte(step, '\\') < 0 {
@@ -80,7 +80,7 @@ func cutStep(path string) (step, rest string) {
 	return b.String(), ""
 }
 
-// child is a field or an element of what was found.
+// child returns a field or an element of the value.
 func (f *found) child(step string) (child gjson.Result) {
 	if f.value.IsArray() {
 		if f.elements == nil {
@@ -102,7 +102,7 @@ func (f *found) child(step string) (child gjson.Result) {
 	return child
 }
 
-// indexOf is the index that a step of digits is, of an array of a length.
+// indexOf parses a step as an index of an array of the length.
 func indexOf(step string, length int) (int, bool) {
 	i := 0
 	for _, c := range []byte(step) {

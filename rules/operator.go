@@ -16,35 +16,35 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
-// A test compares a value that is there.
+// A test compares a value.
 type test struct {
-	// of is the answer for a value. Values of another type than the operator's are never equal, never contained and neither
-	// greater nor less: numbers are compared as numbers alone, and text as text alone.
+	// of is the answer for a value. Numbers are only compared with numbers, and strings with strings: a value of another type is never
+	// equal, contained, greater or less.
 	of func(value gjson.Result) truth
-	// perByte is the cost of the test for each byte of a string; 0 for a test that is cheap whatever the value.
+	// perByte is the cost of the test for each byte of a string; 0 for a test that is cheap for any value.
 	perByte int
 }
 
-// An operator is a word of the table's language.
+// An operator is a named comparison of a predicate.
 type operator struct {
 	OperatorDoc
-	// absent is the answer where there is no value: as with label selectors of Kubernetes, what is not there is
-	// not equal to and not in anything.
+	// absent is the answer where there is no value. As in the label selectors of Kubernetes, an absent value differs from every value
+	// and is in no list.
 	absent bool
-	// compile makes the test for the operand; nil for an operator that takes none.
+	// compile builds the test for the operand; nil for an operator that takes none.
 	compile func(operand *yaml.Node) (test, error)
 }
 
 // OperatorDoc explains an operator to the author of a table.
 type OperatorDoc struct {
 	Name string
-	// Value says what the operator compares with; empty where it takes no value.
+	// Value says what the operator compares with; empty for an operator that takes no value.
 	Value string
-	// Meaning ends the sentence "the predicate is true when".
+	// Meaning completes the sentence "the predicate is true when".
 	Meaning string
 }
 
-// Operators explains all operators, in the order in which they are best learned.
+// Operators documents all operators, in the order in which they are best learned.
 func Operators() []OperatorDoc {
 	docs := make([]OperatorDoc, len(operators))
 	for i := range operators {
@@ -57,27 +57,28 @@ const (
 	oneValue  = "a string, number or boolean"
 	aString   = "a string"
 	aNumber   = "a number"
-	aQuantity = "a quantity of Kubernetes"
+	aQuantity = "a Kubernetes quantity"
+	aList     = "a list of strings, numbers or booleans"
 )
 
 var operators = []operator{
-	{OperatorDoc{"exists", "", "the path leads to a value"}, false, nil},
-	{OperatorDoc{"absent", "", "it leads to none, or to null"}, true, nil},
-	{OperatorDoc{"equals", oneValue, "the value is that"}, false, compileEquals},
-	{OperatorDoc{"notEquals", oneValue, "the value is another, or absent"}, true, negated(compileEquals)},
-	{OperatorDoc{"in", "a list of those", "the value is in the list"}, false, compileIn},
-	{OperatorDoc{"notIn", "a list of those", "the value is not in the list, or absent"}, true, negated(compileIn)},
-	{OperatorDoc{"hasPrefix", aString, "the value is a string that begins so"}, false, textTest(strings.HasPrefix)},
-	{OperatorDoc{"hasSuffix", aString, "the value is a string that ends so"}, false, textTest(strings.HasSuffix)},
-	{OperatorDoc{"contains", oneValue, "the value is a string with that in it, or an array with that element"}, false, compileContains},
-	{OperatorDoc{"matches", "an RE2 expression", "the value is a string that the expression matches somewhere (`^` and `$` bind it)"}, false, compileMatches},
-	{OperatorDoc{"oneOf", "a list of those", "the value, or an element of it where it is an array, is in the list"}, false, compileOneOf},
+	{OperatorDoc{"exists", "", "the path has a value"}, false, nil},
+	{OperatorDoc{"absent", "", "the path has no value, or null"}, true, nil},
+	{OperatorDoc{"equals", oneValue, "the value is equal to it"}, false, compileEquals},
+	{OperatorDoc{"notEquals", oneValue, "the value is different, or absent"}, true, negated(compileEquals)},
+	{OperatorDoc{"in", aList, "the value is in the list"}, false, compileIn},
+	{OperatorDoc{"notIn", aList, "the value is not in the list, or absent"}, true, negated(compileIn)},
+	{OperatorDoc{"hasPrefix", aString, "the value is a string that starts with it"}, false, textTest(strings.HasPrefix)},
+	{OperatorDoc{"hasSuffix", aString, "the value is a string that ends with it"}, false, textTest(strings.HasSuffix)},
+	{OperatorDoc{"contains", oneValue, "the value is a string that contains it, or an array with such an element"}, false, compileContains},
+	{OperatorDoc{"matches", "an RE2 expression", "the value is a string that the expression matches anywhere (`^` and `$` anchor it)"}, false, compileMatches},
+	{OperatorDoc{"oneOf", aList, "the value is in the list, or is an array with an element in the list"}, false, compileOneOf},
 	{OperatorDoc{"greaterThan", aNumber, "the value is a greater number"}, false, orderTest(func(order int) bool { return order > 0 })},
 	{OperatorDoc{"lessThan", aNumber, "the value is a smaller number"}, false, orderTest(func(order int) bool { return order < 0 })},
 	{OperatorDoc{"quantityGreaterThan", aQuantity, "the value is a greater quantity: `500m`, `1.5`, `64Mi`, a string or a number"}, false, quantityTest(func(order int) bool { return order > 0 })},
 	{OperatorDoc{"quantityLessThan", aQuantity, "the value is a smaller quantity"}, false, quantityTest(func(order int) bool { return order < 0 })},
-	{OperatorDoc{"length", "a whole number, or `{min: N, max: N}`", "the value has that many elements (an array), keys (an object) or characters (a string)"}, false, compileLength},
-	{OperatorDoc{"imageTag", aString, "the value is an image reference that is pulled by that tag: `latest` where it names neither tag nor digest, none where it names a digest"}, false, compileImageTag},
+	{OperatorDoc{"length", "an integer, or `{min: N, max: N}`", "the value is an array with that many elements, an object with that many keys, or a string with that many characters"}, false, compileLength},
+	{OperatorDoc{"imageTag", aString, "the value is an image reference that is pulled by that tag: `latest` without a tag or digest; never with a digest"}, false, compileImageTag},
 }
 
 func operatorNames() []string {
@@ -124,13 +125,13 @@ func compileIn(operand *yaml.Node) (test, error) {
 	return test{of: func(value gjson.Result) truth { return truthOf(in(value)) }}, nil
 }
 
-// parseList reads a list of scalars, and returns what finds a value among them.
+// parseList reads a list of scalars and returns a function that reports whether a value is in it.
 func parseList(operand *yaml.Node) (in func(gjson.Result) bool, err error) {
 	if operand.Kind != yaml.SequenceNode || len(operand.Content) == 0 {
 		return nil, errors.New("must be a list of at least one string, number or boolean")
 	}
 	if len(operand.Content) > maxListValues {
-		return nil, fmt.Errorf("has %d entries; %d are allowed", len(operand.Content), maxListValues)
+		return nil, fmt.Errorf("has %d entries; at most %d are allowed", len(operand.Content), maxListValues)
 	}
 	text := make(map[string]bool)
 	var others []strictyaml.Scalar
@@ -170,7 +171,7 @@ func textTest(holds func(value, operand string) bool) func(*yaml.Node) (test, er
 	}
 }
 
-// compileContains finds a part of a string, or an element of an array.
+// compileContains searches a string for a substring, or an array for an element.
 func compileContains(operand *yaml.Node) (test, error) {
 	want, err := strictyaml.ParseScalar(operand)
 	if err != nil {
@@ -185,7 +186,7 @@ func compileContains(operand *yaml.Node) (test, error) {
 	}}, nil
 }
 
-// hasElement tells whether one of the elements of an array is wanted.
+// hasElement reports whether an element of an array is wanted.
 func hasElement(array gjson.Result, wanted func(gjson.Result) bool) bool {
 	found := false
 	array.ForEach(func(_, element gjson.Result) bool {
@@ -195,7 +196,7 @@ func hasElement(array gjson.Result, wanted func(gjson.Result) bool) bool {
 	return found
 }
 
-// The bounds of an expression. RE2 takes time in proportion to text times program, so both are bounded.
+// The bounds of an expression. RE2 takes time proportional to the lengths of text and program, so both are bounded.
 const (
 	maxRegexpBytes  = 1 << 10
 	maxRegexpRepeat = 100
@@ -208,26 +209,26 @@ func compileMatches(operand *yaml.Node) (test, error) {
 		return test{}, err
 	}
 	if len(source) > maxRegexpBytes {
-		return test{}, fmt.Errorf("is an expression of %d bytes; %d are allowed", len(source), maxRegexpBytes)
+		return test{}, fmt.Errorf("is an expression of %d bytes; at most %d are allowed", len(source), maxRegexpBytes)
 	}
 	parsed, err := syntax.Parse(source, syntax.Perl)
 	if wrong := new(syntax.Error); errors.As(err, &wrong) {
-		return test{}, fmt.Errorf("is not an RE2 expression: %s: %q", wrong.Code, wrong.Expr)
+		return test{}, fmt.Errorf("is not a valid RE2 expression: %s: %q", wrong.Code, wrong.Expr)
 	}
 	if n := largestRepeat(parsed); n > maxRegexpRepeat {
-		return test{}, fmt.Errorf("repeats %d times; %d are allowed", n, maxRegexpRepeat)
+		return test{}, fmt.Errorf("repeats %d times; at most %d are allowed", n, maxRegexpRepeat)
 	}
 	program, err := syntax.Compile(parsed.Simplify())
 	if err != nil {
-		return test{}, fmt.Errorf("is not an RE2 expression: %w", err)
+		return test{}, fmt.Errorf("is not a valid RE2 expression: %w", err)
 	}
 	insts := len(program.Inst)
 	if insts > maxRegexpInsts {
-		return test{}, fmt.Errorf("compiles to %d instructions; %d are allowed", insts, maxRegexpInsts)
+		return test{}, fmt.Errorf("compiles to %d instructions; at most %d are allowed", insts, maxRegexpInsts)
 	}
 	expression, err := regexp.Compile(source)
 	if err != nil {
-		return test{}, fmt.Errorf("is not an RE2 expression: %w", err)
+		return test{}, fmt.Errorf("is not a valid RE2 expression: %w", err)
 	}
 	return test{perByte: insts, of: func(value gjson.Result) truth {
 		return truthOf(value.Type == gjson.String && expression.MatchString(value.Str))
@@ -252,7 +253,7 @@ func orderTest(holds func(order int) bool) func(*yaml.Node) (test, error) {
 			return test{}, err
 		}
 		if err != nil || !want.IsNumber() {
-			return test{}, fmt.Errorf("must be a number, not %s", strictyaml.Describe(operand))
+			return test{}, fmt.Errorf("must be a number, got %s", strictyaml.Describe(operand))
 		}
 		return test{of: func(value gjson.Result) truth {
 			return truthOf(value.Type == gjson.Number && holds(order(&want, value)))
@@ -272,7 +273,7 @@ func equals(s *strictyaml.Scalar, value gjson.Result) bool {
 	return false
 }
 
-// order compares a JSON number with s: -1, 0 or 1 as the value is less, equal or greater. Whole numbers are compared
+// order compares a JSON number with s: -1, 0 or 1 as the value is less, equal or greater. Integers are compared
 // exactly, all others as float64.
 func order(s *strictyaml.Scalar, value gjson.Result) int {
 	if s.Kind == strictyaml.IntScalar {
@@ -281,7 +282,7 @@ func order(s *strictyaml.Scalar, value gjson.Result) int {
 			return cmp.Compare(whole, s.Int)
 		}
 		if errors.Is(err, strconv.ErrRange) {
-			return cmp.Compare(whole, 0) // beyond 64 bits, and so beyond s
+			return cmp.Compare(whole, 0) // does not fit into 64 bits, as s does
 		}
 	}
 	return cmp.Compare(value.Num, s.Float)

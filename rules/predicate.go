@@ -11,11 +11,11 @@ import (
 	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
-// A predicate is true, false or unknown of a subject. Where a path yields several values, a leaf is true when any of them
-// fulfils it, and unknown when none does and one is unknown.
+// A predicate is true, false or unknown for a subject. Where a path has several values, a leaf is true when it is true for any of
+// them, and otherwise unknown when it is unknown for any of them.
 type predicate interface {
 	of(e *evaluation, subject gjson.Result) truth
-	// String is the predicate in words, for messages.
+	// String describes the predicate, for messages.
 	String() string
 }
 
@@ -25,7 +25,7 @@ type (
 	notOf struct{ predicate predicate }
 )
 
-// A decided operand wins in any order: after an unknown one the others are still asked.
+// The order of operands does not matter: after an unknown one the others are still evaluated.
 
 func (p allOf) of(e *evaluation, subject gjson.Result) truth {
 	answer := isTrue
@@ -65,17 +65,16 @@ func joinWords(of []predicate, with string) string {
 	return strings.Join(words, with)
 }
 
-// A leaf compares what a path leads to with a value.
+// A leaf compares the values of a path with an operand.
 type leaf struct {
 	path     *fieldpath.Path
 	operator string
-	operand  string // the value as the table writes it, "" where the operator takes none
-	// value is that as a node; nil where the operator takes none.
-	value *yaml.Node
+	operand  string     // as the table writes it; "" for an operator that takes none
+	value    *yaml.Node // the operand as a node
 	Matcher
-	// slot is where the answer of a leaf on the pod's root is kept while the subjects of a pod are walked; -1 for others.
+	// slot is the index of the answer of a leaf on the pod's root in evaluation.constant; -1 for other leaves.
 	slot int
-	// budget is where the cost of a test that is not cheap is summed up while the subjects of a pod are walked.
+	// budget is the index of the costs of an expensive test in evaluation.spent.
 	budget int
 }
 
@@ -91,8 +90,8 @@ func (l *leaf) of(e *evaluation, subject gjson.Result) truth {
 	if l.slot < 0 {
 		return l.ask(e, subject)
 	}
-	// A path on the pod's root has one answer for all subjects. It is looked for once, so that a pod of many containers
-	// and much text does not cost their product.
+	// A path on the pod's root has the same answer for all subjects. It is evaluated once, so that a pod with many containers and long
+	// strings does not cost their product.
 	if e.constant[l.slot] == unasked {
 		e.constant[l.slot] = l.ask(e, e.pod)
 	}
@@ -101,7 +100,7 @@ func (l *leaf) of(e *evaluation, subject gjson.Result) truth {
 
 func (l *leaf) ask(e *evaluation, from gjson.Result) truth {
 	if single := l.path.Steps; len(single) == 1 && single[0].Kind == fieldpath.Keys {
-		// Nearly every path is one run of keys: no closure, no garbage. Subjects and pods are objects.
+		// Nearly every path is one run of keys, which needs no closure and no allocation. Subjects and pods are objects.
 		value := e.get(from, &single[0])
 		if !present(value) {
 			return truthOf(l.absent)
@@ -120,7 +119,7 @@ func (l *leaf) ask(e *evaluation, from gjson.Result) truth {
 	return answer
 }
 
-// fulfilled is the answer for a value that is there; unknown where it would cost too much.
+// fulfilled is the answer for a value; unknown when it would cost too much.
 func (l *leaf) fulfilled(e *evaluation, value gjson.Result) truth {
 	if l.test.perByte > 0 && !e.affords(l, value) {
 		return unknown
@@ -144,7 +143,7 @@ func NewMatcher(operator string, operand *yaml.Node) (Matcher, error) {
 		names := operatorNames()
 		return Matcher{}, fmt.Errorf("unknown operator %q%s; known operators: %s", operator, suggest.DidYouMean(operator, names), strings.Join(names, ", "))
 	case op.compile == nil && operand != nil:
-		return Matcher{}, fmt.Errorf("operator %s takes no value", operator)
+		return Matcher{}, fmt.Errorf("operator %s does not take a value", operator)
 	case op.compile != nil && operand == nil:
 		return Matcher{}, fmt.Errorf("operator %s needs a value", operator)
 	case op.compile == nil:

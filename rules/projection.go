@@ -10,31 +10,30 @@ import (
 	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
 )
 
-// A Projection is what a table reads of a pod, and what names the pod. It is immutable.
+// A Projection is what a table reads of a pod, and what identifies the pod. It is immutable.
 //
-// A pod that is reduced to it is many times smaller, and has the same verdict: names, namespace, uid, resourceVersion
-// and owners are always kept, and so is whatever a condition, a subject, a waiver or a detail of the table may look at. Of
-// what is only asked for whether it is there, no more is kept than its type. Elements of arrays keep their places.
+// A pod reduced to it is many times smaller and has the same verdict. It keeps name, namespace, uid, resourceVersion and owners, and
+// whatever a condition, a subject, a waiver or a detail of the table may look at. Of a value whose presence alone matters it keeps only
+// the type. Elements of arrays keep their positions.
 type Projection struct {
 	root *wanted
-	// version: a condition reads metadata.resourceVersion, which is otherwise kept to name the pod alone.
+	// version: a condition reads metadata.resourceVersion, which is otherwise kept only to identify the pod.
 	version bool
 }
 
-// wanted is what is wanted of one value. Of a value of which nothing more is wanted, it is still to be known whether it
-// is there, and whether it is an object or an array.
+// wanted is what is wanted of one value. The zero value still keeps whether there is a value, and whether it is an object or an array.
 type wanted struct {
 	// whole: all of it.
 	whole bool
-	// scalar: its text, where it is a string, a number or a boolean.
+	// scalar: its text, if it is a string, a number or a boolean.
 	scalar bool
 	// counted: how many elements, keys or characters it has.
 	counted bool
 	// fields of an object, sorted by key.
 	fields []wantedField
-	// each is what is wanted of each element of an array; nil where the array may lose its elements.
+	// each is what is wanted of each element of an array; nil when the array may lose its elements.
 	each *wanted
-	// at are single elements of an array, sorted by index. What is wanted of each element is wanted of these too.
+	// at is what is wanted of single elements of an array, sorted by index. It includes what is wanted of each.
 	at []wantedElement
 }
 
@@ -53,7 +52,7 @@ func (t *Table) Projection() *Projection {
 	return t.projection(nil)
 }
 
-// ProjectionWith is Projection, and keeps besides what paths lead to, which are those of a table and start at the pod.
+// ProjectionWith is Projection, and also keeps the values of paths that start at the pod.
 func (t *Table) ProjectionWith(paths ...string) (*Projection, error) {
 	compiled := make([]*fieldpath.Path, len(paths))
 	for i, text := range paths {
@@ -65,20 +64,20 @@ func (t *Table) ProjectionWith(paths ...string) (*Projection, error) {
 	return t.projection(compiled), nil
 }
 
-func (t *Table) projection(besides []*fieldpath.Path) *Projection {
+func (t *Table) projection(extra []*fieldpath.Path) *Projection {
 	root := new(wanted)
-	for i := range besides {
-		root.follow(besides[i].Steps).whole = true
+	for i := range extra {
+		root.follow(extra[i].Steps).whole = true
 	}
 	for _, s := range t.skips {
-		root.add(s.when, root, nothing)
+		root.add(s.when, root, notShown)
 	}
 	for i := range t.groups {
 		g := &t.groups[i]
 		for k, subject := range root.subjects(g) {
 			shown := func(l *leaf) bool { return !mayBeSecret(g.stepsTo(k, l)) }
 			for _, c := range g.checks {
-				root.add(t.checks[c].when, subject, nothing)
+				root.add(t.checks[c].when, subject, notShown)
 				root.add(t.checks[c].violation, subject, shown)
 			}
 		}
@@ -95,15 +94,15 @@ func (t *Table) projection(besides []*fieldpath.Path) *Projection {
 			metadata.field("labels").field(name).whole = true
 		}
 	}
-	root.arrange()
+	root.finish()
 	return p
 }
 
-// ReadsVersion tells whether a verdict may depend on the pod's resourceVersion. If it does not, two forms of a pod that
-// differ in nothing else have the same verdict.
+// ReadsVersion reports whether a verdict may depend on the pod's resourceVersion. If not, two versions of a pod that differ in nothing
+// else have the same verdict.
 func (p *Projection) ReadsVersion() bool { return p.version }
 
-// subjects are the places of a group's subjects: the pod itself where there is no forEach.
+// subjects returns what is wanted of a group's subjects: of the pod itself when there is no forEach.
 func (w *wanted) subjects(g *group) []*wanted {
 	if len(g.forEach) == 0 {
 		return []*wanted{w}
@@ -125,7 +124,7 @@ func (w *wanted) subjects(g *group) []*wanted {
 	return places
 }
 
-// stepsTo are the steps from the pod to what a leaf looks at, where the subject is one of the place k of the group.
+// stepsTo returns the steps from the pod to what a leaf looks at, for a subject of the path k of the group.
 func (g *group) stepsTo(k int, l *leaf) []fieldpath.Step {
 	if l.path.Root || len(g.forEach) == 0 {
 		return l.path.Steps
@@ -133,11 +132,10 @@ func (g *group) stepsTo(k int, l *leaf) []fieldpath.Step {
 	return slices.Concat(g.forEach[k].Steps, l.path.Steps)
 }
 
-// nothing is shown of the leaves of a condition.
-func nothing(*leaf) bool { return false }
+// notShown is for leaves whose values details never show.
+func notShown(*leaf) bool { return false }
 
-// add wants all that a predicate reads of a subject, and of the pod, whose root w is. Details show the values of some of its
-// leaves.
+// add adds what a predicate reads of a subject and of the pod, which is w. Details show the values of some of its leaves.
 func (w *wanted) add(p predicate, subject *wanted, shown func(*leaf) bool) {
 	switch p := p.(type) {
 	case allOf:
@@ -149,7 +147,7 @@ func (w *wanted) add(p predicate, subject *wanted, shown func(*leaf) bool) {
 			w.add(q, subject, shown)
 		}
 	case notOf:
-		w.add(p.predicate, subject, nothing)
+		w.add(p.predicate, subject, notShown)
 	case *leaf:
 		if p.path.Root {
 			subject = w
@@ -157,7 +155,7 @@ func (w *wanted) add(p predicate, subject *wanted, shown func(*leaf) bool) {
 		value := subject.follow(p.path.Steps)
 		switch {
 		case p.path.Steps[len(p.path.Steps)-1].Kind == fieldpath.Length:
-			// The elements are there to be counted; the number itself stands nowhere in the pod.
+			// The elements are kept to be counted; the length itself is not in the pod.
 		case p.operator == "length":
 			value.counted = true
 		case p.test.of != nil:
@@ -168,7 +166,7 @@ func (w *wanted) add(p predicate, subject *wanted, shown func(*leaf) bool) {
 	}
 }
 
-// follow wants what a walk along a path looks at, and returns the place where it ends.
+// follow adds what a walk along a path looks at, and returns what is wanted of its end.
 func (w *wanted) follow(steps []fieldpath.Step) *wanted {
 	for i := range steps {
 		switch s := &steps[i]; s.Kind {
@@ -186,7 +184,7 @@ func (w *wanted) follow(steps []fieldpath.Step) *wanted {
 	return w
 }
 
-// field is the place of an object's field, made where it is not wanted yet.
+// field returns what is wanted of a field, and adds the field if necessary.
 func (w *wanted) field(key string) *wanted {
 	if of := w.find([]byte(key)); of != nil {
 		return of
@@ -196,7 +194,7 @@ func (w *wanted) field(key string) *wanted {
 	return of
 }
 
-// element is the place of each element of an array.
+// element returns what is wanted of each element of an array, and adds it if necessary.
 func (w *wanted) element() *wanted {
 	if w.each == nil {
 		w.each = new(wanted)
@@ -204,7 +202,7 @@ func (w *wanted) element() *wanted {
 	return w.each
 }
 
-// find returns what is wanted of an object's field, nil for nothing. Few fields of an object are wanted.
+// find returns what is wanted of a field; nil when it is not wanted. The fields are too few for a map to pay off.
 func (w *wanted) find(key []byte) *wanted {
 	for i := range w.fields {
 		if w.fields[i].key == string(key) {
@@ -214,8 +212,8 @@ func (w *wanted) find(key []byte) *wanted {
 	return nil
 }
 
-// arrange prepares a tree that is complete for use. A key that is a number is an index where it meets an array.
-func (w *wanted) arrange() {
+// finish prepares a complete tree for use. A key that is a number is an index if the value is an array.
+func (w *wanted) finish() {
 	slices.SortFunc(w.fields, func(a, b wantedField) int { return cmp.Compare(a.key, b.key) })
 	for _, f := range w.fields {
 		if index, err := strconv.Atoi(f.key); err == nil && index >= 0 && strconv.Itoa(index) == f.key {
@@ -227,17 +225,17 @@ func (w *wanted) arrange() {
 	}
 	slices.SortFunc(w.at, func(a, b wantedElement) int { return cmp.Compare(a.index, b.index) })
 	if w.each != nil {
-		w.each.arrange()
+		w.each.finish()
 	}
 	for _, f := range w.fields {
-		f.of.arrange()
+		f.of.finish()
 	}
 	for _, e := range w.at {
-		e.of.arrange()
+		e.of.finish()
 	}
 }
 
-// merge wants what another tree does too, which shares nothing with this one afterwards. Neither is arranged yet.
+// merge adds a copy of another tree. Neither tree is finished yet.
 func (w *wanted) merge(other *wanted) {
 	if other == nil {
 		return
@@ -251,8 +249,8 @@ func (w *wanted) merge(other *wanted) {
 	}
 }
 
-// Covers tells whether a pod that was reduced to p can be reduced to other: nothing that other wants is lost, and p has
-// as much to say about versions.
+// Covers reports whether a pod that was reduced to p can be reduced to other without losing anything that other wants, and p reads the
+// version if other does.
 func (p *Projection) Covers(other *Projection) bool {
 	return p.root.covers(other.root) && (p.version || !other.version)
 }
@@ -272,7 +270,7 @@ func (w *wanted) covers(other *wanted) bool {
 	return true
 }
 
-// A projector is the working memory of reducing one pod.
+// A projector is the memory used to reduce one pod.
 type projector struct {
 	checker
 	to []byte
@@ -280,9 +278,9 @@ type projector struct {
 
 var projectors = sync.Pool{New: func() any { return new(projector) }}
 
-// AppendTo appends the pod, given as JSON, reduced to what is wanted. The text of the pod is checked as a whole, in the
-// same pass: what Evaluate refuses as no pod is refused here with the same *SyntaxError, and dst is returned as it was.
-// A table with this projection has the same verdict of the result, or the same error, as of the pod.
+// AppendTo appends the reduced pod, given as JSON. It validates the whole text in the same pass: what Evaluate refuses is refused here
+// with the same *SyntaxError, and dst is returned unchanged. A table with this projection has the same verdict for the result, or the
+// same error, as for the pod.
 func (p *Projection) AppendTo(dst, pod []byte) ([]byte, error) {
 	r := projectors.Get().(*projector)
 	defer projectors.Put(r)
@@ -307,8 +305,7 @@ func (r *projector) reduce(pod []byte, root *wanted) error {
 	return r.end(i)
 }
 
-// project takes over what is wanted of the value that begins at i, in as many containers as depth says, and returns
-// where it ends.
+// project appends what is wanted of the value at i, which is nested in depth containers, and returns its end.
 func (r *projector) project(i, depth int, want *wanted) (int, error) {
 	if i == len(r.data) {
 		return 0, r.wrong(i, "")
@@ -334,8 +331,8 @@ func (r *projector) project(i, depth int, want *wanted) (int, error) {
 	return end, nil
 }
 
-// isThere is what is wanted of a value of which only its being there is of interest.
-var isThere = new(wanted)
+// presence is what is wanted of a value whose presence alone matters.
+var presence = new(wanted)
 
 func (r *projector) object(i, depth int, want *wanted) (int, error) {
 	level, err := r.enter(i, depth)
@@ -355,11 +352,11 @@ func (r *projector) object(i, depth int, want *wanted) (int, error) {
 		}
 		of := want.find(r.keys[len(r.keys)-1])
 		if of == nil && want.counted {
-			of = isThere
+			of = presence
 		}
 		i = r.skipSpace(i)
 		if of == nil || !want.counted && i < len(r.data) && r.data[i] == 'n' {
-			i, err = r.value(i, depth+1) // not wanted, or null, which is as good as nothing
+			i, err = r.value(i, depth+1) // not wanted, or null, which counts as absent
 		} else {
 			if !first {
 				r.to = append(r.to, ',')
@@ -386,7 +383,7 @@ func (r *projector) array(i, depth int, want *wanted) (int, error) {
 	}
 	each := want.each
 	if each == nil && want.counted {
-		each = isThere
+		each = presence
 	}
 	r.to = append(r.to, '[')
 	if i = r.skipSpace(i + 1); i < len(r.data) && r.data[i] == ']' {
@@ -402,7 +399,7 @@ func (r *projector) array(i, depth int, want *wanted) (int, error) {
 			of, at = at[0].of, at[1:]
 		}
 		switch {
-		case of == nil && len(at) == 0: // nor is anything behind it
+		case of == nil && len(at) == 0: // no later element is wanted either
 			i, err = r.value(i, depth+1)
 		case of == nil:
 			r.comma(index)

@@ -12,10 +12,10 @@ const (
 	maxQuantityExponent = 100
 )
 
-// parseQuantity reads a quantity of Kubernetes, as in requests and limits: a number and a suffix, one of n u m k M G T P
-// E (powers of 1000), Ki Mi Gi Ti Pi Ei (powers of 1024), or an exponent as e3 or E-3. It is exact. The answer is false for
-// a text that is not a quantity, and unknown for one that is too long, or has too large an exponent, to be compared. The
-// grammar is that of k8s.io/apimachinery/pkg/api/resource.Quantity.
+// parseQuantity parses a Kubernetes quantity, as in requests and limits: a number and a suffix, which is one of n u m k M G T P E (powers
+// of 1000), Ki Mi Gi Ti Pi Ei (powers of 1024), or an exponent such as e3 or E-3. The result is exact. The answer is false for a text
+// that is not a quantity, and unknown for one that is too long or has too large an exponent to compare. The grammar is that of
+// k8s.io/apimachinery/pkg/api/resource.Quantity.
 func parseQuantity(text string) (*big.Rat, truth) {
 	end := 0
 	for end < len(text) && (isDigit(text[end]) || text[end] == '.' || end == 0 && (text[end] == '+' || text[end] == '-')) {
@@ -44,7 +44,7 @@ func parseQuantity(text string) (*big.Rat, truth) {
 	return value.Mul(value, new(big.Rat).SetInt(factor)), isTrue
 }
 
-// padded gives a number a digit on both sides of its point: ".5" and "5." are quantities.
+// padded adds a digit on both sides of the point, because ".5" and "5." are quantities.
 func padded(number string) string {
 	sign, unsigned := "", number
 	if number[0] == '+' || number[0] == '-' {
@@ -54,7 +54,7 @@ func padded(number string) string {
 	return sign + "0" + whole + "." + fraction + "0"
 }
 
-// parseSuffix returns the base and the exponent that a suffix stands for; unknown where the exponent is too large.
+// parseSuffix returns the base and the exponent of a suffix; unknown when the exponent is too large.
 func parseSuffix(suffix string) (base int64, exponent int, is truth) {
 	const decimal, binary = "num kMGTPE", "KMGTPE"
 	switch {

@@ -8,8 +8,8 @@ import (
 	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
-// Subset returns the table as though it had the checks of these ids alone, in the order of the table. The table itself
-// stays as it is. An id that no check has is an error, which names the one that is spelled most alike.
+// Subset returns a copy of the table with only the checks of these ids, in the order of the table. An unknown id is an error that
+// suggests similar ones.
 func (t *Table) Subset(ids ...string) (*Table, error) {
 	for _, id := range ids {
 		if err := t.knows(id); err != nil {
@@ -18,7 +18,7 @@ func (t *Table) Subset(ids ...string) (*Table, error) {
 	}
 	subset := *t
 	subset.checks, subset.groups = nil, nil
-	position := make(map[int]int) // of the checks that stay: from the old index to the new
+	position := make(map[int]int) // the new indexes of the remaining checks, by their old ones
 	for i, c := range t.checks {
 		if slices.Contains(ids, c.ID) {
 			position[i] = len(subset.checks)
@@ -50,10 +50,10 @@ func (t *Table) Subset(ids ...string) (*Table, error) {
 	return &subset, nil
 }
 
-// subset returns the waiver as it is about the checks that stay; nil where it is about none of them.
+// subset returns the waiver for the remaining checks; nil when it is about none of them.
 func (w *Waiver) subset(position map[int]int, checks []Check) *Waiver {
 	if len(w.checks) == 0 {
-		return w // about all checks, whatever they are
+		return w // about all checks
 	}
 	about := *w
 	about.checks, about.CheckIDs = nil, nil
@@ -69,7 +69,7 @@ func (w *Waiver) subset(position map[int]int, checks []Check) *Waiver {
 	return &about
 }
 
-// knows returns an error for an id that no check has.
+// knows returns an error for an unknown id.
 func (t *Table) knows(id string) error {
 	var ids []string
 	for _, c := range t.checks {

@@ -5,13 +5,13 @@ import (
 	"slices"
 )
 
-// APIVersion and Kind open every policy table.
+// APIVersion and Kind are those of every policy table.
 const (
 	APIVersion = "kube-devops.io/v1"
 	Kind       = "PolicyTable"
 )
 
-// Severity says how much a violation matters to a reader; it has no part in the score.
+// Severity says how much a violation matters to a reader. It does not affect the score.
 type Severity string
 
 // The severities, worst first.
@@ -42,34 +42,34 @@ type Table struct {
 	waivers []*Waiver
 
 	groups    []group
-	constants int // how many leaves look at the pod's root, whatever the subject
-	budgets   int // how many leaves have tests that are not cheap
-	lookups   int // how many paths begin at the pod
+	constants int // leaves on the pod's root, which have the same answer for all subjects
+	budgets   int // leaves with expensive tests
+	lookups   int // paths that start at the pod
 }
 
 // Check is one row of the table.
 type Check struct {
 	// ID names the check in metrics, logs and reports: [a-z][a-z0-9_]*.
 	ID string
-	// Description says what is wrong when the check fails; Remediation what to do about it. Both may be empty.
+	// Description says what is wrong when the check fails, and Remediation what to do about it. Both may be empty.
 	Description, Remediation string
 	Severity                 Severity
 	// Weight is the penalty of one violation in points, 1 to 1000.
 	Weight int
-	// ForEach are the paths of the arrays whose elements are the subjects; none means the pod itself.
+	// ForEach are the paths of the arrays whose elements are the subjects; none: the pod itself is the subject.
 	ForEach []string
 
 	when      predicate // nil: always
 	violation predicate
 }
 
-// A skip leaves out the pods for which its condition holds.
+// A skip excludes the pods for which its condition is true.
 type skip struct {
 	reason string
 	when   predicate
 }
 
-// Message says in a sentence what a violation of the check means.
+// Message describes a violation of the check.
 func (c *Check) Message() string {
 	if c.Description != "" {
 		return c.Description
@@ -89,26 +89,26 @@ func (t *Table) Name() string { return t.name }
 // Hash identifies the table's text: "sha256:" and 64 hexadecimal digits.
 func (t *Table) Hash() string { return t.hash }
 
-// Checks are the rows in the order of the table. The caller must not change them.
+// Checks returns the checks in the order of the table. The caller must not change them.
 func (t *Table) Checks() []Check { return t.checks }
 
-// Grade names the grade of a compliance in percent, 0 to 100.
+// Grade returns the name of the grade of a compliance in percent, 0 to 100.
 func (t *Table) Grade(compliance float64) string {
 	for _, g := range t.grades {
 		if compliance >= g.Min {
 			return g.Name
 		}
 	}
-	// Rounding may leave a compliance a hair below the last bound, which is 0.
+	// Rounding may leave a compliance slightly below the last bound, which is 0.
 	return t.grades[len(t.grades)-1].Name
 }
 
-// GradeIndex is the position of a grade among those of the table, 0 for the best; -1 where the table has no such grade.
+// GradeIndex is the index of a grade, 0 for the best; -1 when the table has no such grade.
 func (t *Table) GradeIndex(name string) int {
 	return slices.IndexFunc(t.grades, func(g Grade) bool { return g.Name == name })
 }
 
-// SkipReasons are the reasons for which the table leaves out pods, each once, sorted.
+// SkipReasons returns the reasons for which the table skips pods, sorted, each once.
 func (t *Table) SkipReasons() []string {
 	reasons := make([]string, len(t.skips))
 	for i, s := range t.skips {
@@ -118,18 +118,17 @@ func (t *Table) SkipReasons() []string {
 	return slices.Compact(reasons)
 }
 
-// Waivers are the waivers of the table, expired ones among them. The caller must not change them.
+// Waivers returns the waivers of the table, including expired ones. The caller must not change them.
 func (t *Table) Waivers() []*Waiver { return t.waivers }
 
-// Includes tells whether the pods of a namespace are looked at, or left out by the table: what is excluded is out,
-// included or not.
+// Includes reports whether the table evaluates the pods of a namespace. Exclusion takes precedence over inclusion.
 func (t *Table) Includes(namespace string) bool {
 	_, excluded := t.ExcludedBy(namespace)
 	return !excluded
 }
 
-// ExcludedBy reports whether the table leaves out the pods of a namespace, and the pattern that excludes it; the pattern is
-// empty where the namespace is not among those that the table includes.
+// ExcludedBy reports whether the table excludes a namespace, and the pattern that excludes it. The pattern is empty when the namespace is
+// not included.
 func (t *Table) ExcludedBy(namespace string) (pattern string, excluded bool) {
 	for _, glob := range t.exclude {
 		if matches(glob, namespace) {
@@ -144,8 +143,7 @@ func (t *Table) ExcludedBy(namespace string) (pattern string, excluded bool) {
 	return "", len(t.include) > 0
 }
 
-// matches tells whether a shell glob matches the whole name. The glob was checked when the table was loaded, so that the
-// one possible error cannot come.
+// matches reports whether a shell glob matches the whole name. There is no error because globs are validated when the table is loaded.
 func matches(glob, name string) bool {
 	match, _ := path.Match(glob, name)
 	return match

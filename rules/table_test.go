@@ -148,9 +148,9 @@ func TestOperatorsAreExplained(t *testing.T) {
 	inMatrix := string(readFile(t, "testdata/operators.txt"))
 	for _, o := range rules.Operators() {
 		value := map[string]string{
-			"": "", "a string, number or boolean": ", value: true", "a list of those": ", value: [a, 5, true]",
+			"": "", "a string, number or boolean": ", value: true", "a list of strings, numbers or booleans": ", value: [a, 5, true]",
 			"a string": ", value: a", "an RE2 expression": ", value: a", "a number": ", value: 5",
-			"a quantity of Kubernetes": ", value: 500m", "a whole number, or `{min: N, max: N}`": ", value: 3",
+			"a Kubernetes quantity": ", value: 500m", "an integer, or `{min: N, max: N}`": ", value: 3",
 		}
 		operand, ok := value[o.Value]
 		if !ok || o.Meaning == "" {

@@ -1,6 +1,6 @@
 package rules
 
-// A truth is the answer of a predicate, in the logic of Kleene: all is the least of its answers, any the greatest.
+// A truth is the answer of a predicate in Kleene's three-valued logic: all is the least of its answers, any the greatest.
 type truth uint8
 
 const (

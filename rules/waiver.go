@@ -8,11 +8,11 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// A Waiver accepts violations that somebody answers for, until it expires. What it says nothing of it does not ask for.
+// A Waiver accepts violations until it expires. A field that is empty matches everything.
 type Waiver struct {
 	// ID names the waiver in metrics and reports.
 	ID string
-	// Reason says why the violations are accepted, and by whom.
+	// Reason says why the violations are accepted, and who is responsible.
 	Reason string
 	// Expires is the first moment at which the violations count again.
 	Expires time.Time
@@ -27,20 +27,20 @@ type Waiver struct {
 	checks []int // the indexes of CheckIDs in the table
 }
 
-// ownerMatch asks for an owner reference of the pod.
-type ownerMatch struct{ kind, name string } // kind as it is written, name a glob; "" for any
+// An ownerMatch selects pods by an owner reference.
+type ownerMatch struct{ kind, name string } // the exact kind, and a glob for the name; "" for any
 
-// Active tells whether the waiver still holds at a moment.
+// Active reports whether the waiver has not expired yet.
 func (w *Waiver) Active(now time.Time) bool { return now.Before(w.Expires) }
 
-// An identity is what waivers ask of a pod, read once for all of them.
+// An identity is what waivers select pods by. It is read once for all of them.
 type identity struct {
 	namespace, name string
 	labels          map[string]string
-	owners          []ownerMatch // as they are written in the pod
+	owners          []ownerMatch // with exact names
 }
 
-// waiver finds the waiver of a violation, of several the one that expires last.
+// waiver returns the waiver of a violation: of several, the one that expires last.
 func (t *Table) waiver(e *evaluation, v Violation) *Waiver {
 	if len(t.waivers) == 0 {
 		return nil
@@ -64,7 +64,7 @@ func (t *Table) waiver(e *evaluation, v Violation) *Waiver {
 	return last
 }
 
-// identify reads the identity of a pod. A pod without a namespace is in "default", as everywhere.
+// identify reads the identity of a pod. As in Kubernetes, a pod without a namespace is in "default".
 func identify(pod gjson.Result) identity {
 	id := identity{namespace: "default", labels: make(map[string]string)}
 	metadata := pod.Get("metadata")
@@ -75,7 +75,7 @@ func identify(pod gjson.Result) identity {
 		id.namespace = namespace
 	}
 	id.name = textOf(metadata, "name")
-	// A label has dots and slashes in its name, which a path would have to escape.
+	// The names of labels contain dots and slashes, which a path would have to escape.
 	if labels := metadata.Get("labels"); labels.IsObject() {
 		labels.ForEach(func(name, value gjson.Result) bool {
 			if value.Type == gjson.String {
@@ -95,7 +95,7 @@ func identify(pod gjson.Result) identity {
 	return id
 }
 
-// textOf is the text of an object's field, "" where it is not there or no text.
+// textOf returns the string in an object's field; "" when there is none.
 func textOf(object gjson.Result, key string) string {
 	if value := object.Get(key); value.Type == gjson.String {
 		return value.Str
@@ -103,7 +103,7 @@ func textOf(object gjson.Result, key string) string {
 	return ""
 }
 
-// isAbout tells whether the waiver is about a pod, whatever the check and the container.
+// isAbout reports whether the waiver matches a pod, regardless of check and container.
 func (w *Waiver) isAbout(pod *identity) bool {
 	if w.Namespace != "" && !isNamed(pod.namespace, w.Namespace) || w.Pod != "" && !isNamed(pod.name, w.Pod) {
 		return false
@@ -118,15 +118,14 @@ func (w *Waiver) isAbout(pod *identity) bool {
 	})
 }
 
-// concerns tells whether the waiver is about a violation, whatever the pod.
+// concerns reports whether the waiver matches a violation, regardless of the pod.
 func (w *Waiver) concerns(v Violation) bool {
 	return (len(w.checks) == 0 || slices.Contains(w.checks, v.Check)) &&
 		(w.Container == "" || v.Path != "" && (isNamed(v.Container, w.Container) || isSubject(v.Subject, w.Container))) &&
 		(w.Subject == "" || v.Subject != "" && isSubject(v.Subject, w.Subject))
 }
 
-// isSubject is isNamed for the name of a subject, in which a slash is a character as any other: 80/TCP, or the key of a
-// toleration.
+// isSubject is isNamed for the name of a subject, in which a slash is an ordinary character: 80/TCP, or the key of a toleration.
 func isSubject(name, glob string) bool {
 	if len(name) > maxNameBytes || !strings.Contains(name, "/") {
 		return isNamed(name, glob)
@@ -134,14 +133,14 @@ func isSubject(name, glob string) bool {
 	return isNamed(withoutSlashes.Replace(name), withoutSlashes.Replace(glob))
 }
 
-// withoutSlashes puts a character that no name has in the place of slashes.
+// withoutSlashes replaces slashes by a character that no name contains.
 var withoutSlashes = strings.NewReplacer("/", "\x00")
 
-// maxNameBytes is how long a name in Kubernetes may be.
+// maxNameBytes is the maximum length of a name in Kubernetes.
 const maxNameBytes = 253
 
-// isNamed tells whether a glob matches a name. What is too long for a name matches none, so that a hostile one costs
-// nothing, however many waivers there are.
+// isNamed reports whether a glob matches a name. It does not match longer texts, so a hostile one costs nothing however many waivers there
+// are.
 func isNamed(name, glob string) bool { return len(name) <= maxNameBytes && matches(glob, name) }
 
 // Accepting lists the waivers that accept a violation of a pod, including expired ones and those that another waiver supersedes. The

@@ -75,7 +75,7 @@ func TestPolicyReload(t *testing.T) {
 		want  string // in the line of the log, behind the file's path
 	}{
 		{"broken", func(f policyFile) error { return f.write(broken) },
-			":10: check missing_liveness: weight must be a whole number from 1 to 1000, not 0"},
+			":10: check missing_liveness: weight must be an integer from 1 to 1000, got 0"},
 		{"empty", func(f policyFile) error { return f.write("") }, ": the file is empty"},
 		{"removed", func(f policyFile) error { return f.remove() }, ": no such file or directory"},
 		{"half written", func(f policyFile) error { return f.write(whole[:strings.LastIndex(whole, "violation")]) },
