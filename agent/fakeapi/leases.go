@@ -14,14 +14,14 @@ import (
 
 var leaseResource = schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}
 
-// Leases are what an API server does with one Lease: conditional writes, in one order. The zero value has none.
+// Leases store one Lease as an API server does, with conditional writes. The zero value has none.
 type Leases struct {
 	mu      sync.Mutex
 	lease   *coordinationv1.Lease
 	version int
 	uid     int
 	writes  int
-	// Refuse says why a write of a replica is not valid; nil: all are. It is set before the first request.
+	// Refuse returns why a write is not valid; nil accepts all. Set it before the first request.
 	Refuse func(lease *coordinationv1.Lease) error
 }
 
@@ -51,7 +51,7 @@ func (s *Leases) Create(lease *coordinationv1.Lease) (*coordinationv1.Lease, err
 	return s.commit(lease), nil
 }
 
-// Update writes the Lease on condition of its version and uid.
+// Update writes the Lease if its resourceVersion and UID match.
 func (s *Leases) Update(lease *coordinationv1.Lease) (*coordinationv1.Lease, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -74,7 +74,7 @@ func (s *Leases) invalid(lease *coordinationv1.Lease) error {
 	return s.Refuse(lease)
 }
 
-// commit keeps a Lease as etcd does: in protobuf, which cuts its times to microseconds and takes any year.
+// commit stores a Lease as etcd does: in protobuf, which truncates times to microseconds and accepts any year.
 func (s *Leases) commit(lease *coordinationv1.Lease) *coordinationv1.Lease {
 	s.version++
 	s.writes++
@@ -90,7 +90,7 @@ func (s *Leases) commit(lease *coordinationv1.Lease) *coordinationv1.Lease {
 	return s.lease.DeepCopy()
 }
 
-// Edit changes the Lease by hand, without a condition. Where there is none it does nothing.
+// Edit changes the Lease without a condition, as an edit by hand. Without a Lease it does nothing.
 func (s *Leases) Edit(change func(lease *coordinationv1.Lease)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -102,14 +102,14 @@ func (s *Leases) Edit(change func(lease *coordinationv1.Lease)) {
 	s.commit(lease)
 }
 
-// Delete takes the Lease away.
+// Delete deletes the Lease.
 func (s *Leases) Delete() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.lease = nil
 }
 
-// Writes is how often the Lease was written, edits included.
+// Writes returns the number of writes, including edits.
 func (s *Leases) Writes() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

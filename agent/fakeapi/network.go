@@ -10,7 +10,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/sets"
 )
 
-// A Network carries HTTP in memory, so that a server and its client can live in a bubble of testing/synctest.
+// A Network carries HTTP in memory, so that a server and its client can run in a bubble of testing/synctest.
 type Network struct {
 	accepted chan net.Conn
 	closed   chan struct{}
@@ -25,7 +25,7 @@ func NewNetwork() *Network {
 	return &Network{accepted: make(chan net.Conn), closed: make(chan struct{}), conns: sets.New[net.Conn]()}
 }
 
-// ErrRefused is what a dialer gets of a server that does not run.
+// ErrRefused is the error of Dial while the network is down.
 var ErrRefused = &net.OpError{Op: "dial", Net: "pipe", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}
 
 // Dial is for http.Transport.
@@ -47,7 +47,7 @@ func (n *Network) Dial(ctx context.Context, _, _ string) (net.Conn, error) {
 	}
 }
 
-// Drop cuts all connections.
+// Drop closes all connections.
 func (n *Network) Drop() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -57,7 +57,7 @@ func (n *Network) Drop() {
 	n.conns.Clear()
 }
 
-// Stop cuts all connections and refuses further ones, until start.
+// Stop closes all connections and refuses new ones until Start.
 func (n *Network) Stop() {
 	n.mu.Lock()
 	n.down = true

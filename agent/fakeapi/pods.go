@@ -1,5 +1,3 @@
-// Package fakeapi is an API server for tests: pods, one Lease, and reviews of tokens and access. It speaks real HTTP, keeps a
-// history as a real one does, and fails as a test tells it to. Only tests import it.
 package fakeapi
 
 import (
@@ -20,31 +18,30 @@ import (
 // An Object is the decoded JSON of a pod.
 type Object = map[string]any
 
-// What a request is for.
+// Kinds of requests for pods.
 const (
 	KindList      = "list"
-	KindWatch     = "watch"      // from a version
+	KindWatch     = "watch"      // from a resourceVersion
 	KindWatchList = "watch-list" // a watch that begins with all pods
-	KindVersion   = "version"    // a list of one pod, to know the present version
+	KindVersion   = "version"    // a list of one pod, for the current resourceVersion
 )
 
-// A Request is one that the API server has received.
+// A Request is a request for pods that the API server has received.
 type Request struct {
 	Kind      string
-	Namespace string // of a request for the pods of one
+	Namespace string // "" for all namespaces
 	Version   string
 	At        time.Time
 }
 
-// Pods are the pods of an API server, of all namespaces and of each, with a history as a real one keeps it.
+// Pods are the pods of an API server and their history.
 type Pods struct {
 	mu        sync.Mutex
 	version   int
 	pods      map[Key]Object
-	bare      map[Key]Object // the same without managedFields
 	history   []change
-	compacted int           // watches from a version before this one are refused
-	changed   chan struct{} // closed and made anew by each change
+	compacted int           // watches from an earlier version are refused
+	changed   chan struct{} // closed and replaced at each change
 	requests  []Request
 	script    func(Request) http.HandlerFunc
 }
@@ -60,21 +57,21 @@ type change struct {
 
 // NewPods makes pods at version 100 and the following.
 func NewPods(pods ...Object) *Pods {
-	a := &Pods{version: 100, pods: map[Key]Object{}, bare: map[Key]Object{}, changed: make(chan struct{})}
+	a := &Pods{version: 100, pods: map[Key]Object{}, changed: make(chan struct{})}
 	for _, pod := range pods {
 		a.Put(pod)
 	}
 	return a
 }
 
-// Answer lets the script answer requests; where it returns nil the answer is the right one.
+// Answer lets a script answer requests. If the script returns nil, the server answers correctly.
 func (a *Pods) Answer(script func(Request) http.HandlerFunc) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.script = script
 }
 
-// Heal ends all faults.
+// Heal removes the script.
 func (a *Pods) Heal() { a.Answer(nil) }
 
 // Put creates or replaces a pod and returns it with its version.
@@ -87,8 +84,8 @@ func (a *Pods) Put(pod Object) Object {
 		event = "MODIFIED"
 	}
 	a.version++
-	pod = withVersion(pod, a.version)
-	a.pods[key], a.bare[key] = pod, withoutManagedFields(pod)
+	pod = withVersion(decoded(pod), a.version)
+	a.pods[key] = pod
 	a.record(event, pod)
 	return pod
 }
@@ -102,7 +99,6 @@ func (a *Pods) Remove(key Key) {
 		return
 	}
 	delete(a.pods, key)
-	delete(a.bare, key)
 	a.version++
 	a.record("DELETED", withVersion(pod, a.version))
 }
@@ -113,39 +109,39 @@ func (a *Pods) record(event string, pod Object) {
 	a.changed = make(chan struct{})
 }
 
-// ChangeWithoutEvent changes the pods without an event, as where one was lost on its way.
+// ChangeWithoutEvent changes the pods without an event, as if the event was lost.
 func (a *Pods) ChangeWithoutEvent(change func(pods map[Key]Object)) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	change(a.pods)
-	clear(a.bare)
-	for key, pod := range a.pods {
-		a.bare[key] = withoutManagedFields(pod)
-	}
 }
 
-// Compact forgets all versions but the present one.
+// Compact forgets all versions but the current one.
 func (a *Pods) Compact() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.compacted = a.version
 }
 
-// Rewind lets versions go on from a smaller one, as after etcd was restored from a backup.
+// Rewind sets the version back, as after etcd was restored from a backup.
 func (a *Pods) Rewind(version int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.version = version
 }
 
-// Content is what the cache of a Watch must hold.
+// Content returns the pods that the cache of a Watch must hold: all, without their managedFields.
 func (a *Pods) Content() map[Key]Object {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return maps.Clone(a.bare)
+	content := make(map[Key]Object, len(a.pods))
+	for key, pod := range a.pods {
+		content[key] = withMetadata(pod, func(metadata Object) { delete(metadata, "managedFields") })
+	}
+	return content
 }
 
-// Received are the requests so far.
+// Received returns the requests so far.
 func (a *Pods) Received() []Request {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -210,7 +206,7 @@ func (a *Pods) List(w http.ResponseWriter, r *http.Request) {
 	})
 }
 
-// sorted are the pods that a request is for.
+// sorted returns the pods that a request selects.
 func (a *Pods) sorted(r *http.Request) []Object {
 	items := make([]Object, 0, len(a.pods))
 	for _, key := range slices.SortedFunc(maps.Keys(a.pods), compareKeys) {
@@ -221,7 +217,7 @@ func (a *Pods) sorted(r *http.Request) []Object {
 	return items
 }
 
-// namespaceOf is the namespace of a request for pods, empty for those of all namespaces, and whether it is one.
+// namespaceOf returns the namespace of a request for pods, "" for all namespaces, and whether it is such a request.
 func namespaceOf(r *http.Request) (namespace string, ok bool) {
 	if r.URL.Path == "/api/v1/pods" {
 		return "", true
@@ -236,9 +232,9 @@ func isFor(r *http.Request, pod Object) bool {
 	return namespace == "" || namespace == keyOf(pod).Namespace
 }
 
-// Streaming says how a watch is answered.
+// Streaming determines how a watch is answered.
 type Streaming struct {
-	NoEnd  bool // the bookmark that ends the initial pods is lost
+	NoEnd  bool // the bookmark that ends the initial events is lost
 	CutOff bool // the stream ends before that bookmark
 	Hold   <-chan struct{}
 	Pause  time.Duration // before each initial pod
@@ -265,7 +261,7 @@ func (a *Pods) Stream(how Streaming) http.HandlerFunc {
 		case !initial && expired:
 			Status(http.StatusGone, metav1.StatusReasonExpired)(w, r)
 			return
-		case future: // a watch from a version that is still to come is told of nothing until then, and of no error
+		case future: // such a watch brings neither events nor an error until the version is reached
 			NewEvents(w)
 			NeverAnswer(w, r)
 			return
@@ -295,7 +291,7 @@ func (a *Pods) Stream(how Streaming) http.HandlerFunc {
 	}
 }
 
-// after is where the history goes on from a version.
+// after returns the position in the history after a version.
 func (a *Pods) after(version int) int {
 	for i := len(a.history); i > 0; i-- {
 		if a.history[i-1].version <= version {
@@ -305,7 +301,7 @@ func (a *Pods) after(version int) int {
 	return 0
 }
 
-// follow sends what happens from a position of the history on, and a bookmark each minute.
+// follow sends the changes from a position in the history on, and a bookmark each minute.
 func (a *Pods) follow(r *http.Request, out *Events, position int) {
 	seconds, _ := strconv.Atoi(r.URL.Query().Get("timeoutSeconds"))
 	timeout := time.NewTimer(time.Duration(seconds) * time.Second)
@@ -337,7 +333,7 @@ func (a *Pods) follow(r *http.Request, out *Events, position int) {
 // Events is an open stream of watch events.
 type Events struct{ w http.ResponseWriter }
 
-// NewEvents begins a stream of events.
+// NewEvents starts a stream of events.
 func NewEvents(w http.ResponseWriter) *Events {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(http.StatusOK)
@@ -351,7 +347,7 @@ func (e *Events) Send(event string, obj any) {
 	e.w.(http.Flusher).Flush()
 }
 
-// Bookmark is the object of a bookmark; the one that ends the initial pods says so.
+// Bookmark returns the object of a bookmark; end marks the end of the initial events.
 func Bookmark(version int, end bool) Object {
 	metadata := Object{"resourceVersion": strconv.Itoa(version), "creationTimestamp": nil}
 	if end {
@@ -360,9 +356,7 @@ func Bookmark(version int, end bool) Object {
 	return Object{"kind": "Pod", "apiVersion": "v1", "metadata": metadata, "spec": Object{"containers": nil}}
 }
 
-// The answers of a server in trouble.
-
-// StatusOf is what an API server says where it refuses a request.
+// StatusOf returns the Status with which an API server rejects a request.
 func StatusOf(code int, reason metav1.StatusReason, causes ...metav1.CauseType) *metav1.Status {
 	s := &metav1.Status{
 		TypeMeta: metav1.TypeMeta{Kind: "Status", APIVersion: "v1"},
@@ -378,7 +372,7 @@ func StatusOf(code int, reason metav1.StatusReason, causes ...metav1.CauseType) 
 	return s
 }
 
-// Status refuses a request.
+// Status rejects a request.
 func Status(code int, reason metav1.StatusReason, causes ...metav1.CauseType) http.HandlerFunc {
 	return JSON(code, StatusOf(code, reason, causes...))
 }
@@ -388,7 +382,7 @@ func JSON(code int, object any) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { writeJSON(w, code, object) }
 }
 
-// RetryAfter refuses a request and says when to ask again.
+// RetryAfter rejects a request and asks the client to wait.
 func RetryAfter(code int, reason metav1.StatusReason, seconds int) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Retry-After", strconv.Itoa(seconds))
@@ -396,12 +390,12 @@ func RetryAfter(code int, reason metav1.StatusReason, seconds int) http.HandlerF
 	}
 }
 
-// ErrorEvent begins a watch and ends it with an error.
+// ErrorEvent starts a watch and ends it with an error event.
 func ErrorEvent(code int, reason metav1.StatusReason) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { NewEvents(w).Send("ERROR", StatusOf(code, reason)) }
 }
 
-// Text answers with what is no JSON of Kubernetes.
+// Text answers with a text.
 func Text(body string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
@@ -434,20 +428,23 @@ func withVersion(pod Object, version int) Object {
 	return withMetadata(pod, func(metadata Object) { metadata["resourceVersion"] = strconv.Itoa(version) })
 }
 
-func withoutManagedFields(pod Object) Object {
-	return withMetadata(pod, func(metadata Object) { delete(metadata, "managedFields") })
+// withMetadata returns a copy of a pod with changed metadata.
+func withMetadata(pod Object, change func(Object)) Object {
+	pod = maps.Clone(pod)
+	metadata := maps.Clone(pod["metadata"].(Object))
+	change(metadata)
+	pod["metadata"] = metadata
+	return pod
 }
 
-// withMetadata is a copy of the pod whose metadata is changed.
-func withMetadata(pod Object, change func(Object)) Object {
+// decoded returns a copy of a pod in the types of decoded JSON.
+func decoded(pod Object) (copied Object) {
 	text, err := json.Marshal(pod)
 	if err != nil {
 		panic(err)
 	}
-	var copied Object
 	if err := json.Unmarshal(text, &copied); err != nil {
 		panic(err)
 	}
-	change(copied["metadata"].(Object))
 	return copied
 }

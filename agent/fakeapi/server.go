@@ -16,7 +16,7 @@ import (
 type Server struct {
 	Pods   *Pods
 	Leases *Leases
-	// Users are the tokens that are known, and the users whose they are. Every user may read everything.
+	// Users maps known tokens to users. Every user may read everything.
 	Users map[string]string
 
 	fault atomic.Pointer[func(r *http.Request) http.HandlerFunc]
@@ -25,18 +25,14 @@ type Server struct {
 // New makes a server with some pods.
 func New(pods ...Object) *Server { return &Server{Pods: NewPods(pods...), Leases: &Leases{}} }
 
-// Fault lets fault answer requests of all kinds; where it returns nil the answer is the right one. nil ends the fault.
+// Fault lets a function answer requests of all kinds. If it returns nil, the server answers correctly. Fault(nil) removes it.
 func (s *Server) Fault(fault func(r *http.Request) http.HandlerFunc) {
-	if fault == nil {
-		s.fault.Store(nil)
-		return
-	}
 	s.fault.Store(&fault)
 }
 
 // ServeHTTP answers a request.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if fault := s.fault.Load(); fault != nil {
+	if fault := s.fault.Load(); fault != nil && *fault != nil {
 		if handler := (*fault)(r); handler != nil {
 			handler(w, r)
 			return

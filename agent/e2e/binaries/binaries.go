@@ -47,8 +47,8 @@ var (
 
 // ControlPlane builds those of the given programs that are missing and returns the folder that holds them all,
 // agent/e2e/.cache/bin-<hash>. The hash is of kube/go.sum, the Go version and the stamped flags, so a changed pin is a
-// new folder. It may run in several processes at once: one builds, the others wait. progress, usually stderr, hears
-// what is built and how long that takes.
+// new folder. It may run in several processes at once: one builds, the others wait. It reports to progress, usually
+// stderr, what it builds and how long that takes.
 func ControlPlane(ctx context.Context, progress io.Writer, want ...Binary) (string, error) {
 	root, err := Root()
 	if err != nil {
