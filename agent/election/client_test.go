@@ -19,7 +19,7 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// The Lease client over a real TLS connection to a server that would rather speak HTTP/2.
+// The Lease client uses HTTP/1.1 over a connection of its own, even if the server prefers HTTP/2.
 func TestClient(t *testing.T) {
 	type request struct{ proto, connection, path, agent string }
 	var mu sync.Mutex
@@ -43,7 +43,7 @@ func TestClient(t *testing.T) {
 	}))
 	server.EnableHTTP2 = true
 	server.StartTLS()
-	// In this order: connections of the client, the server, then look for what is left.
+	// Deferred in reverse order: close the connections of the client and the server, then look for leaked goroutines.
 	before := goleak.IgnoreCurrent()
 	defer func() {
 		for deadline := time.Now().Add(10 * time.Second); ; {
@@ -112,7 +112,7 @@ func TestClient(t *testing.T) {
 	}
 }
 
-func TestNewClientRefuses(t *testing.T) {
+func TestNewErrors(t *testing.T) {
 	o := testOptions("a")
 	if _, err := New(&rest.Config{Host: "http://[::1"}, o); err == nil || !strings.HasPrefix(err.Error(), "create lease client: ") {
 		t.Errorf("New returns %v", err)
@@ -123,8 +123,8 @@ func TestNewClientRefuses(t *testing.T) {
 	}
 }
 
-// TestClientReadsAnyTime: a Lease with a time that the API server accepts, and whose JSON cannot be parsed, is read, since the
-// client asks for protobuf. One edit would keep every replica from reading the Lease otherwise.
+// A Lease with a time that the API server accepts but whose JSON cannot be parsed is read, because the
+// client requests protobuf. Otherwise one edit would keep all replicas from reading the Lease.
 func TestClientReadsAnyTime(t *testing.T) {
 	at, err := time.Parse(metav1.RFC3339Micro, "9999-12-31T23:59:59.000000-14:00")
 	if err != nil {

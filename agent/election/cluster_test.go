@@ -20,21 +20,21 @@ import (
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-// Valid tells whether this replica may publish at this moment, by both clocks.
+// Valid reports whether this replica may publish now, by both clocks.
 func (e *Elector) Valid() bool {
 	return e.gate.state().open
 }
 
-// A candidate is what stands for election in a replica: the elector of this package, or one to compare it with.
+// A candidate is the elector of a replica: that of this package, or one to compare with.
 type candidate interface {
 	Run(ctx context.Context) error
 	Valid() bool
 	Publish(ctx context.Context, publish func(ctx context.Context) error) error
 }
 
-// A cluster is a store and some replicas in virtual time, under two oracles: no two replicas may publish at any
-// moment (exact, from the beginnings and the ends of the publications), and no two may be permitted to (looked at
-// each 10 ms).
+// A cluster is a store and some replicas in virtual time, with two oracles: no two replicas may publish at any
+// moment (exact, from the starts and the ends of the publications), and no two may be permitted to (sampled
+// every 10 ms).
 type cluster struct {
 	t        *testing.T
 	random   *random
@@ -47,13 +47,13 @@ type cluster struct {
 	publishing map[*replica]bool
 	doubles    []string      // what two replicas did at the same moment, and when
 	lastBegin  time.Time     // of any publication
-	resumed    time.Time     // when somebody last published after a silence
+	resumed    time.Time     // when a replica last published after a silence
 	gap        time.Duration // the longest silence since it was set to zero
 	began      time.Time
 	permitted  time.Duration // in which two replicas were permitted to publish
 }
 
-// silence is an interruption in which nobody begins to publish, where all try each 50 ms.
+// silence is the shortest interruption: no replica starts a publication, though all try every 50 ms.
 const silence = 500 * time.Millisecond
 
 // A replica is one process.
@@ -140,7 +140,7 @@ func (c *cluster) start(name string, change ...func(o *Options)) *replica {
 	return r
 }
 
-// startNaive starts a replica that believes client-go's IsLeader.
+// startNaive starts a replica that trusts client-go's IsLeader.
 func (c *cluster) startNaive(name string) *replica {
 	r := &replica{name: name, client: &faultyClient{random: c.random, store: c.store, timeout: 5 * time.Second}, clock: newSkewedClock()}
 	r.candidate = &naive{name: name, client: r.client}
@@ -161,7 +161,7 @@ func (c *cluster) run(r *replica) {
 	c.watchers.Go(func() { c.publish(r) })
 }
 
-// publish publishes all the time: 40 ms in each 50.
+// publish publishes all the time: 40 ms in every 50 ms.
 func (c *cluster) publish(r *replica) {
 	for !c.over(10 * time.Millisecond) {
 		if r.paused.Load() || r.dead.Load() {
@@ -229,7 +229,7 @@ func (c *cluster) watchPermissions() {
 	}
 }
 
-// over waits and tells whether the cluster is stopping.
+// over waits and reports whether the cluster is stopping.
 func (c *cluster) over(d time.Duration) bool {
 	<-time.After(d)
 	return c.stopping.Load()
@@ -249,14 +249,14 @@ func (c *cluster) note(format string, args ...any) {
 	}
 }
 
-// found returns what no replica may do, and the longest time in which nobody published.
+// found returns the double publications, and the longest time without a publication.
 func (c *cluster) found() (doubles []string, gap time.Duration) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return slices.Clone(c.doubles), c.gap
 }
 
-// forgive forgets the silence up to this moment.
+// forgive forgets the silence so far.
 func (c *cluster) forgive() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -271,7 +271,7 @@ func (c *cluster) check() {
 	}
 }
 
-// settle waits for a time in which all goes its way, and returns how long it took from its beginning until somebody
+// settle waits, and returns how long it took from its start until a replica
 // published without another interruption.
 func (c *cluster) settle(d time.Duration) (time.Duration, error) {
 	from := time.Now()
@@ -279,7 +279,7 @@ func (c *cluster) settle(d time.Duration) (time.Duration, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if time.Since(c.lastBegin) > silence {
-		return 0, fmt.Errorf("nobody publishes %s after the fault", d)
+		return 0, fmt.Errorf("no replica publishes %s after the fault", d)
 	}
 	return max(0, c.resumed.Sub(from)), nil
 }
@@ -290,13 +290,13 @@ func (r *replica) sleepAfterRenewal(d time.Duration) {
 	<-time.After(time.Until(r.client.lastRenewal().Add(d)))
 }
 
-// kill ends a replica as SIGKILL does, as far as anybody else can see.
+// kill ends a replica as SIGKILL does, as seen from outside.
 func (c *cluster) kill(r *replica) {
 	r.dead.Store(true)
 	r.client.set(func(f *faults) { *f = faults{cut: true} })
 }
 
-// close stops all replicas, and with them all that runs in the bubble.
+// close stops all replicas and all goroutines of the bubble.
 func (c *cluster) close() {
 	c.stopping.Store(true)
 	for _, r := range c.all() {
@@ -306,7 +306,7 @@ func (c *cluster) close() {
 		<-r.ended
 	}
 	c.watchers.Wait()
-	<-time.After(10 * time.Minute) // for what outlives its replica; nothing runs any more that costs real time
+	<-time.After(10 * time.Minute) // for goroutines that outlive their replica
 	for _, r := range c.all() {
 		r.client.pending.Wait()
 	}

@@ -21,7 +21,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-// logTo sends what an elector logs at Info and above to an observer.
+// logTo observes what an elector logs at Info and above.
 func logTo(logs **observer.ObservedLogs) func(o *Options) {
 	return func(o *Options) {
 		core, observed := observer.New(zapcore.InfoLevel)
@@ -29,7 +29,7 @@ func logTo(logs **observer.ObservedLogs) func(o *Options) {
 	}
 }
 
-// lines renders what was logged: level, message, and all fields but those of every line.
+// lines renders the log: level, message, and all fields except those of every line.
 func lines(logs *observer.ObservedLogs) []string {
 	var lines []string
 	for _, entry := range logs.All() {
@@ -50,7 +50,7 @@ func lines(logs *observer.ObservedLogs) []string {
 	return lines
 }
 
-// The life of two replicas: each transition is one line, and nothing else is logged.
+// Each transition of two replicas is logged with one line, and nothing else is.
 func TestElectorLog(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -79,7 +79,7 @@ func TestElectorLog(t *testing.T) {
 			"info lease acquired epoch=1",
 			"info gate opened epoch=1",
 		}
-		// client-go's own: it has tried to renew for the whole renew deadline, and its last try ends with that.
+		// This is client-go's: its last try ends with the renew deadline.
 		gotA := slices.DeleteFunc(lines(logsA), func(line string) bool {
 			return line == "error Error retrieving lease lock error=context deadline exceeded"
 		})
@@ -98,7 +98,7 @@ func TestElectorLog(t *testing.T) {
 	})
 }
 
-// While the API server cannot be reached each try leaves one line, and says why.
+// While the API server cannot be reached, each try is logged once with its reason.
 func TestElectorLogsEachTryOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -134,7 +134,7 @@ func TestElectorLogsEachTryOnce(t *testing.T) {
 	})
 }
 
-// The work of a term begins when it may publish, ends when it is over, and never overlaps that of the next term.
+// The work of a term begins when the term may publish, ends with it, and does not overlap that of the next term.
 func TestElectorLead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -168,7 +168,7 @@ func TestElectorLead(t *testing.T) {
 	})
 }
 
-// A stop ends within its bounds whatever else is wrong, and releases the Lease only when it is ours and idle.
+// A stop ends in time whatever else fails, and releases the Lease only if it is ours and idle.
 func TestElectorStop(t *testing.T) {
 	type result struct {
 		Err      string
@@ -185,7 +185,7 @@ func TestElectorStop(t *testing.T) {
 	}{
 		{name: "leader", wait: 20 * time.Second, want: result{Released: true}, within: 100 * time.Millisecond},
 		{name: "before the term may publish", wait: 10 * time.Second, want: result{Holder: "a"}, within: 100 * time.Millisecond},
-		{name: "before the first answer", want: result{}, within: 3 * time.Second},
+		{name: "before the first response", want: result{}, within: 3 * time.Second},
 		{name: "standby", wait: 20 * time.Second, want: result{Holder: "b"}, within: 100 * time.Millisecond,
 			do: func(_ *testing.T, c *cluster, _ *replica) {
 				editHolder("b")(c, nil, nil)
@@ -206,7 +206,7 @@ func TestElectorStop(t *testing.T) {
 				<-time.After(5 * time.Second)
 				r.client.set(func(f *faults) { f.cut = true })
 			}},
-		{name: "client that does not come back", wait: 20 * time.Second, want: result{Holder: "a"}, within: 1100 * time.Millisecond,
+		{name: "client call that does not return", wait: 20 * time.Second, want: result{Holder: "a"}, within: 1100 * time.Millisecond,
 			do: func(_ *testing.T, c *cluster, r *replica) {
 				thaw := make(chan struct{})
 				r.client.set(func(f *faults) { f.frozen = thaw })
@@ -392,7 +392,7 @@ func TestElectorMustExit(t *testing.T) {
 	}
 }
 
-// Of two processes of one identity one exits and says why, and the other goes on.
+// Of two processes with one identity one exits with a reason, and the other goes on.
 func TestElectorSameIdentity(t *testing.T) {
 	for _, after := range []time.Duration{0, time.Millisecond, 20 * time.Second} {
 		t.Run(after.String(), func(t *testing.T) {
@@ -424,7 +424,7 @@ func TestElectorSameIdentity(t *testing.T) {
 	}
 }
 
-// When replicas start together one publishes, and when all are replaced one by one the gap is short.
+// If replicas start together, one publishes. If all are replaced one by one, the gap is short.
 func TestElectorRollout(t *testing.T) {
 	trials := 25
 	if testing.Short() {
@@ -454,7 +454,7 @@ func TestElectorRollout(t *testing.T) {
 	}
 }
 
-// How long a takeover takes from its cause to the successor's first publication, in virtual time.
+// A takeover, from its cause to the successor's first publication, ends in time.
 func TestElectorTakeover(t *testing.T) {
 	trials := 20
 	if testing.Short() {
@@ -544,7 +544,7 @@ func TestElectorPublish(t *testing.T) {
 	})
 }
 
-// What is published at the moment of a loss is told to stop, and the loss is noticed with the next read.
+// The next read shows the loss of the Lease and cancels the publication in flight.
 func TestElectorPublicationEndsWithTerm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -566,13 +566,13 @@ func TestElectorPublicationEndsWithTerm(t *testing.T) {
 	})
 }
 
-func TestNewRefuses(t *testing.T) {
+func TestNewOptionErrors(t *testing.T) {
 	tests := []struct {
 		name   string
 		change func(o *Options)
 		want   string
 	}{
-		{"mistakes", func(o *Options) { o.Name, o.RetryPeriod = "", 0 }, "lease-name: must not be empty\nretry-period 0s: must be more than 0s"},
+		{"several errors", func(o *Options) { o.Name, o.RetryPeriod = "", 0 }, "lease-name: must not be empty\nretry-period 0s: must be more than 0s"},
 		{"no work", func(o *Options) { o.Lead = nil }, "create elector: Log, Registerer and Lead must be set"},
 		{"no log", func(o *Options) { o.Log = nil }, "create elector: Log, Registerer and Lead must be set"},
 		{"no registry", func(o *Options) { o.Registerer = nil }, "create elector: Log, Registerer and Lead must be set"},

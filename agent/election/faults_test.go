@@ -14,14 +14,14 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A fault is a row of the fault matrix: what is done to a cluster in which a leads and b stands by.
+// A fault is a row of the fault matrix, injected into a cluster in which a leads and b stands by.
 type fault struct {
-	row    int // in the reliability page
+	row    int // in deploy/RELIABILITY.md
 	name   string
 	inject func(c *cluster, a, b *replica)
-	// recovers bounds the time from the return of inject until some replica publishes, and goes on.
+	// recovers limits the time from the return of inject until a replica publishes without interruption.
 	recovers time.Duration
-	// naive: a gate that believes client-go is seen to fail here.
+	// naive: a replica that trusts client-go's IsLeader fails here.
 	naive bool
 }
 
@@ -71,10 +71,10 @@ func faultTable() []fault {
 		}},
 		{row: 6, name: "holder edited to the standby", recovers: 45 * time.Second, inject: editHolder("b"), naive: true},
 		{row: 6, name: "holder edited to the standby, leader cut off", recovers: 45 * time.Second, inject: cutAnd(editHolder("b")), naive: true},
-		{row: 6, name: "holder edited to a stranger", recovers: 45 * time.Second, inject: editHolder("x")},
-		{row: 6, name: "holder taken away", recovers: 45 * time.Second, inject: editHolder("")},
-		{row: 6, name: "holder taken away, leader cut off", recovers: 45 * time.Second, inject: cutAnd(editHolder("")), naive: true},
-		{row: 6, name: "holder edited there and back", recovers: 45 * time.Second, inject: func(c *cluster, a, b *replica) {
+		{row: 6, name: "holder edited to an unknown name", recovers: 45 * time.Second, inject: editHolder("x")},
+		{row: 6, name: "holder removed", recovers: 45 * time.Second, inject: editHolder("")},
+		{row: 6, name: "holder removed, leader cut off", recovers: 45 * time.Second, inject: cutAnd(editHolder("")), naive: true},
+		{row: 6, name: "holder edited to the standby and back", recovers: 45 * time.Second, inject: func(c *cluster, a, b *replica) {
 			editHolder("b")(c, a, b)
 			<-time.After(c.random.duration(6 * time.Second))
 			editHolder("a")(c, a, b)
@@ -86,7 +86,7 @@ func faultTable() []fault {
 			c.kill(a)
 			editDuration(86400)(c, a, b)
 		}},
-		{row: 6, name: "released by a careless hand, leader cut off", recovers: 45 * time.Second, naive: true, inject: cutAnd(func(c *cluster, _, _ *replica) {
+		{row: 6, name: "released by hand, leader cut off", recovers: 45 * time.Second, naive: true, inject: cutAnd(func(c *cluster, _, _ *replica) {
 			c.store.Edit(func(lease *coordinationv1.Lease) {
 				lease.Spec.HolderIdentity, lease.Spec.LeaseDurationSeconds = nil, new(int32(1))
 			})
@@ -190,7 +190,7 @@ func faultTable() []fault {
 	return table
 }
 
-// held tells whether the Lease has not changed hands since.
+// held reports whether the Lease has not changed hands since.
 func (c *cluster) held(before *coordinationv1.Lease) bool {
 	lease, err := c.store.Get()
 	return err == nil && holder(lease) == holder(before) && epoch(lease) == epoch(before)
@@ -208,7 +208,7 @@ func editDuration(seconds int32) func(c *cluster, a, b *replica) {
 	}
 }
 
-// cutAnd does something while the leader, which is cut off, cannot see it; it returns when the leader's time is over.
+// cutAnd injects a fault while the leader is cut off; it returns when the leader's time is over.
 func cutAnd(inject func(c *cluster, a, b *replica)) func(c *cluster, a, b *replica) {
 	return func(c *cluster, a, b *replica) {
 		a.client.set(func(f *faults) { f.cut = true })
@@ -217,13 +217,13 @@ func cutAnd(inject func(c *cluster, a, b *replica)) func(c *cluster, a, b *repli
 	}
 }
 
-// suspend stops a machine as a hypervisor does: nothing runs, and only the wall clock has gone on when it wakes.
+// suspend stops a machine as a hypervisor does: only the wall clock has gone on when it wakes.
 func (r *replica) suspend(d time.Duration) {
 	r.clock.set(func(c *skewedClock) { c.suspended += d; c.step += d })
 	r.freeze(d)
 }
 
-// freeze stops a process as SIGSTOP does, as far as anybody else can see.
+// freeze stops a process as SIGSTOP does, as seen from outside.
 func (r *replica) freeze(d time.Duration) {
 	thaw := make(chan struct{})
 	r.paused.Store(true)
@@ -234,10 +234,10 @@ func (r *replica) freeze(d time.Duration) {
 	r.paused.Store(false)
 }
 
-// An outcome is what a trial has shown.
+// An outcome is the result of a trial.
 type outcome struct {
-	recovery  time.Duration // from the end of the fault until some replica published, and went on
-	gap       time.Duration // the longest time from the beginning of the fault in which nobody published
+	recovery  time.Duration // from the end of the fault until a replica published without interruption
+	gap       time.Duration // the longest time without a publication, from the start of the fault
 	doubles   []string
 	permitted time.Duration // in which two replicas were permitted to publish
 	failures  []string
@@ -275,7 +275,7 @@ func startGated(c *cluster, name string) *replica { return c.start(name) }
 
 func startNaive(c *cluster, name string) *replica { return c.startNaive(name) }
 
-// Over all faults no two replicas publish at the same moment, and one publishes again in time.
+// With each fault no two replicas publish at the same moment, and one publishes again in time.
 func TestFaults(t *testing.T) {
 	trials := 3
 	if testing.Short() {
@@ -297,14 +297,14 @@ func TestFaults(t *testing.T) {
 			}
 			slices.Sort(recoveries)
 			slices.Sort(gaps)
-			t.Logf("published again %s after the fault (median; at most %s, bound %s); nobody published for %s (at most %s)",
+			t.Logf("published again %s after the fault (median; at most %s, bound %s); no publication for %s (at most %s)",
 				recoveries[trials/2].Round(10*time.Millisecond), recoveries[trials-1].Round(10*time.Millisecond), f.recovers,
 				gaps[trials/2].Round(10*time.Millisecond), gaps[trials-1].Round(10*time.Millisecond))
 		})
 	}
 }
 
-// The same faults and the same oracles find the double publishing of a gate that believes client-go.
+// The same faults and oracles find the double publication of replicas that trust client-go's IsLeader.
 func TestFaultsFindNaiveGate(t *testing.T) {
 	const trials = 200 // at the most; some faults need luck
 	for _, f := range faultTable() {
@@ -337,14 +337,14 @@ func drawStep(t *rapid.T) step {
 		After: time.Duration(rapid.IntRange(0, 8000).Draw(t, "after ms")) * time.Millisecond,
 		Kind: rapid.SampledFrom([]string{
 			"cut", "refuse", "late answers", "late requests", "lose answers", "forbid writes", "freeze", "suspend", "set wall clock",
-			"delete", "name a", "name b", "name c", "name x", "name nobody", "shorten", "lengthen", "label", "restart",
+			"delete", "name a", "name b", "name c", "name x", "remove holder", "shorten", "lengthen", "label", "restart",
 		}).Draw(t, "kind"),
 		Target: rapid.IntRange(0, 2).Draw(t, "target"),
 		For:    time.Duration(rapid.IntRange(100, 20000).Draw(t, "for ms")) * time.Millisecond,
 	}
 }
 
-// do carries out one step; what lasts is ended in the background.
+// do executes one step; lasting faults end in the background.
 func (c *cluster) do(s step, replicas []*replica, profile func(o *Options)) {
 	r := replicas[s.Target]
 	net := func(change func(f *faults)) {
@@ -378,7 +378,7 @@ func (c *cluster) do(s step, replicas []*replica, profile func(o *Options)) {
 		c.store.Delete()
 	case "name a", "name b", "name c", "name x":
 		editHolder(strings.TrimPrefix(s.Kind, "name "))(c, nil, nil)
-	case "name nobody":
+	case "remove holder":
 		editHolder("")(c, nil, nil)
 	case "shorten":
 		editDuration(1)(c, nil, nil)
@@ -393,7 +393,7 @@ func (c *cluster) do(s step, replicas []*replica, profile func(o *Options)) {
 	}
 }
 
-// Under any schedule of faults on three replicas no two publish at the same moment, and when all is quiet one does.
+// With any schedule of faults on three replicas no two publish at the same moment, and one publishes in the end.
 func TestAnyFaults(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(rapid.Custom(drawStep), 1, 12).Draw(rt, "steps")

@@ -17,13 +17,13 @@ import (
 
 var leaseResource = schema.GroupResource{Group: "coordination.k8s.io", Resource: "leases"}
 
-// A line is one replica's way to the store, and has the faults of a network and of an API server.
+// A faultyClient is the Lease client of one replica, with the faults of a network and of an API server.
 type faultyClient struct {
 	coordinationv1client.LeaseInterface // the rest: not called, or the test panics
 	store                               *fakeapi.Leases
 	random                              *random
-	timeout                             time.Duration  // of a call; 0: only what its context says
-	pending                             sync.WaitGroup // requests that arrive after their caller has gone
+	timeout                             time.Duration  // of a call; 0: that of its context
+	pending                             sync.WaitGroup // requests in flight
 
 	mu     sync.Mutex
 	faults faults
@@ -31,24 +31,24 @@ type faultyClient struct {
 }
 
 type faults struct {
-	cut         bool             // nothing arrives and nothing comes back
+	cut         bool             // no request arrives
 	refused     bool             // an error at once
-	frozen      chan struct{}    // calls stand still until it is closed, whatever their context says
+	frozen      chan struct{}    // calls block until it is closed, whatever their context
 	sendDelay   time.Duration    // a request arrives this late, also if its caller has gone
-	answerDelay time.Duration    // an answer comes this late
-	loseAnswers bool             // a request is carried out, and its answer never comes
-	fail        map[string]error // by verb: what the server answers
+	answerDelay time.Duration    // a response comes this late
+	loseAnswers bool             // a request is carried out, but its response does not come
+	fail        map[string]error // the response, by verb
 	panics      bool             // the client has a bug
 }
 
-// A call is one that was made, for tests that look at what was sent.
+// A call is a request that was sent.
 type call struct {
 	at      time.Time
 	verb    string
 	success bool
 }
 
-// Leases makes a line the client of every namespace.
+// Leases implements LeasesGetter.
 func (l *faultyClient) Leases(string) coordinationv1client.LeaseInterface { return l }
 
 func (l *faultyClient) set(change func(f *faults)) {
@@ -103,7 +103,7 @@ func (l *faultyClient) call(
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	// The way there goes on without the caller.
+	// The request arrives even if the caller has gone.
 	var answer *coordinationv1.Lease
 	var err error
 	arrived := make(chan struct{})
@@ -146,7 +146,7 @@ func (l *faultyClient) lastRenewal() time.Time {
 	return time.Time{}
 }
 
-// made returns the calls up to now.
+// made returns the calls so far.
 func (l *faultyClient) made() []call {
 	l.mu.Lock()
 	defer l.mu.Unlock()

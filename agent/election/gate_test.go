@@ -24,7 +24,7 @@ func (c *handClock) pass(d time.Duration) {
 	c.wall = c.wall.Add(d)
 }
 
-func TestGateLook(t *testing.T) {
+func TestGateState(t *testing.T) {
 	const lease, margin = 15 * time.Second, 2 * time.Second
 	type seen struct {
 		Term, Ready, Open bool
@@ -44,7 +44,7 @@ func TestGateLook(t *testing.T) {
 		{"no write yet", -1, nil, closed(reasonNoLease)},
 		{"just renewed", 0, nil, open(13 * time.Second)},
 		{"one nanosecond left", 0, func(c *handClock, _ *gate) { c.pass(13*time.Second - 1) }, open(1)},
-		{"run out", 0, func(c *handClock, _ *gate) { c.pass(13 * time.Second) }, closed(reasonExpired)},
+		{"expired", 0, func(c *handClock, _ *gate) { c.pass(13 * time.Second) }, closed(reasonExpired)},
 		{"before the term", 15 * time.Second, func(c *handClock, _ *gate) { c.pass(time.Second) },
 			seen{Term: true, Reason: reasonNotBefore, Wake: 12 * time.Second}},
 		{"term about to begin", 5 * time.Second, func(c *handClock, _ *gate) { c.pass(5*time.Second - 1) },
@@ -62,13 +62,13 @@ func TestGateLook(t *testing.T) {
 			g.renewed(c.read(), c.mono, 8)
 			admit(g)
 		}, open(13 * time.Second)},
-		{"ended", 0, func(_ *handClock, g *gate) { g.end("somebody else") }, closed(reasonNoLease)},
+		{"ended", 0, func(_ *handClock, g *gate) { g.end("lost") }, closed(reasonNoLease)},
 		{"ended, then renewed", 0, func(c *handClock, g *gate) {
-			g.end("somebody else")
+			g.end("lost")
 			g.renewed(c.read(), c.mono, 8)
 		}, seen{Term: true, Ready: true, Reason: reasonStarting, Wake: 13 * time.Second}},
-		{"shut", 0, func(_ *handClock, g *gate) { g.stopAdmitting() }, seen{Term: true, Reason: reasonStopping, Wake: 13 * time.Second}},
-		{"shut, then a new term", 0, func(c *handClock, g *gate) {
+		{"stopping", 0, func(_ *handClock, g *gate) { g.stopAdmitting() }, seen{Term: true, Reason: reasonStopping, Wake: 13 * time.Second}},
+		{"stopping, then a new term", 0, func(c *handClock, g *gate) {
 			g.stopAdmitting()
 			g.end("stopping")
 			g.renewed(c.read(), c.mono, 8)
@@ -141,7 +141,7 @@ func TestGatePublications(t *testing.T) {
 			lost := g.state().term
 			ctx1, done1, _ := g.begin(t.Context())
 			ctx2, done2, _ := g.begin(t.Context())
-			g.end("somebody else")
+			g.end("lost")
 			synctest.Wait()
 			if ctx1.Err() == nil || ctx2.Err() == nil || lost.ctx.Err() == nil {
 				t.Error("a context of the term has not ended")
@@ -219,7 +219,7 @@ func TestGateGrace(t *testing.T) {
 	}{
 		{"another may lead in 14 s", time.Second, 5 * time.Second},
 		{"another may lead in 4 s", 11 * time.Second, 4 * time.Second},
-		{"run out", 13 * time.Second, 2 * time.Second},
+		{"expired", 13 * time.Second, 2 * time.Second},
 		{"woken long after", time.Hour, 2 * time.Second},
 	}
 	for _, tt := range tests {

@@ -16,7 +16,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-// lockAt makes a lock of its own on a store, in the bubble's time.
+// lockAt makes a lock on a store, in the bubble's time.
 func lockAt(s *fakeapi.Leases, id string) (*leaseLock, *faultyClient) {
 	l := &faultyClient{store: s}
 	clock := systemClock()
@@ -48,7 +48,7 @@ func must(t *testing.T, err error) {
 	}
 }
 
-// The time from which a term may publish, by what its first write was built upon.
+// The time from which a term may publish depends on the Lease on which its first write builds.
 func TestLockNotBefore(t *testing.T) {
 	foreign := func(s *fakeapi.Leases, edit func(spec *coordinationv1.LeaseSpec)) func(*testing.T, *leaseLock) {
 		return func(t *testing.T, _ *leaseLock) {
@@ -65,8 +65,8 @@ func TestLockNotBefore(t *testing.T) {
 		want    time.Duration // from the answer to the write; 0: at once
 	}{
 		{"no lease", func(*testing.T, *leaseLock) {}, 0, 15 * time.Second},
-		{"lease of another that has run out", foreign(s, func(*coordinationv1.LeaseSpec) {}), 15 * time.Second, 0},
-		{"lease of another that has not", foreign(s, func(*coordinationv1.LeaseSpec) {}), 10 * time.Second, 5 * time.Second},
+		{"expired lease of another", foreign(s, func(*coordinationv1.LeaseSpec) {}), 15 * time.Second, 0},
+		{"valid lease of another", foreign(s, func(*coordinationv1.LeaseSpec) {}), 10 * time.Second, 5 * time.Second},
 		{"lease of another, shortened by hand", foreign(s, func(spec *coordinationv1.LeaseSpec) {
 			spec.LeaseDurationSeconds = new(int32(1))
 		}), 2 * time.Second, 13 * time.Second},
@@ -99,9 +99,9 @@ func TestLockNotBefore(t *testing.T) {
 		{"release without times", foreign(s, func(spec *coordinationv1.LeaseSpec) {
 			*spec = coordinationv1.LeaseSpec{LeaseDurationSeconds: new(int32(1))}
 		}), 0, 15 * time.Second},
-		{"holder taken away", foreign(s, func(spec *coordinationv1.LeaseSpec) { spec.HolderIdentity = nil }), 0, 15 * time.Second},
-		{"everything taken away", foreign(s, func(spec *coordinationv1.LeaseSpec) { *spec = coordinationv1.LeaseSpec{} }), 20 * time.Second, 15 * time.Second},
-		{"named by a hand", foreign(s, func(spec *coordinationv1.LeaseSpec) { spec.HolderIdentity = new("a") }), 20 * time.Second, 15 * time.Second},
+		{"holder removed", foreign(s, func(spec *coordinationv1.LeaseSpec) { spec.HolderIdentity = nil }), 0, 15 * time.Second},
+		{"all fields removed", foreign(s, func(spec *coordinationv1.LeaseSpec) { *spec = coordinationv1.LeaseSpec{} }), 20 * time.Second, 15 * time.Second},
+		{"holder edited by hand to us", foreign(s, func(spec *coordinationv1.LeaseSpec) { spec.HolderIdentity = new("a") }), 20 * time.Second, 15 * time.Second},
 		{"our own", func(t *testing.T, l *leaseLock) {
 			must(t, l.Create(t.Context(), record("a")))
 		}, 20 * time.Second, 0},
@@ -109,7 +109,7 @@ func TestLockNotBefore(t *testing.T) {
 			must(t, l.Create(t.Context(), record("a")))
 			s.Edit(func(lease *coordinationv1.Lease) { lease.Labels = map[string]string{"a": "b"} })
 		}, 20 * time.Second, 0},
-		{"our own, created again by a hand", func(t *testing.T, l *leaseLock) {
+		{"our own, created again by hand", func(t *testing.T, l *leaseLock) {
 			must(t, l.Create(t.Context(), record("a")))
 			same, _ := s.Get()
 			s.Delete()
@@ -137,7 +137,7 @@ func TestLockNotBefore(t *testing.T) {
 				*s = fakeapi.Leases{}
 				l, _ := lockAt(s, "a")
 				tt.prepare(t, l)
-				// Latencies are some milliseconds: count from the read, and write at once.
+				// Latencies are some milliseconds, so count from the read and write at once.
 				_, _, readErr := l.Get(t.Context())
 				readAt := l.clock().mono
 				<-time.After(tt.seen)
@@ -160,8 +160,8 @@ func TestLockNotBefore(t *testing.T) {
 	}
 }
 
-// A write that was carried out without an answer is ours, and goes on with the term that it belongs to.
-func TestLockKnowsUnansweredWrites(t *testing.T) {
+// A write that was carried out without a response is ours and continues its term.
+func TestLockPendingWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeapi.Leases{}
 		l, to := lockAt(s, "a")
@@ -188,7 +188,7 @@ func TestLockKnowsUnansweredWrites(t *testing.T) {
 	})
 }
 
-// What a read shows ends the term at once, or does not.
+// A read ends the term at once if it shows a write by another client.
 func TestLockEndsTerm(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -207,7 +207,7 @@ func TestLockEndsTerm(t *testing.T) {
 			})(s)
 			s.Edit(markReleased)
 		}, "another client released the lease"},
-		{"released by a hand", editSpec(func(spec *coordinationv1.LeaseSpec) {
+		{"released by hand", editSpec(func(spec *coordinationv1.LeaseSpec) {
 			spec.HolderIdentity, spec.LeaseDurationSeconds, spec.RenewTime = nil, new(int32(1)), spec.AcquireTime
 		}), "another client removed the holder from the lease"},
 		{"another duration", editSpec(func(spec *coordinationv1.LeaseSpec) { spec.LeaseDurationSeconds = new(int32(1)) }), "another client wrote the lease with the identity of this replica"},
@@ -231,7 +231,7 @@ func TestLockEndsTerm(t *testing.T) {
 	}
 }
 
-// markReleased forges what a hand would not think of.
+// markReleased forges the mark of a release.
 func markReleased(lease *coordinationv1.Lease) {
 	metav1.SetMetaDataAnnotation(&lease.ObjectMeta, writerAnnotation, "b/forged"+releasedMark)
 }
@@ -256,8 +256,8 @@ func TestLockRelease(t *testing.T) {
 		{"ours, with a label", 16 * time.Second, func(s *fakeapi.Leases, _ *faultyClient) {
 			s.Edit(func(lease *coordinationv1.Lease) { lease.Labels = map[string]string{"a": "b"} })
 		}, result{"", "", true}},
-		// client-go v0.37.2 wipes it: it reads the new version, asks its old record, and writes on the new version.
-		{"another's, as one of us has not seen yet", 16 * time.Second, func(s *fakeapi.Leases, _ *faultyClient) {
+		// client-go v0.37.2 wipes this Lease: it reads the new version, checks its old record, and writes on the new version.
+		{"another's, which we have not read yet", 16 * time.Second, func(s *fakeapi.Leases, _ *faultyClient) {
 			s.Edit(func(lease *coordinationv1.Lease) { lease.Spec.HolderIdentity = new("b") })
 		}, result{`the lease is held by "b"`, "b", false}},
 		{"deleted", 16 * time.Second, func(s *fakeapi.Leases, _ *faultyClient) { s.Delete() },
@@ -293,7 +293,7 @@ func TestLockRelease(t *testing.T) {
 	}
 }
 
-// A renewal that was under way when the elector was cancelled may be carried out between the read and the write of the
+// A renewal in flight when the elector was cancelled may be carried out between the read and the write of the
 // release. It is ours, so the release is tried again.
 func TestLockReleaseAfterLateRenewal(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
@@ -318,7 +318,7 @@ func TestLockReleaseAfterLateRenewal(t *testing.T) {
 	})
 }
 
-// The record that client-go's elector gets never lets it wait less than our own lease, nor for ever.
+// The record makes client-go's elector wait for at least our own lease, and not forever.
 func TestLockClampsDuration(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &fakeapi.Leases{}
@@ -333,9 +333,9 @@ func TestLockClampsDuration(t *testing.T) {
 	})
 }
 
-// A process exits when it sees a second write of another process of its identity, and not because of edits by hand or
-// of a predecessor that is dead.
-func TestLockImposter(t *testing.T) {
+// A process exits after the second write of another process with its identity, but not after edits by hand or writes
+// of a dead predecessor.
+func TestLockDuplicateIdentity(t *testing.T) {
 	tests := []struct {
 		name string
 		do   func(t *testing.T, s *fakeapi.Leases, l *leaseLock)
@@ -400,8 +400,8 @@ func TestLockImposter(t *testing.T) {
 	}
 }
 
-// An unreachable API server leaves only so many writes to remember.
-func TestLockBoundsUnanswered(t *testing.T) {
+// The number of remembered writes is limited.
+func TestLockLimitsPendingWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, to := lockAt(&fakeapi.Leases{}, "a")
 		to.set(func(f *faults) { f.refused = true })

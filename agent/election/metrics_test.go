@@ -11,7 +11,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 )
 
-// At each scrape the metrics say what the gate says at that moment.
+// Each scrape shows the current state of the gate.
 func TestMetrics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
@@ -54,8 +54,8 @@ func TestMetrics(t *testing.T) {
 	})
 }
 
-// TestMetricsOfTheLastPage: a page that had begun when the gate was shut has scores, and says that its replica leads.
-func TestMetricsOfTheLastPage(t *testing.T) {
+// A page that began before the stop has scores, so its metrics show that the replica leads.
+func TestMetricsWhileStopping(t *testing.T) {
 	clock := newHandClock()
 	gate := newGate(15*time.Second, 2*time.Second, clock.read)
 	reg := prometheus.NewRegistry()

@@ -22,7 +22,7 @@ func TestOptionsValidate(t *testing.T) {
 		{"shortest lease", func(o *Options) {
 			o.LeaseDuration, o.RenewDeadline, o.RetryPeriod = 2*time.Second, time.Second, 500*time.Millisecond
 		}, nil},
-		{"nothing named", func(o *Options) { o.Namespace, o.Name, o.Identity = "", "", "" }, []string{
+		{"empty names", func(o *Options) { o.Namespace, o.Name, o.Identity = "", "", "" }, []string{
 			"lease-namespace: must not be empty",
 			"lease-name: must not be empty",
 			"identity: must not be empty",
@@ -30,10 +30,10 @@ func TestOptionsValidate(t *testing.T) {
 		{"fraction of a second", func(o *Options) { o.LeaseDuration = 15500 * time.Millisecond }, []string{
 			"lease-duration 15.5s: must be whole seconds, at least 1s, as the Lease holds nothing finer",
 		}},
-		{"client-go's give-up after the lease", func(o *Options) { o.RenewDeadline = 13 * time.Second }, []string{
+		{"client-go gives up after the lease", func(o *Options) { o.RenewDeadline = 13 * time.Second }, []string{
 			"lease-duration 15s: must be more than retry-period 2s + renew-deadline 13s",
 		}},
-		{"deadline for no second try", func(o *Options) { o.RenewDeadline = 2400 * time.Millisecond }, []string{
+		{"deadline without a second try", func(o *Options) { o.RenewDeadline = 2400 * time.Millisecond }, []string{
 			"renew-deadline 2.4s: must be more than 1.2 times the retry-period 2s",
 		}},
 		{"all zero", func(o *Options) { o.LeaseDuration, o.RenewDeadline, o.RetryPeriod = 0, 0, 0 }, []string{

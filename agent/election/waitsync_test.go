@@ -17,10 +17,10 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// A syncing says whether a replica is in sync, as a test wants it.
+// A syncing implements Options.InSync for a test.
 type syncing struct {
 	out       atomic.Bool
-	answering atomic.Int64 // what InSync was last told
+	answering atomic.Int64 // the last argument of InSync
 }
 
 var errOutOfSync = errors.New("the pods are not known")
@@ -35,8 +35,8 @@ func (s *syncing) option(o *Options) {
 	}
 }
 
-// TestReplicaOutOfSyncDoesNotLead: it reads the Lease, leaves it to others, and takes it once it is in sync.
-func TestReplicaOutOfSyncDoesNotLead(t *testing.T) {
+// A replica that is not in sync reads the Lease, leaves it to others, and takes it once it is in sync.
+func TestOutOfSyncDoesNotLead(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		defer c.close()
@@ -82,9 +82,9 @@ func TestReplicaOutOfSyncDoesNotLead(t *testing.T) {
 	})
 }
 
-// TestLeaderOutOfSyncGivesTheLeaseBack: a standby in sync takes over at once, and never do two publish. Where no replica is
-// in sync none leads, and the first that is again takes the Lease.
-func TestLeaderOutOfSyncGivesTheLeaseBack(t *testing.T) {
+// If the leader is no longer in sync, a standby in sync takes over at once. If no replica is
+// in sync, none leads, and the first one that is again takes the Lease.
+func TestOutOfSyncReleasesLease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		defer c.close()
@@ -138,7 +138,7 @@ func TestLeaderOutOfSyncGivesTheLeaseBack(t *testing.T) {
 	})
 }
 
-// TestStopOutOfSync: a stop ends at once whether the replica runs for the Lease or not.
+// A stop ends at once whether the replica runs for the Lease or not.
 func TestStopOutOfSync(t *testing.T) {
 	for _, frozen := range []bool{false, true} {
 		synctest.Test(t, func(t *testing.T) {
@@ -163,8 +163,8 @@ func TestStopOutOfSync(t *testing.T) {
 	}
 }
 
-// TestStopWhileTheReleaseHangs: a credential plugin that begins to hang holds up the release, and not the stop.
-func TestStopWhileTheReleaseHangs(t *testing.T) {
+// A credential plugin that hangs delays the release but not the stop.
+func TestStopWhileReleaseHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		defer c.close()
@@ -183,8 +183,8 @@ func TestStopWhileTheReleaseHangs(t *testing.T) {
 	})
 }
 
-// TestInSyncKnowsHowLongTheLeaseIsAnswered: where no call is answered sync is not lost for it, and the time begins anew.
-func TestInSyncKnowsHowLongTheLeaseIsAnswered(t *testing.T) {
+// InSync receives for how long all calls were answered; an unanswered call resets the time.
+func TestInSyncAnswering(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCluster(t)
 		defer c.close()
@@ -214,8 +214,8 @@ func TestInSyncKnowsHowLongTheLeaseIsAnswered(t *testing.T) {
 	})
 }
 
-// TestHostileNumbers: whatever is written into the numbers and times of the Lease, some replica leads again, the writes
-// are such as the API server accepts, and no two publish.
+// With any numbers and times written into the Lease, a replica leads again, the API server accepts its writes,
+// and no two replicas publish.
 func TestHostileNumbers(t *testing.T) {
 	at := func(text string) *metav1.MicroTime {
 		when, err := time.Parse(metav1.RFC3339Micro, text)
@@ -272,7 +272,7 @@ func TestHostileNumbers(t *testing.T) {
 	}
 }
 
-// unwritable says why an API server refuses a Lease.
+// unwritable returns why an API server rejects a Lease.
 func unwritable(lease *coordinationv1.Lease) error {
 	spec := lease.Spec
 	switch {

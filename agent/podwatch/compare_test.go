@@ -16,7 +16,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-// lister lists what the API server has, and not what it has sent.
+// lister lists the pods of the API server, including changes without an event.
 func lister(api *fakeapi.Pods) Lister {
 	return func(context.Context) (map[Key]Version, error) {
 		listed := make(map[Key]Version)
@@ -28,7 +28,7 @@ func lister(api *fakeapi.Pods) Lister {
 	}
 }
 
-// TestDifferences loses events on the way, and heals the cache by a list.
+// Lost events are found, and a list repairs the cache.
 func TestDifferences(t *testing.T) {
 	one, two, three := fakeapi.Key{Namespace: "a", Name: "one"}, fakeapi.Key{Namespace: "a", Name: "two"}, fakeapi.Key{Namespace: "b", Name: "three"}
 	newer := func() fakeapi.Object {
@@ -83,8 +83,8 @@ func TestDifferences(t *testing.T) {
 	}
 }
 
-// TestDifferencesOfABusyCluster: what is on its way is no difference, however busy the cluster is.
-func TestDifferencesOfABusyCluster(t *testing.T) {
+// An event that has not arrived yet is not a difference, however busy the cluster is.
+func TestDifferencesInBusyCluster(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(many(50)...)
 		b := startHarness(t, api)
@@ -117,7 +117,7 @@ func TestDifferencesWithoutAList(t *testing.T) {
 	})
 }
 
-// TestLister reads pages, of metadata alone, and as they all were at one moment.
+// A Lister reads pages of metadata, all at one version.
 func TestLister(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		query := r.URL.Query()

@@ -11,7 +11,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-// TestContact: a watch that is open is contact, however little it brings; requests that fail are none, and say why.
+// An open watch is contact, even without events. Failed requests are not contact, and have a reason.
 func TestContact(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"))

@@ -18,14 +18,14 @@ import (
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-// always answers every request in one way.
+// always answers every request with one handler.
 func always(handler http.HandlerFunc) func(*fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
 	return func(*fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
 		return func(fakeapi.Request) http.HandlerFunc { return handler }
 	}
 }
 
-// only answers the requests of one kind, and leaves the others as they are.
+// only answers the requests of one kind with a handler.
 func only(kind string, handler http.HandlerFunc) func(*fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
 	return func(*fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
 		return func(r fakeapi.Request) http.HandlerFunc {
@@ -50,8 +50,8 @@ const (
 		`looking for beginning of value") has prevented the request from succeeding`
 )
 
-// What stands between the agent and its first view of the cluster: it gets there in time, does not press the server,
-// and has a line in the log for each failed request.
+// With a fault at the start a Watch comes in sync in time, does not flood the server,
+// and logs one line for each failed request.
 func TestFaultsAtStart(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -66,7 +66,7 @@ func TestFaultsAtStart(t *testing.T) {
 		lies   string        // the answer to every list, from a server without a watch that begins with all pods
 	}{
 		{
-			name: "a server that is not told to fail", pods: 3,
+			name: "no fault", pods: 3,
 			script: always(nil), within: time.Second, kinds: "watch-list@",
 		},
 		{
@@ -87,13 +87,13 @@ func TestFaultsAtStart(t *testing.T) {
 			log: []string{failure + "watch: the test answers 429"}, repeat: true,
 		},
 		{
-			name: "too many requests, ask again in 1 s", pods: 3,
+			name: "too many requests, Retry-After 1 s", pods: 3,
 			script: always(fakeapi.RetryAfter(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, 1)),
 			heals:  10 * time.Minute, within: 13 * time.Second,
 			log: []string{failure + "watch: the test answers 429"}, repeat: true,
 		},
 		{
-			name: "too many requests, said by an event", pods: 3,
+			name: "too many requests, as an event", pods: 3,
 			script: only(fakeapi.KindWatchList, fakeapi.ErrorEvent(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
 			within: 5 * time.Second, kinds: "watch-list@ list@0 watch@103",
 			log: []string{failure + "watch: the test answers 429"},
@@ -112,7 +112,7 @@ func TestFaultsAtStart(t *testing.T) {
 			log: []string{failure + "watch: the API server did not answer in time: waited 1m0s"},
 		},
 		{
-			name: "nothing is answered", pods: 3,
+			name: "no request is answered", pods: 3,
 			script: always(fakeapi.NeverAnswer), heals: 10 * time.Minute, within: 150 * time.Second,
 			log: []string{
 				failure + "watch: the API server did not answer in time: waited 1m0s",
@@ -120,7 +120,7 @@ func TestFaultsAtStart(t *testing.T) {
 			}, repeat: true,
 		},
 		{
-			name: "a proxy hangs up", pods: 3,
+			name: "a proxy closes connections", pods: 3,
 			script: always(fakeapi.CloseConnection), heals: 5 * time.Minute, within: 65 * time.Second,
 			log: []string{
 				failure + "watch: the initial events of pods were cut off before their end",
@@ -128,53 +128,53 @@ func TestFaultsAtStart(t *testing.T) {
 			}, repeat: true,
 		},
 		{
-			name: "the initial stream is cut off, always", pods: 3,
+			name: "the initial events are always cut off", pods: 3,
 			script: streams(fakeapi.Streaming{CutOff: true}), within: 5 * time.Second,
 			kinds: "watch-list@ watch-list@ list@0 watch@103",
 			log:   []string{failure + "watch: the initial events of pods were cut off before their end"}, repeat: true,
 		},
 		{
-			name: "the initial stream is empty and ends", pods: 0,
+			name: "the initial events are empty and end", pods: 0,
 			script: streams(fakeapi.Streaming{CutOff: true}), within: 5 * time.Second,
 			kinds: "watch-list@ list@0 watch@100",
 			log:   []string{failure + "watch: the initial events of pods were cut off before their end"},
 		},
 		{
-			name: "the end of the initial stream is lost, in a quiet cluster", pods: 3,
+			name: "the end of the initial events is lost, in a quiet cluster", pods: 3,
 			script: streams(fakeapi.Streaming{NoEnd: true}), within: 150 * time.Second,
 			kinds: "watch-list@ list@0 watch@103",
 			log:   []string{failure + "watch: the initial events of pods brought fewer than 1000 pods in 2m0s and did not end"},
 		},
 		{
-			name: "the end of the initial stream is lost, in a busy cluster", pods: 3, busy: true,
+			name: "the end of the initial events is lost, in a busy cluster", pods: 3, busy: true,
 			script: streams(fakeapi.Streaming{NoEnd: true}), within: 150 * time.Second,
 			log: []string{failure + "watch: the initial events of pods brought fewer than 1000 pods in 2m0s and did not end"},
 		},
 		{
-			// New pods look the same, so that a stream which trickles is none to wait for.
-			name: "the initial stream trickles", pods: 3,
+			// New pods look the same as slow initial events.
+			name: "the initial events come slowly and do not end", pods: 3,
 			script: streams(fakeapi.Streaming{Pause: 110 * time.Second}), within: 150 * time.Second,
 			kinds: "watch-list@ list@0 watch@103",
 			log:   []string{failure + "watch: the initial events of pods brought fewer than 1000 pods in 2m0s and did not end"},
 		},
 		{
-			name: "the initial stream is slow, and comes to its end", pods: 1500,
+			name: "the initial events come slowly and end", pods: 1500,
 			script: streams(fakeapi.Streaming{Pause: 110 * time.Millisecond}), within: 170 * time.Second, kinds: "watch-list@",
 		},
 		{
-			name: "the version is gone, said by a status", pods: 3,
+			name: "the version is gone, as a status", pods: 3,
 			script: only(fakeapi.KindWatchList, fakeapi.Status(http.StatusGone, metav1.StatusReasonExpired)), within: 5 * time.Second,
 			kinds: "watch-list@ watch-list@ list@ watch@103",
 			log:   []string{failure + "watch: the test answers 410"}, repeat: true,
 		},
 		{
-			name: "the version is gone, said by an event", pods: 3,
+			name: "the version is gone, as an event", pods: 3,
 			script: only(fakeapi.KindWatchList, fakeapi.ErrorEvent(http.StatusGone, metav1.StatusReasonExpired)), within: 5 * time.Second,
 			kinds: "watch-list@ watch-list@ list@ watch@103",
 			log:   []string{failure + "watch: the test answers 410"}, repeat: true,
 		},
 		{
-			name: "an internal error, said by an event", pods: 3,
+			name: "an internal error, as an event", pods: 3,
 			script: only(fakeapi.KindWatchList, fakeapi.ErrorEvent(http.StatusInternalServerError, metav1.StatusReasonInternalError)),
 			within: 5 * time.Second, kinds: "watch-list@ list@0 watch@103",
 			log: []string{failure + "watch: the test answers 500"},
@@ -186,7 +186,7 @@ func TestFaultsAtStart(t *testing.T) {
 			log:   []string{failure + "watch: " + notJSON},
 		},
 		{
-			name: "everything is answered with text", pods: 3,
+			name: "each request is answered with text", pods: 3,
 			script: always(fakeapi.Text("<html>502 Bad Gateway</html>")), heals: 5 * time.Minute, within: 65 * time.Second,
 			log: []string{
 				failure + "watch: " + notJSON,
@@ -207,13 +207,13 @@ func TestFaultsAtStart(t *testing.T) {
 			log: []string{failure + `list: decode a list of pods: its kind is "Table"`}, repeat: true,
 		},
 		{
-			name: "a list repeats one page for ever", pods: 3,
+			name: "a list repeats one page forever", pods: 3,
 			script: always(nil), lies: `{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1","continue":"again"},"items":[{"metadata":{"name":"x","namespace":"a"}}]}`,
 			heals: 5 * time.Minute, within: 65 * time.Second,
 			log: []string{failure + "list: the API server does not end its list of pods: page 2 has the same continue token as the page before"}, repeat: true,
 		},
 		{
-			name: "a list names a next page for ever and has no items", pods: 3,
+			name: "a list without items has a next page forever", pods: 3,
 			script: always(nil), lies: `{"kind":"PodList","apiVersion":"v1","metadata":{"resourceVersion":"1","continue":"more"},"items":[]}`,
 			heals: 5 * time.Minute, within: 65 * time.Second,
 			log: []string{failure + "list: the API server does not end its list of pods: page 1 is empty and names a next page"}, repeat: true,
@@ -228,7 +228,7 @@ func TestFaultsAtStart(t *testing.T) {
 				`decode a pod: the API server sent an object of kind \"Secret\", apiVersion \"v1\"") has prevented the request from succeeding`},
 		},
 		{
-			name: "watches end at once, always", pods: 3,
+			name: "watches always end at once", pods: 3,
 			script: func(api *fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
 				return func(r fakeapi.Request) http.HandlerFunc {
 					if r.Kind == fakeapi.KindWatch {
@@ -277,7 +277,7 @@ func TestFaultsAtStart(t *testing.T) {
 					t.Errorf("requests %q, want %q", b.kinds(), test.kinds)
 				}
 				b.checkLog(test.log, test.repeat)
-				// Whatever goes on behind: it does not press the server.
+				// Later requests must not flood the server either.
 				<-time.After(5 * time.Minute)
 				b.awaitContent(65 * time.Second)
 				b.checkRequests()
@@ -286,7 +286,7 @@ func TestFaultsAtStart(t *testing.T) {
 	}
 }
 
-// What happens to a Watch that is in sync: it catches up in time, and keeps what it knows until then.
+// With a fault after sync a Watch keeps its cache and catches up in time.
 func TestFaultsInSync(t *testing.T) {
 	gone := fakeapi.Status(http.StatusGone, metav1.StatusReasonExpired)
 	tests := []struct {
@@ -312,11 +312,11 @@ func TestFaultsInSync(t *testing.T) {
 			log: []string{failure + `watch: Get "http://pods.test/api/v1/pods?...": dial pipe: connect: connection refused`},
 		},
 		{
-			name: "the version is gone, said by a status", script: only(fakeapi.KindWatch, gone), lasts: 10 * time.Second,
+			name: "the version is gone, as a status", script: only(fakeapi.KindWatch, gone), lasts: 10 * time.Second,
 			within: 10 * time.Second, relist: true, log: []string{failure + "watch: the test answers 410"},
 		},
 		{
-			name:   "the version is gone, said by an event",
+			name:   "the version is gone, as an event",
 			script: only(fakeapi.KindWatch, fakeapi.ErrorEvent(http.StatusGone, metav1.StatusReasonExpired)), lasts: 10 * time.Second,
 			within: 10 * time.Second, relist: true, log: []string{failure + "watch: the test answers 410"},
 		},
@@ -343,7 +343,7 @@ func TestFaultsInSync(t *testing.T) {
 			log:    []string{failure + "watch: the test answers 429"},
 		},
 		{
-			name:  "too many requests, said by an event",
+			name:  "too many requests, as an event",
 			lasts: 5 * time.Minute, within: 65 * time.Second,
 			script: only(fakeapi.KindWatch, fakeapi.ErrorEvent(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)),
 			log:    []string{failure + "watch: the test answers 429"},
@@ -355,13 +355,13 @@ func TestFaultsInSync(t *testing.T) {
 			log:    []string{failure + "list: the test answers 500", failure + "watch: the test answers 500"},
 		},
 		{
-			name:  "the permission is taken away",
+			name:  "the permission is withdrawn",
 			lasts: 5 * time.Minute, within: 65 * time.Second, relist: true,
 			script: always(fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden)),
 			log:    []string{failure + "list: the test answers 403", failure + "watch: the test answers 403"},
 		},
 		{
-			name:  "nothing is answered",
+			name:  "no request is answered",
 			lasts: 5 * time.Minute, within: 150 * time.Second, relist: true, script: always(fakeapi.NeverAnswer),
 			log: []string{
 				failure + "list: the API server did not answer in time: waited 2m0s",
@@ -391,7 +391,7 @@ func TestFaultsInSync(t *testing.T) {
 					api.Answer(test.script(api))
 					b.network.Drop()
 				}
-				// Missed: a change, a deletion, a new pod, and a pod that was deleted and created again.
+				// The Watch misses a change, a deletion, a new pod, and a pod that was deleted and created again.
 				api.Put(pod("team-0", "pod-0", "uid-0", "nginx:2"))
 				api.Remove(fakeapi.Key{Namespace: "team-1", Name: "pod-1"})
 				api.Put(pod("team-2", "late", "uid-late", "nginx:1"))
@@ -425,7 +425,7 @@ func count(w *Watch) int {
 	return n
 }
 
-// Between tries there are pauses, which grow up to a bound, and are longer where the server asks for it.
+// Delays between tries grow up to a limit, and follow Retry-After.
 func TestPauses(t *testing.T) {
 	tests := []struct {
 		name   string
@@ -450,7 +450,7 @@ func TestPauses(t *testing.T) {
 			pauses: []time.Duration{0, 500 * time.Millisecond, time.Second, 2 * time.Second, 4 * time.Second, 8 * time.Second, 8 * time.Second},
 		},
 		{
-			name: "too many requests, ask again in 20 s",
+			name: "too many requests, Retry-After 20 s",
 			fault: func(b *harness) {
 				busy := fakeapi.StatusOf(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
 				busy.Details = &metav1.StatusDetails{RetryAfterSeconds: 20}
@@ -482,8 +482,8 @@ func TestPauses(t *testing.T) {
 	}
 }
 
-// A request that fails has one line in the log, and counts once.
-func TestOneLineForEachFailedRequest(t *testing.T) {
+// A failed request is logged once and counted once.
+func TestFailedRequestIsLoggedOnce(t *testing.T) {
 	for name, handler := range map[string]http.HandlerFunc{
 		"403":     fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden),
 		"410":     fakeapi.Status(http.StatusGone, metav1.StatusReasonExpired),
@@ -515,7 +515,7 @@ func TestOneLineForEachFailedRequest(t *testing.T) {
 	}
 }
 
-// touch changes a pod each 2 s, until it is stopped.
+// touch changes a pod each 2 s until stop is called.
 func touch(api *fakeapi.Pods) (stop func()) {
 	stopped, ended := make(chan struct{}), make(chan struct{})
 	go func() {
@@ -535,7 +535,7 @@ func touch(api *fakeapi.Pods) (stop func()) {
 	}
 }
 
-// checkLog compares the warnings, of which some may come again.
+// checkLog compares the warnings. With repeat each may come several times.
 func (b *harness) checkLog(want []string, repeat bool) {
 	b.t.Helper()
 	got := b.warnings()
@@ -552,10 +552,10 @@ func (b *harness) checkLog(want []string, repeat bool) {
 	}
 }
 
-// longQuery is the query of a watch, which draws its time limit.
+// longQuery matches the query of a watch, whose timeout is random.
 var longQuery = regexp.MustCompile(`\?[^"]*timeoutSeconds[^"]*`)
 
-// checkRequests checks that the server was not pressed, and that the metrics say what the log does.
+// checkRequests checks the rate of requests, and that metrics and log agree.
 func (b *harness) checkRequests() {
 	b.t.Helper()
 	for _, wrong := range []string{b.wrongRate(), b.wrongErrors()} {

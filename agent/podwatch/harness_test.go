@@ -39,11 +39,11 @@ func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
 }
 
-// A harness is a Watch of an API server, both in one bubble, and all that can be seen of it.
+// A harness runs a Watch and an API server in one bubble of testing/synctest, and records what the Watch does.
 type harness struct {
 	t   *testing.T
 	api *fakeapi.Pods
-	// namespaces are those that the API server permits to read, of a Watch of some; nil for a Watch of the cluster.
+	// namespaces are the permitted ones of a Watch of some namespaces; nil for a Watch of the cluster.
 	namespaces []string
 	network    *fakeapi.Network
 	config     *rest.Config
@@ -57,13 +57,13 @@ type harness struct {
 	ended  chan error
 }
 
-// newHarness makes a Watch that is not yet run. It belongs into a bubble.
+// newHarness makes a Watch that does not run yet. It must be called in a bubble.
 func newHarness(t *testing.T, api *fakeapi.Pods, namespaces ...string) *harness {
 	t.Helper()
 	return newHarnessThrough(t, api, func(transport http.RoundTripper) http.RoundTripper { return transport }, namespaces...)
 }
 
-// newHarnessThrough makes a Watch whose requests go through something of the test.
+// newHarnessThrough makes a Watch with a transport of the test.
 func newHarnessThrough(t *testing.T, api *fakeapi.Pods, through func(http.RoundTripper) http.RoundTripper, namespaces ...string) *harness {
 	t.Helper()
 	w := fakeapi.NewNetwork()
@@ -93,7 +93,7 @@ func startHarness(t *testing.T, api *fakeapi.Pods) *harness {
 	return b
 }
 
-// run lets the Watch run until the test ends.
+// run runs the Watch until the test ends.
 func (b *harness) run() {
 	ctx, cancel := context.WithCancel(b.t.Context())
 	b.cancel, b.started = cancel, time.Now()
@@ -127,7 +127,7 @@ func (b *harness) isSynced() bool {
 	}
 }
 
-// await waits until the cache is in sync, and returns how long that took. It fails when it takes too long.
+// await waits until the cache is in sync, and returns how long that took.
 func (b *harness) await(limit time.Duration) time.Duration {
 	b.t.Helper()
 	select {
@@ -148,7 +148,7 @@ func (b *harness) awaitContent(limit time.Duration) {
 	}
 }
 
-// agrees tells whether cache and Handle come to agree with the API server in time.
+// agrees reports whether cache and Handle agree with the API server in time.
 func (b *harness) agrees(limit time.Duration) bool {
 	for deadline := time.Now().Add(limit); ; <-time.After(500 * time.Millisecond) {
 		synctest.Wait()
@@ -161,7 +161,7 @@ func (b *harness) agrees(limit time.Duration) bool {
 	}
 }
 
-// check compares what cache and Handle know with the API server.
+// check compares the cache and the calls of Handle with the API server.
 func (b *harness) check() {
 	b.t.Helper()
 	synctest.Wait()
@@ -170,7 +170,7 @@ func (b *harness) check() {
 	}
 }
 
-// A view is what can be known of the pods of a cluster.
+// A view is the state of the pods by the cache and by the calls of Handle.
 type view struct {
 	All, Get, Handled map[Key]fakeapi.Object
 	Broken            []string // promises
@@ -206,7 +206,7 @@ func (b *harness) view() view {
 	return v
 }
 
-// kinds are the requests so far: "watch-list@ list@0 watch@101".
+// kinds returns the requests so far: "watch-list@ list@0 watch@101".
 func (b *harness) kinds() string {
 	var kinds []string
 	for _, r := range b.api.Received() {
@@ -219,7 +219,7 @@ func (b *harness) kinds() string {
 	return strings.Join(kinds, " ")
 }
 
-// warnings are the warnings so far: verb and error.
+// warnings returns the warnings so far: verb and error.
 func (b *harness) warnings() []string {
 	var lines []string
 	for _, entry := range b.logs.FilterLevelExact(zapcore.WarnLevel).All() {
@@ -229,7 +229,7 @@ func (b *harness) warnings() []string {
 	return lines
 }
 
-// metrics are the samples so far.
+// metrics returns the current samples.
 func (b *harness) metrics() map[string]float64 {
 	b.t.Helper()
 	families, err := b.registry.Gather()
@@ -249,7 +249,7 @@ func (b *harness) metrics() map[string]float64 {
 	return samples
 }
 
-// A record is what Handle was told.
+// A record holds the calls of Handle.
 type record struct {
 	mu      sync.Mutex
 	last    map[Key]*Pod
@@ -300,7 +300,7 @@ func (r *record) broken() []string {
 	return r.wrong
 }
 
-// total is how often Handle was called.
+// total returns the number of calls of Handle.
 func (r *record) total() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -311,7 +311,7 @@ func (r *record) total() int {
 	return total
 }
 
-// all is a projection that keeps all but the managedFields, so that tests see what the API server has.
+// all is a projection that removes only the managedFields.
 type all struct{}
 
 func (all) AppendTo(dst, pod []byte) ([]byte, error) {
@@ -330,7 +330,7 @@ func (all) ReadsVersion() bool { return true }
 
 // Builders of pods.
 
-// pod makes a pod of one container, with all that a real one has in its metadata.
+// pod makes a pod of one container with complete metadata.
 func pod(namespace, name, uid, image string) fakeapi.Object {
 	return fakeapi.Object{
 		"apiVersion": "v1", "kind": "Pod",

@@ -15,9 +15,9 @@ import (
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-// Whatever happens to the pods and to the connection: in the end the cache holds what the API server holds, and so
-// does who was called by Handle.
-func TestAnyHistoryEndsInTheSameContent(t *testing.T) {
+// After any changes of the pods and faults of the connection, the cache and the calls of Handle agree with the API server
+// in the end.
+func TestAnyHistoryConverges(t *testing.T) {
 	steps := rapid.SliceOfN(rapid.Custom(drawStep), 1, 40)
 	rapid.Check(t, func(rt *rapid.T) {
 		initial := rapid.IntRange(0, 3).Draw(rt, "initial pods")
@@ -52,10 +52,10 @@ func drawStep(t *rapid.T) step {
 	}
 }
 
-// recovery is how long a Watch may take to be in step again: the longest pause of client-go, and some requests.
+// recovery is how long a Watch may take to catch up: the longest delay of client-go, and some requests.
 const recovery = 65 * time.Second
 
-// play lets the steps happen to a Watch and says what is wrong then.
+// play runs the steps against a Watch and returns what is wrong in the end.
 func play(t *testing.T, initial int, history []step) string {
 	api := fakeapi.NewPods(many(initial)...)
 	b := startHarness(t, api)

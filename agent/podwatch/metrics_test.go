@@ -78,7 +78,7 @@ func TestMetrics(t *testing.T) {
 
 func unix(at time.Time) float64 { return float64(at.UnixNano()) / 1e9 }
 
-// The names follow the conventions of Prometheus.
+// Metric names follow the conventions of Prometheus.
 func TestMetricNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		problems, err := testutil.GatherAndLint(newHarness(t, fakeapi.NewPods()).registry)

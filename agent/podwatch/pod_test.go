@@ -33,7 +33,7 @@ func newTestClient(t *testing.T, b *harness) dynamic.Interface {
 	return client
 }
 
-// defaultTable is the policy of an agent that is told nothing.
+// defaultTable is the default policy of the agent.
 func defaultTable(t testing.TB) *rules.Table {
 	t.Helper()
 	text, _ := policies.Shipped(policies.Default)
@@ -50,10 +50,10 @@ func TestDecodePod(t *testing.T) {
 	tests := []struct{ name, text, want string }{
 		{name: "a pod", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7","labels":{"x":"y"}},"spec":{"containers":[{"name":"c","image":"nginx","args":["x"]}]}}`,
 			want: `{"metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7"},"spec":{"containers":[{"name":"c","image":"nginx"}]}}`},
-		{name: "names that are written with escapes", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"\u006fne","namespace":"\u0061","uid":"\u0031","resourceVersion":"\u0037"}}`,
+		{name: "names with escapes", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"\u006fne","namespace":"\u0061","uid":"\u0031","resourceVersion":"\u0037"}}`,
 			want: `{"metadata":{"name":"\u006fne","namespace":"\u0061","uid":"\u0031","resourceVersion":"\u0037"}}`},
-		// What cannot be evaluated is kept as it came, so that the evaluation says why.
-		{name: "a key that stands twice", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7"},"spec":{"x":1,"x":2}}`,
+		// A pod that cannot be evaluated is kept whole, so that the evaluation returns the reason.
+		{name: "a duplicate key", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7"},"spec":{"x":1,"x":2}}`,
 			want: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7"},"spec":{"x":1,"x":2}}`},
 		{name: "invalid UTF-8", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7"},"spec":"` + "\xff" + `"}`,
 			want: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"one","namespace":"a","uid":"1","resourceVersion":"7"},"spec":"` + "\xff" + `"}`},
@@ -78,7 +78,7 @@ func TestDecodePod(t *testing.T) {
 	}
 }
 
-// checkIdentity compares what client-go reads of the pod with what we do.
+// checkIdentity compares the metadata that client-go reads with that of the Pod.
 func checkIdentity(t *testing.T, pod *Pod) {
 	t.Helper()
 	m, err := meta.Accessor(pod)
@@ -95,19 +95,19 @@ func checkIdentity(t *testing.T, pod *Pod) {
 	}
 }
 
-// What is broken is told, and nothing is made of it.
+// Invalid input is an error.
 func TestDecodeRefuses(t *testing.T) {
 	tests := []struct {
 		name, text, want string
 		into             runtime.Object
 	}{
 		{name: "a truncated pod", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"one"`, want: "unexpected end of JSON input"},
-		{name: "no JSON", text: `<html>`, want: "invalid character '<' looking for beginning of value"},
-		{name: "text behind a pod", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"one"}},"x":{}`, want: "invalid character ',' after top-level value"},
-		{name: "a name that is none", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":5}}`, want: "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string"},
+		{name: "not JSON", text: `<html>`, want: "invalid character '<' looking for beginning of value"},
+		{name: "text after a pod", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":"one"}},"x":{}`, want: "invalid character ',' after top-level value"},
+		{name: "a name that is a number", text: `{"kind":"Pod","apiVersion":"v1","metadata":{"name":5}}`, want: "json: cannot unmarshal number into Go struct field ObjectMeta.metadata.name of type string"},
 		{name: "a truncated list", text: `{"kind":"PodList","items":[`, into: &unstructured.UnstructuredList{}, want: "decode a list of pods: unexpected end of JSON input"},
-		{name: "a list of something else", text: `{"kind":"Table","items":[]}`, into: &unstructured.UnstructuredList{}, want: `decode a list of pods: its kind is "Table"`},
-		{name: "an item that is none", text: `{"kind":"PodList","items":[5]}`, into: &unstructured.UnstructuredList{},
+		{name: "a list of another kind", text: `{"kind":"Table","items":[]}`, into: &unstructured.UnstructuredList{}, want: `decode a list of pods: its kind is "Table"`},
+		{name: "an item that is a number", text: `{"kind":"PodList","items":[5]}`, into: &unstructured.UnstructuredList{},
 			want: "decode a list of pods: json: cannot unmarshal number into Go struct field .items of type v1.PartialObjectMetadata"},
 		{name: "an object of another kind", text: `{"kind":"Secret","apiVersion":"v1","metadata":{"name":"one","namespace":"a"},"data":{}}`,
 			want: `decode a pod: the API server sent an object of kind "Secret", apiVersion "v1"`},
@@ -174,7 +174,7 @@ func TestDecodeEvent(t *testing.T) {
 		name, line, kind, object string
 		err                      string
 	}{
-		{name: "as Kubernetes writes it", line: `{"type":"ADDED","object":{"a":{}}}` + "\n", kind: "ADDED", object: `{"a":{}}`},
+		{name: "as Kubernetes formats it", line: `{"type":"ADDED","object":{"a":{}}}` + "\n", kind: "ADDED", object: `{"a":{}}`},
 		{name: "another order", line: `{"object":{"a":{}},"type":"MODIFIED"}` + "\n", kind: "MODIFIED", object: `{"a":{}}`},
 		{name: "spaces", line: `{ "type": "DELETED", "object": {"a":{}} }` + "\r\n", kind: "DELETED", object: `{"a":{}}`},
 		{name: "an error", line: `{"type":"ERROR","object":{"kind":"Status"}}` + "\n", kind: "ERROR", object: `{"kind":"Status"}`},
@@ -182,7 +182,7 @@ func TestDecodeEvent(t *testing.T) {
 		{name: "cut off", line: `{"type":"ADDED","object":{"a":{}}`, err: io.ErrUnexpectedEOF.Error()},
 		{name: "cut off early", line: `{"ty`, err: io.ErrUnexpectedEOF.Error()},
 		{name: "broken", line: `{"type":"ADDED","object":{"a":{` + "\n", err: "unexpected end of JSON input"},
-		{name: "no JSON", line: "<html>", err: "invalid character '<' looking for beginning of value"},
+		{name: "not JSON", line: "<html>", err: "invalid character '<' looking for beginning of value"},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
@@ -201,7 +201,7 @@ func TestDecodeEvent(t *testing.T) {
 	}
 }
 
-// Lines come out as they went in, however they are cut on the way and whatever the size of the buffer.
+// Lines are returned unchanged, whatever the reads and the size of the buffer.
 func TestLines(t *testing.T) {
 	var want []string
 	for i := range 40 {
@@ -244,7 +244,7 @@ func TestLines(t *testing.T) {
 	}
 }
 
-// The verdict of what the cache keeps of a real pod is that of the pod.
+// The reduced pod has the verdict of the whole pod.
 func TestDecodeKeepsVerdicts(t *testing.T) {
 	table := defaultTable(t)
 	decoder := &podDecoder{projection: table.Projection()}
@@ -280,7 +280,7 @@ func TestDeepCopyObject(t *testing.T) {
 	}
 }
 
-// BenchmarkDecode is the way of one event from its line to what the cache keeps of it.
+// BenchmarkDecode decodes one event from its line to the cached form.
 func BenchmarkDecode(b *testing.B) {
 	pod := dumptest.Pod(1, 1)
 	line, err := json.Marshal(metav1.WatchEvent{Type: "MODIFIED", Object: runtime.RawExtension{Raw: pod}})

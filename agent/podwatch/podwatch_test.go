@@ -66,7 +66,7 @@ func TestSyncedAfterTheInitialList(t *testing.T) {
 	}
 }
 
-// Who waits for Synced and then looks at the queue, or at the cache, finds all of the initial list there.
+// When Synced is closed, the queue and the cache have all of the initial list.
 func TestSyncedWhileHandleIsSlow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const pods = 50
@@ -151,7 +151,7 @@ func TestGetOfAnUnknownPod(t *testing.T) {
 	})
 }
 
-func TestAllStopsWhenToldTo(t *testing.T) {
+func TestAllStops(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := startHarness(t, fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1")))
 		b.await(time.Second)
@@ -166,8 +166,8 @@ func TestAllStopsWhenToldTo(t *testing.T) {
 	})
 }
 
-// The record fails a test in which Handle runs twice at the same time for one key. Here it has all reason to.
-func TestHandleRunsOnceAtATime(t *testing.T) {
+// The record fails the test if Handle runs twice at the same time for one key.
+func TestHandleDoesNotOverlap(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:0"), pod("a", "two", "2", "nginx:0"))
 		b := newHarness(t, api)
@@ -199,7 +199,7 @@ func TestHandleRunsOnceAtATime(t *testing.T) {
 		if most != 2 {
 			t.Errorf("at most %d calls of Handle at the same time, want 2: one for each pod", most)
 		}
-		// 2 s of changes, 100 ms for each call: forms between two calls were not seen.
+		// With 2 s of changes and 100 ms for each call, forms between two calls are skipped.
 		if n := b.handled.calls[Key{"a", "one"}]; n > changes/5 {
 			t.Errorf("%d calls of Handle for %d changes, want those between two calls left out", n, changes)
 		}
@@ -222,7 +222,7 @@ func TestRunEndsBeforeItsQueue(t *testing.T) {
 	})
 }
 
-func TestNoWorkersMeansOne(t *testing.T) {
+func TestDefaultWorkers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newHarness(t, fakeapi.NewPods(many(3)...))
 		var err error

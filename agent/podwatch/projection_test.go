@@ -16,7 +16,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-// images is a projection that keeps the names and the images, in a form of its own.
+// images is a projection that keeps the names and the images.
 type images struct{}
 
 func (images) AppendTo(dst, pod []byte) ([]byte, error) {
@@ -59,7 +59,7 @@ func withStatus(pod fakeapi.Object, phase string) fakeapi.Object {
 	return pod
 }
 
-// panicky panics over some pods, as a projection may that has a fault of its own.
+// panicky is a projection that panics for some pods.
 type panicky struct{ images }
 
 func (p panicky) AppendTo(dst, pod []byte) ([]byte, error) {
@@ -69,7 +69,7 @@ func (p panicky) AppendTo(dst, pod []byte) ([]byte, error) {
 	return p.images.AppendTo(dst, pod)
 }
 
-// A pod over which the projection panics is kept as it came, and all others as they are wanted.
+// A pod for which the projection panics is kept whole; the others are reduced.
 func TestProjectionThatPanics(t *testing.T) {
 	servers := map[string]func(fakeapi.Request) http.HandlerFunc{
 		"by WatchList": nil,
@@ -102,8 +102,8 @@ func TestProjectionThatPanics(t *testing.T) {
 	}
 }
 
-// A change of nothing that is kept reaches the cache, and nobody else.
-func TestChangeOfTheStatusAlone(t *testing.T) {
+// A change of fields that the projection drops updates the cache and is not reported.
+func TestStatusChange(t *testing.T) {
 	servers := map[string]func(fakeapi.Request) http.HandlerFunc{
 		"by an event": nil,
 		"by a relist": only(fakeapi.KindWatch, fakeapi.Status(http.StatusGone, metav1.StatusReasonExpired))(nil),
@@ -155,7 +155,7 @@ func TestChangeOfTheStatusAlone(t *testing.T) {
 	}
 }
 
-// kept are the images in the cache, by pod; a pod that is kept whole is "whole".
+// kept returns the images in the cache by pod; "whole" for a pod that is kept whole.
 func (b *harness) kept() map[Key]string {
 	images := map[Key]string{}
 	for pod := range b.All() {
@@ -169,8 +169,8 @@ func (b *harness) kept() map[Key]string {
 	return images
 }
 
-// Another projection lists all pods anew. The cache stays as it is and follows the cluster until all of it is there,
-// and then changes in one step.
+// Another projection lists all pods again. The current cache follows the cluster until the list is complete,
+// and is then replaced in one step.
 func TestReproject(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
@@ -214,7 +214,7 @@ func TestReproject(t *testing.T) {
 		api.Put(pod("a", "one", "1", "nginx:4"))
 		synctest.Wait()
 		b.awaitCache(t)
-		// The first form, two changes; and the first change once more where the new list tells of it behind the swap.
+		// The first form and two changes; and the first change again if it comes with the new list after the swap.
 		if got := b.handled.calls[Key{"a", "one"}]; got < 3 || got > 4 || b.handled.total() <= calls {
 			t.Errorf("%d calls of Handle for a pod that has changed twice, %d of %d behind the swap", got, b.handled.total()-calls, b.handled.total())
 		}
@@ -224,7 +224,7 @@ func TestReproject(t *testing.T) {
 	})
 }
 
-// awaitCache waits until the cache holds what the API server has.
+// awaitCache waits until the cache equals the API server.
 func (b *harness) awaitCache(t *testing.T) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; <-time.After(100 * time.Millisecond) {
@@ -239,7 +239,7 @@ func (b *harness) awaitCache(t *testing.T) {
 	}
 }
 
-// Without an answer from the API server everything stays as it was.
+// Without a response from the API server nothing changes.
 func TestReprojectGivesUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"))
@@ -273,7 +273,7 @@ func TestReprojectGivesUp(t *testing.T) {
 	})
 }
 
-// Where the initial list does not come, but that of another projection does, the Watch is in sync.
+// The list of another projection makes the Watch in sync if the initial list does not come.
 func TestReprojectBeforeTheInitialList(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(many(20)...)

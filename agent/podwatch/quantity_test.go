@@ -14,13 +14,13 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// TestQuantitiesAreThoseOfKubernetes holds the quantities of a policy table against those of apimachinery, which the
-// rules may not import: what is a quantity, and which is greater.
+// TestQuantitiesMatchKubernetes compares the quantities of a policy table with those of apimachinery, which the
+// rules may not import: which texts are quantities, and which quantity is greater.
 //
-// apimachinery rounds to a billionth, away from zero; the rules are exact. So it may find two quantities equal of which
-// the rules know that one is greater, but never the other way round, and nothing where neither is rounded. What it cuts
-// to 2^63-1, for a binary suffix alone, it finds less than what it does not cut: such quantities are not compared.
-func TestQuantitiesAreThoseOfKubernetes(t *testing.T) {
+// apimachinery rounds to a billionth, away from zero; the rules are exact. So it may find two quantities equal where
+// the rules find one greater, but not the reverse, and they agree if neither is rounded. A quantity that it cuts
+// to 2^63-1, only with a binary suffix, is less than one that it does not cut: such quantities are not compared.
+func TestQuantitiesMatchKubernetes(t *testing.T) {
 	number := rapid.StringMatching(`[-+]?([0-9]{1,12}(\.[0-9]{0,9})?|\.[0-9]{1,9})`)
 	suffix := rapid.SampledFrom([]string{"", "", "n", "u", "m", "k", "M", "G", "T", "P", "E", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei", "e3", "E3", "e-3", "E+06", "e0", "e18"})
 	noise := rapid.StringMatching(`[-+]?[0-9.]{0,4}[-+ numkKMGTPEei0-9]{0,3}`)
@@ -69,7 +69,7 @@ func TestQuantitiesAreThoseOfKubernetes(t *testing.T) {
 
 var beginsWithNumber = regexp.MustCompile(`^[-+]?\.?[0-9]`)
 
-// parseQuantity is that of apimachinery, but for texts without a number, which it takes for 0 against its own grammar.
+// parseQuantity is that of apimachinery, except that texts without a number, which it takes for 0, are errors.
 func parseQuantity(text string) (resource.Quantity, error) {
 	if !beginsWithNumber.MatchString(text) {
 		return resource.Quantity{}, fmt.Errorf("%q has no number", text)
@@ -77,9 +77,9 @@ func parseQuantity(text string) (resource.Quantity, error) {
 	return resource.ParseQuantity(text)
 }
 
-// orderOf asks a policy table for the order of two quantities, and whether it takes each for one.
+// orderOf returns the order of two quantities by a policy table, and whether each is a quantity.
 func orderOf(t *rapid.T, left, right string) (order int, leftOK, rightOK bool) {
-	// Whatever is a quantity is greater than this one.
+	// Every quantity is greater than this one.
 	const least = "-1e90"
 	table, err := rules.Load("table", []byte(fmt.Sprintf(`{"apiVersion": "kube-devops.io/v1", "kind": "PolicyTable", "metadata": {"name": "t"}, "checks": [
 		{"id": "left", "weight": 1, "violation": {"path": "left", "operator": "quantityGreaterThan", "value": %q}},
@@ -115,14 +115,14 @@ func orderOf(t *rapid.T, left, right string) (order int, leftOK, rightOK bool) {
 
 var numberAndSuffix = regexp.MustCompile(`^[-+]?[0-9]*(?:\.([0-9]*))?(?:[eE]([-+]?[0-9]+)|([A-Za-z]*))$`)
 
-// isExact tells whether a text has no more decimals than apimachinery keeps.
+// isExact reports whether a text has no more decimals than apimachinery keeps.
 func isExact(text string) bool {
 	m := numberAndSuffix.FindStringSubmatch(text)
 	exponent, _ := strconv.Atoi(m[2])
 	return len(m[1])-exponent+map[string]int{"m": 3, "u": 6, "n": 9}[m[3]] <= 9
 }
 
-// isCut tells whether apimachinery may have cut a quantity to the greatest that it has with a binary suffix.
+// isCut reports whether apimachinery may have cut a quantity to its maximum with a binary suffix.
 func isCut(quantity resource.Quantity, text string) bool {
 	return strings.HasSuffix(text, "i") && (quantity.CmpInt64(math.MaxInt64) == 0 || quantity.CmpInt64(-math.MaxInt64) == 0)
 }

@@ -15,13 +15,13 @@ import (
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-// What a new list of all pods brings to a Watch that knows them from before: exactly the changes, once each.
+// A new list of all pods reports each change once, and nothing else.
 func TestRelist(t *testing.T) {
 	one, two := Key{"a", "one"}, Key{"a", "two"}
 	tests := []struct {
 		name   string
 		missed func(*fakeapi.Pods) // happens while the Watch sees nothing
-		events float64             // pods told to be changed by the list
+		events float64             // changes that the list reports
 		calls  map[Key]int         // of Handle, for the list
 	}{
 		{name: "nothing", missed: func(*fakeapi.Pods) {}},
@@ -57,7 +57,7 @@ func TestRelist(t *testing.T) {
 			events: 1, calls: map[Key]int{{"b", "new"}: 1},
 		},
 		{
-			name: "a pod came and went",
+			name: "a pod was created and deleted",
 			missed: func(api *fakeapi.Pods) {
 				api.Put(pod("b", "new", "3", "nginx:1"))
 				api.Remove(fakeapi.Key{Namespace: "b", Name: "new"})
@@ -72,7 +72,7 @@ func TestRelist(t *testing.T) {
 			events: 1, calls: map[Key]int{one: 1},
 		},
 		{
-			name: "versions went backwards, and one was given out twice",
+			name: "versions went backwards, and one was used twice",
 			missed: func(api *fakeapi.Pods) {
 				api.Rewind(100)
 				api.Put(pod("a", "one", "1", "nginx:2")) // version 101, which it has had before
@@ -101,7 +101,7 @@ func TestRelist(t *testing.T) {
 					test.missed(api)
 					api.Compact()
 					b.network.Start()
-					// A watch from the last version is refused, so that all pods must be asked for again.
+					// The server rejects a watch from the last version, so all pods must be listed again.
 					api.Answer(func(r fakeapi.Request) http.HandlerFunc {
 						if r.Kind == fakeapi.KindWatch && r.Version == "102" {
 							return fakeapi.Status(http.StatusGone, metav1.StatusReasonExpired)
@@ -132,7 +132,7 @@ func TestRelist(t *testing.T) {
 	}
 }
 
-// An event is never dropped for its version, which may go backwards.
+// An event with an earlier version is not dropped.
 func TestVersionsGoBackwardsWithinAWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("a", "two", "2", "nginx:1"))
@@ -152,7 +152,7 @@ func TestVersionsGoBackwardsWithinAWatch(t *testing.T) {
 	})
 }
 
-// Where etcd is restored from a backup versions go back, and a watch from one that is still to come is told of nothing.
+// After etcd was restored from a backup versions go backwards, and a watch from a later version brings nothing.
 func TestVersionsGoBackwardsBetweenWatches(t *testing.T) {
 	for _, test := range []struct {
 		name   string
@@ -160,9 +160,9 @@ func TestVersionsGoBackwardsBetweenWatches(t *testing.T) {
 		within time.Duration
 		relist bool
 	}{
-		{name: "the present version is known", within: 5 * time.Second, relist: true},
+		{name: "the current version is known", within: 5 * time.Second, relist: true},
 		{
-			name: "at first it is not", within: silenceTimeout + 30*time.Second, relist: true,
+			name: "the current version is not known at first", within: silenceTimeout + 30*time.Second, relist: true,
 			script: func() func(fakeapi.Request) http.HandlerFunc {
 				asked := 0
 				return func(r fakeapi.Request) http.HandlerFunc {
@@ -195,16 +195,16 @@ func TestVersionsGoBackwardsBetweenWatches(t *testing.T) {
 					t.Errorf("all pods were asked for again: %v; requests: %s", got, b.kinds())
 				}
 				if log := strings.Join(b.warnings(), "\n"); !strings.Contains(log, "the versions of the API server have gone back") {
-					t.Errorf("the log does not tell:\n%s", log)
+					t.Errorf("missing in the log:\n%s", log)
 				}
 			})
 		})
 	}
 }
 
-// A connection that stays open and brings nothing any more, as what stands before an API server may hold one, is not waited
-// on for ever: the watch goes on over another one, and no pod is listed anew.
-func TestWatchThatFellSilent(t *testing.T) {
+// If a connection stays open and brings nothing any more, as a proxy may keep one, the watch continues over another
+// connection, and no pods are listed again.
+func TestSilentWatch(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(many(10)...)
 		b := startHarness(t, api)
@@ -236,7 +236,7 @@ func TestWatchThatFellSilent(t *testing.T) {
 			}
 		}
 		b.checkLog([]string{failure + "watch: " + errWatchSilent.Error()}, false)
-		// A cluster in which nothing happens has its bookmarks, and is not silent.
+		// A cluster without changes has bookmarks, so its watch is not silent.
 		before = len(api.Received())
 		<-time.After(4 * time.Minute)
 		if n := len(api.Received()) - before; n > 1 {
@@ -245,9 +245,9 @@ func TestWatchThatFellSilent(t *testing.T) {
 	})
 }
 
-// A stream that was cut off is forgotten when the next one comes to its end; and a server whose streams have no end is
-// asked for one again when there is reason to.
-func TestWatchListIsTriedAgain(t *testing.T) {
+// Cut-off initial events are forgotten when later ones end. A server whose initial events do not end is asked for them
+// again when all pods must be listed.
+func TestWatchListIsRetried(t *testing.T) {
 	gone := fakeapi.Status(http.StatusGone, metav1.StatusReasonExpired)
 	tests := []struct {
 		name  string
@@ -287,7 +287,7 @@ func TestWatchListIsTriedAgain(t *testing.T) {
 					for _, r := range api.Received()[before:] {
 						kinds = append(kinds, r.Kind)
 					}
-					// Where the connection breaks in the middle of an event, client-go does not try to resume.
+					// client-go does not resume a watch whose connection breaks in the middle of an event.
 					if len(kinds) > 0 && kinds[0] == fakeapi.KindWatch {
 						kinds = kinds[1:]
 					}

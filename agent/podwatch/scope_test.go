@@ -14,7 +14,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-// forbid refuses the requests for some namespaces, and those for the whole cluster.
+// forbid rejects the requests for some namespaces, and those for the whole cluster.
 func forbid(namespaces ...string) func(fakeapi.Request) http.HandlerFunc {
 	return func(r fakeapi.Request) http.HandlerFunc {
 		if r.Namespace == "" || slices.Contains(namespaces, r.Namespace) {
@@ -28,8 +28,8 @@ func permitted(b *harness, namespace string) float64 {
 	return b.metrics()[`kube_devops_watched_namespace_permitted{namespace="`+namespace+`"}`]
 }
 
-// Three namespaces, of which two are watched: the third is neither asked for nor seen.
-func TestWatchOfSomeNamespaces(t *testing.T) {
+// Two of three namespaces are watched: the third is neither requested nor cached.
+func TestWatchNamespaces(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"), pod("c", "one", "3", "nginx:1"))
 		api.Answer(forbid("c"))
@@ -58,7 +58,7 @@ func TestWatchOfSomeNamespaces(t *testing.T) {
 	})
 }
 
-// A namespace that is forbidden does not hold up the others, and is watched as soon as it is permitted.
+// A forbidden namespace does not delay the others, and is watched once it is permitted.
 func TestForbiddenNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"))
@@ -86,7 +86,7 @@ func TestForbiddenNamespace(t *testing.T) {
 	})
 }
 
-func TestNoNamespaceIsPermitted(t *testing.T) {
+func TestAllNamespacesForbidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"))
 		api.Answer(forbid("a", "b"))
@@ -106,9 +106,9 @@ func TestNoNamespaceIsPermitted(t *testing.T) {
 	})
 }
 
-// A Role that is withdrawn: the pods of its namespace stay for a while, as it may be replaced, and are then gone; they
-// come back with it. The other namespace is followed all the time.
-func TestNamespaceThatBecomesForbidden(t *testing.T) {
+// After a Role is deleted, the pods of its namespace stay for a while, because it may be replaced, and are then hidden.
+// They come back with the Role. The other namespace is not affected.
+func TestNamespaceBecomesForbidden(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"))
 		b := newHarness(t, api, "a", "b")
@@ -133,8 +133,8 @@ func TestNamespaceThatBecomesForbidden(t *testing.T) {
 	})
 }
 
-// Another projection is adopted while a namespace is forbidden, and shows that namespace when it is permitted.
-func TestReprojectWithAForbiddenNamespace(t *testing.T) {
+// Another projection is adopted while a namespace is forbidden, and has that namespace once it is permitted.
+func TestReprojectWithForbiddenNamespace(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		api := fakeapi.NewPods(pod("a", "one", "1", "nginx:1"), pod("b", "one", "2", "nginx:1"))
 		api.Answer(forbid("b"))

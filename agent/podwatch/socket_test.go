@@ -19,7 +19,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-// Once over real sockets, with TLS as in a cluster: sync, a change, a restart of the server on the same
+// Over real sockets with TLS, as in a cluster: sync, a change, a restart of the server on the same
 // port, and the end.
 func TestRealSockets(t *testing.T) {
 	api := fakeapi.NewPods(many(5)...)

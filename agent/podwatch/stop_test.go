@@ -13,8 +13,8 @@ import (
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-// Whatever a Watch is about: when it is told to stop it stops, without a pause and without a word. The moments are
-// spread so that each phase is met: waiting for an answer, for the next try, for the end of a stream.
+// A Watch stops at once and without a log line, whatever it does. The moments are
+// spread over all phases: waiting for a response, for the next try, for the end of a stream.
 func TestStopAtAnyMoment(t *testing.T) {
 	tooMany := fakeapi.Status(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)
 	tests := []struct {
@@ -24,8 +24,8 @@ func TestStopAtAnyMoment(t *testing.T) {
 		synced bool // trouble begins after the initial list
 	}{
 		{name: "in sync", script: always(nil), synced: true},
-		{name: "the initial stream does not end", script: streams(fakeapi.Streaming{NoEnd: true})},
-		{name: "the initial stream is cut off", script: streams(fakeapi.Streaming{CutOff: true})},
+		{name: "the initial events do not end", script: streams(fakeapi.Streaming{NoEnd: true})},
+		{name: "the initial events are cut off", script: streams(fakeapi.Streaming{CutOff: true})},
 		{name: "connections are refused", down: true},
 		{name: "connections are refused after sync", down: true, synced: true},
 		{name: "never answered", script: always(fakeapi.NeverAnswer)},
@@ -44,11 +44,11 @@ func TestStopAtAnyMoment(t *testing.T) {
 		{name: "too many requests", script: always(tooMany)},
 		{name: "too many requests after sync", script: always(tooMany), synced: true},
 		{
-			name:   "too many requests, ask again in 7 s",
+			name:   "too many requests, Retry-After 7 s",
 			script: always(fakeapi.RetryAfter(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests, 7)),
 		},
 		{
-			name: "too many requests, said by an event",
+			name: "too many requests, as an event",
 			script: func(api *fakeapi.Pods) func(fakeapi.Request) http.HandlerFunc {
 				return func(r fakeapi.Request) http.HandlerFunc {
 					if r.Kind == fakeapi.KindList {
@@ -63,7 +63,7 @@ func TestStopAtAnyMoment(t *testing.T) {
 			},
 		},
 		{
-			name:   "too many requests after sync, said by an event",
+			name:   "too many requests after sync, as an event",
 			script: always(fakeapi.ErrorEvent(http.StatusTooManyRequests, metav1.StatusReasonTooManyRequests)), synced: true,
 		},
 		{name: "not permitted", script: always(fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden))},
@@ -72,7 +72,7 @@ func TestStopAtAnyMoment(t *testing.T) {
 			script: always(fakeapi.Status(http.StatusForbidden, metav1.StatusReasonForbidden)), synced: true,
 		},
 		{name: "internal errors", script: always(fakeapi.Status(http.StatusInternalServerError, metav1.StatusReasonInternalError))},
-		{name: "a proxy hangs up", script: always(fakeapi.CloseConnection)},
+		{name: "a proxy closes connections", script: always(fakeapi.CloseConnection)},
 		{name: "watches end at once", script: only(fakeapi.KindWatch, fakeapi.Text("")), synced: true},
 	}
 	for _, test := range tests {
@@ -115,7 +115,7 @@ func TestStopAtAnyMoment(t *testing.T) {
 	}
 }
 
-// The end of the context and a refused connection may fall together: client-go, told of the connection, would sleep.
+// The context may end when a connection is refused: client-go would sleep if it got that error.
 func TestStopWhileARequestFails(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx, cancel := context.WithCancel(t.Context())
@@ -142,7 +142,7 @@ type roundTrip func(*http.Request) (*http.Response, error)
 
 func (f roundTrip) RoundTrip(r *http.Request) (*http.Response, error) { return f(r) }
 
-func TestRunWithAContextThatIsDone(t *testing.T) {
+func TestRunWithDoneContext(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := newHarness(t, fakeapi.NewPods(many(3)...))
 		ctx, cancel := context.WithCancel(t.Context())
@@ -156,7 +156,7 @@ func TestRunWithAContextThatIsDone(t *testing.T) {
 	})
 }
 
-// Many Watches in one process do not disturb one another.
+// Two Watches in one process are independent.
 func TestTwoWatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var benches []*harness

@@ -11,14 +11,14 @@ import (
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-// Who stops a stream gets its end, and nothing is left behind it, whatever it was about.
+// A stopped stream ends and leaves nothing behind, whatever it does.
 func TestStreamStops(t *testing.T) {
 	tests := []struct {
 		name   string
 		before func(*watch.FakeWatcher)
 	}{
 		{name: "while nothing happens", before: func(*watch.FakeWatcher) {}},
-		{name: "while nobody takes an event", before: func(w *watch.FakeWatcher) { w.Add(&unstructured.Unstructured{}) }},
+		{name: "while an event is not received", before: func(w *watch.FakeWatcher) { w.Add(&unstructured.Unstructured{}) }},
 		{name: "after its end", before: func(w *watch.FakeWatcher) { w.Stop() }},
 	}
 	for _, test := range tests {
