@@ -22,7 +22,7 @@ type Baseline struct {
 	// older says that the report is of a version without subjects: one name stands for the container or the subject.
 	older bool
 	// known are the violations that count, and waived those that were waived.
-	known, waived map[BaselineEntry]tally
+	known, waived map[BaselineEntry]entryCount
 	// inFile counts the violations of manifests by their file too.
 	inFile map[entryInFile]int
 	// pods says that there are violations that name a pod and no workload.
@@ -45,25 +45,25 @@ type entryInFile struct {
 	file string
 }
 
-// A tally counts what the baseline knows under one name. Another replica of a workload is nothing new: all recorded pods of
+// A entryCount counts what the baseline knows under one name. Another replica of a workload is nothing new: all recorded pods of
 // a workload count once. Each manifest counts, so that a second one of the same name is new. A violation of a manifest is
 // counted as often as it is there: once for each document, unless a pod has two containers of one name.
-type tally struct {
+type entryCount struct {
 	manifests int
 	recorded  bool
 }
 
-func (t tally) count() int {
+func (t entryCount) count() int {
 	if t.recorded {
 		return t.manifests + 1
 	}
 	return t.manifests
 }
 
-// countsOnce reports whether a violation is one of the recorded pods of a workload, which count once together. A report
+// isRecorded reports whether a violation is one of the recorded pods of a workload, which count once together. A report
 // says so by what it shows: a manifest has a file, the pod of a template is named after its workload, and a pod that is its
 // own workload is the only one.
-func countsOnce(file, pod, workload string) bool {
+func isRecorded(file, pod, workload string) bool {
 	return file == "" && pod != workload && "Pod/"+pod != workload
 }
 
@@ -92,7 +92,7 @@ func (k BaselineEntry) older() BaselineEntry {
 // LoadBaseline reads a report that was printed as json, by a scan or by an agent. The error is one line that names the
 // file. An incomplete report is refused: what it lacks would be new.
 func LoadBaseline(name string, r io.Reader) (*Baseline, error) {
-	b := &Baseline{Name: name, older: true, known: make(map[BaselineEntry]tally), waived: make(map[BaselineEntry]tally), inFile: make(map[entryInFile]int)}
+	b := &Baseline{Name: name, older: true, known: make(map[BaselineEntry]entryCount), waived: make(map[BaselineEntry]entryCount), inFile: make(map[entryInFile]int)}
 	d := &baselineReader{Decoder: json.NewDecoder(bufio.NewReaderSize(r, 1<<16)), into: b}
 	if err := d.report(); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
@@ -112,11 +112,11 @@ func LoadBaseline(name string, r io.Reader) (*Baseline, error) {
 }
 
 // asOlder counts by the names of an older report.
-func asOlder(known map[BaselineEntry]tally) map[BaselineEntry]tally {
-	older := make(map[BaselineEntry]tally, len(known))
+func asOlder(known map[BaselineEntry]entryCount) map[BaselineEntry]entryCount {
+	older := make(map[BaselineEntry]entryCount, len(known))
 	for k, t := range known {
 		sum := older[k.older()]
-		older[k.older()] = tally{sum.manifests + t.manifests, sum.recorded || t.recorded}
+		older[k.older()] = entryCount{sum.manifests + t.manifests, sum.recorded || t.recorded}
 	}
 	return older
 }
@@ -180,7 +180,7 @@ func (d *baselineReader) member(key string) error {
 	case "violations":
 		return d.violations(key, d.into.add)
 	case "waived":
-		return d.violations(key, func(v violationJSON) { d.into.tally(d.into.waived, v) })
+		return d.violations(key, func(v violationJSON) { d.into.entryCount(d.into.waived, v) })
 	default:
 		var other json.RawMessage
 		return d.Decode(&other)
@@ -207,14 +207,14 @@ func (d *baselineReader) violations(key string, add func(violationJSON)) error {
 }
 
 func (b *Baseline) add(v violationJSON) {
-	known := b.tally(b.known, v)
+	known := b.entryCount(b.known, v)
 	if v.File != "" {
 		b.inFile[entryInFile{known, v.File}]++
 	}
 }
 
-// tally counts a violation of the report.
-func (b *Baseline) tally(into map[BaselineEntry]tally, v violationJSON) BaselineEntry {
+// entryCount counts a violation of the report.
+func (b *Baseline) entryCount(into map[BaselineEntry]entryCount, v violationJSON) BaselineEntry {
 	known := BaselineEntry{Namespace: v.Namespace, Workload: v.Workload, Check: v.Check, Container: v.Container, Subject: v.Subject}
 	if v.Container == "" && v.Subject == "" {
 		known.Subject = v.Path
@@ -224,7 +224,7 @@ func (b *Baseline) tally(into map[BaselineEntry]tally, v violationJSON) Baseline
 		b.pods = true
 	}
 	t := into[known]
-	if v.Workload == "" || countsOnce(v.File, v.Pod, v.Workload) {
+	if v.Workload == "" || isRecorded(v.File, v.Pod, v.Workload) {
 		t.recorded = true
 	} else {
 		t.manifests++
@@ -255,18 +255,18 @@ type BaselineDiff struct {
 	// Incomplete says that something was left out of the scan: what is resolved is not known, and Resolved is empty.
 	Incomplete bool
 
-	fresh map[freshKey]bool // the new findings
+	fresh map[findingID]bool // the new findings
 }
 
-// A freshKey is the key of a finding that counts.
-type freshKey struct {
+// A findingID is the key of a finding that counts.
+type findingID struct {
 	namespace string
 	findingKey
 }
 
 // Compare compares the scan with the baseline: what exceeds the count of the baseline is new.
 func (b *Baseline) Compare(scan *Scan) *BaselineDiff {
-	d := &BaselineDiff{Baseline: b, fresh: make(map[freshKey]bool), Incomplete: len(scan.Inputs.Unreadable) > 0}
+	d := &BaselineDiff{Baseline: b, fresh: make(map[findingID]bool), Incomplete: len(scan.Inputs.Unreadable) > 0}
 	c := &comparison{baseline: b, used: make(map[BaselineEntry]int), waivedUsed: make(map[BaselineEntry]int), inFile: make(map[entryInFile]int), gone: make(map[BaselineEntry]bool)}
 	if b.pods {
 		c.matchPods(scan)
@@ -276,7 +276,7 @@ func (b *Baseline) Compare(scan *Scan) *BaselineDiff {
 			f.New = true
 			d.New = append(d.New, f)
 			d.Violations += f.Violations
-			d.fresh[freshKey{namespace, f.key()}] = true
+			d.fresh[findingID{namespace, f.key()}] = true
 		}
 	}
 	if !d.Incomplete {
@@ -295,12 +295,12 @@ type comparison struct {
 	inFile     map[entryInFile]int
 	gone       map[BaselineEntry]bool // what is found again, whatever its count
 	// pods are the recorded findings of which the baseline names a pod.
-	pods map[freshKey]bool
+	pods map[findingID]bool
 }
 
 // matchPods looks for the violations of which the baseline names the pod: one pod stands for its workload.
 func (c *comparison) matchPods(scan *Scan) {
-	c.pods = make(map[freshKey]bool)
+	c.pods = make(map[findingID]bool)
 	for v, waived := range scan.Snapshot.AllViolations() {
 		origin := originOf(v)
 		key := keyOf(v, &origin, false)
@@ -308,7 +308,7 @@ func (c *comparison) matchPods(scan *Scan) {
 		if c.baseline.known[known].count() > 0 {
 			c.gone[known] = true
 			if !waived {
-				c.pods[freshKey{v.Namespace, key}] = true
+				c.pods[findingID{v.Namespace, key}] = true
 			}
 		}
 	}
@@ -338,8 +338,8 @@ func (c *comparison) fresh(found []Finding) []Finding {
 		f := &found[i]
 		known := c.known(f)
 		switch {
-		case countsOnce(f.File, f.Pod, f.Workload.String()):
-			isKnown := c.baseline.known[known].count() > 0 || c.pods[freshKey{f.Namespace, f.key()}]
+		case isRecorded(f.File, f.Pod, f.Workload.String()):
+			isKnown := c.baseline.known[known].count() > 0 || c.pods[findingID{f.Namespace, f.key()}]
 			if isKnown && !c.gone[known] {
 				c.used[known]++
 			}
@@ -357,7 +357,7 @@ func (c *comparison) fresh(found []Finding) []Finding {
 	// What is waived takes only what no other finding needs.
 	slices.SortStableFunc(elsewhere, func(a, b *Finding) int { return compareWaivers(a.Waiver, b.Waiver) })
 	for _, f := range elsewhere {
-		if !c.take(c.known(f), f) && f.Waiver == nil && !c.pods[freshKey{f.Namespace, f.key()}] {
+		if !c.take(c.known(f), f) && f.Waiver == nil && !c.pods[findingID{f.Namespace, f.key()}] {
 			fresh = append(fresh, *f)
 		}
 	}
@@ -406,7 +406,7 @@ func (s *Scan) covers(k BaselineEntry) bool {
 
 // isNew reports whether the baseline lacks a finding; nothing is new where there is no baseline.
 func (d *BaselineDiff) isNew(namespace string, key findingKey) bool {
-	return d != nil && key.waiver == nil && d.fresh[freshKey{namespace, key}]
+	return d != nil && key.waiver == nil && d.fresh[findingID{namespace, key}]
 }
 
 // otherPolicy says that the baseline was made under another policy; empty where it was not.
@@ -415,7 +415,7 @@ func (d *BaselineDiff) otherPolicy(scan *Scan) string {
 	if d.Baseline.Policy == table.Name() && d.Baseline.Hash == table.Hash() {
 		return ""
 	}
-	return "The baseline was made under another policy: " + name(d.Baseline.Policy) + ", " + plain(head(d.Baseline.Hash, len("sha256:")+12))
+	return "The baseline was made under another policy: " + name(d.Baseline.Policy) + ", " + sanitized(head(d.Baseline.Hash, len("sha256:")+12))
 }
 
 // headline is the change in one sentence.

@@ -87,13 +87,13 @@ func side(snap *state.Snapshot, m state.LiveMetrics) Side {
 	return Side{Pods: m.TotalPods, Scores: &scores}
 }
 
-// A foundViolation names a violation whatever the policy: by the check's id.
-type foundViolation struct{ namespace, pod, check, path string }
+// A violationKey names a violation whatever the policy: by the check's id.
+type violationKey struct{ namespace, pod, check, path string }
 
-func violations(snap *state.Snapshot) map[foundViolation]bool {
-	found := make(map[foundViolation]bool, sum(snap.Totals().Violations))
+func violations(snap *state.Snapshot) map[violationKey]bool {
+	found := make(map[violationKey]bool, sum(snap.Totals().Violations))
 	for v := range snap.Violations() {
-		found[foundViolation{v.Namespace, v.Pod.Name, snap.Table.Checks()[v.Check].ID, v.Path}] = true
+		found[violationKey{v.Namespace, v.Pod.Name, snap.Table.Checks()[v.Check].ID, v.Path}] = true
 	}
 	return found
 }

@@ -125,7 +125,7 @@ func (w *tableWriter) explain(ns *state.NamespaceSnapshot) {
 		w.wrapped(fmt.Sprintf("Namespace %s: no data, %s could not be evaluated.", name(ns.Name), english.Plural(ns.Unevaluated, "pod", "")), "  ")
 		return
 	}
-	grade := shown(scores.Grade, 40)
+	grade := display(scores.Grade, 40)
 	text := fmt.Sprintf("Namespace %s: compliance %s, score %.2f, %s: %s, %s, %s lost of %s.", name(ns.Name), percent(scores.Compliance), scores.Score,
 		grade, english.Plural(ns.TotalPods, "pod", ""), english.Plural(sum(ns.Violations), "violation", ""), english.Plural(points(table, ns.Violations), "point", ""), number(points(table, ns.Subjects)))
 	for _, line := range Wrap(text, w.o.Width, "  ") {
@@ -188,7 +188,7 @@ func (w *tableWriter) gain(ns *state.NamespaceSnapshot, fewer []int) []gridCell 
 	after := without(table, ns, fewer)
 	return []gridCell{
 		{text: percent(after.Compliance), color: gradeColor(table, after.Grade)}, {text: "+" + strings.TrimSuffix(percent(after.Compliance-before.Compliance), " %")},
-		{text: fmt.Sprintf("%.2f", after.Score)}, {text: shown(after.Grade, 40), color: gradeColor(table, after.Grade)},
+		{text: fmt.Sprintf("%.2f", after.Score)}, {text: display(after.Grade, 40), color: gradeColor(table, after.Grade)},
 	}
 }
 
@@ -303,7 +303,7 @@ func (s *Scan) explained(ns *state.NamespaceSnapshot) explainedNamespaceJSON {
 	rows, _ := s.worstWorkloads(0, &ns.Name)
 	for _, of := range rows {
 		out.Workloads = append(out.Workloads, explainedWorkloadJSON{
-			of.unit.String(), of.unit.file, of.pods, of.points, countsByID(table, of.violations), scoresOrNull(without(table, ns, of.violations), true),
+			of.workloadKey.String(), of.workloadKey.file, of.pods, of.points, countsByID(table, of.violations), scoresOrNull(without(table, ns, of.violations), true),
 		})
 	}
 	return out

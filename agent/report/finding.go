@@ -36,9 +36,9 @@ type Finding struct {
 	// New says that the baseline does not have it; false where there is no baseline, and of what is waived.
 	New bool
 
-	check int    // the index of the check
-	owner string // the workload for people, in which another one of the same name has another text
-	twin  string // what its fingerprint has beyond that of a finding that is named alike; empty for the first
+	check  int    // the index of the check
+	owner  string // the workload for people, in which another one of the same name has another text
+	suffix string // what its fingerprint has beyond that of a finding that is named alike; empty for the first
 }
 
 // Points is what the violations cost.
@@ -71,7 +71,9 @@ func (f *Finding) element() string { return cmp.Or(f.Subject, f.Container, f.Pat
 // isManifest reports whether it is one of a manifest in a file, where it can be fixed.
 func (f *Finding) isManifest() bool { return f.File != "" || f.Document > 0 }
 
-func (f *Finding) unit() unit { return unit{f.Workload, document{f.File, f.Document}} }
+func (f *Finding) workloadKey() workloadKey {
+	return workloadKey{f.Workload, document{f.File, f.Document}}
+}
 
 // place is where the finding can be fixed: "web.yaml:21", or the workload where there is no file.
 func (f *Finding) place() string {
@@ -94,12 +96,12 @@ func (f *Finding) id() string {
 
 // key is what makes it a finding of its own in its namespace.
 func (f *Finding) key() findingKey {
-	return findingKey{f.unit(), f.check, f.Container, cmp.Or(f.Subject, f.pathAlone()), f.Waiver}
+	return findingKey{f.workloadKey(), f.check, f.Container, cmp.Or(f.Subject, f.pathAlone()), f.Waiver}
 }
 
 // A findingKey keeps findings of one namespace apart.
 type findingKey struct {
-	unit
+	workloadKey
 	check              int
 	container, subject string
 	waiver             *rules.Waiver
@@ -107,7 +109,7 @@ type findingKey struct {
 
 // keyOf is the key of the finding that a violation belongs to.
 func keyOf(v state.PodViolation, origin *Origin, waived bool) findingKey {
-	key := findingKey{unit: origin.unit(), check: v.Check, container: v.Container, subject: v.Subject}
+	key := findingKey{workloadKey: origin.workloadKey(), check: v.Check, container: v.Container, subject: v.Subject}
 	if v.Container == "" && v.Subject == "" {
 		key.subject = v.Path
 	}
@@ -121,7 +123,7 @@ func keyOf(v state.PodViolation, origin *Origin, waived bool) findingKey {
 // waived. No more than those of one namespace are held at a time.
 func (s *Scan) findings(b *BaselineDiff) iter.Seq2[string, []Finding] {
 	return func(yield func(string, []Finding) bool) {
-		var r *rollUp
+		var r *findingBuilder
 		for v, waived := range s.Snapshot.AllViolations() {
 			if r != nil && r.namespace != v.Namespace {
 				if !yield(r.namespace, r.sorted()) {
@@ -130,7 +132,7 @@ func (s *Scan) findings(b *BaselineDiff) iter.Seq2[string, []Finding] {
 				r = nil
 			}
 			if r == nil {
-				r = &rollUp{scan: s, baseline: b, namespace: v.Namespace, at: make(map[findingKey]int)}
+				r = &findingBuilder{scan: s, baseline: b, namespace: v.Namespace, at: make(map[findingKey]int)}
 			}
 			r.add(v, waived)
 		}
@@ -140,8 +142,8 @@ func (s *Scan) findings(b *BaselineDiff) iter.Seq2[string, []Finding] {
 	}
 }
 
-// A rollUp makes findings of the violations of one namespace.
-type rollUp struct {
+// A findingBuilder makes findings of the violations of one namespace.
+type findingBuilder struct {
 	scan      *Scan
 	baseline  *BaselineDiff
 	namespace string
@@ -149,7 +151,7 @@ type rollUp struct {
 	at        map[findingKey]int
 }
 
-func (r *rollUp) add(v state.PodViolation, waived bool) {
+func (r *findingBuilder) add(v state.PodViolation, waived bool) {
 	origin := originOf(v)
 	key := keyOf(v, &origin, waived)
 	at, ok := r.at[key]
@@ -171,31 +173,31 @@ func (r *rollUp) add(v state.PodViolation, waived bool) {
 
 // sorted are the findings in order, by workload, document, check and subject, with what keeps those apart that are named
 // alike.
-func (r *rollUp) sorted() []Finding {
+func (r *findingBuilder) sorted() []Finding {
 	slices.SortFunc(r.found, func(a, b Finding) int {
-		return cmp.Or(a.unit().compare(b.unit()), cmp.Compare(a.check, b.check), compareWaivers(a.Waiver, b.Waiver), a.compareSubject(&b))
+		return cmp.Or(a.workloadKey().compare(b.workloadKey()), cmp.Compare(a.check, b.check), compareWaivers(a.Waiver, b.Waiver), a.compareSubject(&b))
 	})
-	units := make([]unit, 0, len(r.found))
+	keys := make([]workloadKey, 0, len(r.found))
 	for i := range r.found {
-		if u := r.found[i].unit(); len(units) == 0 || units[len(units)-1] != u {
-			units = append(units, u)
+		if u := r.found[i].workloadKey(); len(keys) == 0 || keys[len(keys)-1] != u {
+			keys = append(keys, u)
 		}
 	}
-	owners, twins := labels(units), twins(units)
+	owners, suffixes := labels(keys), suffixes(keys)
 	type base struct {
-		unit
+		workloadKey
 		check   int
 		element string
 	}
 	seen := make(map[base]bool, len(r.found))
 	for i := range r.found {
 		f := &r.found[i]
-		f.owner, f.twin = owners[f.unit()], twins[f.unit()]
-		b := base{f.unit(), f.check, f.element()}
+		f.owner, f.suffix = owners[f.workloadKey()], suffixes[f.workloadKey()]
+		b := base{f.workloadKey(), f.check, f.element()}
 		if seen[b] {
-			f.twin += "\x00" + f.Container
+			f.suffix += "\x00" + f.Container
 			if f.Waiver != nil {
-				f.twin += "\x00" + f.Waiver.ID
+				f.suffix += "\x00" + f.Waiver.ID
 			}
 		}
 		seen[b] = true
@@ -203,21 +205,21 @@ func (r *rollUp) sorted() []Finding {
 	return r.found
 }
 
-// twins are the units, which are sorted, of which there was one of the same name before, with what tells them from it: the
+// suffixes are the keys, which are sorted, of which there was one of the same name before, with what tells them from it: the
 // file, and how many of that name came before in it. The first has none: its fingerprints are as if it were alone.
-func twins(units []unit) map[unit]string {
-	twins := make(map[unit]string)
-	for i, n := 1, 0; i < len(units); i++ {
-		before, u := units[i-1], units[i]
+func suffixes(keys []workloadKey) map[workloadKey]string {
+	suffixes := make(map[workloadKey]string)
+	for i, n := 1, 0; i < len(keys); i++ {
+		before, u := keys[i-1], keys[i]
 		n++
 		if before.Workload != u.Workload || before.file != u.file {
 			n = 0
 		}
 		if before.Workload == u.Workload {
-			twins[u] = fmt.Sprintf("%s\x00%d", u.file, n)
+			suffixes[u] = fmt.Sprintf("%s\x00%d", u.file, n)
 		}
 	}
-	return twins
+	return suffixes
 }
 
 func (f *Finding) compareSubject(g *Finding) int {
@@ -241,7 +243,7 @@ func compareWaivers(a, b *rules.Waiver) int {
 // by name.
 func compareCosts(a, b Finding) int {
 	return cmp.Or(compareWaivers(a.Waiver, b.Waiver), cmp.Compare(a.Check.Severity.Rank(), b.Check.Severity.Rank()), cmp.Compare(b.Points(), a.Points()),
-		cmp.Compare(a.Namespace, b.Namespace), a.unit().compare(b.unit()), cmp.Compare(a.check, b.check), a.compareSubject(&b))
+		cmp.Compare(a.Namespace, b.Namespace), a.workloadKey().compare(b.workloadKey()), cmp.Compare(a.check, b.check), a.compareSubject(&b))
 }
 
 // A worst keeps the first so many items of an order, whatever comes, and counts all.

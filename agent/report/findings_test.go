@@ -244,7 +244,7 @@ func TestTableBreaksBetweenWords(t *testing.T) {
 	}
 	cell := gridCell{items: []string{"privileged 1", "latest_tag 1", "runs_as_root 1", "missing_liveness 1", "missing_readiness 1", "missing_requests 1", "missing_memory_limit 1"}}
 	wantLines := []string{"privileged 1,", "latest_tag 1,", "and 5 more checks"}
-	if diff := cmp.Diff(wantLines, cell.within(18)); diff != "" {
+	if diff := cmp.Diff(wantLines, cell.wrap(18)); diff != "" {
 		t.Errorf("lines (-want +got):\n%s", diff)
 	}
 }
@@ -520,7 +520,7 @@ func TestExplainPatterns(t *testing.T) {
 func TestNarrowColumnKeepsTheName(t *testing.T) {
 	cell := gridCell{text: "Deployment/backend (tests/data/common/app/advanced-routing/application.yaml)"}
 	want := []string{"Deployment/backend", "(tests/data…tion.yaml)"}
-	if diff := cmp.Diff(want, cell.within(22)); diff != "" {
+	if diff := cmp.Diff(want, cell.wrap(22)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -88,17 +88,17 @@ var (
 func annotate(b *bytes.Buffer, level, title, file string, line int, message string) {
 	lines := strings.Split(message, "\n")
 	for i, text := range lines {
-		lines[i] = plain(head(text, 1000))
+		lines[i] = sanitized(head(text, 1000))
 	}
 	properties := ""
 	if file != "" {
-		properties = "file=" + githubProperty.Replace(plain(head(file, 4096)))
+		properties = "file=" + githubProperty.Replace(sanitized(head(file, 4096)))
 		if line > 0 {
 			properties += fmt.Sprintf(",line=%d", line)
 		}
 		properties += ","
 	}
-	fmt.Fprintf(b, "::%s %stitle=%s::%s\n", level, properties, githubProperty.Replace(plain(head(title, 250))), githubData.Replace(strings.Join(lines, "\n")))
+	fmt.Fprintf(b, "::%s %stitle=%s::%s\n", level, properties, githubProperty.Replace(sanitized(head(title, 250))), githubData.Replace(strings.Join(lines, "\n")))
 }
 
 // headline is the cluster in one line.
@@ -108,7 +108,7 @@ func (s *Scan) headline() string {
 		return noData
 	}
 	totals := s.Snapshot.Totals()
-	text := fmt.Sprintf("Compliance %s, score %.2f, %s: %s in %s, %s", percent(cluster.Compliance), cluster.Score, shown(cluster.Grade, 40),
+	text := fmt.Sprintf("Compliance %s, score %.2f, %s: %s in %s, %s", percent(cluster.Compliance), cluster.Score, display(cluster.Grade, 40),
 		english.Plural(totals.TotalPods, "pod", ""), english.Plural(s.scoredNamespaces(), "namespace", ""), english.Plural(sum(totals.Violations), "violation", ""))
 	if severities := s.bySeverity(); severities != "" {
 		text += " (" + severities + ")"

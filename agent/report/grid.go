@@ -40,7 +40,7 @@ func (c gridCell) whole() string {
 
 // within are the lines of a cell in so many characters. A name is broken where its parts meet, and cut in its middle only
 // where that takes too many lines. Of checks that do not fit, the number is in the last line.
-func (c gridCell) within(width int) []string {
+func (c gridCell) wrap(width int) []string {
 	if whole := c.whole(); utf8.RuneCountInString(whole) <= width {
 		return []string{whole}
 	}
@@ -51,10 +51,10 @@ func (c gridCell) within(width int) []string {
 		// Of a workload and its file, the name of the workload is never cut for the file.
 		if workload, file, ok := strings.Cut(c.text, " ("); ok {
 			if lines := brokenName(workload, width); lines != nil && len(lines) < nameLines {
-				return append(lines, clipped("("+file, width))
+				return append(lines, elided("("+file, width))
 			}
 		}
-		return []string{clipped(c.text, width)}
+		return []string{elided(c.text, width)}
 	}
 	for shown := len(c.items); shown > 0; shown-- {
 		words := make([]string, 0, shown+1)
@@ -62,16 +62,16 @@ func (c gridCell) within(width int) []string {
 			if i < len(c.items)-1 {
 				item += ","
 			}
-			words = append(words, clipped(item, width))
+			words = append(words, elided(item, width))
 		}
 		if hidden := len(c.items) - shown; hidden > 0 {
-			words = append(words, clipped("and "+english.Plural(hidden, "more check", ""), width))
+			words = append(words, elided("and "+english.Plural(hidden, "more check", ""), width))
 		}
 		if lines := packed(words, " ", width); len(lines) <= checkLines {
 			return lines
 		}
 	}
-	return []string{clipped(english.Plural(len(c.items), "check", ""), width)}
+	return []string{elided(english.Plural(len(c.items), "check", ""), width)}
 }
 
 // brokenName breaks a name behind its punctuation; nil where a part is wider than that.
@@ -175,7 +175,7 @@ func (w *tableWriter) row(g grid, widths []int, cells []gridCell) {
 	lines := make([][]string, len(cells))
 	height := 1
 	for i, c := range cells {
-		lines[i] = c.within(widths[i])
+		lines[i] = c.wrap(widths[i])
 		height = max(height, len(lines[i]))
 	}
 	for at := range height {

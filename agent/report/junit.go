@@ -19,7 +19,7 @@ import (
 func JUnit(to io.Writer, scan *Scan, o Options) error {
 	out := junitReport{Name: "kube-devops"}
 	own := suiteOf("kube-devops scan", ownCases(scan))
-	own.Output = plainLines(scan.notes())
+	own.Output = sanitizedLines(scan.notes())
 	out.add(own)
 	rest := scan.Snapshot.Namespaces
 	addNext := func(found []Finding) {
@@ -91,22 +91,22 @@ func (r *junitReport) add(s junitSuite) {
 
 // outcomeOf has no control characters in its texts: XML cannot hold them.
 func outcomeOf(message string, lines ...string) *junitOutcome {
-	return &junitOutcome{Message: plain(message), Text: plainLines(lines)}
+	return &junitOutcome{Message: sanitized(message), Text: sanitizedLines(lines)}
 }
 
-func plainLines(lines []string) string {
+func sanitizedLines(lines []string) string {
 	out := make([]string, len(lines))
 	for i, line := range lines {
-		out[i] = plain(line)
+		out[i] = sanitized(line)
 	}
 	return strings.Join(out, "\n")
 }
 
 func suiteOf(name string, cases []junitCase) junitSuite {
-	s := junitSuite{Name: plain(name), Cases: cases}
+	s := junitSuite{Name: sanitized(name), Cases: cases}
 	for i := range cases {
 		c := &cases[i]
-		c.Name, c.Suite, c.File = plain(c.Name), s.Name, plain(c.File)
+		c.Name, c.Suite, c.File = sanitized(c.Name), s.Name, sanitized(c.File)
 		s.Tests++
 		switch {
 		case c.Failure != nil:
@@ -148,7 +148,7 @@ func casesOf(scan *Scan, ns state.NamespaceSnapshot, found []Finding, b *Baselin
 	for len(found) > 0 {
 		first := found[0]
 		n := 1
-		for n < len(found) && found[n].unit() == first.unit() && found[n].check == first.check && found[n].Waiver == first.Waiver {
+		for n < len(found) && found[n].workloadKey() == first.workloadKey() && found[n].check == first.check && found[n].Waiver == first.Waiver {
 			n++
 		}
 		cases = append(cases, caseOf(found[:n], b))

@@ -193,7 +193,7 @@ func (w *markdownWriter) namespaces() {
 		if !ns.hasScores {
 			return markdownRow(name(ns.Name), number(ns.TotalPods), "no data", "", "", "")
 		}
-		return markdownRow(name(ns.Name), number(ns.TotalPods), percent(ns.Compliance), fmt.Sprintf("%.2f", ns.Score), shown(ns.Grade, 40),
+		return markdownRow(name(ns.Name), number(ns.TotalPods), percent(ns.Compliance), fmt.Sprintf("%.2f", ns.Score), display(ns.Grade, 40),
 			listed(w.scan.checkCounts(ns.Violations), 6))
 	})
 }
@@ -258,5 +258,5 @@ var markdownMarks = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", 
 
 // markdownText is a text that is read as it is, whatever it holds.
 func markdownText(text string) string {
-	return markdownMarks.Replace(plain(strings.TrimSpace(text)))
+	return markdownMarks.Replace(sanitized(strings.TrimSpace(text)))
 }

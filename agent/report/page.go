@@ -6,7 +6,6 @@ import (
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
-	"fmt"
 	"html/template"
 	"io"
 	"slices"
@@ -34,7 +33,7 @@ var (
 	//go:embed page.js
 	pageScript string
 
-	pageTemplate = template.Must(template.New("page").Parse(pageText))
+	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"number": number, "plural": english.Plural, "percent": percent}).Parse(pageText))
 )
 
 // HTML writes one page that needs nothing else: no other file, no network. Its policy for browsers allows its own style
@@ -58,9 +57,8 @@ type (
 		Date, ISO      string // empty where the date is not known
 		Cluster        pageScores
 		Pods           int
-		PodsText       string
-		Namespaces     string
-		Violations     string
+		Namespaces     int
+		Violations     int
 		Severities     string
 		Unreadable     []string
 		UnreadableMore string
@@ -76,37 +74,31 @@ type (
 		Waived         string
 		Notes          []string
 	}
-	// pageScores has each number exactly, for sorting, and as it is shown.
 	pageScores struct {
-		HasScores                        bool
-		Compliance, Score                float64
-		ComplianceText, ScoreText, Grade string
-		Class                            string // best, fair, poor or worst
-		Rank                             int    // of the grade, 0 the best
+		HasScores bool
+		state.Scores
+		Class string // best, fair, poor or worst
+		Rank  int    // of the grade, 0 the best
 	}
 	pageNamespace struct {
 		Name string
 		pageScores
-		Pods, Violations         int
-		PodsText, ViolationsText string
-		Checks                   []string
+		Pods, Violations int
+		Checks           []string
 	}
 	pageCheck struct {
 		ID, Severity, Message, Remediation string
-		Rank, Weight, Violations, Subjects int
-		ViolationsText, SubjectsText       string
-		Points                             int
-		PointsText                         string
+		Rank, Weight, Points               int
+		Violations, Subjects               int
 		Bar                                float64 // percent of the longest
 	}
 	pageWorkload struct {
-		Namespace, Workload  string
-		Checks               []string
-		Pods, Points         int
-		PodsText, PointsText string
-		Bar                  float64
-		Findings             []pageFinding
-		FindingsMore         string
+		Namespace, Workload string
+		Checks              []string
+		Pods, Points        int
+		Bar                 float64
+		Findings            []pageFinding
+		FindingsMore        string
 	}
 	pageFinding struct {
 		Check, Severity, Place, Subject, Message, Remediation, Count string
@@ -124,8 +116,8 @@ type (
 	}
 	pageNew struct {
 		pageFinding
-		Namespace, Workload, ViolationsText string
-		Rank, Violations                    int
+		Namespace, Workload string
+		Rank, Violations    int
 	}
 	pageResolved struct {
 		Check, Namespace, Workload, Subject string
@@ -138,8 +130,7 @@ func newPage(scan *Scan, o Options) *page {
 		Security: "default-src 'none'; base-uri 'none'; form-action 'none'; style-src " + sourceHash(pageStyle) + "; script-src " + sourceHash(pageScript),
 		Style:    template.CSS(pageStyle), Script: template.JS(pageScript),
 		Policy: name(table.Name()), Hash: shortHash(table),
-		Pods: totals.TotalPods, PodsText: number(totals.TotalPods),
-		Namespaces: number(scan.scoredNamespaces()), Violations: number(sum(totals.Violations)),
+		Pods: totals.TotalPods, Namespaces: scan.scoredNamespaces(), Violations: sum(totals.Violations),
 		Severities: scan.bySeverity(), Notes: scan.notes(),
 	}
 	if o.Target != "" {
@@ -175,12 +166,8 @@ func pageScoresOf(table *rules.Table, scores state.Scores, ok bool) pageScores {
 	if !ok {
 		return pageScores{}
 	}
-	out := pageScores{
-		HasScores: true, Compliance: scores.Compliance, Score: scores.Score,
-		ComplianceText: percent(scores.Compliance), ScoreText: fmt.Sprintf("%.2f", scores.Score), Grade: shown(scores.Grade, 40),
-		Class: gradeClass(table, scores.Grade),
-	}
-	out.Rank = table.GradeIndex(scores.Grade)
+	out := pageScores{true, scores, gradeClass(table, scores.Grade), table.GradeIndex(scores.Grade)}
+	out.Grade = display(scores.Grade, 40)
 	return out
 }
 
@@ -190,8 +177,7 @@ func (p *page) namespaces(scan *Scan) {
 	for _, ns := range rows {
 		p.NamespaceRows = append(p.NamespaceRows, pageNamespace{
 			Name: name(ns.Name), pageScores: pageScoresOf(scan.Snapshot.Table, ns.Scores, ns.hasScores),
-			Pods: ns.TotalPods, PodsText: number(ns.TotalPods), Violations: ns.violations, ViolationsText: number(ns.violations),
-			Checks: scan.checkCounts(ns.Violations),
+			Pods: ns.TotalPods, Violations: ns.violations, Checks: scan.checkCounts(ns.Violations),
 		})
 	}
 }
@@ -202,12 +188,11 @@ func (p *page) checks(scan *Scan, totals state.LiveMetrics) {
 	order := worst[pageCheck]{compare: func(a, b pageCheck) int { return cmp.Compare(b.Points, a.Points) }}
 	for i := range checks {
 		c := &checks[i]
-		n, subjects := totals.Violations[i], totals.Subjects[i]
+		n := totals.Violations[i]
 		longest = max(longest, n)
 		order.add(pageCheck{
 			ID: c.ID, Severity: string(c.Severity), Rank: c.Severity.Rank(), Message: prose(c.Message(), 400), Remediation: prose(c.Remediation, 400),
-			Weight: c.Weight, Violations: n, ViolationsText: number(n), Subjects: subjects, SubjectsText: number(subjects),
-			Points: n * c.Weight, PointsText: number(n * c.Weight),
+			Weight: c.Weight, Points: n * c.Weight, Violations: n, Subjects: totals.Subjects[i],
 		})
 	}
 	p.CheckRows, _ = order.trim()
@@ -221,15 +206,14 @@ func (p *page) workloads(scan *Scan, o Options) {
 	p.WorkloadsMore = moreText(others, "workload")
 	type key struct {
 		namespace string
-		unit
+		workloadKey
 	}
 	at := make(map[key]int, len(rows))
 	for i, of := range rows {
-		at[key{of.namespace, of.unit}] = i
+		at[key{of.namespace, of.workloadKey}] = i
 		p.WorkloadRows = append(p.WorkloadRows, pageWorkload{
 			Namespace: name(of.namespace), Workload: of.label, Checks: scan.checkCounts(of.violations),
-			Pods: of.pods, PodsText: number(of.pods), Points: of.points, PointsText: number(of.points),
-			Bar: 100 * float64(of.points) / float64(rows[0].points),
+			Pods: of.pods, Points: of.points, Bar: 100 * float64(of.points) / float64(rows[0].points),
 		})
 	}
 	left, more := pageFindings, make([]int, len(rows))
@@ -237,7 +221,7 @@ func (p *page) workloads(scan *Scan, o Options) {
 		slices.SortFunc(found, compareCosts)
 		for i := range found {
 			f := &found[i]
-			row, ok := at[key{f.Namespace, f.unit()}]
+			row, ok := at[key{f.Namespace, f.workloadKey()}]
 			switch {
 			case !ok || f.Waiver != nil:
 			case left == 0 || len(p.WorkloadRows[row].Findings) == pageOfWorkload:
@@ -287,7 +271,7 @@ func pageChangesOf(scan *Scan, b *BaselineDiff) *pageChanges {
 	for i := range b.New[:min(len(b.New), pageRows)] {
 		f := &b.New[i]
 		out.New = append(out.New, pageNew{
-			pageFindingOf(f), name(f.Namespace), f.owner, number(f.Violations), f.Check.Severity.Rank(), f.Violations,
+			pageFindingOf(f), name(f.Namespace), f.owner, f.Check.Severity.Rank(), f.Violations,
 		})
 	}
 	for _, k := range b.Resolved[:min(len(b.Resolved), pageRows)] {

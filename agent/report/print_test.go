@@ -323,13 +323,13 @@ func TestClipped(t *testing.T) {
 		{"short", 5, "short"}, {"checkout-7d9c5b6f4-85w6b", 11, "check…85w6b"}, {"abcdef", 4, "ab…f"}, {"abc", 2, "a…"}, {"abc", 1, "…"}, {"abc", 0, ""},
 		{"äöüßéè", 5, "äö…éè"},
 	} {
-		if got := clipped(test.text, test.width); got != test.want {
+		if got := elided(test.text, test.width); got != test.want {
 			t.Errorf("%q in %d: %q, want %q", test.text, test.width, got, test.want)
 		}
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		text, width := rapid.String().Draw(t, "text"), rapid.IntRange(0, 20).Draw(t, "width")
-		got := clipped(text, width)
+		got := elided(text, width)
 		if n := utf8.RuneCountInString(got); n != min(width, utf8.RuneCountInString(text)) {
 			t.Fatalf("%q in %d: %q has %d characters", text, width, got, n)
 		}

@@ -213,8 +213,8 @@ func (f *Finding) fingerprints() map[string]string {
 func (f *Finding) fingerprint() string {
 	h := sha256.New()
 	parts := []string{f.Namespace, f.Workload.String(), f.Check.ID, f.element()}
-	if f.twin != "" {
-		parts = append(parts, f.twin)
+	if f.suffix != "" {
+		parts = append(parts, f.suffix)
 	}
 	for _, part := range parts {
 		_, _ = io.WriteString(h, part+"\x00") // a hash takes all

@@ -91,7 +91,7 @@ func FormatNamed(name string) (Format, error) {
 	if near := nearest(name, names, 1); len(near) > 0 {
 		hint = fmt.Sprintf("; did you mean %q?", near[0])
 	}
-	return Format{}, fmt.Errorf("unknown format %q%s (there are %s)", clipped(name, 40), hint, strings.Join(names, ", "))
+	return Format{}, fmt.Errorf("unknown format %q%s (there are %s)", elided(name, 40), hint, strings.Join(names, ", "))
 }
 
 // An Origin is where a pod comes from. Pods of one workload of a recording share theirs.
@@ -143,36 +143,36 @@ func (d document) compare(e document) int {
 	return cmp.Or(cmp.Compare(d.file, e.file), cmp.Compare(d.position, e.position))
 }
 
-// A unit is what reports list as one workload: the pods of a recorded workload, or one document.
-type unit struct {
+// A workloadKey is what reports list as one workload: the pods of a recorded workload, or one document.
+type workloadKey struct {
 	Workload
 	document
 }
 
-func (u unit) compare(v unit) int {
+func (u workloadKey) compare(v workloadKey) int {
 	return cmp.Or(u.Workload.compare(v.Workload), u.document.compare(v.document))
 }
 
-// labels name the units of one namespace for people: those that share a name with another get their file, and where that
+// labels name the keys of one namespace for people: those that share a name with another get their file, and where that
 // is the same too, the number of the document.
-func labels(units []unit) map[unit]string {
-	units = slices.Clone(units)
-	slices.SortFunc(units, unit.compare)
-	units = slices.Compact(units)
-	named, inFile := make(map[Workload]int), make(map[unit]int)
-	for _, u := range units {
+func labels(keys []workloadKey) map[workloadKey]string {
+	keys = slices.Clone(keys)
+	slices.SortFunc(keys, workloadKey.compare)
+	keys = slices.Compact(keys)
+	named, inFile := make(map[Workload]int), make(map[workloadKey]int)
+	for _, u := range keys {
 		named[u.Workload]++
-		inFile[unit{u.Workload, document{file: u.file}}]++
+		inFile[workloadKey{u.Workload, document{file: u.file}}]++
 	}
-	names := make(map[unit]string, len(units))
-	for _, u := range units {
+	names := make(map[workloadKey]string, len(keys))
+	for _, u := range keys {
 		label := name(u.Workload.String())
 		if named[u.Workload] > 1 && u.document != (document{}) {
 			var where []string
 			if u.file != "" {
 				where = append(where, name(u.file))
 			}
-			if u.position > 0 && inFile[unit{u.Workload, document{file: u.file}}] > 1 {
+			if u.position > 0 && inFile[workloadKey{u.Workload, document{file: u.file}}] > 1 {
 				where = append(where, fmt.Sprintf("document %d", u.position))
 			}
 			if len(where) > 0 {
@@ -197,8 +197,10 @@ func originOf(v state.PodViolation) Origin {
 	return origin
 }
 
-// unit is the workload of an origin.
-func (o *Origin) unit() unit { return unit{o.Workload, document{o.File, o.Document}} }
+// workloadKey is the workload of an origin.
+func (o *Origin) workloadKey() workloadKey {
+	return workloadKey{o.Workload, document{o.File, o.Document}}
+}
 
 // detail is what is known of a violation, its line being that of the object where that of the subject is not known.
 func (s *Scan) detail(v state.PodViolation, origin *Origin) Detail {

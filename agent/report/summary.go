@@ -40,12 +40,12 @@ func (s *Scan) worstNamespaces(most int) (first []namespaceSummary, others int) 
 
 // A workloadSummary is what one workload costs its namespace.
 type workloadSummary struct {
-	namespace  string
-	unit       unit
-	label      string // the workload for people
-	pods       int    // that have violations
-	points     int
-	violations []int // of each check
+	namespace   string
+	workloadKey workloadKey
+	label       string // the workload for people
+	pods        int    // that have violations
+	points      int
+	violations  []int // of each check
 }
 
 // worstWorkloads are the workloads that cost most points, and how many others have violations. Where namespace is not
@@ -53,16 +53,16 @@ type workloadSummary struct {
 func (s *Scan) worstWorkloads(most int, namespace *string) (first []workloadSummary, others int) {
 	checks := s.Snapshot.Table.Checks()
 	w := worst[workloadSummary]{most: most, compare: func(a, b workloadSummary) int {
-		return cmp.Or(cmp.Compare(b.points, a.points), cmp.Compare(a.namespace, b.namespace), a.unit.compare(b.unit))
+		return cmp.Or(cmp.Compare(b.points, a.points), cmp.Compare(a.namespace, b.namespace), a.workloadKey.compare(b.workloadKey))
 	}}
-	byUnit := make(map[unit]*workloadSummary) // of the namespace at hand
+	byKey := make(map[workloadKey]*workloadSummary) // of the namespace at hand
 	addAll := func() {
-		names := labels(slices.Collect(maps.Keys(byUnit)))
-		for u, of := range byUnit {
+		names := labels(slices.Collect(maps.Keys(byKey)))
+		for u, of := range byKey {
 			of.label = names[u]
 			w.add(*of)
 		}
-		clear(byUnit)
+		clear(byKey)
 	}
 	var pod state.Pod
 	for v := range s.Snapshot.Violations() {
@@ -75,10 +75,10 @@ func (s *Scan) worstWorkloads(most int, namespace *string) (first []workloadSumm
 			continue
 		}
 		origin := originOf(v)
-		of := byUnit[origin.unit()]
+		of := byKey[origin.workloadKey()]
 		if of == nil {
-			of = &workloadSummary{namespace: v.Namespace, unit: origin.unit(), violations: make([]int, len(checks))}
-			byUnit[origin.unit()] = of
+			of = &workloadSummary{namespace: v.Namespace, workloadKey: origin.workloadKey(), violations: make([]int, len(checks))}
+			byKey[origin.workloadKey()] = of
 		}
 		if another {
 			of.pods++

@@ -118,7 +118,7 @@ func (w *tableWriter) cluster() {
 func (w *tableWriter) headline() {
 	color, grade := "", ""
 	if scores, ok := w.scan.Snapshot.Cluster(); ok {
-		color, grade = bold+gradeColor(w.scan.Snapshot.Table, scores.Grade), ", "+shown(scores.Grade, 40)+":"
+		color, grade = bold+gradeColor(w.scan.Snapshot.Table, scores.Grade), ", "+display(scores.Grade, 40)+":"
 	}
 	text := w.scan.headline()
 	lines := []string{text}
@@ -170,7 +170,7 @@ func (w *tableWriter) namespaces() {
 		if ns.hasScores {
 			color := gradeColor(w.scan.Snapshot.Table, ns.Grade)
 			row[2], row[3] = gridCell{text: percent(ns.Compliance), color: color}, gridCell{text: fmt.Sprintf("%.2f", ns.Score)}
-			row[4], row[5] = gridCell{text: shown(ns.Grade, 40), color: color}, gridCell{items: w.scan.checkCounts(ns.Violations)}
+			row[4], row[5] = gridCell{text: display(ns.Grade, 40), color: color}, gridCell{items: w.scan.checkCounts(ns.Violations)}
 		}
 		cells = append(cells, row)
 	}

@@ -22,18 +22,18 @@ const nameWidth = 120
 
 // shown is a text as it may stand in a line for people: quoted where a terminal would not show it as it is, and cut in its
 // middle where it is longer than so many characters.
-func shown(text string, width int) string {
-	return clipped(printable(head(text, 4*width)), width)
+func display(text string, width int) string {
+	return elided(printable(head(text, 4*width)), width)
 }
 
 // name is the text of a name for people.
-func name(text string) string { return shown(text, nameWidth) }
+func name(text string) string { return display(text, nameWidth) }
 
 // fileName is a path for people. It is cut only where it is longer than a path in a repository gets.
-func fileName(path string) string { return shown(path, 300) }
+func fileName(path string) string { return display(path, 300) }
 
 // prose is a sentence as it may stand in a line for people, cut where it is longer than so many characters.
-func prose(text string, width int) string { return clipped(plain(head(text, 4*width)), width) }
+func prose(text string, width int) string { return elided(sanitized(head(text, 4*width)), width) }
 
 // head is the beginning of a text, in bytes, and a mark where it goes on.
 func head(text string, size int) string {
@@ -47,7 +47,7 @@ func head(text string, size int) string {
 }
 
 // clipped cuts out the middle of a text that is longer than so many characters: names differ at their ends.
-func clipped(text string, width int) string {
+func elided(text string, width int) string {
 	runes := utf8.RuneCountInString(text)
 	if runes <= width {
 		return text
@@ -95,7 +95,7 @@ func Wrap(text string, width int, indent string) []string {
 
 // plain is a text without what a viewer may obey: control characters and invisible marks become U+FFFD, and so does what
 // is not UTF-8. Line breaks become spaces.
-func plain(text string) string {
+func sanitized(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\n' || r == '\r' || r == '\t' || r == '\u2028' || r == '\u2029':
@@ -132,7 +132,7 @@ func byCount(counts map[string]int) []string {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
 	})
 	for i, word := range words {
-		words[i] = fmt.Sprintf("%s %s", shown(word, 60), number(counts[word]))
+		words[i] = fmt.Sprintf("%s %s", display(word, 60), number(counts[word]))
 	}
 	return words
 }
