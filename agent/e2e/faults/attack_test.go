@@ -47,8 +47,8 @@ func (f *fixture) redirected() {
 	leader.proxy.Cut() // the watch that stands would go on
 	leader.proxy.Heal()
 	f.publishes(at, f.lease.takeover(), standby)
-	f.silent(leader, at.Add(f.lease.closes()))
-	f.wait("the log of the leader names the other host", quiet, func() error {
+	f.publishesNothing(leader, at.Add(f.lease.closes()))
+	f.wait("the log of the leader names the other host", settleTimeout, func() error {
 		if !strings.Contains(leader.Stderr(), "redirects to "+other.URL) {
 			return errors.New("it does not")
 		}
@@ -109,9 +109,9 @@ func (f *fixture) inventedTokens(connections int, length time.Duration) {
 		return nil
 	})
 	f.recovered(time.Since(ended), afterFlood)
-	f.pass(time.Until(ended.Add(afterFlood)))
+	f.pause(time.Until(ended.Add(afterFlood)))
 	settled := time.Now()
-	f.pass(afterFlood)
+	f.pause(afterFlood)
 	// The agent renews what it knows of the good client: one review of its token, and one for each path.
 	if reviews := f.reviews(front, settled); len(reviews) > 3 {
 		f.Errorf("%d reviews in the %s that begin %s after the flood", len(reviews), afterFlood, afterFlood)
@@ -152,7 +152,7 @@ func (f *fixture) flooded(addr string, connections int, length time.Duration, pr
 				f.Errorf("%s in the flood: %v", r.name, err)
 			}
 			took = append(took, time.Since(at))
-			f.pass(pause)
+			f.pause(pause)
 		}
 		return took
 	}

@@ -1,15 +1,17 @@
-// Package faults holds the agent to its fault matrix: two replicas as processes, each behind a proxy of its own, before a
-// real API server; one fault a row (rows_test.go and night_test.go). Two oracles watch every row from its beginning to its end:
+// Package faults tests the agent against the fault matrix. Two replicas run as processes, each behind its own proxy, with a real
+// API server. Each row is one fault. Two oracles observe every row from beginning to end:
 //
-//   - double publish: both replicas are scraped every 50 ms, and the time in which both export scores must be 0.0 s. How long
-//     nothing was known of a replica that ran is bounded too;
-//   - recompute: the scores of a consistent list of the pods, computed by the oracle package, must be served within 5 s of the
+//   - double publish: both replicas are scraped every 50 ms, and the time in which both export scores must be 0.0 s. The time without
+//     an answered scrape of a running replica is bounded too;
+//   - recompute: the agent must serve the scores of a consistent list of the pods, as computed by package oracle, within 5 s of the
 //     last change.
 //
-// Besides, no replica panics, ends, logs its token or one warning more than once a second, unless its row says so.
+// In addition, no replica may panic, exit, log its token, or log the same warning more than once per second, unless the row says so.
 //
-//	go test ./faults                                   the rows of every merge, with a Lease of 6 s
-//	go test ./faults -args -rows=all -lease=full       all rows, with a Lease of 15 s
-//	go test ./faults -args -rows=4,5                   single rows
-//	... -args -write                                   put what was measured into deploy/RELIABILITY.md
+//	go test ./faults                                   the rows for every merge, with a lease duration of 6 s
+//	go test ./faults -args -rows=all -lease=full       all rows, with a lease duration of 15 s
+//	go test ./faults -args -rows=4,5                   selected rows
+//	... -args -write                                   write the results to deploy/RELIABILITY.md
+//
+// This package must not import the product: it tests the binary.
 package faults

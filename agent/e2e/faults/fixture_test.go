@@ -26,20 +26,20 @@ import (
 )
 
 const (
-	// quiet bounds the time from the last change of a pod to the scores of a recompute.
-	quiet = 5 * time.Second
-	// healed bounds how long client-go may wait between two tries: up to 30 s, and as much again by chance.
+	// settleTimeout bounds the time from the last change of a pod until the agent serves the scores of a recompute.
+	settleTimeout = 5 * time.Second
+	// healed bounds a recovery that waits for the backoff of client-go: 30 s, plus as much jitter.
 	healed = 65 * time.Second
-	// looks bounds how long nothing may be known of a replica that runs: with eight rows on two cores it is 0.5 s, and more
-	// where those have other work. No fault takes effect and ends again in that time.
-	looks = 2 * time.Second
-	// silentWatch bounds how long a watch is believed that brings neither events nor bookmarks, and the list afterwards.
-	silentWatch = 180 * time.Second
-	// exits bounds a clean stop.
-	exits = 10 * time.Second
+	// maxScrapeGap bounds the time without an answered scrape of a running replica. With eight rows on two cores the gaps are up to
+	// 0.5 s, and longer under other load. No fault takes effect and ends within that time.
+	maxScrapeGap = 2 * time.Second
+	// silentWatchTimeout bounds the time until the agent replaces a watch without events and bookmarks, and has listed the pods.
+	silentWatchTimeout = 180 * time.Second
+	// stopTimeout bounds a graceful stop.
+	stopTimeout = 10 * time.Second
 )
 
-// A fixture is a pair of replicas before a cluster, and what a row may do to them.
+// A fixture has two replicas of the agent and their cluster, and the operations that rows apply to them.
 type fixture struct {
 	testing.TB
 	*environment
@@ -48,22 +48,22 @@ type fixture struct {
 	row     *row
 	outcome *outcome
 
-	namespaces  []string // of this row alone
+	namespaces  []string // of this row only
 	dir         string
 	binary      string
 	env         []string // of the agents
-	authorities bool     // they read the authority of the API server's certificate from a file
+	authorities bool     // the agents read the certificate authority from a file
 	kubeconfig  string
-	token       string // in it
+	token       string // in the kubeconfig
 	slots       [2]*replica
 	proxies     [2]*proxy.Proxy
 
-	changed atomic.Int64 // pods, by churn
+	changed atomic.Int64 // pods changed by churn
 
 	closed sync.Once
 
 	mu  sync.Mutex
-	all []*replica // every process that there was
+	all []*replica // including ended processes
 }
 
 func newFixture(t testing.TB, e *environment, r *row, o *outcome) *fixture {
@@ -101,7 +101,7 @@ func newFixture(t testing.TB, e *environment, r *row, o *outcome) *fixture {
 	return f
 }
 
-// close stops what still runs. It may be called twice.
+// close stops all processes and proxies. It may be called twice.
 func (f *fixture) close() { f.closed.Do(f.end) }
 
 func (f *fixture) end() {
@@ -130,11 +130,11 @@ func (f *fixture) end() {
 	}
 }
 
-// start starts the agent of a slot, behind the proxy of that slot unless the row goes without.
+// start starts the agent of a slot, behind the proxy of that slot unless the row uses none.
 func (f *fixture) start(slot int, extra ...string) *replica {
 	f.Helper()
 	path := f.kubeconfig
-	if !f.row.direct {
+	if !f.row.noProxy {
 		path = filepath.Join(f.dir, fmt.Sprintf("%c.kubeconfig", 'a'+slot))
 		if f.proxies[slot] == nil {
 			p, err := proxy.Start(f.kubeconfig)
@@ -166,14 +166,14 @@ func (f *fixture) start(slot int, extra ...string) *replica {
 	return r
 }
 
-// live are the processes that run.
+// live returns the running processes.
 func (f *fixture) live() []*replica {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return slices.DeleteFunc(slices.Clone(f.all), func(r *replica) bool { return r.Ended() })
 }
 
-// wait asks until holds returns nil, for so long and as long as the machine stood still meanwhile.
+// wait polls holds until it returns nil. The time limit is extended by the time in which the machine was halted.
 func (f *fixture) wait(what string, within time.Duration, holds func() error) {
 	f.Helper()
 	began, given := time.Now(), time.Duration(0)
@@ -188,8 +188,8 @@ func (f *fixture) wait(what string, within time.Duration, holds func() error) {
 	}
 }
 
-// pass lets time go by. It is the length of a fault, not the hope that something has happened.
-func (f *fixture) pass(d time.Duration) {
+// pause waits for the length of a fault. It must not be used to wait for a condition.
+func (f *fixture) pause(d time.Duration) {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
 	select {
@@ -206,7 +206,7 @@ func ready(r *replica) error {
 	return err
 }
 
-// pair brings about what each trial begins with: two replicas that are in sync, one of which publishes.
+// pair establishes the initial state of a trial: two replicas in sync, with one leader.
 func (f *fixture) pair() {
 	f.Helper()
 	for slot, r := range f.slots {
@@ -217,7 +217,7 @@ func (f *fixture) pair() {
 			f.start(slot)
 		}
 	}
-	f.wait("two replicas, one of which publishes", healed, func() error {
+	f.wait("two replicas with one leader", healed, func() error {
 		leads := 0
 		for _, r := range f.slots {
 			if err := ready(r); err != nil {
@@ -239,18 +239,18 @@ func (f *fixture) pair() {
 	}
 }
 
-// leader is who publishes, standby the other.
+// leader returns the replica that publishes, and standby the other one.
 func (f *fixture) leader() *replica {
 	f.Helper()
 	var leader *replica
-	f.wait("a replica publishes", looks, func() error {
+	f.wait("a replica publishes", maxScrapeGap, func() error {
 		for _, r := range f.slots {
 			if r != nil && r.leads() {
 				leader = r
 				return nil
 			}
 		}
-		return errors.New("nobody does")
+		return errors.New("no replica publishes")
 	})
 	return leader
 }
@@ -263,7 +263,7 @@ func (f *fixture) standby() *replica {
 	return f.slots[0]
 }
 
-// publishes waits until one of some replicas has published after a moment, and notes how long that took.
+// publishes waits until one of the replicas publishes after the given time, and records how long that took.
 func (f *fixture) publishes(since time.Time, within time.Duration, some ...*replica) *replica {
 	f.Helper()
 	who, at := f.next(since, within, some...)
@@ -271,7 +271,7 @@ func (f *fixture) publishes(since time.Time, within time.Duration, some ...*repl
 	return who
 }
 
-// next waits for the next to publish after a moment.
+// next waits for the first of the replicas to publish after the given time.
 func (f *fixture) next(since time.Time, within time.Duration, some ...*replica) (*replica, time.Time) {
 	f.Helper()
 	var who *replica
@@ -283,39 +283,39 @@ func (f *fixture) next(since time.Time, within time.Duration, some ...*replica) 
 			}
 		}
 		if who == nil {
-			return errors.New("nobody publishes")
+			return errors.New("no replica publishes")
 		}
 		return nil
 	})
 	return who, at
 }
 
-// recovered notes a time to recover that ends now, and checks it against its bound. For as long as the machine stood
-// still nothing could recover.
+// recovered records a recovery time that ends now, and checks it against its bound, which is extended by the time in which the
+// machine was halted.
 func (f *fixture) recovered(took, bound time.Duration) {
 	f.Helper()
 	now := time.Now()
 	stood := halts.Within(now.Add(-took), now)
 	f.outcome.recovered(took, bound)
 	if took > bound+stood {
-		f.Errorf("recovered in %s, bound %s; the machine stood still for %s", took, bound, stood)
+		f.Errorf("recovered in %s, bound %s; the machine was halted for %s", took, bound, stood)
 	} else if took > bound {
-		f.notef("recovered in %s, of which the machine stood still for %s", seconds(took), seconds(stood))
+		f.notef("recovered in %s, including %s in which the machine was halted", seconds(took), seconds(stood))
 	}
 }
 
-// silent checks that a replica has not published after a moment.
-func (f *fixture) silent(r *replica, after time.Time) {
+// publishesNothing checks that a replica did not publish after the given time.
+func (f *fixture) publishesNothing(r *replica, after time.Time) {
 	f.Helper()
-	for _, s := range slices.Backward(r.heard()) {
+	for _, s := range slices.Backward(r.scraped()) {
 		if s.Publishes && s.Written().After(after) {
-			f.Errorf("%s published %s too late", r.Name(), s.Written().Sub(after))
+			f.Errorf("%s published %s after the limit", r.Name(), s.Written().Sub(after))
 			return
 		}
 	}
 }
 
-// exited waits for the end of a process that was told to end, or must.
+// exited waits until a process ends that received a signal or must end.
 func (f *fixture) exited(r *replica, code int, within time.Duration) {
 	f.Helper()
 	r.expected = true
@@ -333,10 +333,10 @@ func (f *fixture) kill(r *replica) {
 	r.Kill()
 }
 
-// churn changes pods of this row at a rate until the returned func is called.
+// churn changes pods of this row at a rate until the returned function is called.
 func (f *fixture) churn(perSecond int) (stop func()) { return f.churnIn(perSecond, f.namespaces) }
 
-// churnIn is churn in some of its namespaces.
+// churnIn is churn in the given namespaces.
 func (f *fixture) churnIn(perSecond int, namespaces []string) (stop func()) {
 	ctx, cancel := context.WithCancel(f.Context())
 	var running sync.WaitGroup
@@ -360,8 +360,7 @@ func (f *fixture) churnIn(perSecond int, namespaces []string) (stop func()) {
 	return sync.OnceFunc(func() { cancel(); running.Wait() })
 }
 
-// change makes, changes or deletes a pod. It fails where the fault has taken the API server away, or the pod is there or is
-// not, and that is no matter.
+// change creates, updates or deletes a pod. Errors are expected: the API server may be down, and the pod may or may not exist.
 func (f *fixture) change(ctx context.Context, namespace, name string) error {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
@@ -377,23 +376,23 @@ func (f *fixture) change(ctx context.Context, namespace, name string) error {
 	}
 }
 
-// recompute checks that what is served is what the pods of a consistent list come to. Nothing must change any more.
+// recompute checks that the served scores equal those of a consistent list of the pods. Pods must not change meanwhile.
 func (f *fixture) recompute(within time.Duration) {
 	f.Helper()
 	f.outcome.recomputed++
 	f.settledSince(time.Now(), within)
 }
 
-// settledSince is recompute, with a bound that counts from the last change.
+// settledSince is recompute with a time limit that starts at the last change.
 func (f *fixture) settledSince(last time.Time, within time.Duration) {
 	f.Helper()
-	f.wait("the scores are those of a recompute", time.Until(last)+within, f.differs)
+	f.wait("scores equal to a recompute", time.Until(last)+within, f.differs)
 }
 
-// differs says how the scores that are served differ from a recompute.
+// differs returns the difference between the served scores and a recompute.
 func (f *fixture) differs() error { return f.differsFrom(oracle.Default, f.ListPods) }
 
-// differsFrom is differs for a list that is not that of the API server, or a policy with other weights.
+// differsFrom is differs for another source of pods, or a policy with other weights.
 func (f *fixture) differsFrom(weights oracle.Weights, pods func(context.Context) ([]byte, error)) error {
 	list, err := pods(f.Context())
 	if err != nil {
@@ -412,7 +411,7 @@ func (f *fixture) differsFrom(weights oracle.Weights, pods func(context.Context)
 			return err
 		}
 		got := metrics.Scores()
-		if !f.row.alone { // other rows have namespaces too, and what is of the whole cluster is of theirs as well
+		if !f.row.ownControlPlane { // other rows have namespaces in the shared cluster
 			own := func(name string) bool { return slices.Contains(f.namespaces, name) }
 			want, got = want.Only(own), got.Only(own)
 		}
@@ -421,12 +420,12 @@ func (f *fixture) differsFrom(weights oracle.Weights, pods func(context.Context)
 		}
 		return nil
 	}
-	return errors.New("nobody publishes")
+	return errors.New("no replica publishes")
 }
 
-// holdsLease begins a part of a row in which leadership must not change hands. The returned func ends it: when a standby
-// has had the time to take over, which it has not used, and the leader has published all the time.
-func (f *fixture) holdsLease(pause time.Duration) (check func()) {
+// keepsLease starts a part of a row in which the leader must not change. The returned function waits until a standby could have
+// taken over, and checks that it did not, and that the leader published without a longer gap.
+func (f *fixture) keepsLease(pause time.Duration) (check func()) {
 	f.Helper()
 	leader, standby, at := f.leader(), f.standby(), time.Now()
 	epoch := func() float64 {
@@ -439,25 +438,25 @@ func (f *fixture) holdsLease(pause time.Duration) (check func()) {
 	before := epoch()
 	return func() {
 		f.Helper()
-		f.pass(time.Until(at.Add(f.lease.takeover())))
+		f.pause(time.Until(at.Add(f.lease.takeover())))
 		if now := epoch(); now != before {
-			f.Errorf("the Lease has changed hands: epoch %v, before %v", now, before)
+			f.Errorf("the leader changed: epoch %v, before %v", now, before)
 		}
-		f.silent(standby, at)
+		f.publishesNothing(standby, at)
 		if gap := f.gap(at, leader); gap > pause {
 			f.Errorf("the leader did not publish for %s", gap)
 		}
 	}
 }
 
-// skip ends a row that cannot be run here, and keeps the reason for the table.
+// skip ends a row that cannot run on this machine, and records the reason for the table.
 func (f *fixture) skip(format string, args ...any) {
 	f.Helper()
 	f.outcome.skipped = fmt.Sprintf(format, args...)
 	f.Skip(f.outcome.skipped)
 }
 
-// notef adds to the table what was measured besides the time to recover.
+// notef adds a further measurement to the table.
 func (f *fixture) notef(format string, args ...any) {
 	f.Helper()
 	note := fmt.Sprintf(format, args...)
@@ -465,38 +464,38 @@ func (f *fixture) notef(format string, args ...any) {
 	f.outcome.notes = append(f.outcome.notes, note)
 }
 
-// judge asks what is asked of every row. The error that it returns says that the oracle has not looked for a while: the
-// row has not failed, and nothing is shown.
-func (f *fixture) judge() (unshown error) {
+// checkInvariants checks what every row requires. The returned error means that the oracle had a gap: the row has neither failed
+// nor passed.
+func (f *fixture) checkInvariants() (inconclusive error) {
 	f.Helper()
-	f.outcome.double = f.double()
-	if f.outcome.double > f.row.stated {
+	f.outcome.double = f.doublePublish()
+	if f.outcome.double > f.row.allowedDouble {
 		f.Errorf("both replicas published for %s", f.outcome.double)
 	}
 	for _, r := range f.all {
-		unseen := oracle.Unseen(r.heard())
+		unseen := oracle.Unseen(r.scraped())
 		f.outcome.unseen = max(f.outcome.unseen, unseen)
-		if unseen > looks && !f.row.blind {
-			unshown = fmt.Errorf("%s gave no answer for %s: the oracle has not looked", r.Name(), unseen)
+		if unseen > maxScrapeGap && !f.row.expectGaps {
+			inconclusive = fmt.Errorf("%s did not answer a scrape for %s, so that the result is inconclusive", r.Name(), unseen)
 		}
 		if log := r.Stderr(); strings.Contains(log, "panic: ") || strings.Contains(log, "\ngoroutine ") || strings.Contains(log, "DATA RACE") {
 			f.Errorf("%s panicked", r.Name())
 		}
 		if r.Ended() != r.expected {
-			f.Errorf("%s ended: %v, by the row: %v", r.Name(), r.Ended(), r.expected)
+			f.Errorf("%s ended: %v, expected: %v", r.Name(), r.Ended(), r.expected)
 		}
 		if f.token != "" && strings.Contains(r.Stderr()+r.Stdout(), f.token) {
-			f.Errorf("%s has logged its token", r.Name())
+			f.Errorf("%s logged its token", r.Name())
 		}
-		message, err := r.floods()
+		message, err := r.repeatedWarning()
 		if err != nil || message != "" {
-			f.Errorf("%s logs more than once a second: %q %v", r.Name(), message, err)
+			f.Errorf("%s logged a message more than once per second: %q %v", r.Name(), message, err)
 		}
 		if r.Ended() || r.goroutines == 0 {
 			continue
 		}
-		// A connection on which nothing is asked any more has two, and is kept for 90 s.
-		f.wait(r.Name()+" has as many goroutines as at the start", 100*time.Second, func() error {
+		// An idle connection has two goroutines and stays open for 90 s.
+		f.wait("number of goroutines of "+r.Name()+" as at the start", 100*time.Second, func() error {
 			now, err := r.value("go_goroutines")
 			if err == nil && now > r.goroutines+5 {
 				err = fmt.Errorf("%v, at the start %v", now, r.goroutines)
@@ -504,14 +503,14 @@ func (f *fixture) judge() (unshown error) {
 			return err
 		})
 	}
-	return unshown
+	return inconclusive
 }
 
-// double sums for how long two of all processes published at the same time.
-func (f *fixture) double() (total time.Duration) {
+// doublePublish returns the total time in which two processes published at the same time.
+func (f *fixture) doublePublish() (total time.Duration) {
 	for i, a := range f.all {
 		for _, b := range f.all[:i] {
-			total += oracle.DoublePublish(a.heard(), b.heard())
+			total += oracle.DoublePublish(a.scraped(), b.scraped())
 		}
 	}
 	return total

@@ -165,7 +165,7 @@ func (f *fixture) swapAtHandover(signal syscall.Signal, within time.Duration) {
 		if swapped && signalled && !standby.term().IsZero() && inForce(standby, next) == nil {
 			break
 		}
-		f.pass(10 * time.Millisecond)
+		f.pause(10 * time.Millisecond)
 	}
 	f.publishes(signalAt, within, standby)
 	if err := inForce(standby, next); err != nil {
@@ -173,7 +173,7 @@ func (f *fixture) swapAtHandover(signal syscall.Signal, within time.Duration) {
 	}
 	f.Logf("swap %s after the signal, scrapes by generation %v", offset, seen)
 	if signal == syscall.SIGTERM {
-		f.exited(leader, 0, exits)
+		f.exited(leader, 0, stopTimeout)
 	}
 	f.mountPolicy(good)
 	f.wait("the first policy is in force again", 5*time.Second, f.differs)

@@ -25,7 +25,7 @@ var falseLists = []row{
 	{number: 44, variant: "a", name: "every page of the pod list has the same continue token, from the start of a replica", demand: falseListDemand, quick: 1, trials: 2, trial: func(f *fixture) {
 		f.startsWithFalseList("continue token", f.repeatedPage(), noInitialStream)
 	}},
-	{number: 44, variant: "b", heavy: true, name: "the pod list does not end, from the start of a replica with GOMEMLIMIT=128MiB", demand: falseListDemand, quick: 1, trials: 2, trial: func(f *fixture) {
+	{number: 44, variant: "b", exclusive: true, name: "the pod list does not end, from the start of a replica with GOMEMLIMIT=128MiB", demand: falseListDemand, quick: 1, trials: 2, trial: func(f *fixture) {
 		f.startsWithFalseList("bytes", f.endlessPage(), noInitialStream)
 	}},
 	{number: 44, variant: "c", name: "pod lists and watches return Secrets, from the start of a replica", demand: falseListDemand, quick: 1, trials: 2, trial: func(f *fixture) {
@@ -36,7 +36,7 @@ var falseLists = []row{
 	{number: 44, variant: "d", name: "every page of the leader's pod list has the same continue token, permanently", demand: "it releases the Lease after 2 min; the standby takes over; in sync ≤ 65 s after recovery", trials: 1, trial: func(f *fixture) {
 		f.losesSync(f.repeatedPage(), proxy.Rule{Verb: "watch", Resource: "pods", Status: http.StatusUnprocessableEntity})
 	}},
-	{number: 44, variant: "e", name: "a Secret among the events of the leader's pod watch", demand: "not scored; logged and counted; Lease kept; scores correct ≤ 65 s", quick: 1, trials: 2, still: true, trial: (*fixture).secretEvent},
+	{number: 44, variant: "e", name: "a Secret among the events of the leader's pod watch", demand: "not scored; logged and counted; Lease kept; scores correct ≤ 65 s", quick: 1, trials: 2, noChurn: true, trial: (*fixture).secretEvent},
 }
 
 // noInitialStream refuses the streaming list, as an API server without that feature does: the agent then sends list requests.
@@ -101,7 +101,7 @@ func (f *fixture) startsWithFalseList(logged string, rules ...proxy.Rule) {
 	f.env = []string{"GOMEMLIMIT=128MiB"}
 	deceived := f.start(0)
 	f.env = nil
-	f.pass(f.lease.duration + f.lease.takeover())
+	f.pause(f.lease.duration + f.lease.takeover())
 	if status, body, err := deceived.Get("/readyz?verbose"); err != nil || status != http.StatusServiceUnavailable || !strings.Contains(body, "initial list of pods") {
 		f.Errorf("/readyz of a replica with a false list: %d %s %v", status, body, err)
 	}
@@ -111,7 +111,7 @@ func (f *fixture) startsWithFalseList(logged string, rules ...proxy.Rule) {
 	started := time.Now()
 	other := f.start(1)
 	f.publishes(started, 2*f.lease.duration+f.lease.takeover(), other)
-	f.silent(deceived, began)
+	f.publishesNothing(deceived, began)
 	if !strings.Contains(deceived.Stderr(), logged) {
 		f.Errorf("the log of %s does not contain %q", deceived.Name(), logged)
 	}
@@ -154,8 +154,8 @@ func (f *fixture) losesSync(rules ...proxy.Rule) {
 	leader.proxy.Cut() // an open watch would go on
 	leader.proxy.Heal()
 	began := time.Now()
-	f.pass(lost - 5*time.Second)
-	f.silent(standby, began)
+	f.pause(lost - 5*time.Second)
+	f.publishesNothing(standby, began)
 	f.publishes(began.Add(lost-5*time.Second), 15*time.Second, standby)
 	heal()
 	f.rejoins(leader, healed)
@@ -173,12 +173,12 @@ func (f *fixture) secretEvent() {
 		}
 		return proxy.Pass
 	}})()
-	f.rewatch(leader)
-	failed, check := f.requestErrors(leader), f.holdsLease(time.Second)
+	f.restartWatch(leader)
+	failed, check := f.requestErrors(leader), f.keepsLease(time.Second)
 	armed.Store(true)
 	at := time.Now()
-	f.onePodMore()
-	f.wait("the Secret is sent", quiet, func() error {
+	f.addPod()
+	f.wait("the Secret is sent", settleTimeout, func() error {
 		if !sent.Load() {
 			return errors.New("it is not")
 		}

@@ -19,11 +19,11 @@ import (
 
 var (
 	rowsFlag  = flag.String("rows", "quick", "rows to run: quick, all, or numbers as 4,5")
-	leaseFlag = flag.String("lease", "quick", "times of the Lease: quick (6, 4, 1 s) or full (15, 10, 2 s)")
-	writeFlag = flag.Bool("write", false, "put what was measured into deploy/RELIABILITY.md")
+	leaseFlag = flag.String("lease", "quick", "timing of the Lease: quick (6, 4, 1 s) or full (15, 10, 2 s)")
+	writeFlag = flag.Bool("write", false, "write the results to deploy/RELIABILITY.md")
 )
 
-// A lease is the times of the Lease that the agents are given.
+// A lease is the timing of the Lease.
 type lease struct{ duration, deadline, retry, margin time.Duration }
 
 var leases = map[string]lease{
@@ -35,26 +35,26 @@ func (l lease) args() []string {
 	return []string{"--lease-duration=" + l.duration.String(), "--renew-deadline=" + l.deadline.String(), "--retry-period=" + l.retry.String()}
 }
 
-// takeover bounds the time from the end of a leader to the first scores of the next: a standby looks at the Lease every 1
-// to 2.2 retry periods, twice at the worst.
+// takeover bounds the time from the end of a leader to the first scores of the next one. A standby checks the Lease every 1 to 2.2
+// retry periods, and needs at most two checks.
 func (l lease) takeover() time.Duration { return l.duration + 2*l.retry*22/10 }
 
-// closes bounds the time from the last renewal to the end of publishing.
+// closes bounds the time from the last renewal until the leader stops publishing.
 func (l lease) closes() time.Duration { return l.duration - l.margin }
 
-// of scales a duration that the matrix gives for a Lease of 15 s.
+// of scales a duration that the matrix specifies for a lease duration of 15 s.
 func (l lease) of(full time.Duration) time.Duration {
 	return time.Duration(float64(full) * l.duration.Seconds() / 15)
 }
 
-// An environment is one control plane with the agent's roles in it.
+// An environment is a control plane with the roles of the agent.
 type environment struct {
 	*cluster.Cluster
 	installation *cluster.Installation
 	dir          string // for data and logs
 }
 
-// What all rows share. The shared control plane is never stopped; rows that stop one have one of their own.
+// Shared by all rows. The shared control plane is never stopped; rows that stop one have their own.
 var (
 	workDir string
 	binary  string // of kube-devops
@@ -90,7 +90,7 @@ func run(m *testing.M) int {
 	select {
 	case code := <-tests:
 		return code
-	case <-ctx.Done(): // the tests cannot be told to stop; what they have started ends with this process
+	case <-ctx.Done(): // tests cannot be interrupted; their processes end with this one
 		return 130
 	}
 }

@@ -11,30 +11,30 @@ import (
 // A row is one fault of the matrix.
 type row struct {
 	number  int
-	variant string // of several rows of one number: "a", "b"
+	variant string // "a", "b", ... if several rows have the same number
 	name    string
-	demand  string // what must come out, for the table
-	quick   int    // trials on every merge; 0: the row is for the night
+	demand  string // the requirement, for the table
+	quick   int    // trials on every merge; 0: only in a full run
 	trials  int    // trials in a full run
 	args    []string
 	median  time.Duration // bound of the median time to recover, with a Lease of 15 s; 0: none
 
-	alone  bool          // it has a control plane of its own, which it may stop
-	direct bool          // no proxy: the agents meet the real end of the API server
-	fresh  bool          // each trial starts its own agents
-	heavy  bool          // it takes so much of the machine that no other row runs beside it
-	still  bool          // no pod changes but those of the row
-	blind  bool          // it keeps a replica from answering, so that the oracle cannot look all the time
-	bare   bool          // it is no matter of two replicas: it starts what it needs
-	stated time.Duration // a double publish that RELIABILITY states, and does not hide
+	ownControlPlane bool          // it has its own control plane, which it may stop
+	noProxy         bool          // the agents connect to the API server without a proxy
+	ownAgents       bool          // each trial starts its own agents
+	exclusive       bool          // it needs the whole machine, so that no other row runs at the same time
+	noChurn         bool          // only the row itself changes pods
+	expectGaps      bool          // it keeps a replica from answering, so that the oracle has gaps
+	standalone      bool          // it does not use the two replicas, and starts its own processes
+	allowedDouble   time.Duration // documented double publish
 
-	trial  func(f *fixture) // nil: it has a run of its own, or none
-	cannot string           // why it does not run here
+	trial  func(f *fixture) // nil: it runs separately, or not at all
+	cannot string           // the reason if it cannot run
 }
 
 func (r *row) key() string { return fmt.Sprintf("%d%s", r.number, r.variant) }
 
-// wanted tells whether the flags ask for the row, and how many trials.
+// wanted reports whether the flags select the row, and the number of trials.
 func (r *row) wanted() (int, bool) {
 	if r.trial == nil {
 		return 0, false
@@ -69,7 +69,7 @@ func TestFaults(t *testing.T) {
 		r := &matrix[i]
 		if trials, wanted := r.wanted(); wanted {
 			t.Run(strings.ReplaceAll(r.key()+" "+r.name, "/", " or "), func(t *testing.T) {
-				if !r.heavy {
+				if !r.exclusive {
 					t.Parallel()
 				}
 				r.run(t, trials)
@@ -83,7 +83,7 @@ func (r *row) run(t *testing.T, trials int) {
 	t.Cleanup(func() {
 		o.failed = t.Failed()
 		if t.Skipped() && o.skipped == "" {
-			o.skipped = "it was skipped"
+			o.skipped = "skipped"
 		}
 		results.Lock()
 		results.of[r.key()] = o
@@ -91,7 +91,7 @@ func (r *row) run(t *testing.T, trials int) {
 		t.Log(r.line(o))
 	})
 	e := shared
-	if r.alone {
+	if r.ownControlPlane {
 		var err error
 		if e, err = newEnvironment(t.Context(), "row-"+r.key()); err != nil {
 			t.Fatal(err)
@@ -108,36 +108,36 @@ func (r *row) run(t *testing.T, trials int) {
 				break
 			}
 		}
-		unshown := f.judge()
-		if unshown == nil {
+		inconclusive := f.checkInvariants()
+		if inconclusive == nil {
 			break
 		}
 		if t.Failed() || attempt == attempts {
-			t.Error(unshown)
+			t.Error(inconclusive)
 			break
 		}
-		t.Logf("all over again: %v", unshown)
+		t.Logf("repeating the row: %v", inconclusive)
 		f.close()
 		o = &outcome{}
 	}
-	// Of a few trials the median is a matter of chance.
+	// The median of a few trials is not meaningful.
 	if median := o.median(); r.median > 0 && o.trials >= 5 && median > f.lease.of(r.median) {
 		t.Errorf("recovered in %s in the median, bound %s", median, f.lease.of(r.median))
 	}
 }
 
-// try runs one trial, while pods change, and compares the scores with a recompute once they do not.
+// try runs one trial while pods change, then stops the changes and compares the scores with a recompute.
 func (f *fixture) try() {
-	if f.row.bare {
+	if f.row.standalone {
 		f.row.trial(f)
 		f.outcome.trials++
 		return
 	}
-	if !f.row.fresh {
+	if !f.row.ownAgents {
 		f.pair()
 	}
 	stop := func() {}
-	if !f.row.still {
+	if !f.row.noChurn {
 		stop = f.churn(2)
 		defer stop()
 	}
@@ -147,9 +147,9 @@ func (f *fixture) try() {
 	f.outcome.trials++
 	f.pair()
 	f.outcome.recomputed++
-	// Who has begun to publish since then has had no time before.
+	// The time limit of a new leader starts with its term.
 	if term := f.leader().term(); term.After(settled) {
 		settled = term
 	}
-	f.settledSince(settled, quiet)
+	f.settledSince(settled, settleTimeout)
 }

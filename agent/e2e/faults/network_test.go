@@ -19,8 +19,8 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/faults/proxy"
 )
 
-// dropFlows makes the kernel drop each packet of the connections that there are between a replica and its proxy, in both
-// directions, until the returned func is called. Neither end is told; new connections are good.
+// dropFlows makes the kernel drop all packets of the current connections between a replica and its proxy, in both directions, until
+// the returned function is called. New connections work.
 func (f *fixture) dropFlows(r *replica) (restore func()) {
 	f.Helper()
 	var rules [][]string
@@ -47,14 +47,14 @@ func (f *fixture) dropFlows(r *replica) (restore func()) {
 	f.Cleanup(restore)
 	for _, rule := range rules {
 		if err := firewall("-I", rule); err != nil {
-			f.skip("no packet can be dropped: %v", err)
+			f.skip("cannot drop packets: %v", err)
 		}
 	}
 	return restore
 }
 
-// slowDialer makes connections with small segments and a small window, so that little of an answer fits between the two
-// ends: some 50 KB, where the defaults of Linux take 4 MB before a writer waits for a reader.
+// slowDialer uses small segments and a small window, so that about 50 KB of a response fit into the buffers of a connection. With the
+// defaults of Linux a writer does not block before 4 MB.
 var slowDialer = net.Dialer{Timeout: 5 * time.Second, Control: func(_, _ string, raw syscall.RawConn) error {
 	var failed error
 	err := raw.Control(func(fd uintptr) {
@@ -64,18 +64,18 @@ var slowDialer = net.Dialer{Timeout: 5 * time.Second, Control: func(_, _ string,
 	return errors.Join(err, failed)
 }}
 
-// betweenEnds is more than fits there.
+// betweenEnds is more than fits into these buffers.
 const betweenEnds = 128 << 10
 
 const getMetrics = "GET /metrics HTTP/1.1\r\nHost: agent\r\nConnection: close\r\n\r\n"
 
-// A stuckReader has asked for a page, and has read no more than the beginning of the answer.
+// A stuckReader has read only the beginning of a response.
 type stuckReader struct {
 	net.Conn
 	*bufio.Reader
 }
 
-// stuckReaders makes some, each of which the agent has begun to answer.
+// stuckReaders opens connections on which the agent has started to respond.
 func (f *fixture) stuckReaders(r *replica, n int) []stuckReader {
 	f.Helper()
 	var readers []stuckReader
@@ -97,7 +97,7 @@ func (f *fixture) stuckReaders(r *replica, n int) []stuckReader {
 	return readers
 }
 
-// rest reads what can still be read, and returns an error where that is not the whole page.
+// rest reads the rest of the response, and returns an error if it is incomplete.
 func (s stuckReader) rest() error {
 	_ = s.Conn.SetReadDeadline(time.Now().Add(10 * time.Second))
 	res, err := http.ReadResponse(s.Reader, nil)
@@ -109,8 +109,8 @@ func (s stuckReader) rest() error {
 	return err
 }
 
-// slowClients opens connections to an agent, half of which send a byte a second and half of which read one, until the
-// returned func is called. Some come again when they are sent away.
+// slowClients opens connections to an agent until the returned function is called. Half of them send, and half of them read, one byte
+// per second. With again they reconnect when they are disconnected.
 func (f *fixture) slowClients(r *replica, n int, again bool) (stop func()) {
 	f.Helper()
 	ctx, cancel := context.WithCancel(f.Context())
@@ -125,7 +125,7 @@ func (f *fixture) slowClients(r *replica, n int, again bool) (stop func()) {
 	return sync.OnceFunc(func() { cancel(); running.Wait() })
 }
 
-// slowClient reads a byte of the answer each second, or sends a byte of the question, until it is sent away.
+// slowClient reads one byte of the response, or sends one byte of the request, per second, until it is disconnected.
 func slowClient(ctx context.Context, addr string, reads bool) {
 	ticker := time.NewTicker(time.Second)
 	defer ticker.Stop()
@@ -144,7 +144,7 @@ func slowClient(ctx context.Context, addr string, reads bool) {
 	}
 	for sent := 0; ; sent++ {
 		switch {
-		case err != nil: // it comes again a second later
+		case err != nil: // it reconnects one second later
 		case reads:
 			_, err = conn.Read(make([]byte, 1))
 		default:
@@ -161,8 +161,8 @@ func slowClient(ctx context.Context, addr string, reads bool) {
 	}
 }
 
-// silence lets a replica begin a watch of the pods that brings nothing any more as soon as the returned func is called, and
-// stays open: as a proxy leaves it that has lost its other side.
+// silence restarts the pod watch of a replica. When the returned function is called, that watch receives no more events but stays open,
+// as behind a load balancer that has lost its backend.
 func (f *fixture) silence(r *replica) (begin func()) {
 	f.Helper()
 	silent := make(chan struct{})
@@ -174,7 +174,7 @@ func (f *fixture) silence(r *replica) (begin func()) {
 			return proxy.Pass
 		}
 	}})
-	f.rewatch(r)
+	f.restartWatch(r)
 	f.Cleanup(remove)
 	return sync.OnceFunc(func() { close(silent) })
 }

@@ -59,7 +59,7 @@ var night = []row{
 			}
 		}
 		remove()
-		f.pass(2 * f.lease.retry) // the other one sees that somebody wrote in its name
+		f.pause(2 * f.lease.retry) // the other one sees that somebody wrote in its name
 	}},
 	{number: 9, variant: "a", name: "Lease writes fail with status 500, 429, 403", demand: "gate closed ≤ lease - margin; no replica publishes; cache up to date; recovery ≤ 25 s", trials: 1, trial: func(f *fixture) {
 		for _, status := range []int{500, 429, 403} {
@@ -68,9 +68,9 @@ var night = []row{
 			for _, r := range f.slots {
 				removes = append(removes, r.proxy.Add(proxy.Rule{Verb: "write", Resource: "leases", Status: status}))
 			}
-			f.pass(f.lease.of(60 * time.Second))
+			f.pause(f.lease.of(60 * time.Second))
 			for _, r := range f.slots {
-				f.silent(r, at.Add(f.lease.closes()))
+				f.publishesNothing(r, at.Add(f.lease.closes()))
 				if err := ready(r); err != nil {
 					f.Error(err)
 				}
@@ -89,9 +89,9 @@ var night = []row{
 		}
 		// The API server itself learns of it a moment later.
 		at, seen := time.Now().Add(time.Second), f.events()
-		f.pass(f.lease.of(60 * time.Second))
+		f.pause(f.lease.of(60 * time.Second))
 		for _, r := range f.slots {
-			f.silent(r, at.Add(f.lease.closes()))
+			f.publishesNothing(r, at.Add(f.lease.closes()))
 		}
 		f.eventsSince(seen)
 		if err := f.account.GrantLease(f.Context()); err != nil {
@@ -99,12 +99,12 @@ var night = []row{
 		}
 		f.publishes(time.Now(), 25*time.Second, f.slots[:]...)
 	}},
-	{number: 10, variant: "a", name: "packets of the leader's connections dropped (half-open connections)", demand: "detected ≤ 10 s; Lease kept; scores current ≤ 20 s", trials: 3, still: true, trial: func(f *fixture) {
-		leader, check := f.leader(), f.holdsLease(time.Second)
+	{number: 10, variant: "a", name: "packets of the leader's connections dropped (half-open connections)", demand: "detected ≤ 10 s; Lease kept; scores current ≤ 20 s", trials: 3, noChurn: true, trial: func(f *fixture) {
+		leader, check := f.leader(), f.keepsLease(time.Second)
 		watches := leader.proxy.Count("watch", "pods")
 		at := time.Now()
 		restore := f.dropFlows(leader)
-		f.onePodMore()
+		f.addPod()
 		f.wait("a new watch", 10*time.Second, func() error {
 			if leader.proxy.Count("watch", "pods") == watches {
 				return errors.New("none")
@@ -117,22 +117,22 @@ var night = []row{
 		check()
 		restore()
 	}},
-	{number: 10, variant: "b", name: "bytes of the leader's connections held back by a middlebox that acknowledges them", demand: "Lease kept; scores current ≤ 180 s", trials: 1, still: true, trial: func(f *fixture) {
-		check, at := f.holdsLease(time.Second), time.Now()
+	{number: 10, variant: "b", name: "bytes of the leader's connections held back by a middlebox that acknowledges them", demand: "Lease kept; scores current ≤ 180 s", trials: 1, noChurn: true, trial: func(f *fixture) {
+		check, at := f.keepsLease(time.Second), time.Now()
 		f.leader().proxy.Stall()
-		f.onePodMore()
-		f.settledSince(at, silentWatch)
-		f.recovered(time.Since(at), silentWatch)
+		f.addPod()
+		f.settledSince(at, silentWatchTimeout)
+		f.recovered(time.Since(at), silentWatchTimeout)
 		check()
 	}},
-	{number: 10, variant: "c", name: "the leader's watch stays open without events", demand: "Lease kept; scores current ≤ 180 s", trials: 1, still: true, trial: func(f *fixture) {
+	{number: 10, variant: "c", name: "the leader's watch stays open without events", demand: "Lease kept; scores current ≤ 180 s", trials: 1, noChurn: true, trial: func(f *fixture) {
 		leader := f.leader()
 		begin := f.silence(leader)
-		check, at := f.holdsLease(time.Second), time.Now()
+		check, at := f.keepsLease(time.Second), time.Now()
 		begin()
-		f.onePodMore()
-		f.settledSince(at, silentWatch)
-		f.recovered(time.Since(at), silentWatch)
+		f.addPod()
+		f.settledSince(at, silentWatchTimeout)
+		f.recovered(time.Since(at), silentWatchTimeout)
 		check()
 	}},
 	{number: 11, name: "flapping network: 30 interruptions of the leader, 2 to 20 s each", demand: "no double publish; at most as many handovers as interruptions longer than 12 s", trials: 1, trial: func(f *fixture) {
@@ -153,9 +153,9 @@ var night = []row{
 				long++
 			}
 			leader.proxy.Blackhole()
-			f.pass(f.lease.of(length))
+			f.pause(f.lease.of(length))
 			leader.proxy.Heal()
-			f.pass(rand.N(f.lease.duration / 2))
+			f.pause(rand.N(f.lease.duration / 2))
 		}
 		f.publishes(time.Now(), f.lease.takeover(), f.slots[:]...)
 		handovers := f.epoch() - epoch
@@ -164,7 +164,7 @@ var night = []row{
 		}
 		f.notef("%.0f handovers by %d cuts, %d of them longer than %s", handovers, cuts, long, seconds(f.lease.of(12*time.Second)))
 	}},
-	{number: 12, variant: "a", name: "both replicas start at the same time", demand: "exactly one publishes ≤ 2 leases", trials: 50, fresh: true, trial: func(f *fixture) {
+	{number: 12, variant: "a", name: "both replicas start at the same time", demand: "exactly one publishes ≤ 2 leases", trials: 50, ownAgents: true, trial: func(f *fixture) {
 		for _, r := range f.slots {
 			if r != nil && !r.Ended() {
 				r.expected = true
@@ -173,7 +173,7 @@ var night = []row{
 		}
 		for _, r := range f.slots {
 			if r != nil {
-				f.exited(r, 0, exits)
+				f.exited(r, 0, stopTimeout)
 			}
 		}
 		at := time.Now()
@@ -189,48 +189,48 @@ var night = []row{
 			f.wait("the new one is ready", 30*time.Second, func() error { return ready(next) })
 			r.expected = true
 			r.Signal(syscall.SIGTERM)
-			f.exited(r, 0, exits)
+			f.exited(r, 0, stopTimeout)
 		}
 		f.next(time.Now(), f.lease.takeover(), f.slots[:]...)
 		f.recovered(f.gap(at, f.all...), 20*time.Second)
 	}},
-	{number: 13, name: "leader disconnected while 8 scrapers do not read its response", demand: "gate closed ≤ lease - margin; no such response completes; the other replica publishes", trials: 2, alone: true, trial: (*fixture).stuckPublisher},
+	{number: 13, name: "leader disconnected while 8 scrapers do not read its response", demand: "gate closed ≤ lease - margin; no such response completes; the other replica publishes", trials: 2, ownControlPlane: true, trial: (*fixture).stuckPublisher},
 	{number: 14, name: "wall clock changed", demand: "no handover", cannot: "changing the clock needs a machine of its own, and a time namespace does not cover the wall clock; TestFaults in agent/election steps fake clocks by ±10 min and ±1 h instead"},
-	{number: 15, name: "both replicas paused for one minute (machine suspended)", demand: "no double publish; one publishes again", trials: 2, blind: true, trial: func(f *fixture) {
+	{number: 15, name: "both replicas paused for one minute (machine suspended)", demand: "no double publish; one publishes again", trials: 2, expectGaps: true, trial: func(f *fixture) {
 		for _, r := range f.slots {
 			r.Signal(syscall.SIGSTOP)
 		}
-		f.pass(f.lease.of(60 * time.Second))
+		f.pause(f.lease.of(60 * time.Second))
 		for _, r := range f.slots {
 			r.Signal(syscall.SIGCONT)
 		}
 		f.publishes(time.Now(), f.lease.takeover(), f.slots[:]...)
 	}},
-	{number: 16, variant: "b", name: "API server down for 5 minutes", demand: "scores current ≤ 65 s; scores never wrong; staleness metric accurate to 2 s", trials: 1, alone: true, direct: true, still: true, trial: func(f *fixture) {
+	{number: 16, variant: "b", name: "API server down for 5 minutes", demand: "scores current ≤ 65 s; scores never wrong; staleness metric accurate to 2 s", trials: 1, ownControlPlane: true, noProxy: true, noChurn: true, trial: func(f *fixture) {
 		f.serverRestarts(syscall.SIGKILL, f.lease.of(300*time.Second), healed)
 	}},
-	{number: 17, name: "etcd killed and started; etcd frozen for 30 s", demand: "scores current ≤ 30 s; no crash", trials: 1, alone: true, direct: true, still: true, trial: func(f *fixture) {
+	{number: 17, name: "etcd killed and started; etcd frozen for 30 s", demand: "scores current ≤ 30 s; no crash", trials: 1, ownControlPlane: true, noProxy: true, noChurn: true, trial: func(f *fixture) {
 		f.Own.KillEtcd()
-		f.pass(2 * time.Second)
+		f.pause(2 * time.Second)
 		if err := f.Own.StartEtcd(f.Context()); err != nil {
 			f.Fatal(err)
 		}
-		f.caughtUp(30 * time.Second)
+		f.scoresCatchUp(30 * time.Second)
 		f.Own.SignalEtcd(syscall.SIGSTOP)
-		f.pass(f.lease.of(30 * time.Second))
+		f.pause(f.lease.of(30 * time.Second))
 		f.Own.SignalEtcd(syscall.SIGCONT)
-		f.caughtUp(30 * time.Second)
+		f.scoresCatchUp(30 * time.Second)
 	}},
-	{number: 18, name: "both replicas frozen for 150 s, 100 changes/s in the first 20 s, then compaction (410 Gone)", demand: "one 410 and one list each; scores correct ≤ takeover + 10 s after resuming; deleted pods removed", trials: 1, alone: true, still: true, blind: true, trial: (*fixture).compacted},
-	{number: 19, name: "etcd restored from an older snapshot (resource versions go back)", demand: "scores correct ≤ 60 s", trials: 1, alone: true, direct: true, still: true, trial: func(f *fixture) {
+	{number: 18, name: "both replicas frozen for 150 s, 100 changes/s in the first 20 s, then compaction (410 Gone)", demand: "one 410 and one list each; scores correct ≤ takeover + 10 s after resuming; deleted pods removed", trials: 1, ownControlPlane: true, noChurn: true, expectGaps: true, trial: (*fixture).compacted},
+	{number: 19, name: "etcd restored from an older snapshot (resource versions go back)", demand: "scores correct ≤ 60 s", trials: 1, ownControlPlane: true, noProxy: true, noChurn: true, trial: func(f *fixture) {
 		if err := f.Own.SaveEtcd(f.Context(), "saved"); err != nil {
 			f.Fatal(err)
 		}
-		f.caughtUp(30 * time.Second)
+		f.scoresCatchUp(30 * time.Second)
 		stop := f.churn(100)
-		f.pass(5 * time.Second)
+		f.pause(5 * time.Second)
 		stop()
-		f.recompute(quiet)
+		f.recompute(settleTimeout)
 		f.Own.StopAPIServer(syscall.SIGKILL)
 		if err := errors.Join(f.Own.RestoreEtcd(f.Context(), "saved"), f.Own.StartAPIServer(f.Context())); err != nil {
 			f.Fatal(err)
@@ -240,7 +240,7 @@ var night = []row{
 		f.recovered(time.Since(restored), 60*time.Second)
 		// Each version is given out again, to other changes. None may be taken for one that was seen.
 		stop = f.churn(100)
-		f.pass(5 * time.Second)
+		f.pause(5 * time.Second)
 		stop()
 		f.recompute(60 * time.Second)
 	}},
@@ -259,9 +259,9 @@ var night = []row{
 				}}),
 				r.proxy.Add(proxy.Rule{Resource: "pods", Chance: 0.15, Status: 500}),
 				r.proxy.Add(proxy.Rule{Resource: "pods", Chance: 0.15, Status: 429}))
-			f.rewatch(r)
+			f.restartWatch(r)
 		}
-		f.pass(max(30*time.Second, f.lease.of(300*time.Second)))
+		f.pause(max(30*time.Second, f.lease.of(300*time.Second)))
 		most := 0.0
 		for i, r := range f.slots {
 			n := r.proxy.Count("list", "pods") + r.proxy.Count("watch", "pods") - before[i]
@@ -275,10 +275,10 @@ var night = []row{
 			remove()
 		}
 		healed := time.Now()
-		f.caughtUp(65 * time.Second)
+		f.scoresCatchUp(65 * time.Second)
 		f.outcome.recovered(time.Since(healed), 65*time.Second)
 	}},
-	{number: 22, variant: "a", name: "a watch event that is not valid JSON", demand: "counted; scores correct ≤ 65 s", trials: 2, still: true, trial: func(f *fixture) {
+	{number: 22, variant: "a", name: "a watch event that is not valid JSON", demand: "counted; scores correct ≤ 65 s", trials: 2, noChurn: true, trial: func(f *fixture) {
 		leader := f.leader()
 		var armed atomic.Bool
 		var hits atomic.Int64
@@ -288,7 +288,7 @@ var night = []row{
 			}
 			return proxy.Pass
 		}})
-		f.rewatch(leader)
+		f.restartWatch(leader)
 		failed := f.watchErrorsOf(leader)
 		armed.Store(true)
 		stop := f.churn(10)
@@ -298,7 +298,7 @@ var night = []row{
 			}
 			return nil
 		})
-		f.pass(2 * time.Second)
+		f.pause(2 * time.Second)
 		stop()
 		at := time.Now()
 		f.recompute(65 * time.Second)
@@ -308,28 +308,28 @@ var night = []row{
 			f.Errorf("%d events were broken, and %v failed watches are counted", hits.Load(), now-failed)
 		}
 	}},
-	{number: 22, variant: "b", name: "a pod that cannot be evaluated", demand: "counted and named; scores of the other pods correct throughout", trials: 1, still: true, trial: func(f *fixture) {
+	{number: 22, variant: "b", name: "a pod that cannot be evaluated", demand: "counted and named; scores of the other pods correct throughout", trials: 1, noChurn: true, trial: func(f *fixture) {
 		deep := []byte(`"image":` + strings.Repeat("[", 300) + strings.Repeat("]", 300))
 		var removes []func()
 		for _, r := range f.slots {
 			removes = append(removes, r.proxy.Add(proxy.Rule{Verb: "watch", Resource: "pods", Answer: func(line []byte) []byte {
 				return bytes.ReplaceAll(line, []byte(`"image":"poison:1"`), deep)
 			}}))
-			f.rewatch(r)
+			f.restartWatch(r)
 		}
 		if err := f.CreatePods(f.Context(), cluster.NewPod(f.namespaces[0], "poison", cluster.Container{Image: "poison:1"})); err != nil {
 			f.Fatal(err)
 		}
-		f.wait("the pod is counted and named", quiet, func() error {
+		f.wait("the pod is counted and named", settleTimeout, func() error {
 			n, err := f.leader().value("kube_devops_pods_unevaluated", "namespace", f.namespaces[0])
 			if err == nil && (n != 1 || !strings.Contains(f.leader().Stderr(), `"pod":"poison"`)) {
 				err = fmt.Errorf("%v pods are not evaluated", n)
 			}
 			return err
 		})
-		f.onePodMore() // of which there is a verdict
+		f.addPod() // of which there is a verdict
 		at := time.Now()
-		f.wait("the others are right", quiet, func() error {
+		f.wait("the others are right", settleTimeout, func() error {
 			return f.differsFrom(oracle.Default, func(ctx context.Context) ([]byte, error) {
 				list, err := f.ListPods(ctx)
 				if err != nil {
@@ -338,7 +338,7 @@ var night = []row{
 				return oracle.Without(list, f.namespaces[0], "poison")
 			})
 		})
-		f.recovered(time.Since(at), quiet)
+		f.recovered(time.Since(at), settleTimeout)
 		if err := f.DeletePod(f.Context(), f.namespaces[0], "poison"); err != nil {
 			f.Fatal(err)
 		}
@@ -346,13 +346,13 @@ var night = []row{
 			remove()
 		}
 	}},
-	{number: 23, name: "one DELETED and one MODIFIED event lost", demand: "detected by the audit ≤ interval + 30 s; counted; corrected", trials: 2, still: true, args: []string{"--audit-interval=10s"}, trial: func(f *fixture) {
+	{number: 23, name: "one DELETED and one MODIFIED event lost", demand: "detected by the audit ≤ interval + 30 s; counted; corrected", trials: 2, noChurn: true, args: []string{"--audit-interval=10s"}, trial: func(f *fixture) {
 		leader := f.leader()
 		deleted, changed := fmt.Sprint("deleted-", rand.Int()), fmt.Sprint("changed-", rand.Int())
 		if err := f.CreatePods(f.Context(), cluster.NewPod(f.namespaces[0], deleted, cluster.Bad), cluster.NewPod(f.namespaces[0], changed, cluster.Bad)); err != nil {
 			f.Fatal(err)
 		}
-		f.recompute(quiet)
+		f.recompute(settleTimeout)
 		remove := leader.proxy.Add(proxy.Rule{Verb: "watch", Resource: "pods", Times: 1, Watch: func(e *proxy.Event) proxy.Fate {
 			if e.Type == "DELETED" && e.Name == deleted || e.Type == "MODIFIED" && e.Name == changed {
 				return proxy.Swallow
@@ -360,7 +360,7 @@ var night = []row{
 			return proxy.Pass
 		}})
 		defer remove()
-		f.rewatch(leader)
+		f.restartWatch(leader)
 		counted := func() float64 {
 			n, err := leader.value("kube_devops_state_divergence_total", "part", "cache")
 			if err != nil {
@@ -372,7 +372,7 @@ var night = []row{
 		if err := errors.Join(f.DeletePod(f.Context(), f.namespaces[0], deleted), f.SetImage(f.Context(), f.namespaces[0], changed, "nginx:1.29")); err != nil {
 			f.Fatal(err)
 		}
-		f.pass(2 * time.Second)
+		f.pause(2 * time.Second)
 		if f.differs() == nil {
 			f.Fatal("nothing was swallowed, so that nothing is shown")
 		}
@@ -382,7 +382,7 @@ var night = []row{
 			}
 			return nil
 		})
-		f.recompute(quiet)
+		f.recompute(settleTimeout)
 		f.recovered(time.Since(at), 40*time.Second)
 		for _, name := range []string{deleted, changed} {
 			if !strings.Contains(leader.Stderr(), f.namespaces[0]+"/"+name+": ") {
@@ -390,28 +390,28 @@ var night = []row{
 			}
 		}
 	}},
-	{number: 24, name: "permission for pods revoked and granted again", demand: "no restart; scores kept; staleness metric accurate to 2 s; scores correct ≤ 65 s afterwards", trials: 1, still: true, trial: func(f *fixture) {
+	{number: 24, name: "permission for pods revoked and granted again", demand: "no restart; scores kept; staleness metric accurate to 2 s; scores correct ≤ 65 s afterwards", trials: 1, noChurn: true, trial: func(f *fixture) {
 		if err := f.account.RevokePods(f.Context()); err != nil {
 			f.Fatal(err)
 		}
-		f.pass(time.Second)
+		f.pause(time.Second)
 		lastPod := time.Now()
-		f.onePodMore() // the watches that there are go on
-		f.recompute(quiet)
+		f.addPod() // the watches that there are go on
+		f.recompute(settleTimeout)
 		before := f.served()
 		at := time.Now()
 		for _, r := range f.slots {
 			r.proxy.Cut()
 			r.proxy.Heal()
 		}
-		f.pass(20 * time.Second)
+		f.pause(20 * time.Second)
 		if now := f.served(); !slices.Equal(before, now) {
 			f.Errorf("scores %v, before %v", now, before)
 		}
 		for _, r := range f.slots {
-			f.heardLast(r, lastPod, at)
+			f.lastEventWithin(r, lastPod, at)
 		}
-		f.onePodMore()
+		f.addPod()
 		if err := f.account.GrantPods(f.Context()); err != nil {
 			f.Fatal(err)
 		}
@@ -422,7 +422,7 @@ var night = []row{
 	{number: 24, variant: "c", name: "permission for pods revoked from the leader only, permanently", demand: "it keeps the Lease for 2 min, then releases it; the standby takes over", trials: 1, trial: func(f *fixture) {
 		f.losesSync(proxy.Rule{Resource: "pods", Status: http.StatusForbidden})
 	}},
-	{number: 25, variant: "a", name: "token expires and is rotated in its file", demand: "no gap > 65 s; no restart", trials: 1, fresh: true, trial: func(f *fixture) {
+	{number: 25, variant: "a", name: "token expires and is rotated in its file", demand: "no gap > 65 s; no restart", trials: 1, ownAgents: true, trial: func(f *fixture) {
 		old := f.tokenFile()
 		f.pair()
 		f.rotate()
@@ -432,21 +432,21 @@ var night = []row{
 			r.proxy.Cut() // a watch that stands would go on
 			r.proxy.Heal()
 		}
-		f.pass(f.lease.closes())
+		f.pause(f.lease.closes())
 		f.next(time.Now(), healed, f.slots[:]...)
 		f.recovered(f.gap(at, f.all...), healed)
 		f.recompute(healed)
 	}},
-	{number: 25, variant: "b", name: "certificate authority of the API server rotated, with both in the file for 5 minutes", demand: "no gap > 65 s; no restart", trials: 1, fresh: true, trial: func(f *fixture) {
-		f.rotateAuthority(authorityRead+10*time.Second, healed)
+	{number: 25, variant: "b", name: "certificate authority of the API server rotated, with both in the file for 5 minutes", demand: "no gap > 65 s; no restart", trials: 1, ownAgents: true, trial: func(f *fixture) {
+		f.rotateAuthority(authorityReload+10*time.Second, healed)
 	}},
-	{number: 25, variant: "c", name: "certificate authority rotated without an overlap", demand: "no gap > 5 min + 65 s; no restart", trials: 1, fresh: true, trial: func(f *fixture) {
-		f.rotateAuthority(0, authorityRead+healed)
+	{number: 25, variant: "c", name: "certificate authority rotated without an overlap", demand: "no gap > 5 min + 65 s; no restart", trials: 1, ownAgents: true, trial: func(f *fixture) {
+		f.rotateAuthority(0, authorityReload+healed)
 	}},
-	{number: 26, variant: "a", heavy: true, name: "event storm: maximum change rate of the API server for 30 s", demand: "no event lost; scores correct ≤ 5 s afterwards; lag ≤ 2 s; resident memory at most doubles", trials: 1, still: true, trial: func(f *fixture) { f.storm(30 * time.Second) }},
-	{number: 26, variant: "b", heavy: true, name: "event storm: 5,000 events/s for 10 s from a fake API server", demand: "no event lost; lag ≤ 2 s; resident memory at most doubles", trials: 1, bare: true, trial: func(f *fixture) { f.burst(5000, 10*time.Second) }},
+	{number: 26, variant: "a", exclusive: true, name: "event storm: maximum change rate of the API server for 30 s", demand: "no event lost; scores correct ≤ 5 s afterwards; lag ≤ 2 s; resident memory at most doubles", trials: 1, noChurn: true, trial: func(f *fixture) { f.storm(30 * time.Second) }},
+	{number: 26, variant: "b", exclusive: true, name: "event storm: 5,000 events/s for 10 s from a fake API server", demand: "no event lost; lag ≤ 2 s; resident memory at most doubles", trials: 1, standalone: true, trial: func(f *fixture) { f.burst(5000, 10*time.Second) }},
 	{number: 27, name: "a check that panics or is slow", demand: "that pod is marked; others are not affected", cannot: "no policy can make the engine panic; TestPanicAffectsOnePod and TestHostilePods cover it"},
-	{number: 28, heavy: true, name: "giant pods: 50 containers; 250 KiB of annotations; 1.2 MB", demand: "evaluated in ≤ 50 ms in total; resident memory grows by ≤ 20 MiB", trials: 1, still: true, trial: func(f *fixture) {
+	{number: 28, exclusive: true, name: "giant pods: 50 containers; 250 KiB of annotations; 1.2 MB", demand: "evaluated in ≤ 50 ms in total; resident memory grows by ≤ 20 MiB", trials: 1, noChurn: true, trial: func(f *fixture) {
 		leader := f.leader()
 		before, err := leader.value("process_resident_memory_bytes")
 		if err != nil {
@@ -461,7 +461,7 @@ var night = []row{
 		if err := f.CreatePods(f.Context(), many, noted, giant); err != nil {
 			f.Fatal(err)
 		}
-		f.recompute(quiet)
+		f.recompute(settleTimeout)
 		if spent = f.evaluating(leader) - spent; spent > 50*time.Millisecond {
 			f.Errorf("evaluated in %s", spent)
 		}
@@ -470,9 +470,9 @@ var night = []row{
 			f.Errorf("resident memory %v, before %v (%v)", after, before, err)
 		}
 	}},
-	{number: 29, variant: "a", heavy: true, name: "namespace churn: 2,000 namespaces, 5 rounds", demand: "no scores in the first scrape after the last event; series and heap ≤ 105 % of the first round", trials: 1, still: true, args: []string{"--profile-listen=127.0.0.1:0"}, trial: func(f *fixture) { f.comeAndGo(2000, 5) }},
-	{number: 29, variant: "b", heavy: true, name: "5,200 namespaces", demand: "5,000 have their own series, the others share one; none is lost", trials: 1, alone: true, still: true, trial: (*fixture).tooMany},
-	{number: 30, name: "one pod name deleted and created 1,000 times", demand: "exact counts", trials: 1, still: true, trial: func(f *fixture) {
+	{number: 29, variant: "a", exclusive: true, name: "namespace churn: 2,000 namespaces, 5 rounds", demand: "no scores in the first scrape after the last event; series and heap ≤ 105 % of the first round", trials: 1, noChurn: true, args: []string{"--profile-listen=127.0.0.1:0"}, trial: func(f *fixture) { f.churnNamespaces(2000, 5) }},
+	{number: 29, variant: "b", exclusive: true, name: "5,200 namespaces", demand: "5,000 have their own series, the others share one; none is lost", trials: 1, ownControlPlane: true, noChurn: true, trial: (*fixture).namespacesBeyondLimit},
+	{number: 30, name: "one pod name deleted and created 1,000 times", demand: "exact counts", trials: 1, noChurn: true, trial: func(f *fixture) {
 		for i := range 1000 {
 			pod := cluster.NewPod(f.namespaces[0], "again", []cluster.Container{cluster.Bad, cluster.Good}[i%2])
 			if i > 0 {
@@ -485,11 +485,11 @@ var night = []row{
 			}
 		}
 		at := time.Now()
-		f.recompute(quiet)
-		f.recovered(time.Since(at), quiet)
+		f.recompute(settleTimeout)
+		f.recovered(time.Since(at), settleTimeout)
 	}},
-	{number: 31, heavy: true, name: "10,000 pods with 256 MiB of memory: initial list and relist", demand: "ready ≤ 30 s; peak ≤ 256 MiB; relist at most doubles memory; ≤ 8 KiB retained per pod", trials: 1, alone: true, fresh: true, still: true, args: []string{"--profile-listen=127.0.0.1:0"}, trial: (*fixture).tenThousand},
-	{number: 33, name: "policy replaced ten times per second, with 8 files", demand: "no scrape mixes two policies; the last one in force on both replicas ≤ 5 s", trials: 1, fresh: true, still: true, args: []string{"--policy=mount/table.yaml"}, trial: func(f *fixture) {
+	{number: 31, exclusive: true, name: "10,000 pods with 256 MiB of memory: initial list and relist", demand: "ready ≤ 30 s; peak ≤ 256 MiB; relist at most doubles memory; ≤ 8 KiB retained per pod", trials: 1, ownControlPlane: true, ownAgents: true, noChurn: true, args: []string{"--profile-listen=127.0.0.1:0"}, trial: (*fixture).tenThousandPods},
+	{number: 33, name: "policy replaced ten times per second, with 8 files", demand: "no scrape mixes two policies; the last one in force on both replicas ≤ 5 s", trials: 1, ownAgents: true, noChurn: true, args: []string{"--policy=mount/table.yaml"}, trial: func(f *fixture) {
 		good := f.defaultPolicy()
 		f.mountPolicy(good)
 		f.pair()
@@ -500,7 +500,7 @@ var night = []row{
 		began, seen := time.Now(), map[int]bool{}
 		for i := 0; time.Since(began) < max(20*time.Second, f.lease.of(60*time.Second)); i++ {
 			f.mountPolicy(generation(good, i%generations))
-			f.pass(100 * time.Millisecond)
+			f.pause(100 * time.Millisecond)
 			seen[f.oneGeneration(list)] = true
 		}
 		if len(seen) < 3 {
@@ -526,15 +526,15 @@ var night = []row{
 		})
 		f.recovered(time.Since(last), 5*time.Second)
 	}},
-	{number: 34, variant: "a", name: "policy changed within 3 s of a handover (SIGTERM)", demand: "in every scrape, the scores match the exported policy", trials: 10, fresh: true, still: true, args: []string{"--policy=mount/table.yaml"}, trial: func(f *fixture) {
+	{number: 34, variant: "a", name: "policy changed within 3 s of a handover (SIGTERM)", demand: "in every scrape, the scores match the exported policy", trials: 10, ownAgents: true, noChurn: true, args: []string{"--policy=mount/table.yaml"}, trial: func(f *fixture) {
 		f.swapAtHandover(syscall.SIGTERM, 5*time.Second)
 	}},
-	{number: 34, variant: "b", name: "policy changed within 3 s of killing the leader (SIGKILL)", demand: "in every scrape, the scores match the exported policy", trials: 3, fresh: true, still: true, args: []string{"--policy=mount/table.yaml"}, trial: func(f *fixture) {
+	{number: 34, variant: "b", name: "policy changed within 3 s of killing the leader (SIGKILL)", demand: "in every scrape, the scores match the exported policy", trials: 3, ownAgents: true, noChurn: true, args: []string{"--policy=mount/table.yaml"}, trial: func(f *fixture) {
 		f.swapAtHandover(syscall.SIGKILL, f.lease.takeover())
 	}},
-	{number: 35, variant: "a", name: "connections exhaust the file descriptors for longer than the lease duration", demand: "no restart; Lease kept; probes ≤ 10 s", trials: 1, fresh: true, blind: true, trial: (*fixture).outOfFiles},
-	{number: 35, variant: "b", name: "report written to a full or read-only disk", demand: "exit 2 with a reason; no partial file", trials: 1, bare: true, trial: (*fixture).fullDisk},
-	{number: 35, variant: "c", name: "mount of the policy disappears and returns", demand: "last valid policy stays; reported ≤ 5 s; recovery ≤ 5 s", trials: 1, fresh: true, still: true, args: []string{"--policy=mount/table.yaml"}, trial: func(f *fixture) {
+	{number: 35, variant: "a", name: "connections exhaust the file descriptors for longer than the lease duration", demand: "no restart; Lease kept; probes ≤ 10 s", trials: 1, ownAgents: true, expectGaps: true, trial: (*fixture).outOfFiles},
+	{number: 35, variant: "b", name: "report written to a full or read-only disk", demand: "exit 2 with a reason; no partial file", trials: 1, standalone: true, trial: (*fixture).fullDisk},
+	{number: 35, variant: "c", name: "mount of the policy disappears and returns", demand: "last valid policy stays; reported ≤ 5 s; recovery ≤ 5 s", trials: 1, ownAgents: true, noChurn: true, args: []string{"--policy=mount/table.yaml"}, trial: func(f *fixture) {
 		folder := filepath.Join(f.dir, "mount")
 		again := f.tmpfs(folder, "size=1m")
 		good := f.defaultPolicy()
@@ -552,8 +552,8 @@ var night = []row{
 		f.reloaded("the mount is back", 1)
 		f.recovered(time.Since(mended), 5*time.Second)
 	}},
-	{number: 37, heavy: true, blind: true, name: "10,000 connections for /metrics", demand: "resident memory grows by ≤ 64 MiB; /healthz p99 ≤ 100 ms; Lease kept", trials: 1, trial: func(f *fixture) {
-		leader, check := f.leader(), f.holdsLease(flooded)
+	{number: 37, exclusive: true, expectGaps: true, name: "10,000 connections for /metrics", demand: "resident memory grows by ≤ 64 MiB; /healthz p99 ≤ 100 ms; Lease kept", trials: 1, trial: func(f *fixture) {
+		leader, check := f.leader(), f.keepsLease(flooded)
 		before, err := leader.value("process_resident_memory_bytes")
 		if err != nil {
 			f.Fatal(err)
@@ -566,26 +566,26 @@ var night = []row{
 		f.recovered(p99, 100*time.Millisecond)
 		check()
 	}},
-	{number: 38, variant: "a", heavy: true, blind: true, name: "leader limited to 5 % of a processor for one minute", demand: "no double publish; no scores without a renewal; one publishes ≤ 30 s afterwards", trials: 1, trial: func(f *fixture) {
+	{number: 38, variant: "a", exclusive: true, expectGaps: true, name: "leader limited to 5 % of a processor for one minute", demand: "no double publish; no scores without a renewal; one publishes ≤ 30 s afterwards", trials: 1, trial: func(f *fixture) {
 		f.starved(5*time.Millisecond, 100*time.Millisecond, max(20*time.Second, f.lease.of(60*time.Second)))
 	}},
-	{number: 38, variant: "b", heavy: true, blind: true, name: "leader limited to 0.1 % of a processor", demand: "gate closed, by an exit if necessary; no double publish; no scores without a renewal; one publishes ≤ 30 s afterwards", trials: 1, trial: func(f *fixture) {
+	{number: 38, variant: "b", exclusive: true, expectGaps: true, name: "leader limited to 0.1 % of a processor", demand: "gate closed, by an exit if necessary; no double publish; no scores without a renewal; one publishes ≤ 30 s afterwards", trials: 1, trial: func(f *fixture) {
 		if f.starved(time.Millisecond, time.Second, 2*f.lease.duration) == 0 {
 			f.Error("it has published all the time, so that nothing is shown")
 		}
 	}},
-	{number: 40, variant: "a", name: "invalid recordings: empty, truncated, NUL, a million levels deep, duplicate key, not UTF-8, a million containers, truncated gzip", demand: "exit 2 with the byte offset; resident memory ≤ 256 MiB", trials: 1, bare: true, trial: (*fixture).badRecordings},
-	{number: 40, variant: "b", name: "recording of 5 GB that ends in the middle of a pod", demand: "exit 2 with the byte offset; resident memory ≤ 256 MiB; ≥ 20 MB/s", trials: 1, bare: true, trial: func(f *fixture) { f.endless(5e9) }},
+	{number: 40, variant: "a", name: "invalid recordings: empty, truncated, NUL, a million levels deep, duplicate key, not UTF-8, a million containers, truncated gzip", demand: "exit 2 with the byte offset; resident memory ≤ 256 MiB", trials: 1, standalone: true, trial: (*fixture).badRecordings},
+	{number: 40, variant: "b", name: "recording of 5 GB that ends in the middle of a pod", demand: "exit 2 with the byte offset; resident memory ≤ 256 MiB; ≥ 20 MB/s", trials: 1, standalone: true, trial: func(f *fixture) { f.endless(5e9) }},
 	soakRow,
-	{number: 42, heavy: true, name: "1,100 connections with invented tokens, --metrics-auth", demand: "each probe ≤ 1 s; no scrape of an authorized client fails; ≤ 10 reviews/s; ≤ 5 s afterwards a new client is served, response times are as before, and ≤ 3 reviews in 5 s", trials: 1, bare: true, trial: func(f *fixture) { f.inventedTokens(1100, time.Minute) }},
-	{number: 43, name: "API server redirects the leader to another host", demand: "that host receives no request; gate closed ≤ lease - margin; the other replica publishes; rejoins ≤ 65 s afterwards", trials: 2, still: true, trial: (*fixture).redirected},
+	{number: 42, exclusive: true, name: "1,100 connections with invented tokens, --metrics-auth", demand: "each probe ≤ 1 s; no scrape of an authorized client fails; ≤ 10 reviews/s; ≤ 5 s afterwards a new client is served, response times are as before, and ≤ 3 reviews in 5 s", trials: 1, standalone: true, trial: func(f *fixture) { f.inventedTokens(1100, time.Minute) }},
+	{number: 43, name: "API server redirects the leader to another host", demand: "that host receives no request; gate closed ≤ lease - margin; the other replica publishes; rejoins ≤ 65 s afterwards", trials: 2, noChurn: true, trial: (*fixture).redirected},
 }
 
 // gap is the longest time since a moment in which no scrape of some replicas published.
 func (f *fixture) gap(since time.Time, some ...*replica) time.Duration {
 	at := []time.Time{time.Now()}
 	for _, r := range some {
-		for _, s := range r.heard() {
+		for _, s := range r.scraped() {
 			if s.Publishes && s.Answered.After(since) {
 				at = append(at, s.Answered)
 			}
@@ -599,8 +599,8 @@ func (f *fixture) gap(since time.Time, some ...*replica) time.Duration {
 	return longest
 }
 
-// caughtUp changes a pod, as soon as that can be done, and waits until the scores show it.
-func (f *fixture) caughtUp(bound time.Duration) {
+// scoresCatchUp changes a pod, as soon as that can be done, and waits until the scores show it.
+func (f *fixture) scoresCatchUp(bound time.Duration) {
 	f.Helper()
 	at := time.Now()
 	f.wait("a pod can be made", bound, f.makePod)
@@ -612,16 +612,16 @@ func (f *fixture) makePod() error {
 	return f.CreatePods(f.Context(), cluster.NewPod(f.namespaces[0], fmt.Sprint("pod-", rand.Int()), cluster.Bad))
 }
 
-// onePodMore makes a pod that changes the scores.
-func (f *fixture) onePodMore() {
+// addPod makes a pod that changes the scores.
+func (f *fixture) addPod() {
 	f.Helper()
 	if err := f.makePod(); err != nil {
 		f.Fatal(err)
 	}
 }
 
-// rewatch lets a replica begin a new watch of the pods.
-func (f *fixture) rewatch(r *replica) {
+// restartWatch lets a replica begin a new watch of the pods.
+func (f *fixture) restartWatch(r *replica) {
 	f.Helper()
 	before := r.proxy.Count("watch", "pods")
 	r.proxy.Cut()
@@ -632,7 +632,7 @@ func (f *fixture) rewatch(r *replica) {
 		}
 		return nil
 	})
-	f.pass(500 * time.Millisecond) // its answer has begun
+	f.pause(500 * time.Millisecond) // its answer has begun
 }
 
 // tokenFile makes the agents read their token from a file, and returns the token.
@@ -678,8 +678,8 @@ func (f *fixture) writeAuthority(p *proxy.Proxy, authorities ...[]byte) string {
 	return path
 }
 
-// authorityRead is how old client-go lets the authority get that it has read from a file.
-const authorityRead = 5 * time.Minute
+// authorityReload is how old client-go lets the authority get that it has read from a file.
+const authorityReload = 5 * time.Minute
 
 // rotateAuthority gives the API server a certificate of a new authority, which has stood in the file beside the old one for
 // a time.
@@ -699,7 +699,7 @@ func (f *fixture) rotateAuthority(beside, bound time.Duration) {
 		}
 		present = append(present, activate)
 	}
-	f.pass(beside)
+	f.pause(beside)
 	at := time.Now()
 	for slot, r := range f.slots {
 		present[slot]()
@@ -707,10 +707,10 @@ func (f *fixture) rotateAuthority(beside, bound time.Duration) {
 		r.proxy.Cut() // a connection that stands would go on
 		r.proxy.Heal()
 	}
-	f.pass(f.lease.closes())
+	f.pause(f.lease.closes())
 	f.next(time.Now(), bound, f.slots[:]...)
 	f.recovered(f.gap(at, f.all...), bound)
-	f.onePodMore()
+	f.addPod()
 	f.settledSince(at, bound)
 	for _, r := range f.slots {
 		f.rejoins(r, bound)
@@ -750,7 +750,7 @@ func (f *fixture) flood(r *replica, n int) (stop func(), most float64, p99 time.
 	begun := time.Now()
 	for i := range n {
 		running.Go(func() {
-			f.pass(time.Until(begun.Add(time.Duration(i) * 5 * time.Second / time.Duration(n))))
+			f.pause(time.Until(begun.Add(time.Duration(i) * 5 * time.Second / time.Duration(n))))
 			conn, err := dialer.DialContext(ctx, "tcp", r.Addr)
 			if err != nil {
 				return
@@ -781,7 +781,7 @@ func (f *fixture) flood(r *replica, n int) (stop func(), most float64, p99 time.
 		if memory, err := r.value("process_resident_memory_bytes"); err == nil {
 			most = max(most, memory)
 		}
-		f.pass(20 * time.Millisecond)
+		f.pause(20 * time.Millisecond)
 	}
 	if opened.Load() < int64(n)*9/10 {
 		f.Errorf("only %d of %d connections were opened", opened.Load(), n)
@@ -800,7 +800,7 @@ func (f *fixture) starved(share, period, length time.Duration) (closed int) {
 	})
 	began := time.Now()
 	confine(leader)
-	f.pass(length)
+	f.pause(length)
 	release()
 	f.publishes(time.Now(), 30*time.Second, f.slots[:]...)
 	const slack = 500 * time.Millisecond // of the oracle
@@ -810,7 +810,7 @@ func (f *fixture) starved(share, period, length time.Duration) (closed int) {
 			renewed = append(renewed, request.At)
 		}
 	}
-	for _, s := range leader.heard() {
+	for _, s := range leader.scraped() {
 		if !s.Asked.After(began) || !s.Heard {
 			continue
 		}
@@ -851,12 +851,12 @@ func (f *fixture) outOfFiles() {
 		return nil
 	})
 	f.pair()
-	leader, check := f.slots[0], f.holdsLease(time.Second)
+	leader, check := f.slots[0], f.keepsLease(time.Second)
 	at := time.Now()
 	stop := f.slowClients(leader, 160, true) // half of which hold a file for as long as they may
 	defer stop()
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}} // as a kubelet
-	for most := time.Duration(0); time.Since(at) < f.lease.duration*4/3; f.pass(time.Second) {
+	for most := time.Duration(0); time.Since(at) < f.lease.duration*4/3; f.pause(time.Second) {
 		asked := time.Now()
 		res, err := client.Get("http://" + leader.Addr + "/healthz")
 		if err != nil {
@@ -880,7 +880,7 @@ func (f *fixture) compacted() {
 	if err := f.CreatePods(f.Context(), cluster.NewPod(f.namespaces[0], named, cluster.Bad)); err != nil {
 		f.Fatal(err)
 	}
-	f.recompute(quiet)
+	f.recompute(settleTimeout)
 	reported := func() bool {
 		_, report, err := f.leader().Get("/api/v1/report")
 		if err != nil {
@@ -898,7 +898,7 @@ func (f *fixture) compacted() {
 		r.proxy.Cut() // else the kernel would keep the events for it, megabytes of them
 	}
 	stop := f.churn(100)
-	f.pass(20 * time.Second)
+	f.pause(20 * time.Second)
 	stop()
 	if err := f.DeletePod(f.Context(), f.namespaces[0], named); err != nil {
 		f.Fatal(err)
@@ -907,7 +907,7 @@ func (f *fixture) compacted() {
 	if err := errors.Join(f.Own.CompactEtcd(f.Context()), f.Own.StartAPIServer(f.Context())); err != nil {
 		f.Fatal(err)
 	}
-	f.pass(time.Until(frozen.Add(f.lease.of(150 * time.Second))))
+	f.pause(time.Until(frozen.Add(f.lease.of(150 * time.Second))))
 	before := [2]int{f.lists(0), f.lists(1)}
 	woken := time.Now()
 	for _, r := range f.slots {
@@ -927,7 +927,7 @@ func (f *fixture) compacted() {
 		}
 		return nil
 	})
-	f.recompute(quiet)
+	f.recompute(settleTimeout)
 	f.expired(failed)
 	for slot, r := range f.slots {
 		if n := f.lists(slot) - before[slot]; n != 1 {

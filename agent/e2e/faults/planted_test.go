@@ -10,8 +10,8 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/binaries"
 )
 
-// TestPlantedFault runs rows of the matrix against a binary whose gate believes client-go's elector, and demands that the
-// oracle of double publishing finds it. A check that cannot fail is no check.
+// TestPlantedFault runs rows of the matrix with a binary whose gate trusts client-go's elector, and requires that the double publish
+// oracle detects it.
 func TestPlantedFault(t *testing.T) {
 	planted, err := binaries.UngatedAgent(t.Context(), workDir)
 	if err != nil {
@@ -21,33 +21,33 @@ func TestPlantedFault(t *testing.T) {
 		t.Run("row "+key, func(t *testing.T) {
 			t.Parallel()
 			i := slices.IndexFunc(matrix, func(r row) bool { return r.key() == key })
-			lenient := &forgiving{TB: t}
+			lenient := &recordingTB{TB: t}
 			f := newFixture(t, shared, &matrix[i], &outcome{})
 			f.TB, f.binary = lenient, planted
-			// Whether an edit of the Lease is seen by the standby first is a matter of chance.
+			// Which replica reads an edited Lease first is random.
 			const tries = 6
 			for try := range tries {
 				lenient.run(f.try)
-				if double := f.double(); double > 0 {
+				if double := f.doublePublish(); double > 0 {
 					t.Logf("trial %d: both published for %s", try+1, double)
 					return
 				}
 			}
-			t.Errorf("no double publish was found in %d trials; what else was found: %v", tries, lenient.faults)
+			t.Errorf("no double publish in %d trials; other failures: %v", tries, lenient.faults)
 		})
 	}
 }
 
-// forgiving is a test that notes failures and does not fail.
-type forgiving struct {
+// recordingTB records failures instead of failing the test.
+type recordingTB struct {
 	testing.TB
 
 	mu     sync.Mutex
 	faults []string
 }
 
-// run runs a part of the test, which may end early.
-func (f *forgiving) run(part func()) {
+// run calls a function that may exit its goroutine.
+func (f *recordingTB) run(part func()) {
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -56,16 +56,16 @@ func (f *forgiving) run(part func()) {
 	<-done
 }
 
-func (f *forgiving) note(text string) {
+func (f *recordingTB) note(text string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	f.faults = append(f.faults, text)
 }
 
-func (f *forgiving) Error(args ...any)                 { f.note(fmt.Sprint(args...)) }
-func (f *forgiving) Errorf(format string, args ...any) { f.note(fmt.Sprintf(format, args...)) }
-func (f *forgiving) Fatal(args ...any)                 { f.note(fmt.Sprint(args...)); runtime.Goexit() }
-func (f *forgiving) Fatalf(format string, args ...any) {
+func (f *recordingTB) Error(args ...any)                 { f.note(fmt.Sprint(args...)) }
+func (f *recordingTB) Errorf(format string, args ...any) { f.note(fmt.Sprintf(format, args...)) }
+func (f *recordingTB) Fatal(args ...any)                 { f.note(fmt.Sprint(args...)); runtime.Goexit() }
+func (f *recordingTB) Fatalf(format string, args ...any) {
 	f.note(fmt.Sprintf(format, args...))
 	runtime.Goexit()
 }

@@ -17,26 +17,26 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/oracle"
 )
 
-// A replica is one process of the agent, scraped from its start to its end.
+// A replica is an agent process that is scraped from start to end.
 type replica struct {
 	*blackbox.Agent
 	proxy *proxy.Proxy // outlives the process
 
-	expected   bool // the row has ended this process, or told it to end
+	expected   bool // the row ended this process or sent it a signal
 	goroutines float64
 
 	client *http.Client
 	stop   context.CancelFunc
 	ended  chan struct{}
 
-	mu      sync.Mutex
-	scrapes []oracle.Scrape
-	last    time.Time // answer of the last scrape that published
-	words   []byte    // what came of it
+	mu       sync.Mutex
+	scrapes  []oracle.Scrape
+	last     time.Time // time of the last scrape with scores
+	lastBody []byte    // its body
 }
 
-// listen scrapes until the process ends or stop is called. A scrape waits for its answer as long as it takes: a frozen
-// process that wakes must not publish either.
+// listen scrapes until the process ends or stop is called. Scrapes have no timeout, because a process that resumes after being
+// frozen must not publish in its late responses either.
 func (r *replica) listen() {
 	ctx, cancel := context.WithCancel(context.Background())
 	r.stop, r.ended = cancel, make(chan struct{})
@@ -47,7 +47,7 @@ func (r *replica) listen() {
 		var open sync.WaitGroup
 		defer open.Wait()
 		defer cancel()
-		const atOnce = 3 // the agent gathers one scrape at a time: more would only wait
+		const atOnce = 3 // the agent renders one scrape at a time
 		slots := make(chan struct{}, atOnce)
 		ticker := time.NewTicker(oracle.ScrapePeriod)
 		defer ticker.Stop()
@@ -65,7 +65,7 @@ func (r *replica) listen() {
 					r.scrape(ctx)
 					<-slots
 				})
-			default: // it is frozen, or slow
+			default: // frozen or slow
 			}
 		}
 	}()
@@ -81,11 +81,11 @@ func (r *replica) scrape(ctx context.Context) {
 	defer r.mu.Unlock()
 	r.scrapes = oracle.InOrder(r.scrapes, s)
 	if s.Publishes && s.Answered.After(r.last) {
-		r.last, r.words = s.Answered, body
+		r.last, r.lastBody = s.Answered, body
 	}
 }
 
-// publishes looks for any series that only a leader may export.
+// publishes reports whether a response has series that only a leader may export.
 func publishes(body []byte) bool {
 	for _, series := range []string{"\ncluster_health_score ", "\nnamespace_health_score{", "\nkube_devops_pods{", "\nkube_devops_violations{"} {
 		if bytes.Contains(body, []byte(series)) {
@@ -95,7 +95,7 @@ func publishes(body []byte) bool {
 	return false
 }
 
-// ask returns the status, 0 for no answer, what came of the body, and when the last of it came.
+// ask returns the status (0 without a response), the received part of the body, and the time of its last byte.
 func (r *replica) ask(ctx context.Context, path string) (int, []byte, time.Time, error) {
 	q, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+r.Addr+path, nil)
 	if err != nil {
@@ -106,18 +106,18 @@ func (r *replica) ask(ctx context.Context, path string) (int, []byte, time.Time,
 		return 0, nil, time.Now(), err
 	}
 	defer func() { _ = res.Body.Close() }()
-	came := &noted{Reader: res.Body, at: time.Now()}
+	came := &timedReader{Reader: res.Body, at: time.Now()}
 	body, err := io.ReadAll(came)
 	return res.StatusCode, body, came.at, err
 }
 
-// noted is a reader that knows when its last bytes came. The end of what was cut off comes later, and says nothing.
-type noted struct {
+// timedReader records when its last bytes arrived. The error of an interrupted response arrives later.
+type timedReader struct {
 	io.Reader
 	at time.Time
 }
 
-func (n *noted) Read(b []byte) (int, error) {
+func (n *timedReader) Read(b []byte) (int, error) {
 	read, err := n.Reader.Read(b)
 	if read > 0 {
 		n.at = time.Now()
@@ -125,23 +125,23 @@ func (n *noted) Read(b []byte) (int, error) {
 	return read, err
 }
 
-// heard returns all scrapes until now.
-func (r *replica) heard() []oracle.Scrape {
+// scraped returns all scrapes so far.
+func (r *replica) scraped() []oracle.Scrape {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.scrapes[:len(r.scrapes):len(r.scrapes)]
 }
 
-// lastPublished returns when it last published, zero if never.
+// lastPublished returns the time of the last scrape with scores, or zero.
 func (r *replica) lastPublished() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.last
 }
 
-// firstPublished returns the first scrape after a moment that published, zero if there is none.
+// firstPublished returns the time of the first scrape with scores after the given time, or zero.
 func (r *replica) firstPublished(after time.Time) time.Time {
-	heard := r.heard()
+	heard := r.scraped()
 	for i := len(heard) - 1; i >= 0; i-- {
 		if heard[i].Answered.Before(after) {
 			heard = heard[i+1:]
@@ -156,9 +156,9 @@ func (r *replica) firstPublished(after time.Time) time.Time {
 	return time.Time{}
 }
 
-// term returns since when it has published without a break, zero if it does not.
+// term returns the time since which it has published without interruption, or zero.
 func (r *replica) term() (since time.Time) {
-	for _, s := range slices.Backward(r.heard()) {
+	for _, s := range slices.Backward(r.scraped()) {
 		if !s.Publishes {
 			break
 		}
@@ -167,12 +167,12 @@ func (r *replica) term() (since time.Time) {
 	return since
 }
 
-// leads tells whether its last scrapes published.
+// leads reports whether its latest scrapes had scores.
 func (r *replica) leads() bool {
 	return !r.Ended() && time.Since(r.lastPublished()) < 500*time.Millisecond
 }
 
-// value reads one series of the process now.
+// value returns the current value of a series.
 func (r *replica) value(name string, labels ...string) (float64, error) {
 	metrics, err := r.Metrics()
 	if err != nil {
@@ -185,15 +185,15 @@ func (r *replica) value(name string, labels ...string) (float64, error) {
 	return v, nil
 }
 
-// floods returns the message of a complaint that came more than once a second for ten seconds, "" for none.
-func (r *replica) floods() (string, error) {
+// repeatedWarning returns the message of a warning that was logged more than once per second for ten seconds, or "".
+func (r *replica) repeatedWarning() (string, error) {
 	const window = 10
-	// The Lease of every merge is tried each second, a little early now and then, and the end of a term has a word more.
+	// The quick Lease is tried every second, sometimes slightly early, and the end of a term logs one more line.
 	const more = 2
 	var lines []blackbox.Line
 	for text := range strings.Lines(r.Stderr()) {
 		var line blackbox.Line
-		// The last word of a process that fails is for people; the last line may be half written.
+		// The final error of a process is not JSON, and the last line may be incomplete.
 		if json.Unmarshal([]byte(text), &line) == nil && line["level"] != "info" && line["level"] != "debug" {
 			lines = append(lines, line)
 		}
@@ -202,7 +202,7 @@ func (r *replica) floods() (string, error) {
 	for _, line := range lines {
 		ts, err := time.Parse(time.RFC3339Nano, fmt.Sprint(line["ts"]))
 		if err != nil {
-			return "", fmt.Errorf("a log line without a time: %v", line)
+			return "", fmt.Errorf("log line without ts: %v", line)
 		}
 		message := fmt.Sprint(line["msg"], " ", line["verb"])
 		at[message] = append(at[message], ts)
@@ -214,8 +214,8 @@ func (r *replica) floods() (string, error) {
 	return "", nil
 }
 
-// percentile is that of the times that scrapes took since a moment which published, without those in which the machine stood
-// still, and how many did not publish.
+// percentile returns a percentile of the response times of scrapes with scores since the given time, without halts of the machine,
+// and the number of scrapes without scores.
 func percentile(scrapes []oracle.Scrape, since time.Time, percent int) (_ time.Duration, without int) {
 	var took []time.Duration
 	for _, s := range scrapes {

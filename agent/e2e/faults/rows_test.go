@@ -36,20 +36,20 @@ var everyMerge = []row{
 		leader.expected = true
 		leader.Signal(syscall.SIGTERM)
 		f.publishes(at, 5*time.Second, standby)
-		f.exited(leader, 0, exits)
-		f.lastScrapeIsWhole(leader)
+		f.exited(leader, 0, stopTimeout)
+		f.lastScrapeIsComplete(leader)
 	}},
-	{number: 3, name: "leader frozen and resumed (SIGSTOP)", demand: "gate closed before the first byte; a short stop causes no handover; one publishes ≤ renew deadline + 2 leases", quick: 1, trials: 1, blind: true, trial: func(f *fixture) {
+	{number: 3, name: "leader frozen and resumed (SIGSTOP)", demand: "gate closed before the first byte; a short stop causes no handover; one publishes ≤ renew deadline + 2 leases", quick: 1, trials: 1, expectGaps: true, trial: func(f *fixture) {
 		for _, full := range []time.Duration{5 * time.Second, 14 * time.Second, 30 * time.Second, 120 * time.Second} {
 			leader, standby := f.leader(), f.standby()
 			frozen, d := time.Now(), f.lease.of(full)
 			leader.Signal(syscall.SIGSTOP)
-			f.pass(d)
+			f.pause(d)
 			leader.Signal(syscall.SIGCONT)
 			woken := time.Now()
 			if full == 5*time.Second {
-				f.publishes(woken, max(looks, f.lease.retry), leader)
-				f.silent(standby, frozen)
+				f.publishes(woken, max(maxScrapeGap, f.lease.retry), leader)
+				f.publishesNothing(standby, frozen)
 				continue
 			}
 			// The one that takes over was itself woken a moment ago: client-go's old campaign goes on to its renew deadline,
@@ -67,8 +67,8 @@ var everyMerge = []row{
 		leader.proxy.Blackhole()
 		cut := time.Now() // a renewal that was sent before has reached the server
 		f.publishes(cut, f.lease.takeover(), standby)
-		f.pass(f.lease.retry) // time in which the two voices would be heard
-		f.silent(leader, cut.Add(f.lease.closes()))
+		f.pause(f.lease.retry) // time in which the two voices would be heard
+		f.publishesNothing(leader, cut.Add(f.lease.closes()))
 		leader.proxy.Heal()
 		f.rejoins(leader, 60*time.Second)
 	}},
@@ -83,7 +83,7 @@ var everyMerge = []row{
 				}
 				return nil
 			})
-			f.pass(f.lease.of(full))
+			f.pause(f.lease.of(full))
 			leader.proxy.Blackhole()
 			f.publishes(time.Now(), f.lease.takeover(), standby)
 			remove()
@@ -105,7 +105,7 @@ var everyMerge = []row{
 			f.edited(edit)
 		}
 	}},
-	{number: 6, variant: "b", name: "Lease release forged, including the annotation of the agent", demand: "double publish ≤ 5 s, as documented; one replica publishes again", quick: 1, trials: 3, stated: 5 * time.Second, trial: func(f *fixture) {
+	{number: 6, variant: "b", name: "Lease release forged, including the annotation of the agent", demand: "double publish ≤ 5 s, as documented; one replica publishes again", quick: 1, trials: 3, allowedDouble: 5 * time.Second, trial: func(f *fixture) {
 		f.edited(`{"metadata":{"annotations":{"kube-devops.io/writer":"x/released"}},` + releasedSpec()[1:])
 	}},
 	{number: 6, variant: "c", name: "Lease edited: maximum transitions and duration, and times out of range", demand: "one replica publishes again ≤ 3 leases", quick: 1, trials: 2, trial: func(f *fixture) {
@@ -124,40 +124,40 @@ var everyMerge = []row{
 	{number: 7, name: "Lease deleted once, and every second for one minute", demand: "one replica publishes ≤ 2 leases + 5 s after the last deletion", quick: 1, trials: 2, trial: func(f *fixture) {
 		f.deleteLease()
 		noticed := time.Now().Add(2 * f.lease.retry)
-		f.pass(time.Until(noticed))
+		f.pause(time.Until(noticed))
 		f.publishes(noticed, 2*f.lease.duration+5*time.Second, f.slots[:]...)
 		f.pair()
 		for range max(10, int(f.lease.of(time.Minute)/time.Second)) {
 			f.deleteLease()
-			f.pass(time.Second)
+			f.pause(time.Second)
 		}
 		f.publishes(time.Now(), 2*f.lease.duration+5*time.Second, f.slots[:]...)
 	}},
-	{number: 16, variant: "a", name: "API server restarted, SIGTERM and SIGKILL, down 2 and 20 s", demand: "scores current ≤ 10 and 30 s; scores never wrong; staleness metric accurate to 2 s", quick: 1, trials: 1, alone: true, direct: true, still: true, trial: func(f *fixture) {
+	{number: 16, variant: "a", name: "API server restarted, SIGTERM and SIGKILL, down 2 and 20 s", demand: "scores current ≤ 10 and 30 s; scores never wrong; staleness metric accurate to 2 s", quick: 1, trials: 1, ownControlPlane: true, noProxy: true, noChurn: true, trial: func(f *fixture) {
 		f.serverRestarts(syscall.SIGTERM, 2*time.Second, 10*time.Second)
 		f.serverRestarts(syscall.SIGKILL, f.lease.of(20*time.Second), 30*time.Second)
 	}},
-	{number: 21, variant: "a", name: "streaming list without its end bookmark", demand: "ready ≤ 150 s; ≤ 2 requests/s; scores correct ≤ 90 s afterwards", quick: 1, trials: 1, fresh: true, still: true, trial: func(f *fixture) {
-		f.startsThough(proxy.Rule{Verb: "watch", Resource: "pods", Watch: func(e *proxy.Event) proxy.Fate {
+	{number: 21, variant: "a", name: "streaming list without its end bookmark", demand: "ready ≤ 150 s; ≤ 2 requests/s; scores correct ≤ 90 s afterwards", quick: 1, trials: 1, ownAgents: true, noChurn: true, trial: func(f *fixture) {
+		f.startsDespite(proxy.Rule{Verb: "watch", Resource: "pods", Watch: func(e *proxy.Event) proxy.Fate {
 			if e.End {
 				return proxy.Swallow
 			}
 			return proxy.Pass
 		}}, 0)
 	}},
-	{number: 21, variant: "b", name: "streaming list closed early, for a further minute", demand: "ready ≤ 150 s; ≤ 2 requests/s; scores correct ≤ 90 s afterwards", quick: 1, trials: 1, fresh: true, still: true, trial: func(f *fixture) {
-		f.startsThough(proxy.Rule{Verb: "watch", Resource: "pods", Watch: func(e *proxy.Event) proxy.Fate {
+	{number: 21, variant: "b", name: "streaming list closed early, for a further minute", demand: "ready ≤ 150 s; ≤ 2 requests/s; scores correct ≤ 90 s afterwards", quick: 1, trials: 1, ownAgents: true, noChurn: true, trial: func(f *fixture) {
+		f.startsDespite(proxy.Rule{Verb: "watch", Resource: "pods", Watch: func(e *proxy.Event) proxy.Fate {
 			if e.N > 2 {
 				return proxy.BreakOff
 			}
 			return proxy.Pass
 		}}, time.Minute)
 	}},
-	{number: 21, variant: "c", name: "streaming list empty, for a further minute", demand: "ready ≤ 150 s; ≤ 2 requests/s; scores correct ≤ 90 s afterwards", quick: 1, trials: 1, fresh: true, still: true, trial: func(f *fixture) {
-		f.startsThough(proxy.Rule{Verb: "watch", Resource: "pods", Watch: func(*proxy.Event) proxy.Fate { return proxy.BreakOff }}, time.Minute)
+	{number: 21, variant: "c", name: "streaming list empty, for a further minute", demand: "ready ≤ 150 s; ≤ 2 requests/s; scores correct ≤ 90 s afterwards", quick: 1, trials: 1, ownAgents: true, noChurn: true, trial: func(f *fixture) {
+		f.startsDespite(proxy.Rule{Verb: "watch", Resource: "pods", Watch: func(*proxy.Event) proxy.Fate { return proxy.BreakOff }}, time.Minute)
 	}},
-	{number: 21, variant: "d", name: "watch request not answered", demand: "ready ≤ 150 s; ≤ 2 requests/s; scores correct ≤ 90 s afterwards", quick: 1, trials: 1, fresh: true, still: true, trial: func(f *fixture) {
-		f.startsThough(proxy.Rule{Verb: "watch", Resource: "pods", Silent: true}, 0)
+	{number: 21, variant: "d", name: "watch request not answered", demand: "ready ≤ 150 s; ≤ 2 requests/s; scores correct ≤ 90 s afterwards", quick: 1, trials: 1, ownAgents: true, noChurn: true, trial: func(f *fixture) {
+		f.startsDespite(proxy.Rule{Verb: "watch", Resource: "pods", Silent: true}, 0)
 	}},
 	{number: 24, variant: "b", name: "no permission for pods from the start of a replica that is alone at first", demand: "it does not write the Lease, is not ready and reports why; the other replica publishes ≤ 2 leases", quick: 1, trials: 2, trial: func(f *fixture) {
 		for _, r := range f.slots {
@@ -170,7 +170,7 @@ var everyMerge = []row{
 		}
 		began, before := time.Now(), writes()
 		blind := f.start(0)
-		f.pass(f.lease.duration + f.lease.takeover())
+		f.pause(f.lease.duration + f.lease.takeover())
 		if status, body, err := blind.Get("/readyz?verbose"); err != nil || status != 503 || !strings.Contains(body, "initial list of pods") {
 			f.Errorf("/readyz of a replica without pods: %d %s %v", status, body, err)
 		}
@@ -180,10 +180,10 @@ var everyMerge = []row{
 		started := time.Now()
 		other := f.start(1)
 		f.publishes(started, 2*f.lease.duration+f.lease.takeover(), other)
-		f.silent(blind, began)
+		f.publishesNothing(blind, began)
 		remove()
 	}},
-	{number: 32, name: "policy truncated, empty, deleted, 5 MiB, a YAML bomb, with an unknown field, with two documents", demand: "last valid policy stays; reported with a reason ≤ 5 s; recovery ≤ 5 s", quick: 1, trials: 1, args: []string{"--policy=mount/table.yaml"}, fresh: true, still: true, trial: func(f *fixture) {
+	{number: 32, name: "policy truncated, empty, deleted, 5 MiB, a YAML bomb, with an unknown field, with two documents", demand: "last valid policy stays; reported with a reason ≤ 5 s; recovery ≤ 5 s", quick: 1, trials: 1, args: []string{"--policy=mount/table.yaml"}, ownAgents: true, noChurn: true, trial: func(f *fixture) {
 		good := f.defaultPolicy()
 		f.mountPolicy(good)
 		f.pair()
@@ -203,7 +203,7 @@ var everyMerge = []row{
 			}
 			f.mountPolicy(broken.text)
 			f.reloaded(broken.name, 0)
-			f.wait(broken.name+": the log says why", looks, func() error {
+			f.wait(broken.name+": the log says why", maxScrapeGap, func() error {
 				for slot, r := range f.slots {
 					words := r.Stderr()[said[slot]:]
 					if !strings.Contains(words, "the last good one stays in force") || !strings.Contains(words, broken.reason) {
@@ -221,7 +221,7 @@ var everyMerge = []row{
 			f.recovered(time.Since(mended), 5*time.Second)
 		}
 	}},
-	{number: 36, heavy: true, name: "200 connections that send or read 1 byte per second", demand: "closed ≤ 35 s; every scrape answered, p99 ≤ 250 ms", quick: 1, trials: 1, trial: func(f *fixture) {
+	{number: 36, exclusive: true, name: "200 connections that send or read 1 byte per second", demand: "closed ≤ 35 s; every scrape answered, p99 ≤ 250 ms", quick: 1, trials: 1, trial: func(f *fixture) {
 		leader := f.leader()
 		f.fill(f.seeder(), 400)
 		f.largePage(leader)
@@ -241,8 +241,8 @@ var everyMerge = []row{
 			return nil
 		})
 		f.recovered(time.Since(began), 35*time.Second)
-		f.pass(time.Until(began.Add(20 * time.Second)))
-		p99, without := percentile(leader.heard(), began, 99)
+		f.pause(time.Until(began.Add(20 * time.Second)))
+		p99, without := percentile(leader.scraped(), began, 99)
 		if without > 0 {
 			f.Errorf("%d scrapes brought no scores", without)
 		}
@@ -251,13 +251,13 @@ var everyMerge = []row{
 		}
 		f.notef("p99 of scrapes %.0f ms", p99.Seconds()*1000)
 	}},
-	{number: 39, name: "SIGTERM at the start, during an unanswered initial list, and while the API server is down; sent twice", demand: "exit 0 ≤ 10 s; after the second signal at once, not 0", quick: 1, trials: 5, fresh: true, trial: func(f *fixture) {
+	{number: 39, name: "SIGTERM at the start, during an unanswered initial list, and while the API server is down; sent twice", demand: "exit 0 ≤ 10 s; after the second signal at once, not 0", quick: 1, trials: 5, ownAgents: true, trial: func(f *fixture) {
 		stopped := func(r *replica) {
 			at := time.Now()
 			r.expected = true
 			r.Signal(syscall.SIGTERM)
-			f.exited(r, 0, exits)
-			f.recovered(time.Since(at), exits)
+			f.exited(r, 0, stopTimeout)
+			f.recovered(time.Since(at), stopTimeout)
 		}
 		if r := f.slots[0]; r != nil {
 			f.kill(r)
@@ -281,12 +281,12 @@ var everyMerge = []row{
 		leader, standby := f.leader(), f.standby()
 		leader.proxy.Blackhole()
 		standby.proxy.Cut()
-		f.pass(time.Second)
+		f.pause(time.Second)
 		stopped(standby)
 		leader.expected = true
 		leader.Signal(syscall.SIGTERM)
 		// Two signals that come together are one.
-		f.wait("it is stopping", looks, func() error {
+		f.wait("it is stopping", maxScrapeGap, func() error {
 			if !strings.Contains(leader.Stderr(), `"msg":"stopping"`) {
 				return errors.New("it does not say so")
 			}
@@ -296,9 +296,9 @@ var everyMerge = []row{
 			f.Fatal("it has ended before the second signal")
 		}
 		leader.Signal(syscall.SIGTERM)
-		f.exited(leader, 130, exits) // and not 0, as it would after a stop in good order
+		f.exited(leader, 130, stopTimeout) // and not 0, as it would after a stop in good order
 	}},
-	{number: 39, variant: "b", name: "SIGTERM while a credential plugin hangs, in its first and in a later call, with and without leader election", demand: "exit 0 ≤ 10 s", quick: 1, trials: 2, bare: true, trial: func(f *fixture) {
+	{number: 39, variant: "b", name: "SIGTERM while a credential plugin hangs, in its first and in a later call, with and without leader election", demand: "exit 0 ≤ 10 s", quick: 1, trials: 2, standalone: true, trial: func(f *fixture) {
 		for _, elect := range []string{"--leader-elect=true", "--leader-elect=false"} {
 			for _, answers := range []int{0, 1} {
 				kubeconfig, called := f.hangingPlugin(answers)
@@ -311,8 +311,8 @@ var everyMerge = []row{
 				})
 				at := time.Now()
 				r.Signal(syscall.SIGTERM)
-				f.exited(r, 0, exits)
-				f.recovered(time.Since(at), exits)
+				f.exited(r, 0, stopTimeout)
+				f.recovered(time.Since(at), stopTimeout)
 			}
 		}
 	}},
@@ -346,7 +346,7 @@ func (f *fixture) edited(patch string) {
 	}
 	// The leader learns of it at its next renewal.
 	settled := at.Add(2*f.lease.retry + time.Second)
-	f.pass(time.Until(settled))
+	f.pause(time.Until(settled))
 	_, again := f.next(settled, 3*f.lease.duration-time.Since(at), f.slots[:]...)
 	f.recovered(again.Sub(at), 3*f.lease.duration)
 	f.pair()
@@ -382,16 +382,16 @@ func (f *fixture) rejoins(r *replica, within time.Duration) {
 	})
 }
 
-// lastScrapeIsWhole checks that no answer of a leader was cut off, and that what it published last was all of it.
-func (f *fixture) lastScrapeIsWhole(r *replica) {
+// lastScrapeIsComplete checks that no answer of a leader was cut off, and that what it published last was all of it.
+func (f *fixture) lastScrapeIsComplete(r *replica) {
 	f.Helper()
-	for _, s := range r.heard() {
+	for _, s := range r.scraped() {
 		if s.Cut {
 			f.Errorf("an answer was cut off %s before the last one", r.lastPublished().Sub(s.Answered))
 		}
 	}
 	r.mu.Lock()
-	words := string(r.words)
+	words := string(r.lastBody)
 	r.mu.Unlock()
 	if !strings.HasSuffix(words, "\n") {
 		f.Errorf("the last scrape ends in the middle of a line: %q", words[max(0, len(words)-100):])
@@ -427,8 +427,8 @@ func (f *fixture) served() []string {
 func (f *fixture) serverRestarts(signal syscall.Signal, down, bound time.Duration) {
 	f.Helper()
 	lastPod := time.Now()
-	f.onePodMore()
-	f.recompute(quiet)
+	f.addPod()
+	f.recompute(settleTimeout)
 	leader := f.leader()
 	first, err := leader.Metrics()
 	if err != nil {
@@ -438,7 +438,7 @@ func (f *fixture) serverRestarts(signal syscall.Signal, down, bound time.Duratio
 	f.Own.StopAPIServer(signal)
 	gone := time.Now()
 	for time.Since(stopped) < down {
-		f.pass(200 * time.Millisecond)
+		f.pause(200 * time.Millisecond)
 		now, err := leader.Metrics()
 		if err != nil {
 			f.Fatal(err)
@@ -448,20 +448,20 @@ func (f *fixture) serverRestarts(signal syscall.Signal, down, bound time.Duratio
 			f.Errorf("scores without an API server (-before +now):\n%s", diff)
 		}
 	}
-	f.heardLast(leader, lastPod, gone)
+	f.lastEventWithin(leader, lastPod, gone)
 	if err := f.Own.StartAPIServer(f.Context()); err != nil {
 		f.Fatal(err)
 	}
 	up := time.Now()
-	f.onePodMore()
+	f.addPod()
 	f.recompute(bound)
 	f.recovered(time.Since(up), bound)
 	f.pair()
 }
 
-// heardLast checks when a replica says that it last heard of the API server: of a pod that was made after from, or of what
+// lastEventWithin checks when a replica says that it last heard of the API server: of a pod that was made after from, or of what
 // came until it was gone, to 2 s.
-func (f *fixture) heardLast(r *replica, from, until time.Time) {
+func (f *fixture) lastEventWithin(r *replica, from, until time.Time) {
 	f.Helper()
 	const slack = 2 * time.Second
 	heard, err := r.value("kube_devops_last_event_timestamp_seconds")
@@ -473,9 +473,9 @@ func (f *fixture) heardLast(r *replica, from, until time.Time) {
 	}
 }
 
-// startsThough starts two agents behind proxies with a rule, waits until they are ready all the same, keeps the rule for
+// startsDespite starts two agents behind proxies with a rule, waits until they are ready all the same, keeps the rule for
 // longer, and waits until the scores follow the pods.
-func (f *fixture) startsThough(rule proxy.Rule, longer time.Duration) {
+func (f *fixture) startsDespite(rule proxy.Rule, longer time.Duration) {
 	f.Helper()
 	const bound = 150 * time.Second
 	var removes []func()
@@ -495,7 +495,7 @@ func (f *fixture) startsThough(rule proxy.Rule, longer time.Duration) {
 	}
 	stop := f.churn(2) // without events there is nothing to cut short
 	defer stop()
-	f.pass(longer) // the fault lasts
+	f.pause(longer) // the fault lasts
 	most := 0.0
 	for _, r := range f.slots {
 		n := r.proxy.Count("list", "pods") + r.proxy.Count("watch", "pods")
@@ -511,7 +511,7 @@ func (f *fixture) startsThough(rule proxy.Rule, longer time.Duration) {
 	stop()
 	f.pair()
 	mended := time.Now()
-	f.onePodMore()
+	f.addPod()
 	// A watch that is not answered is waited for for a minute, and client-go waits before the next.
 	f.settledSince(mended, 90*time.Second)
 	f.notef("%.1f requests/s; right %s afterwards", most, seconds(time.Since(mended)))

@@ -54,8 +54,8 @@ func (f *fixture) largePage(r *replica) {
 	f.wait("a large page", 10*time.Second, func() error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if len(r.words) < betweenEnds {
-			return fmt.Errorf("it is of %d bytes", len(r.words))
+		if len(r.lastBody) < betweenEnds {
+			return fmt.Errorf("it is of %d bytes", len(r.lastBody))
 		}
 		return nil
 	})
@@ -70,7 +70,7 @@ func (f *fixture) stuckPublisher() {
 	cut := time.Now()
 	leader.proxy.Blackhole()
 	f.publishes(cut, f.lease.takeover(), standby)
-	f.silent(leader, cut.Add(f.lease.closes()))
+	f.publishesNothing(leader, cut.Add(f.lease.closes()))
 	for _, reader := range readers {
 		if reader.rest() == nil {
 			f.Error("a page that was stuck when the gate closed came whole")
@@ -80,8 +80,8 @@ func (f *fixture) stuckPublisher() {
 	f.rejoins(leader, 60*time.Second)
 }
 
-// comeAndGo lets namespaces come and go, and checks what is left of them.
-func (f *fixture) comeAndGo(namespaces, rounds int) {
+// churnNamespaces lets namespaces come and go, and checks what is left of them.
+func (f *fixture) churnNamespaces(namespaces, rounds int) {
 	f.Helper()
 	leader, s := f.leader(), f.seeder()
 	measure := func() (series, heap int) {
@@ -134,7 +134,7 @@ func (f *fixture) comeAndGo(namespaces, rounds int) {
 	}
 	last := time.Now()
 	seen(1 + rounds)
-	f.recovered(time.Since(last), quiet)
+	f.recovered(time.Since(last), settleTimeout)
 	metrics, err := leader.Metrics() // the first after the last event
 	if err != nil {
 		f.Fatal(err)
@@ -156,8 +156,8 @@ func (f *fixture) comeAndGo(namespaces, rounds int) {
 	f.notef("%.0f events/s; series %d → %d, heap %d → %d KiB", float64(2*namespaces*rounds)/last.Sub(began).Seconds(), series, seriesNow, heap>>10, heapNow>>10)
 }
 
-// tooMany makes more namespaces than have series of their own.
-func (f *fixture) tooMany() {
+// namespacesBeyondLimit makes more namespaces than have series of their own.
+func (f *fixture) namespacesBeyondLimit() {
 	f.Helper()
 	const most, more = 5000, 200
 	leader := f.leader()
@@ -185,8 +185,8 @@ func (f *fixture) tooMany() {
 	}
 }
 
-// tenThousand starts two agents before 10,000 pods, each with 256 MiB of memory, and makes them list those anew.
-func (f *fixture) tenThousand() {
+// tenThousandPods starts two agents before 10,000 pods, each with 256 MiB of memory, and makes them list those anew.
+func (f *fixture) tenThousandPods() {
 	const pods, limit, bound = 10_000, 256 * mebibyte, 30 * time.Second
 	s := f.seeder()
 	if err := s.Pods(f.Context(), pods); err != nil {
@@ -208,7 +208,7 @@ func (f *fixture) tenThousand() {
 		f.recovered(time.Since(began), bound)
 	}
 	f.pair()
-	f.recompute(quiet)
+	f.recompute(settleTimeout)
 	peak, resident := f.memory()
 	heap := 0
 	for _, r := range f.slots {
@@ -240,7 +240,7 @@ func (f *fixture) tenThousand() {
 			return ready(r)
 		})
 	}
-	f.recompute(quiet)
+	f.recompute(settleTimeout)
 	again, _ := f.memory()
 	if most := max(peak, again); most > limit {
 		f.Errorf("%d MiB at the most", most/mebibyte)

@@ -26,8 +26,8 @@ var soakSteps = []struct {
 var soakRow = row{number: 41, name: "soak: 50 changes/s, policy edits, kills, API server restarts",
 	demand: "no double publish; recomputes equal under the policy of both replicas; audits find no difference; heap ≤ 1 MiB/h; files and goroutines constant",
 	// In hours a machine has its seconds without a look: how long the longest was is printed.
-	blind: true,
-	alone: true, direct: true, args: []string{"--policy=mount/table.yaml", "--audit-interval=1m", "--profile-listen=127.0.0.1:0"}}
+	expectGaps:      true,
+	ownControlPlane: true, noProxy: true, args: []string{"--policy=mount/table.yaml", "--audit-interval=1m", "--profile-listen=127.0.0.1:0"}}
 
 // TestSoak lets two replicas live for long: 50 changes a second, the policy edited, the leader killed and the API server
 // restarted time and again.
@@ -79,7 +79,7 @@ func TestSoak(t *testing.T) {
 	stop := f.churn(50)
 	defer func() { stop() }()
 	for time.Since(began) < *soakFlag && !t.Failed() {
-		f.pass(time.Second)
+		f.pause(time.Second)
 		for i := range due {
 			if time.Now().Before(due[i]) {
 				continue
@@ -88,10 +88,10 @@ func TestSoak(t *testing.T) {
 			switch i {
 			case 0:
 				stop()
-				recompute(quiet)
+				recompute(settleTimeout)
 				edits++
 				f.mountPolicy(policyOf(good, inForce()))
-				recompute(quiet)
+				recompute(settleTimeout)
 				stop = f.churn(50)
 			case 1:
 				kills++
@@ -103,7 +103,7 @@ func TestSoak(t *testing.T) {
 			case 2:
 				restarts++
 				f.Own.StopAPIServer([]syscall.Signal{syscall.SIGTERM, syscall.SIGKILL}[rand.IntN(2)])
-				f.pass(2 * time.Second)
+				f.pause(2 * time.Second)
 				if err := f.Own.StartAPIServer(context.WithoutCancel(f.Context())); err != nil {
 					t.Fatal(err)
 				}
@@ -116,9 +116,9 @@ func TestSoak(t *testing.T) {
 		}
 	}
 	stop()
-	recompute(quiet)
+	recompute(settleTimeout)
 	stopFigures()
-	if err := f.judge(); err != nil {
+	if err := f.checkInvariants(); err != nil {
 		t.Error(err) // it is blind
 	}
 	for _, r := range f.slots {

@@ -76,13 +76,13 @@ func (f *fixture) storm(length time.Duration) {
 			return nil
 		})
 		most.lag = max(most.lag, time.Since(at))
-		f.pass(200 * time.Millisecond)
+		f.pause(200 * time.Millisecond)
 	}
 	stop()
 	rate := float64(f.changed.Load()-before) / time.Since(began).Seconds()
 	at := time.Now()
-	f.recompute(quiet)
-	f.recovered(time.Since(at), quiet)
+	f.recompute(settleTimeout)
+	f.recovered(time.Since(at), settleTimeout)
 	f.keptUp(most, steady.RSS)
 	f.notef("%.0f changes/s; %s", rate, most)
 }
@@ -119,7 +119,7 @@ func (f *fixture) burst(rate int, length time.Duration) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	defer agent.Stop(exits)
+	defer agent.Stop(stopTimeout)
 	f.wait("it is ready", 10*time.Second, func() error {
 		status, body, err := agent.Get("/readyz")
 		if err == nil && status != 200 {
@@ -163,7 +163,7 @@ func (f *fixture) burst(rate int, length time.Duration) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	f.wait("the scores are those of the last events", quiet, func() error {
+	f.wait("the scores are those of the last events", settleTimeout, func() error {
 		metrics, err := agent.Metrics()
 		if err != nil {
 			return err

@@ -67,10 +67,10 @@ func (r *row) line(o *outcome) string {
 	cells := []string{r.key(), r.name, "", "", "", "", "", r.demand, r.verdict(o)}
 	if o != nil && o.trials > 0 {
 		cells[2], cells[3], cells[4] = strconv.Itoa(o.trials), seconds(o.double), fmt.Sprintf("%.2f s", o.unseen.Seconds())
-		if r.stated > 0 {
-			cells[3] += " (at most " + seconds(r.stated) + ")"
+		if r.allowedDouble > 0 {
+			cells[3] += " (at most " + seconds(r.allowedDouble) + ")"
 		}
-		if r.bare {
+		if r.standalone {
 			cells[3], cells[4] = "", ""
 		}
 		if len(o.took) > 0 {
