@@ -55,7 +55,7 @@ func scanPieces(b []byte, sizes []int) (end int, bad bool) {
 	return -1, false
 }
 
-func TestNestingIsThePlainScan(t *testing.T) {
+func TestBracketScannerEqualsPlainScan(t *testing.T) {
 	// Bytes that share bits with those that matter, in every lane of a word, and long runs of backslashes; lone closing
 	// brackets are few, as they end most inputs.
 	pieces := rapid.SampledFrom([]string{
@@ -84,7 +84,7 @@ func many(t *rapid.T, of *rapid.Generator[string], least, most int, label string
 	return rapid.SliceOfN(of, n, n).Draw(t, label)
 }
 
-func TestNestingOfEveryByte(t *testing.T) {
+func TestBracketScannerOfEveryByte(t *testing.T) {
 	// Each byte value, in each place of a block, outside of a string and within one.
 	for c := range 256 {
 		for pad := range 70 {
@@ -99,7 +99,7 @@ func TestNestingOfEveryByte(t *testing.T) {
 	}
 }
 
-func TestNestingCountsWhatIsAround(t *testing.T) {
+func TestBracketScannerDepthLimit(t *testing.T) {
 	for _, outside := range []int{0, 1, 150} {
 		for _, depth := range []int{maxDepth - outside, maxDepth - outside + 1} {
 			n := bracketScanner{outside: outside}

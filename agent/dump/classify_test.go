@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-func TestNatureOf(t *testing.T) {
+func TestClassifyFile(t *testing.T) {
 	const manifest = "apiVersion: v1\nkind: Pod\n"
 	for name, tt := range map[string]struct {
 		text string

@@ -9,8 +9,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestParts: a part of a list is followed by a list of its kind, or is an error that names what is missing.
-func TestParts(t *testing.T) {
+// TestContinuation: a part of a list is followed by a list of its kind, or is an error that names what is missing.
+func TestContinuation(t *testing.T) {
 	part := func(kind, name, metadata string) string {
 		return fmt.Sprintf(`{"kind":%q,"apiVersion":"v1","metadata":{%s},"items":[{"kind":"Pod","metadata":{"name":%q}}]}`, kind, metadata, name) + "\n"
 	}
@@ -103,7 +103,7 @@ func TestDigests(t *testing.T) {
 	for _, old := range []string{`"1"`, `:1,`, `"x","z"`, `"b":"2"`, `"containers"`, `"x"`, `"list"`} {
 		for _, other := range []string{strings.Replace(same, old, map[string]string{`"1"`: `1`, `:1,`: `:2,`, `"x","z"`: `"z","x"`, `"b":"2"`: `"b":"3"`, `"containers"`: `"c"`, `"x"`: `["x"]`, `"list"`: `"lists"`}[old], 1)} {
 			if other == same || digest(other) == digest(same) {
-				t.Errorf("%s is not told from the same with %s", other, old)
+				t.Errorf("%s equals the same with %s", other, old)
 			}
 		}
 	}

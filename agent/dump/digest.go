@@ -8,7 +8,7 @@ import (
 	"github.com/tidwall/gjson"
 )
 
-// digestSeed is new in each process: nobody can prepare two manifests with the same digest.
+// digestSeed is new in each process: two manifests with the same digest cannot be prepared.
 var digestSeed = maphash.MakeSeed()
 
 // digestOf is equal for two JSON values that differ only in the order of keys, in spaces and in how strings and numbers are

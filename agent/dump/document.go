@@ -14,7 +14,7 @@ type document struct {
 	event     object
 	keys      map[string]bool
 	keySize   int
-	unchecked []span  // values of which only the brackets were checked
+	unchecked []span  // values whose contents were not checked
 	streamed  bool    // it had items, which were read
 	own       bool    // some items are Kubernetes objects
 	kindless  itemRef // the first item without a kind that came before the kind of the list
@@ -71,10 +71,10 @@ func (d *reader) whole(doc *document) error {
 	switch {
 	case doc.end > maxItem:
 		return d.skipUnrelated(doc, &Error{Offset: doc.offset, Err: errTooLarge})
-	case d.among && doc.keys["$patch"]: // a Kustomize patch of another object
+	case d.inFolder && doc.keys["$patch"]: // a Kustomize patch of another object
 		d.countOther(Patches)
 		return d.checkRest(doc)
-	case d.among && doc.isUnrelated():
+	case d.inFolder && doc.isUnrelated():
 		d.countOther(noKind)
 		return d.skipUnrelated(doc, d.checkRest(doc))
 	case doc.kind.value == "" && (doc.event.end > 0 || doc.eventType.is != 0):
@@ -176,7 +176,7 @@ func (d *reader) items(doc *document) error {
 
 func (d *reader) listItem(doc *document) error {
 	in := d.in
-	if d.among && doc.kind.is == 0 && doc.apiVersion.is == 0 {
+	if d.inFolder && doc.kind.is == 0 && doc.apiVersion.is == 0 {
 		return d.untypedItem(doc)
 	}
 	if c := in.buf[in.pos]; c != '{' {

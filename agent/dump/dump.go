@@ -103,7 +103,7 @@ func Manifests(d *reader) { d.manifests = true }
 
 // InFolder says that the input was found in a folder, among unrelated files: objects, lists and whole files that are not of
 // Kubernetes are counted under the kind "no kind" instead of being an error.
-func InFolder(d *reader) { d.among = true }
+func InFolder(d *reader) { d.inFolder = true }
 
 // KeepGoing skips items that cannot be read, and calls a function for each, as long as the next item can be found with certainty.
 // Other errors, such as that of a truncated input, still end the reading.

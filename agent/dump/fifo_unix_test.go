@@ -20,7 +20,7 @@ func TestCancelWhileAPipeBlocks(t *testing.T) {
 	if err := syscall.Mkfifo(path, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	w, err := os.OpenFile(path, os.O_RDWR, 0) // for both ends, so that opening waits for nobody
+	w, err := os.OpenFile(path, os.O_RDWR, 0) // for both ends, so that opening does not block
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -53,8 +53,8 @@ func TestCheckPathLeavesAPipeAlone(t *testing.T) {
 	}
 }
 
-// TestCancelEndsAnOpenThatBlocks: a pipe that nobody writes to opens when somebody does.
-func TestCancelEndsAnOpenThatBlocks(t *testing.T) {
+// TestCancelEndsBlockedOpen: opening a pipe without a writer ends with the context.
+func TestCancelEndsBlockedOpen(t *testing.T) {
 	pipe := filepath.Join(t.TempDir(), "pipe")
 	if err := syscall.Mkfifo(pipe, 0o600); err != nil {
 		t.Fatal(err)

@@ -77,9 +77,9 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// TestFindBesideWhatCannotBeRead: a fault names the file or folder that has it, and hides nothing that lies beside it. A
+// TestFindUnreadable: a fault names the file or folder that has it, and hides nothing that lies beside it. A
 // link that leads nowhere is a fault where it was named, and is left out in a folder.
-func TestFindBesideWhatCannotBeRead(t *testing.T) {
+func TestFindUnreadable(t *testing.T) {
 	write(t, "d/a.json", "d/closed/x.json", "d/open/z.yaml")
 	if err := errors.Join(os.Symlink("none.yaml", "d/b.yaml"), os.Symlink("loop.yaml", "d/loop.yaml"), os.Symlink("none", "d/README"), os.Chmod("d/closed", 0)); err != nil {
 		t.Fatal(err)
@@ -93,11 +93,11 @@ func TestFindBesideWhatCannotBeRead(t *testing.T) {
 	}
 	for _, path := range []string{"d", "d*"} {
 		found := Find([]string{"none.json", "d/b.yaml", path}, nil)
-		var told []string
+		var errs []string
 		for _, err := range found.Errors {
-			told = append(told, err.Error())
+			errs = append(errs, err.Error())
 		}
-		if diff := cmp.Diff(want, told); diff != "" || pathsOf(found) != names {
+		if diff := cmp.Diff(want, errs); diff != "" || pathsOf(found) != names {
 			t.Errorf("%s: %s; faults (-want +got):\n%s", path, pathsOf(found), diff)
 		}
 		if diff := cmp.Diff(Skipped{2, "d/b.yaml"}, found.DanglingLinks); diff != "" {

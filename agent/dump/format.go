@@ -76,7 +76,7 @@ func (d *reader) open() error {
 	if errors.Is(err, io.EOF) {
 		return nil
 	}
-	if err != nil || c == '{' || c == '[' || c == '/' && d.among || in.detect() != "" {
+	if err != nil || c == '{' || c == '[' || c == '/' && d.inFolder || in.detect() != "" {
 		return err
 	}
 	d.startYAML()
@@ -106,7 +106,7 @@ func (d *reader) startYAML() {
 	in.countLines()
 	first := position{in.offset(in.keep), in.lines + 1}
 	convert := newYAMLReader(in.unread(in.keep), first, d.skipper())
-	convert.among, convert.countOther, convert.count = d.among, d.countOther, d.count
+	convert.inFolder, convert.countOther, convert.count = d.inFolder, d.countOther, d.count
 	in.reset(convert)
 	in.convert = convert
 }

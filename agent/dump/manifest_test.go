@@ -91,8 +91,8 @@ func TestOwners(t *testing.T) {
 	}
 }
 
-// TestTemplatesAreNotAskedFor: what a recording means to a replay does not change.
-func TestTemplatesAreNotAskedFor(t *testing.T) {
+// TestWithoutManifests: what a recording means to a replay does not change.
+func TestWithoutManifests(t *testing.T) {
 	input := `{"kind":"Deployment","metadata":{"name":"web"},"spec":{"template":` + template + `}}` + pod("a")
 	stats, err := Read(t.Context(), "x.json", strings.NewReader(input), func(Event) error { return nil })
 	if diff := cmp.Diff(Stats{Applied: 1, Others: map[string]int{"Deployment": 1}, Bytes: int64(len(input))}, stats); err != nil || diff != "" {
@@ -192,7 +192,7 @@ func TestZstd(t *testing.T) {
 	}
 }
 
-func TestAmong(t *testing.T) {
+func TestInFolder(t *testing.T) {
 	input := "replicas: 3\nimage: {tag: latest}\n---\nkind: Pod\nmetadata: {name: a}\n---\napiVersion: v2\nname: chart\ntype: application\n"
 	stats, err := Read(t.Context(), "values.yaml", strings.NewReader(input), func(Event) error { return nil }, InFolder)
 	if err != nil || stats.Applied != 1 || stats.Others["no kind"] != 2 {

@@ -54,7 +54,7 @@ func (d *reader) workload(op Op, o *object) (bool, error) {
 	}, o)
 }
 
-// lookup returns the value at a path of keys, none of which may occur twice. The result does not exist if a key is missing.
+// lookup returns the value at a path of keys; no key may occur twice. The result does not exist if a key is missing.
 func (d *reader) lookup(o *object, of gjson.Result, keys ...string) (gjson.Result, error) {
 	for _, name := range keys {
 		var found gjson.Result

@@ -229,7 +229,7 @@ func TestRead(t *testing.T) {
 						t.Errorf("%s: item %d is not at its offset %d", name, e.Item, e.Offset)
 					}
 				}
-				stats.First = "" // see TestParts
+				stats.First = "" // see TestContinuation
 				if diff := cmp.Diff(tt.stats, stats); diff != "" {
 					t.Errorf("%s: stats (-want +got):\n%s", name, diff)
 				}
@@ -298,7 +298,7 @@ func TestReadEndsWithTheCallersError(t *testing.T) {
 	}
 }
 
-func TestCallerCannotWriteBehindItsItem(t *testing.T) {
+func TestCallerCannotWriteBeyondItem(t *testing.T) {
 	input := `{"items":[` + pod("a") + `,` + pod("b") + `]}`
 	var names []string
 	_, err := Read(t.Context(), "x.json", strings.NewReader(input), func(e Event) error {

@@ -19,7 +19,7 @@ type reader struct {
 
 	unchecked bool // the insides of applied pods are fn's to check
 	manifests bool
-	among     bool
+	inFolder  bool
 	leftOut   func(*Error) // nil: the first fault ends the reading
 	progress  *atomic.Int64
 	passed    bool   // leftOut was called
@@ -51,7 +51,7 @@ func (d *reader) read() error {
 	if d.passed && d.stats.Applied+d.stats.Deleted == 0 {
 		return nil // leftOut was called with the reason
 	}
-	if d.documents == 0 && !(d.among && d.in.convert != nil) { // a file of comments is valid YAML
+	if d.documents == 0 && !(d.inFolder && d.in.convert != nil) { // a file of comments is valid YAML
 		return errorAt(-1, "the input is empty: %s", record)
 	}
 	if d.stats.Applied+d.stats.Deleted == 0 {
@@ -64,9 +64,9 @@ func (d *reader) read() error {
 func (d *reader) next(c byte) error {
 	in, before := d.in, d.documents
 	switch {
-	case c == '[' && d.among:
+	case c == '[' && d.inFolder:
 		return d.array()
-	case c == '/' && d.among && before == 0: // a comment
+	case c == '/' && d.inFolder && before == 0: // a comment
 		return d.skipUnrelated(new(document), in.notAnObject())
 	case c != '{' && before == 1 && in.convert == nil:
 		d.startYAML() // like kubectl, which accepts YAML after one document of JSON but not after more
@@ -144,7 +144,7 @@ func (d *reader) object(op Op, o *object) error {
 	switch {
 	case o.kind.bad():
 		return d.errorAt(o, "kind must be a string, got %s", describe(o.kind.is))
-	case kind == "" && d.among && o.apiVersion.value == "":
+	case kind == "" && d.inFolder && o.apiVersion.value == "":
 		d.countOther(noKind)
 		return d.check(o)
 	case kind == "":

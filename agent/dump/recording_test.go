@@ -293,7 +293,7 @@ func TestRecordingsRead(t *testing.T) {
 				n.add(t, p.json)
 				got.Namespaces[at.namespace] = n
 			}
-			stats.First = "" // see TestParts
+			stats.First = "" // see TestContinuation
 			got.Stats = stats
 			got.Stats.Bytes = 0 // the golden test has every byte
 			if diff := gocmp.Diff(tt.want, got); diff != "" {

@@ -59,7 +59,7 @@ func TestReadPath(t *testing.T) {
 			}
 			early := CheckPath(filepath.Clean(tt.path))
 			if (early != nil) != tt.early || early != nil && early.Error() != tt.err {
-				t.Errorf("told early: %v; want %v: %s", early, tt.early, tt.err)
+				t.Errorf("CheckPath: %v; want %v: %s", early, tt.early, tt.err)
 			}
 		})
 	}
@@ -89,7 +89,7 @@ func TestLiveWatchOnStdin(t *testing.T) {
 	_ = w.Close() // ends the goroutine that still reads
 }
 
-func TestCancelEndsAReadThatBlocks(t *testing.T) {
+func TestCancelEndsBlockedRead(t *testing.T) {
 	for name, input := range map[string]string{"before the first byte": "", "within a pod": pod("a")[:40], "behind a pod": pod("a")} {
 		synctest.Test(t, func(t *testing.T) {
 			r, w := io.Pipe()
@@ -127,7 +127,7 @@ func (f readerFunc) Read(p []byte) (int, error) { return f(p) }
 
 func TestCancelledBefore(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(t.Context())
-	cause := errors.New("told to stop")
+	cause := errors.New("stopped by the caller")
 	cancel(cause)
 	_, err := Read(ctx, "x.json", strings.NewReader(pod("a")), func(Event) error {
 		t.Error("an event after the end")
@@ -143,14 +143,14 @@ type lazy struct{}
 
 func (lazy) Read([]byte) (int, error) { return 0, nil }
 
-func TestReaderThatMakesNoProgress(t *testing.T) {
+func TestReaderWithoutProgress(t *testing.T) {
 	_, err := Read(t.Context(), "x.json", io.MultiReader(strings.NewReader(pod("a")), lazy{}), func(Event) error { return nil })
 	if want := "read x.json: byte 69: " + io.ErrNoProgress.Error(); err == nil || err.Error() != want {
 		t.Errorf("got %v, want %s", err, want)
 	}
 }
 
-func TestReaderThatFails(t *testing.T) {
+func TestReadError(t *testing.T) {
 	broken := errors.New("disk on fire")
 	for name, tt := range map[string]struct{ input, want string }{
 		"at the start":   {"", "read x.json: byte 0: disk on fire"},

@@ -62,7 +62,7 @@ func (in *input) readAny(o *object) error {
 // untypedList reports whether a list is unrelated to Kubernetes, and counts it then.
 func (d *reader) untypedList(doc *document) (bool, error) {
 	switch {
-	case !d.among:
+	case !d.inFolder:
 		return false, nil
 	case doc.kind.value == "" && doc.apiVersion.value == "" && !doc.own:
 		d.countOther(noKind)
@@ -105,7 +105,7 @@ func (d *reader) array() error {
 // as editors and compilers are configured with, or a large file such as a package lock. The error must be in the first
 // document, which has no key of Kubernetes, and no such key may follow.
 func (d *reader) skipUnrelated(doc *document, err error) error {
-	if err == nil || !d.among || d.count > 0 || doc.streamed || doc.isEvent() || !d.in.isUnrelatedError(err) {
+	if err == nil || !d.inFolder || d.count > 0 || doc.streamed || doc.isEvent() || !d.in.isUnrelatedError(err) {
 		return err
 	}
 	for _, key := range ownKeys {

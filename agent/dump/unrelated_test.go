@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// TestForeignFiles: what else lies in a folder is left out and counted, and no reason to read nothing at all.
-func TestForeignFiles(t *testing.T) {
+// TestUnrelatedFiles: what else lies in a folder is left out and counted, and no reason to read nothing at all.
+func TestUnrelatedFiles(t *testing.T) {
 	large := func(n int) string {
 		var b strings.Builder
 		for i := range n {
@@ -65,7 +65,7 @@ func TestPatchesInFolders(t *testing.T) {
 	}
 }
 
-func TestForeignDocumentsAmongPods(t *testing.T) {
+func TestUnrelatedDocuments(t *testing.T) {
 	pods := "kind: Pod\nmetadata: {name: a}\n---\nkind: Pod\nmetadata: {name: b}\n"
 	for name, input := range map[string]string{
 		"a list first": "- a\n- b\n---\n" + pods, "a list last": pods + "---\n[a, b]\n", "values": "items: [x]\n---\n" + pods, "JSON": `["a"] ` + pod("a") + `{"items":["b"]}` + pod("b"),
@@ -75,15 +75,15 @@ func TestForeignDocumentsAmongPods(t *testing.T) {
 			t.Errorf("%s: %+v, %v", name, stats, err)
 		}
 	}
-	for name, input := range map[string]string{"comments alone": "# values for nobody\n\n# nothing\n", "an empty document": "---\n# nothing\n---\n"} {
+	for name, input := range map[string]string{"comments alone": "# values\n\n# nothing\n", "an empty document": "---\n# nothing\n---\n"} {
 		if _, err := Read(t.Context(), "x", strings.NewReader(input), func(Event) error { return nil }, InFolder); !errors.Is(err, ErrNoPods) {
 			t.Errorf("%s: %v, want no pods and no fault", name, err)
 		}
 	}
 }
 
-// TestDamagedDumpsAreNotForeign: a recording that lies in a folder and is damaged is a fault there too.
-func TestDamagedDumpsAreNotForeign(t *testing.T) {
+// TestDamagedDumpsAreNotUnrelated: a recording that lies in a folder and is damaged is a fault there too.
+func TestDamagedDumpsAreNotUnrelated(t *testing.T) {
 	a := pod("a")
 	for name, input := range map[string]string{
 		"empty":                                 "",

@@ -28,7 +28,7 @@ type yamlReader struct {
 	err        error // what lines ended with
 	leftOut    func(*Error)
 	countOther func(kind string)
-	among      bool // documents that are lists are passed on, for the reader to skip
+	inFolder   bool // documents that are lists are passed on, for the reader to skip
 
 	text  []byte   // the lines so far of the document or list item
 	place position // of text
@@ -211,7 +211,7 @@ func (y *yamlReader) take(line []byte) error {
 	switch {
 	case len(y.text) > wholeDocument && y.list.dash >= 0 && !y.list.active:
 		return y.beginList()
-	case len(y.text) > maxItem && y.among && !y.hasOwnKey():
+	case len(y.text) > maxItem && y.inFolder && !y.hasOwnKey():
 		y.unrelated, y.text = true, y.text[:0]
 	case len(y.text) > maxItem:
 		return y.errorAt(1, errTooLarge)
@@ -437,7 +437,7 @@ func (y *yamlReader) finish() error {
 		return nil
 	}
 	y.count++
-	root, err := y.parseObject(y.among)
+	root, err := y.parseObject(y.inFolder)
 	if err != nil {
 		return y.skipError(err)
 	}

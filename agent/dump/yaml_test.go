@@ -170,8 +170,8 @@ func TestYAMLCutAnywhere(t *testing.T) {
 	}
 }
 
-// TestYAMLBehindOddBreaks: YAML knows line breaks beside LF, behind which another document would go unseen.
-func TestYAMLBehindOddBreaks(t *testing.T) {
+// TestYAMLOddLineBreaks: YAML knows line breaks beside LF, behind which another document would go unseen.
+func TestYAMLOddLineBreaks(t *testing.T) {
 	items := strings.Repeat("- kind: Pod\n  metadata: {name: a, annotations: {x: "+strings.Repeat("y", 1000)+"}}\n", 300)
 	for name, line := range map[string]string{"CR": "\r", "NEL": "\u0085", "U+2028": "\u2028", "U+2029": "\u2029"} {
 		two := "kind: Pod" + line + "metadata: {name: a}" + line + "---" + line + "kind: Pod" + line + "metadata: {name: b}" + line
@@ -197,8 +197,8 @@ func TestYAMLBehindOddBreaks(t *testing.T) {
 	}
 }
 
-// TestYAMLFilesInARow: each may begin with a byte order mark.
-func TestYAMLFilesInARow(t *testing.T) {
+// TestYAMLConcatenatedFiles: each may begin with a byte order mark.
+func TestYAMLConcatenatedFiles(t *testing.T) {
 	const mark = "\ufeff"
 	input := mark + "---\nkind: Pod\nmetadata: {name: a}\n" + mark + "---\nkind: Pod\nmetadata: {name: b}\n---\n" + mark + "kind: Pod\nmetadata: {name: c}\n" +
 		mark + "---\n{kind: Pod, metadata: {name: d}}\n"
@@ -310,8 +310,8 @@ merges:
   <<: [{p: 1}, {p: 2, q: 3}]
 `
 
-// TestYAMLMeansWhatKubectlMakesOfIt converts every scalar alone, so that one that is refused does not hide the next.
-func TestYAMLMeansWhatKubectlMakesOfIt(t *testing.T) {
+// TestYAMLEqualsKubectl converts every scalar alone, so that one that is refused does not hide the next.
+func TestYAMLEqualsKubectl(t *testing.T) {
 	for line := range strings.Lines(scalars) {
 		if !strings.HasPrefix(line, " ") && !strings.Contains(line, "*") && !strings.HasSuffix(line, ":\n") {
 			compareYAML(t, []byte(line))
@@ -405,7 +405,7 @@ func TestYAMLErrors(t *testing.T) {
 		{"an alias of itself", "a: &a [*a]\n", "item 1, byte 0: line 1: nested more than 200 levels deep"},
 		{"a broken item of a large list", "kind: List\nitems:\n" + items + "- kind: [\n" + items, "item 401, byte 421618: line 803: invalid YAML: did not find expected node content"},
 		{"a large list cut short", "kind: List\nitems:\n" + items + "- kind: \"Po", "item 401, byte 421618: line 803: invalid YAML: found unexpected end of stream"},
-		{"a large document that is no list", "kind: Pod\nx:\n" + strings.Repeat("- aaaaaaaaaaaaaa\n", 1<<18), "byte 0: line 1: the item is larger than 4 MiB, more than a pod can be"},
+		{"a large document that is not a list", "kind: Pod\nx:\n" + strings.Repeat("- aaaaaaaaaaaaaa\n", 1<<18), "byte 0: line 1: the item is larger than 4 MiB, more than a pod can be"},
 		{"empty", "# nothing\n", "the input is empty: " + hint},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -6,16 +6,16 @@ import (
 	"testing"
 )
 
-// TestBehindTheEndOfADocument: what kubectl does not read is counted.
-func TestBehindTheEndOfADocument(t *testing.T) {
+// TestTextAfterDocumentEnd: what kubectl does not read is counted.
+func TestTextAfterDocumentEnd(t *testing.T) {
 	stats, err := Read(t.Context(), "x", strings.NewReader("kind: Pod\nmetadata: {name: a}\n...\n# c\nkind: Pod\nmetadata: {name: b}\n"), func(Event) error { return nil })
 	if err != nil || stats.Applied != 1 || stats.Others[TextAfterEnd] != 1 {
 		t.Errorf("%+v, %v", stats, err)
 	}
 }
 
-// TestEncodingsThatAreNotRead: the message names the encoding.
-func TestEncodingsThatAreNotRead(t *testing.T) {
+// TestUnsupportedEncodings: the message names the encoding.
+func TestUnsupportedEncodings(t *testing.T) {
 	for _, tt := range []struct{ input, want string }{
 		{"k\x00i\x00n\x00d\x00", "UTF-16 without a byte order mark: convert it with `iconv -f UTF-16LE -t UTF-8`"},
 		{"\x00k\x00i\x00n\x00d", "UTF-16 without a byte order mark: convert it with `iconv -f UTF-16BE -t UTF-8`"},

@@ -83,7 +83,7 @@ func comparePlainItem(t *testing.T, text []byte) {
 	}
 }
 
-func TestPlainYAMLEqualsTheParser(t *testing.T) {
+func TestFastYAMLEqualsParser(t *testing.T) {
 	for _, text := range plainSeeds {
 		comparePlain(t, []byte(text))
 		comparePlainItem(t, []byte("- "+strings.ReplaceAll(text, "\n", "\n  ")))

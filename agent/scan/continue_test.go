@@ -6,8 +6,8 @@ import (
 	"testing"
 )
 
-// TestPartsOfLists: a list that was recorded in parts is whole, or the scan says how many items are missing.
-func TestPartsOfLists(t *testing.T) {
+// TestPagesOfLists: a list that was recorded in parts is whole, or the scan says how many items are missing.
+func TestPagesOfLists(t *testing.T) {
 	page := func(kind, name, metadata string) string {
 		return fmt.Sprintf(`{"kind":%q,"apiVersion":"v1","metadata":{%s},"items":[%s]}`, kind, metadata, small(name, ""))
 	}

@@ -11,13 +11,13 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// A describer finds what the reports say of violations beyond the verdict. Its memory is used again.
+// describer finds the details of violations for the reports. Its memory is reused.
 type describer struct {
 	of       []rules.Detail
 	subjects rules.Locator
 }
 
-// describe appends what the reports say of each violation of a pod: the value, and in a manifest the line.
+// describe appends the details of each violation of a pod: the value, and the line in a manifest.
 func (d *describer) describe(to []report.Detail, p *batchedPod, table *rules.Table, text, reduced []byte) []report.Detail {
 	d.of = table.Details(d.of[:0], reduced, p.verdict.Violations)
 	first := len(to)
@@ -30,8 +30,8 @@ func (d *describer) describe(to []report.Detail, p *batchedPod, table *rules.Tab
 	return to
 }
 
-// findLines notes the line on which the subject of each violation stands; that of the object where it is the pod itself, or
-// cannot be found.
+// findLines finds the line of the subject of each violation. It is that of the object if the subject is the pod itself, or cannot
+// be found.
 func (d *describer) findLines(of []report.Detail, p *batchedPod, text []byte) {
 	d.subjects.Begin(text)
 	defer d.subjects.End()
@@ -51,18 +51,18 @@ func (d *describer) findLines(of []report.Detail, p *batchedPod, text []byte) {
 	}
 }
 
-// details are what the reports say of violations, each list once: pods of one workload share theirs.
+// details keeps each list of details once: the pods of a workload share theirs.
 type details struct {
 	known map[string]*[]report.Detail
 	key   []byte
 }
 
-// of are the details of a pod; nil where nothing is known.
+// of returns the details of a pod, or nil if there are none.
 func (d *details) of(p *batchedPod) *[]report.Detail {
 	if !slices.ContainsFunc(p.details, func(detail report.Detail) bool { return detail != (report.Detail{}) }) {
 		return nil
 	}
-	if !p.Recorded { // another one stands on other lines
+	if !p.Recorded { // each manifest has lines of its own
 		return cloneDetails(p.details)
 	}
 	d.key = d.key[:0]
@@ -81,7 +81,7 @@ func (d *details) of(p *batchedPod) *[]report.Detail {
 	return own
 }
 
-// kept is a copy that no batch has a part in.
+// cloneDetails returns a copy that shares no memory with the batch.
 func cloneDetails(of []report.Detail) *[]report.Detail {
 	own := slices.Clone(of)
 	for i := range own {

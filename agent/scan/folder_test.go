@@ -44,8 +44,8 @@ func aPod(name string) string {
 	return "apiVersion: v1\nkind: Pod\nmetadata: {name: " + name + ", namespace: shop}\nspec: {containers: [{name: c, image: 'i:latest'}]}\n"
 }
 
-// TestFolderIsARepository: what is recognised as something else than a manifest is left out and counted, each in one line.
-func TestFolderIsARepository(t *testing.T) {
+// TestRepositoryFolder: what is recognised as something else than a manifest is left out and counted, each in one line.
+func TestRepositoryFolder(t *testing.T) {
 	large := "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: large}\ndata:\n  x: |\n" + strings.Repeat("    "+strings.Repeat("x", 100)+"\n", 60_000)
 	tree(t, map[string]string{
 		"a.yaml": aPod("a"), "values.yaml": "image: {{ x }}\nreplicas: 2\n", "list.yaml": "- a\n- b\n", "chart/Chart.yaml": "apiVersion: v2\nname: c\n",
@@ -112,9 +112,9 @@ func TestBrokenManifestsInFolders(t *testing.T) {
 	}
 }
 
-// TestFilesThatFailInTheMiddle: a file that is left out leaves no pods in the scores, and one that is too large to be held
+// TestReadErrorInTheMiddle: a file that is left out leaves no pods in the scores, and one that is too large to be held
 // back is an error.
-func TestFilesThatFailInTheMiddle(t *testing.T) {
+func TestReadErrorInTheMiddle(t *testing.T) {
 	tree(t, map[string]string{"a.yaml": aPod("a"), "t.yaml": aPod("t1") + "---\n" + aPod("t2") + "---\nx: {{ y }}\n", "u.yaml": aPod("u") + "---\n" + strings.Replace(aPod("u2"), "i:latest", "{{ x }}", 1)})
 	for _, keepGoing := range []bool{false, true} {
 		found, _, err := scanTree(t, []string{"."}, func(o *Options) { o.KeepGoing = keepGoing })
@@ -204,9 +204,9 @@ func TestExcludedNamespaces(t *testing.T) {
 	}
 }
 
-// TestTextBehindTheEndOfADocument: kubectl does not read what stands behind a line ..., so a pod there is in no score, and a
+// TestTextAfterDocumentEnd: kubectl does not read what stands behind a line ..., so a pod there is in no score, and a
 // warning says so.
-func TestTextBehindTheEndOfADocument(t *testing.T) {
+func TestTextAfterDocumentEnd(t *testing.T) {
 	tree(t, map[string]string{"a.yaml": aPod("a") + "...\n" + aPod("b")})
 	found, lines, err := scanTree(t, []string{"a.yaml"})
 	if err != nil {

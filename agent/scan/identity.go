@@ -7,22 +7,21 @@ import (
 	"github.com/kube-devops/kube-devops/agent/state"
 )
 
-// identities say which pods and workloads of the input are the same.
+// identities decides which pods and workloads of the input are the same.
 //
-// What was recorded is the same where namespace, name and API group are. Each manifest is a workload of its own, but for
-// those that are equal as JSON, and those that have one uid under one name. The state knows pods by namespace and name
-// alone: whoever comes second to a name gets a key that is not in use. That is looked up and not made likely, so that no
-// name can be chosen to replace another workload.
+// Recorded objects are the same if namespace, name and API group are. Each manifest is a workload of its own, except for those that
+// are equal as JSON, and those with the same UID and name. The state knows pods by namespace and name only, so the second workload
+// of a name gets an unused key. It is looked up and not derived, so that no name can be chosen to replace another workload.
 type identities struct {
 	state *state.ClusterState
-	keys  map[identity]state.Pod // of manifests with a uid, and of recorded pods whose name was taken
+	keys  map[identity]state.Pod // of manifests with a UID, and of recorded pods whose name was taken
 	taken map[state.Pod]bool     // the keys of manifests, and all keys that are not names
-	tried map[state.Pod]int      // how many keys were tried of a name
+	tried map[state.Pod]int      // how many keys were tried for a name
 	seen  map[uint64]state.Pod   // the keys of manifests by digest
-	group map[state.Pod]string   // the API group of a recorded workload that has its name as its key, where it is not empty
+	group map[state.Pod]string   // the API group, if not empty, of a recorded workload whose key is its name
 }
 
-// An identity is what makes two objects the same.
+// identity is equal for two objects that are the same.
 type identity struct {
 	name     state.Pod
 	group    string
@@ -37,13 +36,13 @@ func newIdentities(s *state.ClusterState) *identities {
 	}
 }
 
-// key is that of a pod in the state. It is equal to one that came before where there is nothing to do.
+// key returns the key of a pod in the state. It is equal if an equal manifest came before.
 func (ids *identities) key(p *batchedPod) (key state.Pod, equal bool) {
 	name := state.Pod{Namespace: p.Namespace, Name: p.Name}
 	if p.Recorded {
 		return ids.recorded(p, name), false
 	}
-	distinct := p.Digest == 0 || p.Generated // of a generated name the API server makes another object each time
+	distinct := p.Digest == 0 || p.Generated // the API server creates another object for each generateName
 	if key, equal = ids.seen[p.Digest]; equal && !distinct {
 		return key, true
 	}
@@ -62,10 +61,10 @@ func (ids *identities) key(p *batchedPod) (key state.Pod, equal bool) {
 	return key, false
 }
 
-// recorded is the key of what a cluster printed: its name, where nothing else has that.
+// recorded returns the key of what a cluster recorded: its name, unless something else has it.
 func (ids *identities) recorded(p *batchedPod, name state.Pod) state.Pod {
 	group := ""
-	if p.Template { // all pods are of one group
+	if p.Template { // all pods have the same group
 		group = groupOf(p.APIVersion)
 	}
 	if group == "" && len(ids.taken) == 0 && len(ids.group) == 0 { // a recording of pods
@@ -94,7 +93,7 @@ func (ids *identities) recorded(p *batchedPod, name state.Pod) state.Pod {
 	return key
 }
 
-// free is a key that is not in use, as like the name as possible.
+// free returns an unused key that is as similar to the name as possible.
 func (ids *identities) free(name state.Pod) state.Pod {
 	key := name
 	for ids.taken[key] || ids.state.Has(key) {
@@ -104,7 +103,7 @@ func (ids *identities) free(name state.Pod) state.Pod {
 	return key
 }
 
-// groupOf is the API group of an apiVersion: empty for v1.
+// groupOf returns the API group of an apiVersion, empty for v1.
 func groupOf(apiVersion string) string {
 	group, _, found := strings.Cut(apiVersion, "/")
 	if !found {

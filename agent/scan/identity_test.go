@@ -44,8 +44,8 @@ func latest(found *report.Scan) []string {
 	return got
 }
 
-// TestManifestsAreWorkloadsOfTheirOwn: a manifest does not hide another one of its name, in whatever file, group or order.
-func TestManifestsAreWorkloadsOfTheirOwn(t *testing.T) {
+// TestEachManifestIsAWorkload: a manifest does not hide another one of its name, in whatever file, group or order.
+func TestEachManifestIsAWorkload(t *testing.T) {
 	bad, good := deploymentOf("web", "", "i:latest"), deploymentOf("web", "", "i:1")
 	pod := func(image, more string) string {
 		return `{"kind":"Pod","metadata":{"name":"web","namespace":"shop"` + more + `},"spec":{"containers":[{"name":"c","image":"` + image + `"}]}}`
@@ -149,8 +149,8 @@ func TestOwnedWorkloads(t *testing.T) {
 			if diff := cmp.Diff(tt.left, found.Inputs.OtherKinds); diff != "" {
 				t.Errorf("%s, %s: others (-want +got):\n%s", name, shape, diff)
 			}
-			told := len(lines) == 1 && strings.Contains(lines[0], "left out because ")
-			if (tt.left != nil && tt.left["patches"] == 0) != told {
+			warned := len(lines) == 1 && strings.Contains(lines[0], "left out because ")
+			if (tt.left != nil && tt.left["patches"] == 0) != warned {
 				t.Errorf("%s, %s: warnings %q", name, shape, lines)
 			}
 		}

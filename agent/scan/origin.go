@@ -10,10 +10,10 @@ import (
 	"github.com/kube-devops/kube-devops/agent/state"
 )
 
-// A source is one input.
+// source is one input.
 type source struct {
-	name string // for people: a path, or stdin
-	file string // for a report: a path that is clean, with slashes; empty where nothing can be fixed, as on stdin
+	name string // for messages: a path, or stdin
+	file string // for reports: a clean path with slashes; empty if it cannot be edited, like stdin
 }
 
 func sourceOf(file dump.File) *source {
@@ -26,8 +26,7 @@ func sourceOf(file dump.File) *source {
 	return &source{name: file.Path, file: path.Clean(filepath.ToSlash(file.Path))}
 }
 
-// isOpenAlready says that a path is one of those under which a system shows standard input and other open files: nobody
-// else finds what is behind it.
+// isOpenAlready reports whether a path is that of an open file of this process, which means nothing to the reader of a report.
 func isOpenAlready(name string) bool {
 	name = filepath.Clean(name)
 	for _, folder := range []string{"/dev/fd/", "/proc/self/fd/", "/proc/thread-self/fd/"} {
@@ -38,8 +37,7 @@ func isOpenAlready(name string) bool {
 	return name == "/dev/stdin"
 }
 
-// origin is where a pod comes from, as a *report.Origin; nil where nothing is known but the pod, and where nothing is
-// asked, as the pod has no violations.
+// origin returns where a pod comes from, as a *report.Origin. It is nil if only the pod is known, or if it has no violations.
 func (s *scan) origin(p *batchedPod, key state.Pod) any {
 	if len(p.verdict.Violations) == 0 {
 		return nil
@@ -57,7 +55,7 @@ func (s *scan) origin(p *batchedPod, key state.Pod) any {
 	return o
 }
 
-// workload is what a pod belongs to: of a template and of a manifest that has no owner, it is the object itself.
+// workload returns the workload of a pod: of a template, and of a manifest without an owner, the object itself.
 func (p *batchedPod) workload() report.Workload {
 	if p.Template {
 		kind, name, _ := strings.Cut(p.Name, "/")
@@ -69,7 +67,7 @@ func (p *batchedPod) workload() report.Workload {
 	return report.Workload{Kind: p.owner.kind, Name: p.owner.name}
 }
 
-// originRecorded is the origin that pods of one workload in one file share where their violations look alike.
+// originRecorded returns the origin that pods of one workload in one file share if their violations have the same details.
 func (s *scan) originRecorded(p *batchedPod, key state.Pod) any {
 	shared := sharedOrigin{workload: p.workload(), details: s.details.of(p)}
 	if key.Name != p.Name {
@@ -91,14 +89,14 @@ func (s *scan) originRecorded(p *batchedPod, key state.Pod) any {
 	return o
 }
 
-// A sharedOrigin is what the origins of recorded pods of one file differ in.
+// sharedOrigin is what the origins of recorded pods of one file differ in.
 type sharedOrigin struct {
 	workload report.Workload
 	pod      string
 	details  *[]report.Detail
 }
 
-// cloned is a workload whose names are no part of a batch, which is used again.
+// cloned returns a workload whose names share no memory with a batch.
 func cloned(w report.Workload) report.Workload {
 	return report.Workload{Kind: strings.Clone(w.Kind), Name: strings.Clone(w.Name)}
 }

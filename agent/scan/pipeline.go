@@ -15,39 +15,39 @@ import (
 )
 
 const (
-	// batchBytes is how much text a batch has before it is sent: small enough for a core's own cache.
+	// batchBytes is the size at which a batch is sent. It fits the cache of a core.
 	batchBytes = 256 << 10
-	// batchPods bounds a batch of small pods.
+	// batchPods is the number of pods at which a batch is sent.
 	batchPods = 256
 )
 
-// A batch is some pods on their way through evaluation, or a line about one that is left out.
+// batch is a batch of pods to be evaluated, with the line of an item that was left out after them.
 type batch struct {
 	text      []byte
-	reduced   []byte // the pods that have owners, without what is not read
+	reduced   []byte // the pods with owners, reduced to what is read later
 	details   []report.Detail
 	describer describer
 	pods      []batchedPod
 	leftOut   string
-	done      chan struct{} // has an element once the batch is evaluated
+	done      chan struct{} // receives when the batch is evaluated
 }
 
-// A batchedPod is one of a batch, and what came of it.
+// batchedPod is one pod of a batch, and its verdict.
 type batchedPod struct {
 	dump.Event // without its JSON
 	from       *source
-	end        int    // of its text in that of the batch; it begins where the one before ends
-	counts     bool   // its namespace is looked at
-	excludedBy string // the pattern of the policy that leaves out its namespace
+	end        int    // of its text in that of the batch
+	counts     bool   // its namespace is not excluded
+	excludedBy string // the pattern of the policy that excludes its namespace
 	verdict    rules.Verdict
 	err        error
 	owner      owner           // of a recorded pod that has violations
 	details    []report.Detail // of the violations
 	unnamed    bool            // of a manifest: no container has a name
-	patch      bool            // it is a part of a manifest, and nothing of its own
+	patch      bool            // a part of a manifest
 }
 
-// A pipeline takes pods through evaluation into the state.
+// pipeline evaluates pods in parallel and puts them into the state in order.
 type pipeline struct {
 	ctx     context.Context //nolint:containedctx // of the scan; the readers that call send have no other one
 	scan    *scan
@@ -94,7 +94,7 @@ func (p *pipeline) send(from *source, e dump.Event) error {
 		b.text = append(b.text, e.JSON...)
 	}
 	e.JSON = nil
-	if len(b.pods) < cap(b.pods) { // for the memory of the verdict
+	if len(b.pods) < cap(b.pods) { // reuse the memory of the verdict
 		b.pods = b.pods[:len(b.pods)+1]
 	} else {
 		b.pods = append(b.pods, batchedPod{})
@@ -108,7 +108,7 @@ func (p *pipeline) send(from *source, e dump.Event) error {
 	return nil
 }
 
-// batch is the one that is being filled.
+// batch returns the batch that is being filled.
 func (p *pipeline) batch() (*batch, error) {
 	if p.filling != nil {
 		return p.filling, nil
@@ -121,7 +121,7 @@ func (p *pipeline) batch() (*batch, error) {
 	}
 }
 
-// leaveOut takes the line about what cannot be read through the pipeline too, so that the lines come in order.
+// leaveOut sends the line of an error through the pipeline, to keep the order.
 func (p *pipeline) leaveOut(err error) {
 	b, stopped := p.batch()
 	if stopped != nil {
@@ -131,7 +131,7 @@ func (p *pipeline) leaveOut(err error) {
 	p.flush()
 }
 
-// flush sends the batch that is being filled. There is room: there are no more batches than the channels hold.
+// flush sends the batch that is being filled. It does not block: the channels have room for all batches.
 func (p *pipeline) flush() {
 	if b := p.filling; b != nil {
 		p.filling = nil
@@ -140,7 +140,7 @@ func (p *pipeline) flush() {
 	}
 }
 
-// close waits until all that was sent is in the state.
+// close waits until all batches are in the state.
 func (p *pipeline) close() {
 	p.flush()
 	close(p.todo)
@@ -148,7 +148,7 @@ func (p *pipeline) close() {
 	p.running.Wait()
 }
 
-// reset makes a batch ready to be filled again. What one large pod made it grow to is let go.
+// reset empties a batch, and frees the memory of a large pod.
 func (b *batch) reset() {
 	if b.text = b.text[:0]; cap(b.text) > 4*batchBytes {
 		b.text = nil
@@ -159,8 +159,8 @@ func (b *batch) reset() {
 	b.pods, b.details, b.leftOut = b.pods[:0], b.details[:0], ""
 }
 
-// evaluate finds the violations of the pods of a batch. Those that are left out for their namespace are checked too, as
-// nothing else makes sure that they are what the splitter took them for.
+// evaluate finds the violations of the pods of a batch. It checks the JSON of excluded pods too: an error in one of them can hide the
+// pods that follow.
 func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 	start := 0
 	for i := range b.pods {
@@ -178,10 +178,10 @@ func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 	}
 }
 
-// evaluatePod says whether what it has added to the reduced pods is still wanted.
+// evaluatePod reports whether the reduced pod is needed later.
 func (b *batch) evaluatePod(p *batchedPod, text []byte, table *rules.Table, projection *rules.Projection) (kept bool) {
 	before := len(b.reduced)
-	// The check of a pod takes out what the table reads: the rest of the work is quick.
+	// One pass checks the pod and extracts what the table reads.
 	if b.reduced, p.err = projection.AppendTo(b.reduced, text); p.err != nil || !p.counts {
 		return false
 	}
@@ -208,7 +208,7 @@ func (b *batch) evaluatePod(p *batchedPod, text []byte, table *rules.Table, proj
 	return true
 }
 
-// merge brings a batch into the state.
+// merge puts a batch into the state.
 func (s *scan) merge(b *batch) {
 	for i := range b.pods {
 		if s.err != nil {
@@ -239,7 +239,7 @@ func (s *scan) apply(p *batchedPod) {
 		return
 	}
 	if p.Watched {
-		key.UID = p.UID // no other one is asked for
+		key.UID = p.UID // a deletion must be of the same pod
 	}
 	if p.Op == dump.Delete {
 		s.remove(p, key)
@@ -279,7 +279,7 @@ func (s *scan) put(p *batchedPod, key state.Pod) {
 	s.files.put(p.from, key)
 }
 
-// total is the count that a pod is in.
+// total returns the counter of a pod.
 func (s *scan) total(p *batchedPod) *int {
 	if p.Template {
 		return &s.result.Inputs.Templates
@@ -287,7 +287,7 @@ func (s *scan) total(p *batchedPod) *int {
 	return &s.result.Inputs.Pods
 }
 
-// keepGoing says whether to go on behind a pod that cannot be evaluated.
+// keepGoing reports whether to continue after a pod that cannot be evaluated.
 func (s *scan) keepGoing(p *batchedPod) bool {
 	err := podError(p)
 	if s.options.KeepGoing {
@@ -299,7 +299,7 @@ func (s *scan) keepGoing(p *batchedPod) bool {
 	return false
 }
 
-// fault says where a pod is that cannot be evaluated.
+// podError returns the error of a pod that cannot be evaluated, with its place.
 func podError(p *batchedPod) error {
 	e := &dump.Error{Name: p.from.name, Item: p.Item, Offset: p.Offset, Err: fmt.Errorf("pod %s: %w", p.title(), p.err)}
 	var syntax *rules.SyntaxError

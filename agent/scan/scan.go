@@ -1,9 +1,3 @@
-// Package scan evaluates recordings and manifests under a policy table: the scores and violations that a live agent would
-// serve of the same pods, with no cluster.
-//
-// One goroutine reads and splits, as many as there are processors evaluate, and one brings the verdicts into the state,
-// in the order of the input. Between them go batches of bytes that are used again and again, so that what a scan holds is
-// what the state keeps of each pod, however large the recording is.
 package scan
 
 import (
@@ -22,33 +16,32 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// Options say what to scan.
+// Options configure a scan.
 type Options struct {
 	Table *rules.Table
-	// Now is the moment for which waivers are judged.
+	// Now is the time at which waivers may have expired.
 	Now time.Time
-	// Found are the files to read, in this order, and what was left out when they were looked for.
+	// Found has the files to read, in this order, and what Find left out.
 	Found dump.Found
 	Stdin io.Reader
-	// StdinName is what Stdin is called in messages; empty: stdin.
+	// StdinName is the name of Stdin in messages; empty: stdin.
 	StdinName string
-	// Namespaces are globs of which one must match the whole name of a namespace; the others are as though they were not
-	// there. None: all namespaces. The table has its own, which count all the same.
+	// Namespaces are patterns: namespaces that match none of them are excluded, as are those that the table excludes. None: all
+	// namespaces.
 	Namespaces []string
-	// KeepGoing leaves out what cannot be read, and says so in the result, where else there would be no result.
+	// KeepGoing skips what cannot be read, and notes it in the result, instead of returning an error.
 	KeepGoing bool
-	// AllowEmpty makes a result also of an input without any workload.
+	// AllowEmpty accepts an input without workloads.
 	AllowEmpty bool
-	// Workers is how many goroutines evaluate; 0: one.
+	// Workers is the number of goroutines that evaluate; 0: one.
 	Workers int
-	// Progress, where it is not nil, counts the bytes that were read.
+	// Progress, if not nil, counts the bytes that were read.
 	Progress *atomic.Int64
-	// Warn, where it is not nil, is called with a line for each kind of thing that is odd and was read all the same, or that
-	// was left out.
+	// Warn, if not nil, is called with a line for each reason for which something was left out, or is unusual.
 	Warn func(line string)
 }
 
-// Validate returns what is wrong with patterns of namespaces.
+// Validate returns the errors in patterns of namespaces.
 func Validate(namespaces []string) error {
 	var errs []error
 	for _, glob := range namespaces {
@@ -59,8 +52,8 @@ func Validate(namespaces []string) error {
 	return errors.Join(errs...)
 }
 
-// Run scans. Its error names the file, the byte and the item, as an *dump.Error does; with it comes no result. An input in
-// which there are no pods that count is an error that wraps dump.ErrNoPods, or ErrAllExcluded.
+// Run scans. Its errors name the file, the byte and the item, as a *dump.Error does. An input without pods is an error that wraps
+// dump.ErrNoPods, one whose pods are all in excluded namespaces an error that wraps ErrAllExcluded.
 func Run(ctx context.Context, options Options) (*report.Scan, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -70,8 +70,8 @@ func violations(found *report.Scan) []state.PodViolation {
 	return slices.Collect(found.Snapshot.Violations())
 }
 
-// told is all that a snapshot tells, to be compared.
-func told(s *state.Snapshot) any {
+// comparable returns the parts of a snapshot that are compared.
+func comparable(s *state.Snapshot) any {
 	type snapshot struct {
 		Table              *rules.Table
 		Namespaces         []state.NamespaceSnapshot
@@ -103,14 +103,14 @@ func TestScanEqualsReplace(t *testing.T) {
 		if failures, err := reference.Replace(t.Context(), 2, slices.Values(observed)); err != nil || len(failures) > 0 {
 			t.Fatal(failures, err)
 		}
-		want := told(reference.SnapshotWithViolations())
+		want := comparable(reference.SnapshotWithViolations())
 		for _, workers := range []int{0, 1, 2, 7} {
 			for name, text := range map[string]string{"list": list.String(), "events": lines.String()} {
 				found, err := scanned(t, text, func(o *Options) { o.Table, o.Workers = table, workers })
 				if err != nil {
 					t.Fatal(err)
 				}
-				if diff := cmp.Diff(want, told(found.Snapshot), sameTable); diff != "" {
+				if diff := cmp.Diff(want, comparable(found.Snapshot), sameTable); diff != "" {
 					t.Fatalf("%s, %s, %d workers (-replace +scan):\n%s", policy, name, workers, diff)
 				}
 			}
@@ -205,8 +205,8 @@ func namedFiles(paths string) (found dump.Found) {
 	return found
 }
 
-// TestPatchesAreNoManifests: what Kustomize merges into a manifest does not stand for it, whichever comes first.
-func TestPatchesAreNoManifests(t *testing.T) {
+// TestPatchesAreLeftOut: what Kustomize merges into a manifest does not stand for it, whichever comes first.
+func TestPatchesAreLeftOut(t *testing.T) {
 	t.Chdir(t.TempDir())
 	deployment := func(containers string) string {
 		return "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: shop}\nspec: {template: {spec: {" + containers + "}}}\n"
@@ -241,7 +241,7 @@ func TestPatchesAreNoManifests(t *testing.T) {
 			}
 		}
 	}
-	// What was recorded is no patch, whatever it lacks.
+	// What was recorded is not a patch, whatever it lacks.
 	for name, text := range map[string]string{
 		"a recorded pod":          small("a", ""),
 		"a pod of a list":         `{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"a"}}]}`,
@@ -256,8 +256,8 @@ func TestPatchesAreNoManifests(t *testing.T) {
 	}
 }
 
-// TestTemplateIsJudgedAsItsPod: a manifest has the violations of the pod that comes of it, and is skipped as that is.
-func TestTemplateIsJudgedAsItsPod(t *testing.T) {
+// TestTemplateEqualsItsPod: a manifest has the violations of the pod that comes of it, and is skipped as that is.
+func TestTemplateEqualsItsPod(t *testing.T) {
 	table, err := rules.Load("t.yaml", []byte(`apiVersion: kube-devops.io/v1
 kind: PolicyTable
 metadata: {name: t}
@@ -333,7 +333,7 @@ func small(name, more string) string {
 	return `{"kind":"Pod","metadata":{"name":"` + name + `","namespace":"shop","uid":"u"}` + more + `}`
 }
 
-func TestRepeatedPodsCountOnce(t *testing.T) {
+func TestDuplicatePodsCountOnce(t *testing.T) {
 	bad, good := `,"spec":{"containers":[{"name":"c"}]}`, `,"spec":{"containers":[{"name":"c","livenessProbe":{},"readinessProbe":{}}]}`
 	var warnings []string
 	found, err := scanned(t, list(small("a", bad), small("b", good), small("a", good), small("b", bad), small("a", good))+
@@ -353,8 +353,8 @@ func TestRepeatedPodsCountOnce(t *testing.T) {
 	}
 }
 
-// TestRepeatsNameBothFiles: the warning says what stood there again, and where.
-func TestRepeatsNameBothFiles(t *testing.T) {
+// TestDuplicatesNameBothFiles: the warning says what stood there again, and where.
+func TestDuplicatesNameBothFiles(t *testing.T) {
 	t.Chdir(t.TempDir())
 	bad := `,"spec":{"containers":[{"name":"c","image":"i"}]}`
 	workload := `{"kind":"Deployment","metadata":{"name":"w","namespace":"shop"},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i"}]}}}}`
@@ -381,8 +381,8 @@ func TestRepeatsNameBothFiles(t *testing.T) {
 	}
 }
 
-// TestHostileNamesStayInTheirLine: no name begins a line, or a command of a terminal or a CI system.
-func TestHostileNamesStayInTheirLine(t *testing.T) {
+// TestHostileNamesStayOnOneLine: no name begins a line, or a command of a terminal or a CI system.
+func TestHostileNamesStayOnOneLine(t *testing.T) {
 	t.Chdir(t.TempDir())
 	const evil = `\n::error::x\u001b[2J\u202e`
 	file := "f\n::error::\x1b[2J.json"
@@ -407,7 +407,7 @@ func TestHostileNamesStayInTheirLine(t *testing.T) {
 			}
 		}
 		if len(lines) == 0 {
-			t.Errorf("%s: nothing is told", what)
+			t.Errorf("%s: no warning", what)
 		}
 		for _, line := range lines {
 			if strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }) || !strings.Contains(line, `f\n::error::\x1b[2J.json`) {
@@ -417,8 +417,8 @@ func TestHostileNamesStayInTheirLine(t *testing.T) {
 	}
 }
 
-// TestLeftOutBefore: what could not be found is told with what cannot be read.
-func TestLeftOutBefore(t *testing.T) {
+// TestErrorsOfFind: errors of Find are listed with those of reading.
+func TestErrorsOfFind(t *testing.T) {
 	found, err := scanned(t, small("a", "")+`{"kind":"Pod"}`, func(o *Options) {
 		o.KeepGoing, o.Found.Errors = true, []error{&dump.Error{Name: "none.json", Offset: -1, Err: errors.New("no such file or directory")}}
 	})
@@ -452,8 +452,8 @@ func TestGeneratedNames(t *testing.T) {
 	}
 }
 
-// TestTemplatesThatWereNotRendered: they are errors, and what only carries a template for another program is not.
-func TestTemplatesThatWereNotRendered(t *testing.T) {
+// TestUnrenderedTemplates: they are errors, and what only carries a template for another program is not.
+func TestUnrenderedTemplates(t *testing.T) {
 	deployment := func(name, annotation, image string) string {
 		return fmt.Sprintf("kind: Deployment\nmetadata: {name: %q, namespace: shop, annotations: {a: %q}}\nspec: {template: {spec: {containers: [{name: c, image: %q}]}}}\n---\n", name, annotation, image)
 	}
@@ -473,8 +473,8 @@ func TestTemplatesThatWereNotRendered(t *testing.T) {
 	}
 }
 
-// TestNamespaceThatIsNotThere: where one of several patterns finds nothing, that is told.
-func TestNamespaceThatIsNotThere(t *testing.T) {
+// TestUnmatchedNamespacePattern: a pattern that matches nothing is a warning.
+func TestUnmatchedNamespacePattern(t *testing.T) {
 	var warnings []string
 	_, err := scanned(t, list(small("a", "")), func(o *Options) {
 		o.Namespaces = []string{"sh*", "nosuch"}
@@ -488,7 +488,7 @@ func TestNamespaceThatIsNotThere(t *testing.T) {
 	}
 }
 
-func TestDeletedPodsAreGone(t *testing.T) {
+func TestDeletedPods(t *testing.T) {
 	bad := `,"spec":{"containers":[{"name":"c"}]}`
 	event := func(kind, pod string) string { return `{"type":"` + kind + `","object":` + pod + `}` }
 	workload := `{"kind":"Deployment","metadata":{"name":"w","namespace":"shop"},"spec":{"template":{"spec":{"containers":[]}}}}`
@@ -501,8 +501,8 @@ func TestDeletedPodsAreGone(t *testing.T) {
 	}
 }
 
-// TestDeletedPodsAreGoneBehindPatches: what a batch held before is no part of what it holds now.
-func TestDeletedPodsAreGoneBehindPatches(t *testing.T) {
+// TestDeletedPodsAfterPatches: a reused batch has nothing of its previous pods.
+func TestDeletedPodsAfterPatches(t *testing.T) {
 	t.Chdir(t.TempDir())
 	texts := slices.Repeat([]string{`{"kind":"Pod","metadata":{"name":"patch"}}`}, 8)
 	texts = append(texts, list(small("a", ""), small("b", "")), `{"type":"DELETED","object":`+small("a", "")+`}`)
@@ -522,7 +522,7 @@ func TestDeletedPodsAreGoneBehindPatches(t *testing.T) {
 	}
 }
 
-func TestNamespacesAreTheUniverse(t *testing.T) {
+func TestNamespacesOption(t *testing.T) {
 	var list bytes.Buffer
 	if err := dumptest.WriteList(&list, 1, 300); err != nil {
 		t.Fatal(err)
@@ -649,7 +649,7 @@ func TestCancelled(t *testing.T) {
 	_ = w.Close() // ends the goroutine that still reads
 }
 
-func TestReaderThatFails(t *testing.T) {
+func TestReadError(t *testing.T) {
 	broken := errors.New("disk on fire")
 	_, err := scanned(t, "", func(o *Options) {
 		o.Stdin = io.MultiReader(strings.NewReader(small("a", "")), iotest.ErrReader(broken))

@@ -7,14 +7,14 @@ import (
 	"github.com/kube-devops/kube-devops/agent/state"
 )
 
-// workloads are those of the input that have a template. At the end they say which of them do not count, as another one
-// owns them: the ReplicaSets of a Deployment, in whatever order they come.
+// workloads are the workloads of the input that have a template. At the end it is known which of them do not count because another
+// one owns them, such as the ReplicaSets of a Deployment.
 type workloads struct {
 	all []*workload
 	at  map[state.Pod]int
 }
 
-// A workload is one object that has a template.
+// workload is one object with a template.
 type workload struct {
 	workloadName
 	key    state.Pod
@@ -28,7 +28,7 @@ type workload struct {
 	left  bool // it does not count
 }
 
-// A workloadName is what an owner reference says, but for the uid.
+// workloadName is what an owner reference has besides the UID.
 type workloadName struct{ namespace, group, kind, name string }
 
 func (w *workloads) put(key state.Pod, p *batchedPod) {
@@ -48,7 +48,7 @@ func (w *workloads) put(key state.Pod, p *batchedPod) {
 	w.all = append(w.all, of)
 }
 
-// remove forgets a workload that has gone.
+// remove removes a workload that was deleted.
 func (w *workloads) remove(key state.Pod) {
 	if at, known := w.at[key]; known {
 		w.all[at] = new(workload)
@@ -56,8 +56,8 @@ func (w *workloads) remove(key state.Pod) {
 	}
 }
 
-// leave finds the workloads that do not count, as another workload of the input owns them. Workloads that own one another
-// all count: else each of them could hide the others.
+// markOwned marks the workloads that do not count because another workload of the input owns them. Workloads that own one another
+// all count: otherwise each could hide the others.
 func (w *workloads) markOwned() {
 	owners := w.owners()
 	for _, of := range w.all {
@@ -87,7 +87,7 @@ func (w *workloads) markOwned() {
 	}
 }
 
-// owners are the workloads that references may lead to.
+// owners are the workloads that references can refer to.
 type owners struct {
 	byName map[workloadName]*workload
 	byUID  map[string]*workload
@@ -100,7 +100,7 @@ func (w *workloads) owners() owners {
 			found.byUID[of.uid] = of
 		}
 		for _, name := range []workloadName{of.workloadName, {of.namespace, anyGroup, of.kind, of.name}} {
-			// One without a uid may be the owner that any reference of the name means.
+			// A workload without a UID may be the owner in any reference with its name.
 			if known := found.byName[name]; known == nil || known.uid != "" && of.uid == "" {
 				found.byName[name] = of
 			}
@@ -112,7 +112,7 @@ func (w *workloads) owners() owners {
 // anyGroup is the group of an owner reference that has no apiVersion.
 const anyGroup = "*"
 
-// find is the workload that an owner reference leads to; nil where the input does not have it.
+// find returns the workload that an owner reference refers to, or nil if it is not in the input.
 func (o owners) find(of *workload, reference dump.Owner) *workload {
 	if reference.Kind == of.kind && reference.Name == of.name { // itself
 		return nil
@@ -125,7 +125,7 @@ func (o owners) find(of *workload, reference dump.Owner) *workload {
 	if owner == nil || reference.UID == "" || owner.uid == "" || owner.uid == reference.UID {
 		return owner
 	}
-	// Another object of that name has the uid, or none has: then the owner is one of an earlier time.
+	// Another object of that name has the UID, or none has: the reference is to an earlier object.
 	exact := o.byUID[reference.UID]
 	if exact == nil || exact.namespace != name.namespace || exact.kind != name.kind || exact.name != name.name {
 		return nil
@@ -133,7 +133,7 @@ func (o owners) find(of *workload, reference dump.Owner) *workload {
 	return exact
 }
 
-// removeOwned takes the workloads out of the state that another workload of the input owns.
+// removeOwned removes the workloads from the state that another workload of the input owns.
 func (s *scan) removeOwned() {
 	s.workloads.markOwned()
 	for _, of := range s.workloads.all {

@@ -45,7 +45,7 @@ var catalogue = []Workload{
 	{Namespace: "checkout", Name: "checkout-api", Kind: "Deployment", Part: "checkout", Init: []Container{proxy("mesh/proxy:1.27.1")}, Containers: []Container{app("api", "shop/checkout:8.0.3")}},
 	{Namespace: "checkout", Name: "checkout-api", Kind: "Deployment", Part: "checkout", Init: []Container{proxy("mesh/proxy:1.27.1")}, Containers: []Container{app("api", "shop/checkout:8.0.3")}},
 	{Namespace: "checkout", Name: "tax", Kind: "Deployment", Part: "checkout", Containers: []Container{app("tax", "shop/tax@sha256:4f7c1f3f6c2d0a9d4a0c8e0f7f4bd1c0c5a1b8f1b0f6a5f8f3f1c6a7e2d9b0c4")}},
-	// payments: pinned, with workers that nobody probes.
+	// payments: pinned, with workers without probes.
 	{Namespace: "payments", Name: "payments-api", Kind: "Deployment", Part: "payments", Containers: []Container{app("api", "pay/api:2026.8.4"), bare("audit", "pay/audit:1.1.0")}},
 	{Namespace: "payments", Name: "payments-worker", Kind: "Deployment", Part: "payments", Containers: []Container{bare("worker", "pay/worker:2026.8.4")}},
 	{Namespace: "payments", Name: "settlement", Kind: "Job", Part: "payments", Done: true, Containers: []Container{bare("settle", "pay/settle:2026.8.4")}},
@@ -61,7 +61,7 @@ var catalogue = []Workload{
 	// data: what everything else leans on.
 	{Namespace: "data", Name: "database", Kind: "StatefulSet", Part: "data", Init: []Container{migrate("data/postgres:17.2")}, Containers: []Container{app("postgres", "data/postgres:17.2"), app("exporter", "data/exporter:0.16.0")}},
 	{Namespace: "data", Name: "cache", Kind: "StatefulSet", Part: "data", Containers: []Container{app("redis", "data/redis:7.4.2"), bare("exporter", "data/redis-exporter:latest")}},
-	// legacy: nobody's.
+	// legacy: without an owner.
 	{Namespace: "legacy", Name: "reports", Kind: "Deployment", Part: "legacy", Containers: []Container{fail(bare("reports", "legacy/reports:latest"))}},
 	{Namespace: "legacy", Name: "intranet", Kind: "Deployment", Part: "legacy", Containers: []Container{bare("intranet", "legacy/intranet:latest")}},
 	// telemetry: an agent on each node.

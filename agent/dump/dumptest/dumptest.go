@@ -41,7 +41,7 @@ func WriteList(w io.Writer, seed uint64, pods int) error {
 // Pod is pod i of the recording that a seed stands for: one indented JSON object without a final newline.
 func Pod(seed uint64, i int) []byte { return appendIndented(nil, build(seed, i), 0) }
 
-// build makes pod i: of which workload is drawn from the seed, so that every prefix of a list mixes all of them.
+// build makes pod i. Its workload is drawn from the seed, so that every prefix of a list mixes all of them.
 func build(seed uint64, i int) object {
 	w := catalogue[int(mix(seed, uint64(i))%uint64(len(catalogue)))]
 	return w.object(seed, i)

@@ -18,7 +18,7 @@ type Workload struct {
 	Containers []Container
 	// Done makes the pod one that ran to its end: phase Succeeded.
 	Done bool
-	// Revision tells one pod template of the workload from the next. Empty: the first.
+	// Revision distinguishes the pod templates of the workload. Empty: the first.
 	Revision string
 	// Version is added to the resourceVersion of the pod: it grows with each change.
 	Version int
