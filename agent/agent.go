@@ -1,14 +1,9 @@
-// Package agent is the whole of kube-devops in a cluster: it composes the watch, the policy engine, the state, the
-// election and the HTTP endpoints, and is the only package that knows them all.
 package agent
 
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
-	"iter"
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -16,20 +11,16 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
-	"k8s.io/client-go/rest"
 
-	"github.com/kube-devops/kube-devops/agent/access"
 	"github.com/kube-devops/kube-devops/agent/audit"
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/agent/election"
 	"github.com/kube-devops/kube-devops/agent/evaluator"
 	"github.com/kube-devops/kube-devops/agent/exposition"
-	"github.com/kube-devops/kube-devops/agent/kubeconfig"
 	"github.com/kube-devops/kube-devops/agent/podwatch"
 	"github.com/kube-devops/kube-devops/agent/policysource"
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/agent/server"
-	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
 )
 
@@ -39,27 +30,26 @@ type Agent struct {
 	log       *zap.Logger
 	evaluator *evaluator.Evaluator
 	server    *server.Server
-	profiler  *profiler // nil where it was not asked for
+	profiler  *profiler // nil without --profile-listen
+	policy    *policysource.Source
 
-	policy *policysource.Source
-
-	// Of a live agent alone.
+	// Of an agent that watches a cluster:
 	watch   *podwatch.Watch
 	sync    *syncCheck
-	elector *election.Elector // nil where there is no election
+	elector *election.Elector // nil without election
 	auditor *audit.Auditor
-	// projection is what the cache keeps of each pod. Only setPolicy uses it once Run is called.
+	// projection is what the cache keeps of each pod. After New, only setPolicy uses it.
 	projection *rules.Projection
 
 	recording sync.Mutex // held while the recording is read
 
 	leading atomic.Bool // the guarded work of a term runs
-	ready   atomic.Bool // readiness was reached once: from then on it is kept, since the state outlives all troubles
+	ready   atomic.Bool // once ready, the agent stays ready: the state outlives the loss of the API server
 }
 
 var errNotEvaluated = errors.New("the pods are not evaluated yet")
 
-// New prepares an agent: it loads the policy, finds the cluster, and binds the address. It asks nothing of the API
+// New prepares an agent: it loads the policy, finds the cluster, and binds the address. It makes no request to the API
 // server.
 func New(ctx context.Context, o Options) (*Agent, error) {
 	if err := o.Validate(); err != nil {
@@ -69,7 +59,7 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 	if err := dump.CheckPath(o.Replay); err != nil {
 		return nil, err
 	}
-	process, standing := prometheus.NewRegistry(), prometheus.NewRegistry()
+	process, standby := prometheus.NewRegistry(), prometheus.NewRegistry()
 	registerProcess(process, o.Version)
 	source, table, err := policysource.New(ctx, policysource.Options{
 		Policy: o.Policy, Waivers: o.Waivers, Reload: o.Reload, Log: o.Log, Registerer: process,
@@ -78,13 +68,10 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{options: o, log: o.Log, policy: source, evaluator: evaluator.New(table, o.Log, process)}
-	standing.MustRegister(exposition.New(policyOf(a.evaluator), o.Namespaces...))
-	var mayRead server.AccessFunc
+	standby.MustRegister(exposition.New(policyOf(a.evaluator), o.Namespaces...))
+	var allow server.AccessFunc
 	if o.Replay == "" {
-		if err := a.connect(process); err != nil {
-			return nil, err
-		}
-		if mayRead, err = o.access(); err != nil {
+		if allow, err = a.connect(process); err != nil {
 			return nil, err
 		}
 	}
@@ -98,12 +85,11 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 		Ready:        []server.Check{{Name: "pods", Ready: a.checkReady}},
 		Process:      process,
 		Leader:       newScrape(exposition.New(exposedBy(a.evaluator), o.Namespaces...)),
-		Standby:      standing,
+		Standby:      standby,
 		Report:       a.report,
 		Publish:      server.PublishFunc(a.evaluator.Publish),
-
-		Certificate: o.Certificate,
-		Access:      mayRead,
+		Certificate:  o.Certificate,
+		Access:       allow,
 	})
 	if err != nil {
 		return nil, err
@@ -116,120 +102,28 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 	return a, nil
 }
 
-// connect makes the parts that need a cluster.
-func (a *Agent) connect(reg prometheus.Registerer) error {
-	cluster, err := a.options.findCluster()
-	if err != nil {
-		return err
-	}
-	a.log.Info("cluster", zap.String("server", cluster.Server()), zap.String("context", cluster.Context))
-	config := cluster.Config
-	config.UserAgent = "kube-devops/" + a.options.Version
-	a.projection = a.evaluator.Table().Projection()
-	a.watch, err = podwatch.New(config, podwatch.Options{
-		Log: a.log, Registerer: reg, Workers: runtime.GOMAXPROCS(0), Projection: a.projection,
-		Namespaces: a.options.Namespaces,
-	})
-	if err != nil {
-		return err
-	}
-	a.sync = &syncCheck{cache: a.watch}
-	list, err := podwatch.NewLister(config, a.options.Namespaces...)
-	if err != nil {
-		return err
-	}
-	a.auditor = audit.New(audit.Options{
-		Log: a.log, Registerer: reg, Cache: a.watch, State: auditedState{a},
-		Differences: func(ctx context.Context, pause time.Duration) ([]string, error) {
-			return differences(ctx, a.watch, list, pause)
-		},
-	})
-	if !a.options.LeaderElect {
-		return nil
-	}
-	return a.joinElection(config, reg)
-}
-
-// findCluster finds the cluster of an agent.
-func (o *Options) findCluster() (*kubeconfig.Cluster, error) {
-	found, err := kubeconfig.FindCluster(o.Kubeconfig, o.Context)
-	if errors.Is(err, kubeconfig.ErrNoCluster) {
-		return nil, fmt.Errorf("%w; name one with --kubeconfig, or serve a recording with --replay FILE", err)
-	}
-	return found, err
-}
-
-// access returns who decides about metrics and the report; nil where everybody may read them.
-func (o *Options) access() (server.AccessFunc, error) {
-	if !o.MetricsAuth {
-		return nil, nil
-	}
-	cluster, err := o.findCluster()
-	if err != nil {
-		return nil, err
-	}
-	config := cluster.Config
-	config.UserAgent = "kube-devops/" + o.Version + "/access"
-	r, err := access.New(config, o.MetricsAuthAudiences, o.Log)
-	if err != nil {
-		return nil, err
-	}
-	return r.Allow, nil
-}
-
-// differences describes the pods of the cache that differ from a list of them.
-func differences(ctx context.Context, watch *podwatch.Watch, list podwatch.Lister, pause time.Duration) ([]string, error) {
-	found, err := watch.Differences(ctx, list, pause)
-	described := make([]string, len(found))
-	for i, d := range found {
-		described[i] = d.String()
-	}
-	return described, err
-}
-
-// An auditedState is the state of an agent, and the cache that it is computed from.
-type auditedState struct{ *Agent }
-
-func (s auditedState) Diverging(ctx context.Context) map[string]uint64 {
-	return s.evaluator.Diverging(ctx, s.cached())
-}
-
-func (s auditedState) Recompute(ctx context.Context) error {
-	return s.evaluator.Recompute(ctx, s.cached())
-}
-
-func (a *Agent) joinElection(config *rest.Config, reg prometheus.Registerer) error {
-	o := a.options.Election
-	o.Log, o.Registerer, o.Lead, o.InSync = a.log, reg, a.lead, a.sync.check
-	elector, err := election.New(config, o)
-	if err != nil {
-		return err
-	}
-	a.elector, a.evaluator.Publish = elector, elector.Publish
-	return nil
-}
-
 // Addr is the address that the endpoints are bound to.
 func (a *Agent) Addr() string { return a.server.Addr() }
 
 const (
-	// leaveAfter is how long a part may go on after it was told to stop: client-go cannot interrupt a credential plugin, so
-	// a request that waits for one ends when the plugin does.
+	// leaveAfter is how long a part may take to stop: client-go cannot interrupt a credential plugin, and a request that waits
+	// for one ends when the plugin does.
 	leaveAfter = 2 * time.Second
-	// stopWithin bounds the whole stop. The elector ends within 8 s of it.
+	// stopWithin bounds the whole stop. The elector takes up to 8 s of it.
 	stopWithin = 9 * time.Second
 )
 
-// Run serves until ctx is done, and then stops in this order: publishing, the Lease, the watch, open requests. It
-// returns nil when it was told to stop, and an error when a part of it failed, within 10 s. A request to the API server
-// that does not end by then is left behind, and ends with the process.
+// Run serves until ctx is done or a part fails, and then stops within 10 s, in this order: publishing, the Lease, the watch,
+// open requests. It returns nil if ctx is done, and otherwise the error of the part. A request to the API server that does
+// not end in time is left behind, and ends with the process.
 func (a *Agent) Run(ctx context.Context) error {
-	told := ctx
-	a.log.Info("listening", zap.String("addr", a.Addr()), zap.String("health_addr", a.server.HealthAddr()), zap.String("policy", a.evaluator.Table().Name()),
-		zap.String("hash", a.evaluator.Table().Hash()), zap.String("version", a.options.Version))
+	caller := ctx
+	table := a.evaluator.Table()
+	a.log.Info("listening", zap.String("addr", a.Addr()), zap.String("health_addr", a.server.HealthAddr()),
+		zap.String("policy", table.Name()), zap.String("hash", table.Hash()), zap.String("version", a.options.Version))
 	defer context.AfterFunc(ctx, func() { a.log.Info("stopping") })()
 	group, ctx := errgroup.WithContext(ctx)
-	// Each part outlives the one that it serves, and is stopped when that one has ended.
+	// The watch outlives publishing, and the server outlives the watch.
 	watchCtx, stopWatch := context.WithCancel(context.WithoutCancel(ctx))
 	serverCtx, stopServer := context.WithCancel(context.WithoutCancel(ctx))
 	fatal := make(chan error, 1)
@@ -267,18 +161,18 @@ func (a *Agent) Run(ctx context.Context) error {
 		a.log.Info("stopped")
 		return err
 	case err := <-fatal:
-		// Who may not publish and cannot stop must not wait for anything: the process is to exit at once.
+		// A replica that lost the Lease and cannot stop publishing must exit at once.
 		return err
 	case <-late:
 		a.log.Warn("not all parts have stopped in time; stopping without them", zap.Duration("waited", stopWithin))
-		if told.Err() != nil {
+		if caller.Err() != nil {
 			return nil
 		}
 		return context.Cause(ctx)
 	}
 }
 
-// leave runs a part of the agent until ctx is done, and then waits for its end for a time.
+// leave runs a part of the agent, and waits leaveAfter for its end once ctx is done.
 func (a *Agent) leave(ctx context.Context, part string, run func(context.Context) error) error {
 	ended := make(chan error, 1)
 	go func() { ended <- run(ctx) }()
@@ -299,7 +193,7 @@ func (a *Agent) leave(ctx context.Context, part string, run func(context.Context
 	}
 }
 
-// publish makes what is published, until ctx is done.
+// publish keeps the published state up to date until ctx is done.
 func (a *Agent) publish(ctx context.Context) error {
 	switch {
 	case a.watch == nil:
@@ -311,118 +205,7 @@ func (a *Agent) publish(ctx context.Context) error {
 	return a.elector.Run(ctx)
 }
 
-// follow keeps the cache in step with the cluster, whoever leads, until ctx is done.
-func (a *Agent) follow(ctx context.Context) error {
-	if a.watch == nil {
-		<-ctx.Done()
-		return nil
-	}
-	lookup := a.lookup
-	return a.watch.Run(ctx, func(key podwatch.Key, _ *podwatch.Pod) {
-		a.evaluator.Update(ctx, state.Pod{Namespace: key.Namespace, Name: key.Name}, lookup)
-	})
-}
-
-// lookup returns the form of a pod in the cache.
-func (a *Agent) lookup(name state.Pod) (state.Pod, []byte, bool) {
-	pod, ok := a.watch.Get(podwatch.Key{Namespace: name.Namespace, Name: name.Name})
-	if !ok {
-		return name, nil, false
-	}
-	return state.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}, pod.JSON, true
-}
-
-// lead is the work of one term: evaluate the whole cache, follow its changes, and forget all at the end.
-func (a *Agent) lead(ctx context.Context) {
-	a.leading.Store(true)
-	defer a.leading.Store(false)
-	select {
-	case <-ctx.Done():
-		return
-	case <-a.watch.Synced():
-	}
-	a.evaluator.Begin(ctx, a.cached())
-	defer a.evaluator.End()
-	<-ctx.Done()
-}
-
-func (a *Agent) cached() iter.Seq[state.Observation] {
-	return func(yield func(state.Observation) bool) {
-		for pod := range a.watch.All() {
-			named := state.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}
-			if !yield(state.Observation{Pod: named, JSON: pod.JSON}) {
-				return
-			}
-		}
-	}
-}
-
-// setPolicy puts another policy in force.
-func (a *Agent) setPolicy(ctx context.Context, table *rules.Table) error {
-	if a.watch == nil {
-		return a.readRecording(ctx, table)
-	}
-	wanted := table.Projection()
-	if a.projection.Covers(wanted) {
-		return a.evaluator.SetPolicy(ctx, table, nil, a.cached())
-	}
-	a.log.Info("the policy reads fields that are not in the cache; listing all pods anew",
-		zap.String("policy", table.Name()), zap.String("hash", table.Hash()))
-	var failed error
-	err := a.watch.Reproject(ctx, wanted, func(swap func()) {
-		failed = a.evaluator.SetPolicy(ctx, table, func() { swap(); a.projection = wanted }, a.cached())
-	})
-	return errors.Join(err, failed)
-}
-
-// replay brings a recording into the state, which is published when all of it is there.
-func (a *Agent) replay(ctx context.Context) error {
-	if err := a.readRecording(ctx, a.evaluator.Table()); err != nil && ctx.Err() == nil {
-		return err
-	}
-	<-ctx.Done()
-	return nil
-}
-
-var errReadOnce = errors.New("standard input cannot be read a second time")
-
-func (a *Agent) readRecording(ctx context.Context, table *rules.Table) error {
-	// The policy may change while the recording is read for the first time.
-	a.recording.Lock()
-	defer a.recording.Unlock()
-	if a.options.Replay == "-" && a.evaluator.Current() != nil {
-		return errReadOnce
-	}
-	started := time.Now()
-	recorded := state.New(table)
-	recorded.ExpireWaivers(started)
-	stats, err := dump.ReadPath(ctx, a.options.Replay, a.options.Stdin, func(event dump.Event) error {
-		pod := state.Pod{Namespace: event.Namespace, Name: event.Name, UID: event.UID}
-		if event.Op == dump.Delete {
-			recorded.Delete(pod)
-			return nil
-		}
-		if _, err := recorded.Observe(pod, event.JSON); err != nil {
-			return fmt.Errorf("pod %s/%s: %w", pod.Namespace, pod.Name, err)
-		}
-		return nil
-	})
-	if err != nil {
-		return err
-	}
-	if stats.Continues != nil {
-		return stats.Continues.Missing(a.options.Replay)
-	}
-	if len(stats.Others) > 0 {
-		a.log.Warn("the recording has objects that are no pods, which do not count; scan counts the templates of workloads",
-			zap.Any("kinds", stats.Others))
-	}
-	recorded.SetReady()
-	a.evaluator.Adopt(recorded, time.Since(started))
-	return nil
-}
-
-// checkReady is the condition of readiness: on a leader that the pods are evaluated, on a standby that they are there.
+// checkReady returns nil if the pods are evaluated, or on a standby if they are in the cache.
 func (a *Agent) checkReady() error {
 	if a.ready.Load() {
 		return nil
@@ -447,7 +230,7 @@ func (a *Agent) report(w io.Writer) error {
 		return errNotEvaluated
 	}
 	if a.watch == nil {
-		return report.JSON(w, st.SnapshotWithViolations(), nil, nil) // no pod of a recording is kept
+		return report.JSON(w, st.SnapshotWithViolations(), nil, nil) // the pods of a recording are not kept
 	}
 	return report.JSON(w, st.SnapshotWithViolations(), detailsOf(st.Table(), a.lookup), a.scope())
 }

@@ -12,14 +12,14 @@ import (
 	"go.uber.org/zap"
 )
 
-// A profiler serves the profiles of the process on a listener of its own. They tell much of what the agent holds, and
-// cost CPU to make: so they are off unless asked for, and on loopback alone.
+// A profiler serves the profiles of the process on a listener of its own. They show the memory of the agent, and cost CPU:
+// they are off by default, and only on loopback.
 type profiler struct {
 	listener net.Listener
 	log      *zap.Logger
 }
 
-// isLoopback tells whether an address host:port can be reached from this machine alone.
+// isLoopback reports whether an address host:port can be reached only from this machine.
 func isLoopback(addr string) bool {
 	host, _, err := net.SplitHostPort(addr)
 	ip := net.ParseIP(host)
@@ -34,7 +34,7 @@ func newProfiler(addr string, log *zap.Logger) (*profiler, error) {
 	return &profiler{listener, log}, nil
 }
 
-// run serves until ctx is done. A profile that is being made is cut off then.
+// run serves until ctx is done, and then cuts off a profile in progress.
 func (p *profiler) run(ctx context.Context) error {
 	p.log.Info("profiling", zap.String("profile_addr", p.listener.Addr().String()))
 	mux := http.NewServeMux()

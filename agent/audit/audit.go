@@ -38,14 +38,6 @@ type Cache interface {
 	Waiting() int
 }
 
-// A State is what is computed from the cache.
-type State interface {
-	// Diverging returns the namespaces that are not as computed from scratch, each with a fingerprint of its pods.
-	Diverging(ctx context.Context) map[string]uint64
-	// Recompute computes the state from scratch.
-	Recompute(ctx context.Context) error
-}
-
 // Options are the parts of an agent that an audit compares.
 type Options struct {
 	Log        *zap.Logger
@@ -53,7 +45,10 @@ type Options struct {
 	Cache      Cache
 	// Differences describes the pods of the cache that differ from a list of them, and still do after a pause.
 	Differences func(ctx context.Context, pause time.Duration) ([]string, error)
-	State       State
+	// Diverging returns the namespaces of the state that are not as computed from scratch, each with a fingerprint of its pods.
+	Diverging func(ctx context.Context) map[string]uint64
+	// Recompute computes the state from scratch.
+	Recompute func(ctx context.Context) error
 }
 
 // An Auditor audits.
@@ -140,7 +135,7 @@ func (a *Auditor) auditCache(ctx context.Context) error {
 
 // auditState compares the state with one from scratch, and recomputes it if they differ. A standby has no state.
 func (a *Auditor) auditState(ctx context.Context) error {
-	suspects := a.State.Diverging(ctx)
+	suspects := a.Diverging(ctx)
 	// A difference is real if it stays while the pods of the namespace do not change and no event waits.
 	const repeats = 2
 	for range repeats {
@@ -152,7 +147,7 @@ func (a *Auditor) auditState(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		}
-		again := a.State.Diverging(ctx)
+		again := a.Diverging(ctx)
 		maps.DeleteFunc(suspects, func(namespace string, pods uint64) bool {
 			now, differs := again[namespace]
 			return !differs || now != pods
@@ -165,5 +160,5 @@ func (a *Auditor) auditState(ctx context.Context) error {
 	a.divergence.WithLabelValues(partState).Add(float64(len(names)))
 	a.Log.Error("the state differs from a recompute; evaluating all pods anew",
 		zap.Int("count", len(names)), zap.Strings("namespaces", names[:min(len(names), maxNamedDifferences)]))
-	return a.State.Recompute(ctx)
+	return a.Recompute(ctx)
 }

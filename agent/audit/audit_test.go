@@ -44,14 +44,14 @@ func (c *fakeCluster) Relist() {
 
 func (c *fakeCluster) Waiting() int { return c.waiting }
 
-func (c *fakeCluster) Diverging(context.Context) map[string]uint64 {
+func (c *fakeCluster) diverging(context.Context) map[string]uint64 {
 	if c.state == nil {
 		return nil
 	}
 	return c.state()
 }
 
-func (c *fakeCluster) Recompute(context.Context) error {
+func (c *fakeCluster) recompute(context.Context) error {
 	c.recomputed++
 	return nil
 }
@@ -59,7 +59,8 @@ func (c *fakeCluster) Recompute(context.Context) error {
 func newTestAuditor(c *fakeCluster) (*Auditor, *observer.ObservedLogs) {
 	core, logs := observer.New(zap.DebugLevel)
 	return New(Options{
-		Log: zap.New(core), Registerer: prometheus.NewRegistry(), Cache: c, State: c, Differences: c.differences,
+		Log: zap.New(core), Registerer: prometheus.NewRegistry(), Cache: c,
+		Differences: c.differences, Diverging: c.diverging, Recompute: c.recompute,
 	}), logs
 }
 

@@ -192,7 +192,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"bad value of a flag", []string{"agent", "--lease-duration", "soon"}, []string{`--lease-duration must be a duration such as 15s or 10m, got "soon"`}, false},
 		{"argument", []string{"agent", "now"}, []string{`unexpected argument "now"`}, false},
 		{"several mistakes", []string{"agent", "--listen", "nowhere", "--policy", ""},
-			[]string{"--policy is empty", `--listen "nowhere" is not host:port`}, false},
+			[]string{"--policy must name a file", `--listen "nowhere" must be host:port`}, false},
 		{"durations that do not fit", []string{"agent", "--lease-duration", "5s"}, []string{"lease-duration 5s: must be more than retry-period", "lease-duration 5s: must be more than margin"}, false},
 		{"no policy file", []string{"agent", "--policy", "none.yaml"}, []string{"load policy: read none.yaml: no such file or directory (a policy is a file, or one of the tables that ship: default, recommended)"}, false},
 		{"broken policy", []string{"agent", "--policy", bad, "--replay", shop}, []string{
@@ -202,7 +202,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"empty kubeconfig", []string{"agent", "--kubeconfig", file("empty", "")}, []string{"/empty is empty: name another with --kubeconfig"}, false},
 		{"no current context", []string{"agent", "--kubeconfig", file("cc", contexts)}, []string{"/cc has no current context: name one with --context (it has prod, test)"}, false},
 		{"wrong context", []string{"agent", "--kubeconfig", file("cc", contexts), "--context", "prud"}, []string{`/cc has no context "prud"; did you mean "prod"?`}, false},
-		{"context of a recording", []string{"agent", "--replay", shop, "--context", "prod"}, []string{"--replay and --context exclude each other"}, false},
+		{"context of a recording", []string{"agent", "--replay", shop, "--context", "prod"}, []string{"--replay and --context cannot be combined"}, false},
 		{"IPv6 without brackets", []string{"agent", "--replay", shop, "--listen", "::1:8080"}, []string{`--listen "::1:8080": an IPv6 address needs brackets: [::1]:8080`}, false},
 		{"two policies", []string{"agent", "--policy", "default", "--policy", "recommended"}, []string{"--policy is set twice: name one table"}, false},
 		{"mistakes of several flags", []string{"agent", "--audit-interval", "x", "--log-level", "loud", "--leader-elect=maybe", "now"}, []string{
@@ -211,7 +211,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"missing value", []string{"agent", "--listen", "x", "--policy"}, []string{"missing value after --policy"}, false},
 		{"broken kubeconfig", []string{"agent", "--kubeconfig", file("k", "{")}, []string{"read the kubeconfig: "}, false},
 		{"address in use", []string{"agent", "--replay", shop, "--listen", taken.Addr().String()}, []string{"--listen " + taken.Addr().String() + ": address already in use: choose another address"}, false},
-		{"cluster and recording", []string{"agent", "--replay", shop, "--kubeconfig", "x"}, []string{"--replay and --kubeconfig exclude each other"}, false},
+		{"cluster and recording", []string{"agent", "--replay", shop, "--kubeconfig", "x"}, []string{"--replay and --kubeconfig cannot be combined"}, false},
 		{"no recording", []string{"agent", "--listen", "127.0.0.1:0", "--replay", "none.json"}, []string{"none.json: no such file or directory"}, false},
 		{"truncated recording", []string{"agent", "--listen", "127.0.0.1:0", "--replay", file("t.json", `{"kind":"List","items":[{"kind":"Pod","metadata":{"name":"a"}},{"kind":"Po`)},
 			[]string{"item 2, byte "}, true},

@@ -1,0 +1,167 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"runtime"
+	"slices"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"go.uber.org/zap"
+	"k8s.io/client-go/rest"
+
+	"github.com/kube-devops/kube-devops/agent/access"
+	"github.com/kube-devops/kube-devops/agent/audit"
+	"github.com/kube-devops/kube-devops/agent/election"
+	"github.com/kube-devops/kube-devops/agent/kubeconfig"
+	"github.com/kube-devops/kube-devops/agent/podwatch"
+	"github.com/kube-devops/kube-devops/agent/report"
+	"github.com/kube-devops/kube-devops/agent/server"
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// connect makes the parts that need a cluster. It returns who decides about metrics and the report; nil for everybody.
+func (a *Agent) connect(reg prometheus.Registerer) (server.AccessFunc, error) {
+	cluster, err := kubeconfig.FindCluster(a.options.Kubeconfig, a.options.Context)
+	if errors.Is(err, kubeconfig.ErrNoCluster) {
+		return nil, fmt.Errorf("%w; name one with --kubeconfig, or serve a recording with --replay FILE", err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	a.log.Info("cluster", zap.String("server", cluster.Server()), zap.String("context", cluster.Context))
+	config := cluster.Config
+	config.UserAgent = "kube-devops/" + a.options.Version
+	if err := a.watchPods(config, reg); err != nil {
+		return nil, err
+	}
+	if a.options.LeaderElect {
+		o := a.options.Election
+		o.Log, o.Registerer, o.Lead, o.InSync = a.log, reg, a.lead, a.sync.check
+		if a.elector, err = election.New(config, o); err != nil {
+			return nil, err
+		}
+		a.evaluator.Publish = a.elector.Publish
+	}
+	if !a.options.MetricsAuth {
+		return nil, nil
+	}
+	config = rest.CopyConfig(config)
+	config.UserAgent += "/access"
+	reviewer, err := access.New(config, a.options.MetricsAuthAudiences, a.log)
+	if err != nil {
+		return nil, err
+	}
+	return reviewer.Allow, nil
+}
+
+// watchPods makes the watch of the pods, and its audit.
+func (a *Agent) watchPods(config *rest.Config, reg prometheus.Registerer) (err error) {
+	a.projection = a.evaluator.Table().Projection()
+	a.watch, err = podwatch.New(config, podwatch.Options{
+		Log: a.log, Registerer: reg, Workers: runtime.GOMAXPROCS(0), Projection: a.projection,
+		Namespaces: a.options.Namespaces,
+	})
+	if err != nil {
+		return err
+	}
+	a.sync = &syncCheck{cache: a.watch}
+	list, err := podwatch.NewLister(config, a.options.Namespaces...)
+	if err != nil {
+		return err
+	}
+	a.auditor = audit.New(audit.Options{
+		Log: a.log, Registerer: reg, Cache: a.watch,
+		Differences: func(ctx context.Context, pause time.Duration) ([]string, error) {
+			found, err := a.watch.Differences(ctx, list, pause)
+			described := make([]string, len(found))
+			for i, d := range found {
+				described[i] = d.String()
+			}
+			return described, err
+		},
+		Diverging: func(ctx context.Context) map[string]uint64 { return a.evaluator.Diverging(ctx, a.cached()) },
+		Recompute: func(ctx context.Context) error { return a.evaluator.Recompute(ctx, a.cached()) },
+	})
+	return nil
+}
+
+// follow keeps the cache up to date, on a standby too, until ctx is done.
+func (a *Agent) follow(ctx context.Context) error {
+	if a.watch == nil {
+		<-ctx.Done()
+		return nil
+	}
+	lookup := a.lookup // once, because each method value is an allocation
+	return a.watch.Run(ctx, func(key podwatch.Key, _ *podwatch.Pod) {
+		a.evaluator.Update(ctx, state.Pod{Namespace: key.Namespace, Name: key.Name}, lookup)
+	})
+}
+
+// lookup returns the form of a pod in the cache.
+func (a *Agent) lookup(name state.Pod) (state.Pod, []byte, bool) {
+	pod, ok := a.watch.Get(podwatch.Key{Namespace: name.Namespace, Name: name.Name})
+	if !ok {
+		return name, nil, false
+	}
+	return state.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}, pod.JSON, true
+}
+
+// lead is the work of one term: it evaluates the whole cache, follows its changes, and drops the state at the end.
+func (a *Agent) lead(ctx context.Context) {
+	a.leading.Store(true)
+	defer a.leading.Store(false)
+	select {
+	case <-ctx.Done():
+		return
+	case <-a.watch.Synced():
+	}
+	a.evaluator.Begin(ctx, a.cached())
+	defer a.evaluator.End()
+	<-ctx.Done()
+}
+
+// cached yields all pods of the cache.
+func (a *Agent) cached() iter.Seq[state.Observation] {
+	return func(yield func(state.Observation) bool) {
+		for pod := range a.watch.All() {
+			named := state.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}
+			if !yield(state.Observation{Pod: named, JSON: pod.JSON}) {
+				return
+			}
+		}
+	}
+}
+
+// setPolicy puts another policy in force.
+func (a *Agent) setPolicy(ctx context.Context, table *rules.Table) error {
+	if a.watch == nil {
+		return a.readRecording(ctx, table)
+	}
+	wanted := table.Projection()
+	if a.projection.Covers(wanted) {
+		return a.evaluator.SetPolicy(ctx, table, nil, a.cached())
+	}
+	a.log.Info("the policy reads fields that are not in the cache; listing all pods anew",
+		zap.String("policy", table.Name()), zap.String("hash", table.Hash()))
+	var failed error
+	err := a.watch.Reproject(ctx, wanted, func(swap func()) {
+		failed = a.evaluator.SetPolicy(ctx, table, func() { swap(); a.projection = wanted }, a.cached())
+	})
+	return errors.Join(err, failed)
+}
+
+// scope returns the watched namespaces for the report; nil for the whole cluster.
+func (a *Agent) scope() *report.Scope {
+	if len(a.options.Namespaces) == 0 {
+		return nil
+	}
+	return &report.Scope{
+		Namespaces: slices.Sorted(slices.Values(a.options.Namespaces)),
+		Forbidden:  append([]string{}, a.watch.Forbidden()...), // an empty list is not null
+	}
+}
