@@ -1,4 +1,5 @@
-// Package policies holds the policy tables that ship with kube-devops, and finds a table by its name or its file.
+// Package policies holds the built-in policy tables and the schema of a Pod, and opens a table by its name or its file. It must not know
+// what a table says: that is in package rules.
 package policies
 
 import (
@@ -30,10 +31,10 @@ var PodSchema = sync.OnceValue(func() *schema.Schema {
 	return pods
 })
 
-// Default is the name of the table that is used when none is asked for.
+// Default is the name of the table that is used by default.
 const Default = "default"
 
-// Names lists the tables that ship, sorted.
+// Names returns the names of the built-in tables, sorted.
 func Names() []string {
 	files, err := fs.Glob(shipped, "*.yaml")
 	if err != nil {
@@ -45,20 +46,20 @@ func Names() []string {
 	return files
 }
 
-// Shipped returns the text of the table that ships under a name; false where there is none.
+// Shipped returns the text of a built-in table; false when there is none with the name.
 func Shipped(name string) ([]byte, bool) {
 	text, err := shipped.ReadFile(name + ".yaml")
 	return text, err == nil
 }
 
-// Open loads a table: the one that ships under the name, else the one in the file of that name.
+// Open loads the built-in table of a name, or else the table in the file.
 func Open(fileOrName string) (*rules.Table, error) {
 	if text, ok := Shipped(fileOrName); ok {
 		return rules.Load(fileOrName+".yaml", text)
 	}
 	text, err := ReadFile(fileOrName)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w (a policy is a file, or one of the tables that ship: %s)", err, strings.Join(Names(), ", "))
+		return nil, fmt.Errorf("%w (a policy is a file or a built-in table: %s)", err, strings.Join(Names(), ", "))
 	}
 	if err != nil {
 		return nil, err
@@ -66,7 +67,7 @@ func Open(fileOrName string) (*rules.Table, error) {
 	return rules.Load(fileOrName, text)
 }
 
-// OpenWithWaivers is Open, with the waivers of a file beside the table; without where the file's name is empty.
+// OpenWithWaivers is Open, and adds the waivers of a file unless its name is empty.
 func OpenWithWaivers(fileOrName, waivers string) (*rules.Table, error) {
 	table, err := Open(fileOrName)
 	if err != nil || waivers == "" {
@@ -79,13 +80,12 @@ func OpenWithWaivers(fileOrName, waivers string) (*rules.Table, error) {
 	return table.WithWaivers(waivers, text)
 }
 
-// ReadFile returns the text of a table, of waivers or of policy tests. Of a file that is larger than those may be it reads
-// no more than shows that it is.
+// ReadFile returns the text of a table, of waivers or of policy tests. It reads at most one byte more than such a file may have.
 func ReadFile(name string) ([]byte, error) {
 	file, err := os.Open(name)
 	if err != nil {
 		return nil, err
 	}
-	defer func() { _ = file.Close() }() // what was only read loses nothing
+	defer func() { _ = file.Close() }() // closing a file that was only read loses nothing
 	return io.ReadAll(io.LimitReader(file, rules.MaxBytes+1))
 }

@@ -48,11 +48,8 @@ func Load(file string, text []byte) (*Table, error) {
 	return t, nil
 }
 
-// LoadErrors are all errors of a file; a LoadError is one of them.
-type (
-	LoadErrors = strictyaml.Errors
-	LoadError  = strictyaml.Error
-)
+// LoadErrors are all errors of a file, in the order of its lines.
+type LoadErrors = strictyaml.Errors
 
 // A loader builds a Table from YAML nodes.
 type loader struct{ *strictyaml.Reader }

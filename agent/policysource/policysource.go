@@ -73,7 +73,7 @@ func New(ctx context.Context, o Options) (*Source, *rules.Table, error) {
 	if s.loaded, err = reload.Read(ctx, s.files...); err != nil {
 		var path *fs.PathError
 		if errors.Is(err, fs.ErrNotExist) && errors.As(err, &path) && path.Path == s.name {
-			err = fmt.Errorf("%w (a policy is a file, or one of the tables that ship: %s)", err, strings.Join(policies.Names(), ", "))
+			err = fmt.Errorf("%w (a policy is a file or a built-in table: %s)", err, strings.Join(policies.Names(), ", "))
 		}
 		return nil, nil, fmt.Errorf("load policy: %w", err)
 	}

@@ -14,62 +14,62 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
-// Kind is the kind of a file of cases for a policy table.
+// Kind is the kind of a file of test cases for a policy table.
 const Kind = "PolicyTest"
 
 const maxCases = 10_000
 
-// NamespaceReason is the reason, for a policy test, by which a pod is skipped whose namespace the table leaves out.
+// NamespaceReason is the reason for which a pod is skipped whose namespace the table excludes.
 const NamespaceReason = "namespace"
 
-// A Test says what a policy finds in pods.
+// A Test says which violations a policy should find in pods.
 type Test struct {
-	// Policy is the name of a table that ships, or a file, and Waivers a file or empty; both relative to the test's own.
+	// Policy is the name of a built-in table or a file, and Waivers a file or empty. Files are relative to the test's own.
 	Policy, Waivers string
-	// At is the moment for which waivers are judged; zero for the present one.
+	// At is the time at which waivers may have expired; zero for now.
 	At time.Time
 	// Checks are the ids of the checks that are compared; none: all.
 	Checks []string
 	Cases  []Case
 
-	file  string
-	named []namedWord
+	file       string
+	references []reference
 }
 
 // A Case is a pod and the violations that are expected in it.
 type Case struct {
-	// Name is unlike that of all other cases of the file.
+	// Name is unique in the file.
 	Name string
 	// Pod is a file, relative to the test's.
 	Pod string
-	// Line is where the case stands in its file.
+	// Line is the line of the case in its file.
 	Line int
-	// Skipped is the reason for which the table leaves out the pod, or NamespaceReason; empty for a pod that counts.
+	// Skipped is the reason for which the table skips the pod, or NamespaceReason; empty for a pod that is evaluated.
 	Skipped string
-	// Violations are all that the pod has, unknown ones among them.
+	// Violations are all violations of the pod, including unknown ones.
 	Violations []ExpectedViolation
 }
 
-// An ExpectedViolation is one violation. What is empty is not compared.
+// An ExpectedViolation is one violation. Empty fields match everything.
 type ExpectedViolation struct {
 	Check string
 	// Container is the name of the container, or of the subject.
 	Container     string
 	Subject, Path string
-	// Unknown says that the check could not be answered.
+	// Unknown: the check could not be evaluated.
 	Unknown bool
 }
 
-// A namedWord is what a test takes from its table: the id of a check, or a reason to skip.
-type namedWord struct {
-	word, at string
+// A reference names something in the table: a check, or a reason to skip pods.
+type reference struct {
+	name, at string
 	line     int
 	isReason bool
 }
 
 type loader struct{ *strictyaml.Reader }
 
-// Load reads a file of cases. Where anything is wrong the error is strictyaml.Errors: all of them.
+// Load reads a file of test cases. The error is strictyaml.Errors: all errors of the file, each with its line.
 func Load(file string, text []byte) (*Test, error) {
 	r := &loader{strictyaml.NewReader(file)}
 	root := r.Parse(text)
@@ -86,7 +86,7 @@ func Load(file string, text []byte) (*Test, error) {
 		"checks": func(node *yaml.Node) {
 			r.Each(node, "checks", func(_ int, entry *yaml.Node) { p.Checks = append(p.Checks, r.checkName(entry, p)) })
 			if node.Kind == yaml.SequenceNode && len(p.Checks) == 0 {
-				r.Errorf(node, "checks is an empty list; leave it out to compare all checks")
+				r.Errorf(node, "checks must not be empty; omit it to compare all checks")
 			}
 		},
 		"cases": func(node *yaml.Node) { r.cases(node, p) },
@@ -97,10 +97,10 @@ func Load(file string, text []byte) (*Test, error) {
 	return p, nil
 }
 
-// checkName reads the id of a check of a table that is not known yet.
+// checkName reads the id of a check. Against compares it with the table later.
 func (r *loader) checkName(node *yaml.Node, p *Test) string {
 	id := r.NonEmptyText(node, "check")
-	p.named = append(p.named, namedWord{word: id, at: r.At, line: node.Line})
+	p.references = append(p.references, reference{name: id, at: r.At, line: node.Line})
 	return id
 }
 
@@ -109,13 +109,13 @@ func (r *loader) cases(node *yaml.Node, p *Test) {
 	r.Each(node, "cases", func(i int, entry *yaml.Node) {
 		c := r.policyCase(i, entry, p)
 		if line, twice := lines[c.Name]; twice && c.Name != "" {
-			r.Errorf(entry, "case %q: the case in line %d has this name", c.Name, line)
+			r.Errorf(entry, "duplicate case %q; the first one is in line %d", c.Name, line)
 		}
 		lines[c.Name] = entry.Line
 		p.Cases = append(p.Cases, c)
 	})
 	if n := len(p.Cases); node.Kind == yaml.SequenceNode && (n == 0 || n > maxCases) {
-		r.Errorf(node, "a policy test has 1 to %d cases; this one has %d", maxCases, n)
+		r.Errorf(node, "cases must have 1 to %d entries, got %d", maxCases, n)
 	}
 }
 
@@ -133,7 +133,7 @@ func (r *loader) policyCase(i int, node *yaml.Node, p *Test) Case {
 		"pod":  func(node *yaml.Node) { c.Pod = r.NonEmptyText(node, "pod") },
 		"skipped": func(node *yaml.Node) {
 			c.Skipped, skipped = r.NonEmptyText(node, "skipped"), true
-			p.named = append(p.named, namedWord{word: c.Skipped, at: r.At, line: node.Line, isReason: true})
+			p.references = append(p.references, reference{name: c.Skipped, at: r.At, line: node.Line, isReason: true})
 		},
 		"violations": func(node *yaml.Node) {
 			violations = node
@@ -150,9 +150,9 @@ func (r *loader) policyCase(i int, node *yaml.Node, p *Test) Case {
 	switch {
 	case node.Kind != yaml.MappingNode:
 	case violations == nil && !skipped:
-		r.Errorf(node, "a case lacks the field %q; [] expects none", "violations")
+		r.Errorf(node, "missing field %q in a case; use [] to expect none", "violations")
 	case len(c.Violations) > 0 && c.Skipped != "":
-		r.Errorf(cmp.Or(violations, node), "a pod that is skipped has no violations")
+		r.Errorf(cmp.Or(violations, node), "a skipped pod has no violations")
 	}
 	return c
 }
@@ -162,7 +162,7 @@ func (r *loader) expectedViolation(node *yaml.Node, p *Test) ExpectedViolation {
 	r.Fields(node, "an expected violation", []string{"check"}, map[string]func(*yaml.Node){
 		"check": func(node *yaml.Node) {
 			if v.Check = r.checkName(node, p); len(p.Checks) > 0 && !slices.Contains(p.Checks, v.Check) {
-				r.Errorf(node, "check %q is not among the checks that are compared", v.Check)
+				r.Errorf(node, "check %q is not in checks, the list of checks to compare", v.Check)
 			}
 		},
 		"container": func(node *yaml.Node) { v.Container = r.NonEmptyText(node, "container") },
@@ -172,8 +172,7 @@ func (r *loader) expectedViolation(node *yaml.Node, p *Test) ExpectedViolation {
 	return v
 }
 
-// Against makes sure that the table has the checks and the reasons that the test names. Where it has not the error is
-// strictyaml.Errors.
+// Against returns strictyaml.Errors when the table does not have the checks and the reasons that the test names.
 func (p *Test) Against(t *rules.Table) error {
 	r := strictyaml.NewReader(p.file)
 	ids := make([]string, len(t.Checks()))
@@ -181,23 +180,22 @@ func (p *Test) Against(t *rules.Table) error {
 		ids[i] = t.Checks()[i].ID
 	}
 	reasons := append(t.SkipReasons(), NamespaceReason)
-	for _, n := range p.named {
+	for _, n := range p.references {
 		at := &yaml.Node{Line: n.line}
 		switch {
-		case n.isReason && !slices.Contains(reasons, n.word):
-			r.ErrorAt(at, n.at, "table %s skips no pods for the reason %q%s", t.Name(), n.word, r.DidYouMean(n.word, reasons))
-		case !n.isReason && !slices.Contains(ids, n.word):
-			r.ErrorAt(at, n.at, "table %s has no check %q%s", t.Name(), n.word, r.DidYouMean(n.word, ids))
+		case n.isReason && !slices.Contains(reasons, n.name):
+			r.ErrorAt(at, n.at, "table %s has no skip with the reason %q%s", t.Name(), n.name, r.DidYouMean(n.name, reasons))
+		case !n.isReason && !slices.Contains(ids, n.name):
+			r.ErrorAt(at, n.at, "table %s has no check %q%s", t.Name(), n.name, r.DidYouMean(n.name, ids))
 		}
 	}
 	return r.Err()
 }
 
-// ErrNoSubject is the reason why a case says nothing: no check that is compared looks at anything in the pod.
-var ErrNoSubject = errors.New("the pod has nothing that a check looks at, such as a container: the case would pass whatever the checks say")
+// ErrNoSubject is the error of a case in whose pod no compared check has a subject.
+var ErrNoSubject = errors.New("no check has a subject in the pod, such as a container, so the case would pass with any checks")
 
-// Looks makes sure that a case can fail: that a check which is compared looks at something in the pod. A pod may be outside
-// of what a check looks at by a when.
+// Looks returns ErrNoSubject when a case cannot fail because no compared check has a subject in the pod. A when may exclude all subjects.
 func (p *Test) Looks(t *rules.Table, v rules.Verdict) error {
 	if v.SkipReason != "" {
 		return nil
@@ -211,17 +209,17 @@ func (p *Test) Looks(t *rules.Table, v rules.Verdict) error {
 	return ErrNoSubject
 }
 
-// A Difference is what a pod has and was not expected to have, or the other way round.
+// A Difference is an unexpected or a missing violation.
 type Difference struct {
-	// Unexpected says that the pod has it; otherwise it lacks it.
+	// Unexpected: the pod has the violation; otherwise it is missing.
 	Unexpected bool
-	// Skipped is a reason, and then there is no violation.
+	// Skipped is the reason when the difference is about skipping the pod instead of a violation.
 	Skipped string
 	ExpectedViolation
 }
 
-// Compare lists in what the verdict of a case's pod differs from what the case expects, at a moment. Violations that
-// a waiver accepts then are none. All differences are in the order of the case, and then of the verdict.
+// Compare lists the differences between the verdict of a case's pod and what the case expects. Violations that a waiver accepts at that
+// time do not count. Missing violations come first, in the order of the case; unexpected ones follow in the order of the verdict.
 func (p *Test) Compare(c *Case, t *rules.Table, v rules.Verdict, now time.Time) []Difference {
 	if v.SkipReason != c.Skipped {
 		var differences []Difference
@@ -247,7 +245,7 @@ func (p *Test) compareViolations(c *Case, t *rules.Table, v rules.Verdict, now t
 	}
 	met := make([]bool, len(c.Violations))
 	taken := make([]bool, len(found))
-	// Who says more chooses first: a path names one violation, and of one container each is as good as another.
+	// More specific expectations match first: a path identifies one violation, a container any of its violations.
 	for _, says := range []func(ExpectedViolation) bool{
 		func(e ExpectedViolation) bool { return e.Path != "" },
 		func(e ExpectedViolation) bool { return e.Path == "" && e.Subject != "" },
@@ -285,7 +283,7 @@ func (e ExpectedViolation) isMetBy(found ExpectedViolation) bool {
 		(e.Container == "" || e.Container == found.Container || e.Container == found.Subject) && (e.Subject == "" || e.Subject == found.Subject)
 }
 
-// String is the difference in words.
+// String describes the difference.
 func (d Difference) String() string {
 	words := []string{"missing"}
 	if d.Unexpected {

@@ -64,7 +64,7 @@ func TestAgainst(t *testing.T) {
 	test := loadPolicyTest(t, "checks: [image, imag]\ncases:\n  - {name: a, pod: p, skipped: jobs}\n  - {name: b, pod: p, violations: [{check: image}, {check: imag}]}\n")
 	err := test.Against(load(t, testedTable))
 	want := `tests.yaml:4: table tested has no check "imag" (did you mean "image"?)
-tests.yaml:6: case "a": table tested skips no pods for the reason "jobs" (did you mean "job"?)
+tests.yaml:6: case "a": table tested has no skip with the reason "jobs" (did you mean "job"?)
 tests.yaml:7: case "b": table tested has no check "imag" (did you mean "image"?)`
 	if err == nil || err.Error() != want {
 		t.Errorf("mistakes:\n%v\nwant:\n%s", err, want)

@@ -10,8 +10,8 @@ import (
 	"github.com/dustin/go-humanize/english"
 )
 
-// Text prints a line for each suite, the differences of each case that failed, and a summary. What could not run is in
-// Report.Err.
+// Text prints a line for each suite, the differences of each case that failed, and a summary. Report.Err has the errors of what could not
+// run.
 func Text(to io.Writer, r Report) error {
 	w := new(bytes.Buffer)
 	for _, s := range r {
@@ -81,7 +81,7 @@ type (
 	}
 )
 
-// JUnit prints the report as the XML that CI systems read. What could not run is an error in it.
+// JUnit prints the report as the XML that CI systems read. A case that could not run is an error in it.
 func JUnit(to io.Writer, r Report) error {
 	report := xmlReport{Name: "kube-devops policy test"}
 	for _, s := range r {

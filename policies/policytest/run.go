@@ -13,32 +13,32 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// FileName is what a file of cases is called.
+// FileName is the name of a file of test cases.
 const FileName = "tests.yaml"
 
-// A Report is the outcome of all suites, in the order of their files.
+// A Report is the result of all suites, in the order of their files.
 type Report []Suite
 
-// A Suite is the outcome of one file of cases.
+// A Suite is the result of one file of test cases.
 type Suite struct {
 	File   string
 	Policy string // the name of the table
-	// Err says why no case of the file could run: the file, its policy or its waivers are not as they must be.
+	// Err says why no case of the file could run: an error in the file, its policy or its waivers.
 	Err     error
 	Results []Result
 }
 
-// A Result is the outcome of one case.
+// A Result is the result of one case.
 type Result struct {
 	Case
-	// Err says why there is no verdict: the pod cannot be read, or is none.
+	// Err says why there is no verdict: the file cannot be read, or is not a pod.
 	Err error
-	// Differences are none where the case passes.
+	// Differences is empty when the case passes.
 	Differences []Difference
 }
 
-// Run runs the cases of all files in the folders and below. The moment judges the waivers of tests that name none. The
-// error is about the folders alone.
+// Run runs the cases of all files in the folders and below. Tests that set no time use now for waivers. The error is about the folders
+// only.
 func Run(now time.Time, folders ...string) (Report, error) {
 	var files []string
 	for _, folder := range folders {
@@ -65,7 +65,7 @@ func find(folder string) ([]string, error) {
 		return err
 	})
 	if err == nil && len(files) == 0 {
-		err = fmt.Errorf("%s: there is no %s in it, or below", folder, FileName)
+		err = fmt.Errorf("%s: no %s found in the folder or below", folder, FileName)
 	}
 	return files, err
 }
@@ -97,7 +97,7 @@ func runFile(file string, now time.Time) Suite {
 	return suite
 }
 
-// open loads a file of cases, and the policy that it is about.
+// open loads a file of test cases and its policy.
 func open(file string) (*Test, *rules.Table, error) {
 	text, err := policies.ReadFile(file)
 	if err != nil {
@@ -120,12 +120,12 @@ func open(file string) (*Test, *rules.Table, error) {
 		err = test.Against(table)
 	}
 	if loadErrors := (rules.LoadErrors)(nil); err != nil && !errors.As(err, &loadErrors) {
-		err = fmt.Errorf("%s: %w", file, err) // mistakes name their own files
+		err = fmt.Errorf("%s: %w", file, err) // LoadErrors name their own files
 	}
 	return test, table, err
 }
 
-// beside is a path that a file names, which is relative to the file.
+// beside resolves a path that is relative to a file.
 func beside(file, path string) string {
 	if filepath.IsAbs(path) {
 		return path
@@ -151,7 +151,7 @@ func evaluate(table *rules.Table, file string) (rules.Verdict, error) {
 	return verdict, nil
 }
 
-// Counts are the numbers of cases that ran, of those that failed, and of suites and cases that could not run.
+// Counts returns the numbers of cases that ran, of those that failed, and of suites and cases that could not run.
 func (r Report) Counts() (cases, failed, broken int) {
 	for _, s := range r {
 		if s.Err != nil {
@@ -171,7 +171,7 @@ func (r Report) Counts() (cases, failed, broken int) {
 	return cases, failed, broken
 }
 
-// Err says which suites and cases could not run, and how many cases failed; nil where all passed.
+// Err says which suites and cases could not run, and how many cases failed. It is nil when all passed.
 func (r Report) Err() error {
 	var errs []error
 	for _, s := range r {

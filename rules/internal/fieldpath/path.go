@@ -60,7 +60,7 @@ func Parse(source string) (*Path, error) {
 	if len(source) > maxPathBytes {
 		return nil, fmt.Errorf("is %d bytes long; at most %d are allowed", len(source), maxPathBytes)
 	}
-	rest := source
+	var rest string
 	if rest, p.Root = strings.CutPrefix(source, "$."); rest == "" {
 		return nil, errors.New("is empty")
 	}
