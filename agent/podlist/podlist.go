@@ -179,7 +179,8 @@ func (r *Reader) next() error {
 	if r.bytes += int64(len(page)); r.bytes > maxBytes {
 		return fmt.Errorf("the list does not end: it has more than %d GiB", maxBytes>>30)
 	}
-	r.rest = append(page, '\n')
+	page = append(page, '\n')
+	r.rest = page
 	return r.advance(gjson.GetBytes(page, "metadata.continue").String())
 }
 
