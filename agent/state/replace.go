@@ -61,7 +61,7 @@ type evaluation struct {
 }
 
 // chunkSize is the number of pods that one worker evaluates between two synchronizations.
-const chunkSize = 512
+const chunkSize = 256
 
 // evaluateAll evaluates the pods of the namespaces that the table includes, on several goroutines, and calls apply for each in
 // their order, until ctx is done.
