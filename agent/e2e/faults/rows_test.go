@@ -22,7 +22,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/faults/proxy"
 )
 
-// everyMerge are the rows that run on every merge. Times that the matrix gives for a Lease of 15 s are scaled to the Lease of the run.
+// everyMerge are the rows that run on every merge. Times that the matrix specifies for a lease duration of 15 s are scaled.
 var everyMerge = []row{
 	{number: 1, name: "leader killed (SIGKILL)", demand: "the other replica publishes within lease + 2 checks of a standby; median ≤ 18 s", quick: 3, trials: 20, median: 18 * time.Second, trial: func(f *fixture) {
 		leader, standby := f.leader(), f.standby()
@@ -52,10 +52,10 @@ var everyMerge = []row{
 				f.publishesNothing(standby, frozen)
 				continue
 			}
-			// The one that takes over was itself woken a moment ago: client-go's old campaign goes on to its renew deadline,
-			// and the new one waits a whole lease from its own first look.
+			// The new leader may be the replica that was resumed: client-go's old campaign continues until its renew deadline,
+			// and the new campaign waits a lease duration from its first check.
 			bound := f.lease.deadline + f.lease.takeover()
-			// A scrape may be answered while the signal is on its way.
+			// A scrape may be answered before the signal arrives.
 			who, at := f.next(frozen.Add(100*time.Millisecond), bound, leader, standby)
 			f.Logf("frozen for %s: %s published after %s", d, who.Name(), at.Sub(frozen))
 			f.recovered(at.Sub(frozen), bound)
@@ -65,9 +65,9 @@ var everyMerge = []row{
 	{number: 4, name: "leader disconnected from the API server", demand: "gate closed ≤ lease - margin; the other replica publishes; rejoins ≤ 60 s", quick: 2, trials: 5, trial: func(f *fixture) {
 		leader, standby := f.leader(), f.standby()
 		leader.proxy.Blackhole()
-		cut := time.Now() // a renewal that was sent before has reached the server
+		cut := time.Now() // earlier renewals have reached the server
 		f.publishes(cut, f.lease.takeover(), standby)
-		f.pause(f.lease.retry) // time in which the two voices would be heard
+		f.pause(f.lease.retry) // time for a double publish to be observed
 		f.publishesNothing(leader, cut.Add(f.lease.closes()))
 		leader.proxy.Heal()
 		f.rejoins(leader, 60*time.Second)
@@ -112,7 +112,7 @@ var everyMerge = []row{
 		const most = math.MaxInt32
 		for _, edit := range []string{
 			fmt.Sprintf(`{"spec":{"leaseTransitions":%d}}`, most),
-			// The next holder counts one more.
+			// The next holder increments it.
 			fmt.Sprintf(`{"spec":{"holderIdentity":"x","leaseTransitions":%d}}`, most),
 			fmt.Sprintf(`{"spec":{"leaseDurationSeconds":%d}}`, most),
 			`{"spec":{"acquireTime":"9999-12-31T23:59:59.000000-14:00","renewTime":"9999-12-31T23:59:59.000000-14:00"}}`,
@@ -172,10 +172,10 @@ var everyMerge = []row{
 		blind := f.start(0)
 		f.pause(f.lease.duration + f.lease.takeover())
 		if status, body, err := blind.Get("/readyz?verbose"); err != nil || status != 503 || !strings.Contains(body, "initial list of pods") {
-			f.Errorf("/readyz of a replica without pods: %d %s %v", status, body, err)
+			f.Errorf("/readyz of a replica without permission for pods: %d %s %v", status, body, err)
 		}
 		if n := writes() - before; n > 0 {
-			f.Errorf("a replica without pods has tried to write the Lease %d times", n)
+			f.Errorf("a replica without permission for pods tried to write the Lease %d times", n)
 		}
 		started := time.Now()
 		other := f.start(1)
@@ -203,11 +203,11 @@ var everyMerge = []row{
 			}
 			f.mountPolicy(broken.text)
 			f.reloaded(broken.name, 0)
-			f.wait(broken.name+": the log says why", maxScrapeGap, func() error {
+			f.wait(broken.name+": the log has the reason", maxScrapeGap, func() error {
 				for slot, r := range f.slots {
 					words := r.Stderr()[said[slot]:]
 					if !strings.Contains(words, "the last good one stays in force") || !strings.Contains(words, broken.reason) {
-						return fmt.Errorf("%s does not say %q: %s", r.Name(), broken.reason, words)
+						return fmt.Errorf("the log of %s does not contain %q: %s", r.Name(), broken.reason, words)
 					}
 				}
 				return nil
@@ -244,7 +244,7 @@ var everyMerge = []row{
 		f.pause(time.Until(began.Add(20 * time.Second)))
 		p99, without := percentile(leader.scraped(), began, 99)
 		if without > 0 {
-			f.Errorf("%d scrapes brought no scores", without)
+			f.Errorf("%d scrapes without scores", without)
 		}
 		if p99 > 250*time.Millisecond {
 			f.Errorf("p99 of scrapes is %s", p99)
@@ -262,18 +262,18 @@ var everyMerge = []row{
 		if r := f.slots[0]; r != nil {
 			f.kill(r)
 		}
-		stopped(f.start(0)) // it has only just begun
+		stopped(f.start(0)) // right after its start
 		remove := f.proxies[0].Add(proxy.Rule{Resource: "pods", Silent: true})
 		before := f.proxies[0].Count("watch", "pods")
 		syncing := f.start(0)
-		f.wait("it waits for the pods", 10*time.Second, func() error {
+		f.wait("it has requested the pods", 10*time.Second, func() error {
 			if f.proxies[0].Count("watch", "pods") == before {
-				return errors.New("it has not asked for them")
+				return errors.New("it has not")
 			}
 			return nil
 		})
 		if ready(syncing) == nil {
-			f.Error("it is ready without the pods")
+			f.Error("it is ready without pods")
 		}
 		stopped(syncing)
 		remove()
@@ -285,25 +285,25 @@ var everyMerge = []row{
 		stopped(standby)
 		leader.expected = true
 		leader.Signal(syscall.SIGTERM)
-		// Two signals that come together are one.
+		// Two pending signals are delivered as one.
 		f.wait("it is stopping", maxScrapeGap, func() error {
 			if !strings.Contains(leader.Stderr(), `"msg":"stopping"`) {
-				return errors.New("it does not say so")
+				return errors.New("no log line")
 			}
 			return nil
 		})
 		if leader.Ended() {
-			f.Fatal("it has ended before the second signal")
+			f.Fatal("it ended before the second signal")
 		}
 		leader.Signal(syscall.SIGTERM)
-		f.exited(leader, 130, stopTimeout) // and not 0, as it would after a stop in good order
+		f.exited(leader, 130, stopTimeout) // a graceful stop would exit with 0
 	}},
 	{number: 39, variant: "b", name: "SIGTERM while a credential plugin hangs, in its first and in a later call, with and without leader election", demand: "exit 0 ≤ 10 s", quick: 1, trials: 2, standalone: true, trial: func(f *fixture) {
 		for _, elect := range []string{"--leader-elect=true", "--leader-elect=false"} {
 			for _, answers := range []int{0, 1} {
 				kubeconfig, called := f.hangingPlugin(answers)
-				r := f.start(0, "--kubeconfig="+kubeconfig, elect, "--audit-interval=2s") // an audit asks anew
-				f.wait("the plugin hangs", time.Minute, func() error {
+				r := f.start(0, "--kubeconfig="+kubeconfig, elect, "--audit-interval=2s") // an audit sends requests
+				f.wait("the plugin has been called", time.Minute, func() error {
 					if n := called(); n <= answers {
 						return fmt.Errorf("it was called %d times", n)
 					}
@@ -318,7 +318,7 @@ var everyMerge = []row{
 	}},
 }
 
-// identity is what a replica writes into the Lease.
+// identity returns the holder identity of a replica.
 func (f *fixture) identity(r *replica) string {
 	f.Helper()
 	lines, err := r.Log()
@@ -330,21 +330,21 @@ func (f *fixture) identity(r *replica) string {
 			return identity
 		}
 	}
-	f.Fatalf("%s has not told its identity", r.Name())
+	f.Fatalf("the log of %s has no identity", r.Name())
 	return ""
 }
 
-// edited patches the Lease, and waits until some replica publishes for good.
+// edited patches the Lease, and waits until a replica publishes again.
 func (f *fixture) edited(patch string) {
 	f.Helper()
 	at := time.Now()
-	// The answer may be one that cannot be decoded.
+	// The response may be impossible to decode.
 	err := f.Admin.CoordinationV1().RESTClient().Patch(types.MergePatchType).Namespace(metav1.NamespaceDefault).
 		Resource("leases").Name(f.account.Name).Body([]byte(patch)).Do(f.Context()).Error()
 	if err != nil {
 		f.Fatal(err)
 	}
-	// The leader learns of it at its next renewal.
+	// The leader sees the edit at its next renewal.
 	settled := at.Add(2*f.lease.retry + time.Second)
 	f.pause(time.Until(settled))
 	_, again := f.next(settled, 3*f.lease.duration-time.Since(at), f.slots[:]...)
@@ -352,7 +352,7 @@ func (f *fixture) edited(patch string) {
 	f.pair()
 }
 
-// releasedSpec is the spec of a Lease as an agent leaves it that gives it up.
+// releasedSpec returns the spec of a Lease that an agent has released.
 func releasedSpec() string {
 	now := metav1.NowMicro().UTC().Format(metav1.RFC3339Micro)
 	return fmt.Sprintf(`{"spec":{"holderIdentity":"","leaseDurationSeconds":1,"acquireTime":%q,"renewTime":%q}}`, now, now)
@@ -366,7 +366,7 @@ func (f *fixture) deleteLease() {
 	}
 }
 
-// rejoins waits until a replica that was cut off has heard of the API server again, and stands by.
+// rejoins waits until a replica has received data from the API server again, and is ready.
 func (f *fixture) rejoins(r *replica, within time.Duration) {
 	f.Helper()
 	healed := time.Now()
@@ -376,18 +376,18 @@ func (f *fixture) rejoins(r *replica, within time.Duration) {
 			return err
 		}
 		if at := time.UnixMilli(int64(heard * 1000)); at.Before(healed) {
-			return fmt.Errorf("last heard %s before the network was mended", healed.Sub(at))
+			return fmt.Errorf("last contact %s before the recovery", healed.Sub(at))
 		}
 		return ready(r)
 	})
 }
 
-// lastScrapeIsComplete checks that no answer of a leader was cut off, and that what it published last was all of it.
+// lastScrapeIsComplete checks that no response of a leader was interrupted, and that the last one with scores is complete.
 func (f *fixture) lastScrapeIsComplete(r *replica) {
 	f.Helper()
 	for _, s := range r.scraped() {
 		if s.Cut {
-			f.Errorf("an answer was cut off %s before the last one", r.lastPublished().Sub(s.Answered))
+			f.Errorf("a response was interrupted %s before the last one", r.lastPublished().Sub(s.Answered))
 		}
 	}
 	r.mu.Lock()
@@ -403,7 +403,7 @@ func (f *fixture) lastScrapeIsComplete(r *replica) {
 	}
 }
 
-// served is the score series that are published, without those of other rows.
+// served returns the published scores of the namespaces of this row.
 func (f *fixture) served() []string {
 	f.Helper()
 	metrics, err := f.leader().Metrics()
@@ -423,7 +423,7 @@ func (f *fixture) served() []string {
 	return lines
 }
 
-// serverRestarts takes the API server away for a time, and waits until the scores follow the pods again.
+// serverRestarts stops the API server for some time, and waits until the scores are current again.
 func (f *fixture) serverRestarts(signal syscall.Signal, down, bound time.Duration) {
 	f.Helper()
 	lastPod := time.Now()
@@ -443,7 +443,7 @@ func (f *fixture) serverRestarts(signal syscall.Signal, down, bound time.Duratio
 		if err != nil {
 			f.Fatal(err)
 		}
-		// Without renewals its time runs out, and then it publishes nothing.
+		// Without renewals its term expires, and it publishes nothing.
 		if diff := cmp.Diff(first.Scores(), now.Scores()); diff != "" && len(now.Published()) > 0 {
 			f.Errorf("scores without an API server (-before +now):\n%s", diff)
 		}
@@ -459,8 +459,7 @@ func (f *fixture) serverRestarts(signal syscall.Signal, down, bound time.Duratio
 	f.pair()
 }
 
-// lastEventWithin checks when a replica says that it last heard of the API server: of a pod that was made after from, or of what
-// came until it was gone, to 2 s.
+// lastEventWithin checks that the last contact with the API server, as exported by a replica, is after from and at most 2 s after until.
 func (f *fixture) lastEventWithin(r *replica, from, until time.Time) {
 	f.Helper()
 	const slack = 2 * time.Second
@@ -469,12 +468,12 @@ func (f *fixture) lastEventWithin(r *replica, from, until time.Time) {
 		f.Fatal(err)
 	}
 	if last := time.UnixMilli(int64(heard * 1000)); last.Before(from) || last.After(until.Add(slack)) {
-		f.Errorf("%s says it last heard of the API server at %s; that was gone from %s to %s", r.Name(), last, from, until)
+		f.Errorf("%s exports %s as the last contact with the API server, want between %s and %s", r.Name(), last, from, until)
 	}
 }
 
-// startsDespite starts two agents behind proxies with a rule, waits until they are ready all the same, keeps the rule for
-// longer, and waits until the scores follow the pods.
+// startsDespite starts two agents behind proxies with a rule, waits until they are ready despite it, keeps the rule for some time,
+// removes it, and waits until the scores are current.
 func (f *fixture) startsDespite(rule proxy.Rule, longer time.Duration) {
 	f.Helper()
 	const bound = 150 * time.Second
@@ -493,7 +492,7 @@ func (f *fixture) startsDespite(rule proxy.Rule, longer time.Duration) {
 		f.wait(r.Name()+" is ready", time.Until(began)+bound, func() error { return ready(r) })
 		f.recovered(time.Since(began), bound)
 	}
-	stop := f.churn(2) // without events there is nothing to cut short
+	stop := f.churn(2) // the rule needs events
 	defer stop()
 	f.pause(longer) // the fault lasts
 	most := 0.0
@@ -512,12 +511,12 @@ func (f *fixture) startsDespite(rule proxy.Rule, longer time.Duration) {
 	f.pair()
 	mended := time.Now()
 	f.addPod()
-	// A watch that is not answered is waited for for a minute, and client-go waits before the next.
+	// The timeout of an unanswered watch is one minute, and client-go backs off before the next one.
 	f.settledSince(mended, 90*time.Second)
-	f.notef("%.1f requests/s; right %s afterwards", most, seconds(time.Since(mended)))
+	f.notef("%.1f requests/s; scores correct %s afterwards", most, seconds(time.Since(mended)))
 }
 
-// defaultPolicy is the text of the table that ships.
+// defaultPolicy returns the default policy table.
 func (f *fixture) defaultPolicy() string {
 	f.Helper()
 	root, err := binaries.Root()
@@ -531,8 +530,8 @@ func (f *fixture) defaultPolicy() string {
 	return string(text)
 }
 
-// hangingPlugin writes a kubeconfig whose credential plugin answers some times, with a token that is to be asked for anew
-// after some seconds, and hangs then. called is how often it was called.
+// hangingPlugin writes a kubeconfig whose credential plugin returns short-lived tokens for the first calls, and then hangs. called
+// returns the number of calls.
 func (f *fixture) hangingPlugin(answers int) (kubeconfig string, called func() int) {
 	f.Helper()
 	dir, err := os.MkdirTemp(f.dir, "plugin-")
@@ -562,7 +561,7 @@ echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","s
 		text, _ := os.ReadFile(pids)
 		return strings.Fields(string(text))
 	}
-	f.Cleanup(func() { // an agent that ends leaves its plugin behind
+	f.Cleanup(func() { // the plugin outlives the agent
 		for _, text := range calls() {
 			if pid, err := strconv.Atoi(text); err == nil {
 				_ = syscall.Kill(pid, syscall.SIGKILL)
@@ -574,7 +573,7 @@ echo '{"apiVersion":"client.authentication.k8s.io/v1","kind":"ExecCredential","s
 
 const missing = "\x00no file"
 
-// mountPolicy writes the policy as a kubelet does: a new folder, and a link to it that is replaced in one step.
+// mountPolicy updates the policy like a kubelet: it writes a new directory, and replaces a symbolic link atomically.
 func (f *fixture) mountPolicy(text string) {
 	f.Helper()
 	mount := filepath.Join(f.dir, "mount")
@@ -598,7 +597,7 @@ func (f *fixture) mountPolicy(text string) {
 	}
 }
 
-// reloaded waits until both replicas tell how the last reload went.
+// reloaded waits until both replicas export the result of the last reload.
 func (f *fixture) reloaded(what string, want float64) {
 	f.Helper()
 	f.wait(what, 5*time.Second, func() error {
@@ -615,7 +614,7 @@ func (f *fixture) reloaded(what string, want float64) {
 	})
 }
 
-// files is how many files and connections a process has open.
+// files returns the number of open file descriptors of a process.
 func (f *fixture) files(r *replica) int {
 	f.Helper()
 	open, err := r.value("process_open_fds")

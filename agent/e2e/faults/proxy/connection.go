@@ -5,21 +5,21 @@ import (
 	"sync"
 )
 
-// connections are those of the agent to the proxy. They sit below TLS, so that what is done to them is done to bytes.
+// connections are the connections from the agent to the proxy. They are below TLS: faults apply to bytes.
 type connections struct {
 	net.Listener
 
 	mu    sync.Mutex
 	all   map[*connection]struct{}
-	dark  bool // new connections are accepted, and nothing is heard on them
-	reset bool // new connections are reset at once
+	dark  bool // new connections are accepted, but pass no bytes
+	reset bool // new connections are reset
 }
 
 func newConnections(listener net.Listener) *connections {
 	return &connections{Listener: listener, all: make(map[*connection]struct{})}
 }
 
-// Accept waits for a connection that is not to be reset at once.
+// Accept returns the next connection that is not reset.
 func (cs *connections) Accept() (net.Conn, error) {
 	for {
 		conn, err := cs.Listener.Accept()
@@ -47,7 +47,7 @@ func (cs *connections) admit(conn net.Conn) *connection {
 	return c
 }
 
-// set changes what is done to new connections, and does something to each that there is.
+// set changes the faults of new connections, and calls a function for each open one.
 func (cs *connections) set(dark, reset bool, each func(*connection)) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -57,7 +57,7 @@ func (cs *connections) set(dark, reset bool, each func(*connection)) {
 	}
 }
 
-// each does something for each connection that there is.
+// each calls a function for each open connection.
 func (cs *connections) each(do func(*connection)) {
 	cs.mu.Lock()
 	defer cs.mu.Unlock()
@@ -66,14 +66,14 @@ func (cs *connections) each(do func(*connection)) {
 	}
 }
 
-// A connection passes bytes on, or holds them while it is dark. What was held arrives when it is lit again, as on a
-// network that sends again what was lost.
+// A connection forwards bytes, or holds them while it is dark. When it is lit again the held bytes arrive, as after a
+// retransmission.
 type connection struct {
 	net.Conn
 	of *connections
 
 	mu     sync.Mutex
-	dark   chan struct{} // closed when it is lit again; nil: it is lit
+	dark   chan struct{} // closed when it is lit again; nil while it is lit
 	once   sync.Once
 	closed chan struct{}
 }
@@ -99,7 +99,7 @@ func (c *connection) Close() error {
 	return c.Conn.Close()
 }
 
-// wait returns when bytes may pass, or never will.
+// wait returns when bytes may pass, or when the connection is closed.
 func (c *connection) wait() {
 	c.mu.Lock()
 	dark := c.dark
@@ -130,7 +130,7 @@ func (c *connection) light() {
 	}
 }
 
-// reset ends a connection in such a way that the other side gets an error and no end of file.
+// reset closes a connection with RST, so that the other side receives an error instead of EOF.
 func reset(conn net.Conn) {
 	if tcp, ok := conn.(*net.TCPConn); ok {
 		_ = tcp.SetLinger(0)

@@ -1,7 +1,6 @@
-// Package proxy stands between one agent and the API server, and does to their conversation what networks, load
-// balancers and servers in trouble do to it. It speaks TLS on both sides, with a certificate of its own, HTTP/1.1 and
-// HTTP/2 as the client likes, and is transparent until it is told otherwise:
+// Package proxy is a fault injection proxy between an agent and the API server. It terminates TLS with its own certificate and
+// supports HTTP/1.1 and HTTP/2. By default it is transparent. Faults apply to
 //
-//   - to the connections: Cut, Blackhole, Stall, and Heal;
-//   - to single requests, chosen by verb and resource: rules, see Rule.
+//   - connections: Cut, Blackhole, Stall and Heal;
+//   - requests, selected by verb and resource: see Rule.
 package proxy

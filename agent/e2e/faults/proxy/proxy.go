@@ -21,7 +21,7 @@ import (
 	"k8s.io/client-go/tools/clientcmd"
 )
 
-// A Proxy passes on the requests of one agent. All methods may be called at any time and from any goroutine.
+// A Proxy forwards the requests of an agent. Its methods are safe for concurrent use.
 type Proxy struct {
 	conns     *connections
 	rules     *rules
@@ -34,8 +34,7 @@ type Proxy struct {
 	leaf      tls.Certificate
 }
 
-// Start makes a proxy of the API server that a kubeconfig names. The proxy brings no credentials of its own: those of
-// the agent are passed on.
+// Start starts a proxy for the API server of a kubeconfig. It has no credentials, and forwards those of the agent.
 func Start(kubeconfig string) (*Proxy, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
 	if err != nil {
@@ -77,7 +76,7 @@ func Start(kubeconfig string) (*Proxy, error) {
 			leaf := p.leaf
 			return &leaf, nil
 		}},
-		ErrorLog: log.New(io.Discard, "", 0), // broken connections are what it is for
+		ErrorLog: log.New(io.Discard, "", 0), // broken connections are expected
 	}
 	go func() { _ = p.server.ServeTLS(p.conns, "", "") }()
 	return p, nil
@@ -85,7 +84,7 @@ func Start(kubeconfig string) (*Proxy, error) {
 
 // Close ends all connections.
 func (p *Proxy) Close() {
-	// First of all the bytes: TLS would say good-bye on a connection in the dark, and wait there.
+	// Reset the connections first: TLS would block while it writes close_notify to a dark connection.
 	p.conns.set(false, true, func(c *connection) {
 		c.light()
 		reset(c.Conn)
@@ -94,7 +93,7 @@ func (p *Proxy) Close() {
 	p.transport.CloseIdleConnections()
 }
 
-// Kubeconfig writes, to a file, a kubeconfig that leads through the proxy and is otherwise as the one given.
+// Kubeconfig writes a copy of a kubeconfig whose server is the proxy.
 func (p *Proxy) Kubeconfig(from, to string) error {
 	config, err := clientcmd.LoadFromFile(from)
 	if err != nil {
@@ -110,15 +109,15 @@ func (p *Proxy) Kubeconfig(from, to string) error {
 	return nil
 }
 
-// Authority is the certificate that a client must trust, in PEM.
+// Authority returns the certificate authority of the proxy in PEM.
 func (p *Proxy) Authority() []byte {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	return p.authority
 }
 
-// Rotate makes a new authority, which Authority tells from now on, and returns what gives the proxy a certificate of it, which
-// new connections then meet.
+// Rotate creates a new certificate authority, which Authority returns from now on. The returned function activates a certificate of
+// the new authority for new connections.
 func (p *Proxy) Rotate() (activate func(), err error) {
 	authority, leaf, err := newCertificate()
 	if err != nil {
@@ -134,10 +133,10 @@ func (p *Proxy) Rotate() (activate func(), err error) {
 	}, nil
 }
 
-// Port is where the proxy listens.
+// Port returns the port of the proxy.
 func (p *Proxy) Port() int { return p.conns.Addr().(*net.TCPAddr).Port }
 
-// Ports are those of the agent's ends of the connections that there are.
+// Ports returns the ports of the agent's ends of the open connections.
 func (p *Proxy) Ports() []int {
 	var ports []int
 	p.conns.each(func(c *connection) {
@@ -148,25 +147,25 @@ func (p *Proxy) Ports() []int {
 	return ports
 }
 
-// Cut resets all connections, and each new one.
+// Cut resets all open and new connections.
 func (p *Proxy) Cut() { p.conns.set(false, true, func(c *connection) { reset(c.Conn) }) }
 
-// Blackhole passes no byte on any connection, in either direction, and accepts new ones: as a firewall that drops.
+// Blackhole holds the bytes of all open and new connections in both directions, like a firewall that drops packets.
 func (p *Proxy) Blackhole() { p.conns.set(true, false, (*connection).darken) }
 
-// Stall passes no byte on the connections that there are; new ones are good. They are half open: neither side is told.
+// Stall holds the bytes of the open connections, which are then half open. New connections work.
 func (p *Proxy) Stall() { p.conns.set(false, false, (*connection).darken) }
 
-// Heal makes all connections good again. What was held back arrives.
+// Heal ends all connection faults. Held bytes arrive.
 func (p *Proxy) Heal() { p.conns.set(false, false, (*connection).light) }
 
-// Add puts a rule in force, before those that there are, and returns what takes it out again.
+// Add adds a rule, which takes precedence over earlier ones. The returned function removes it.
 func (p *Proxy) Add(rule Rule) (remove func()) { return p.rules.add(rule) }
 
-// Requests returns all requests until now that the connections let through.
+// Requests returns all requests so far.
 func (p *Proxy) Requests() []Request { return p.rules.requests() }
 
-// Count returns how many requests there were of a verb and a resource.
+// Count returns the number of requests with a verb and a resource.
 func (p *Proxy) Count(verb, resource string) int {
 	n := 0
 	for _, request := range p.Requests() {
@@ -177,10 +176,10 @@ func (p *Proxy) Count(verb, resource string) int {
 	return n
 }
 
-// errDropped ends a connection instead of an answer.
-var errDropped = errors.New("the answer is dropped")
+// errDropped closes a connection without a response.
+var errDropped = errors.New("response dropped")
 
-// ServeHTTP does to one request what the rules say.
+// ServeHTTP applies the rules to a request.
 func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	request := describe(r)
 	rule := p.rules.choose(request, r)
@@ -216,16 +215,16 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			pr.Out.Header.Del("Accept-Encoding")
 		},
 		Transport:      p.transport,
-		FlushInterval:  -1, // events are passed on as they come
+		FlushInterval:  -1, // forward events immediately
 		ModifyResponse: func(res *http.Response) error { return rule.answer(r.Context(), request, res) },
-		// Where the server cannot be reached, or the answer is dropped, the client is to see no answer at all.
+		// If the server is unreachable or the response is dropped, the client must not receive a response.
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 		ErrorLog:     log.New(io.Discard, "", 0),
 	}
 	pass.ServeHTTP(w, r)
 }
 
-// answer changes the answer of the server.
+// answer changes the response of the server.
 func (r *Rule) answer(ctx context.Context, request Request, res *http.Response) error {
 	if r.Hold > 0 {
 		timer := time.NewTimer(r.Hold)
@@ -260,7 +259,7 @@ func (r *Rule) answer(ctx context.Context, request Request, res *http.Response) 
 	return nil
 }
 
-// refuse answers as an API server does that refuses.
+// refuse responds with an error status of an API server.
 func refuse(w http.ResponseWriter, code int) {
 	reason := map[int]metav1.StatusReason{
 		http.StatusUnauthorized:        metav1.StatusReasonUnauthorized,
@@ -277,7 +276,7 @@ func refuse(w http.ResponseWriter, code int) {
 		Message:  fmt.Sprintf("the fault proxy answers %d", code),
 	})
 	if err != nil {
-		panic(err) // a Status is strings and numbers
+		panic(err) // a Status can always be encoded
 	}
 	w.Header().Set("Content-Type", "application/json")
 	if code == http.StatusTooManyRequests {

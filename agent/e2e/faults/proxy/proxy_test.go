@@ -34,17 +34,17 @@ const (
 {"type":"MODIFIED","object":{"metadata":{"name":"a"}}}
 {"type":"DELETED","object":{"metadata":{"name":"b"}}}
 `
-	// patience is how long a test waits for what must not happen.
-	patience = 100 * time.Millisecond
+	// absence is how long a test waits to see that something does not happen.
+	absence = 100 * time.Millisecond
 )
 
-// A rig is a proxy before a server that answers with what it was asked, and a client behind it.
+// A rig has a proxy, a server that echoes requests, and a client.
 type rig struct {
 	*testing.T
 	proxy  *Proxy
 	url    string
 	http   *http.Client
-	served atomic.Int64 // requests that the server has heard
+	served atomic.Int64 // requests that reached the server
 }
 
 func newRig(t *testing.T) *rig {
@@ -93,7 +93,7 @@ func newRig(t *testing.T) *rig {
 	return r
 }
 
-// ask sends a request, and returns the status and the body, "" and an error where there is no answer in time.
+// ask sends a request, and returns the status and the body, or an error without a response in time.
 func (r *rig) ask(method, path, body string, within time.Duration) (int, string, error) {
 	ctx, cancel := context.WithTimeout(r.Context(), within)
 	defer cancel()
@@ -110,7 +110,7 @@ func (r *rig) ask(method, path, body string, within time.Duration) (int, string,
 	return res.StatusCode, string(answer), err
 }
 
-// wants checks an answer.
+// wants checks a response.
 func (r *rig) wants(method, path string, status int, body string) {
 	r.Helper()
 	gotStatus, got, err := r.ask(method, path, "body", 5*time.Second)
@@ -164,11 +164,11 @@ func TestConnections(t *testing.T) {
 			_, _, err := r.ask("PUT", lease, "", 10*time.Second)
 			answered <- err
 		}()
-		if _, _, err := r.ask("PUT", lease, "", patience); !errors.Is(err, context.DeadlineExceeded) {
+		if _, _, err := r.ask("PUT", lease, "", absence); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("on a connection that was there: %v, want no answer", err)
 		}
 		r.http.CloseIdleConnections()
-		if _, _, err := r.ask("PUT", lease, "", patience); !errors.Is(err, context.DeadlineExceeded) {
+		if _, _, err := r.ask("PUT", lease, "", absence); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("on a new connection: %v, want no answer", err)
 		}
 		if after := r.served.Load(); after != before {
@@ -184,7 +184,7 @@ func TestConnections(t *testing.T) {
 		r := newRig(t)
 		r.wants("PUT", lease, 200, whole)
 		r.proxy.Stall()
-		if _, _, err := r.ask("PUT", lease, "", patience); !errors.Is(err, context.DeadlineExceeded) {
+		if _, _, err := r.ask("PUT", lease, "", absence); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("on the connection that was there: %v, want no answer", err)
 		}
 		res, err := newClientOf(t, r).Get(r.url + podList)
@@ -221,7 +221,7 @@ func TestRotate(t *testing.T) {
 	}
 }
 
-// newClientOf returns a client with connections of its own.
+// newClientOf returns a client with its own connections.
 func newClientOf(t *testing.T, r *rig) *http.Client {
 	path := filepath.Join(t.TempDir(), "kubeconfig")
 	config := api.NewConfig()
@@ -304,9 +304,9 @@ func TestRules(t *testing.T) {
 			within := 5 * time.Second
 			switch {
 			case test.rule.Silent:
-				within = patience
+				within = absence
 			case test.rule.Hold > within:
-				within = time.Second // in which the server hears of it, and the answer does not come
+				within = time.Second // the request reaches the server, but the response does not arrive
 			}
 			status, body, err := r.ask(test.method, test.path, "body", within)
 			if status != test.status || !strings.Contains(body, test.body) || (err != nil) != (test.status == 0) {
@@ -344,7 +344,7 @@ func TestNewestRuleFirst(t *testing.T) {
 	r.wants("GET", podList, 500, "")
 }
 
-// TestServerIsGone: the client sees no answer, as it would without the proxy.
+// TestServerIsGone checks that the client receives no response, as without the proxy.
 func TestServerIsGone(t *testing.T) {
 	r := newRig(t)
 	r.proxy.upstream.Host = "127.0.0.1:1"

@@ -8,12 +8,12 @@ import (
 	"time"
 )
 
-// A Request is one request of the agent, in the words of Kubernetes.
+// A Request is a request of the agent.
 type Request struct {
 	Verb     string // get, list, watch, create, update
 	Resource string // pods, leases
-	Initial  bool   // a watch that asks for the pods that there are, and for the mark at their end
-	Peek     bool   // a list of one, which only looks at the version
+	Initial  bool   // a watch with sendInitialEvents
+	Peek     bool   // a list with limit 1, which reads the resource version
 	At       time.Time
 }
 
@@ -51,30 +51,30 @@ func describe(r *http.Request) Request {
 	return request
 }
 
-// A Rule is done to the requests that it matches. Its parts are done in the order in which they stand here.
+// A Rule applies to the requests that it matches. Its actions apply in the order of the fields.
 type Rule struct {
 	Verb     string // "" for all; "write" for create and update
 	Resource string // "" for all
 
-	Chance float64                  // how often it is done, 0 to 1; 0 means always
-	Times  int                      // how often it is done at the most; 0 means without end
-	If     func(*http.Request) bool // a further condition; nil for none
+	Chance float64                  // probability that it applies; 0 means always
+	Times  int                      // maximum number of times; 0 means unlimited
+	If     func(*http.Request) bool // further condition; nil for none
 
-	Silent bool                // no answer is ever given
-	Status int                 // answered in the server's place; the server never hears of the request
-	To     string              // the request is redirected there: scheme and host
-	Serve  http.HandlerFunc    // answers in the server's place
-	Ask    func([]byte) []byte // changes the body of the request
-	Answer func([]byte) []byte // changes the body of the answer; of a watch each event
-	Hold   time.Duration       // the answer is kept back for so long, after the server has done what was asked
-	Drop   bool                // the answer is thrown away, after the server has done what was asked
-	Watch  func(*Event) Fate   // what becomes of each event of a watch
+	Silent bool                // no response
+	Status int                 // response status; the request is not forwarded
+	To     string              // redirect target: scheme and host
+	Serve  http.HandlerFunc    // responds instead of the server
+	Ask    func([]byte) []byte // changes the request body
+	Answer func([]byte) []byte // changes the response body, or each event of a watch
+	Hold   time.Duration       // delays the response; the server has processed the request
+	Drop   bool                // drops the response; the server has processed the request
+	Watch  func(*Event) Fate   // decides about each event of a watch
 }
 
-// A Fate is what becomes of an event.
+// A Fate is a decision about an event.
 type Fate int
 
-// The fates. An event that breaks off is not passed on, and the watch ends in good order.
+// BreakOff drops the event and ends the watch regularly.
 const (
 	Pass Fate = iota
 	Swallow
@@ -83,10 +83,10 @@ const (
 
 // An Event is one line of a watch.
 type Event struct {
-	N    int    // from 1 on, within the watch
+	N    int    // number within the watch, from 1
 	Type string // ADDED, MODIFIED, DELETED, BOOKMARK, ERROR
 	Name string // of the object
-	End  bool   // it is the mark at the end of the pods that there were
+	End  bool   // the bookmark at the end of the initial events
 	Line []byte // the whole line; may be changed
 }
 
@@ -101,7 +101,7 @@ func (r *Rule) matches(request Request, raw *http.Request) bool {
 	return (r.If == nil || r.If(raw)) && (r.Chance == 0 || rand.Float64() < r.Chance)
 }
 
-// rules are those in force, the newest first.
+// rules are the active rules, newest first.
 type rules struct {
 	mu   sync.Mutex
 	list []*Rule
@@ -109,7 +109,7 @@ type rules struct {
 	seen []Request
 }
 
-// add puts a rule in force, and returns what takes it out again.
+// add adds a rule. The returned function removes it.
 func (rs *rules) add(rule Rule) (remove func()) {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()
@@ -127,7 +127,7 @@ func (rs *rules) add(rule Rule) (remove func()) {
 	}
 }
 
-// choose notes a request, and returns the rule for it; nil for none.
+// choose records a request, and returns its rule or nil.
 func (rs *rules) choose(request Request, raw *http.Request) *Rule {
 	rs.mu.Lock()
 	defer rs.mu.Unlock()

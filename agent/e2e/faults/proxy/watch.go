@@ -9,7 +9,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// editWatch returns the body of a watch, line by line as the rule wants it.
+// editWatch applies a rule to the body of a watch, line by line.
 func editWatch(body io.ReadCloser, rule *Rule) io.ReadCloser {
 	in, out := io.Pipe()
 	go func() {
@@ -19,7 +19,7 @@ func editWatch(body io.ReadCloser, rule *Rule) io.ReadCloser {
 	return &edited{in, body}
 }
 
-// edited closes the body of the server with the pipe, so that a reader that waits for the server is woken.
+// edited closes the body of the server together with the pipe, which unblocks a pending read.
 type edited struct {
 	*io.PipeReader
 	body io.Closer
@@ -67,7 +67,7 @@ func parseEvent(n int, line []byte) *Event {
 		Type   string
 		Object struct{ Metadata metav1.ObjectMeta }
 	}
-	// A line that is no event has no type, which is what a rule can see.
+	// A line that is not an event has an empty type.
 	_ = json.Unmarshal(bytes.TrimSpace(line), &decoded)
 	return &Event{
 		N:    n,
