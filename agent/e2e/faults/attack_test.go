@@ -34,17 +34,17 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/faults/proxy"
 )
 
-// redirected makes the API server of the leader redirect all its requests to another host.
+// redirected redirects all requests of the leader to another host.
 func (f *fixture) redirected() {
 	var reached atomic.Int64
 	other := httptest.NewUnstartedServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { reached.Add(1) }))
-	other.Start() // in the clear: a client that follows would not even ask for a certificate
+	other.Start() // plain HTTP, so that a client could follow without verifying a certificate
 	defer other.Close()
 	leader, standby := f.leader(), f.standby()
 	remove := leader.proxy.Add(proxy.Rule{To: other.URL})
 	defer remove()
 	at := time.Now()
-	leader.proxy.Cut() // the watch that stands would go on
+	leader.proxy.Cut() // an open watch would continue
 	leader.proxy.Heal()
 	f.publishes(at, f.lease.takeover(), standby)
 	f.publishesNothing(leader, at.Add(f.lease.closes()))
@@ -61,7 +61,7 @@ func (f *fixture) redirected() {
 	}
 }
 
-// inventedTokens floods an agent that asks the API server who may read metrics.
+// inventedTokens floods an agent with --metrics-auth with requests whose tokens are invented.
 func (f *fixture) inventedTokens(connections int, length time.Duration) {
 	f.Helper()
 	f.mayReview()
@@ -135,7 +135,7 @@ const afterFlood = 5 * time.Second
 func (f *fixture) flooded(addr string, connections int, length time.Duration, probe, scrape request) (sent int, probes, scrapes []time.Duration) {
 	f.Helper()
 	flooding, end := context.WithCancel(f.Context())
-	// In the process of the probes the scheduler would make them wait for the attacker's handshakes.
+	// A separate process: in this one, probes would wait for the TLS handshakes of the attacker.
 	attacker := exec.CommandContext(f.Context(), os.Args[0])
 	attacker.Env = append(os.Environ(), floodVariable+"="+addr, floodVariable+"_LENGTH="+length.String(), floodVariable+"_CONNECTIONS="+fmt.Sprint(connections))
 	var output []byte
@@ -182,7 +182,7 @@ func (f *fixture) slowest(requests []request, times int) []time.Duration {
 	return most
 }
 
-// floodVariable, with an address, makes this binary an attacker.
+// floodVariable has an address that this test binary floods instead of running tests.
 const floodVariable = "FAULTS_FLOOD"
 
 // attack floods an address, and prints how many requests it sent. The connections start over some seconds, resume their TLS
@@ -226,7 +226,7 @@ func (f *fixture) reviews(p *proxy.Proxy, since time.Time) (at []time.Time) {
 	return at
 }
 
-// mostInASecond returns how many of some moments lie in the busiest second.
+// mostInASecond returns the number of events in the busiest second.
 func mostInASecond(at []time.Time) (most int) {
 	first := 0
 	for last := range at {
@@ -238,7 +238,7 @@ func mostInASecond(at []time.Time) (most int) {
 	return most
 }
 
-// inventToken asks for metrics with a token of its own invention, on a connection of its own.
+// inventToken requests metrics with an invented token on a new connection.
 func inventToken(ctx context.Context, addr string, config *tls.Config, n int64, reads bool) error {
 	conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -264,7 +264,7 @@ func inventToken(ctx context.Context, addr string, config *tls.Config, n int64, 
 	return err
 }
 
-// A request is one of a client that has a connection for each, as a kubelet has for probes.
+// A request is sent on a new connection, like the probes of a kubelet.
 type request struct{ name, url, token string }
 
 // get sends a request, and requires 200.
@@ -293,7 +293,7 @@ func (f *fixture) get(r request, within time.Duration) error {
 	return nil
 }
 
-// bind gives an account a ClusterRole, until the row ends.
+// bind binds an account to a ClusterRole until the row ends.
 func (f *fixture) bind(account, role string) {
 	f.Helper()
 	bindings := f.Admin.RbacV1().ClusterRoleBindings()
@@ -308,13 +308,13 @@ func (f *fixture) bind(account, role string) {
 	f.Cleanup(func() { _ = bindings.Delete(context.WithoutCancel(f.Context()), binding.Name, metav1.DeleteOptions{}) })
 }
 
-// mayReview lets the agent make reviews.
+// mayReview permits the agent to create token and access reviews.
 func (f *fixture) mayReview() {
 	f.Helper()
 	f.bind(f.account.Name, "system:auth-delegator")
 }
 
-// reader makes an account that may read metrics, and returns a token of it.
+// reader creates an account that may read metrics, and returns its token.
 func (f *fixture) reader(name string) string {
 	f.Helper()
 	name = f.account.Name + "-" + name
@@ -362,7 +362,7 @@ func (f *fixture) servingPair() (certFile, keyFile string) {
 	return certFile, keyFile
 }
 
-// freeAddress is one on loopback that was free a moment ago.
+// freeAddress returns a free loopback address.
 func (f *fixture) freeAddress() string {
 	f.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")

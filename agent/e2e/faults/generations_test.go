@@ -16,15 +16,15 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/oracle"
 )
 
-// generations is how many policies there are beside the default one.
+// generations is the number of policies in addition to the default one.
 const generations = 8
 
-// weightsOf are those of a generation.
+// weightsOf returns the weights of a generation.
 func weightsOf(n int) oracle.Weights {
 	return oracle.Weights{"latest_tag": 6 + n, "missing_liveness": 4 + 2*n, "missing_readiness": 3 + 3*n}
 }
 
-// generation is the default policy under another name, with checks of other names and weights.
+// generation returns a variant of the default policy with another name, and other check names and weights.
 func generation(policy string, n int) string {
 	of, replaced := weightsOf(n), []string{"name: default", fmt.Sprint("name: generation-", n)}
 	for check, weight := range oracle.Default {
@@ -33,7 +33,7 @@ func generation(policy string, n int) string {
 	return strings.NewReplacer(replaced...).Replace(policy)
 }
 
-// policyOf is a generation, or for -1 the default policy.
+// policyOf returns a generation, or the default policy for -1.
 func policyOf(policy string, n int) string {
 	if n < 0 {
 		return policy
@@ -41,11 +41,10 @@ func policyOf(policy string, n int) string {
 	return generation(policy, n)
 }
 
-// hasGeneration waits until both replicas tell a generation, and the leader its scores of the pods that there are. Nothing must
-// change any more.
+// hasGeneration waits until both replicas export a generation, and the leader the scores of the pods under it. Pods must not change.
 func (f *fixture) hasGeneration(want int, within time.Duration) {
 	f.Helper()
-	f.wait(fmt.Sprintf("both tell generation %d, and its scores", want), within, func() error {
+	f.wait(fmt.Sprintf("both replicas export generation %d, and its scores", want), within, func() error {
 		list, err := f.ListPods(f.Context())
 		if err != nil {
 			return err
@@ -57,7 +56,7 @@ func (f *fixture) hasGeneration(want int, within time.Duration) {
 			}
 			got, err := f.generationOf(metrics, list)
 			if err == nil && got != want {
-				err = fmt.Errorf("%s tells generation %d", r.Name(), got)
+				err = fmt.Errorf("%s exports generation %d", r.Name(), got)
 			}
 			if err != nil {
 				return err
@@ -70,15 +69,15 @@ func (f *fixture) hasGeneration(want int, within time.Duration) {
 	})
 }
 
-// generationOf returns the generation that a scrape tells of, -1 for the default policy, and checks that its checks and scores
-// are of no other. It may have none, on a standby.
+// generationOf returns the generation of a scrape, -1 for the default policy, and checks that checks and scores match it. A standby
+// has no scores.
 func (f *fixture) generationOf(metrics blackbox.Metrics, list []byte) (int, error) {
 	n := -1
-	told := metrics["kube_devops_policy_info"].GetMetric()
-	if len(told) != 1 {
-		return n, fmt.Errorf("%d policies are told", len(told))
+	infos := metrics["kube_devops_policy_info"].GetMetric()
+	if len(infos) != 1 {
+		return n, fmt.Errorf("%d policies are exported", len(infos))
 	}
-	for _, label := range told[0].GetLabel() {
+	for _, label := range infos[0].GetLabel() {
 		if label.GetName() == "name" {
 			_, _ = fmt.Sscanf(label.GetValue(), "generation-%d", &n)
 		}
@@ -104,13 +103,13 @@ func (f *fixture) generationOf(metrics blackbox.Metrics, list []byte) (int, erro
 	}
 	own := func(name string) bool { return slices.Contains(f.namespaces, name) }
 	if diff := cmp.Diff(want.Only(own), metrics.Scores().Only(own), cmpopts.EquateApprox(1e-12, 1e-12)); diff != "" {
-		return n, fmt.Errorf("generation %d is told, and these are not its scores (-want +got):\n%s", n, diff)
+		return n, fmt.Errorf("generation %d is exported, but the scores differ (-want +got):\n%s", n, diff)
 	}
 	return n, nil
 }
 
-// swapAtHandover ends a leader, and changes the policy a moment before or after. No scrape of either replica may have scores
-// of another policy than it tells.
+// swapAtHandover ends a leader and changes the policy shortly before or after. In no scrape may the scores differ from the exported
+// policy.
 func (f *fixture) swapAtHandover(signal syscall.Signal, within time.Duration) {
 	f.Helper()
 	good := f.defaultPolicy()
@@ -179,7 +178,7 @@ func (f *fixture) swapAtHandover(signal syscall.Signal, within time.Duration) {
 	f.wait("the first policy is in force again", 5*time.Second, f.differs)
 }
 
-// oneGeneration scrapes who publishes, and returns the generation that all its series are of.
+// oneGeneration scrapes the leader, and returns the generation of all its series.
 func (f *fixture) oneGeneration(list []byte) int {
 	f.Helper()
 	metrics, err := f.leader().Metrics()

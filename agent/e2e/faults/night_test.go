@@ -26,17 +26,17 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/oracle"
 )
 
-// matrix is all rows, by number.
+// matrix has all rows, sorted by number.
 var matrix = slices.SortedStableFunc(slices.Values(slices.Concat(everyMerge, night, falseLists)), func(a, b row) int {
 	return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.variant, b.variant))
 })
 
-// night are the rows that take long, or much of the machine, and those that do not run here.
+// night are the rows that are slow or need the whole machine, and those that cannot run.
 var night = []row{
 	{number: 8, name: "two processes with the same identity", demand: "one exits with an error ≤ 10 s", trials: 2, trial: func(f *fixture) {
 		leader, standby := f.leader(), f.standby()
 		mine, his := []byte(f.identity(standby)), []byte(f.identity(leader))
-		// There is no flag for an identity: the proxy gives the standby that of the leader.
+		// There is no flag for the identity: the proxy replaces that of the standby with that of the leader.
 		remove := standby.proxy.Add(proxy.Rule{Resource: "leases",
 			Ask:    func(b []byte) []byte { return bytes.ReplaceAll(b, mine, his) },
 			Answer: func(b []byte) []byte { return bytes.ReplaceAll(b, his, mine) },
@@ -44,7 +44,7 @@ var night = []row{
 		began := time.Now()
 		f.wait("one of the two exits", 10*time.Second, func() error {
 			if !leader.Ended() && !standby.Ended() {
-				return errors.New("both run")
+				return errors.New("both are running")
 			}
 			return nil
 		})
@@ -55,11 +55,11 @@ var night = []row{
 			}
 			r.expected = true
 			if code, err := r.Wait(time.Second); err != nil || code == 0 || !strings.Contains(r.Stderr(), "identity of its own") {
-				f.Errorf("%s: exit code %d, and it does not say why: %s", r.Name(), code, r.Tail())
+				f.Errorf("%s: exit code %d without a reason: %s", r.Name(), code, r.Tail())
 			}
 		}
 		remove()
-		f.pause(2 * f.lease.retry) // the other one sees that somebody wrote in its name
+		f.pause(2 * f.lease.retry) // the other one detects the write under its identity
 	}},
 	{number: 9, variant: "a", name: "Lease writes fail with status 500, 429, 403", demand: "gate closed ≤ lease - margin; no replica publishes; cache up to date; recovery ≤ 25 s", trials: 1, trial: func(f *fixture) {
 		for _, status := range []int{500, 429, 403} {
@@ -87,7 +87,7 @@ var night = []row{
 		if err := f.account.RevokeLease(f.Context()); err != nil {
 			f.Fatal(err)
 		}
-		// The API server itself learns of it a moment later.
+		// The authorizer of the API server sees the change with a delay.
 		at, seen := time.Now().Add(time.Second), f.events()
 		f.pause(f.lease.of(60 * time.Second))
 		for _, r := range f.slots {
@@ -111,7 +111,7 @@ var night = []row{
 			}
 			return nil
 		})
-		f.notef("found after %s", seconds(time.Since(at)))
+		f.notef("detected after %s", seconds(time.Since(at)))
 		f.settledSince(at, 20*time.Second)
 		f.recovered(time.Since(at), 20*time.Second)
 		check()
@@ -160,9 +160,9 @@ var night = []row{
 		f.publishes(time.Now(), f.lease.takeover(), f.slots[:]...)
 		handovers := f.epoch() - epoch
 		if handovers > float64(long) {
-			f.Errorf("%v handovers by %d cuts longer than 12 s", handovers, long)
+			f.Errorf("%v handovers in %d interruptions longer than 12 s", handovers, long)
 		}
-		f.notef("%.0f handovers by %d cuts, %d of them longer than %s", handovers, cuts, long, seconds(f.lease.of(12*time.Second)))
+		f.notef("%.0f handovers in %d interruptions, %d of them longer than %s", handovers, cuts, long, seconds(f.lease.of(12*time.Second)))
 	}},
 	{number: 12, variant: "a", name: "both replicas start at the same time", demand: "exactly one publishes ≤ 2 leases", trials: 50, ownAgents: true, trial: func(f *fixture) {
 		for _, r := range f.slots {
@@ -238,7 +238,7 @@ var night = []row{
 		restored := time.Now()
 		f.recompute(60 * time.Second)
 		f.recovered(time.Since(restored), 60*time.Second)
-		// Each version is given out again, to other changes. None may be taken for one that was seen.
+		// The API server assigns the same resource versions to other changes. The agent must not treat them as seen.
 		stop = f.churn(100)
 		f.pause(5 * time.Second)
 		stop()
@@ -292,7 +292,7 @@ var night = []row{
 		failed := f.watchErrorsOf(leader)
 		armed.Store(true)
 		stop := f.churn(10)
-		f.wait("an event is broken", 10*time.Second, func() error {
+		f.wait("an invalid event was sent", 10*time.Second, func() error {
 			if hits.Load() == 0 {
 				return errors.New("none")
 			}
@@ -305,7 +305,7 @@ var night = []row{
 		f.recovered(time.Since(at), 65*time.Second)
 		remove()
 		if now := f.watchErrorsOf(leader); now != failed+1 || hits.Load() != 1 {
-			f.Errorf("%d events were broken, and %v failed watches are counted", hits.Load(), now-failed)
+			f.Errorf("%d invalid events, but %v failed watches are counted", hits.Load(), now-failed)
 		}
 	}},
 	{number: 22, variant: "b", name: "a pod that cannot be evaluated", demand: "counted and named; scores of the other pods correct throughout", trials: 1, noChurn: true, trial: func(f *fixture) {
@@ -327,9 +327,9 @@ var night = []row{
 			}
 			return err
 		})
-		f.addPod() // of which there is a verdict
+		f.addPod() // which can be evaluated
 		at := time.Now()
-		f.wait("the others are right", settleTimeout, func() error {
+		f.wait("the scores of the other pods are correct", settleTimeout, func() error {
 			return f.differsFrom(oracle.Default, func(ctx context.Context) ([]byte, error) {
 				list, err := f.ListPods(ctx)
 				if err != nil {
@@ -374,9 +374,9 @@ var night = []row{
 		}
 		f.pause(2 * time.Second)
 		if f.differs() == nil {
-			f.Fatal("nothing was swallowed, so that nothing is shown")
+			f.Fatal("no event was lost, so that the result is inconclusive")
 		}
-		f.wait("the audit finds it", time.Until(at)+40*time.Second, func() error {
+		f.wait("the audit finds the differences", time.Until(at)+40*time.Second, func() error {
 			if n := counted() - before; n != 2 {
 				return fmt.Errorf("%v differences", n)
 			}
@@ -396,7 +396,7 @@ var night = []row{
 		}
 		f.pause(time.Second)
 		lastPod := time.Now()
-		f.addPod() // the watches that there are go on
+		f.addPod() // open watches continue
 		f.recompute(settleTimeout)
 		before := f.served()
 		at := time.Now()
@@ -429,7 +429,7 @@ var night = []row{
 		at := time.Now()
 		for _, r := range f.slots {
 			r.proxy.Add(proxy.Rule{Status: 401, If: func(q *http.Request) bool { return q.Header.Get("Authorization") == "Bearer "+old }})
-			r.proxy.Cut() // a watch that stands would go on
+			r.proxy.Cut() // an open watch would continue
 			r.proxy.Heal()
 		}
 		f.pause(f.lease.closes())
@@ -504,11 +504,11 @@ var night = []row{
 			seen[f.oneGeneration(list)] = true
 		}
 		if len(seen) < 3 {
-			f.Errorf("only %d policies were seen in force", len(seen))
+			f.Errorf("only %d policies were in force", len(seen))
 		}
 		f.mountPolicy(good)
 		last := time.Now()
-		f.wait("the last policy is in force on both", 5*time.Second, func() error {
+		f.wait("the last policy is in force on both replicas", 5*time.Second, func() error {
 			var hashes []string
 			for _, r := range f.slots {
 				metrics, err := r.Metrics()
@@ -553,7 +553,7 @@ var night = []row{
 		f.recovered(time.Since(mended), 5*time.Second)
 	}},
 	{number: 37, exclusive: true, expectGaps: true, name: "10,000 connections for /metrics", demand: "resident memory grows by ≤ 64 MiB; /healthz p99 ≤ 100 ms; Lease kept", trials: 1, trial: func(f *fixture) {
-		leader, check := f.leader(), f.keepsLease(flooded)
+		leader, check := f.leader(), f.keepsLease(floodedScrapeGap)
 		before, err := leader.value("process_resident_memory_bytes")
 		if err != nil {
 			f.Fatal(err)
@@ -571,7 +571,7 @@ var night = []row{
 	}},
 	{number: 38, variant: "b", exclusive: true, expectGaps: true, name: "leader limited to 0.1 % of a processor", demand: "gate closed, by an exit if necessary; no double publish; no scores without a renewal; one publishes ≤ 30 s afterwards", trials: 1, trial: func(f *fixture) {
 		if f.starved(time.Millisecond, time.Second, 2*f.lease.duration) == 0 {
-			f.Error("it has published all the time, so that nothing is shown")
+			f.Error("it published all the time, so that the result is inconclusive")
 		}
 	}},
 	{number: 40, variant: "a", name: "invalid recordings: empty, truncated, NUL, a million levels deep, duplicate key, not UTF-8, a million containers, truncated gzip", demand: "exit 2 with the byte offset; resident memory ≤ 256 MiB", trials: 1, standalone: true, trial: (*fixture).badRecordings},
@@ -581,7 +581,7 @@ var night = []row{
 	{number: 43, name: "API server redirects the leader to another host", demand: "that host receives no request; gate closed ≤ lease - margin; the other replica publishes; rejoins ≤ 65 s afterwards", trials: 2, noChurn: true, trial: (*fixture).redirected},
 }
 
-// gap is the longest time since a moment in which no scrape of some replicas published.
+// gap returns the longest time without scores since the given time.
 func (f *fixture) gap(since time.Time, some ...*replica) time.Duration {
 	at := []time.Time{time.Now()}
 	for _, r := range some {
@@ -599,11 +599,11 @@ func (f *fixture) gap(since time.Time, some ...*replica) time.Duration {
 	return longest
 }
 
-// scoresCatchUp changes a pod, as soon as that can be done, and waits until the scores show it.
+// scoresCatchUp changes a pod as soon as the API server permits it, and waits until the scores are current.
 func (f *fixture) scoresCatchUp(bound time.Duration) {
 	f.Helper()
 	at := time.Now()
-	f.wait("a pod can be made", bound, f.makePod)
+	f.wait("a pod can be created", bound, f.makePod)
 	f.recompute(bound)
 	f.recovered(time.Since(at), bound)
 }
@@ -612,7 +612,7 @@ func (f *fixture) makePod() error {
 	return f.CreatePods(f.Context(), cluster.NewPod(f.namespaces[0], fmt.Sprint("pod-", rand.Int()), cluster.Bad))
 }
 
-// addPod makes a pod that changes the scores.
+// addPod creates a pod that changes the scores.
 func (f *fixture) addPod() {
 	f.Helper()
 	if err := f.makePod(); err != nil {
@@ -620,7 +620,7 @@ func (f *fixture) addPod() {
 	}
 }
 
-// restartWatch lets a replica begin a new watch of the pods.
+// restartWatch makes a replica start a new watch of the pods.
 func (f *fixture) restartWatch(r *replica) {
 	f.Helper()
 	before := r.proxy.Count("watch", "pods")
@@ -632,10 +632,10 @@ func (f *fixture) restartWatch(r *replica) {
 		}
 		return nil
 	})
-	f.pause(500 * time.Millisecond) // its answer has begun
+	f.pause(500 * time.Millisecond) // until its response has begun
 }
 
-// tokenFile makes the agents read their token from a file, and returns the token.
+// tokenFile configures the agents to read their token from a file, and returns the token.
 func (f *fixture) tokenFile() string {
 	f.Helper()
 	config, err := clientcmd.LoadFromFile(f.kubeconfig)
@@ -653,7 +653,7 @@ func (f *fixture) tokenFile() string {
 	return token
 }
 
-// authorityFile makes a kubeconfig name a file with the authority of a proxy.
+// authorityFile changes a kubeconfig to use a file with the certificate authority of a proxy.
 func (f *fixture) authorityFile(kubeconfig string, p *proxy.Proxy) {
 	f.Helper()
 	config, err := clientcmd.LoadFromFile(kubeconfig)
@@ -668,7 +668,7 @@ func (f *fixture) authorityFile(kubeconfig string, p *proxy.Proxy) {
 	}
 }
 
-// writeAuthority writes that file, and returns its path.
+// writeAuthority writes this file, and returns its path.
 func (f *fixture) writeAuthority(p *proxy.Proxy, authorities ...[]byte) string {
 	f.Helper()
 	path := filepath.Join(f.dir, fmt.Sprint("authority-", p.Port()))
@@ -678,11 +678,11 @@ func (f *fixture) writeAuthority(p *proxy.Proxy, authorities ...[]byte) string {
 	return path
 }
 
-// authorityReload is how old client-go lets the authority get that it has read from a file.
+// authorityReload is the interval at which client-go reloads the certificate authority from its file.
 const authorityReload = 5 * time.Minute
 
-// rotateAuthority gives the API server a certificate of a new authority, which has stood in the file beside the old one for
-// a time.
+// rotateAuthority changes the certificate of the API server to one of a new authority. For the time beside, the file has both
+// authorities before that.
 func (f *fixture) rotateAuthority(beside, bound time.Duration) {
 	f.Helper()
 	f.authorities = true
@@ -704,7 +704,7 @@ func (f *fixture) rotateAuthority(beside, bound time.Duration) {
 	for slot, r := range f.slots {
 		present[slot]()
 		f.writeAuthority(r.proxy, r.proxy.Authority())
-		r.proxy.Cut() // a connection that stands would go on
+		r.proxy.Cut() // an open connection would continue
 		r.proxy.Heal()
 	}
 	f.pause(f.lease.closes())
@@ -717,7 +717,7 @@ func (f *fixture) rotateAuthority(beside, bound time.Duration) {
 	}
 }
 
-// rotate puts a new token into the file.
+// rotate writes a new token to the file.
 func (f *fixture) rotate() {
 	f.Helper()
 	path, err := f.installation.Kubeconfig(f.Context(), f.TempDir(), f.account.Name)
@@ -735,10 +735,10 @@ func (f *fixture) rotate() {
 	}
 }
 
-// flooded bounds how long a scrape may find no turn in a flood.
-const flooded = 15 * time.Second
+// floodedScrapeGap bounds the time without a successful scrape in a flood.
+const floodedScrapeGap = 15 * time.Second
 
-// flood opens so many connections that ask for metrics, and again when they are closed, and asks for /healthz meanwhile.
+// flood opens n connections that request metrics, and measures probes of /healthz and the memory of the agent meanwhile.
 func (f *fixture) flood(r *replica, n int) (stop func(), most float64, p99 time.Duration) {
 	f.Helper()
 	ctx, cancel := context.WithCancel(f.Context())
@@ -746,7 +746,7 @@ func (f *fixture) flood(r *replica, n int) (stop func(), most float64, p99 time.
 	var opened atomic.Int64
 	request := []byte("GET /metrics HTTP/1.1\r\nHost: agent\r\n\r\n")
 	dialer := net.Dialer{Timeout: 30 * time.Second}
-	// All in the same moment would be more than the kernel keeps for any listener.
+	// Simultaneous connections would overflow the accept queue of the kernel.
 	begun := time.Now()
 	for i := range n {
 		running.Go(func() {
@@ -765,11 +765,11 @@ func (f *fixture) flood(r *replica, n int) (stop func(), most float64, p99 time.
 			for err == nil {
 				_, err = conn.Read(buffer)
 			}
-			<-ctx.Done() // one that was sent away does not come again
+			<-ctx.Done() // do not reconnect
 		})
 	}
 	var took []time.Duration
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}} // as a kubelet
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}} // like a kubelet
 	for began := time.Now(); time.Since(began) < 10*time.Second || opened.Load() < int64(n)*9/10 && time.Since(began) < time.Minute; {
 		at := time.Now()
 		res, err := client.Get("http://" + r.Addr + "/healthz")
@@ -790,8 +790,8 @@ func (f *fixture) flood(r *replica, n int) (stop func(), most float64, p99 time.
 	return func() { cancel(); running.Wait() }, most, took[(len(took)*99+99)/100-1]
 }
 
-// starved gives the leader a processor for so much of each period, for a time. What it publishes meanwhile must have been bought
-// by a renewal. It returns how many scrapes brought no scores.
+// starved limits the leader to a share of a processor in each period. The leader may publish meanwhile only after a successful
+// renewal. It returns the number of scrapes without scores.
 func (f *fixture) starved(share, period, length time.Duration) (closed int) {
 	f.Helper()
 	leader := f.leader()
@@ -803,7 +803,7 @@ func (f *fixture) starved(share, period, length time.Duration) (closed int) {
 	f.pause(length)
 	release()
 	f.publishes(time.Now(), 30*time.Second, f.slots[:]...)
-	const slack = 500 * time.Millisecond // of the oracle
+	const slack = 500 * time.Millisecond // accuracy of the oracle
 	var renewed []time.Time
 	for _, request := range leader.proxy.Requests() {
 		if request.Verb == "update" && request.Resource == "leases" {
@@ -820,20 +820,20 @@ func (f *fixture) starved(share, period, length time.Duration) (closed int) {
 		}
 		last, _ := slices.BinarySearchFunc(renewed, s.Answered, time.Time.Compare)
 		if last == 0 || s.Answered.Sub(renewed[last-1]) > f.lease.closes()+slack {
-			f.Errorf("it published %s after a renewal", s.Answered.Sub(renewed[max(0, last-1)]))
+			f.Errorf("it published %s after its last renewal", s.Answered.Sub(renewed[max(0, last-1)]))
 			break
 		}
 	}
 	ended := ""
 	if leader.Ended() && strings.Contains(leader.Stderr(), "after its term has ended") {
-		// Who cannot end a publication within the grace of its term must exit: that closes the gate too.
+		// A leader that cannot stop publishing in time must exit, which closes the gate too.
 		leader.expected, closed, ended = true, closed+1, ", and its exit"
 	}
 	f.notef("%d renewals, %d scrapes without scores%s", len(renewed), closed, ended)
 	return closed
 }
 
-// outOfFiles gives a leader 64 files, and takes them by connections for longer than a Lease.
+// outOfFiles limits a leader to 64 file descriptors, and exhausts them with connections for longer than the lease duration.
 func (f *fixture) outOfFiles() {
 	agent := f.binary
 	limited := filepath.Join(f.dir, "limited")
@@ -853,14 +853,14 @@ func (f *fixture) outOfFiles() {
 	f.pair()
 	leader, check := f.slots[0], f.keepsLease(time.Second)
 	at := time.Now()
-	stop := f.slowClients(leader, 160, true) // half of which hold a file for as long as they may
+	stop := f.slowClients(leader, 160, true) // the readers keep their descriptors as long as possible
 	defer stop()
-	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}} // as a kubelet
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}} // like a kubelet
 	for most := time.Duration(0); time.Since(at) < f.lease.duration*4/3; f.pause(time.Second) {
 		asked := time.Now()
 		res, err := client.Get("http://" + leader.Addr + "/healthz")
 		if err != nil {
-			f.Fatalf("a probe %s after the beginning: %v", time.Since(at), err)
+			f.Fatalf("a probe after %s: %v", time.Since(at), err)
 		}
 		_ = res.Body.Close()
 		if took := time.Since(asked); took > most {
@@ -869,12 +869,12 @@ func (f *fixture) outOfFiles() {
 		}
 	}
 	if !strings.Contains(leader.Stderr(), "too many open files") {
-		f.Error("its files were not exhausted, so that nothing is shown")
+		f.Error("its file descriptors were not exhausted, so that the result is inconclusive")
 	}
 	check()
 }
 
-// compacted freezes both replicas while history goes on and is forgotten.
+// compacted freezes both replicas while pods change and etcd compacts the history.
 func (f *fixture) compacted() {
 	const named = "deleted-meanwhile"
 	if err := f.CreatePods(f.Context(), cluster.NewPod(f.namespaces[0], named, cluster.Bad)); err != nil {
@@ -889,13 +889,13 @@ func (f *fixture) compacted() {
 		return strings.Contains(report, named)
 	}
 	if !reported() {
-		f.Fatal("the report does not name the pod that is to go")
+		f.Fatal("the report does not name the pod")
 	}
 	failed := f.watchErrors()
 	frozen := time.Now()
 	for _, r := range f.slots {
 		r.Signal(syscall.SIGSTOP)
-		r.proxy.Cut() // else the kernel would keep the events for it, megabytes of them
+		r.proxy.Cut() // otherwise the kernel buffers megabytes of events
 	}
 	stop := f.churn(100)
 	f.pause(20 * time.Second)
@@ -918,9 +918,9 @@ func (f *fixture) compacted() {
 	f.recovered(time.Since(woken), f.lease.takeover()+10*time.Second)
 	f.pair()
 	if reported() {
-		f.Error("the report names a pod that is gone")
+		f.Error("the report names a deleted pod")
 	}
-	// The standby tries again when its back-off says so, which is a second or two.
+	// The standby retries after its backoff of one or two seconds.
 	f.wait("both have listed the pods", healed, func() error {
 		if n := [2]int{f.lists(0), f.lists(1)}; n[0] == before[0] || n[1] == before[1] {
 			return fmt.Errorf("%v lists, before %v", n, before)
@@ -936,7 +936,7 @@ func (f *fixture) compacted() {
 	}
 }
 
-// epoch is how often the Lease has changed hands.
+// epoch returns the number of leader changes.
 func (f *fixture) epoch() float64 {
 	f.Helper()
 	n, err := f.leader().value("kube_devops_lease_epoch")
@@ -946,7 +946,7 @@ func (f *fixture) epoch() float64 {
 	return n
 }
 
-// events is how many events each replica has seen, by slot.
+// events returns the number of events that each replica has received, by slot.
 func (f *fixture) events() (seen [2]float64) {
 	f.Helper()
 	for slot, r := range f.slots {
@@ -958,18 +958,18 @@ func (f *fixture) events() (seen [2]float64) {
 	return seen
 }
 
-// eventsSince checks that each has seen more since.
+// eventsSince checks that each replica has received more events.
 func (f *fixture) eventsSince(before [2]float64) {
 	f.Helper()
 	now := f.events()
 	for slot, r := range f.slots {
 		if now[slot] <= before[slot] {
-			f.Errorf("%s has seen no event", r.Name())
+			f.Errorf("%s received no event", r.Name())
 		}
 	}
 }
 
-// watchErrorsOf is how many watches of the pods have failed.
+// watchErrorsOf returns the number of failed pod watches.
 func (f *fixture) watchErrorsOf(r *replica) float64 {
 	f.Helper()
 	n, err := r.value("kube_devops_watch_errors_total", "verb", "watch")
@@ -979,7 +979,7 @@ func (f *fixture) watchErrorsOf(r *replica) float64 {
 	return n
 }
 
-// evaluating is how long a replica has evaluated changed pods, altogether.
+// evaluating returns the total evaluation time of a replica.
 func (f *fixture) evaluating(r *replica) time.Duration {
 	f.Helper()
 	metrics, err := r.Metrics()

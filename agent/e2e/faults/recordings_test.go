@@ -19,7 +19,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/seed"
 )
 
-// A scanned is how a scan ended.
+// A scanned is the result of a scan.
 type scanned struct {
 	code   int
 	stderr string
@@ -40,9 +40,9 @@ func (f *fixture) scan(in io.Reader, args ...string) scanned {
 	ended := make(chan struct{})
 	go func() {
 		defer close(ended)
-		_ = cmd.Wait() // says nothing that the exit code does not
+		_ = cmd.Wait() // the exit code has the result
 	}()
-	// The kernel would tell the peak at the end, but counts what this process had when it began the other.
+	// The peak that the kernel reports at the end includes the memory of this process at the fork.
 	peak := 0
 	ticker := time.NewTicker(2 * time.Millisecond)
 	defer ticker.Stop()
@@ -61,14 +61,14 @@ func (f *fixture) scan(in io.Reader, args ...string) scanned {
 
 var byteOffset = regexp.MustCompile(`byte (\d+)`)
 
-// refused checks that a recording was refused: exit code 2, one line with the place, and bounded memory.
+// refused checks that a recording was rejected: exit code 2, one line with the byte offset, and bounded memory.
 func (f *fixture) refused(name string, s scanned) {
 	f.Helper()
 	if s.code != 2 || strings.Count(s.stderr, "\n") != 1 || strings.Contains(s.stderr, "panic") {
 		f.Errorf("%s: exit code %d: %.500s", name, s.code, s.stderr)
 	}
 	if name != "empty" && !byteOffset.MatchString(s.stderr) {
-		f.Errorf("%s: no byte is named: %s", name, s.stderr)
+		f.Errorf("%s: no byte offset: %s", name, s.stderr)
 	}
 	if s.peak > 256*mebibyte {
 		f.Errorf("%s: %d MiB of memory", name, s.peak/mebibyte)
@@ -77,7 +77,7 @@ func (f *fixture) refused(name string, s scanned) {
 
 const listHead = `{"kind":"List","apiVersion":"v1","items":[`
 
-// badRecordings scans all sorts of them.
+// badRecordings scans invalid recordings.
 func (f *fixture) badRecordings() {
 	text := func(containers ...cluster.Container) string {
 		pod := cluster.NewPod("team", "pod", containers...)
@@ -97,7 +97,7 @@ func (f *fixture) badRecordings() {
 		f.Fatal(err)
 	}
 	container := `{"name":"c","image":"x:latest"},`
-	crowd := strings.Replace(pod, `"containers":[`, `"containers":[`+strings.Repeat(container, 1e6), 1)
+	manyContainers := strings.Replace(pod, `"containers":[`, `"containers":[`+strings.Repeat(container, 1e6), 1)
 	for _, bad := range []struct{ name, text string }{
 		{"empty", ""},
 		{"truncated", good[:len(good)-len(pod)/2]},
@@ -108,7 +108,7 @@ func (f *fixture) badRecordings() {
 		{"a million deep", listHead + pod[:len(pod)-1] + `,"x":` + strings.Repeat("[", 1e6) + strings.Repeat("]", 1e6) + "}]}"},
 		{"a key twice", strings.Replace(good, `"image"`, `"image":"x:1","image"`, 1)},
 		{"not UTF-8", strings.Replace(good, "nginx", "ngi\xffnx", 1)},
-		{"a million containers", listHead + crowd + "]}"},
+		{"a million containers", listHead + manyContainers + "]}"},
 		{"gzip, truncated", packed.String()[:packed.Len()-10]},
 	} {
 		path := filepath.Join(f.dir, "recording")
@@ -121,11 +121,11 @@ func (f *fixture) badRecordings() {
 		}
 	}
 	if s := f.scan(strings.NewReader(good), "-o", "json", "-"); s.code != 0 {
-		f.Errorf("the recording without a fault: exit code %d: %s", s.code, s.stderr)
+		f.Errorf("the valid recording: exit code %d: %s", s.code, s.stderr)
 	}
 }
 
-// endless scans a recording of so many bytes that ends in the middle of a pod.
+// endless scans a recording of the given size that ends in the middle of a pod.
 func (f *fixture) endless(size int64) {
 	in, out, err := os.Pipe()
 	if err != nil {
@@ -133,13 +133,13 @@ func (f *fixture) endless(size int64) {
 	}
 	go func() {
 		defer func() { _ = out.Close() }()
-		_ = writePods(out, size) // the reader may end early, and then says why
+		_ = writePods(out, size) // the reader may exit early and reports why
 	}()
 	s := f.scan(in, "-o", "json", "-")
 	_ = in.Close()
 	f.refused(fmt.Sprintf("%d bytes", size), s)
 	if want := fmt.Sprintf("byte %d", size); !strings.Contains(s.stderr, want) {
-		f.Errorf("%s is not named: %s", want, s.stderr)
+		f.Errorf("no %s: %s", want, s.stderr)
 	}
 	const least = 20e6
 	speed := float64(size) / s.took.Seconds()
@@ -149,7 +149,7 @@ func (f *fixture) endless(size int64) {
 	f.notef("%.1f GB at %.0f MB/s, resident %d MiB", float64(size)/1e9, speed/1e6, s.peak/mebibyte)
 }
 
-// writePods writes a list of pods of some 8 KB, each with a name of its own, and stops after so many bytes.
+// writePods writes a list of different pods of about 8 KB each, and stops after the given size.
 func writePods(w io.Writer, size int64) error {
 	pod := seed.NewPod(0, false)
 	pod.APIVersion, pod.Kind = "v1", "Pod"
@@ -173,12 +173,12 @@ func writePods(w io.Writer, size int64) error {
 	return err
 }
 
-// fullDisk lets a scan write its report where there is no room for it, or no writing.
+// fullDisk runs a scan that writes its report to a full disk, and to a read-only one.
 func (f *fixture) fullDisk() {
 	disk := filepath.Join(f.dir, "disk")
 	remount := f.tmpfs(disk, "size=1m")
 	recording := listHead
-	for i := range 2000 { // each has violations, and so has its lines in the report
+	for i := range 2000 { // each has violations, which fill the report
 		pod := cluster.NewPod("team", fmt.Sprint("pod-", i), cluster.Bad)
 		pod.APIVersion, pod.Kind = "v1", "Pod"
 		text, err := json.Marshal(pod)
@@ -202,12 +202,12 @@ func (f *fixture) fullDisk() {
 			f.Fatal(err)
 		}
 		if len(left) > 0 {
-			f.Errorf("%s: the scan has left %v", fault, left)
+			f.Errorf("%s: the scan left %v", fault, left)
 		}
 	}
 }
 
-// tmpfs mounts one, and returns what mounts it anew with other options.
+// tmpfs mounts a tmpfs. The returned function remounts it with other options.
 func (f *fixture) tmpfs(dir, options string) (remount func(options string)) {
 	f.Helper()
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -221,7 +221,7 @@ func (f *fixture) tmpfs(dir, options string) (remount func(options string)) {
 		return nil
 	}
 	if err := mount(options); err != nil {
-		f.skip("nothing can be mounted: %v", err)
+		f.skip("cannot mount: %v", err)
 	}
 	f.Cleanup(func() { _ = exec.Command("umount", "-l", dir).Run() })
 	return func(options string) {
@@ -232,7 +232,7 @@ func (f *fixture) tmpfs(dir, options string) (remount func(options string)) {
 	}
 }
 
-// unmount takes a mount away, also from under who reads there.
+// unmount detaches a mount, even if it is in use.
 func (f *fixture) unmount(dir string) {
 	f.Helper()
 	if out, err := exec.Command("umount", "-l", dir).CombinedOutput(); err != nil {

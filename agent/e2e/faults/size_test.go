@@ -26,7 +26,7 @@ const mebibyte = 1 << 20
 
 func (f *fixture) seeder() *seed.Seeder { return seed.NewSeeder(f.Own.EtcdURL()) }
 
-// scattered makes n pods, each in a namespace of its own.
+// scattered returns n pods, each in its own namespace.
 func (f *fixture) scattered(n int) []*corev1.Pod {
 	pods := make([]*corev1.Pod, n)
 	for i := range pods {
@@ -37,7 +37,7 @@ func (f *fixture) scattered(n int) []*corev1.Pod {
 	return pods
 }
 
-// fill writes n such pods straight into etcd. They go with the row.
+// fill writes n such pods to etcd, and deletes them at the end of the row.
 func (f *fixture) fill(s *seed.Seeder, n int) []*corev1.Pod {
 	f.Helper()
 	pods := f.scattered(n)
@@ -48,20 +48,20 @@ func (f *fixture) fill(s *seed.Seeder, n int) []*corev1.Pod {
 	return pods
 }
 
-// largePage waits until the page of a replica is more than fits between it and a slow reader.
+// largePage waits until a response of a replica exceeds the buffers between it and a slow reader.
 func (f *fixture) largePage(r *replica) {
 	f.Helper()
 	f.wait("a large page", 10*time.Second, func() error {
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		if len(r.lastBody) < betweenEnds {
-			return fmt.Errorf("it is of %d bytes", len(r.lastBody))
+			return fmt.Errorf("it has %d bytes", len(r.lastBody))
 		}
 		return nil
 	})
 }
 
-// stuckPublisher cuts off a leader while it writes pages to readers that have stopped to read.
+// stuckPublisher disconnects a leader while it writes responses to clients that do not read.
 func (f *fixture) stuckPublisher() {
 	leader, standby := f.leader(), f.standby()
 	f.fill(f.seeder(), 400)
@@ -73,14 +73,14 @@ func (f *fixture) stuckPublisher() {
 	f.publishesNothing(leader, cut.Add(f.lease.closes()))
 	for _, reader := range readers {
 		if reader.rest() == nil {
-			f.Error("a page that was stuck when the gate closed came whole")
+			f.Error("a response that was blocked when the gate closed completed")
 		}
 	}
 	leader.proxy.Heal()
 	f.rejoins(leader, 60*time.Second)
 }
 
-// churnNamespaces lets namespaces come and go, and checks what is left of them.
+// churnNamespaces creates and deletes namespaces, and checks that series and heap do not grow.
 func (f *fixture) churnNamespaces(namespaces, rounds int) {
 	f.Helper()
 	leader, s := f.leader(), f.seeder()
@@ -123,7 +123,7 @@ func (f *fixture) churnNamespaces(namespaces, rounds int) {
 			return nil
 		})
 	}
-	// A map keeps the room that it once had: what is compared is after a first round.
+	// Maps do not shrink: compare with the state after a first round.
 	round()
 	seen(1)
 	measure()
@@ -144,7 +144,7 @@ func (f *fixture) churnNamespaces(namespaces, rounds int) {
 			f.Errorf("%s has scores without pods", name)
 		}
 	}
-	// What was freed a moment ago is not given back yet; what is kept is kept for good.
+	// Memory is freed with a delay.
 	var seriesNow, heapNow int
 	f.wait("series and heap are as before", 20*time.Second, func() error {
 		seriesNow, heapNow = measure()
@@ -156,14 +156,14 @@ func (f *fixture) churnNamespaces(namespaces, rounds int) {
 	f.notef("%.0f events/s; series %d → %d, heap %d → %d KiB", float64(2*namespaces*rounds)/last.Sub(began).Seconds(), series, seriesNow, heap>>10, heapNow>>10)
 }
 
-// namespacesBeyondLimit makes more namespaces than have series of their own.
+// namespacesBeyondLimit creates more namespaces than have their own series.
 func (f *fixture) namespacesBeyondLimit() {
 	f.Helper()
 	const most, more = 5000, 200
 	leader := f.leader()
 	s := f.seeder()
 	pods := f.fill(s, most+more)
-	f.wait("the cap of namespaces", 20*time.Second, func() error {
+	f.wait("the limit of namespaces", 20*time.Second, func() error {
 		metrics, err := leader.Metrics()
 		if err != nil {
 			return err
@@ -185,14 +185,14 @@ func (f *fixture) namespacesBeyondLimit() {
 	}
 }
 
-// tenThousandPods starts two agents before 10,000 pods, each with 256 MiB of memory, and makes them list those anew.
+// tenThousandPods starts two agents with 256 MiB of memory each in a cluster of 10,000 pods, and makes them list the pods again.
 func (f *fixture) tenThousandPods() {
 	const pods, limit, bound = 10_000, 256 * mebibyte, 30 * time.Second
 	s := f.seeder()
 	if err := s.Pods(f.Context(), pods); err != nil {
 		f.Fatal(err)
 	}
-	// A list waits until the API server's cache has them, be it a list of one.
+	// A list, even with limit 1, waits for the watch cache of the API server.
 	if _, err := f.Admin.CoreV1().Pods("").List(f.Context(), metav1.ListOptions{Limit: 1}); err != nil {
 		f.Fatal(err)
 	}
@@ -219,9 +219,9 @@ func (f *fixture) tenThousandPods() {
 		heap = max(heap, kept)
 	}
 	if heap > pods*8<<10 {
-		f.Errorf("%d bytes are kept for each pod", heap/pods)
+		f.Errorf("%d bytes are retained per pod", heap/pods)
 	}
-	// While nobody can tell them, some pods change, and history ends behind them: so all are listed anew.
+	// Pods change and etcd compacts the history while the agents are disconnected, so that they list all pods again.
 	lists := [2]int{f.lists(0), f.lists(1)}
 	f.Own.StopAPIServer(syscall.SIGKILL)
 	var changed []*corev1.Pod
@@ -233,7 +233,7 @@ func (f *fixture) tenThousandPods() {
 	}
 	f.recompute(healed)
 	for slot, r := range f.slots {
-		f.wait(r.Name()+" lists all anew", healed, func() error {
+		f.wait(r.Name()+" lists all pods again", healed, func() error {
 			if f.lists(slot) == lists[slot] {
 				return errors.New("it has not")
 			}
@@ -243,15 +243,15 @@ func (f *fixture) tenThousandPods() {
 	f.recompute(settleTimeout)
 	again, _ := f.memory()
 	if most := max(peak, again); most > limit {
-		f.Errorf("%d MiB at the most", most/mebibyte)
+		f.Errorf("peak memory is %d MiB", most/mebibyte)
 	}
 	if again > 2*max(peak, resident) {
-		f.Errorf("%d MiB in the second list, %d MiB in the first", again/mebibyte, peak/mebibyte)
+		f.Errorf("peak memory is %d MiB in the second list, %d MiB in the first", again/mebibyte, peak/mebibyte)
 	}
-	f.notef("peak %d MiB, in the second list %d MiB; %d bytes kept for each pod", peak/mebibyte, again/mebibyte, heap/pods)
+	f.notef("peak %d MiB, in the second list %d MiB; %d bytes retained per pod", peak/mebibyte, again/mebibyte, heap/pods)
 }
 
-// memory is the peak and the resident memory of the larger replica.
+// memory returns the peak and the resident memory of the larger replica.
 func (f *fixture) memory() (peak, resident int) {
 	f.Helper()
 	for _, r := range f.slots {
@@ -264,7 +264,7 @@ func (f *fixture) memory() (peak, resident int) {
 	return peak, resident
 }
 
-// lists is how often a replica has asked for all pods.
+// lists returns the number of requests of a replica for all pods.
 func (f *fixture) lists(slot int) (n int) {
 	for _, request := range f.proxies[slot].Requests() {
 		if request.Resource == "pods" && (request.Initial || request.Verb == "list" && !request.Peek) {
@@ -274,7 +274,7 @@ func (f *fixture) lists(slot int) (n int) {
 	return n
 }
 
-// watchErrors is how many watches of the pods have failed, by slot.
+// watchErrors returns the number of failed pod watches by slot.
 func (f *fixture) watchErrors() (n [2]float64) {
 	f.Helper()
 	for slot, r := range f.slots {
@@ -283,23 +283,23 @@ func (f *fixture) watchErrors() (n [2]float64) {
 	return n
 }
 
-// expired checks that both replicas were told that their version is too old (410), once.
+// expired checks that each replica received 410 Gone once.
 func (f *fixture) expired(before [2]float64) {
 	f.Helper()
 	now := f.watchErrors()
 	for slot, r := range f.slots {
-		told := 0
+		gone := 0
 		lines, err := r.Log()
 		if err != nil {
 			f.Fatal(err)
 		}
 		for _, line := range lines {
 			if failure := fmt.Sprint(line["error"]); isFailedRequest(line) && strings.Contains(failure, "too old resource version") {
-				told++
+				gone++
 			}
 		}
-		if told != 1 || now[slot] == before[slot] {
-			f.Errorf("%s was told %d times that its version is too old, and counts %v failed watches, before %v", r.Name(), told, now[slot], before[slot])
+		if gone != 1 || now[slot] == before[slot] {
+			f.Errorf("%s received 410 Gone %d times, and counts %v failed watches, before %v", r.Name(), gone, now[slot], before[slot])
 		}
 	}
 }
@@ -308,7 +308,7 @@ func isFailedRequest(line blackbox.Line) bool {
 	return strings.HasPrefix(fmt.Sprint(line["msg"]), "request for pods failed")
 }
 
-// group makes a control group with bounds. confine puts a process into it, release takes all out again.
+// group creates a control group with limits. confine moves a process into it, release removes all processes.
 func (f *fixture) group(controller string, bounds map[string]string) (confine func(*replica), release func()) {
 	f.Helper()
 	group := filepath.Join("/sys/fs/cgroup", controller, "kube-devops-"+f.account.Name)

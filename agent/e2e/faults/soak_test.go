@@ -12,7 +12,7 @@ import (
 
 var soakFlag = flag.Duration("soak", 0, "how long TestSoak runs; 0 for not at all")
 
-// What happens in a soak of four hours, and how often; a shorter one has it more often, down to the least.
+// The actions of a soak of four hours and their intervals. A shorter soak has shorter intervals, down to the minimum.
 var soakSteps = []struct {
 	name         string
 	every, least time.Duration
@@ -22,18 +22,17 @@ var soakSteps = []struct {
 	{"restart", 30 * time.Minute, 150 * time.Second},
 }
 
-// soakRow has a run of its own: make soak.
+// soakRow runs separately: make soak.
 var soakRow = row{number: 41, name: "soak: 50 changes/s, policy edits, kills, API server restarts",
 	demand: "no double publish; recomputes equal under the policy of both replicas; audits find no difference; heap ≤ 1 MiB/h; files and goroutines constant",
-	// In hours a machine has its seconds without a look: how long the longest was is printed.
+	// Within hours a machine has gaps of seconds. The longest gap is printed.
 	expectGaps:      true,
 	ownControlPlane: true, noProxy: true, args: []string{"--policy=mount/table.yaml", "--audit-interval=1m", "--profile-listen=127.0.0.1:0"}}
 
-// TestSoak lets two replicas live for long: 50 changes a second, the policy edited, the leader killed and the API server
-// restarted time and again.
+// TestSoak runs two replicas for a long time with 50 changes per second, policy edits, killed leaders, and restarts of the API server.
 func TestSoak(t *testing.T) {
 	if *soakFlag == 0 {
-		t.Skip("asked for by make soak")
+		t.Skip("only with make soak")
 	}
 	e, err := newEnvironment(t.Context(), "soak")
 	if err != nil {
@@ -108,7 +107,7 @@ func TestSoak(t *testing.T) {
 					t.Fatal(err)
 				}
 				f.pair()
-				// Both hear of pods again, however long client-go waits for its next try, before the next step asks for scores.
+				// Both replicas have received events again, after the backoff of client-go, before the next action compares scores.
 				stop()
 				recompute(healed)
 				stop = f.churn(50)
@@ -125,22 +124,22 @@ func TestSoak(t *testing.T) {
 		diverged += f.diverged(r)
 	}
 	if diverged > 0 {
-		t.Errorf("the audits have found %v differences", diverged)
+		t.Errorf("audits found %v differences", diverged)
 	}
 	slope, files, routines := figures.slope(), figures.growth(func(g figure) float64 { return g.files }), figures.growth(func(g figure) float64 { return g.goroutines })
 	o.trials = 1
 	f.notef("%s: %d recomputes equal, %d kills, %d restarts of the API server, %d edits of the policy, %.0f differences found by audits; heap %+.2f MiB/h, open files %+.0f, goroutines %+.0f over the life of a process",
 		time.Since(began).Round(time.Second), o.recomputed, kills, restarts, edits, diverged, slope, files, routines)
-	// In less time the noise of the collector is larger than that.
+	// In a shorter run the noise of the garbage collector exceeds the limit.
 	if *soakFlag >= time.Hour && slope > 1 {
 		t.Errorf("the heap grows by %.2f MiB/h", slope)
 	}
 	if files > 10 || routines > 10 {
-		t.Errorf("open files %+.0f, goroutines %+.0f: they do not stay flat", files, routines)
+		t.Errorf("open files %+.0f, goroutines %+.0f: not constant", files, routines)
 	}
 }
 
-// diverged is how many differences the audits of a replica have found.
+// diverged returns the number of differences that the audits of a replica found.
 func (f *fixture) diverged(r *replica) (sum float64) {
 	f.Helper()
 	for _, part := range []string{"cache", "state"} {
@@ -153,13 +152,13 @@ func (f *fixture) diverged(r *replica) (sum float64) {
 	return sum
 }
 
-// A figure is what a process says of itself at one moment.
+// A figure has the metrics of a process at one time.
 type figure struct {
 	age                     float64 // hours
 	heap, files, goroutines float64 // heap in MiB
 }
 
-// figures are those of all processes, from when each was half a minute old.
+// figures has the metrics of all processes, each from half a minute after its start.
 type figures struct{ of map[*replica][]figure }
 
 func (g *figures) follow(f *fixture) (stop func()) {
@@ -188,7 +187,7 @@ func (g *figures) follow(f *fixture) (stop func()) {
 				if age < 30*time.Second {
 					continue
 				}
-				heap, err := r.Heap() // without garbage, of which there is as much as all growth that is looked for
+				heap, err := r.Heap() // without garbage, which can exceed the growth that the test looks for
 				if err != nil {
 					continue
 				}
@@ -201,11 +200,10 @@ func (g *figures) follow(f *fixture) (stop func()) {
 	return func() { cancel(); <-done }
 }
 
-// warm is how old a process is when its caches are full: until then its heap grows.
+// warm is the age at which the caches of a process are full. Until then its heap grows.
 const warm = 2 * time.Minute
 
-// slope is how fast the heap grows, in MiB an hour: the least squares of all processes that are warm, each with a level of
-// its own.
+// slope returns the growth of the heap in MiB per hour: a least-squares fit over all warm processes with one offset for each.
 func (g *figures) slope() float64 {
 	var xy, xx float64
 	for _, of := range g.of {
@@ -224,7 +222,7 @@ func (g *figures) slope() float64 {
 	return xy / xx
 }
 
-// growth is by how much a figure has grown in the life of a process, at the most: its last quarter over its first.
+// growth returns the largest growth of a metric over the life of a process, from its first to its last quarter.
 func (g *figures) growth(of func(figure) float64) float64 {
 	var most float64
 	for _, all := range g.of {

@@ -16,7 +16,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/seed"
 )
 
-// A load is what a process had at the most while it was watched.
+// A load has the maxima of a process.
 type load struct {
 	resident int
 	queued   float64
@@ -27,7 +27,7 @@ func (l load) String() string {
 	return fmt.Sprintf("resident %d MiB, queue %.0f, lag %.2f s", l.resident/mebibyte, l.queued, l.lag.Seconds())
 }
 
-// sample takes one look at a process.
+// sample updates the maxima.
 func (l *load) sample(agent *blackbox.Agent, metrics blackbox.Metrics) error {
 	used, err := process.UsageOf(agent.Pid())
 	if err != nil {
@@ -41,7 +41,7 @@ func (l *load) sample(agent *blackbox.Agent, metrics blackbox.Metrics) error {
 	return nil
 }
 
-// storm changes pods as fast as the API server takes it, and looks how the leader keeps up.
+// storm changes pods at the maximum rate of the API server, and measures the lag of the leader.
 func (f *fixture) storm(length time.Duration) {
 	leader := f.leader()
 	steady, err := process.UsageOf(leader.Pid())
@@ -62,7 +62,7 @@ func (f *fixture) storm(length time.Duration) {
 			f.Fatal(err)
 		}
 		at := time.Now()
-		f.wait("a probe in the storm is seen", 10*time.Second, func() error {
+		f.wait("the agent has seen the probe", 10*time.Second, func() error {
 			metrics, err := leader.Metrics()
 			if err != nil {
 				return err
@@ -91,14 +91,14 @@ func (f *fixture) storm(length time.Duration) {
 func (f *fixture) keptUp(most load, steady int) {
 	f.Helper()
 	if most.lag > 2*time.Second {
-		f.Errorf("an event was seen %s late", most.lag)
+		f.Errorf("an event was processed %s late", most.lag)
 	}
 	if most.resident > 2*steady {
 		f.Errorf("resident memory %d MiB, before %d MiB", most.resident/mebibyte, steady/mebibyte)
 	}
 }
 
-// burst sends events from a fake API server, faster than a real one can, to one agent.
+// burst sends events to one agent from a fake API server, faster than a real one can.
 func (f *fixture) burst(rate int, length time.Duration) {
 	const pods = 2000
 	begin := make(chan struct{})
@@ -134,7 +134,7 @@ func (f *fixture) burst(rate int, length time.Duration) {
 	began := time.Now()
 	close(begin)
 	var most load
-	var took time.Duration // until all were sent
+	var took time.Duration // until all events were sent
 	f.wait("all events are seen", time.Minute, func() error {
 		due := min(fake.Total, int(time.Since(began).Seconds()*float64(rate)))
 		if took == 0 && fake.Sent() == fake.Total {
@@ -149,7 +149,7 @@ func (f *fixture) burst(rate int, length time.Duration) {
 		}
 		events, _ := metrics.Value("pod_events_total")
 		seen := int(events) - pods
-		// The oldest event that was due when the agent was asked, and that it had not seen, is so old.
+		// The age of the oldest event that was due but not yet processed.
 		if seen < due {
 			most.lag = max(most.lag, time.Duration(due-seen)*time.Second/time.Duration(rate))
 		}
