@@ -89,14 +89,14 @@ checks: [{id: named, weight: 1, violation: {path: name, operator: absent}}]
 		"latest_tag/pass/cut.json: unexpected end of JSON at byte 23",
 		"latest_tag/pass/empty.json has nothing that latest_tag looks at",
 		"latest_tag/fail/clean.json: violations of latest_tag: 0",
-		"latest_tag/fail/notes.txt is no pod: its name does not end with .json",
+		"latest_tag/fail/notes.txt is not a pod: its name does not end with .json",
 		"latest_tag/tests.yaml: pass/bad.json has [latest_tag web], expected []",
 		"latest_tag/tests.yaml: fail/clean.json has [], expected [skipped: job]",
 		"latest_tag/tests.yaml: fail/none.json: open latest_tag/fail/none.json: file does not exist",
 		"latest_tag/tests.yaml does not name pass/cut.json",
 		"latest_tag/tests.yaml does not name pass/empty.json",
 		"missing_liveness has no pod in missing_liveness/pass",
-		"missing_readiness/fail/readme.text is no pod: its name does not end with .json",
+		"missing_readiness/fail/readme.text is not a pod: its name does not end with .json",
 		"missing_readiness has no pod in missing_readiness/fail",
 		"missing_readiness/tests.yaml is of the policy other and not of default",
 		"missing_resources is the folder of no check",
@@ -187,7 +187,7 @@ func folderProblems(t *testing.T, table *rules.Table, check int, pods fs.FS, of,
 	for _, name := range namesIn(t, pods, folder) {
 		file := path.Join(folder, name)
 		if path.Ext(file) != ".json" {
-			problems = append(problems, file+" is no pod: its name does not end with .json")
+			problems = append(problems, file+" is not a pod: its name does not end with .json")
 			continue
 		}
 		count++

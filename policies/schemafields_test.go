@@ -58,14 +58,14 @@ func TestJSONSchemaKnowsTheFields(t *testing.T) {
 	for _, tt := range tests {
 		known[tt.schema] = true
 		t.Run(tt.object, func(t *testing.T) {
-			var mistakes rules.LoadErrors
-			if !errors.As(tt.load(tt.text), &mistakes) {
-				t.Fatal("no mistakes")
+			var errs rules.LoadErrors
+			if !errors.As(tt.load(tt.text), &errs) {
+				t.Fatal("no errs")
 			}
 			var fields, required []string
 			has := regexp.MustCompile(`unknown field "zz" in ` + tt.object + `; known fields: (.*)$`)
 			lacks := regexp.MustCompile(`missing field "(.*?)" in ` + tt.object + `$`)
-			for _, m := range mistakes {
+			for _, m := range errs {
 				if found := has.FindStringSubmatch(m.Msg); found != nil {
 					fields = strings.Split(found[1], ", ")
 				}

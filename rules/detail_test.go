@@ -144,9 +144,9 @@ func TestDetailsOfRandomPods(t *testing.T) {
 	}
 }
 
-// TestNoSecretIsShown puts a secret below each field that may hold one, anywhere in a pod, and looks for it in the details
+// TestSecretsAreWithheld puts a secret below each field that may hold one, anywhere in a pod, and looks for it in the details
 // of tables that ask for it. What is shown of the rest proves that the tables do ask.
-func TestNoSecretIsShown(t *testing.T) {
+func TestSecretsAreWithheld(t *testing.T) {
 	secrets := []string{"env", "envFrom", "args", "command", "annotations", "data", "stringData", "httpHeaders", "volumeAttributes", "options"}
 	shown := 0
 	rapid.Check(t, func(t *rapid.T) {

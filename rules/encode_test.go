@@ -14,7 +14,7 @@ import (
 )
 
 // equalTables compares all of two tables but what a second writing may change: the text's hash, where the nodes of the
-// text stood and how they were written, descriptions that were filled in, and compiled functions, of which the operators
+// text are and how they were written, descriptions that were filled in, and compiled functions, whose operators
 // and values that they are compiled from are compared.
 var equalTables = cmp.Options{
 	cmp.Exporter(func(reflect.Type) bool { return true }),
@@ -53,11 +53,11 @@ func TestYAML(t *testing.T) {
 	if err != nil || len(files) < 2 {
 		t.Fatalf("found %v: %v", files, err)
 	}
-	doubtful, err := filepath.Glob("testdata/doubts/*.yaml")
+	undecided, err := filepath.Glob("lint/testdata/*.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, file := range append(files, doubtful...) {
+	for _, file := range append(files, undecided...) {
 		roundTrip(t, load(t, string(readFile(t, file))))
 	}
 	roundTrip(t, load(t, fullTable))
@@ -81,8 +81,8 @@ func TestYAMLOfRandomTables(t *testing.T) {
 	}
 }
 
-// TestYAMLOfOddTexts has what YAML may take for something else.
-func TestYAMLOfOddTexts(t *testing.T) {
+// TestYAMLOfUnusualStrings has what YAML may take for something else.
+func TestYAMLOfUnusualStrings(t *testing.T) {
 	texts := []string{"", " ", "a ", " a", "5", "0x5", "1_000", "true", "null", "~", "2030-01-01", "no", "a: b", "a #b", "- a", "[a]", "{a", "*a", "&a", "!a", "|", ">", "%", "@", "`", "'", `"`, `\`,
 		"a\nb", "a\n", "\na", "a\r\nb", "\t", "\x00", "\x7f", "\u0085", "\u00a0", "\u2028", "\ufeff", "é", "\U0001F600", "---", "...", "=", "<<", "1e3", ".5", "+1", "1:30", "0b1", "a\tb"}
 	var values []string

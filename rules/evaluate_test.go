@@ -45,8 +45,8 @@ func TestEvaluateOddPods(t *testing.T) {
 		{"an empty container", `{"spec":{"containers":[{}]}}`, 1, []string{`missing_liveness spec.containers.0 ""`, `missing_readiness spec.containers.0 ""`}},
 		{"an image null, probes null", `{"spec":{"containers":[{"name":"a","image":null,"livenessProbe":null,"readinessProbe":null}]}}`, 1,
 			[]string{`missing_liveness spec.containers.0 "a"`, `missing_readiness spec.containers.0 "a"`}},
-		{"an image that is no text", `{"spec":{"containers":[{"image":[":latest"],` + probes + `},{"image":{"x":":latest"},` + probes + `},{"image":5,` + probes + `}]}}`, 3, nil},
-		{"probes that are no objects", `{"spec":{"containers":[{"livenessProbe":false,"readinessProbe":""}]}}`, 1, nil},
+		{"an image that is not a string", `{"spec":{"containers":[{"image":[":latest"],` + probes + `},{"image":{"x":":latest"},` + probes + `},{"image":5,` + probes + `}]}}`, 3, nil},
+		{"probes that are not objects", `{"spec":{"containers":[{"livenessProbe":false,"readinessProbe":""}]}}`, 1, nil},
 		{"an image in escapes", `{"spec":{"containers":[{"image":"nginx\u003a\u006catest",` + probes + `}]}}`, 1, []string{latest("spec.containers.0", "")}},
 		{"an image with more behind the tag", `{"spec":{"containers":[{"image":"nginx:latest@sha256:0",` + probes + `},{"image":"nginx:latest ",` + probes + `}]}}`, 2, nil},
 		{"two containers with the tag", `{"spec":{"containers":[{"name":"a",` + image + `,` + probes + `},{"name":"b",` + image + `,` + probes + `}]}}`, 2,
@@ -225,8 +225,8 @@ func TestLongValueHidesNothing(t *testing.T) {
 	sameOfProjection(t, table, table.Projection(), []byte(pod))
 }
 
-// TestVerdictSharesNothingWithThePod overwrites the pod's text after its evaluation.
-func TestVerdictSharesNothingWithThePod(t *testing.T) {
+// TestVerdictDoesNotReferToThePod overwrites the pod's text after its evaluation.
+func TestVerdictDoesNotReferToThePod(t *testing.T) {
 	table := tableOf(t, `[spec.containers, 'spec.containers.#(name=="b")#']`, `{path: image, operator: exists}`, `{path: '$.metadata.name', operator: matches, value: p}`)
 	text := `{"metadata":{"name":"pod"},"spec":{"containers":[{"name":"a","image":"x"},{"name":"b","image":"\u0079"}` + strings.Repeat(`,{"name":"c","image":"z"}`, 40) + `]}}`
 	want := evaluateOrFail(t, table, text)
@@ -246,8 +246,8 @@ func TestVerdictSharesNothingWithThePod(t *testing.T) {
 	}
 }
 
-// TestEvaluateIntoLeavesNothingBehind uses one verdict again and again: it must be as a fresh one each time.
-func TestEvaluateIntoLeavesNothingBehind(t *testing.T) {
+// TestEvaluateIntoReusesVerdict uses one verdict again and again: it must be as a fresh one each time.
+func TestEvaluateIntoReusesVerdict(t *testing.T) {
 	one, other := defaultTable(t), tableOf(t, "", `{path: '$.a', operator: exists}`)
 	pods := []string{
 		string(realisticPod(t, false)), `{}`, `{"spec":{"containers":[{}]}}`, `{"a":1}`, `{"spec":{"containers":[{"image":"x:latest"}]}`, `{"spec":{"containers":[{}]}}`,

@@ -11,7 +11,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// FuzzLoad gives Load any text: it loads, or has mistakes of one line each. What loads can be run, and means what the
+// FuzzLoad gives Load any text: it loads, or has errs of one line each. What loads can be run, and means what the
 // naive table takes it for.
 func FuzzLoad(f *testing.F) {
 	for _, text := range filesOf(f, "testdata/bad/*.yaml", "../policies/*.yaml") {
@@ -26,7 +26,7 @@ func FuzzLoad(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		table, err := rules.Load("f", text)
 		if err != nil {
-			onlyMistakes(t, table, err)
+			onlyErrors(t, table, err)
 			return
 		}
 		if table.Name() == "" || len(table.Checks()) == 0 || table.Grade(0) != table.Grade(-1) {
@@ -41,16 +41,16 @@ func FuzzLoad(f *testing.F) {
 	})
 }
 
-// onlyMistakes makes sure that there is no table, and mistakes of one line each.
-func onlyMistakes(t *testing.T, table *rules.Table, err error) {
+// onlyErrors makes sure that there is no table, and errs of one line each.
+func onlyErrors(t *testing.T, table *rules.Table, err error) {
 	t.Helper()
-	var mistakes rules.LoadErrors
-	if table != nil || !errors.As(err, &mistakes) || len(mistakes) == 0 {
+	var errs rules.LoadErrors
+	if table != nil || !errors.As(err, &errs) || len(errs) == 0 {
 		t.Fatalf("table %v and error %v", table, err)
 	}
-	for _, m := range mistakes {
+	for _, m := range errs {
 		if strings.ContainsAny(m.Error(), "\n\r") {
-			t.Fatalf("mistake of several lines: %q", m.Error())
+			t.Fatalf("error of several lines: %q", m.Error())
 		}
 	}
 }
@@ -73,7 +73,7 @@ func FuzzWaivers(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		with, err := table.WithWaivers("f", text)
 		if err != nil {
-			onlyMistakes(t, with, err)
+			onlyErrors(t, with, err)
 			return
 		}
 		for _, w := range with.Waivers() {
@@ -159,7 +159,7 @@ func FuzzEvaluate(f *testing.F) {
 	})
 }
 
-// filesOf reads the files of patterns, of which each must match some.
+// filesOf reads the files that match patterns. Each pattern must match a file.
 func filesOf(t testing.TB, patterns ...string) (texts [][]byte) {
 	t.Helper()
 	for _, pattern := range patterns {

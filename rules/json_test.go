@@ -205,8 +205,8 @@ func TestEvaluateTruncated(t *testing.T) {
 	}
 }
 
-// TestEvaluateTakesWhatIsJSON compares the check of the text with a second opinion, on JSON with some damage.
-func TestEvaluateTakesWhatIsJSON(t *testing.T) {
+// TestEvaluateAcceptsJSON compares the check of the text with a second opinion, on JSON with some damage.
+func TestEvaluateAcceptsJSON(t *testing.T) {
 	table := anyPod(t)
 	taken, refused := 0, 0
 	rapid.Check(t, func(t *rapid.T) {
@@ -258,7 +258,7 @@ func takesWhatIsJSON(t rapid.TB, table *rules.Table, text []byte) bool {
 	return false
 }
 
-// damagedPod is a random pod of which, most of the time, some bytes are changed, lost, doubled or moved.
+// damagedPod is a random pod; most of the time some bytes are changed, lost, duplicated or moved.
 func damagedPod(r *rand.Rand) []byte {
 	text := randomPod(r)
 	for range r.IntN(3) {
@@ -282,7 +282,7 @@ func damagedPod(r *rand.Rand) []byte {
 	return text
 }
 
-// whatIsWrong is the second opinion about a text: of encoding/json, and of what it tells of the keys and the depth.
+// whatIsWrong checks a text independently, by encoding/json and its tokens: duplicate keys and depth.
 func whatIsWrong(text []byte) error {
 	switch {
 	case !utf8.Valid(text):

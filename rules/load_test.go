@@ -15,9 +15,9 @@ import (
 	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
-// TestLoadMistakes loads each file of testdata/bad and compares all that is said about them with messages.txt beside
+// TestLoadErrors loads each file of testdata/bad and compares all that is said about them with messages.txt beside
 // them, which UPDATE_GOLDEN=1 writes again.
-func TestLoadMistakes(t *testing.T) {
+func TestLoadErrors(t *testing.T) {
 	compareMistakes(t, "testdata/bad", func(name string, text []byte) error {
 		table, err := rules.Load(name, text)
 		if table != nil {
@@ -39,8 +39,8 @@ waivers:
   - {id: of-the-table, reason: The vendor has no other image (J. Doe), expires: 2030-06-30, check: latest_tag, pod: vendor}
 `
 
-// TestWaiverMistakes is the same for files of waivers.
-func TestWaiverMistakes(t *testing.T) {
+// TestWaiverErrors is the same for files of waivers.
+func TestWaiverErrors(t *testing.T) {
 	table := load(t, waivedTable)
 	compareMistakes(t, "testdata/badwaivers", func(name string, text []byte) error {
 		with, err := table.WithWaivers(name, text)
@@ -66,15 +66,15 @@ func compareMistakes(t *testing.T, folder string, load func(name string, text []
 		name := filepath.Base(file)
 		text := readFile(t, file)
 		err := load(name, text)
-		var mistakes rules.LoadErrors
-		if !errors.As(err, &mistakes) {
-			t.Errorf("%s: error %v, want its mistakes", name, err)
+		var errs rules.LoadErrors
+		if !errors.As(err, &errs) {
+			t.Errorf("%s: error %v, want its errs", name, err)
 			continue
 		}
 		line, lines := 0, strings.Count(string(text), "\n")
-		for _, m := range mistakes {
+		for _, m := range errs {
 			if m.File != name || m.Line < line || m.Line > lines || strings.ContainsAny(m.Error(), "\n\r\x1b") {
-				t.Errorf("%s: mistake %q is not one line, with its file and its line, in the order of the lines", name, m.Error())
+				t.Errorf("%s: error %q is not one line, with its file and its line, in the order of the lines", name, m.Error())
 			}
 			line = m.Line
 		}
@@ -96,16 +96,16 @@ func TestLoadPathGrammar(t *testing.T) {
 	for _, c := range table.Checks {
 		want = append(want, "check "+c.ID)
 	}
-	if diff := cmp.Diff(want, rowsOf(loadMistakes(t, string(text)))); diff != "" {
-		t.Errorf("mistakes (-want +got):\n%s", diff)
+	if diff := cmp.Diff(want, rowsOf(loadErrors(t, string(text)))); diff != "" {
+		t.Errorf("errs (-want +got):\n%s", diff)
 	}
 }
 
-// TestLoadTellsEachMistakeOnce makes sure that no mistake draws another one behind it.
-func TestLoadTellsEachMistakeOnce(t *testing.T) {
+// TestLoadReportsEachErrorOnce checks that one error does not cause others.
+func TestLoadReportsEachErrorOnce(t *testing.T) {
 	text := readFile(t, "testdata/bad/several.yaml")
 	var got []string
-	for _, m := range loadMistakes(t, string(text)) {
+	for _, m := range loadErrors(t, string(text)) {
 		got = append(got, fmt.Sprintf("%d %s", m.Line, m.At))
 	}
 	want := []string{
@@ -115,24 +115,24 @@ func TestLoadTellsEachMistakeOnce(t *testing.T) {
 		"24 check latest_tag", "26 check latest_tag",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("mistakes (-want +got):\n%s", diff)
+		t.Errorf("errs (-want +got):\n%s", diff)
 	}
 }
 
-// TestLoadTellsOfAHundredMistakes has a table of more mistakes than anybody would read.
-func TestLoadTellsOfAHundredMistakes(t *testing.T) {
+// TestLoadReportsAHundredErrors has more errors than are kept.
+func TestLoadReportsAHundredErrors(t *testing.T) {
 	text := "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: bad}\nchecks:\n"
 	for i := range 103 {
 		text += fmt.Sprintf("  - {id: c%d, wight: 1, weight: 1, violation: {path: a, operator: exists}}\n", i)
 	}
-	mistakes := loadMistakes(t, text)
-	if len(mistakes) != 101 {
-		t.Fatalf("%d mistakes, want 101", len(mistakes))
+	errs := loadErrors(t, text)
+	if len(errs) != 101 {
+		t.Fatalf("%d errs, want 101", len(errs))
 	}
 	const unknown = `: unknown field "wight" in a check (did you mean "weight"?); known fields: description, forEach, id, remediation, severity, violation, weight, when`
 	for i, want := range map[int]string{0: "f:5: check c0" + unknown, 99: "f:104: check c99" + unknown, 100: "f:104: 3 more errors are not shown"} {
-		if got := mistakes[i].Error(); got != want {
-			t.Errorf("mistake %d:\n%s\nwant:\n%s", i, got, want)
+		if got := errs[i].Error(); got != want {
+			t.Errorf("error %d:\n%s\nwant:\n%s", i, got, want)
 		}
 	}
 }
@@ -372,19 +372,19 @@ func readFile(t testing.TB, file string) []byte {
 	return text
 }
 
-func loadMistakes(t *testing.T, text string) rules.LoadErrors {
+func loadErrors(t *testing.T, text string) rules.LoadErrors {
 	t.Helper()
 	_, err := rules.Load("f", []byte(text))
-	var mistakes rules.LoadErrors
-	if !errors.As(err, &mistakes) {
-		t.Fatalf("loaded with error %v, want mistakes", err)
+	var errs rules.LoadErrors
+	if !errors.As(err, &errs) {
+		t.Fatalf("loaded with error %v, want errs", err)
 	}
-	return mistakes
+	return errs
 }
 
-func rowsOf(mistakes rules.LoadErrors) []string {
+func rowsOf(errs rules.LoadErrors) []string {
 	var rows []string
-	for _, m := range mistakes {
+	for _, m := range errs {
 		rows = append(rows, m.At)
 	}
 	return rows

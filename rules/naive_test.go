@@ -22,7 +22,7 @@ type naiveTable struct {
 	Checks     []naiveCheck
 	Waivers    []naiveWaiver
 
-	// fault plants a mistake, so that a test can prove that the mistake would be found.
+	// fault plants a fault, so that a test can prove that it would be found.
 	fault string
 
 	// Of the pod at hand: what each expression has cost, and the answers of predicates on the root.
@@ -281,7 +281,7 @@ func (t *naiveTable) subjects(path []naiveToken, pod any) []naiveFound {
 // -- predicates
 
 func (t *naiveTable) holds(p *naivePredicate, pod, subject any) answer {
-	doubtful := false
+	undecided := false
 	switch {
 	case p.All != nil:
 		for i := range p.All {
@@ -289,12 +289,12 @@ func (t *naiveTable) holds(p *naivePredicate, pod, subject any) answer {
 			case no:
 				return no
 			case perhaps:
-				if doubtful = true; t.fault == "an unknown part decides all" {
+				if undecided = true; t.fault == "an unknown part decides all" {
 					return perhaps
 				}
 			}
 		}
-		if doubtful {
+		if undecided {
 			return perhaps
 		}
 		return yes
@@ -304,12 +304,12 @@ func (t *naiveTable) holds(p *naivePredicate, pod, subject any) answer {
 			case yes:
 				return yes
 			case perhaps:
-				if doubtful = true; t.fault == "an unknown part decides any" {
+				if undecided = true; t.fault == "an unknown part decides any" {
 					return perhaps
 				}
 			}
 		}
-		if doubtful {
+		if undecided {
 			return perhaps
 		}
 		return answerOf(t.fault == "any holds when none holds")
@@ -352,14 +352,14 @@ func (t *naiveTable) ask(p *naivePredicate, pod, subject any) answer {
 		}
 		return answerOf(p.Operator == "absent")
 	}
-	all, some, doubtful := true, false, false
+	all, some, undecided := true, false, false
 	for _, value := range values {
 		if some {
 			break // nor is the cost of the others paid
 		}
 		switch {
 		case t.unknown(p, value):
-			doubtful, all = true, false
+			undecided, all = true, false
 		case t.compare(p, value):
 			some = true
 		default:
@@ -374,13 +374,13 @@ func (t *naiveTable) ask(p *naivePredicate, pod, subject any) answer {
 		return answerOf(all)
 	case some:
 		return yes
-	case doubtful && t.fault != "unknown is false":
+	case undecided && t.fault != "unknown is false":
 		return perhaps
 	}
 	return no
 }
 
-// unknown tells whether a value costs too much to be compared.
+// unknown reports whether a value costs too much to be compared.
 func (t *naiveTable) unknown(p *naivePredicate, value any) bool {
 	text, isText := value.(string)
 	switch p.Operator {

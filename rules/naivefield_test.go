@@ -64,7 +64,7 @@ func (t *naiveTable) quantity(p *naivePredicate, value any) bool {
 	case string:
 		text = value
 	case json.Number:
-		if t.fault == "a number is no quantity" {
+		if t.fault == "a number is not a quantity" {
 			return false
 		}
 		text = value.String()
@@ -133,7 +133,7 @@ func (t *naiveTable) imageTag(value any) (string, bool) {
 		return "", true
 	case m[2] != "":
 		return m[2], true
-	case t.fault == "no tag is no tag":
+	case t.fault == "no tag is not latest":
 		return "", true
 	}
 	return "latest", true

@@ -156,7 +156,7 @@ func naiveGlob(glob string) *regexp.Regexp {
 	return regexp.MustCompile(expression + `$`)
 }
 
-// includes tells whether a namespace is looked at.
+// includes reports whether a namespace is looked at.
 func (t *naiveTable) includes(namespace string) bool {
 	any := func(globs []string) bool {
 		return slices.ContainsFunc(globs, func(glob string) bool { return naiveGlob(glob).MatchString(namespace) })

@@ -24,7 +24,7 @@ func tableOf(t testing.TB, forEach string, predicates ...string) *rules.Table {
 	return load(t, b.String())
 }
 
-// holds tells of which of a table's checks a pod is a violation, as a row of T, U for an unknown one, and dots.
+// holds returns a character for each check of a table: T for a violation, U for an unknown one, and a dot.
 func holds(t testing.TB, table *rules.Table, pod string) string {
 	t.Helper()
 	verdict, err := table.Evaluate([]byte(pod))
@@ -93,7 +93,7 @@ func TestOperators(t *testing.T) {
 	golden.Compare(t, "testdata/operators.txt", got)
 }
 
-// TestOperatorsCompareNumbersExactly is the same around the whole numbers that float64 cannot tell apart.
+// TestOperatorsCompareNumbersExactly is the same for integers that float64 cannot distinguish.
 func TestOperatorsCompareNumbersExactly(t *testing.T) {
 	got := matrix(t,
 		[]string{

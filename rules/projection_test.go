@@ -175,7 +175,7 @@ func TestReadsVersion(t *testing.T) {
 }
 
 // Where one projection covers another, a pod may be reduced by the one before it is reduced by the other: nothing is lost.
-// Where it does not, there is a pod of which something is lost.
+// Otherwise some pod loses something.
 func TestCovers(t *testing.T) {
 	var tables []*rules.Table
 	for seed := range randomTables() {

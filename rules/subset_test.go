@@ -27,8 +27,8 @@ waivers:
   - {id: of-all, reason: r, expires: 2029-01-01, container: x}
 `
 
-// TestOnlyIsTheTableWithoutTheOthers: what a table of some checks finds is what the whole table finds of them.
-func TestOnlyIsTheTableWithoutTheOthers(t *testing.T) {
+// TestSubsetIsTheTableWithoutTheOthers: what a table of some checks finds is what the whole table finds of them.
+func TestSubsetIsTheTableWithoutTheOthers(t *testing.T) {
 	whole := load(t, manyChecks)
 	ids := []string{"a", "root", "b", "c"}
 	rapid.Check(t, func(t *rapid.T) {
@@ -81,7 +81,7 @@ func findings(t *rapid.T, table *rules.Table, pod string, of []string) []string 
 	return out
 }
 
-func TestOnlyUnknown(t *testing.T) {
+func TestSubsetUnknown(t *testing.T) {
 	table := load(t, string(readFile(t, "../policies/default.yaml")))
 	for id, want := range map[string]string{
 		"latest_tags": `policy default has no check "latest_tags"; did you mean latest_tag?`,
@@ -95,7 +95,7 @@ func TestOnlyUnknown(t *testing.T) {
 	}
 }
 
-func TestOnlyHasAHashOfItsOwn(t *testing.T) {
+func TestSubsetHasItsOwnHash(t *testing.T) {
 	whole := load(t, manyChecks)
 	hashes := map[string]bool{whole.Hash(): true}
 	for _, ids := range [][]string{{"a"}, {"b"}, {"a", "b"}} {

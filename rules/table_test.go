@@ -142,9 +142,9 @@ func TestMessage(t *testing.T) {
 	}
 }
 
-// TestOperatorsAreExplained makes sure that the list for the authors of tables is the list that Load knows, and that
+// TestOperatorDocs makes sure that the list for the authors of tables is the list that Load knows, and that
 // the truth table leaves none out.
-func TestOperatorsAreExplained(t *testing.T) {
+func TestOperatorDocs(t *testing.T) {
 	inMatrix := string(readFile(t, "testdata/operators.txt"))
 	for _, o := range rules.Operators() {
 		value := map[string]string{

@@ -66,7 +66,7 @@ func TestWaiverActive(t *testing.T) {
 	}
 }
 
-// TestWithWaivers adds waivers to a table: the table itself stays as it is, and the hash tells the two apart.
+// TestWithWaivers adds waivers to a table: the table itself does not change, and the hashes differ.
 func TestWithWaivers(t *testing.T) {
 	table := load(t, waivedTable)
 	hash := table.Hash()
@@ -100,14 +100,14 @@ func TestWaiverMatches(t *testing.T) {
 		owners = `{"metadata":{"ownerReferences":[null,"Job",["Job"],{"kind":["Job"]},{"name":"night"}],"name":"p"},"spec":{"containers":[{"name":"main","image":"a"}]}}`
 	)
 	long := `{"metadata":{"name":"` + strings.Repeat("a", 254) + `"},"spec":{"containers":[{"name":"main","image":"a"}]}}`
-	// Of which violations of latest_tag and missing_liveness, by container, and of no_name: w for waived, v for not.
+	// The violations of latest_tag and missing_liveness, by container, and of no_name: w for waived, v for others.
 	tests := []struct{ name, waiver, pod, want string }{
 		{"a namespace", `namespace: shop`, web, "www www"},
 		{"another namespace", `namespace: sho`, web, "vvv vvv"},
 		{"a glob of namespaces", `namespace: "s*p"`, web, "www www"},
 		{"no namespace is default", `namespace: default`, silent, "w w w"},
-		{"a namespace that is no text is default", `namespace: default`, odd, "w w"},
-		{"metadata that is no object", `namespace: default`, broken, "w w w"},
+		{"a namespace that is not a string is default", `namespace: default`, odd, "w w"},
+		{"metadata that is not an object", `namespace: default`, broken, "w w w"},
 		{"a pod", `pod: web-0`, web, "www www"},
 		{"a glob of pods", `pod: "web-[0-9]"`, web, "www www"},
 		{"another pod", `pod: web`, web, "vvv vvv"},
@@ -123,22 +123,22 @@ func TestWaiverMatches(t *testing.T) {
 		{"all labels", `labels: {tier: front, app.kubernetes.io/name: web}`, web, "www www"},
 		{"all labels but one", `labels: {tier: front, app.kubernetes.io/name: api}`, web, "vvv vvv"},
 		{"a label that is not there", `labels: {tier: front, team: ""}`, web, "vvv vvv"},
-		{"a label that is no text", `labels: {n: "5"}`, web, "vvv vvv"},
-		{"labels that are no object", `labels: {tier: front}`, odd, "v v"},
+		{"a label that is not a string", `labels: {n: "5"}`, web, "vvv vvv"},
+		{"labels that are not an object", `labels: {tier: front}`, odd, "v v"},
 		{"an owner's kind", `owner: {kind: Job}`, web, "www www"},
 		{"an owner's name", `owner: {name: "night-*"}`, web, "www www"},
 		{"the kind of one owner and the name of another", `owner: {kind: Job, name: web}`, web, "vvv vvv"},
 		{"an owner's kind and name", `owner: {kind: Job, name: "night-?"}`, web, "www www"},
 		{"no owner", `owner: {kind: Job}`, silent, "v v v"},
-		{"owners that are no list", `owner: {kind: Job}`, odd, "v v"},
-		{"owners that are no objects", `owner: {kind: Job}`, owners, "v v"},
+		{"owners that are not a list", `owner: {kind: Job}`, odd, "v v"},
+		{"owners that are not objects", `owner: {kind: Job}`, owners, "v v"},
 		{"an owner without a kind", `owner: {name: night}`, owners, "w w"},
 		{"a check", `check: latest_tag`, web, "www vvv"},
 		{"checks", `check: [no_name, missing_liveness]`, silent, "v w w"},
 		{"a check twice", `check: [latest_tag, latest_tag]`, web, "www vvv"},
 		{"everything at once", `namespace: shop, pod: "web-*", container: main, labels: {tier: front}, owner: {kind: Job}, check: missing_liveness`, web, "vvv wvv"},
 		{"everything at once but the owner", `namespace: shop, pod: "web-*", container: main, labels: {tier: front}, owner: {kind: DaemonSet}, check: missing_liveness`, web, "vvv vvv"},
-		{"the waiver of the table", `pod: nobody`, strings.ReplaceAll(silent, `{"spec`, `{"metadata":{"name":"vendor"},"spec`), "w v"},
+		{"the waiver of the table", `pod: none`, strings.ReplaceAll(silent, `{"spec`, `{"metadata":{"name":"vendor"},"spec`), "w v"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -227,7 +227,7 @@ checks:
 			}
 		})
 	}
-	// A skip that is unknown skips nothing: nobody gets out of the counts by a long name.
+	// A skip that is unknown skips nothing: a long name does not exclude a pod from the counts.
 	long := evaluateOrFail(t, table, `{"metadata":{"name":"`+strings.Repeat("a", 6000)+`"},`+rest+`}`)
 	if want := []string{`latest_tag spec.containers.0 ""`, `phase  ""`}; long.Skip != "" || !slices.Equal(long.Violations, want) {
 		t.Errorf("verdict %v of a name that is too long to match; want %v", long, want)
@@ -237,7 +237,7 @@ checks:
 	}
 }
 
-// TestWhen limits checks: a subject for which when does not hold is no subject of the check.
+// TestWhen limits checks: a subject for which when is false is not a subject of the check.
 func TestWhen(t *testing.T) {
 	table := load(t, `apiVersion: kube-devops.io/v1
 kind: PolicyTable
@@ -275,7 +275,7 @@ checks:
 	}
 }
 
-// TestWaiverSubjects tells containers and what is in them apart.
+// TestWaiverSubjects distinguishes containers from what is in them.
 func TestWaiverSubjects(t *testing.T) {
 	const pod = `{"spec":{"containers":[{"name":"app","ports":[{"containerPort":80},{"name":"app"}]}],"volumes":[{"name":"tmp"},{"name":"app"}]}}`
 	tests := []struct {

@@ -25,9 +25,9 @@ func TestLoadErrors(t *testing.T) {
 	var messages strings.Builder
 	for _, file := range files {
 		test, err := policytest.Load(filepath.Base(file), readFile(t, file))
-		var mistakes rules.LoadErrors
-		if test != nil || !errors.As(err, &mistakes) {
-			t.Errorf("%s: loaded with %v and error %v, want its mistakes", file, test, err)
+		var errs rules.LoadErrors
+		if test != nil || !errors.As(err, &errs) {
+			t.Errorf("%s: loaded with %v and error %v, want its errs", file, test, err)
 			continue
 		}
 		messages.WriteString(err.Error() + "\n")
@@ -67,10 +67,10 @@ func TestAgainst(t *testing.T) {
 tests.yaml:6: case "a": table tested has no skip with the reason "jobs" (did you mean "job"?)
 tests.yaml:7: case "b": table tested has no check "imag" (did you mean "image"?)`
 	if err == nil || err.Error() != want {
-		t.Errorf("mistakes:\n%v\nwant:\n%s", err, want)
+		t.Errorf("errs:\n%v\nwant:\n%s", err, want)
 	}
 	if err := loadPolicyTest(t, "cases: [{name: a, pod: p, skipped: job}, {name: b, pod: p, violations: [{check: host}]}]\n").Against(load(t, testedTable)); err != nil {
-		t.Errorf("mistakes where there are none: %v", err)
+		t.Errorf("errs where there are none: %v", err)
 	}
 }
 

@@ -165,9 +165,9 @@ func TestWarningsWithoutSchema(t *testing.T) {
 	}
 }
 
-// TestOverlapsAreWarnedOf pairs paths over a pod that has something at all of them: where the two count one subject twice
+// TestOverlaps pairs paths over a pod that has something at all of them: where the two count one subject twice
 // there is a warning.
-func TestOverlapsAreWarnedOf(t *testing.T) {
+func TestOverlaps(t *testing.T) {
 	paths := []string{
 		"l", "l.0.l", "l.1.l", "l.#.l", `l.#(k=="a").l`, `l.#(k=="b")#.l`, `l.#(k=="a")#`, `l.#(k=="b")#`, `l.#(n=="x")#`, `l.#(n=="y").l`,
 		"l.#.l.#.l", "l.0.l.0.l", `a\.l`, "a.l", "o.0", "o.0.l", "o.#.l",

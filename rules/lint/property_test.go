@@ -183,7 +183,7 @@ func collectLeaves(value any, path string, leaves map[string]bool) {
 	}
 }
 
-// FuzzWarningsAndYAML takes any text for a table: where it loads, its warnings can be told, and what is written of it loads
+// FuzzWarningsAndYAML takes any text as a table: if it loads, lint does not fail, and the encoded table loads
 // again and is written the same.
 func FuzzWarningsAndYAML(f *testing.F) {
 	for _, pattern := range []string{"testdata/[ew]*.yaml", "../testdata/bad/waiver-*.yaml", "../../policies/default.yaml"} {
