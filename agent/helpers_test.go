@@ -15,7 +15,6 @@ import (
 
 	"github.com/kube-devops/kube-devops/agent/evaluator"
 	"github.com/kube-devops/kube-devops/agent/state"
-	"github.com/kube-devops/kube-devops/policies"
 	"github.com/kube-devops/kube-devops/rules"
 )
 
@@ -63,15 +62,6 @@ func jsonLogger(w zapcore.WriteSyncer) *zap.Logger {
 	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), w, zapcore.DebugLevel))
 }
 
-func defaultEvaluator(t *testing.T) *evaluator.Evaluator {
-	t.Helper()
-	table, err := policies.Open(policies.Default)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return evaluatorOf(table)
-}
-
 func evaluatorOf(table *rules.Table) *evaluator.Evaluator {
 	return evaluator.New(table, zap.NewNop(), prometheus.NewRegistry())
 }
@@ -90,10 +80,6 @@ const (
 	latest   = `{"name":"c","image":"nginx:latest","livenessProbe":{},"readinessProbe":{}}`
 	noProbes = `{"name":"c","image":"nginx:latest"}`
 )
-
-func observed(namespace, name, container string) state.Observation {
-	return state.Observation{Pod: state.Pod{Namespace: namespace, Name: name, UID: name}, JSON: podJSON(container)}
-}
 
 func observations(pods ...state.Observation) func(func(state.Observation) bool) {
 	return slices.Values(pods)

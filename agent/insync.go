@@ -7,8 +7,8 @@ import (
 	"time"
 )
 
-// lostAfter is how long all lists and watches of pods may fail, while the API server answers for the Lease, until this
-// replica is not in sync any more.
+// lostAfter is how long all lists and watches of pods may fail, while requests for the Lease succeed, before this replica is
+// out of sync.
 const lostAfter = 2 * time.Minute
 
 var (
@@ -16,14 +16,14 @@ var (
 	errSyncLost  = fmt.Errorf("no list or watch of pods has succeeded for %s", lostAfter)
 )
 
-// A followedCache is what a syncCheck asks of the watch.
+// A followedCache is the part of the watch that a syncCheck uses.
 type followedCache interface {
 	Synced() <-chan struct{}
 	Contact() time.Time
 	Failure() error
 }
 
-// A syncCheck says whether the cache of pods is in sync, so that this replica may lead.
+// A syncCheck decides whether the cache of pods is in sync, so that this replica may lead.
 type syncCheck struct {
 	cache followedCache
 
@@ -31,8 +31,8 @@ type syncCheck struct {
 	lost time.Time // the last contact before sync was lost; sync is lost until there is another one
 }
 
-// check says why this replica must not lead; nil while it may. answering is for how long the API server has answered for
-// the Lease: where it answers for nothing, no other replica could do better.
+// check returns why this replica must not lead; nil if it may. answering is how long requests for the Lease have succeeded: if
+// they fail too, no other replica could do better.
 func (s *syncCheck) check(answering time.Duration) error {
 	select {
 	case <-s.cache.Synced():
@@ -53,7 +53,7 @@ func (s *syncCheck) check(answering time.Duration) error {
 	return errSyncLost
 }
 
-// withFailure adds why the last request for pods failed.
+// withFailure adds the error of the last request for pods.
 func (s *syncCheck) withFailure(err error) error {
 	if failure := s.cache.Failure(); failure != nil {
 		return fmt.Errorf("%w; the last request failed: %w", err, failure)

@@ -32,7 +32,7 @@ type liveAgent struct {
 // livePod is a pod of the namespace shop.
 func livePod(name, image string) fakeapi.Object { return livePodIn("shop", name, image) }
 
-// livePodIn is a pod with one container, and labels of which the default policy knows nothing.
+// livePodIn is a pod with one container, and labels that the default policy does not read.
 func livePodIn(namespace, name, image string) fakeapi.Object {
 	return fakeapi.Object{
 		"kind": "Pod", "apiVersion": "v1",
@@ -193,14 +193,14 @@ func TestTwoAgents(t *testing.T) {
 	}
 
 	if err := b.end(); err != nil {
-		t.Errorf("b was told to stop: %v", err)
+		t.Errorf("the stop of b: %v", err)
 	}
 	eventually(t, "a publishes again", a.counts(3))
 	if strings.Contains(a.log.String(), "scores under the new policy") {
 		t.Error("a has kept the state of its first term, and compares the new one with it")
 	}
 	if err := a.end(); err != nil {
-		t.Errorf("a was told to stop: %v", err)
+		t.Errorf("the stop of a: %v", err)
 	}
 	if lease, err := api.Leases.Get(); err != nil || *lease.Spec.HolderIdentity != "" {
 		t.Errorf("the Lease is not released: %v %v", lease, err)

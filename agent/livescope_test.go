@@ -46,7 +46,7 @@ func (l *liveAgent) reported() (out ofScope) {
 }
 
 // TestAgentOfSomeNamespaces serves the scores of the namespaces that it may read, while it may not read another one of
-// those that it was told, and says so; a namespace that it was not told is not there.
+// its namespaces, and reports that. Other namespaces are not read.
 func TestAgentOfSomeNamespaces(t *testing.T) {
 	t.Parallel()
 	api := fakeapi.New(livePod("one", "nginx:latest"), livePodIn("bank", "one", "nginx:latest"), livePodIn("other", "one", "nginx:latest"))

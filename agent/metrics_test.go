@@ -71,7 +71,7 @@ func BenchmarkScrape(b *testing.B) {
 			}()
 			bytes := 0
 			for b.Loop() {
-				request := httptest.NewRequest(http.MethodGet, "/metrics", http.NoBody)
+				request := httptest.NewRequest(http.MethodGet, "/metrics", nil)
 				request.Header.Set("Accept-Encoding", run.coding)
 				recorder := httptest.NewRecorder()
 				handler.ServeHTTP(recorder, request)

@@ -91,7 +91,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Certificate.CertFile, "tls-cert-file", o.Certificate.CertFile, "PEM file of the TLS certificate, reloaded when it changes (default: plain HTTP)")
 	flags.StringVar(&o.Certificate.KeyFile, "tls-private-key-file", o.Certificate.KeyFile, "PEM file of the private key")
 	flags.BoolVar(&o.MetricsAuth, "metrics-auth", o.MetricsAuth, "serve metrics and report only to clients that the API server authenticates (TokenReview) and authorizes to get the path (SubjectAccessReview); requires TLS")
-	flags.StringSliceVar(&o.MetricsAuthAudiences, "metrics-auth-audiences", o.MetricsAuthAudiences, "with --metrics-auth: audiences, one of which a token must have (default: those of the API server)")
+	flags.StringSliceVar(&o.MetricsAuthAudiences, "metrics-auth-audiences", o.MetricsAuthAudiences, "with --metrics-auth: audiences that a token may be for (default: those of the API server)")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file (default: the files of KUBECONFIG, else the in-cluster configuration, else ~/.kube/config)")
 	flags.StringVar(&o.Context, "context", o.Context, "context of the kubeconfig (default: the current one)")
 	flags.StringVar(&o.Replay, "replay", o.Replay, "serve a recording of pods instead of a cluster: a file, or - for standard input")

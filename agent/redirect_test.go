@@ -127,7 +127,7 @@ func TestRedirectsAreRefused(t *testing.T) {
 			}
 		}
 	}
-	told := func() (watching, leading bool) {
+	named := func() (watching, leading bool) {
 		for _, entry := range logs.All() {
 			line := fmt.Sprint(entry.Message, entry.ContextMap())
 			watching = watching || strings.Contains(line, host) && strings.Contains(line, "pods")
@@ -136,7 +136,7 @@ func TestRedirectsAreRefused(t *testing.T) {
 		return watching, leading
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; <-time.After(10 * time.Millisecond) {
-		watching, leading := told()
+		watching, leading := named()
 		if watching && leading {
 			break
 		}

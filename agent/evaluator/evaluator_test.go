@@ -108,11 +108,11 @@ func TestEventsOfThePolicyLog(t *testing.T) {
 		steps func(e *Evaluator)
 		want  []map[string]any
 	}{
-		{"a standby has no voice", func(e *Evaluator) {
+		{"a standby logs nothing", func(e *Evaluator) {
 			e.apply(pod, podJSON(noProbes))
 			e.remove(pod)
 		}, nil},
-		{"the pods of the start are told in the summary alone", func(e *Evaluator) {
+		{"the initial pods are only in the summary", func(e *Evaluator) {
 			e.Begin(t.Context(), observations(state.Observation{Pod: pod, JSON: podJSON(noProbes)}))
 			e.apply(pod, podJSON(noProbes))
 		}, nil},
@@ -164,7 +164,7 @@ func TestEventsOfThePolicyLog(t *testing.T) {
 	}
 }
 
-func TestNoVoiceWithoutPermission(t *testing.T) {
+func TestNoEventsWithoutPermission(t *testing.T) {
 	permitted := true
 	publish := func(ctx context.Context, publish func(context.Context) error) error {
 		if !permitted {
@@ -175,11 +175,11 @@ func TestNoVoiceWithoutPermission(t *testing.T) {
 	log := new(lockedBuffer)
 	e := newTestEvaluator(t, jsonLogger(log), publish)
 	e.Begin(t.Context(), observations())
-	e.apply(state.Pod{Namespace: "a", Name: "told"}, podJSON(latest))
+	e.apply(state.Pod{Namespace: "a", Name: "permitted"}, podJSON(latest))
 	permitted = false
-	e.apply(state.Pod{Namespace: "a", Name: "untold"}, podJSON(latest))
+	e.apply(state.Pod{Namespace: "a", Name: "denied"}, podJSON(latest))
 	events := log.events(t)
-	if len(events) != 1 || events[0]["pod"] != "told" {
+	if len(events) != 1 || events[0]["pod"] != "permitted" {
 		t.Errorf("events: %v; want one, of the pod with permission", events)
 	}
 	if got := e.Current().Snapshot().Totals().TotalPods; got != 2 {
@@ -188,7 +188,7 @@ func TestNoVoiceWithoutPermission(t *testing.T) {
 }
 
 // A term that begins while pods change ends up with the cluster as it is, whatever the order in which the goroutines
-// come. The store stands for the cache of the watch: an event tells that a pod changed, and the store how it is.
+// come. The store stands for the cache of the watch: an event says that a pod changed, and the store has its present form.
 func TestTermBeginsWhilePodsChange(t *testing.T) {
 	const names, changes, terms = 40, 3000, 30
 	e := newTestEvaluator(t, zap.NewNop(), nil)

@@ -9,11 +9,11 @@ import (
 )
 
 const (
-	// maxPodEvents is how many events of one pod are logged in a period. A pod that flaps between two sets of violations
-	// would fill the log.
+	// maxPodEvents is how many events of one pod are logged in any period. A pod that flaps between two sets of violations
+	// would fill the log. A token bucket does not serve for that: it allows twice as many in some periods.
 	maxPodEvents   = 6
 	podEventPeriod = time.Minute
-	// maxLimitedPods bounds the memory of the limit: some 3 MB. The events of further pods are all logged.
+	// maxLimitedPods bounds the memory of the limit to some 3 MB. The events of further pods are not limited.
 	maxLimitedPods = 10_000
 )
 
@@ -30,10 +30,9 @@ type eventLimit struct {
 
 // podEvents are the last events of one pod.
 type podEvents struct {
-	logged  [maxPodEvents]time.Time // a ring
-	next    int                     // the oldest of them
-	changes int                     // since the last event
-	at      time.Time               // of the last change
+	logged  []time.Time // at most maxPodEvents, the oldest first
+	changes int         // since the last event
+	at      time.Time   // of the last change
 }
 
 func newEventLimit(now func() time.Time) *eventLimit {
@@ -54,14 +53,14 @@ func (l *eventLimit) changed(pod state.Pod) {
 	p.at = now
 }
 
-// uncount takes back the last change of a pod, which waits for another reason.
+// uncount takes back the last change of a pod, which is pending for another reason.
 func (l *eventLimit) uncount(pod state.Pod) {
 	if p := l.pods[pod]; p != nil {
 		p.changes--
 	}
 }
 
-// hasRoom reports whether one more pod can be limited. At most once a second it forgets pods that were quiet for a period.
+// hasRoom reports whether one more pod can be limited. At most once a second, it drops pods that had no change for a period.
 func (l *eventLimit) hasRoom(now time.Time) bool {
 	if len(l.pods) >= maxLimitedPods && now.Sub(l.purged) >= time.Second {
 		l.purged = now
@@ -76,20 +75,20 @@ func (l *eventLimit) allows(pod state.Pod, events int) bool {
 	if p == nil {
 		return true
 	}
-	last := p.logged[(p.next+events-1)%maxPodEvents] // the newest of those that these replace
-	return last.IsZero() || l.now().Sub(last) >= podEventPeriod
+	recent := len(p.logged) + events - maxPodEvents // events that must be older than a period
+	return recent <= 0 || l.now().Sub(p.logged[recent-1]) >= podEventPeriod
 }
 
-// logged counts events that are logged, and returns how many changes before them got no event.
+// logged counts events that are logged, and returns how many earlier changes got no event.
 func (l *eventLimit) logged(pod state.Pod, events int) (suppressed int) {
 	p := l.pods[pod]
 	if p == nil {
 		return 0
 	}
 	for range events {
-		p.logged[p.next] = l.now()
-		p.next = (p.next + 1) % maxPodEvents
+		p.logged = append(p.logged, l.now())
 	}
+	p.logged = p.logged[max(0, len(p.logged)-maxPodEvents):]
 	suppressed = max(0, p.changes-1)
 	p.changes = 0
 	return suppressed

@@ -74,8 +74,8 @@ func TestBlockedLogHoldsUpNothing(t *testing.T) {
 	}
 }
 
-// What changes while there is no permission to say so is told when there is, as one change of each pod.
-func TestUntoldEventsAreToldLater(t *testing.T) {
+// Changes without permission to log are logged once there is permission, as one change of each pod.
+func TestPendingEventsAreLoggedLater(t *testing.T) {
 	permitted := false
 	publish := func(ctx context.Context, publish func(context.Context) error) error {
 		if !permitted {
@@ -92,7 +92,7 @@ func TestUntoldEventsAreToldLater(t *testing.T) {
 		name   string
 		before []state.Observation
 		closed func(e *Evaluator) // without permission
-		opened func(e *Evaluator) // with it, before what waits is told
+		opened func(e *Evaluator) // with it, before pending events are logged
 		want   []map[string]any
 	}{
 		{"two pods come", nil, func(e *Evaluator) {
@@ -140,7 +140,7 @@ func TestUntoldEventsAreToldLater(t *testing.T) {
 			test.closed(e)
 			e.events.flush(t.Context(), e.Publish, e.Current())
 			if got := log.events(t); len(got) > 0 {
-				t.Errorf("told without permission: %v", got)
+				t.Errorf("logged without permission: %v", got)
 			}
 			permitted = true
 			if test.opened != nil {
@@ -152,7 +152,7 @@ func TestUntoldEventsAreToldLater(t *testing.T) {
 				t.Errorf("events (-want +got):\n%s", diff)
 			}
 			if len(e.events.pending) > 0 {
-				t.Errorf("still untold: %v", e.events.pending)
+				t.Errorf("still pending: %v", e.events.pending)
 			}
 		})
 	}

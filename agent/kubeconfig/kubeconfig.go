@@ -22,24 +22,22 @@ import (
 	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
-// ErrNoCluster says that there is no kubeconfig, and that the process does not run in a pod.
+// ErrNoCluster means that there is no kubeconfig, and that the process does not run in a pod.
 var ErrNoCluster = errors.New("no cluster: not in a pod, and no kubeconfig")
 
 // inCluster is the name of the configuration that every pod has.
 const inCluster = "in-cluster"
 
-// A Cluster is an API server, and how to connect to it.
+// A Cluster is an API server and the configuration of its clients.
 type Cluster struct {
 	Config *rest.Config
 	// Context is the name of the context in the kubeconfig, or "in-cluster".
 	Context string
 }
 
-// FindCluster finds the cluster by the kubeconfig that is named, else by those of KUBECONFIG, else as the pod that this
-// process runs in, else by ~/.kube/config. An empty context is the current one of the kubeconfig. A context is one of a
-// kubeconfig, so that the pod is not considered where one is named. The error wraps ErrNoCluster where there is none of these.
-//
-// Its clients follow no redirects.
+// FindCluster finds the cluster by the named kubeconfig file, else by the files of KUBECONFIG, else as the pod that this
+// process runs in, else by ~/.kube/config. An empty context means the current one. If a context is named, the pod is not
+// considered. The error wraps ErrNoCluster if there is none of these. Clients of the cluster refuse redirects.
 func FindCluster(file, context string) (*Cluster, error) {
 	cluster, err := findCluster(file, context)
 	if err != nil {
@@ -77,8 +75,8 @@ func findCluster(file, context string) (*Cluster, error) {
 	return &Cluster{client, context}, nil
 }
 
-// load reads the file that is named, else those of KUBECONFIG, else the one in the home directory. It returns
-// what names them in a message.
+// load reads the named file, else those of KUBECONFIG, else the one in the home directory. from describes the source in
+// messages.
 func load(file string, named bool) (config *api.Config, from string, err error) {
 	loading := &clientcmd.ClientConfigLoadingRules{ExplicitPath: file}
 	switch {
@@ -108,7 +106,7 @@ func load(file string, named bool) (config *api.Config, from string, err error) 
 	return config, from, nil
 }
 
-// checkContext names what a kubeconfig lacks, and what to do.
+// checkContext returns an error if a context does not exist, and what to do.
 func checkContext(config *api.Config, context, from string) error {
 	if len(config.Contexts) == 0 {
 		what := "has no context"
@@ -139,7 +137,7 @@ func checkContext(config *api.Config, context, from string) error {
 // maxContexts is how many contexts a message lists.
 const maxContexts = 10
 
-// Contexts are the names of the contexts of the kubeconfig that FindCluster would read, sorted; none where there is none.
+// Contexts returns the sorted names of the contexts of the kubeconfig that FindCluster would read; none if it cannot be read.
 func Contexts(file string) []string {
 	named := file != "" || os.Getenv(clientcmd.RecommendedConfigPathEnvVar) != ""
 	config, _, err := load(file, named)
@@ -149,7 +147,7 @@ func Contexts(file string) []string {
 	return slices.Sorted(maps.Keys(config.Contexts))
 }
 
-// Server is the address of the API server, without credentials.
+// Server returns the address of the API server, without credentials.
 func (c *Cluster) Server() string {
 	server, _, err := rest.DefaultServerUrlFor(c.Config)
 	if err != nil {
@@ -158,7 +156,7 @@ func (c *Cluster) Server() string {
 	return (&url.URL{Scheme: server.Scheme, Host: server.Host, Path: strings.TrimSuffix(server.Path, "/")}).String()
 }
 
-// String names the context and the server.
+// String describes the cluster for messages.
 func (c *Cluster) String() string {
 	if c.Context == inCluster {
 		return "the cluster of this pod (" + c.Server() + ")"
@@ -166,7 +164,7 @@ func (c *Cluster) String() string {
 	return "context " + c.Context + " (" + c.Server() + ")"
 }
 
-// oneLine is an error whose text has no line breaks.
+// oneLine removes line breaks from the text of an error.
 func oneLine(err error) error {
 	if text := strings.Join(strings.Fields(err.Error()), " "); text != err.Error() {
 		return errors.New(text)

@@ -9,9 +9,8 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// refuseRedirects makes every client of a configuration refuse redirects. net/http would follow one, and the transport of
-// client-go adds the credentials to each request that passes through it: the token would reach whatever host the answer
-// names.
+// refuseRedirects makes every client of a configuration refuse redirects. net/http would follow them, and client-go's transport
+// adds the credentials to every request, so the token would reach any host that an answer names.
 func refuseRedirects(config *rest.Config) {
 	config.Wrap(func(next http.RoundTripper) http.RoundTripper { return &redirectGuard{next} })
 }
