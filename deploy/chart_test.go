@@ -251,7 +251,7 @@ func only(t *testing.T, all []document, kind string) map[string]any {
 	return of[0].Object
 }
 
-// TestRefused has values with a mistake, and the words by which each is told.
+// TestRefused checks the error messages for invalid values.
 func TestRefused(t *testing.T) {
 	for _, test := range []struct{ name, set, want string }{
 		{"a name that is none", "replica=3", "additional properties 'replica' not allowed"},

@@ -27,22 +27,22 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/blackbox"
 )
 
-// TestAccess has the agent ask a real API server who scrapes it: with the roles of the chart it lets in whom they permit and
-// nobody else; without each of its own two permissions it lets in nobody, says which it lacks, and heals.
+// TestAccess checks authentication and authorization of clients with a real API server. With the roles of the chart, the agent serves
+// only permitted clients. Without one of its own two permissions it serves none, logs which one is missing, and recovers.
 func TestAccess(t *testing.T) {
 	auth := applyAuth(t)
 	cert, key := servingPair(t)
 	agent := startAgent(t, "agent", liveArgs(append(quickLease, "--metrics-auth", "--tls-cert-file", cert, "--tls-private-key-file", key)...)...)
 	client := trusting(t, cert)
 
-	// Health is for the kubelet, which has no token.
+	// The kubelet probes health without a token.
 	waitFor(t, "ready", 30*time.Second, func() error { return status(client, agent, "/readyz", "", 200) })
 	for name, ask := range map[string]struct {
 		path, token string
 		want        int
 	}{
 		"no token":             {"/metrics", "", 401},
-		"a token of nobody":    {"/metrics", "made-up", 401},
+		"an unknown token":     {"/metrics", "made-up", 401},
 		"an account without":   {"/metrics", token(t, "stranger"), 403},
 		"the agent's own":      {"/metrics", token(t, env.installation.Name), 403},
 		"an account with":      {"/metrics", token(t, "reader"), 200},
@@ -59,7 +59,7 @@ func TestAccess(t *testing.T) {
 		t.Run("without "+resource, func(t *testing.T) {
 			setAuth(t, auth, resource)
 			fresh := token(t, "reader")
-			waitFor(t, "nobody is let in", 20*time.Second, func() error {
+			waitFor(t, "all clients are rejected", 20*time.Second, func() error {
 				fresh = token(t, "reader")
 				return status(client, agent, "/metrics", fresh, 503)
 			})
@@ -80,8 +80,7 @@ func TestAccess(t *testing.T) {
 	waitFor(t, "the renewed certificate is served", 10*time.Second, func() error { return status(renewed, agent, "/healthz", "", 200) })
 }
 
-// applyAuth gives the agent's account what http.auth of the chart gives it, and the account reader what it gives to who
-// scrapes. It returns the rules of the agent's.
+// applyAuth grants the agent and the account reader the permissions of http.auth in the chart. It returns the rules of the agent.
 func applyAuth(t *testing.T) []rbacv1.PolicyRule {
 	t.Helper()
 	ctx := t.Context()
@@ -125,7 +124,7 @@ func applyAuth(t *testing.T) []rbacv1.PolicyRule {
 	return role.Rules
 }
 
-// setAuth gives the agent's account those rules but the one for a resource.
+// setAuth grants the agent these rules without the one for a resource.
 func setAuth(t *testing.T, all []rbacv1.PolicyRule, but string) {
 	t.Helper()
 	role, err := env.Admin.RbacV1().ClusterRoles().Get(t.Context(), env.installation.Name+"-auth", metav1.GetOptions{})
@@ -143,7 +142,7 @@ func setAuth(t *testing.T, all []rbacv1.PolicyRule, but string) {
 	}
 }
 
-// token is a new token of a ServiceAccount.
+// token returns a new token of a ServiceAccount.
 func token(t *testing.T, account string) string {
 	t.Helper()
 	answer, err := env.Admin.CoreV1().ServiceAccounts(env.installation.Name).CreateToken(t.Context(), account, &authenticationv1.TokenRequest{}, metav1.CreateOptions{})
@@ -185,7 +184,7 @@ func servingPair(t *testing.T) (cert, key string) {
 	return cert, key
 }
 
-// trusting is a client that trusts one certificate alone, and connects anew for each request.
+// trusting returns a client that trusts only one certificate, and opens a connection for each request.
 func trusting(t *testing.T, cert string) *http.Client {
 	t.Helper()
 	text, err := os.ReadFile(cert)
@@ -199,7 +198,7 @@ func trusting(t *testing.T, cert string) *http.Client {
 	}}
 }
 
-// status says how the answer to a request with a token, if any, differs from the status that is wanted.
+// status returns an error if the response to a request, with an optional token, does not have the wanted status.
 func status(client *http.Client, agent *blackbox.Agent, path, token string, want int) error {
 	request, err := http.NewRequest(http.MethodGet, "https://"+agent.Addr+path, nil)
 	if err != nil {

@@ -13,8 +13,8 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
 )
 
-// TestLogNobodyReads holds the log of a leader until it has far more to say than a pipe takes. It goes on scoring and
-// keeps its Lease for longer than one lasts; when the log is read again, all is told; held to the end, it holds up no exit.
+// TestLogNobodyReads stops reading the log of a leader until it has far more lines than a pipe can buffer. The leader continues to score
+// and keeps its Lease. When the log is read again, no line is missing. An unread log does not delay the exit.
 func TestLogNobodyReads(t *testing.T) {
 	const leaseDuration = 6 * time.Second // of quickLease
 	namespace := newNamespace(t, "e2e-log")
@@ -57,7 +57,7 @@ func TestLogNobodyReads(t *testing.T) {
 		}
 	}
 	flip()
-	waitScores(t, "while nobody reads the log", agent, seeTimeout, namespaces, listed(t))
+	waitScores(t, "while the log is not read", agent, seeTimeout, namespaces, listed(t))
 	waitFor(t, "a renewal a whole lease later", 2*leaseDuration, func() error {
 		lease, err := env.Admin.CoordinationV1().Leases(metav1.NamespaceDefault).Get(t.Context(), env.installation.LeaseName, metav1.GetOptions{})
 		if err != nil {
@@ -86,7 +86,7 @@ func TestLogNobodyReads(t *testing.T) {
 			}
 			for i := range events[1:] {
 				if cmp.Equal(events[i], events[i+1]) {
-					return fmt.Errorf("told twice: %v", events[i])
+					return fmt.Errorf("logged twice: %v", events[i])
 				}
 			}
 			return nil
@@ -99,6 +99,6 @@ func TestLogNobodyReads(t *testing.T) {
 
 	defer agent.Hold()()
 	flip()
-	waitScores(t, "while nobody reads the log again", agent, seeTimeout, namespaces, listed(t))
+	waitScores(t, "while the log is not read again", agent, seeTimeout, namespaces, listed(t))
 	stopAgent(t, agent, syscall.SIGTERM, 0)
 }

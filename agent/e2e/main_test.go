@@ -17,7 +17,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
 )
 
-// An environment is what all tests share: one cluster with the agent's account in it, and the binary.
+// An environment is shared by all tests: a cluster with the account of the agent, and the binary.
 type environment struct {
 	*cluster.Cluster
 	installation *cluster.Installation
@@ -61,7 +61,7 @@ func run(m *testing.M) (code int) {
 	select {
 	case code = <-tests:
 		return code
-	case <-ctx.Done(): // the tests cannot be told to stop; what they have started ends with this process
+	case <-ctx.Done(): // tests cannot be interrupted; their processes end with this one
 		return 130
 	}
 }

@@ -24,10 +24,10 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
 )
 
-// TestPermissions asks the API server for everything that the agent's account may do, beyond what an account without any
-// role may. That it is enough, the other tests show: they run the agent as that account.
+// TestPermissions reads all permissions of the agent's account from the API server, without those of an account that has no roles. The
+// other tests run the agent as this account, and show that the permissions are sufficient.
 func TestPermissions(t *testing.T) {
-	newAccount(t, "nobody")
+	newAccount(t, "plain")
 	pods := rule([]string{"list", "watch"}, "", "pods")
 	createLease := rule([]string{"create"}, "coordination.k8s.io", "leases")
 	holdLease := rule([]string{"get", "update"}, "coordination.k8s.io", "leases", env.installation.LeaseName)
@@ -38,7 +38,7 @@ func TestPermissions(t *testing.T) {
 	} {
 		t.Run(namespace, func(t *testing.T) {
 			got := rules(t, env.installation.Name, namespace)
-			everybody := rules(t, "nobody", namespace)
+			everybody := rules(t, "plain", namespace)
 			got = slices.DeleteFunc(got, func(r authorizationv1.ResourceRule) bool {
 				return slices.ContainsFunc(everybody, func(e authorizationv1.ResourceRule) bool { return cmp.Equal(r, e) })
 			})
@@ -70,8 +70,7 @@ func rules(t *testing.T, account, namespace string) []authorizationv1.ResourceRu
 	return review.Status.ResourceRules
 }
 
-// TestManifests has the API server check every manifest, and the pod of the Deployment against the Pod Security standard of
-// its namespace.
+// TestManifests applies every manifest as a dry run, and checks the pod against the Pod Security Standard of its namespace.
 func TestManifests(t *testing.T) {
 	manifests, err := env.installation.AllManifests()
 	if err != nil {
@@ -159,8 +158,8 @@ func find[T runtime.Object](t *testing.T, objects []runtime.Object) T {
 	return found[0]
 }
 
-// TestEachPermissionIsNeeded takes the agent's permissions away, one at a time: with all but one it complains of that one,
-// and with all of them it publishes and has nothing to complain of.
+// TestEachPermissionIsNeeded removes the permissions of the agent one at a time. Without one permission the agent logs which one is
+// missing; with all of them it publishes without warnings.
 func TestEachPermissionIsNeeded(t *testing.T) {
 	type permission struct{ verb, resource string }
 	all := []permission{{"list", "pods"}, {"watch", "pods"}, {"create", "leases"}, {"get", "leases"}, {"update", "leases"}}

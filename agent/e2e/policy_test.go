@@ -194,7 +194,7 @@ func wantRefusals(t *testing.T, agent *blackbox.Agent, count int, last string) {
 		return err
 	})
 	line := lines[len(lines)-1]
-	if told := fmt.Sprint(line["mistakes"], line["error"]); line["msg"] != refused || line["level"] != "error" || !strings.Contains(told, last) {
+	if text := fmt.Sprint(line["mistakes"], line["error"]); line["msg"] != refused || line["level"] != "error" || !strings.Contains(text, last) {
 		t.Errorf("the last complaint is %v, want %q in it", line, last)
 	}
 }
@@ -214,15 +214,15 @@ func waitEffects(t *testing.T, agent *blackbox.Agent, namespaces []string, count
 			}
 			found++
 			effects, _ := line["namespaces"].([]any)
-			told := make(map[any]bool)
+			logged := make(map[any]bool)
 			for _, effect := range effects {
 				if effect, ok := effect.(map[string]any); ok && effect["score_before"] != effect["score_after"] {
-					told[effect["namespace"]] = true
+					logged[effect["namespace"]] = true
 				}
 			}
 			for _, namespace := range namespaces {
-				if !told[namespace] {
-					return fmt.Errorf("effect %d does not tell of %s: %v", found, namespace, line)
+				if !logged[namespace] {
+					return fmt.Errorf("effect %d does not name %s: %v", found, namespace, line)
 				}
 			}
 		}

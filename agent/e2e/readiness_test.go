@@ -22,8 +22,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
 )
 
-// healTimeout bounds how long client-go may wait between two tries: it doubles from 0.8 s to 30 s, and adds as much again
-// by chance.
+// healTimeout bounds a recovery that waits for the backoff of client-go, which doubles from 0.8 s to 30 s plus as much jitter.
 const healTimeout = 65 * time.Second
 
 // TestNotReadyWithoutPermission starts an agent whose account may not do anything yet, and then may.
@@ -170,7 +169,7 @@ func (a account) grant(t *testing.T) {
 	})
 }
 
-// kubeconfigOf writes a kubeconfig of a server that asks nobody who they are.
+// kubeconfigOf writes a kubeconfig for a server without authentication.
 func kubeconfigOf(t *testing.T, server string) string {
 	t.Helper()
 	config := api.NewConfig()
@@ -184,7 +183,7 @@ func kubeconfigOf(t *testing.T, server string) string {
 	return path
 }
 
-// TestBadStart gives the agent what it cannot start with: one line that names it, and exit code 2.
+// TestBadStart checks that invalid configuration makes the agent exit with code 2 and one line that names the error.
 func TestBadStart(t *testing.T) {
 	taken, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -230,5 +229,5 @@ func TestBadStart(t *testing.T) {
 	}
 }
 
-// isInfo tells a log line about the run as such from one about a failure.
+// isInfo reports whether a log line is informational.
 func isInfo(line string) bool { return strings.HasPrefix(line, `{"level":"info"`) }

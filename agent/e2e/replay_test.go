@@ -20,8 +20,8 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/oracle"
 )
 
-// TestReplayEqualsLive changes a cluster while kubectl records it, dumps it, and replays and scans both: the recordings get
-// the scores of the live agent to the last digit, and those of the oracle.
+// TestReplayEqualsLive changes pods while kubectl records them, dumps the cluster, and replays and scans both recordings. Their scores
+// must equal those of the live agent exactly, and those of the oracle.
 func TestReplayEqualsLive(t *testing.T) {
 	ctx := t.Context()
 	var namespaces []string
@@ -144,8 +144,7 @@ func variousPods(namespaces []string, n int) []*corev1.Pod {
 	return pods
 }
 
-// changePods takes pods of which the first 80 are there: it changes some, deletes some, makes some again under the same
-// name, and creates the rest.
+// changePods updates, deletes and recreates some of the first 80 pods, which exist, and creates the others.
 func changePods(t *testing.T, pods []*corev1.Pod) {
 	t.Helper()
 	ctx := t.Context()
@@ -185,7 +184,7 @@ func record(t *testing.T, path string, during func()) {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	defer func() { cancel(); _ = cmd.Wait() }() // it is killed, which is no failure
+	defer func() { cancel(); _ = cmd.Wait() }() // killed, which is expected
 	waitFor(t, "the recording begins", seeTimeout, func() error {
 		_, err := recorded(path)
 		return err

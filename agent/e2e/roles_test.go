@@ -103,7 +103,7 @@ func startAgentForLease(t *testing.T) {
 	agent := startAgent(t, "first", liveArgs(quickLease...)...)
 	waitFor(t, "the Lease is there", 30*time.Second, func() error {
 		if leads, err := publishes(agent); !leads {
-			return fmt.Errorf("nobody leads (%w)", cmp.Or(err, errSilent))
+			return fmt.Errorf("no agent leads (%w)", cmp.Or(err, errSilent))
 		}
 		return nil
 	})
@@ -134,7 +134,7 @@ func says(agent *blackbox.Agent, words string) error {
 	return fmt.Errorf("no line with %q in\n%s", words, agent.Tail())
 }
 
-// publishes tells whether the agent leads and has evaluated the pods.
+// publishes reports whether the agent leads and has evaluated the pods.
 func publishes(agent *blackbox.Agent) (bool, error) {
 	metrics, err := agent.Metrics()
 	if err != nil {

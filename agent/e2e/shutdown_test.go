@@ -27,7 +27,7 @@ func TestStopSignals(t *testing.T) {
 				return nil
 			})
 			if holder := leaseHolder(t); holder == "" {
-				t.Fatal("the agent leads, and nobody holds the Lease")
+				t.Fatal("the agent leads, but the Lease has no holder")
 			}
 			stopAgent(t, agent, signal, 0)
 			if holder := leaseHolder(t); holder != "" {
@@ -49,7 +49,7 @@ func TestStopBeforeSync(t *testing.T) {
 }
 
 // TestStopWithOpenRequest holds a request open over the first signal. Alone, the agent exits 0 within its grace period;
-// told a second time, it exits at once with 130.
+// after a second signal it exits immediately with 130.
 func TestStopWithOpenRequest(t *testing.T) {
 	t.Run("one signal", func(t *testing.T) {
 		agent := startAgent(t, "agent", liveArgs()...)

@@ -20,7 +20,7 @@ import (
 
 const (
 	repository = "kube-devops"
-	// user is nobody in particular, with a number, so that a kubelet can see that it is not root.
+	// user is an arbitrary numeric user, so that the kubelet can verify that it is not root.
 	user = "65532:65532"
 	// refName is the annotation by which tools find an image in a layout.
 	refName = "org.opencontainers.image.ref.name"
@@ -136,7 +136,7 @@ type file struct {
 	content []byte
 }
 
-// archive is the file system of the image: its files belong to root, all may read them and nobody may change them.
+// archive returns the file system of the image. Its files belong to root, and are readable for all and writable for none.
 func archive(files ...file) ([]byte, error) {
 	var b bytes.Buffer
 	w := tar.NewWriter(&b)

@@ -336,7 +336,7 @@ func files(t *testing.T, image v1.Image) map[string][]byte {
 	return found
 }
 
-// TestMistakes has what a build can get wrong, each told in one line.
+// TestMistakes checks that each error of a build is reported in one line.
 func TestMistakes(t *testing.T) {
 	text := filepath.Join(t.TempDir(), "text")
 	write(t, text, "#!/bin/sh\n")
@@ -355,7 +355,7 @@ func TestMistakes(t *testing.T) {
 		{"no binary", version, source, []string{text}, "read what " + text + " was built of"},
 		{"another system", version, source, []string{windows}, `is for "windows"; build it with GOOS=linux`},
 		{"the same architecture twice", version, source, []string{program, program}, "are both for " + runtime.GOARCH},
-		{"a version that is no tag", "v1+dirty", source, []string{program}, `version "v1+dirty" cannot be the tag of an image`},
+		{"a version that is not a valid tag", "v1+dirty", source, []string{program}, `version "v1+dirty" cannot be the tag of an image`},
 		{"a module without a licence", version, unlicensed, []string{program}, "licence of small " + version + ": its folder has no licence file"},
 		{"a source without a module", version, empty, []string{program}, "go list in " + empty},
 		{"the source of another binary", version, source, []string{agent}, "go list in " + source},

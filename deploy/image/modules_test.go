@@ -66,7 +66,7 @@ func TestFolderInsteadOfModule(t *testing.T) {
 	}
 }
 
-// TestBadSum refuses a sum that is no SHA-256, and writes no hash of it.
+// TestBadSum checks that a sum that is not a SHA-256 is rejected.
 func TestBadSum(t *testing.T) {
 	for _, sum := range []string{"h1:", "h1:AAAA", "h1:not base64", "h2:VlbKKnNfV8bJzeqoa4cOKqO6bYr3WgKZxO8Z16+hsOM="} {
 		c, err := component(Module{Path: "example.com/a", Version: "v1.0.0", Sum: sum}, "library")

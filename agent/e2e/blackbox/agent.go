@@ -47,7 +47,7 @@ type Agent struct {
 	client *http.Client
 }
 
-// StartAgent starts the binary, which must be told to listen on port 0, and waits until its log says where it listens.
+// StartAgent starts the binary, which must listen on port 0, and waits until its log has the address.
 func StartAgent(ctx context.Context, opts Options) (*Agent, error) {
 	proc, err := Start(opts)
 	if err != nil {
@@ -110,7 +110,7 @@ func (a *Agent) Metrics() (Metrics, error) {
 	return ParseMetrics(body)
 }
 
-// Profile asks the agent, which must be told to --profile-listen on port 0, for a profile of itself.
+// Profile returns a profile of the agent, which must run with --profile-listen on port 0.
 func (a *Agent) Profile(path string) ([]byte, error) {
 	lines, err := a.Log()
 	if err != nil {
@@ -160,7 +160,7 @@ func (a *Agent) Log() ([]Line, error) {
 	for raw := range strings.Lines(text) {
 		var line Line
 		if err := json.Unmarshal([]byte(raw), &line); err != nil {
-			return nil, fmt.Errorf("log line %d is no JSON object: %s", len(lines)+1, raw)
+			return nil, fmt.Errorf("log line %d is not a JSON object: %s", len(lines)+1, raw)
 		}
 		lines = append(lines, line)
 	}

@@ -176,7 +176,7 @@ func (p *ControlPlane) StartAPIServer(ctx context.Context) error {
 			"--service-account-key-file", p.file("signing.key"),
 			"--service-account-signing-key-file", p.file("signing.key"),
 			"--service-cluster-ip-range", "10.0.0.0/24",
-			"--endpoint-reconciler-type", "none", // loopback is no valid endpoint
+			"--endpoint-reconciler-type", "none", // loopback is not a valid endpoint
 			"--disable-admission-plugins=ServiceAccount", // nothing here makes a namespace's default account
 		},
 	})

@@ -49,7 +49,7 @@ func (p *ControlPlane) RestoreEtcd(ctx context.Context, name string) error {
 	return p.startEtcd(ctx)
 }
 
-// CompactEtcd makes etcd forget all but the present: a watch from an older resource version is told that it is too old.
+// CompactEtcd compacts the history of etcd: a watch from an older resource version fails with 410 Gone.
 func (p *ControlPlane) CompactEtcd(ctx context.Context) error {
 	var answer struct{ Header struct{ Revision string } }
 	if err := p.askEtcd(ctx, "/v3/kv/range", map[string]any{"key": base64.StdEncoding.EncodeToString([]byte("x"))}, &answer); err != nil {

@@ -115,7 +115,7 @@ func (i *Installation) waitAllowed(ctx context.Context) error {
 // Kubeconfig writes a kubeconfig of a ServiceAccount in the installation's namespace into a file of dir and returns its
 // path. The account is authenticated by a token that the API server issues, as a pod's would be.
 func (i *Installation) Kubeconfig(ctx context.Context, dir, account string) (string, error) {
-	day := int64(24 * time.Hour / time.Second) // a soak takes hours, and nobody renews the token
+	day := int64(24 * time.Hour / time.Second) // a soak takes hours, and the token is not renewed
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: &day}}
 	answer, err := i.cluster.Admin.CoreV1().ServiceAccounts(i.Name).CreateToken(ctx, account, request, metav1.CreateOptions{})
 	if err != nil {

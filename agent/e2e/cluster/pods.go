@@ -30,7 +30,7 @@ func NewPod(namespace, name string, containers ...Container) *corev1.Pod {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		Spec: corev1.PodSpec{
-			SchedulerName:                 "nobody",
+			SchedulerName:                 "none",
 			TerminationGracePeriodSeconds: &grace,
 			AutomountServiceAccountToken:  &token,
 		},

@@ -271,7 +271,7 @@ type request struct{ name, url, token string }
 func (f *fixture) get(r request, within time.Duration) error {
 	ctx, cancel := context.WithTimeout(f.Context(), within)
 	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, http.NoBody)
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, r.url, nil)
 	if err != nil {
 		return err
 	}

@@ -63,7 +63,7 @@ func (f *fixture) hasGeneration(want int, within time.Duration) {
 			}
 		}
 		if !slices.ContainsFunc(f.slots[:], (*replica).leads) {
-			return errors.New("nobody publishes")
+			return errors.New("no replica publishes")
 		}
 		return nil
 	})

@@ -34,7 +34,7 @@ const (
 
 var scraper = &http.Client{Timeout: 2 * time.Second}
 
-// pods are the agents that are not on their way out.
+// pods returns the agents that are not terminating.
 func pods(ctx context.Context) ([]corev1.Pod, error) {
 	list, err := env.Admin.CoreV1().Pods(product).List(ctx, metav1.ListOptions{LabelSelector: selector})
 	if err != nil {
@@ -43,10 +43,10 @@ func pods(ctx context.Context) ([]corev1.Pod, error) {
 	return list.Items, nil
 }
 
-// get asks a pod for a page.
+// get requests a path from a pod.
 func get(pod corev1.Pod, path string) (int, string, error) { return getAs(pod, path, "") }
 
-// getAs asks as the bearer of a token, by the scheme that the pod is annotated with for a Prometheus.
+// getAs requests a path with a bearer token, and with the scheme of the scrape annotations of the pod.
 func getAs(pod corev1.Pod, path, token string) (int, string, error) {
 	if pod.Status.PodIP == "" {
 		return 0, "", errors.New(pod.Name + " has no address")
@@ -92,7 +92,7 @@ func isReady(pod corev1.Pod) bool {
 	return false
 }
 
-// leader returns the one pod that leads, and the others.
+// leader returns the leader, and the other pods.
 func leader(ctx context.Context) (lead corev1.Pod, standby []corev1.Pod, err error) {
 	all, err := pods(ctx)
 	if err != nil {
@@ -163,7 +163,7 @@ func (w *watcher) every(ctx context.Context, pause time.Duration, do func()) {
 	}
 }
 
-// follow begins to look at a pod that is new.
+// follow starts to scrape a new pod.
 func (w *watcher) follow(ctx context.Context, pod corev1.Pod) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -187,7 +187,7 @@ func (w *watcher) follow(ctx context.Context, pod corev1.Pod) {
 	})
 }
 
-// published is nil once a pod that is meant was seen to publish twice in a row, of which the first was asked after since.
+// published returns nil if a selected pod published in two consecutive scrapes, and the first one started after since.
 func (w *watcher) published(since time.Time, meant func(pod string) bool) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -196,10 +196,10 @@ func (w *watcher) published(since time.Time, meant func(pod string) bool) error 
 			return nil
 		}
 	}
-	return errors.New("nobody was seen to publish")
+	return errors.New("no pod has published")
 }
 
-// stop ends it, and returns what it saw.
+// stop ends the scraping, and returns the scrapes.
 func (w *watcher) stop() (looks map[string][]oracle.Scrape, ready []int) {
 	w.cancel()
 	w.parties.Wait()
@@ -234,7 +234,7 @@ func twoPublishers(t *testing.T, looks map[string][]oracle.Scrape) {
 			}
 		}
 	}
-	t.Logf("%d scrapes of %d replicas, of which %d published", total, len(names), len(publishers))
+	t.Logf("%d scrapes of %d replicas; %d of them published", total, len(names), len(publishers))
 	if len(publishers) < 2 {
 		t.Errorf("of %v only %v were seen to publish: that shows nothing", names, publishers)
 	}

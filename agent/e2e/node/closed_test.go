@@ -24,12 +24,12 @@ import (
 
 const (
 	secret = "serving"
-	// agentHost is in the certificate. Nobody knows the addresses of the pods before they are there.
+	// agentHost is in the certificate, because the addresses of the pods are not known in advance.
 	agentHost = product + "." + product + ".svc"
 )
 
-// closed upgrades to TLS and authorization. The kubelet finds both replicas Ready by HTTPS, without a token, while metrics
-// and report are for the bearer of a token of an account that is permitted them.
+// closed upgrades to TLS and authorization. The kubelet probes both replicas over HTTPS without a token. Metrics and report require the
+// token of an authorized account.
 func closed(t *testing.T) {
 	certificate, key := servingPair(t)
 	pair := &corev1.Secret{
@@ -56,8 +56,8 @@ func closed(t *testing.T) {
 			who, path, token string
 			want             int
 		}{
-			{"nobody", "/metrics", "", http.StatusUnauthorized},
-			{"nobody", "/api/v1/report", "", http.StatusUnauthorized},
+			{"anonymous", "/metrics", "", http.StatusUnauthorized},
+			{"anonymous", "/api/v1/report", "", http.StatusUnauthorized},
 			{"a made-up token", "/metrics", "made-up", http.StatusUnauthorized},
 			{"an account without permission", "/metrics", token(t, "stranger"), http.StatusForbidden},
 			{"an account with permission", "/metrics", token(t, "reader"), http.StatusOK},
@@ -89,7 +89,7 @@ func servingPair(t *testing.T) (certificate, key []byte) {
 	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: keyDER})
 }
 
-// trust has the scraper believe who shows that certificate, and nobody else, until the test ends.
+// trust makes the scraper trust only this certificate until the test ends.
 func trust(t *testing.T, certificate []byte) {
 	t.Helper()
 	roots := x509.NewCertPool()

@@ -98,7 +98,7 @@ func (m *machine) files(context.Context) error {
 	}
 	fill := strings.NewReplacer("DIR", m.dir, "SOCKET", m.socket, "CGROUP", cgroupRoot, "NETWORK", podNetwork, "PLUGINS", cniPlugins)
 	for name, text := range map[string]string{
-		// Nobody else reaches this API server.
+		// No other machine can connect to this API server.
 		"tokens.csv":             "admin,admin,admin,system:masters\n",
 		"containerd.toml":        containerdConfig,
 		"cni/10-bridge.conflist": networkConfig,

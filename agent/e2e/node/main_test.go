@@ -28,7 +28,7 @@ const (
 	cgroupRoot = "kube-devops-e2e-node"
 	// cniPlugins is where Debian keeps what gives pods a network.
 	cniPlugins = "/usr/lib/cni"
-	// insideEnv tells the process inside the namespaces its folder.
+	// insideEnv has the directory of the process inside the namespaces.
 	insideEnv = "E2E_NODE_INSIDE"
 )
 

@@ -354,7 +354,7 @@ func editPolicy(t *testing.T) {
 	scoresUnder(t, second)
 	configMap("operator: endsWith", "operator: hasSuffix")
 	both("the mistake is mended", func(name string, ok float64) bool { return name == "second" && ok == 1 })
-	// Helm does not overwrite what somebody else has edited, unless it is told to.
+	// Helm does not overwrite manual edits without --force-conflicts.
 	deploy(t, "upgrade", "--reset-then-reuse-values", "--force-conflicts")
 	both("the table of the release is in force again", func(name string, ok float64) bool { return name == "first" && ok == 1 })
 	after, err := pods(t.Context())
@@ -435,7 +435,7 @@ func killLeader(t *testing.T) {
 	looks, _ := w.stop()
 	first := firstAfter(looks, gone, anybody)
 	if first.IsZero() {
-		t.Fatal("nobody was seen to publish after the SIGKILL")
+		t.Fatal("no pod has published after the SIGKILL")
 	}
 	took := first.Sub(killed)
 	t.Logf("nothing was published for %s after the SIGKILL", took.Round(time.Millisecond))
@@ -445,8 +445,8 @@ func killLeader(t *testing.T) {
 	scoresAsListed(t)
 }
 
-// memoryLimits has the kernel hold the limit of the chart, and the agent stay below it; a neighbour that exceeds its own is
-// ended, and nobody else.
+// memoryLimits checks that the kernel enforces the memory limit of the chart, and that the agent stays below it. Only a container that
+// exceeds its limit is killed.
 func memoryLimits(t *testing.T) {
 	kubectl(t, hog, "apply", "-f", "-")
 	eventually(t, "who exceeds the limit is ended", time.Minute, func() error {

@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// A HaltWatch knows when the machine stood still: a goroutine with nothing else to do did not run when it was due. The
-// agents, on the same processors, did not run either.
+// A HaltWatch detects when the machine was halted: an idle goroutine did not run when it was due. The agents, on the same processors,
+// did not run either.
 type HaltWatch struct {
 	mu   sync.Mutex
 	last time.Time
@@ -17,11 +17,11 @@ type halt struct{ from, to time.Time }
 
 const (
 	haltTick = 20 * time.Millisecond
-	// leastHalt is less than a halt: the common business of two processors.
+	// leastHalt is the minimum length of a halt. Shorter delays are normal on two busy processors.
 	leastHalt = 200 * time.Millisecond
 )
 
-// WatchHalts watches to the end of the process.
+// WatchHalts watches until the process ends.
 func WatchHalts() *HaltWatch {
 	w := &HaltWatch{last: time.Now()}
 	go func() {
@@ -32,7 +32,7 @@ func WatchHalts() *HaltWatch {
 	return w
 }
 
-// runs says that this process runs.
+// runs records that this process is running.
 func (w *HaltWatch) runs(now time.Time) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -42,9 +42,9 @@ func (w *HaltWatch) runs(now time.Time) {
 	w.last = now
 }
 
-// Within sums for how long the machine stood still between two moments that have passed.
+// Within returns how long the machine was halted between two times in the past.
 func (w *HaltWatch) Within(from, to time.Time) time.Duration {
-	w.runs(time.Now()) // who asks may be the first to run again
+	w.runs(time.Now()) // the caller may be the first goroutine to run again
 	return w.within(from, to)
 }
 

@@ -1,5 +1,5 @@
-// Package oracle computes the scores of the default policy table, or of one with other weights, from a list of pods, in the
-// plainest way there is. It shares no code with the agent: where the two agree, both read the design alike.
+// Package oracle computes the scores of the default policy table, or of one with other weights, from a list of pods, as simply as
+// possible. It must not share code with the agent, so that an error in the agent shows as a difference.
 package oracle
 
 import (
@@ -11,14 +11,14 @@ import (
 	"strings"
 )
 
-// Scores are those of a cluster. Score and Compliance are means over the namespaces, and nil where there is none.
+// Scores has the scores of a cluster. Score and Compliance are means over the namespaces, and nil without namespaces.
 type Scores struct {
 	Namespaces map[string]Namespace
 	Score      *float64
 	Compliance *float64 // 0 to 1
 }
 
-// Namespace holds one namespace's counts and what they come to.
+// Namespace has the counts and scores of a namespace.
 type Namespace struct {
 	Pods       int
 	Violations map[string]int // by check, zero included
@@ -26,8 +26,7 @@ type Namespace struct {
 	Compliance float64        // 0 to 1
 }
 
-// Only returns the scores of the namespaces that keep holds for, without the means: what is left to compare in a cluster
-// where others live too.
+// Only returns the scores of the namespaces that keep selects, without the means, for a cluster with other namespaces.
 func (s Scores) Only(keep func(namespace string) bool) Scores {
 	out := Scores{Namespaces: map[string]Namespace{}}
 	for name, namespace := range s.Namespaces {
@@ -40,7 +39,7 @@ func (s Scores) Only(keep func(namespace string) bool) Scores {
 
 var excluded = []string{"kube-*", "*-system", "cert-manager", "monitoring", "observability", "argocd"}
 
-// Weights are those of the three checks of the default table, by id.
+// Weights has the weights of the three checks of the default table by ID.
 type Weights map[string]int
 
 // Default are the weights of the default table.

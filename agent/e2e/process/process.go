@@ -1,5 +1,5 @@
-// Package process runs one child process whose output is kept in files, so that a test can read what it said at any
-// moment, also after its end.
+// Package process runs a child process whose output is written to files, so that a test can read it at any time, even after the process
+// has ended.
 package process
 
 import (
@@ -32,7 +32,7 @@ type Process struct {
 	done chan struct{}
 	code int
 
-	held sync.Mutex // while nobody reads the pipe
+	held sync.Mutex // held while the pipe is not read
 }
 
 // Start starts the process. It ends with this process, where the system can do that (Linux).
@@ -64,7 +64,7 @@ func (p *Process) run(started chan<- error) {
 	}
 	p.proc = cmd.Process
 	started <- nil
-	_ = cmd.Wait() // says nothing that the exit code does not
+	_ = cmd.Wait() // the exit code has the result
 	p.code = cmd.ProcessState.ExitCode()
 	close(p.done)
 }
@@ -149,7 +149,7 @@ func (p *Process) Ended() bool {
 	}
 }
 
-// Signal sends a signal. A process that has ended is no error: the signal came too late, as it may for any process.
+// Signal sends a signal. It is not an error if the process has ended.
 func (p *Process) Signal(s syscall.Signal) {
 	_ = p.proc.Signal(s)
 }

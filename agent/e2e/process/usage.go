@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// A Usage is what a process has taken until now.
+// A Usage has the resources that a process has used so far.
 type Usage struct {
 	CPU             time.Duration
 	Peak, RSS, File int // bytes; File are those of RSS that are pages of the binary
@@ -22,7 +22,7 @@ func UsageOf(pid int) (Usage, error) {
 	}
 	_, behindName, _ := strings.Cut(string(stat), ") ")
 	fields := strings.Fields(behindName)
-	const utime, stime = 11, 12 // fields 14 and 15 of proc(5), two of which came before
+	const utime, stime = 11, 12 // fields 14 and 15 of proc(5), after the first two
 	var ticks int
 	for _, i := range []int{utime, stime} {
 		n, err := strconv.Atoi(fields[i])

@@ -13,8 +13,8 @@ import (
 	"k8s.io/client-go/tools/clientcmd/api"
 )
 
-// A Fake is an API server that has the pods' text ready and sends events as fast as they are taken: faster than a real one,
-// so that the agent's own limit shows. It knows one watch of all pods and nothing else.
+// A Fake is an API server with prepared events, which it sends as fast as the client reads them: faster than a real one, so that the
+// limit of the agent can be measured. It supports only a watch of all pods.
 type Fake struct {
 	Rate  int // events a second; 0: as fast as they are taken
 	Total int // events that are sent, and then no more; 0: without end
@@ -35,12 +35,12 @@ type updateLine struct {
 
 const versionDigits = 12
 
-// NewFake makes a fake of n pods. Every tenth update changes what the policy reads, and no score.
+// NewFake returns a fake with n pods. Every tenth update changes a field that the policy reads, without changing a score.
 func NewFake(n int, begin <-chan struct{}) (*Fake, error) {
 	return newFake(n, begin, [2]string{"checkout:1.27.3", "checkout:1.27.4"})
 }
 
-// NewRestlessFake makes a fake of n pods, of which every tenth gains or loses a violation with each update.
+// NewRestlessFake returns a fake with n pods. Every tenth pod gains or loses a violation with each update.
 func NewRestlessFake(n int, begin <-chan struct{}) (*Fake, error) {
 	return newFake(n, begin, [2]string{"checkout:1.27.3", "checkout:latest"})
 }
@@ -69,7 +69,7 @@ func newFake(n int, begin <-chan struct{}, images [2]string) (*Fake, error) {
 	return f, nil
 }
 
-// Start listens, and writes a kubeconfig that leads there.
+// Start listens, and writes a kubeconfig for the fake.
 func (f *Fake) Start(kubeconfig string) (stop func(), err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package seed fills clusters with pods for tests of size: straight into etcd, where an API server takes them for its own,
-// some 4,700 a second, or from a fake API server that has their text ready.
+// Package seed fills clusters with pods for scale tests: directly in etcd, at about 4,700 pods per second, or with a fake API server
+// that has prepared events.
 package seed
 
 import (
@@ -65,8 +65,8 @@ type operation struct {
 	Put putRequest `json:"requestPut"`
 }
 
-// Put writes pods in one step. All get the same version, as never happens in a cluster: a watch that is cut off among them
-// cannot go on. So it is for pods that nobody watches yet.
+// Put writes pods in one transaction. All get the same resource version, unlike in a real cluster, so that an interrupted watch cannot
+// resume among them. Use it only for pods that are not yet watched.
 func (s *Seeder) Put(ctx context.Context, pods ...*corev1.Pod) error {
 	operations := make([]operation, len(pods))
 	for i, pod := range pods {

@@ -23,7 +23,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/process"
 )
 
-// The clients that the agent is measured beside. Each lists all pods once and is then done.
+// The clients that the agent is compared with. Each lists all pods once.
 var clients = []struct {
 	name, what string
 	list       func(ctx context.Context, config *rest.Config) (kept any, err error)
@@ -33,7 +33,7 @@ var clients = []struct {
 	{"protobuf", "typed informer over protobuf, names alone", typedNames},
 }
 
-// A cost is what the first list of all pods took.
+// A cost has the resources that the initial list of all pods used.
 type cost struct {
 	Wall time.Duration
 	CPU  time.Duration
@@ -42,7 +42,7 @@ type cost struct {
 	File int // RSS of the agent that is pages of its binary, bytes
 }
 
-// beClient is what a client's process does. It writes its cost to stdout.
+// beClient runs the process of a client, which writes its cost to stdout.
 func beClient(ctx context.Context, name, kubeconfig string) error {
 	started := time.Now()
 	config, err := clientcmd.BuildConfigFromFlags("", kubeconfig)
@@ -113,7 +113,7 @@ func typedNames(ctx context.Context, config *rest.Config) (any, error) {
 	return factory, inSync(ctx, factory.Core().V1().Pods().Informer())
 }
 
-// inSync runs an informer until its handler has been told of all pods.
+// inSync runs an informer until its handler has received all pods.
 func inSync(ctx context.Context, informer cache.SharedIndexInformer) error {
 	handler, err := informer.AddEventHandler(cache.ResourceEventHandlerFuncs{})
 	if err != nil {

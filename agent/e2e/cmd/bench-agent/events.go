@@ -12,7 +12,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/seed"
 )
 
-// events measures how many events a second the agent follows on one core.
+// events measures how many events per second the agent processes on one core.
 func (b *bench) events() error {
 	const pods = 2000
 	begin := make(chan struct{})

@@ -24,7 +24,7 @@ const (
 	batches    = 100 // writes a second: each is of rate/batches pods
 )
 
-// write sends pods at a rate, until done or for a time. pod makes the next one.
+// write writes pods at a rate, until done or for a time. pod returns the next pod.
 func (b *bench) write(ctx context.Context, rate int, length time.Duration, next func(n int) *corev1.Pod, written func(n int)) (int, error) {
 	per := max(1, rate/batches)
 	ticker := time.NewTicker(time.Second * time.Duration(per) / time.Duration(rate))
@@ -33,7 +33,7 @@ func (b *bench) write(ctx context.Context, rate int, length time.Duration, next 
 	group.SetLimit(1) // in order
 	started, n := time.Now(), 0
 	for time.Since(started) < length && ctx.Err() == nil {
-		// What a slow write has held up is made up for: as many pods as are due.
+		// Catch up after a slow write: write all pods that are due.
 		due := int(time.Since(started).Seconds()*float64(rate)) - n
 		for due > 0 {
 			var pods []*corev1.Pod
@@ -58,7 +58,7 @@ func (b *bench) write(ctx context.Context, rate int, length time.Duration, next 
 	return n, group.Wait()
 }
 
-// touched is a pod whose status has changed, and nothing that the policy reads.
+// touched returns a pod in which only the status has changed, which the policy does not read.
 func (b *bench) touched(n int) *corev1.Pod {
 	i := n % b.pods
 	pod := seed.NewPod(i, i%4 != 0)
@@ -66,7 +66,7 @@ func (b *bench) touched(n int) *corev1.Pod {
 	return pod
 }
 
-// status measures what updates cost of which the policy reads nothing, and how soon a change is seen among them.
+// status measures the cost of updates that do not affect the policy, and the delay of a change among them.
 func (b *bench) status() error {
 	agent, _, err := b.startAgent("agent-status", b.own.Kubeconfig())
 	if err != nil {
@@ -100,7 +100,7 @@ func (b *bench) status() error {
 		sent, b.duration, float64(sent)/b.duration.Seconds(), seen, seconds(after.CPU-before.CPU),
 		float64((after.CPU-before.CPU).Microseconds())/seen, len(agent.Stderr())-lines, megabytes(after.Peak))
 
-	// And again, with a change now and then that is waited for.
+	// Repeat with an occasional change whose delay is measured.
 	ctx, stop := context.WithCancel(b.ctx)
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
@@ -119,12 +119,12 @@ func (b *bench) status() error {
 		return err
 	}
 	fmt.Printf("Delay from a change to /metrics meanwhile: %s\n", distribution(delays.seen))
-	fmt.Printf("of which until the API server told a watch of that one namespace: %s\n", distribution(delays.told))
+	fmt.Printf("including the delay until a watch of that namespace receives the change: %s\n", distribution(delays.watched))
 	return nil
 }
 
-// settled waits until the agent has seen as many events as given, or sees no more, and returns how many it has seen. They
-// may be fewer: where the agent or the API server lags far behind, a list skips what lies between.
+// settled waits until the agent has processed the given number of events, or receives no more, and returns the number. It may be lower:
+// if the agent or the API server is far behind, a list skips intermediate events.
 func (b *bench) settled(agent *blackbox.Agent, want float64) (float64, error) {
 	events, last := -1.0, time.Now()
 	for {
@@ -147,15 +147,15 @@ func (b *bench) settled(agent *blackbox.Agent, want float64) (float64, error) {
 	}
 }
 
-// delays are those from a change that etcd has taken, until the metrics show it, and until the API server tells who
-// watches nothing else: what is in both is not the agent's.
-type delays struct{ seen, told []time.Duration }
+// delays are the times from a write to etcd until the metrics show the change, and until a watch of one namespace receives it. The
+// agent is responsible only for the difference.
+type delays struct{ seen, watched []time.Duration }
 
-// probe changes a pod of its own, again and again, and times until each change is told and seen.
+// probe changes its own pod repeatedly, and measures the delays of each change.
 func (b *bench) probe(agent *blackbox.Agent, length time.Duration) (d delays, err error) {
 	ctx, stop := context.WithCancel(b.ctx)
 	defer stop()
-	told, err := b.watchProbe(ctx)
+	watched, err := b.watchProbe(ctx)
 	if err != nil {
 		return d, err
 	}
@@ -186,12 +186,12 @@ func (b *bench) probe(agent *blackbox.Agent, length time.Duration) (d delays, er
 		}
 		d.seen = append(d.seen, time.Since(written))
 		select {
-		case at := <-told:
-			d.told = append(d.told, max(0, at.Sub(written)))
+		case at := <-watched:
+			d.watched = append(d.watched, max(0, at.Sub(written)))
 		case <-b.ctx.Done():
 			return d, b.ctx.Err()
 		case <-time.After(20 * time.Second):
-			return d, errors.New("the API server did not tell of a change")
+			return d, errors.New("the watch did not receive a change")
 		}
 		select {
 		case <-b.ctx.Done():
@@ -202,7 +202,7 @@ func (b *bench) probe(agent *blackbox.Agent, length time.Duration) (d delays, er
 	return d, nil
 }
 
-// watchProbe sends the time of each change of the probe, of which no more than one is under way.
+// watchProbe sends the time at which each change of the probe arrives. Only one change is in progress at a time.
 func (b *bench) watchProbe(ctx context.Context) (<-chan time.Time, error) {
 	pods := b.own.Admin.CoreV1().Pods("probe")
 	now, err := pods.List(ctx, metav1.ListOptions{})
@@ -213,17 +213,17 @@ func (b *bench) watchProbe(ctx context.Context) (<-chan time.Time, error) {
 	if err != nil {
 		return nil, fmt.Errorf("watch the probe: %w", err)
 	}
-	told := make(chan time.Time, 1)
+	watched := make(chan time.Time, 1)
 	go func() {
 		for range watching.ResultChan() {
 			select {
-			case told <- time.Now():
+			case watched <- time.Now():
 			case <-ctx.Done():
 				return
 			}
 		}
 	}()
-	return told, nil
+	return watched, nil
 }
 
 func distribution(delays []time.Duration) string {
@@ -234,8 +234,8 @@ func distribution(delays []time.Duration) string {
 	return fmt.Sprintf("%d changes, p50 %s, p99 %s, max %s", len(delays), at(50), at(99), at(100))
 }
 
-// changes measures the delay from a change to the metrics, at a rate. Each change adds a violation to the cluster, so that
-// the sum tells how many have been seen.
+// changes measures the delay from a change to the metrics at a given rate. Each change adds a violation, so that the sum is the number
+// of processed changes.
 func (b *bench) changes() error {
 	if err := b.seed.Pods(b.ctx, b.pods); err != nil {
 		return err
@@ -301,7 +301,7 @@ func (b *bench) changes() error {
 	return b.seed.Pods(b.ctx, b.pods) // as they were
 }
 
-// violations is the number of violations of latest_tag in the cluster.
+// violations returns the number of violations of latest_tag in the cluster.
 func violations(agent *blackbox.Agent) (int, error) {
 	metrics, err := agent.Metrics()
 	if err != nil {
@@ -314,7 +314,7 @@ func violations(agent *blackbox.Agent) (int, error) {
 	return sum, nil
 }
 
-// deletes measures how long all pods take to go.
+// deletes measures how long the deletion of all pods takes.
 func (b *bench) deletes() error {
 	agent, _, err := b.startAgent("agent-deletes", b.own.Kubeconfig())
 	if err != nil {

@@ -1,9 +1,9 @@
-// Command bench-agent measures the agent beside other clients of the same API server, each in a process of its own: how
-// much CPU and memory the first list of all pods takes, what updates cost that change nothing, how long a change takes
-// to be seen, and how many events one core follows.
+// Command bench-agent measures the agent and other clients of the same API server, each in its own process: CPU and memory of the
+// initial list of all pods, the cost of updates that do not affect scores, the delay of a change, and the number of events that one
+// core processes.
 //
-// It starts etcd and kube-apiserver, and writes its pods straight into etcd, where an API server takes them for its own.
-// Its figures are worth comparing within a run: they were made on the same machine, by the same server.
+// It starts etcd and kube-apiserver, and writes pods directly to etcd. Compare figures only within a run, which uses the same machine
+// and the same API server.
 package main
 
 import (
@@ -26,7 +26,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/seed"
 )
 
-// options are what is measured, and of what.
+// options select the measurements.
 type options struct {
 	pods     int
 	duration time.Duration
@@ -40,7 +40,7 @@ type options struct {
 	env      string // of the agent: NAME=VALUE, separated by commas
 }
 
-// parts are what can be measured, in the order in which that is done.
+// parts are the measurements in their order.
 var parts = []string{"sync", "status", "changes", "deletes", "events"}
 
 func main() {
@@ -51,7 +51,7 @@ func main() {
 	flag.StringVar(&o.parts, "parts", strings.Join(parts, ","), "what is measured")
 	flag.StringVar(&o.policy, "policy", "default", "policy of the agent")
 	flag.StringVar(&o.profiles, "profiles", "", "folder to write the agent's profiles of the sync to, instead of measuring")
-	flag.StringVar(&o.binaries, "binary", "", "kube-devops binary, or several to compare in the sync, the first of which is used elsewhere (default: built from this repository)")
+	flag.StringVar(&o.binaries, "binary", "", "kube-devops binary, or several to compare in the sync; other parts use the first one (default: built from this repository)")
 	flag.StringVar(&o.clients, "clients", "get,dynamic,protobuf", "clients beside the agent in the sync")
 	flag.IntVar(&o.rounds, "rounds", 3, "how often each sync is measured; the round of least CPU is shown")
 	flag.StringVar(&o.env, "env", "", "environment of the agent, as GOMEMLIMIT=100MiB,GOGC=50")
@@ -72,7 +72,7 @@ func main() {
 	}
 }
 
-// A bench is one control plane and one binary.
+// A bench has a control plane and a binary.
 type bench struct {
 	options
 	ctx  context.Context
@@ -126,7 +126,7 @@ func run(ctx context.Context, o options) (err error) {
 	return nil
 }
 
-// populate writes the pods and waits until the API server has them.
+// populate writes the pods and waits until the API server serves them.
 func (b *bench) populate() error {
 	started := time.Now()
 	if err := b.seed.Pods(b.ctx, b.pods); err != nil {

@@ -17,8 +17,8 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/process"
 )
 
-// awaitCache waits until the API server serves all pods from its cache: the first client must not wait for it. A list that
-// is to be consistent waits for the cache, be it of one pod.
+// awaitCache waits until the API server serves all pods from its watch cache, so that the first client does not wait for it. A
+// consistent list, even with limit 1, waits for the cache.
 func (b *bench) awaitCache() error {
 	_, err := b.own.Admin.CoreV1().Pods("").List(b.ctx, metav1.ListOptions{Limit: 1})
 	if err != nil {
@@ -27,7 +27,7 @@ func (b *bench) awaitCache() error {
 	return nil
 }
 
-// sync measures the first list of all pods, client after client, in rounds.
+// sync measures the initial list of all pods by each client, in rounds.
 func (b *bench) sync() error {
 	var rows []string
 	costs := make(map[string]cost)
@@ -85,7 +85,7 @@ func (b *bench) sync() error {
 	return b.limited(costs[filepath.Base(b.binary)+" agent"])
 }
 
-// limited measures the sync under a GOMEMLIMIT that is little more than what remains of it.
+// limited measures the sync with a GOMEMLIMIT slightly above the memory that is in use after it.
 func (b *bench) limited(free cost) error {
 	const room = 1.15
 	limit := int(float64(free.Heap)*room) + 8<<20 // for stacks and the runtime's own
@@ -95,14 +95,14 @@ func (b *bench) limited(free cost) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("With GOMEMLIMIT at %s: CPU %s (%.2f of without), peak RSS %s, of which %s are pages of the binary and %s count for the limit\n",
+	fmt.Printf("With GOMEMLIMIT at %s: CPU %s (%.2f of without), peak RSS %s: %s are pages of the binary, and %s count for the limit\n",
 		megabytes(limit), seconds(spent.CPU), float64(spent.CPU)/float64(free.CPU), megabytes(spent.Peak), megabytes(spent.File), megabytes(spent.Peak-spent.File))
 	return nil
 }
 
 func seconds(d time.Duration) string { return fmt.Sprintf("%.2f s", d.Seconds()) }
 
-// client runs one of the other clients.
+// client runs another client.
 func (b *bench) client(name string) (cost, error) {
 	self, err := os.Executable()
 	if err != nil {
@@ -118,7 +118,7 @@ func (b *bench) client(name string) (cost, error) {
 	return spent, json.Unmarshal(out, &spent)
 }
 
-// syncAgent starts an agent and says what it took until it was ready.
+// syncAgent starts an agent and returns the cost until it is ready.
 func (b *bench) syncAgent(binary string) (cost, error) {
 	with := *b
 	with.binary = binary
@@ -139,7 +139,7 @@ func (b *bench) syncAgent(binary string) (cost, error) {
 	return spent, nil
 }
 
-// profile writes profiles of the sync: where the CPU went, and what was kept and allocated.
+// profile writes CPU and memory profiles of the sync.
 func (b *bench) profile() error {
 	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
 		return fmt.Errorf("make the folder of the profiles: %w", err)

@@ -35,5 +35,5 @@ func eat() {
 		}
 		eaten = append(eaten, block)
 	}
-	os.Exit(len(eaten) % 2) // nobody has stopped it
+	os.Exit(len(eaten) % 2) // not stopped
 }

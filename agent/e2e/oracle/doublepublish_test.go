@@ -27,7 +27,7 @@ func TestDoublePublish(t *testing.T) {
 		a, b []Scrape
 		want time.Duration
 	}{
-		{"nobody", scrapes("......"), scrapes("......"), 0},
+		{"no publisher", scrapes("......"), scrapes("......"), 0},
 		{"one", scrapes("xxxxxx"), scrapes("......"), 0},
 		{"one after the other", scrapes("xxx....."), scrapes("....xxxx"), 0},
 		{"in the same scrape period", scrapes("xxxx...."), scrapes("...xxxxx"), 0},
@@ -36,7 +36,7 @@ func TestDoublePublish(t *testing.T) {
 		{"between two terms", scrapes("xxx...xxx"), scrapes("....x...."), 0},
 		{"back and forth", scrapes("x.x.x.x"), scrapes(".x.x.x."), 0},
 		{"a late answer", late, scrapes("...." + strings.Repeat("x", 20)), 50 * time.Millisecond},
-		{"a late answer, and nobody else", late, scrapes("......"), 0},
+		{"a late response of one, and no other publisher", late, scrapes("......"), 0},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			if got := DoublePublish(test.a, test.b); got != test.want {

@@ -5,17 +5,17 @@ import (
 	"time"
 )
 
-// A Scrape is one look at what an agent publishes.
+// A Scrape is one scrape of an agent.
 type Scrape struct {
 	Asked    time.Time
-	Answered time.Time // its last byte came then, or its failure
-	Heard    bool      // it was answered, be it that nothing is published
-	Cut      bool      // the answer began, and did not come to its end
-	// Publishes: there was a score in what came. That the rest of an answer was cut off takes nothing back.
+	Answered time.Time // time of the last byte or the failure
+	Heard    bool      // there was a response, with or without scores
+	Cut      bool      // the response was interrupted
+	// Publishes reports whether the received part had scores. A later interruption does not revoke them.
 	Publishes bool
 }
 
-// Unseen returns the longest time between two answers in a row: for so long nothing is known of the agent.
+// Unseen returns the longest time between two consecutive responses, in which nothing is known about the agent.
 func Unseen(scrapes []Scrape) time.Duration {
 	var longest time.Duration
 	var last time.Time
@@ -31,7 +31,7 @@ func Unseen(scrapes []Scrape) time.Duration {
 	return longest
 }
 
-// InOrder puts a scrape among those before it, in the order of their answers: that a page was cut off is noticed later.
+// InOrder inserts a scrape in the order of the responses. An interrupted response is noticed late.
 func InOrder(scrapes []Scrape, s Scrape) []Scrape {
 	at := len(scrapes)
 	for at > 0 && scrapes[at-1].Answered.After(s.Answered) {
@@ -40,17 +40,17 @@ func InOrder(scrapes []Scrape, s Scrape) []Scrape {
 	if at == len(scrapes) {
 		return append(scrapes, s)
 	}
-	return slices.Insert(slices.Clone(scrapes), at, s) // others may read the old ones
+	return slices.Insert(slices.Clone(scrapes), at, s) // the old slice may be in use
 }
 
 // ScrapePeriod is the time between two scrapes of one agent.
 const ScrapePeriod = 50 * time.Millisecond
 
-// slack is how much of the time between question and answer the answer may have spent on its way to this process. What
-// took longer was kept back by the agent, which wrote it a moment before it came.
+// slack bounds the time that a response takes to arrive in this process. A response that took longer was delayed by the agent, which
+// wrote it shortly before it arrived.
 const slack = 250 * time.Millisecond
 
-// Written is a moment before which the answer was not written.
+// Written returns a time before which the response was not written.
 func (s Scrape) Written() time.Time {
 	if earliest := s.Answered.Add(-slack); earliest.After(s.Asked) {
 		return earliest
@@ -58,14 +58,13 @@ func (s Scrape) Written() time.Time {
 	return s.Asked
 }
 
-// DoublePublish returns for how long two agents published at the same time: the time that those scrapes of the one stand
-// for which published while the other did. The other surely did so between two scrapes in a row that published. Scrapes
-// are in the order of their answers.
+// DoublePublish returns how long two agents published at the same time: the time covered by those scrapes of one agent that had scores
+// while the other one published, which it did between two consecutive scrapes with scores. Scrapes are in the order of their responses.
 func DoublePublish(a, b []Scrape) time.Duration {
 	return max(within(a, b), within(b, a))
 }
 
-// within sums the scrapes of a that published inside of a term of b.
+// within returns the time covered by the scrapes of a that had scores within a term of b.
 func within(a, b []Scrape) time.Duration {
 	var total time.Duration
 	for _, term := range terms(b) {
@@ -74,11 +73,11 @@ func within(a, b []Scrape) time.Duration {
 			if !s.Publishes || s.Written().Before(term.from) || s.Answered.After(term.to) {
 				continue
 			}
-			stands := ScrapePeriod
-			if gap := s.Answered.Sub(last); !last.IsZero() && gap > stands && gap < 10*ScrapePeriod {
-				stands = gap // scrapes come late on a busy machine
+			covered := ScrapePeriod
+			if gap := s.Answered.Sub(last); !last.IsZero() && gap > covered && gap < 10*ScrapePeriod {
+				covered = gap // scrapes are late on a busy machine
 			}
-			total += stands
+			total += covered
 			last = s.Answered
 		}
 	}
@@ -87,7 +86,7 @@ func within(a, b []Scrape) time.Duration {
 
 type term struct{ from, to time.Time }
 
-// terms are the times in which an agent surely published without a break.
+// terms returns the times in which an agent published without interruption.
 func terms(scrapes []Scrape) []term {
 	var all []term
 	open := false
