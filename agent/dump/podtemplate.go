@@ -18,9 +18,13 @@ var workloads = map[string]bool{
 // workload emits the pod template of an object as a pod. It returns false if the object has none.
 func (d *reader) workload(op Op, o *object) (bool, error) {
 	root := gjson.Parse(view(d.in.buf[d.in.keep+o.start : d.in.keep+o.end]))
-	template, err := d.lookup(o, root, "spec", "jobTemplate", "spec", "template")
+	workloadSpec, err := d.lookup(o, root, "spec")
+	if err != nil {
+		return false, err
+	}
+	template, err := d.lookup(o, workloadSpec, "jobTemplate", "spec", "template")
 	if err == nil && !template.Exists() {
-		template, err = d.lookup(o, root, "spec", "template")
+		template, err = d.lookup(o, workloadSpec, "template")
 	}
 	if err != nil || !template.IsObject() {
 		return false, err

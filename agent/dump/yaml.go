@@ -451,7 +451,8 @@ func (y *yamlReader) finish() error {
 	if err := w.value(root); err != nil {
 		return y.skipError(y.explain(err))
 	}
-	y.json = append(w.json, '\n')
+	y.json = w.json
+	y.json = append(y.json, '\n')
 	return nil
 }
 
