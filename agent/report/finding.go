@@ -10,47 +10,47 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// A Finding is one thing to fix: the violations of one check by the same subject in all pods of one workload; for
-// manifests, in one document.
+// A Finding is one thing to fix: the violations of one check by the same subject in all pods of one workload. Manifests of
+// the same name are separate workloads.
 type Finding struct {
 	Namespace string
 	Workload  Workload
 	Check     *rules.Check
-	// Container is the name of the container that the subject is, or is a part of, and Subject the name of the subject within
-	// it or within the pod. Path leads to it in the first of the pods. All are empty where the subject is the pod itself.
+	// Container is the container that is the subject or encloses it, and Subject is the name of the subject within the
+	// container or the pod. Path is its path in the first of the pods. All are empty if the subject is the pod itself.
 	Container, Subject, Path string
-	// Detail is what the first of the violations shows.
+	// Detail is that of the first violation.
 	Detail rules.Detail
-	// Pod is the first of the pods by name, and Violations how many there are.
+	// Pod is the first of the pods by name. Violations counts the violations in all of them.
 	Pod        string
 	Violations int
-	// File, Document and Line, of the subject, are those of a manifest; empty and 0 for a recording, whose file is Dump.
+	// File, Document and Line locate the subject in a manifest. They are zero for a recording, whose file is Dump.
 	File     string
 	Document int
 	Line     int
 	Dump     string
-	// Unknown says that the check could not be answered for some of the subjects.
+	// Unknown is set if the check could not be answered for some of the pods.
 	Unknown bool
-	// Waiver accepts the violations; nil where they count.
+	// Waiver is the waiver that accepts the violations; nil if they count.
 	Waiver *rules.Waiver
-	// New says that the baseline does not have it; false where there is no baseline, and of what is waived.
+	// New is set if the baseline does not contain the finding. It is false without a baseline, and for waived findings.
 	New bool
 
 	check  int    // the index of the check
-	owner  string // the workload for people, in which another one of the same name has another text
-	suffix string // what its fingerprint has beyond that of a finding that is named alike; empty for the first
+	owner  string // the label of the workload, unique in the namespace
+	suffix string // distinguishes its fingerprint from those of findings with the same names
 }
 
-// Points is what the violations cost.
+// Points returns the penalty points of the violations.
 func (f *Finding) Points() int { return f.Violations * f.Check.Weight }
 
-// message is the sentence about the finding.
+// message describes the violation in one sentence.
 func (f *Finding) message() string { return f.Check.MessageOf(f.Detail) }
 
-// label names the subject for people: "web", "web/TOKEN" for a part of a container; empty for the pod itself.
+// label names the subject for readers: "web", or "web/TOKEN" for a part of a container. It is empty for the pod itself.
 func (f *Finding) label() string { return subjectLabel(f.Container, cmp.Or(f.Subject, f.pathAlone())) }
 
-// pathAlone is the path where the subject has no name.
+// pathAlone is the path of a subject that has no name.
 func (f *Finding) pathAlone() string {
 	if f.Container != "" {
 		return ""
@@ -65,17 +65,17 @@ func subjectLabel(container, subject string) string {
 	return cmp.Or(container, subject)
 }
 
-// element is the subject by one name, as fingerprints and older baselines know it.
+// element identifies the subject by a single name, as fingerprints and older baselines do.
 func (f *Finding) element() string { return cmp.Or(f.Subject, f.Container, f.Path) }
 
-// isManifest reports whether it is one of a manifest in a file, where it can be fixed.
+// isManifest reports whether the finding is in a manifest, where it can be fixed.
 func (f *Finding) isManifest() bool { return f.File != "" || f.Document > 0 }
 
 func (f *Finding) workloadKey() workloadKey {
 	return workloadKey{f.Workload, document{f.File, f.Document}}
 }
 
-// place is where the finding can be fixed: "web.yaml:21", or the workload where there is no file.
+// place is where to fix the finding: "web.yaml:21", or the workload if there is no file.
 func (f *Finding) place() string {
 	switch {
 	case f.File == "":
@@ -86,7 +86,7 @@ func (f *Finding) place() string {
 	return fileName(f.File)
 }
 
-// id is the check, and whether its answer is unknown.
+// id names the check, and says if its answer is unknown.
 func (f *Finding) id() string {
 	if f.Unknown {
 		return f.Check.ID + " (unknown)"
@@ -94,12 +94,12 @@ func (f *Finding) id() string {
 	return f.Check.ID
 }
 
-// key is what makes it a finding of its own in its namespace.
+// key identifies the finding within its namespace.
 func (f *Finding) key() findingKey {
 	return findingKey{f.workloadKey(), f.check, f.Container, cmp.Or(f.Subject, f.pathAlone()), f.Waiver}
 }
 
-// A findingKey keeps findings of one namespace apart.
+// A findingKey identifies a finding within its namespace.
 type findingKey struct {
 	workloadKey
 	check              int
@@ -107,7 +107,7 @@ type findingKey struct {
 	waiver             *rules.Waiver
 }
 
-// keyOf is the key of the finding that a violation belongs to.
+// keyOf returns the key of the finding that a violation belongs to.
 func keyOf(v state.PodViolation, origin *Origin, waived bool) findingKey {
 	key := findingKey{workloadKey: origin.workloadKey(), check: v.Check, container: v.Container, subject: v.Subject}
 	if v.Container == "" && v.Subject == "" {
@@ -119,8 +119,8 @@ func keyOf(v state.PodViolation, origin *Origin, waived bool) findingKey {
 	return key
 }
 
-// findings are those of one namespace after another, sorted by workload, check and subject, what counts before what is
-// waived. No more than those of one namespace are held at a time.
+// findings yields the findings of one namespace after another, each sorted by workload, check, waiver and subject. Only the
+// findings of one namespace are held in memory at a time.
 func (s *Scan) findings(b *BaselineDiff) iter.Seq2[string, []Finding] {
 	return func(yield func(string, []Finding) bool) {
 		var r *findingBuilder
@@ -142,7 +142,7 @@ func (s *Scan) findings(b *BaselineDiff) iter.Seq2[string, []Finding] {
 	}
 }
 
-// A findingBuilder makes findings of the violations of one namespace.
+// A findingBuilder groups the violations of one namespace into findings.
 type findingBuilder struct {
 	scan      *Scan
 	baseline  *BaselineDiff
@@ -171,8 +171,7 @@ func (r *findingBuilder) add(v state.PodViolation, waived bool) {
 	f.Unknown = f.Unknown || v.Unknown
 }
 
-// sorted are the findings in order, by workload, document, check and subject, with what keeps those apart that are named
-// alike.
+// sorted returns the findings in order, with labels and fingerprints that differ where names do not.
 func (r *findingBuilder) sorted() []Finding {
 	slices.SortFunc(r.found, func(a, b Finding) int {
 		return cmp.Or(a.workloadKey().compare(b.workloadKey()), cmp.Compare(a.check, b.check), compareWaivers(a.Waiver, b.Waiver), a.compareSubject(&b))
@@ -205,8 +204,8 @@ func (r *findingBuilder) sorted() []Finding {
 	return r.found
 }
 
-// suffixes are the keys, which are sorted, of which there was one of the same name before, with what tells them from it: the
-// file, and how many of that name came before in it. The first has none: its fingerprints are as if it were alone.
+// suffixes distinguishes the fingerprints of manifests with the same workload name. Each gets its file and its position among
+// those of the same name in the file, except the first: its fingerprints are as if it were alone. The keys are sorted.
 func suffixes(keys []workloadKey) map[workloadKey]string {
 	suffixes := make(map[workloadKey]string)
 	for i, n := 1, 0; i < len(keys); i++ {
@@ -226,7 +225,7 @@ func (f *Finding) compareSubject(g *Finding) int {
 	return cmp.Or(cmp.Compare(f.Container, g.Container), cmp.Compare(f.Subject, g.Subject), cmp.Compare(f.pathAlone(), g.pathAlone()))
 }
 
-// compareWaivers puts none first, and the others by id.
+// compareWaivers sorts nil first, and the others by id.
 func compareWaivers(a, b *rules.Waiver) int {
 	switch {
 	case a == b:
@@ -239,20 +238,19 @@ func compareWaivers(a, b *rules.Waiver) int {
 	return cmp.Compare(a.ID, b.ID)
 }
 
-// compareCosts puts the finding first that costs more: what counts before what is waived, by severity, then by points, then
-// by name.
+// compareCosts sorts findings that count before waived ones, then by severity, points and name.
 func compareCosts(a, b Finding) int {
 	return cmp.Or(compareWaivers(a.Waiver, b.Waiver), cmp.Compare(a.Check.Severity.Rank(), b.Check.Severity.Rank()), cmp.Compare(b.Points(), a.Points()),
 		cmp.Compare(a.Namespace, b.Namespace), a.workloadKey().compare(b.workloadKey()), cmp.Compare(a.check, b.check), a.compareSubject(&b))
 }
 
-// A worst keeps the first so many items of an order, whatever comes, and counts all.
+// A worst collects items, and keeps only the first of them in an order.
 type worst[T any] struct {
 	compare func(a, b T) int
 	most    int // 0 for all
 	items   []T
 	all     int
-	full    bool // the first of the items were sorted once, and no item behind them is wanted
+	full    bool // the first items are sorted, and an item that sorts after them is not kept
 }
 
 func (w *worst[T]) add(item T) {
@@ -261,13 +259,13 @@ func (w *worst[T]) add(item T) {
 		return
 	}
 	w.items = append(w.items, item)
-	// Sorted now and then: no more is held than what is wanted, and some.
+	// Sorting in batches is cheaper than inserting each item, and bounds what is held.
 	if w.most > 0 && len(w.items) >= w.most+min(w.most, 512)+64 {
 		w.trim()
 	}
 }
 
-// trim sorts what is held, and returns the first of it and how many others there are.
+// trim returns the first items, sorted, and how many others there are.
 func (w *worst[T]) trim() (first []T, others int) {
 	slices.SortFunc(w.items, w.compare)
 	if w.most > 0 && len(w.items) > w.most {

@@ -1,4 +1,3 @@
-// Package report prints a snapshot of the state: each printer writes one report to one io.Writer.
 package report
 
 import (
@@ -22,25 +21,23 @@ import (
 // reportVersion is that of the keys of a report. Keys are only added; policies/report.schema.json describes them.
 const reportVersion = 1
 
-// JSON writes the report as one JSON object, piece by piece. Numbers are not rounded. Namespaces are sorted by name,
-// violations by namespace, pod and check. Scores of no data are null. The violations that a waiver accepts are in no
-// count and no score, and follow in a list of their own where there are any. details returns what a violation shows of its
-// pod, and is asked while the report is written; nil where nothing is shown. scope is nil where the whole cluster is in the
-// report.
+// JSON writes the report of an agent as one JSON object, piece by piece. Numbers are not rounded. Namespaces are sorted by
+// name, violations by namespace, pod and check. Scores without data are null. Waived violations are excluded from all counts
+// and scores, and are listed separately. details returns what a violation shows of its pod, and is called while the report is
+// written; it may be nil. scope is nil if the report covers the whole cluster.
 func JSON(to io.Writer, snap *state.Snapshot, details func(state.PodViolation) rules.Detail, scope *Scope) error {
 	return writeJSON(to, &Scan{Snapshot: snap, Details: details, scope: scope}, Options{}, false)
 }
 
-// A Scope is the part of a cluster that an agent watches: these namespaces are what the report calls the cluster.
+// A Scope is the part of a cluster that an agent watches. The report calls these namespaces the cluster.
 type Scope struct {
 	Namespaces []string `json:"namespaces"`
-	// Forbidden are those of the namespaces whose pods the API server forbids to list.
+	// Forbidden are the namespaces whose pods the agent may not list.
 	Forbidden []string `json:"forbidden"`
 }
 
-// ScanJSON writes the report of a scan: that of JSON, and what a scan knows beside it. Each violation has its workload,
-// that of a manifest its file and line, and the new ones say so where there is a baseline. What could not be read comes
-// first, as "incomplete"; what the baseline says and what was read come last.
+// ScanJSON writes the report of a scan: that of JSON, with the workload of each violation, the file and line of manifests, and
+// what is new against a baseline. Unreadable inputs come first, as "incomplete"; the baseline and the inputs come last.
 func ScanJSON(to io.Writer, scan *Scan, o Options) error { return writeJSON(to, scan, o, true) }
 
 func writeJSON(to io.Writer, scan *Scan, o Options, ofScan bool) error {
@@ -84,8 +81,8 @@ func writeJSON(to io.Writer, scan *Scan, o Options, ofScan bool) error {
 	return w.end()
 }
 
-// NDJSON writes the violations, one JSON object a line, and then those that a waiver accepts: they alone have the keys
-// "waiver" and "expires". Where the report is incomplete, a line with the key "incomplete" comes first.
+// NDJSON writes the violations, one JSON object per line, and then the waived ones, which have the keys "waiver" and
+// "expires". An incomplete report starts with a line with the key "incomplete".
 func NDJSON(to io.Writer, scan *Scan, o Options) error {
 	w := &jsonWriter{to: bufio.NewWriter(to)}
 	if len(scan.Inputs.Unreadable) > 0 {
@@ -107,7 +104,7 @@ func waived(v violationJSON, by *rules.Waiver) waivedJSON {
 	return waivedJSON{v, by.ID, by.Expires.UTC().Format(time.RFC3339Nano)}
 }
 
-// violation is a violation with what is known of it and of its pod.
+// violation describes a violation and its pod.
 func (s *Scan) violation(v state.PodViolation, b *BaselineDiff, waived bool) violationJSON {
 	check := &s.Snapshot.Table.Checks()[v.Check]
 	origin := originOf(v)
@@ -127,7 +124,7 @@ type baselineJSON struct {
 	File       string      `json:"file"`
 	Policy     policyJSON  `json:"policy"`
 	New        int         `json:"new"`
-	Resolved   *int        `json:"resolved"` // null: not known
+	Resolved   *int        `json:"resolved"` // null: unknown
 	Violations []entryJSON `json:"resolvedViolations"`
 }
 
@@ -137,7 +134,7 @@ type entryJSON struct {
 	Pod       string `json:"pod,omitempty"`
 	Check     string `json:"check"`
 	Container string `json:"container,omitempty"`
-	// Subject is the container too, where it is what the check looked at.
+	// Subject is the container itself if that is what the check evaluates.
 	Subject string `json:"subject,omitempty"`
 }
 
@@ -260,7 +257,7 @@ type violationJSON struct {
 	Message     string         `json:"message"`
 	Remediation string         `json:"remediation,omitempty"`
 	Unknown     bool           `json:"unknown,omitempty"`
-	// What follows is known to a scan alone.
+	// Only a scan has the following.
 	Workload string `json:"workload,omitempty"`
 	File     string `json:"file,omitempty"`
 	Line     int    `json:"line,omitempty"`
@@ -308,7 +305,7 @@ func (w *jsonWriter) value(v any) {
 	w.put(escaped(string(text)))
 }
 
-// escaped has escapes for what a terminal may obey and JSON lets through: the control characters above ASCII, and invisible marks.
+// escaped escapes what a terminal may interpret and JSON allows: control characters above ASCII, and invisible characters.
 func escaped(text string) string {
 	unprintable := func(r rune) bool { return r >= 0x7f && r != utf8.RuneError && !unicode.IsPrint(r) }
 	if strings.IndexFunc(text, unprintable) < 0 {
@@ -327,7 +324,7 @@ func escaped(text string) string {
 	return b.String()
 }
 
-// end writes what is still held, and returns the first error.
+// end flushes the buffer, and returns the first error.
 func (w *jsonWriter) end() error {
 	if w.err != nil {
 		return w.err
@@ -335,7 +332,7 @@ func (w *jsonWriter) end() error {
 	return w.to.Flush()
 }
 
-// list writes a member that is an array, item by item.
+// list writes a member that is an array, without holding it in memory.
 func list[T any](w *jsonWriter, name string, of iter.Seq[T], item func(T) any) {
 	w.name(name)
 	separator := "[\n  "

@@ -21,8 +21,8 @@ type namespaceSummary struct {
 	violations int  // of all checks
 }
 
-// worstNamespaces are the namespaces, the worst first: the lowest compliance, then the highest score, then by name; what
-// has no data last. It also tells how many others there are.
+// worstNamespaces returns the namespaces, worst first, and how many others there are: by lowest compliance, then by highest
+// score, then by name. Namespaces without data come last.
 func (s *Scan) worstNamespaces(most int) (first []namespaceSummary, others int) {
 	w := worst[namespaceSummary]{most: most, compare: func(a, b namespaceSummary) int {
 		if a.hasScores != b.hasScores {
@@ -38,7 +38,7 @@ func (s *Scan) worstNamespaces(most int) (first []namespaceSummary, others int) 
 	return w.trim()
 }
 
-// A workloadSummary is what one workload costs its namespace.
+// A workloadSummary is the penalty points and violations of one workload.
 type workloadSummary struct {
 	namespace   string
 	workloadKey workloadKey
@@ -48,8 +48,8 @@ type workloadSummary struct {
 	violations  []int // of each check
 }
 
-// worstWorkloads are the workloads that cost most points, and how many others have violations. Where namespace is not
-// nil it is the only one.
+// worstWorkloads returns the workloads with the most penalty points, and how many others have violations. If namespace is
+// not nil, only its workloads are considered.
 func (s *Scan) worstWorkloads(most int, namespace *string) (first []workloadSummary, others int) {
 	checks := s.Snapshot.Table.Checks()
 	w := worst[workloadSummary]{most: most, compare: func(a, b workloadSummary) int {
@@ -90,14 +90,14 @@ func (s *Scan) worstWorkloads(most int, namespace *string) (first []workloadSumm
 	return w.trim()
 }
 
-// A waiverSummary is what one waiver accepts in one namespace.
+// A waiverSummary counts the violations that one waiver accepts in one namespace.
 type waiverSummary struct {
 	waiver     *rules.Waiver
 	namespace  string
 	violations []int // of each check
 }
 
-// waivers are the waivers that accept violations, sorted by expiry, id and namespace.
+// waivers returns the waivers that accept violations, sorted by expiry, id and namespace.
 func (s *Scan) waivers() []waiverSummary {
 	type key struct {
 		waiver    *rules.Waiver
@@ -124,7 +124,7 @@ func (s *Scan) waivers() []waiverSummary {
 // waivedViolations counts the violations that a waiver accepts.
 func (s *Scan) waivedViolations() int { return sum(s.Snapshot.Totals().Waived) }
 
-// checkCounts lists the checks that have a count, the one with the most points first: "latest_tag 3".
+// checkCounts lists the checks that have violations, as "latest_tag 3", those with the most points first.
 func (s *Scan) checkCounts(counts []int) []string {
 	checks := s.Snapshot.Table.Checks()
 	order := make([]int, 0, len(checks))
@@ -154,7 +154,7 @@ func (s *Scan) scoredNamespaces() int {
 	return n
 }
 
-// notes say what was read, what was left out and why, and what is in no score, a sentence each.
+// notes are sentences about the inputs: what was read, what was left out and why, and what is excluded from the scores.
 func (s *Scan) notes() []string {
 	in := s.Inputs
 	var notes []string
@@ -168,7 +168,7 @@ func (s *Scan) notes() []string {
 		read += " and " + english.Plural(in.Templates, "pod template", "")
 	}
 	note(in.Files, read+".")
-	note(in.Duplicates, english.Plural(in.Duplicates, "duplicate", "")+" of pods or manifests: each counts once, and of recorded pods the last one wins.")
+	note(in.Duplicates, english.Plural(in.Duplicates, "duplicate", "")+" of pods or manifests: each counts once; of recorded pods, the last one wins.")
 	note(in.Ignored.count(), "Left out of folders: "+in.Ignored.String()+".")
 	notes = append(notes, s.excluded()...)
 	others := 0
@@ -193,7 +193,7 @@ func (s *Scan) notes() []string {
 	return notes
 }
 
-// unknown counts the violations of checks that could not be answered.
+// unknown counts the violations that are assumed because a check could not be answered.
 func (s *Scan) unknown() int {
 	n := 0
 	for v := range s.Snapshot.Violations() {
@@ -208,7 +208,7 @@ func (p Ignored) count() int {
 	return p.ChartTemplates + p.NotManifests + p.Excluded + p.DanglingLinks + p.Empty
 }
 
-// String counts what was left out by reason: "3 chart templates, 1 empty file".
+// String counts the ignored files by reason: "3 chart templates, 1 empty file".
 func (p Ignored) String() string {
 	var words []string
 	for _, reason := range []struct {
@@ -226,7 +226,7 @@ func (p Ignored) String() string {
 	return strings.Join(words, ", ")
 }
 
-// excluded says of which namespaces the pods are left out: those of the policy with its pattern, and those of flags.
+// excluded names the excluded namespaces: those that a pattern of the policy matches, and those that a flag does not select.
 func (s *Scan) excluded() []string {
 	byPolicy, byFlag := make(map[string]int), make(map[string]int)
 	policyPods, flagPods := 0, 0
@@ -253,7 +253,7 @@ func (s *Scan) excluded() []string {
 	return notes
 }
 
-// bySeverity counts the violations by severity, the worst first: "2 critical, 14 high"; empty where there are none.
+// bySeverity counts the violations by severity, worst first: "2 critical, 14 high". It is empty if there are none.
 func (s *Scan) bySeverity() string {
 	counts := make([]int, len(rules.Severities()))
 	totals := s.Snapshot.Totals().Violations
@@ -269,7 +269,7 @@ func (s *Scan) bySeverity() string {
 	return strings.Join(words, ", ")
 }
 
-// listed joins the first so many words, and says how many others there are.
+// listed joins the first words, and counts the others.
 func listed(words []string, most int) string {
 	text := ""
 	for i, word := range words {
@@ -292,7 +292,7 @@ func sum(counts []int) int {
 	return total
 }
 
-// expiry is a waiver's end for people: the day, and the time where it is not midnight, in UTC.
+// expiry formats the end of a waiver in UTC: the day, and the time unless it is midnight.
 func expiry(w *rules.Waiver) string {
 	at := w.Expires.UTC()
 	if at.Equal(at.Truncate(24 * time.Hour)) {
