@@ -16,28 +16,28 @@ import (
 
 // A Baseline counts the violations of an older report.
 type Baseline struct {
-	// Name is the file's, Policy and Hash are those of the report.
+	// Name is that of the file. Policy and Hash are those of the report.
 	Name, Policy, Hash string
 
-	// older says that the report is of a version without subjects: one name stands for the container or the subject.
+	// older is set for a report of a version without subjects, in which one name is that of the container or of the subject.
 	older bool
-	// known are the violations that count, and waived those that were waived.
+	// known counts the violations that are not waived, and waived the others.
 	known, waived map[BaselineEntry]entryCount
 	// inFile counts the violations of manifests by their file too.
 	inFile map[entryInFile]int
-	// pods says that there are violations that name a pod and no workload.
+	// pods is set if there are violations that name a pod and no workload.
 	pods bool
 }
 
-// A BaselineEntry names a violation in such a way that it is the same in the next report: by the workload, not by its pods, whose
-// names and number change. A report that does not know workloads names the pod.
+// A BaselineEntry identifies violations across reports: by the workload, because the names and the number of its pods change. A
+// report of an agent has no workloads, and its entries name the pod.
 type BaselineEntry struct {
 	Namespace string
-	Workload  string // "Deployment/web"; empty where the report names the pod alone
-	Pod       string // empty where the workload is named
+	Workload  string // "Deployment/web"; empty if the report names only the pod
+	Pod       string // empty if the workload is named
 	Check     string // the check's id
-	Container string // the enclosing container; empty where there is none, and of an older report
-	Subject   string // the name within it, or the path where there is no name at all; empty for the container or the pod itself
+	Container string // the enclosing container; empty if there is none, and in an older report
+	Subject   string // the name within it, or the path if there is no name; empty for the container or the pod itself
 }
 
 type entryInFile struct {
@@ -45,9 +45,8 @@ type entryInFile struct {
 	file string
 }
 
-// A entryCount counts what the baseline knows under one name. Another replica of a workload is nothing new: all recorded pods of
-// a workload count once. Each manifest counts, so that a second one of the same name is new. A violation of a manifest is
-// counted as often as it is there: once for each document, unless a pod has two containers of one name.
+// An entryCount counts the violations of one entry. All recorded pods of a workload count once, because another replica is not
+// a new violation. Each manifest counts, because a second one with the same name is.
 type entryCount struct {
 	manifests int
 	recorded  bool
@@ -60,9 +59,8 @@ func (t entryCount) count() int {
 	return t.manifests
 }
 
-// isRecorded reports whether a violation is one of the recorded pods of a workload, which count once together. A report
-// says so by what it shows: a manifest has a file, the pod of a template is named after its workload, and a pod that is its
-// own workload is the only one.
+// isRecorded reports whether a violation is of a recorded pod of a workload, and not of a manifest: a manifest has a file, the
+// pod of a template has the name of its workload, and a pod without an owner is the only one of its workload.
 func isRecorded(file, pod, workload string) bool {
 	return file == "" && pod != workload && "Pod/"+pod != workload
 }
@@ -72,7 +70,7 @@ func (k BaselineEntry) compare(l BaselineEntry) int {
 		cmp.Compare(k.Check, l.Check), cmp.Compare(k.Container, l.Container), cmp.Compare(k.Subject, l.Subject))
 }
 
-// owner is the workload, or the pod where that is what is known.
+// owner is the workload, or the pod if the workload is unknown.
 func (k BaselineEntry) owner() string {
 	if k.Workload == "" {
 		return "Pod/" + k.Pod
@@ -80,23 +78,23 @@ func (k BaselineEntry) owner() string {
 	return k.Workload
 }
 
-// label names the subject for people.
+// label names the subject for readers.
 func (k BaselineEntry) label() string { return subjectLabel(k.Container, k.Subject) }
 
-// older is the name that a report without subjects has for it.
+// older is the entry as a report without subjects has it.
 func (k BaselineEntry) older() BaselineEntry {
 	k.Container, k.Subject = "", cmp.Or(k.Subject, k.Container)
 	return k
 }
 
-// LoadBaseline reads a report that was printed as json, by a scan or by an agent. The error is one line that names the
-// file. An incomplete report is refused: what it lacks would be new.
+// LoadBaseline reads a JSON report of a scan or an agent. The error is one line that names the file. An incomplete report is
+// refused, because violations of the missing inputs would be new.
 func LoadBaseline(name string, r io.Reader) (*Baseline, error) {
 	b := &Baseline{Name: name, older: true, known: make(map[BaselineEntry]entryCount), waived: make(map[BaselineEntry]entryCount), inFile: make(map[entryInFile]int)}
 	d := &baselineReader{Decoder: json.NewDecoder(bufio.NewReaderSize(r, 1<<16)), into: b}
 	if err := d.report(); err != nil {
 		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			err = errors.New("the file ends early")
+			err = errors.New("unexpected end of file")
 		}
 		return nil, fmt.Errorf("baseline %s: byte %d: %w; make it with: kube-devops scan -o json", printable(name), d.InputOffset(), err)
 	}
@@ -111,7 +109,7 @@ func LoadBaseline(name string, r io.Reader) (*Baseline, error) {
 	return b, nil
 }
 
-// asOlder counts by the names of an older report.
+// asOlder merges the entries that an older report does not distinguish.
 func asOlder(known map[BaselineEntry]entryCount) map[BaselineEntry]entryCount {
 	older := make(map[BaselineEntry]entryCount, len(known))
 	for k, t := range known {
@@ -121,14 +119,14 @@ func asOlder(known map[BaselineEntry]entryCount) map[BaselineEntry]entryCount {
 	return older
 }
 
-// A baselineReader reads a report violation by violation.
+// A baselineReader reads a report violation by violation, without holding it in memory.
 type baselineReader struct {
 	*json.Decoder
 	into *Baseline
 }
 
 func (d *baselineReader) report() error {
-	if err := d.delim('{', "this is not a report"); err != nil {
+	if err := d.delim('{', "not a report: it must be a JSON object"); err != nil {
 		return err
 	}
 	seen := make(map[string]bool)
@@ -150,10 +148,10 @@ func (d *baselineReader) report() error {
 		return err
 	}
 	if !seen["policy"] || !seen["violations"] {
-		return errors.New("this is not a report: it has no policy or no violations")
+		return errors.New("not a report: policy or violations are missing")
 	}
 	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return errors.New("something follows the report")
+		return errors.New("unexpected data after the report")
 	}
 	return nil
 }
@@ -174,13 +172,13 @@ func (d *baselineReader) member(key string) error {
 			return err
 		}
 		if version != reportVersion {
-			return fmt.Errorf("report version %d is not supported, only %d", version, reportVersion)
+			return fmt.Errorf("report version %d is not supported; must be %d", version, reportVersion)
 		}
 		d.into.older = false
 	case "violations":
 		return d.violations(key, d.into.add)
 	case "waived":
-		return d.violations(key, func(v violationJSON) { d.into.entryCount(d.into.waived, v) })
+		return d.violations(key, func(v violationJSON) { d.into.count(d.into.waived, v) })
 	default:
 		var other json.RawMessage
 		return d.Decode(&other)
@@ -189,7 +187,7 @@ func (d *baselineReader) member(key string) error {
 }
 
 func (d *baselineReader) violations(key string, add func(violationJSON)) error {
-	if err := d.delim('[', key+" is not a list"); err != nil {
+	if err := d.delim('[', key+" must be a list"); err != nil {
 		return err
 	}
 	for n := 1; d.More(); n++ {
@@ -198,7 +196,7 @@ func (d *baselineReader) violations(key string, add func(violationJSON)) error {
 			return fmt.Errorf("%s, item %d: %w", key, n, err)
 		}
 		if v.Namespace == "" || v.Check == "" || v.Workload == "" && v.Pod == "" {
-			return fmt.Errorf("%s, item %d has no namespace, no check or no pod", key, n)
+			return fmt.Errorf("%s, item %d: namespace, check or pod is missing", key, n)
 		}
 		add(v)
 	}
@@ -207,14 +205,14 @@ func (d *baselineReader) violations(key string, add func(violationJSON)) error {
 }
 
 func (b *Baseline) add(v violationJSON) {
-	known := b.entryCount(b.known, v)
+	known := b.count(b.known, v)
 	if v.File != "" {
 		b.inFile[entryInFile{known, v.File}]++
 	}
 }
 
-// entryCount counts a violation of the report.
-func (b *Baseline) entryCount(into map[BaselineEntry]entryCount, v violationJSON) BaselineEntry {
+// count counts a violation of the report.
+func (b *Baseline) count(into map[BaselineEntry]entryCount, v violationJSON) BaselineEntry {
 	known := BaselineEntry{Namespace: v.Namespace, Workload: v.Workload, Check: v.Check, Container: v.Container, Subject: v.Subject}
 	if v.Container == "" && v.Subject == "" {
 		known.Subject = v.Path
@@ -241,30 +239,30 @@ func (d *baselineReader) delim(want json.Delim, otherwise string) error {
 	return err
 }
 
-// A BaselineDiff is what changed from a baseline to a scan.
+// A BaselineDiff is the difference between a baseline and a scan.
 type BaselineDiff struct {
 	Baseline *Baseline
-	// New are the findings of the scan that the baseline does not have, the ones that cost most first. A finding is new as
-	// a whole or not at all: another replica of a workload makes none.
+	// New are the findings that the baseline does not contain, worst first. Another replica of a workload does not make a
+	// finding new.
 	New []Finding
 	// Violations counts those of the new findings.
 	Violations int
-	// Resolved are those of the baseline that the scan no longer has, sorted, one for each that its count has fallen by. What
-	// a waiver accepts by now is not among them, nor what the scan did not cover: another namespace or check.
+	// Resolved are the violations of the baseline that the scan does not find, sorted. It excludes violations that are waived
+	// now, and those of namespaces and checks that the scan does not cover.
 	Resolved []BaselineEntry
-	// Incomplete says that something was left out of the scan: what is resolved is not known, and Resolved is empty.
+	// Incomplete is set if the scan has unreadable inputs. Resolved is empty then, because it is unknown.
 	Incomplete bool
 
 	fresh map[findingID]bool // the new findings
 }
 
-// A findingID is the key of a finding that counts.
+// A findingID identifies a finding of a scan.
 type findingID struct {
 	namespace string
 	findingKey
 }
 
-// Compare compares the scan with the baseline: what exceeds the count of the baseline is new.
+// Compare compares the scan with the baseline. Violations that exceed the count of the baseline are new.
 func (b *Baseline) Compare(scan *Scan) *BaselineDiff {
 	d := &BaselineDiff{Baseline: b, fresh: make(map[findingID]bool), Incomplete: len(scan.Inputs.Unreadable) > 0}
 	c := &comparison{baseline: b, used: make(map[BaselineEntry]int), waivedUsed: make(map[BaselineEntry]int), inFile: make(map[entryInFile]int), gone: make(map[BaselineEntry]bool)}
@@ -286,19 +284,19 @@ func (b *Baseline) Compare(scan *Scan) *BaselineDiff {
 	return d
 }
 
-// A comparison takes what a scan found from the counts of a baseline.
+// A comparison matches the findings of a scan with the counts of a baseline.
 type comparison struct {
 	baseline *Baseline
-	used     map[BaselineEntry]int // how much of each count is found again
-	// waivedUsed is the same of what was waived, and inFile of the violations of one file.
+	used     map[BaselineEntry]int // how much of each count is matched
+	// waivedUsed is the same for waived violations, and inFile for the violations of one file.
 	waivedUsed map[BaselineEntry]int
 	inFile     map[entryInFile]int
-	gone       map[BaselineEntry]bool // what is found again, whatever its count
-	// pods are the recorded findings of which the baseline names a pod.
+	gone       map[BaselineEntry]bool // entries that are matched whatever their count
+	// pods are the recorded findings with a pod that the baseline names.
 	pods map[findingID]bool
 }
 
-// matchPods looks for the violations of which the baseline names the pod: one pod stands for its workload.
+// matchPods finds the workloads whose pods the baseline names. A match of one pod is a match of its workload.
 func (c *comparison) matchPods(scan *Scan) {
 	c.pods = make(map[findingID]bool)
 	for v, waived := range scan.Snapshot.AllViolations() {
@@ -314,7 +312,7 @@ func (c *comparison) matchPods(scan *Scan) {
 	}
 }
 
-// as names a violation as the baseline does.
+// as returns the entry in the form of the baseline.
 func (b *Baseline) as(k BaselineEntry) BaselineEntry {
 	if b.older {
 		return k.older()
@@ -322,15 +320,15 @@ func (b *Baseline) as(k BaselineEntry) BaselineEntry {
 	return k
 }
 
-// known names a finding as the baseline does, by its workload.
+// known returns the entry of a finding, by its workload.
 func (c *comparison) known(f *Finding) BaselineEntry {
 	return c.baseline.as(BaselineEntry{
 		Namespace: f.Namespace, Workload: f.Workload.String(), Check: f.Check.ID, Container: f.Container, Subject: cmp.Or(f.Subject, f.pathAlone()),
 	})
 }
 
-// fresh are the findings of one namespace that the baseline does not have. Recorded ones are found again under their name.
-// Of manifests, those in the files that the baseline names come first, so that a manifest in another file is the new one.
+// fresh returns the findings of one namespace that the baseline does not contain. Manifests in files that the baseline names are
+// matched first, so that a manifest with the same name in another file is the new one.
 func (c *comparison) fresh(found []Finding) []Finding {
 	var fresh []Finding
 	var elsewhere []*Finding
@@ -354,7 +352,7 @@ func (c *comparison) fresh(found []Finding) []Finding {
 			elsewhere = append(elsewhere, f)
 		}
 	}
-	// What is waived takes only what no other finding needs.
+	// Waived findings are matched last: they must not make another finding new.
 	slices.SortStableFunc(elsewhere, func(a, b *Finding) int { return compareWaivers(a.Waiver, b.Waiver) })
 	for _, f := range elsewhere {
 		if !c.take(c.known(f), f) && f.Waiver == nil && !c.pods[findingID{f.Namespace, f.key()}] {
@@ -381,7 +379,7 @@ func (c *comparison) takeInFile(known BaselineEntry, f *Finding) bool {
 	return true
 }
 
-// resolved is what the counts of the baseline have beyond those of the scan, where it covers them.
+// resolved returns the entries with a count that the scan does not reach, one for each missing violation.
 func (c *comparison) resolved(scan *Scan) []BaselineEntry {
 	var resolved []BaselineEntry
 	for known, t := range c.baseline.known {
@@ -396,7 +394,7 @@ func (c *comparison) resolved(scan *Scan) []BaselineEntry {
 	return resolved
 }
 
-// covers reports whether the scan would find a violation if it were there.
+// covers reports whether the scan evaluates the namespace and the check of an entry.
 func (s *Scan) covers(k BaselineEntry) bool {
 	if s.Selects != nil && !s.Selects(k.Namespace) {
 		return false
@@ -404,24 +402,24 @@ func (s *Scan) covers(k BaselineEntry) bool {
 	return slices.ContainsFunc(s.Snapshot.Table.Checks(), func(c rules.Check) bool { return c.ID == k.Check })
 }
 
-// isNew reports whether the baseline lacks a finding; nothing is new where there is no baseline.
+// isNew reports whether the baseline does not contain a finding. Without a baseline, nothing is new.
 func (d *BaselineDiff) isNew(namespace string, key findingKey) bool {
 	return d != nil && key.waiver == nil && d.fresh[findingID{namespace, key}]
 }
 
-// otherPolicy says that the baseline was made under another policy; empty where it was not.
+// otherPolicy says that the baseline was made with another policy; empty if it was not.
 func (d *BaselineDiff) otherPolicy(scan *Scan) string {
 	table := scan.Snapshot.Table
 	if d.Baseline.Policy == table.Name() && d.Baseline.Hash == table.Hash() {
 		return ""
 	}
-	return "The baseline was made under another policy: " + name(d.Baseline.Policy) + ", " + sanitized(head(d.Baseline.Hash, len("sha256:")+12))
+	return "The baseline was made with another policy: " + name(d.Baseline.Policy) + ", " + sanitized(head(d.Baseline.Hash, len("sha256:")+12))
 }
 
-// headline is the change in one sentence.
+// headline summarizes the difference in one sentence.
 func (d *BaselineDiff) headline() string {
 	if d.Incomplete {
-		return fmt.Sprintf("Against %s: %s; resolved violations are not known, because some inputs could not be read.", name(d.Baseline.Name), english.Plural(d.Violations, "new violation", ""))
+		return fmt.Sprintf("Against %s: %s; resolved violations are unknown, because some inputs could not be read.", name(d.Baseline.Name), english.Plural(d.Violations, "new violation", ""))
 	}
 	return fmt.Sprintf("Against %s: %s, %s resolved.", name(d.Baseline.Name), english.Plural(d.Violations, "new violation", ""), number(len(d.Resolved)))
 }

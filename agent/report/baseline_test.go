@@ -141,25 +141,25 @@ func TestBaselineOfItself(t *testing.T) {
 	}
 }
 
-// TestBrokenBaseline reads files that are no baselines.
+// TestBrokenBaseline reads files that are not baselines.
 func TestBrokenBaseline(t *testing.T) {
 	scan, _ := recorded(t)["shop"]()
 	whole := string(printed(t, ScanJSON, scan, Options{}))
 	const policy = `{"policy": {"name": "p", "hash": "h"}, "violations": [`
 	for _, test := range []struct{ name, text, want string }{
-		{"empty", "", "byte 0: the file ends early"},
-		{"cut in a violation", whole[:strings.Index(whole, `"severity"`)+5], "the file ends early"},
-		{"cut at the end", strings.TrimRight(whole, "}\n"), "the file ends early"},
-		{"a list", "[]", "this is not a report"},
-		{"a number", "7", "this is not a report"},
+		{"empty", "", "byte 0: unexpected end of file"},
+		{"cut in a violation", whole[:strings.Index(whole, `"severity"`)+5], "unexpected end of file"},
+		{"cut at the end", strings.TrimRight(whole, "}\n"), "unexpected end of file"},
+		{"a list", "[]", "not a report: it must be a JSON object"},
+		{"a number", "7", "not a report: it must be a JSON object"},
 		{"no JSON", "apiVersion: v1", "invalid character"},
-		{"another object", `{"kind": "List", "items": []}`, "byte 29: this is not a report: it has no policy or no violations"},
-		{"no violations", `{"policy": {"name": "p"}}`, "it has no policy or no violations"},
-		{"violations are an object", `{"policy": {}, "violations": {}}`, "violations is not a list"},
+		{"another object", `{"kind": "List", "items": []}`, "byte 29: not a report: policy or violations are missing"},
+		{"no violations", `{"policy": {"name": "p"}}`, "policy or violations are missing"},
+		{"violations are an object", `{"policy": {}, "violations": {}}`, "violations must be a list"},
 		{"a violation is a text", policy + `"x"]}`, "violations, item 1: json: cannot unmarshal string"},
-		{"a violation without a check", policy + `{"namespace": "a", "pod": "b", "check": "c"}, {"namespace": "a", "pod": "b"}]}`, "violations, item 2 has no namespace, no check or no pod"},
+		{"a violation without a check", policy + `{"namespace": "a", "pod": "b", "check": "c"}, {"namespace": "a", "pod": "b"}]}`, "violations, item 2: namespace, check or pod is missing"},
 		{"violations twice", policy + `], "violations": []}`, `duplicate key "violations"`},
-		{"something behind it", policy + `]} {}`, "something follows the report"},
+		{"something behind it", policy + `]} {}`, "unexpected data after the report"},
 		{"on a part of the data", `{"incomplete": ["x"], ` + policy[1:] + `]}`, "the report is incomplete"},
 	} {
 		t.Run(test.name, func(t *testing.T) {
@@ -174,7 +174,7 @@ func TestBrokenBaseline(t *testing.T) {
 	}
 }
 
-// TestBaselineInEachForm looks for what is new in the forms that tell.
+// TestBaselineInEachForm looks for new findings in the formats that show them.
 func TestBaselineInEachForm(t *testing.T) {
 	table := shipped(t, "default")
 	scan := replicas(t, table, 2, "b2", "main", "side")

@@ -17,9 +17,9 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// Explain says where the points of namespaces went: by check and by workload, and what the score and the compliance would be
-// if that were fixed. Patterns are names of namespaces, or patterns as path.Match has them. The error of one that matches
-// none names those that are spelled alike, and says when the policy excludes it.
+// Explain prints the penalty points of namespaces by check and by workload, and the score and compliance if each were fixed.
+// Patterns are names of namespaces, or patterns of path.Match. If one matches no namespace, the error suggests similar names,
+// or says that the policy excludes it.
 func Explain(to io.Writer, scan *Scan, patterns []string, o Options) error {
 	selected, err := scan.selected(patterns)
 	if err != nil {
@@ -36,7 +36,7 @@ func Explain(to io.Writer, scan *Scan, patterns []string, o Options) error {
 	return w.to.Flush()
 }
 
-// selected are the namespaces that match a pattern, sorted by name.
+// selected returns the namespaces that match a pattern, sorted by name.
 func (s *Scan) selected(patterns []string) ([]*state.NamespaceSnapshot, error) {
 	namespaces := s.Snapshot.Namespaces
 	chosen := make([]bool, len(namespaces))
@@ -65,7 +65,7 @@ func (s *Scan) selected(patterns []string) ([]*state.NamespaceSnapshot, error) {
 	return selected, nil
 }
 
-// notFound says why no namespace matches a pattern.
+// notFound is the error for a pattern that matches no namespace.
 func (s *Scan) notFound(pattern string) error {
 	if _, err := path.Match(pattern, ""); err != nil {
 		return fmt.Errorf("namespace pattern %q is malformed: close every bracket", head(pattern, 100))
@@ -90,7 +90,7 @@ func (s *Scan) notFound(pattern string) error {
 	return fmt.Errorf("no pods in namespace %q; did you mean %s?", head(pattern, 100), strings.Join(near, " or "))
 }
 
-// excludedMatch is an error where a pattern names what the policy or a flag leaves out; else nil.
+// excludedMatch is an error if the pattern matches a namespace that the policy or a flag excludes; else nil.
 func (s *Scan) excludedMatch(pattern string) error {
 	var names []string
 	for namespace := range s.Inputs.ExcludedNamespaces {
@@ -117,7 +117,7 @@ func (s *Scan) excludedMatch(pattern string) error {
 	return fmt.Errorf(by+"%s", head(first, 100), what, map[bool]string{true: ", and others that match"}[len(names) > 1])
 }
 
-// explain writes about one namespace.
+// explain writes the explanation of one namespace.
 func (w *tableWriter) explain(ns *state.NamespaceSnapshot) {
 	table := w.scan.Snapshot.Table
 	scores, ok := ns.Scores(table)
@@ -138,7 +138,7 @@ func (w *tableWriter) explain(ns *state.NamespaceSnapshot) {
 	w.explainWorkloads(ns)
 	if n := sum(ns.Waived); n > 0 {
 		w.line("")
-		w.wrapped(fmt.Sprintf("%s waived: %s. They are in no score.", english.Plural(n, "violation", ""), strings.Join(w.scan.checkCounts(ns.Waived), ", ")), "  ")
+		w.wrapped(fmt.Sprintf("%s waived: %s. They are excluded from all scores.", english.Plural(n, "violation", ""), strings.Join(w.scan.checkCounts(ns.Waived), ", ")), "  ")
 	}
 	if ns.Unevaluated > 0 {
 		w.line("")
@@ -146,7 +146,7 @@ func (w *tableWriter) explain(ns *state.NamespaceSnapshot) {
 	}
 }
 
-// costliest are the checks that have violations in a namespace, those that cost most points first.
+// costliest returns the checks with violations in a namespace, those with the most penalty points first.
 func costliest(table *rules.Table, ns *state.NamespaceSnapshot) []int {
 	checks := table.Checks()
 	var order []int
@@ -169,8 +169,7 @@ func points(table *rules.Table, counts []int) int {
 	return total
 }
 
-// without are the scores of a namespace whose violations are fewer by so many of each check. The subjects stay: they are
-// fixed, and not gone.
+// without returns the scores of a namespace with fewer violations of each check. The subjects stay: they are fixed, not deleted.
 func without(table *rules.Table, ns *state.NamespaceSnapshot, fewer []int) state.Scores {
 	left := ns.LiveMetrics
 	left.Violations = make([]int, len(fewer))
@@ -181,7 +180,7 @@ func without(table *rules.Table, ns *state.NamespaceSnapshot, fewer []int) state
 	return scores
 }
 
-// gain are the cells of what a fix gives back: the scores as they would be, and by how much the compliance rises.
+// gain returns the cells for a fix: the scores after it, and the increase of the compliance.
 func (w *tableWriter) gain(ns *state.NamespaceSnapshot, fewer []int) []gridCell {
 	table := w.scan.Snapshot.Table
 	before, _ := ns.Scores(table)
@@ -199,7 +198,7 @@ func (w *tableWriter) explainChecks(ns *state.NamespaceSnapshot) {
 	checks := table.Checks()
 	order := costliest(table, ns)
 	if len(order) == 0 {
-		w.line("No points were lost.")
+		w.line("No penalty points.")
 		return
 	}
 	var cells [][]gridCell
@@ -268,7 +267,7 @@ type (
 	}
 )
 
-// ExplainJSON writes what Explain says as one JSON object, with all workloads. Numbers are not rounded.
+// ExplainJSON writes the explanation as one JSON object, with all workloads. Numbers are not rounded.
 func ExplainJSON(to io.Writer, scan *Scan, patterns []string, _ Options) error {
 	selected, err := scan.selected(patterns)
 	if err != nil {
@@ -309,7 +308,7 @@ func (s *Scan) explained(ns *state.NamespaceSnapshot) explainedNamespaceJSON {
 	return out
 }
 
-// countsByID are the counts of checks that have any.
+// countsByID maps the ids of checks with violations to their counts.
 func countsByID(table *rules.Table, counts []int) map[string]int {
 	byID := make(map[string]int)
 	for i, check := range table.Checks() {

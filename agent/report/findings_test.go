@@ -282,7 +282,7 @@ func TestNotesAreEverywhere(t *testing.T) {
 	scan.Inputs.Ignored = Ignored{ChartTemplates: 3, NotManifests: 12, Empty: 1}
 	scan.Warnings = []string{"a warning of its own"}
 	want := []string{
-		"1 duplicate of pods or manifests: each counts once, and of recorded pods the last one wins.",
+		"1 duplicate of pods or manifests: each counts once; of recorded pods, the last one wins.",
 		"The policy excludes 601 pods of 2 namespaces: kube-system (kube-*) 600, monitoring 1.", "Not selected: 2 pods of 1 namespace: other 2.",
 		"Left out of folders: 3 chart templates, 12 files that are not manifests, 1 empty file.", "a warning of its own",
 	}

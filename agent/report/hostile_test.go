@@ -137,7 +137,7 @@ func TestHostileText(t *testing.T) {
 		"github": func(t *testing.T, text []byte) {
 			eachLine(text, func(line string) {
 				if !strings.HasPrefix(line, "::error ") && !strings.HasPrefix(line, "::notice title=kube-devops::") && !strings.HasPrefix(line, "::warning ") {
-					t.Errorf("a line is no annotation of ours: %.100q", line)
+					t.Errorf("a line is not one of our annotations: %.100q", line)
 				}
 				if len(line) > 10_000 {
 					t.Errorf("an annotation of %d bytes", len(line))

@@ -16,26 +16,26 @@ import (
 	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
-// nameWidth is how much of a name is shown to people, in characters. Kubernetes has none that is longer than 253; a
-// hostile recording may have one of a megabyte.
+// nameWidth is the maximum length of a displayed name, in characters. Names in Kubernetes have at most 253; a recording may
+// have one of a megabyte.
 const nameWidth = 120
 
-// shown is a text as it may stand in a line for people: quoted where a terminal would not show it as it is, and cut in its
-// middle where it is longer than so many characters.
+// display prepares a text for a line of output: it is quoted if it has unprintable characters, and elided if it is longer than
+// width characters.
 func display(text string, width int) string {
 	return elided(printable(head(text, 4*width)), width)
 }
 
-// name is the text of a name for people.
+// name prepares a name for output.
 func name(text string) string { return display(text, nameWidth) }
 
-// fileName is a path for people. It is cut only where it is longer than a path in a repository gets.
+// fileName prepares a path for output. The limit is longer than paths in a repository are.
 func fileName(path string) string { return display(path, 300) }
 
-// prose is a sentence as it may stand in a line for people, cut where it is longer than so many characters.
+// prose prepares a sentence for a line of output, elided if it is longer than width characters.
 func prose(text string, width int) string { return elided(sanitized(head(text, 4*width)), width) }
 
-// head is the beginning of a text, in bytes, and a mark where it goes on.
+// head is the beginning of a text, of at most size bytes and an ellipsis.
 func head(text string, size int) string {
 	if len(text) <= size {
 		return text
@@ -46,7 +46,7 @@ func head(text string, size int) string {
 	return text[:size] + "…"
 }
 
-// clipped cuts out the middle of a text that is longer than so many characters: names differ at their ends.
+// elided replaces the middle of a text that is longer than width characters by an ellipsis, because names differ at their ends.
 func elided(text string, width int) string {
 	runes := utf8.RuneCountInString(text)
 	if runes <= width {
@@ -68,8 +68,8 @@ func elided(text string, width int) string {
 	return text[:start] + "…" + text[end:]
 }
 
-// Wrap breaks a text between its words into lines of at most so many characters, of any length where that is 0. All lines
-// but the first have an indentation. A word that is longer than a line, such as the name of a file, is not broken.
+// Wrap breaks a text between words into lines of at most width characters; 0 is for no limit. All lines but the first start
+// with the indentation. A word that is longer than a line, such as a file name, is not broken.
 func Wrap(text string, width int, indent string) []string {
 	if width <= 0 || utf8.RuneCountInString(text) <= width {
 		return []string{text}
@@ -93,8 +93,8 @@ func Wrap(text string, width int, indent string) []string {
 	return append(lines, line)
 }
 
-// plain is a text without what a viewer may obey: control characters and invisible marks become U+FFFD, and so does what
-// is not UTF-8. Line breaks become spaces.
+// sanitized replaces what a viewer may interpret: control characters, invisible characters and invalid UTF-8 become U+FFFD, and
+// line breaks become spaces.
 func sanitized(text string) string {
 	return strings.Map(func(r rune) rune {
 		switch {
@@ -107,18 +107,18 @@ func sanitized(text string) string {
 	}, text)
 }
 
-// percent is a compliance for people, with one decimal. It is cut off and not rounded: what reads as 80.0 % has the grade
-// that begins at 80, and 100.0 % means that nothing was lost.
+// percent formats a compliance with one decimal. It rounds down: 80.0 % has the grade that starts at 80, and 100.0 % means that
+// there are no penalty points.
 func percent(compliance float64) string {
 	digits := strconv.FormatFloat(compliance, 'f', -1, 64)
 	whole, part, _ := strings.Cut(digits, ".")
 	return whole + "." + (part + "0")[:1] + " %"
 }
 
-// number is a count for people: 1,234,567.
+// number formats a count: 1,234,567.
 func number(n int) string { return humanize.Comma(int64(n)) }
 
-// moreText says how many others there are: "and 3 more pods"; empty where there are none.
+// moreText counts omitted items: "and 3 more pods". It is empty for none.
 func moreText(n int, what string) string {
 	if n <= 0 {
 		return ""
@@ -126,7 +126,7 @@ func moreText(n int, what string) string {
 	return "and " + english.Plural(n, "more "+what, "")
 }
 
-// byCount lists words with their counts, the most frequent first.
+// byCount lists words with their counts, most frequent first.
 func byCount(counts map[string]int) []string {
 	words := slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
 		return cmp.Or(cmp.Compare(counts[b], counts[a]), cmp.Compare(a, b))
@@ -137,7 +137,7 @@ func byCount(counts map[string]int) []string {
 	return words
 }
 
-// nearest are the names that are spelled most like a word, so many at the most; none where none is near.
+// nearest returns the names that are most similar to a word, at most so many; none if none is similar.
 func nearest(word string, names []string, most int) []string {
 	type candidate struct {
 		name     string

@@ -352,7 +352,7 @@ func TestBaselineWiderThanTheScan(t *testing.T) {
 		}
 	}
 	_, stdout, _ := runScan(t, goodPod+`{"kind":"Pod"}`, "--baseline", "old.json", "--keep-going", "-")
-	if want := "Against old.json: 0 new violations; resolved violations are not known, because some inputs could not be read.\n"; !strings.Contains(stdout, want) {
+	if want := "Against old.json: 0 new violations; resolved violations are unknown, because some inputs could not be read.\n"; !strings.Contains(stdout, want) {
 		t.Errorf("%q is missing in:\n%s", want, stdout)
 	}
 }
