@@ -1,4 +1,4 @@
-// Command yamlcheck fails on a file that is no YAML, holds a key twice, or is half a Kubernetes object.
+// Command yamlcheck fails on a file that is not YAML, has a duplicate key, or has only one of apiVersion and kind.
 package main
 
 import (

@@ -99,7 +99,7 @@ func unwrapped(value pflag.Value) pflag.Value {
 	return value
 }
 
-// setOnce are flags of which a second value would silently replace the first, with what each value names.
+// setOnce are flags that take one value, with what it names. Without this check a second value would replace the first.
 var setOnce = map[string]string{"policy": "table", "baseline": "report"}
 
 func (v *collectingValue) Set(text string) error {

@@ -300,7 +300,7 @@ func TestScanReportsAllMissingInputs(t *testing.T) {
 	if err := errors.Join(os.Mkdir("d", 0o700), os.Mkdir("empty", 0o700), os.WriteFile("d/a.json", []byte(badPod), 0o600), os.Symlink("gone.yaml", "d/b\n::error::y.yaml")); err != nil {
 		t.Fatal(err)
 	}
-	lines := []string{`n\n::error::x.yaml: no such file or directory`, "empty: the folder has no file that ends with .json, .jsonl, .ndjson, .yaml, .yml, or one of these and .gz or .zst"}
+	lines := []string{`n\n::error::x.yaml: no such file or directory`, "empty: the folder has no manifests or dumps: the names of files must end with .json, .jsonl, .ndjson, .yaml, .yml, optionally followed by .gz or .zst"}
 	var all, leftOut string
 	for _, line := range lines {
 		all += "kube-devops: read " + line + "\n"
