@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -164,6 +166,12 @@ func (m *clusterModel) all() []state.Observation {
 func TestChangesDuringABuildAreNotLost(t *testing.T) {
 	wideText := tableText("wide", 7, "  - {id: wide, weight: 1, violation: {path: metadata.labels.wide, operator: absent}}")
 	seed := rand.Uint64()
+	if given := os.Getenv("SEED"); given != "" {
+		var err error
+		if seed, err = strconv.ParseUint(given, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
 	t.Logf("seed %d", seed)
 	random := rand.New(rand.NewPCG(seed, 1))
 	forms := []string{clean, latest, noProbes, noProbes + "," + latest}
