@@ -439,7 +439,7 @@ func TestNotes(t *testing.T) {
 // ofHelm are labels of what Helm has installed, in a version that the manifests do not know: the image is put in by hand.
 var ofHelm = regexp.MustCompile(`(?m)^ +(helm\.sh/chart|app\.kubernetes\.io/(managed-by|version)): .*\n`)
 
-// TestManifests has deploy/manifests be what the chart renders, a file for each template. UPDATE_GOLDEN=1 writes them.
+// TestManifests checks that deploy/manifests matches the rendered chart, with a file for each template. UPDATE_GOLDEN=1 writes them.
 func TestManifests(t *testing.T) {
 	want := make(map[string]string)
 	for _, d := range documents(t, render(t, "--set", "namespace.create=true")) {

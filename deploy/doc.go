@@ -1,3 +1,3 @@
-// Package deploy holds the chart, and what is rendered from it, to what they promise: its tests run Helm, promtool and the
-// PromQL parser. Package image, below it, packs the image.
+// Package deploy tests the chart and the manifests that are rendered from it, with Helm, promtool and the PromQL parser. Package
+// image, below it, builds the image.
 package deploy

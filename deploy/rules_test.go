@@ -81,7 +81,7 @@ func content(t *testing.T, path string) []byte {
 	return text
 }
 
-// promtool runs promtool, which CI has; elsewhere the test is skipped where it is missing.
+// promtool runs promtool. Without it the test is skipped, except in CI.
 func promtool(t *testing.T, dir string, args ...string) {
 	t.Helper()
 	path, err := exec.LookPath("promtool")
@@ -97,7 +97,7 @@ func promtool(t *testing.T, dir string, args ...string) {
 	}
 }
 
-// TestRules has promtool check the rules, and run the cases of each file of rules.
+// TestRules checks the rules with promtool, and runs the test cases of each rule file.
 func TestRules(t *testing.T) {
 	for name, rules := range ruleFiles(t) {
 		t.Run(name, func(t *testing.T) {
@@ -121,7 +121,7 @@ func TestRules(t *testing.T) {
 	}
 }
 
-// TestAlerts has each alert say how bad it is and what to do, and have a case in which it fires, and one in which it does not.
+// TestAlerts checks that each alert has a severity and a runbook, a test case in which it fires, and one in which it does not.
 func TestAlerts(t *testing.T) {
 	type outcomes struct{ fires, quiet bool }
 	cases := make(map[string]*outcomes)
@@ -167,7 +167,7 @@ func TestAlerts(t *testing.T) {
 	}
 }
 
-// TestRunbook has the runbook of deploy/README.md say what the alerts say. UPDATE_GOLDEN=1 writes it.
+// TestRunbook checks that the runbook in deploy/README.md matches the alerts. UPDATE_GOLDEN=1 writes it.
 func TestRunbook(t *testing.T) {
 	var want strings.Builder
 	want.WriteString("| alert | severity | after | what to do |\n| --- | --- | --- | --- |\n")
@@ -338,7 +338,7 @@ func scrape(t *testing.T) map[string]metric {
 	return all
 }
 
-// TestMetrics has every expression of a rule or a panel parse, and name metrics and labels that there are.
+// TestMetrics checks that every expression of a rule or panel parses, and uses existing metrics and labels.
 func TestMetrics(t *testing.T) {
 	known := exported(t)
 	expressions := make(map[string]string)
@@ -399,7 +399,7 @@ func labelNames(t *testing.T, where, expression string) []string {
 	return names
 }
 
-// TestPairs has the rules and the dashboard of a fleet take for one what two Prometheus of one cluster send.
+// TestPairs checks that the rules and the dashboard of a fleet count a cluster with two Prometheus servers once.
 func TestPairs(t *testing.T) {
 	expressions := panels(t, "chart/dashboards/fleet.json")
 	for _, rule := range ruleFiles(t)["fleet.yaml"].all() {
@@ -500,7 +500,7 @@ func panels(t *testing.T, path string) map[string]string {
 	return expressions
 }
 
-// TestDocs has every metric that a page of this repository names be one.
+// TestDocs checks that every metric named in the documentation exists.
 func TestDocs(t *testing.T) {
 	known := exported(t)
 	named := regexp.MustCompile(`\b(kube_devops[a-z_:]*[a-z]|(cluster|namespace)_health_score|pod_events_total)\b`)

@@ -47,8 +47,8 @@ func leaves(value any, path string) []string {
 	return all
 }
 
-// TestEveryValue renders the chart with every value set, finds each in the objects, and has the types of the API accept them.
-// The parser refuses a key that is rendered twice.
+// TestEveryValue renders the chart with every value set, checks that each is in the objects, and that the API types accept them. The
+// parser rejects duplicate keys.
 func TestEveryValue(t *testing.T) {
 	set, defaults := values(t, everything), values(t, "chart/values.yaml")
 	for _, path := range leaves(defaults, "") {
@@ -173,7 +173,7 @@ func TestEveryValue(t *testing.T) {
 	}
 }
 
-// checkTypes decodes each object of the API of Kubernetes strictly, and has no list with two entries of one name.
+// checkTypes decodes each Kubernetes object strictly, and rejects lists with duplicate names.
 func checkTypes(t *testing.T, all []document) {
 	t.Helper()
 	for _, d := range all {
@@ -221,7 +221,7 @@ func checkTypes(t *testing.T, all []document) {
 	}
 }
 
-// TestTypes has the types of the API accept every setting.
+// TestTypes checks that the API types accept every setting.
 func TestTypes(t *testing.T) {
 	for _, setting := range settings {
 		checkTypes(t, documents(t, render(t, setting.flags...)))
@@ -251,8 +251,8 @@ func TestNull(t *testing.T) {
 	}
 }
 
-// TestOpenShift has the pod pass the rules of OpenShift's SecurityContextConstraints restricted-v2, which assigns user and
-// group ids from a range of the namespace and refuses others.
+// TestOpenShift checks the pod against OpenShift's SecurityContextConstraints restricted-v2, which assign user and group IDs from a
+// range of the namespace and reject others.
 func TestOpenShift(t *testing.T) {
 	const null = "podSecurityContext.runAsUser=null,podSecurityContext.runAsGroup=null,podSecurityContext.fsGroup=null"
 	for _, test := range []struct {
@@ -335,7 +335,7 @@ func deref(id *int64) int64 {
 	return *id
 }
 
-// TestNamespaces has an installation for some namespaces have a Role in each of them, and no permission in the cluster.
+// TestNamespaces checks that an installation for selected namespaces has a Role in each of them, and no cluster-wide permission.
 func TestNamespaces(t *testing.T) {
 	all := documents(t, render(t, "--set", "namespaces={shop,team-a}"))
 	for _, d := range all {
@@ -373,7 +373,7 @@ func TestNamespaces(t *testing.T) {
 	}
 }
 
-// TestVariants has single values that exclude what all of them together set.
+// TestVariants tests values that cannot be combined with those of TestEveryValue.
 func TestVariants(t *testing.T) {
 	const spec = "Deployment spec.template.spec."
 	for _, test := range []struct {
@@ -405,7 +405,7 @@ func TestVariants(t *testing.T) {
 	}
 }
 
-// TestNamespaceLabel has monitors, rules and dashboards agree on another label for the scored namespace.
+// TestNamespaceLabel checks that monitors, rules and dashboards use the same label for the scored namespace.
 func TestNamespaceLabel(t *testing.T) {
 	const set = "namespaceLabel=scored_namespace,serviceMonitor.enabled=true,prometheusRule.enabled=true,prometheusRule.fleet=true,dashboard.enabled=true"
 	all := documents(t, render(t, "--set", set))
@@ -481,7 +481,7 @@ func withoutRunbook(groups []any) []any {
 	return groups
 }
 
-// TestCritical has the rules and the dashboards follow a policy table whose grade Critical is another, or begins elsewhere.
+// TestCritical checks that rules and dashboards use the configured grade and threshold for Critical.
 func TestCritical(t *testing.T) {
 	for set, want := range map[string][]string{
 		"replicas=2":                        {"< bool 0.4", ">= bool 3"},

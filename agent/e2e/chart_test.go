@@ -20,8 +20,8 @@ import (
 // operatorModule ships the definitions of ServiceMonitor, PodMonitor and PrometheusRule.
 const operatorModule = "github.com/prometheus-operator/prometheus-operator@v0.85.0"
 
-// TestChart has the API server check everything that the chart renders, in each of the settings, against its own OpenAPI and
-// admission, the objects of the Prometheus Operator against its definitions, and each pod against Pod Security `restricted`.
+// TestChart applies everything that the chart renders, in each setting, as a dry run: the API server checks schema and admission, the
+// objects of the Prometheus Operator against its CRDs, and each pod against the Pod Security Standard restricted.
 func TestChart(t *testing.T) {
 	if env.Own == nil {
 		t.Skip("definitions are not installed into an existing cluster")
@@ -67,7 +67,7 @@ func TestChart(t *testing.T) {
 	}
 }
 
-// refuseLax takes away, one at a time, what `restricted` asks for, and has each such pod refused.
+// refuseLax removes the requirements of restricted one at a time, and checks that each such pod is rejected.
 func refuseLax(t *testing.T, template corev1.PodTemplateSpec) {
 	t.Helper()
 	for name, loosen := range map[string]func(pod *corev1.PodSpec, c *corev1.SecurityContext){

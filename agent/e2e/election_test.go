@@ -16,8 +16,8 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
 )
 
-// TestOnePublisher runs two agents, then stops the leader, replaces it, and kills the next. From beginning to end both
-// are scraped in turn, and no two ever publish.
+// TestOnePublisher runs two agents, stops the leader, replaces it, and kills the next leader. Both are scraped all the time, and never
+// publish at the same time.
 func TestOnePublisher(t *testing.T) {
 	namespace := newNamespace(t, "e2e-election")
 	if err := env.CreatePods(t.Context(), cluster.NewPod(namespace, "web", cluster.Bad)); err != nil {
@@ -56,7 +56,7 @@ func TestOnePublisher(t *testing.T) {
 	}
 }
 
-// standsBy checks the answers of a replica that is ready and does not lead.
+// standsBy checks the responses of a ready standby.
 func standsBy(t *testing.T, agent *blackbox.Agent) {
 	t.Helper()
 	metrics, err := agent.Metrics()

@@ -13,8 +13,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/oracle"
 )
 
-// TestMetricsFollowPods takes pods through their life, one change after the other, and compares everything that is
-// published after each.
+// TestMetricsFollowPods changes pods step by step, and compares all published metrics after each step.
 func TestMetricsFollowPods(t *testing.T) {
 	ctx := t.Context()
 	a, b, excluded := newNamespace(t, "e2e-a"), newNamespace(t, "e2e-b"), newNamespace(t, "kube-e2e")
@@ -177,7 +176,7 @@ func wantEvents(t *testing.T, agent *blackbox.Agent, namespace, pod string, want
 	})
 }
 
-// wantNoComplaints checks that nothing went wrong in the agent's eyes, so that no permission was missing either.
+// wantNoComplaints checks that the agent logged no warnings or errors, such as missing permissions.
 func wantNoComplaints(t *testing.T, agent *blackbox.Agent) {
 	t.Helper()
 	lines, err := agent.Complaints()

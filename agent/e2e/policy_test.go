@@ -63,8 +63,8 @@ func plainPolicy(t *testing.T) policyFile {
 	return policyFile{path, func(text string) error { return os.WriteFile(path, []byte(text), 0o600) }, func() error { return os.Remove(path) }}
 }
 
-// TestPolicyReload changes the policy under a leader. A good table is in force soon, with the scores that an independent
-// reading of it gives; a broken, empty, removed or half written one changes nothing but a metric and a line of the log.
+// TestPolicyReload changes the policy of a running leader. A valid table takes effect, with the scores of the oracle. An invalid, empty,
+// missing or partially written table changes only a metric and causes a log line.
 func TestPolicyReload(t *testing.T) {
 	one, two := oracle.Weights{"latest_tag": 1, "missing_liveness": 2, "missing_readiness": 4}, oracle.Weights{"latest_tag": 9, "missing_liveness": 3, "missing_readiness": 1}
 	broken := weighted("broken", oracle.Weights{"latest_tag": 5, "missing_liveness": 0, "missing_readiness": 2})

@@ -13,8 +13,8 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
 )
 
-// TestRelistForAPolicy changes the policy of a running agent to one that reads a field which is not in the cache, and back.
-// The pods are listed anew for it, and not for a policy that reads less; and every scrape is wholly of one policy.
+// TestRelistForAPolicy changes the policy of a running agent to one that reads a field that is not in the cache, and back. The agent
+// lists the pods again only for the policy that reads more, and no scrape mixes policies.
 func TestRelistForAPolicy(t *testing.T) {
 	const pods = 20
 	namespace := newNamespace(t, "e2e-relist")
@@ -94,8 +94,8 @@ func TestRelistForAPolicy(t *testing.T) {
 	wantNoComplaints(t, agent)
 }
 
-// TestRelistWithoutAnswer changes the policy while the API server is down. The old one stays in force until all pods are
-// there for the new one.
+// TestRelistWithoutAnswer changes the policy while the API server is down. The old policy stays in force until all pods have been listed
+// for the new one.
 func TestRelistWithoutAnswer(t *testing.T) {
 	if env.Own == nil {
 		t.Skip("the API server of an existing cluster cannot be stopped")

@@ -1,6 +1,6 @@
-// Command image packs static Linux binaries of kube-devops into images: a docker-archive and an SBOM for each, and one
-// OCI layout of all. It needs no image builder, and no network where the binaries were built: their modules are there, and
-// it reads the licences from them. The same binaries give the same bytes.
+// Command image builds container images from static Linux binaries of kube-devops: a docker-archive and an SBOM for each, and one OCI
+// layout for all. It needs no image builder. It reads the licences from the module cache, so that it needs no network on the machine
+// that built the binaries. The same binaries give the same bytes.
 package main
 
 import (

@@ -148,7 +148,7 @@ func (f *fixture) flooded(addr string, connections int, length time.Duration, pr
 	repeat := func(r request, pause time.Duration) (took []time.Duration) {
 		for flooding.Err() == nil {
 			at := time.Now()
-			if err := f.get(r, 10*time.Second); err != nil {
+			if err := f.get(r, 10*time.Second); err != nil { //nolint:contextcheck // requests outlive the flood
 				f.Errorf("%s in the flood: %v", r.name, err)
 			}
 			took = append(took, time.Since(at))

@@ -75,7 +75,7 @@ func main() {
 // A bench has a control plane and a binary.
 type bench struct {
 	options
-	ctx  context.Context
+	ctx  context.Context //nolint:containedctx // of the whole run
 	dir  string
 	own  *cluster.Cluster
 	seed *seed.Seeder

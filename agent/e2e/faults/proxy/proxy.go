@@ -215,8 +215,8 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			pr.Out.Header.Del("Accept-Encoding")
 		},
 		Transport:      p.transport,
-		FlushInterval:  -1, // forward events immediately
-		ModifyResponse: func(res *http.Response) error { return rule.answer(r.Context(), request, res) },
+		FlushInterval:  -1,                                                                               // forward events immediately
+		ModifyResponse: func(res *http.Response) error { return rule.answer(r.Context(), request, res) }, //nolint:contextcheck // of the request
 		// If the server is unreachable or the response is dropped, the client must not receive a response.
 		ErrorHandler: func(http.ResponseWriter, *http.Request, error) { panic(http.ErrAbortHandler) },
 		ErrorLog:     log.New(io.Discard, "", 0),
