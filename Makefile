@@ -80,8 +80,8 @@ race: ## Run the tests of make test with the race detector (needs a C compiler)
 	CGO_ENABLED=1 go test -race -short ./...
 
 .PHONY: cover
-cover: ## Measure the coverage of rules and agent/state by their own tests; fails below 95 %
-	@.tools/cover '$(COVER_FLOOR)' ./rules ./agent/state
+cover: ## Measure the coverage of rules, rules/lint and agent/state by their own tests; fails below 95 %
+	@.tools/cover '$(COVER_FLOOR)' ./rules ./rules/lint ./agent/state
 
 .PHONY: e2e
 e2e: ## Test the binary against a real API server (the first run builds kube-apiserver and etcd: ~5 min)
