@@ -92,8 +92,8 @@ func (s *Scores) samples(yield func(f *family, value float64, labels [2]string))
 	}
 }
 
-// limited returns the namespaces that have series: the first by name, and where there are too many one more that sums up
-// the others, of which there are so many.
+// limited returns the namespaces that have series: the first by name and, if there are too many, one more with the sums of the
+// others. It also returns the number of the others.
 func limited(snap *state.Snapshot, most int) (namespaces []state.NamespaceSnapshot, overflowed int) {
 	overflowed = len(snap.Namespaces) - most
 	if most == 0 || overflowed <= 0 {

@@ -47,7 +47,7 @@ const accepting = mixedTable + `
 waivers:
   - {id: vendor, reason: The vendor has no other image, expires: 2030-06-30, container: two, check: zeta}
   - {id: network, reason: An agent of the node, expires: 2030-12-31T18:00:00+02:00, pod: b, check: alpha}
-  - {id: unused, reason: r, expires: 2031-01-01, pod: nobody}
+  - {id: unused, reason: r, expires: 2031-01-01, pod: none}
 `
 
 func loadTable(t *testing.T, text string) *rules.Table {

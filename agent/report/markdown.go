@@ -8,8 +8,7 @@ import (
 	"github.com/dustin/go-humanize/english"
 )
 
-// markdownSize is how long a comment may be at GitHub. It is counted in bytes here, of which there are never fewer than
-// characters.
+// markdownSize is GitHub's limit for a comment. GitHub counts characters; bytes are never fewer.
 const markdownSize = 65_536
 
 // Markdown writes a comment for a pull request: the cluster, what is new, the namespaces, the findings with what to do, and
@@ -48,7 +47,7 @@ type markdownWriter struct {
 // reserved is what closes a folded part and says what was cut.
 const reserved = 1024
 
-// put writes a text if there is room for it, and tells.
+// put writes a text if there is room for it, and reports whether there was.
 func (w *markdownWriter) put(text string) bool {
 	if w.to.Len()+len(text) > markdownSize-reserved {
 		return false

@@ -152,7 +152,7 @@ func gradeClass(table *rules.Table, grade string) string {
 	return "poor"
 }
 
-// shortHash is enough of the hash to tell two tables apart.
+// shortHash is a prefix of the hash that distinguishes tables.
 func shortHash(table *rules.Table) string { return head(table.Hash(), len("sha256:")+12) }
 
 func (w *tableWriter) namespaces() {
