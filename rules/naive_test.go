@@ -30,7 +30,7 @@ type naiveTable struct {
 	ofRoot map[*naivePredicate]answer
 }
 
-// An answer is no, perhaps or yes.
+// An answer is one of: no, perhaps, yes.
 type answer int
 
 const (

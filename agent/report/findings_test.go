@@ -26,7 +26,7 @@ type manifest struct {
 
 const probedLatest = `{"spec": {"containers": [{"name": %q, "image": "shop/%s:latest", "livenessProbe": {}, "readinessProbe": {}}]}}`
 
-// manifestsOf is a scan of manifests, each of which is a workload of its own, with the value and the line of each violation.
+// manifestsOf is a scan of manifests, each a workload of its own, with the value and the line of each violation.
 func manifestsOf(t testing.TB, table *rules.Table, manifests ...manifest) *Scan {
 	t.Helper()
 	b := newScan(table)

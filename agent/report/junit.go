@@ -26,7 +26,7 @@ func JUnit(to io.Writer, scan *Scan, o Options) error {
 		out.add(suiteOf(rest[0].Name, casesOf(scan, rest[0], found, o.Baseline)))
 		rest = rest[1:]
 	}
-	for namespace, found := range scan.findings(o.Baseline) { // in the order of the namespaces, some of which have none
+	for namespace, found := range scan.findings(o.Baseline) { // in the order of the namespaces, including those without findings
 		for rest[0].Name < namespace {
 			addNext(nil)
 		}
