@@ -138,15 +138,15 @@ type entryJSON struct {
 	Subject string `json:"subject,omitempty"`
 }
 
-func (b *BaselineDiff) json() baselineJSON {
+func (d *BaselineDiff) json() baselineJSON {
 	out := baselineJSON{
-		File: b.Baseline.Name, Policy: policyJSON{b.Baseline.Policy, b.Baseline.Hash},
-		New: b.Violations, Violations: make([]entryJSON, len(b.Resolved)),
+		File: d.Baseline.Name, Policy: policyJSON{d.Baseline.Policy, d.Baseline.Hash},
+		New: d.Violations, Violations: make([]entryJSON, len(d.Resolved)),
 	}
-	if n := len(b.Resolved); !b.Incomplete {
+	if n := len(d.Resolved); !d.Incomplete {
 		out.Resolved = &n
 	}
-	for i, e := range b.Resolved {
+	for i, e := range d.Resolved {
 		out.Violations[i] = entryJSON{e.Namespace, e.Workload, e.Pod, e.Check, e.Container, cmp.Or(e.Subject, e.Container)}
 	}
 	return out
