@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -68,5 +69,12 @@ func TestPolicyList(t *testing.T) {
 func TestVersionFlag(t *testing.T) {
 	if got, want := transcript(t, "--version"), transcript(t, "version"); got[strings.IndexByte(got, '\n'):] != want[strings.IndexByte(want, '\n'):] {
 		t.Errorf("%q, want %q", got, want)
+	}
+}
+
+func writeText(t *testing.T, name, text string, mode os.FileMode) {
+	t.Helper()
+	if err := errors.Join(os.WriteFile(name, []byte(text), mode), os.Chmod(name, mode)); err != nil {
+		t.Fatal(err)
 	}
 }

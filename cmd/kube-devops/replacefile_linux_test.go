@@ -11,13 +11,6 @@ import (
 	"time"
 )
 
-func writeText(t *testing.T, name, text string, mode os.FileMode) {
-	t.Helper()
-	if err := errors.Join(os.WriteFile(name, []byte(text), mode), os.Chmod(name, mode)); err != nil {
-		t.Fatal(err)
-	}
-}
-
 // TestScanWritesToDescriptors: a report goes to the descriptor itself, after what was written to it, and does not replace the file
 // behind it.
 func TestScanWritesToDescriptors(t *testing.T) {
