@@ -176,7 +176,7 @@ default
 {{- end }}
 {{- end }}
 {{- with .Values.namespaces }}
-- --namespaces={{ join "," . | quote }}
+- {{ printf "--namespaces=%s" (join "," .) | quote }}
 {{- end }}
 - --listen=:{{ .Values.http.port }}
 {{- with .Values.healthListen }}
@@ -201,7 +201,7 @@ default
 {{- end }}
 - --metrics-auth
 {{- with .Values.http.authAudiences }}
-- --metrics-auth-audiences={{ join "," . }}
+- {{ printf "--metrics-auth-audiences=%s" (join "," .) | quote }}
 {{- end }}
 {{- else if .Values.http.authAudiences }}
 {{- fail "http.authAudiences requires http.auth" }}
