@@ -60,7 +60,7 @@ func TestJSONSchemaHasAllOperators(t *testing.T) {
 		}
 		rule := schema.Defs.Predicate.AllOf[i]
 		if rule.If.Properties.Operator.Const != o.Name || (len(rule.Then.Required) > 0) != (o.Value != "") {
-			t.Errorf("$defs.predicate.allOf[%d] is not the rule for %s, whose value is %q", i, o.Name, o.Value)
+			t.Errorf("schema.json, which is written by hand: $defs.predicate.allOf[%d] is not the rule for %s, whose value is %q", i, o.Name, o.Value)
 		}
 	}
 	if diff := cmp.Diff(enum, schema.Defs.Predicate.Properties.Operator.Enum); diff != "" {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+
+	"github.com/kube-devops/kube-devops/rules"
 )
 
 // A shape says what the random pods are made of, and where the random tables look: fields, elements, or values.
@@ -380,9 +382,7 @@ func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
 		prefix, subject = "$.", podShape
 	}
 	path, at := randomPath(r, subject)
-	p := map[string]any{"path": prefix + path, "operator": pick(r, []string{
-		"exists", "absent", "equals", "notEquals", "in", "notIn", "hasPrefix", "hasSuffix", "contains", "matches", "greaterThan", "lessThan",
-		"oneOf", "length", "quantityGreaterThan", "quantityLessThan", "imageTag"})}
+	p := map[string]any{"path": prefix + path, "operator": pick(r, rules.Operators()).Name}
 	if at.suits != nil && oneIn(r, 2) {
 		p["operator"] = pick(r, at.suits)
 	}

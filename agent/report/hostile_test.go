@@ -191,7 +191,7 @@ func TestHostileText(t *testing.T) {
 				t.Fatalf("it has the character %q", text[at:at+1])
 			}
 			if checks[format.Name] == nil {
-				t.Fatal("nothing says what is well-formed")
+				t.Fatalf("no check for the format %s: add what is well-formed to the checks of this test", format.Name)
 			}
 			checks[format.Name](t, text)
 		})

@@ -76,6 +76,9 @@ func TestReports(t *testing.T) {
 				golden.Compare(t, filepath.Join(folder, file), text)
 			}
 			for _, format := range report.Formats() {
+				if reportFiles[format.Name] == "" {
+					t.Fatalf("the format %s has no golden file: add it to reportFiles", format.Name)
+				}
 				compare(reportFiles[format.Name], func(to io.Writer) error { return format.Print(to, found, test.options) })
 			}
 			narrow := test.options

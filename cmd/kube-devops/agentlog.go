@@ -45,27 +45,34 @@ func newLogger(w io.Writer, level zapcore.Level) (log *zap.Logger, flush func())
 }
 
 // A lineQueue passes lines to a writer in a goroutine of its own. It drops lines while it is full, or while the writer fails,
-// as on a full disk. Once it is empty again, it writes how many were lost.
+// as on a full disk. It writes how many were lost at the place where they are missing.
 type lineQueue struct {
-	lines   chan []byte
-	lost    atomic.Int64 // lines, since the last report
+	lines   chan queuedLine
+	lost    atomic.Int64 // lines, since the last one that was queued
 	ending  chan struct{}
 	written chan struct{} // closed once all lines of a closed queue are written
 }
 
+type queuedLine struct {
+	text []byte
+	lost int64 // lines, between the one before and this one
+}
+
 func newLineQueue(w io.Writer, lostLine func(lost int64) []byte) *lineQueue {
-	q := &lineQueue{lines: make(chan []byte, maxQueuedLines), ending: make(chan struct{}), written: make(chan struct{})}
+	q := &lineQueue{lines: make(chan queuedLine, maxQueuedLines), ending: make(chan struct{}), written: make(chan struct{})}
 	to := &lineWriter{to: w}
-	report := func() {
-		if lost := q.lost.Load(); lost > 0 && len(q.lines) == 0 && to.write(lostLine(lost)) {
-			q.lost.Add(-lost)
+	report := func(lost int64) bool {
+		if lost == 0 || to.write(lostLine(lost)) {
+			return true
 		}
+		q.lost.Add(lost)
+		return false
 	}
-	write := func(line []byte) {
-		if to.write(line) {
-			report()
-		} else {
+	write := func(line queuedLine) {
+		if !report(line.lost) || !to.write(line.text) {
 			q.lost.Add(1)
+		} else if len(q.lines) == 0 {
+			report(q.lost.Swap(0))
 		}
 	}
 	go func() {
@@ -80,7 +87,7 @@ func newLineQueue(w io.Writer, lostLine func(lost int64) []byte) *lineQueue {
 			for len(q.lines) > 0 {
 				write(<-q.lines)
 			}
-			report()
+			report(q.lost.Swap(0))
 			return
 		}
 	}()
@@ -94,10 +101,11 @@ func (q *lineQueue) Write(line []byte) (int, error) {
 		return len(line), nil
 	default:
 	}
+	lost := q.lost.Swap(0)
 	select {
-	case q.lines <- bytes.Clone(line): // the logger reuses its buffer
+	case q.lines <- queuedLine{bytes.Clone(line), lost}: // the logger reuses its buffer
 	default:
-		q.lost.Add(1)
+		q.lost.Add(lost + 1)
 	}
 	return len(line), nil
 }

@@ -99,9 +99,8 @@ func randomCondition(r *rand.Rand, paths []string, depth int) map[string]any {
 	}
 	scalars := []any{"a", "ab", "b", "", 0, 1, 2, 1.5, true, false}
 	p := map[string]any{
-		"path": pick(r, paths),
-		"operator": pick(r, []string{"exists", "absent", "equals", "notEquals", "in", "notIn", "hasPrefix", "hasSuffix", "contains", "matches", "oneOf", "greaterThan", "lessThan",
-			"quantityGreaterThan", "quantityLessThan", "length", "imageTag"}),
+		"path":     pick(r, paths),
+		"operator": pick(r, rules.Operators()).Name,
 	}
 	switch p["operator"] {
 	case "exists", "absent":
