@@ -14,7 +14,7 @@ type internedVerdict struct {
 	violations []rules.Violation
 	subjects   []int
 	failed     bool   // there is no verdict
-	skipReason string // why the table excludes the pod; empty for a pod that counts
+	skipReason string // why the table skips the pod; empty for a pod that counts
 	origin     any
 
 	hash uint64

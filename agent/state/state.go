@@ -84,7 +84,7 @@ type ClusterState struct {
 	mu         sync.RWMutex
 	namespaces map[string]*namespaceState
 	verdicts   verdicts
-	skipped    map[string]int // excluded pods by reason
+	skipped    map[string]int // skipped pods by reason
 	ready      bool
 	now        time.Time // the time at which waivers are evaluated; only ExpireWaivers moves it
 }
