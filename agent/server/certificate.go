@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"sync"
 	"time"
 
@@ -40,7 +41,7 @@ func (c Certificate) listen(listener net.Listener, log *zap.Logger) (net.Listene
 	if err := pair.load(); err != nil {
 		return nil, err
 	}
-	return tls.NewListener(listener, &tls.Config{
+	return tls.NewListener(fairListener{listener}, &tls.Config{
 		MinVersion:   tls.VersionTLS12,
 		CipherSuites: cipherSuites,
 		NextProtos:   []string{"http/1.1"},
@@ -98,4 +99,16 @@ func (p *keyPair) load() error {
 	}
 	p.loaded = &pair
 	return nil
+}
+
+// A fairListener accepts a connection only after the goroutines that are ready to run have run. Without it the server
+// accepts a burst of connections faster than it can make their TLS handshakes: the handshakes fill the scheduler's queue, and
+// the connection limit closes connections, probes among them, before they are read. With it the burst waits in the kernel's
+// accept queue of this address, in order, and does not delay other addresses. Plain HTTP has no handshakes, and is better off
+// without: there a burst would only wait for the answers to the requests before it.
+type fairListener struct{ net.Listener }
+
+func (l fairListener) Accept() (net.Conn, error) {
+	runtime.Gosched()
+	return l.Listener.Accept()
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net"
 	"net/http"
-	"runtime"
 	"time"
 
 	"go.uber.org/zap"
@@ -48,7 +47,7 @@ func newEndpoint(listener net.Listener, handler http.Handler, connections int, l
 // run answers requests until ctx is done, and then waits up to drainTimeout for open ones.
 func (e *endpoint) run(ctx context.Context) error {
 	ended := make(chan error, 1)
-	go func() { ended <- e.http.Serve(fairListener{e.listener}) }()
+	go func() { ended <- e.http.Serve(e.listener) }()
 	select {
 	case err := <-ended:
 		return fmt.Errorf("serve HTTP: %w", err)
@@ -68,15 +67,4 @@ func (e *endpoint) run(ctx context.Context) error {
 		return fmt.Errorf("stop HTTP: %w", err)
 	}
 	return nil
-}
-
-// A fairListener accepts a connection only after the goroutines that are ready to run have run. Without it the server
-// accepts a burst of connections faster than it can make their TLS handshakes: the handshakes fill the scheduler's queue, and
-// the connection limit closes connections, probes among them, before they are read. With it the burst waits in the kernel's
-// accept queue of this address, in order, and does not delay other addresses.
-type fairListener struct{ net.Listener }
-
-func (l fairListener) Accept() (net.Conn, error) {
-	runtime.Gosched()
-	return l.Listener.Accept()
 }
