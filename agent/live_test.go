@@ -15,6 +15,7 @@ import (
 	coordinationv1 "k8s.io/api/coordination/v1"
 
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
+	"github.com/kube-devops/kube-devops/agent/logtest"
 )
 
 // liveWithin bounds what a live agent takes to do something, on a machine that is busy.
@@ -24,7 +25,7 @@ const liveWithin = 30 * time.Second
 type liveAgent struct {
 	*Agent
 	t     *testing.T
-	log   *lockedBuffer
+	log   *logtest.Buffer
 	stop  context.CancelFunc
 	ended chan error
 }
@@ -53,9 +54,9 @@ contexts: [{name: c, context: {cluster: c, user: u}}], users: [{name: u, user: {
 	if err := os.WriteFile(kubeconfig, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l := &liveAgent{t: t, log: new(lockedBuffer), ended: make(chan error, 1)}
+	l := &liveAgent{t: t, log: new(logtest.Buffer), ended: make(chan error, 1)}
 	o := DefaultOptions()
-	o.Listen, o.Kubeconfig, o.Log = "127.0.0.1:0", kubeconfig, jsonLogger(l.log)
+	o.Listen, o.Kubeconfig, o.Log = "127.0.0.1:0", kubeconfig, logtest.Logger(l.log)
 	o.Election.LeaseDuration, o.Election.RenewDeadline, o.Election.RetryPeriod = 3*time.Second, 1500*time.Millisecond, 300*time.Millisecond
 	if change != nil {
 		change(&o)

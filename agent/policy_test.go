@@ -23,6 +23,7 @@ import (
 
 	"github.com/kube-devops/kube-devops/agent/evaluator"
 	"github.com/kube-devops/kube-devops/agent/exposition"
+	"github.com/kube-devops/kube-devops/agent/logtest"
 	"github.com/kube-devops/kube-devops/agent/reload"
 	"github.com/kube-devops/kube-devops/agent/reload/reloadtest"
 	"github.com/kube-devops/kube-devops/agent/state"
@@ -52,20 +53,20 @@ checks:
 type replayed struct {
 	*Agent
 	t    *testing.T
-	logs *lockedBuffer
+	logs *logtest.Buffer
 	hang chan os.Signal // asks for a look at the policy
 	stop func()
 }
 
 func replay(t *testing.T, policy, waivers string) *replayed {
 	t.Helper()
-	r := &replayed{t: t, logs: new(lockedBuffer), hang: make(chan os.Signal, 1)}
+	r := &replayed{t: t, logs: new(logtest.Buffer), hang: make(chan os.Signal, 1)}
 	dump := filepath.Join(t.TempDir(), "pods.json")
 	if err := os.WriteFile(dump, []byte(recording), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	o := DefaultOptions()
-	o.Policy, o.Waivers, o.Replay, o.Listen, o.Reload, o.Log = policy, waivers, dump, "127.0.0.1:0", r.hang, jsonLogger(r.logs)
+	o.Policy, o.Waivers, o.Replay, o.Listen, o.Reload, o.Log = policy, waivers, dump, "127.0.0.1:0", r.hang, logtest.Logger(r.logs)
 	var err error
 	if r.Agent, err = New(t.Context(), o); err != nil {
 		t.Fatal(err)
@@ -326,7 +327,7 @@ func TestReloadWithoutItsRecording(t *testing.T) {
 	})
 }
 
-// What a waiver accepts is in no score until the moment at which it expires. Then it counts by itself, and is logged.
+// A violation that a waiver accepts is excluded from all scores until the waiver expires. Then it counts again, and is logged.
 func TestWaiverExpiresLive(t *testing.T) {
 	const (
 		waivedWeb = `kube_devops_waived_violations{check="latest_tag",namespace="shop"}`
@@ -346,13 +347,13 @@ func TestWaiverExpiresLive(t *testing.T) {
 		r.expect(accepted)
 		r.wait(time.Until(expires) - time.Nanosecond)
 		r.expect(accepted)
-		if got := r.logs.events(t); len(got) > 0 {
+		if got := r.logs.Events(t); len(got) > 0 {
 			t.Errorf("logged before: %v", got)
 		}
 		r.wait(time.Nanosecond)
 		r.expect(counted)
 		// The pod failed the check all the time, for its other container: no check is new.
-		if got := r.logs.events(t); len(got) > 0 {
+		if got := r.logs.Events(t); len(got) > 0 {
 			t.Errorf("logged: %v", got)
 		}
 
@@ -366,7 +367,7 @@ func TestWaiverExpiresLive(t *testing.T) {
 		r.wait(time.Until(later))
 		r.expect(map[string]float64{shopScore: 6, depotScore: 0, waivedWeb: 0, expiry: seconds})
 		want := []map[string]any{{"event": "policy_violation", "namespace": "shop", "pod": "web", "violations": []any{"latest_tag"}}}
-		if diff := cmp.Diff(want, r.logs.events(t)); diff != "" {
+		if diff := cmp.Diff(want, r.logs.Events(t)); diff != "" {
 			t.Errorf("logged (-want +got):\n%s", diff)
 		}
 	})

@@ -572,7 +572,7 @@ func TestNewOptionErrors(t *testing.T) {
 		change func(o *Options)
 		want   string
 	}{
-		{"several errors", func(o *Options) { o.Name, o.RetryPeriod = "", 0 }, "lease-name: must not be empty\nretry-period 0s: must be more than 0s"},
+		{"several errors", func(o *Options) { o.Name, o.RetryPeriod = "", 0 }, "--lease-name: must not be empty\n--retry-period 0s: must be greater than 0s"},
 		{"no work", func(o *Options) { o.Lead = nil }, "create elector: Log, Registerer and Lead must be set"},
 		{"no log", func(o *Options) { o.Log = nil }, "create elector: Log, Registerer and Lead must be set"},
 		{"no registry", func(o *Options) { o.Registerer = nil }, "create elector: Log, Registerer and Lead must be set"},

@@ -76,22 +76,22 @@ func (o Options) Validate() error {
 			mistakes = append(mistakes, fmt.Errorf(format, args...))
 		}
 	}
-	wrong(o.Namespace == "", "lease-namespace: must not be empty")
-	wrong(o.Name == "", "lease-name: must not be empty")
+	wrong(o.Namespace == "", "--lease-namespace: must not be empty")
+	wrong(o.Name == "", "--lease-name: must not be empty")
 	wrong(o.Identity == "", "identity: must not be empty")
 
 	wrong(o.LeaseDuration < time.Second || o.LeaseDuration%time.Second != 0,
-		"lease-duration %s: must be whole seconds, at least 1s, as the Lease holds nothing finer", o.LeaseDuration)
-	wrong(o.RetryPeriod <= 0, "retry-period %s: must be more than 0s", o.RetryPeriod)
+		"--lease-duration %s: must be whole seconds, at least 1s, because a Lease stores whole seconds", o.LeaseDuration)
+	wrong(o.RetryPeriod <= 0, "--retry-period %s: must be greater than 0s", o.RetryPeriod)
 	wrong(float64(o.RenewDeadline) <= leaderelection.JitterFactor*float64(o.RetryPeriod),
-		"renew-deadline %s: must be more than %g times the retry-period %s", o.RenewDeadline, leaderelection.JitterFactor, o.RetryPeriod)
+		"--renew-deadline %s: must be greater than %g times --retry-period %s", o.RenewDeadline, leaderelection.JitterFactor, o.RetryPeriod)
 	// The elector gives up one retry period after the renew deadline; client-go compares only the deadline.
 	wrong(o.RetryPeriod+o.RenewDeadline >= o.LeaseDuration,
-		"lease-duration %s: must be more than retry-period %s + renew-deadline %s", o.LeaseDuration, o.RetryPeriod, o.RenewDeadline)
+		"--lease-duration %s: must be greater than --retry-period %s + --renew-deadline %s", o.LeaseDuration, o.RetryPeriod, o.RenewDeadline)
 	wrong(o.Margin < 0, "margin %s: must not be negative", o.Margin)
 	// Otherwise one slow renewal would stop a healthy leader.
 	wrong(o.margin()+o.RetryPeriod+o.callTimeout() >= o.LeaseDuration,
-		"lease-duration %s: must be more than margin %s + retry-period %s + the %s that one call may take",
+		"--lease-duration %s: must be greater than margin %s + --retry-period %s + the %s that one request may take",
 		o.LeaseDuration, o.margin(), o.RetryPeriod, o.callTimeout())
 	return errors.Join(mistakes...)
 }

@@ -23,29 +23,29 @@ func TestOptionsValidate(t *testing.T) {
 			o.LeaseDuration, o.RenewDeadline, o.RetryPeriod = 2*time.Second, time.Second, 500*time.Millisecond
 		}, nil},
 		{"empty names", func(o *Options) { o.Namespace, o.Name, o.Identity = "", "", "" }, []string{
-			"lease-namespace: must not be empty",
-			"lease-name: must not be empty",
+			"--lease-namespace: must not be empty",
+			"--lease-name: must not be empty",
 			"identity: must not be empty",
 		}},
 		{"fraction of a second", func(o *Options) { o.LeaseDuration = 15500 * time.Millisecond }, []string{
-			"lease-duration 15.5s: must be whole seconds, at least 1s, as the Lease holds nothing finer",
+			"--lease-duration 15.5s: must be whole seconds, at least 1s, because a Lease stores whole seconds",
 		}},
 		{"client-go gives up after the lease", func(o *Options) { o.RenewDeadline = 13 * time.Second }, []string{
-			"lease-duration 15s: must be more than retry-period 2s + renew-deadline 13s",
+			"--lease-duration 15s: must be greater than --retry-period 2s + --renew-deadline 13s",
 		}},
 		{"deadline without a second try", func(o *Options) { o.RenewDeadline = 2400 * time.Millisecond }, []string{
-			"renew-deadline 2.4s: must be more than 1.2 times the retry-period 2s",
+			"--renew-deadline 2.4s: must be greater than 1.2 times --retry-period 2s",
 		}},
 		{"all zero", func(o *Options) { o.LeaseDuration, o.RenewDeadline, o.RetryPeriod = 0, 0, 0 }, []string{
-			"lease-duration 0s: must be whole seconds, at least 1s, as the Lease holds nothing finer",
-			"retry-period 0s: must be more than 0s",
-			"renew-deadline 0s: must be more than 1.2 times the retry-period 0s",
-			"lease-duration 0s: must be more than retry-period 0s + renew-deadline 0s",
-			"lease-duration 0s: must be more than margin 0s + retry-period 0s + the 1s that one call may take",
+			"--lease-duration 0s: must be whole seconds, at least 1s, because a Lease stores whole seconds",
+			"--retry-period 0s: must be greater than 0s",
+			"--renew-deadline 0s: must be greater than 1.2 times --retry-period 0s",
+			"--lease-duration 0s: must be greater than --retry-period 0s + --renew-deadline 0s",
+			"--lease-duration 0s: must be greater than margin 0s + --retry-period 0s + the 1s that one request may take",
 		}},
 		{"negative margin", func(o *Options) { o.Margin = -1 }, []string{"margin -1ns: must not be negative"}},
 		{"margin that leaves no time for a slow renewal", func(o *Options) { o.Margin = 10 * time.Second }, []string{
-			"lease-duration 15s: must be more than margin 10s + retry-period 2s + the 3s that one call may take",
+			"--lease-duration 15s: must be greater than margin 10s + --retry-period 2s + the 3s that one request may take",
 		}},
 	}
 	for _, tt := range tests {

@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 
+	"github.com/kube-devops/kube-devops/agent/logtest"
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
 )
@@ -255,8 +256,8 @@ func TestAuditLeavesABuildAlone(t *testing.T) {
 // read, is in the log.
 func TestViolationsDuringABuildAreLogged(t *testing.T) {
 	for _, swap := range []func(){nil, func() {}} {
-		log := new(lockedBuffer)
-		e := newTestEvaluator(t, jsonLogger(log), nil)
+		log := new(logtest.Buffer)
+		e := newTestEvaluator(t, logtest.Logger(log), nil)
 		e.Begin(t.Context(), observations(observed("a", "one", clean)))
 		err := e.SetPolicy(t.Context(), loadTable(t, tableText("two", 7)), swap, func(yield func(state.Observation) bool) {
 			yield(observed("a", "one", clean))
@@ -266,7 +267,7 @@ func TestViolationsDuringABuildAreLogged(t *testing.T) {
 			t.Fatal(err)
 		}
 		want := []map[string]any{{"event": "policy_violation", "namespace": "a", "pod": "one", "violations": []any{"latest_tag"}}}
-		if diff := cmp.Diff(want, log.events(t)); diff != "" {
+		if diff := cmp.Diff(want, log.Events(t)); diff != "" {
 			t.Errorf("other fields: %t: events (-want +got):\n%s", swap != nil, diff)
 		}
 	}

@@ -1,7 +1,6 @@
 package evaluator
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -15,55 +14,11 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
-	"go.uber.org/zap/zapcore"
 
+	"github.com/kube-devops/kube-devops/agent/logtest"
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/policies"
 )
-
-// lockedBuffer is a log that can be read while it is written.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *lockedBuffer) Sync() error { return nil }
-
-func (b *lockedBuffer) String() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.String()
-}
-
-// events are the policy events of a log, without time, level and message.
-func (b *lockedBuffer) events(t *testing.T) []map[string]any {
-	t.Helper()
-	var events []map[string]any
-	for line := range strings.Lines(b.String()) {
-		var entry map[string]any
-		if err := json.Unmarshal([]byte(line), &entry); err != nil {
-			t.Fatalf("a log line is not JSON: %q", line)
-		}
-		if entry["event"] == nil {
-			continue
-		}
-		delete(entry, "ts")
-		delete(entry, "level")
-		delete(entry, "msg")
-		events = append(events, entry)
-	}
-	return events
-}
-
-func jsonLogger(w zapcore.WriteSyncer) *zap.Logger {
-	return zap.New(zapcore.NewCore(zapcore.NewJSONEncoder(zap.NewProductionEncoderConfig()), w, zapcore.DebugLevel))
-}
 
 func newTestEvaluator(t *testing.T, log *zap.Logger, publish PublishFunc) *Evaluator {
 	t.Helper()
@@ -155,9 +110,9 @@ func TestEventsOfThePolicyLog(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			log := new(lockedBuffer)
-			test.steps(newTestEvaluator(t, jsonLogger(log), nil))
-			if diff := cmp.Diff(test.want, log.events(t)); diff != "" {
+			log := new(logtest.Buffer)
+			test.steps(newTestEvaluator(t, logtest.Logger(log), nil))
+			if diff := cmp.Diff(test.want, log.Events(t)); diff != "" {
 				t.Errorf("events (-want +got):\n%s", diff)
 			}
 		})
@@ -172,13 +127,13 @@ func TestNoEventsWithoutPermission(t *testing.T) {
 		}
 		return publish(ctx)
 	}
-	log := new(lockedBuffer)
-	e := newTestEvaluator(t, jsonLogger(log), publish)
+	log := new(logtest.Buffer)
+	e := newTestEvaluator(t, logtest.Logger(log), publish)
 	e.Begin(t.Context(), observations())
 	e.apply(state.Pod{Namespace: "a", Name: "permitted"}, podJSON(latest))
 	permitted = false
 	e.apply(state.Pod{Namespace: "a", Name: "denied"}, podJSON(latest))
-	events := log.events(t)
+	events := log.Events(t)
 	if len(events) != 1 || events[0]["pod"] != "permitted" {
 		t.Errorf("events: %v; want one, of the pod with permission", events)
 	}
@@ -286,8 +241,8 @@ func TestBeginOfATermThatEnds(t *testing.T) {
 // TestHostileLogText: what a pod brings stays within its line of the log, and moves no cursor of a terminal.
 func TestHostileLogText(t *testing.T) {
 	const hostile = "web\n{\"level\":\"info\",\"msg\":\"forged\"}\r\x1b[2J\u2028\x00end"
-	log := new(lockedBuffer)
-	e := newTestEvaluator(t, jsonLogger(log), nil)
+	log := new(logtest.Buffer)
+	e := newTestEvaluator(t, logtest.Logger(log), nil)
 	e.Begin(t.Context(), observations(observed("a", hostile, noProbes), observed(hostile, "one", noProbes)))
 	st := e.Current()
 	e.events.add(t.Context(), e.Publish, st, state.Pod{Namespace: hostile, Name: hostile}, state.Transition{After: []int{0}})

@@ -5,14 +5,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kube-devops/kube-devops/agent/logtest"
 	"github.com/kube-devops/kube-devops/agent/state"
 )
 
 // TestPodThatFlaps changes the violations of one pod each second: in no minute are there more than 6 events of it, the last
 // event is the state of the pod, and all events together account for every change. Another pod is not held up.
 func TestPodThatFlaps(t *testing.T) {
-	log := new(lockedBuffer)
-	e := newTestEvaluator(t, jsonLogger(log), nil)
+	log := new(logtest.Buffer)
+	e := newTestEvaluator(t, logtest.Logger(log), nil)
 	now := time.Unix(1e9, 0)
 	e.events.limit = newEventLimit(func() time.Time { return now })
 	flapping, other := state.Pod{Namespace: "default", Name: "flapping"}, state.Pod{Namespace: "default", Name: "other"}
@@ -23,7 +24,7 @@ func TestPodThatFlaps(t *testing.T) {
 	var last map[string]any
 	read := 0
 	collect := func() {
-		events := log.events(t)
+		events := log.Events(t)
 		for _, event := range events[read:] {
 			if event["pod"] != "flapping" {
 				continue
@@ -44,9 +45,9 @@ func TestPodThatFlaps(t *testing.T) {
 			changes++
 		}
 		if second == 30 {
-			before := len(log.events(t))
+			before := len(log.Events(t))
 			e.apply(other, podJSON(latest))
-			if got := len(log.events(t)); got != before+1 {
+			if got := len(log.Events(t)); got != before+1 {
 				t.Errorf("%d events of a pod that changed once, want 1", got-before)
 			}
 		}

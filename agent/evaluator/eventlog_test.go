@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.uber.org/zap"
 
+	"github.com/kube-devops/kube-devops/agent/logtest"
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
 )
@@ -45,10 +46,10 @@ func TestBlockedLogHoldsUpNothing(t *testing.T) {
 		t.Run(test.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				log := blocked{make(chan struct{})}
-				e := newTestEvaluator(t, jsonLogger(log), nil)
+				e := newTestEvaluator(t, logtest.Logger(log), nil)
 				e.log, e.events.log = zap.NewNop(), zap.NewNop()
 				e.Begin(t.Context(), observations())
-				e.log, e.events.log = jsonLogger(log), jsonLogger(log)
+				e.log, e.events.log = logtest.Logger(log), logtest.Logger(log)
 				ended := make(chan struct{})
 				go func() {
 					test.logs(e)
@@ -103,7 +104,7 @@ func TestPendingEventsAreLoggedLater(t *testing.T) {
 			e.apply(pod("x", "1"), podJSON(latest))
 			e.remove(pod("x", "1"))
 		}, nil, nil},
-		{"a pod is mended", []state.Observation{{Pod: pod("x", "1"), JSON: podJSON(noProbes)}}, func(e *Evaluator) {
+		{"a pod is fixed", []state.Observation{{Pod: pod("x", "1"), JSON: podJSON(noProbes)}}, func(e *Evaluator) {
 			e.apply(pod("x", "1"), podJSON(latest))
 			e.apply(pod("x", "1"), podJSON(clean))
 		}, nil, []map[string]any{event(resolved, "x", "latest_tag", "missing_liveness", "missing_readiness")}},
@@ -132,14 +133,14 @@ func TestPendingEventsAreLoggedLater(t *testing.T) {
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) {
-			log := new(lockedBuffer)
-			e := newTestEvaluator(t, jsonLogger(log), publish)
+			log := new(logtest.Buffer)
+			e := newTestEvaluator(t, logtest.Logger(log), publish)
 			permitted = true
 			e.Begin(t.Context(), observations(test.before...))
 			permitted = false
 			test.closed(e)
 			e.events.flush(t.Context(), e.Publish, e.Current())
-			if got := log.events(t); len(got) > 0 {
+			if got := log.Events(t); len(got) > 0 {
 				t.Errorf("logged without permission: %v", got)
 			}
 			permitted = true
@@ -148,7 +149,7 @@ func TestPendingEventsAreLoggedLater(t *testing.T) {
 			}
 			e.events.flush(t.Context(), e.Publish, e.Current())
 			e.events.flush(t.Context(), e.Publish, e.Current())
-			if diff := cmp.Diff(test.want, log.events(t)); diff != "" {
+			if diff := cmp.Diff(test.want, log.Events(t)); diff != "" {
 				t.Errorf("events (-want +got):\n%s", diff)
 			}
 			if len(e.events.pending) > 0 {

@@ -75,7 +75,7 @@ func (f *Finding) workloadKey() workloadKey {
 	return workloadKey{f.Workload, document{f.File, f.Document}}
 }
 
-// place is where to fix the finding: "web.yaml:21", or the workload if there is no file.
+// place returns where to fix the finding: "web.yaml:21", or the workload if there is no file.
 func (f *Finding) place() string {
 	switch {
 	case f.File == "":

@@ -181,9 +181,9 @@ func TestExplainGivesBack(t *testing.T) {
 	table := shipped(t, "default")
 	ns := build(sick, probed)
 	for _, test := range []struct {
-		name   string
-		fewer  []int
-		mended *state.NamespaceSnapshot
+		name  string
+		fewer []int
+		fixed *state.NamespaceSnapshot
 	}{
 		{"the check latest_tag", []int{2, 0, 0}, build(noTag, sound)},
 		{"the first workload", []int{1, 1, 1}, build(sound, probed)},
@@ -191,7 +191,7 @@ func TestExplainGivesBack(t *testing.T) {
 		{"nothing", []int{0, 0, 0}, ns},
 		{"all", []int{2, 1, 1}, build(sound, sound)},
 	} {
-		want, _ := test.mended.Scores(table)
+		want, _ := test.fixed.Scores(table)
 		if got := without(table, ns, test.fewer); got != want {
 			t.Errorf("%s: %v, want %v", test.name, got, want)
 		}

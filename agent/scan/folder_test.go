@@ -204,8 +204,8 @@ func TestExcludedNamespaces(t *testing.T) {
 	}
 }
 
-// TestTextAfterDocumentEnd: kubectl does not read what stands behind a line ..., so a pod there is in no score, and a
-// warning says so.
+// TestTextAfterDocumentEnd: kubectl ignores the text after a line "...". A pod there is excluded from all scores, with a
+// warning.
 func TestTextAfterDocumentEnd(t *testing.T) {
 	tree(t, map[string]string{"a.yaml": aPod("a") + "...\n" + aPod("b")})
 	found, lines, err := scanTree(t, []string{"a.yaml"})

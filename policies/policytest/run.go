@@ -64,6 +64,10 @@ func find(folder string) ([]string, error) {
 		}
 		return err
 	})
+	var path *fs.PathError
+	if errors.As(err, &path) {
+		return nil, fmt.Errorf("read %s: %w", path.Path, path.Err)
+	}
 	if err == nil && len(files) == 0 {
 		err = fmt.Errorf("%s: no %s found in the folder or below", folder, FileName)
 	}

@@ -548,9 +548,9 @@ var night = []row{
 		}
 		again("size=1m")
 		f.mountPolicy(good)
-		mended := time.Now()
+		fixed := time.Now()
 		f.reloaded("the mount is back", 1)
-		f.recovered(time.Since(mended), 5*time.Second)
+		f.recovered(time.Since(fixed), 5*time.Second)
 	}},
 	{number: 37, exclusive: true, expectGaps: true, name: "10,000 connections for /metrics", demand: "resident memory grows by ≤ 64 MiB; /healthz p99 ≤ 100 ms; Lease kept", trials: 1, trial: func(f *fixture) {
 		leader, check := f.leader(), f.keepsLease(floodedScrapeGap)

@@ -216,9 +216,9 @@ var everyMerge = []row{
 				f.Errorf("%s: scores (-before +now):\n%s", broken.name, diff)
 			}
 			f.mountPolicy(good)
-			mended := time.Now()
-			f.reloaded(broken.name+", and mended", 1)
-			f.recovered(time.Since(mended), 5*time.Second)
+			fixed := time.Now()
+			f.reloaded(broken.name+", and fixed", 1)
+			f.recovered(time.Since(fixed), 5*time.Second)
 		}
 	}},
 	{number: 36, exclusive: true, name: "200 connections that send or read 1 byte per second", demand: "closed ≤ 35 s; every scrape answered, p99 ≤ 250 ms", quick: 1, trials: 1, trial: func(f *fixture) {
@@ -509,11 +509,11 @@ func (f *fixture) startsDespite(rule proxy.Rule, longer time.Duration) {
 	}
 	stop()
 	f.pair()
-	mended := time.Now()
+	fixed := time.Now()
 	f.addPod()
 	// The timeout of an unanswered watch is one minute, and client-go backs off before the next one.
-	f.settledSince(mended, 90*time.Second)
-	f.notef("%.1f requests/s; scores correct %s afterwards", most, seconds(time.Since(mended)))
+	f.settledSince(fixed, 90*time.Second)
+	f.notef("%.1f requests/s; scores correct %s afterwards", most, seconds(time.Since(fixed)))
 }
 
 // defaultPolicy returns the default policy table.

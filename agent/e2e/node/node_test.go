@@ -353,7 +353,7 @@ func editPolicy(t *testing.T) {
 	both("a table with a mistake is refused", func(name string, ok float64) bool { return name == "second" && ok == 0 })
 	scoresUnder(t, second)
 	configMap("operator: endsWith", "operator: hasSuffix")
-	both("the mistake is mended", func(name string, ok float64) bool { return name == "second" && ok == 1 })
+	both("the mistake is fixed", func(name string, ok float64) bool { return name == "second" && ok == 1 })
 	// Helm does not overwrite manual edits without --force-conflicts.
 	deploy(t, "upgrade", "--reset-then-reuse-values", "--force-conflicts")
 	both("the table of the release is in force again", func(name string, ok float64) bool { return name == "first" && ok == 1 })
