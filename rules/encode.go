@@ -36,7 +36,11 @@ func (t *Table) YAML() []byte {
 	add(root, "checks", checks)
 	grades := sequence()
 	for _, g := range t.grades {
-		grades.Content = append(grades.Content, inFlow(mapping("name", textNode(g.Name), "min", numberNode(g.Min))))
+		grade := mapping("name", textNode(g.Name), "min", numberNode(g.Min))
+		if g.MaxSeverity != "" {
+			add(grade, "maxSeverity", textNode(string(g.MaxSeverity)))
+		}
+		grades.Content = append(grades.Content, inFlow(grade))
 	}
 	add(root, "grades", grades)
 	if len(t.waivers) > 0 {
@@ -57,11 +61,14 @@ func (t *Table) YAML() []byte {
 
 func (c *Check) node() *yaml.Node {
 	node := mapping("id", textNode(c.ID), "description", textNode(c.Message()))
-	if c.Remediation != "" {
-		add(node, "remediation", textNode(c.Remediation))
-	}
+	addText(node, "message", string(c.message))
+	addText(node, "remediation", c.Remediation)
+	addText(node, "category", string(c.Category))
 	add(node, "severity", textNode(string(c.Severity)))
 	add(node, "weight", numberNode(float64(c.Weight)))
+	if c.ShowValue != nil {
+		add(node, "showValue", &yaml.Node{Kind: yaml.ScalarNode, Value: strconv.FormatBool(*c.ShowValue)})
+	}
 	if len(c.ForEach) == 1 {
 		add(node, "forEach", textNode(c.ForEach[0]))
 	} else if len(c.ForEach) > 1 {
@@ -120,11 +127,6 @@ func (w *Waiver) node() *yaml.Node {
 	}
 	node := mapping("id", textNode(w.ID), "reason", textNode(w.Reason),
 		"expires", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!timestamp", Value: expires})
-	addText := func(to *yaml.Node, name, text string) {
-		if text != "" {
-			add(to, name, textNode(text))
-		}
-	}
 	addText(node, "namespace", w.Namespace)
 	addText(node, "pod", w.Pod)
 	addText(node, "container", w.Container)
@@ -160,6 +162,13 @@ func mapping(fields ...any) *yaml.Node {
 func add(to *yaml.Node, name string, value *yaml.Node) *yaml.Node {
 	to.Content = append(to.Content, textNode(name), value)
 	return to
+}
+
+// addText adds a field unless its text is empty.
+func addText(to *yaml.Node, name, text string) {
+	if text != "" {
+		add(to, name, textNode(text))
+	}
 }
 
 func sequence(of ...*yaml.Node) *yaml.Node {

@@ -143,8 +143,10 @@ func (r *loader) condition(node *yaml.Node) predicate {
 func (r *loader) grades(node *yaml.Node) []Grade {
 	var grades []Grade
 	lines := make(map[string]int)
+	var severity *yaml.Node // of the last grade
 	r.Each(node, "grades", func(i int, entry *yaml.Node) {
 		g := Grade{Min: math.NaN()}
+		severity = nil
 		r.Fields(entry, "a grade", []string{"name", "min"}, map[string]func(*yaml.Node){
 			"name": func(node *yaml.Node) {
 				var ok bool
@@ -166,6 +168,7 @@ func (r *loader) grades(node *yaml.Node) []Grade {
 				}
 				g.Min = bound.Float
 			},
+			"maxSeverity": func(node *yaml.Node) { g.MaxSeverity = r.severity(node, "a grade's maxSeverity"); severity = node },
 		})
 		if i > 0 && g.Min >= grades[i-1].Min {
 			r.Errorf(entry, "grade %q must have a lower min than the grade before it", g.Name)
@@ -175,6 +178,9 @@ func (r *loader) grades(node *yaml.Node) []Grade {
 	if node.Kind == yaml.SequenceNode {
 		if n := len(grades); n == 0 || grades[n-1].Min > 0 {
 			r.Errorf(node, "the last grade must have min 0, or low compliance has no grade")
+		}
+		if severity != nil {
+			r.Errorf(severity, "the last grade must not have a maxSeverity, or a severe violation has no grade")
 		}
 	}
 	return grades
@@ -213,13 +219,10 @@ func (r *loader) check(i int, node *yaml.Node) Check {
 		},
 		"description": r.TextInto(&c.Description, "description"),
 		"remediation": r.TextInto(&c.Remediation, "remediation"),
-		"severity": func(node *yaml.Node) {
-			switch c.Severity = Severity(node.Value); c.Severity {
-			case Critical, High, Medium, Low:
-			default:
-				r.Errorf(node, "severity must be critical, high, medium or low, got %s", strictyaml.Describe(node))
-			}
-		},
+		"message":     func(node *yaml.Node) { c.message = r.message(node) },
+		"category":    func(node *yaml.Node) { c.Category = r.category(node) },
+		"severity":    func(node *yaml.Node) { c.Severity = r.severity(node, "severity") },
+		"showValue":   func(node *yaml.Node) { c.ShowValue = r.showValue(node) },
 		"weight": func(node *yaml.Node) {
 			weight, err := strictyaml.ParseScalar(node)
 			if err != nil || weight.Kind != strictyaml.IntScalar || weight.Int < 1 || weight.Int > maxWeight {

@@ -3,6 +3,7 @@ package rules_test
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"strings"
 
@@ -183,6 +184,7 @@ func randomTable(r *rand.Rand) []byte {
 			check["when"] = randomPredicate(r, subject, 2)
 		}
 		check["violation"] = randomPredicate(r, subject, 1)
+		maps.Copy(check, textFields[i%len(textFields)])
 		checks = append(checks, check)
 	}
 	table := map[string]any{
@@ -202,6 +204,14 @@ func randomTable(r *rand.Rand) []byte {
 		panic(err)
 	}
 	return text
+}
+
+// textFields are fields of checks that change no verdict.
+var textFields = []map[string]any{
+	{"category": "security", "severity": "critical"},
+	{"message": "{subject} of {container}: {value}", "showValue": false},
+	{"category": "hygiene", "message": "{value}", "showValue": true},
+	{},
 }
 
 // mayBeUnknown asks for a quantity that random pods often have too large to be compared.

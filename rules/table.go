@@ -53,12 +53,17 @@ type Check struct {
 	ID string
 	// Description says what is wrong when the check fails, and Remediation what to do about it. Both may be empty.
 	Description, Remediation string
+	Category                 Category // empty: none
 	Severity                 Severity
 	// Weight is the penalty of one violation in points, 1 to 1000.
 	Weight int
 	// ForEach are the paths of the arrays whose elements are the subjects; none: the pod itself is the subject.
 	ForEach []string
+	// ShowValue says whether reports may show the values of the check. Nil: for kinds with a built-in schema. What may be a secret is never
+	// shown.
+	ShowValue *bool
 
+	message   messageText
 	when      predicate // nil: always
 	violation predicate
 }
@@ -81,6 +86,13 @@ func (c *Check) Message() string {
 type Grade struct {
 	Name string
 	Min  float64
+	// MaxSeverity is the worst severity of a violation that the grade allows; empty: any.
+	MaxSeverity Severity
+}
+
+// Allows reports whether the grade allows violations of a severity. The empty severity stands for no violations.
+func (g Grade) Allows(worst Severity) bool {
+	return g.MaxSeverity == "" || worst == "" || worst.Rank() >= g.MaxSeverity.Rank()
 }
 
 // Name is the table's metadata.name.
@@ -154,5 +166,5 @@ func defaultExclude() []string {
 }
 
 func defaultGrades() []Grade {
-	return []Grade{{"Healthy", 80}, {"Stable", 60}, {"Degraded", 40}, {"Critical", 0}}
+	return []Grade{{Name: "Healthy", Min: 80}, {Name: "Stable", Min: 60}, {Name: "Degraded", Min: 40}, {Name: "Critical", Min: 0}}
 }

@@ -20,13 +20,16 @@ metadata: {name: full-1}
 namespaces: {exclude: ["a-*", "[xy]?", exact]}
 pods: {skip: [{reason: job, when: {path: metadata.ownerReferences.#.kind, operator: equals, value: Job}}]}
 waivers: [{id: w-1, reason: Why, expires: 2030-12-31, namespace: "a*", pod: b, container: c, labels: {d: e}, owner: {kind: F, name: g}, check: [full, least]}]
-grades: [{name: Good, min: 50.5}, {name: Bad, min: 0}]
+grades: [{name: Good, min: 50.5, maxSeverity: high}, {name: Bad, min: 0}]
 checks:
   - id: full
     description: What is wrong
+    message: "{container}: {value}, {subject}"
     remediation: What to do
+    category: security
     severity: critical
     weight: 1000
+    showValue: false
     forEach: [spec.containers, spec.initContainers]
     when: {path: name, operator: exists}
     violation: {path: image, operator: hasSuffix, value: ":latest"}
@@ -36,7 +39,8 @@ checks:
 func TestLoad(t *testing.T) {
 	table := load(t, fullTable)
 	want := []rules.Check{
-		{ID: "full", Description: "What is wrong", Remediation: "What to do", Severity: rules.Critical, Weight: 1000, ForEach: []string{"spec.containers", "spec.initContainers"}},
+		{ID: "full", Description: "What is wrong", Remediation: "What to do", Category: rules.Security, Severity: rules.Critical, Weight: 1000,
+			ForEach: []string{"spec.containers", "spec.initContainers"}, ShowValue: new(bool)},
 		{ID: "least", Severity: rules.Medium, Weight: 1},
 	}
 	if diff := cmp.Diff(want, table.Checks(), cmpopts.IgnoreUnexported(rules.Check{})); diff != "" {
@@ -46,7 +50,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("name %q, want full-1", got)
 	}
 	// As sha256sum prints it for a file of that text.
-	if want := "sha256:e1cbcb4d9eda07a75cb25c0ae0cd06409d79447597754b8b2789364504ac4278"; table.Hash() != want {
+	if want := "sha256:700cc13a1359980c03cf8bbb66c5a4df39d378feae9bc10d33ec0d4dbd2c52ae"; table.Hash() != want {
 		t.Errorf("hash %q, want %q", table.Hash(), want)
 	}
 	if changed := load(t, fullTable+"#"); changed.Hash() == table.Hash() {
