@@ -182,6 +182,7 @@ checks:
     violation:
       any:
         - {all: [{path: a.0.#, operator: equals, value: 5}, {path: a, operator: notEquals, value: true}]}
+        - {path: [a, $.b.#.c], operator: exists}
         - {path: a.#.b, operator: in, value: [a, 5, true]}
         - {path: a, operator: notIn, value: [1.5]}
         - {path: a, operator: oneOf, value: [a]}

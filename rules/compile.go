@@ -50,12 +50,15 @@ func (t *Table) assignSlots(p predicate, ofPod bool) {
 			p.budget = t.budgets
 			t.budgets++
 		}
-		if p.path.Root {
-			p.slot = t.constants
-			t.constants++
-		}
-		if p.path.Root || ofPod {
-			t.lookups++
+		for i := range p.paths {
+			at := &p.paths[i]
+			if at.Root {
+				at.slot = t.constants
+				t.constants++
+			}
+			if at.Root || ofPod {
+				t.lookups++
+			}
 		}
 	}
 }

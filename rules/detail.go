@@ -54,11 +54,11 @@ func (t *Table) detail(e *evaluation, v *Violation, subject gjson.Result) Detail
 	if !subject.IsObject() {
 		return Detail{}
 	}
-	l, value := e.firstShown(t.checks[v.Check].violation, subject)
+	at, value := e.firstShown(t.checks[v.Check].violation, subject)
 	switch {
-	case l == nil:
+	case at == nil:
 		return Detail{}
-	case !l.path.Root && mayBeSecret([]fieldpath.Step{{Keys: v.Path}}), mayBeSecret(l.path.Steps):
+	case !at.Root && mayBeSecret([]fieldpath.Step{{Keys: v.Path}}), mayBeSecret(at.Steps):
 		return Detail{Withheld: true}
 	case value.Type == gjson.String:
 		return Detail{Value: clipped(value.Str)}
@@ -66,8 +66,9 @@ func (t *Table) detail(e *evaluation, v *Violation, subject gjson.Result) Detail
 	return Detail{Value: clipped(value.Raw)}
 }
 
-// firstShown finds the first true leaf of a predicate that is not under a not and has exactly one scalar; nil when there is none.
-func (e *evaluation) firstShown(p predicate, subject gjson.Result) (*leaf, gjson.Result) {
+// firstShown finds the first true leaf of a predicate that is not under a not and has exactly one scalar, and returns the path that led
+// to it; nil when there is none.
+func (e *evaluation) firstShown(p predicate, subject gjson.Result) (*place, gjson.Result) {
 	var of []predicate
 	switch p := p.(type) {
 	case allOf:
@@ -78,30 +79,39 @@ func (e *evaluation) firstShown(p predicate, subject gjson.Result) (*leaf, gjson
 		if p.of(e, subject) != isTrue {
 			return nil, gjson.Result{}
 		}
-		if value, ok := p.scalar(e, subject); ok {
-			return p, value
-		}
+		return p.scalar(e, subject)
 	}
 	for _, q := range of {
-		if l, value := e.firstShown(q, subject); l != nil {
-			return l, value
+		if at, value := e.firstShown(q, subject); at != nil {
+			return at, value
 		}
 	}
 	return nil, gjson.Result{}
 }
 
-// scalar returns the value of the path of a leaf; false unless that is exactly one string, number or boolean.
-func (l *leaf) scalar(e *evaluation, from gjson.Result) (value gjson.Result, ok bool) {
-	if l.path.Root {
-		from = e.pod
+// scalar returns the value of a leaf, and the path that leads to it; nil unless that is exactly one string, number or boolean.
+func (l *leaf) scalar(e *evaluation, subject gjson.Result) (at *place, value gjson.Result) {
+	for i := range l.paths {
+		at = &l.paths[i]
+		from := subject
+		if at.Root {
+			from = e.pod
+		}
+		n := 0
+		e.walk(at.Steps, from, func(found gjson.Result) bool {
+			value = found
+			n++
+			return n == 1
+		})
+		switch {
+		case n == 0:
+			continue
+		case n > 1 || value.Type == gjson.JSON:
+			return nil, gjson.Result{}
+		}
+		return at, value
 	}
-	n := 0
-	e.walk(l.path.Steps, from, func(found gjson.Result) bool {
-		value = found
-		n++
-		return n == 1
-	})
-	return value, n == 1 && value.Type != gjson.JSON
+	return nil, gjson.Result{}
 }
 
 // secretKeys are the fields that often contain credentials in plain text.

@@ -102,7 +102,7 @@ func TestDifferentialFindsFaults(t *testing.T) {
 	faults := []string{
 		"null is there", "nothing is not unequal", "nothing is not outside a list", "several values must all fulfil it",
 		"numbers equal their text", "numbers are floats", "the length leaves null out", "first means all", "all means first",
-		"the root is the subject", "backslashes are letters", "indexes begin at 1", "queries compare the text of numbers",
+		"the root is the subject", "only the first path counts", "the last path counts", "backslashes are letters", "indexes begin at 1", "queries compare the text of numbers",
 		"anything is a subject", "any holds when none holds", "false does not exist", "lists contain nothing",
 		"expressions match the whole text", "greaterThan or equal", "only the first entry of a list counts",
 		"the last forEach counts",

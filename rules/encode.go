@@ -96,13 +96,24 @@ func predicateNode(p predicate) *yaml.Node {
 	case notOf:
 		return mapping("not", predicateNode(p.predicate))
 	case *leaf:
-		node := inFlow(mapping("path", textNode(p.path.Source), "operator", textNode(p.operator)))
+		node := inFlow(mapping("path", p.pathNode(), "operator", textNode(p.operator)))
 		if p.value != nil {
 			add(node, "value", copied(p.value))
 		}
 		return node
 	}
 	panic(fmt.Sprintf("unknown predicate %T", p))
+}
+
+func (l *leaf) pathNode() *yaml.Node {
+	if len(l.paths) == 1 {
+		return textNode(l.paths[0].Source)
+	}
+	paths := sequence()
+	for _, p := range l.paths {
+		paths.Content = append(paths.Content, textNode(p.Source))
+	}
+	return inFlow(paths)
 }
 
 // copied copies a value without its style and comments.

@@ -24,6 +24,7 @@ const (
 	maxWeight         = 1000
 	maxPredicates     = 200 // of one check
 	maxPredicateDepth = 16
+	maxPaths          = 10 // of one predicate
 )
 
 var (

@@ -2,11 +2,13 @@ package rules
 
 import (
 	"cmp"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 
 	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
+	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
 func (r *loader) predicate(node *yaml.Node, depth int, count *int) predicate {
@@ -49,14 +51,11 @@ func (r *loader) predicate(node *yaml.Node, depth int, count *int) predicate {
 
 // leaf reads a path with an operator. Missing fields are nil.
 func (r *loader) leaf(node, where, word, operand *yaml.Node) predicate {
-	l := &leaf{slot: -1}
+	l := new(leaf)
 	if where == nil {
 		r.Errorf(node, "missing field %q in a predicate", "path")
-	} else if source, ok := r.Text(where, "path"); ok {
-		var err error
-		if l.path, err = fieldpath.Parse(source); err != nil {
-			r.Errorf(where, "path %q %s", source, err)
-		}
+	} else {
+		l.paths = r.places(where)
 	}
 	if word == nil {
 		r.Errorf(node, "missing field %q in a predicate", "operator")
@@ -75,6 +74,32 @@ func (r *loader) leaf(node, where, word, operand *yaml.Node) predicate {
 		l.operand, l.value = inline(operand), operand
 	}
 	return l
+}
+
+// places reads a path, or a list of paths of which the first that leads to a value counts.
+func (r *loader) places(node *yaml.Node) []place {
+	entries := strictyaml.Entries(node)
+	if n := len(entries); n == 0 || n > maxPaths {
+		r.Errorf(node, "path must be a path or a list of 1 to %d paths, got %d", maxPaths, n)
+		return nil
+	}
+	var places []place
+	for _, entry := range entries {
+		source, ok := r.Text(entry, "path")
+		if !ok {
+			continue
+		}
+		parsed, err := fieldpath.Parse(source)
+		switch {
+		case err != nil:
+			r.Errorf(entry, "path %q %s", source, err)
+		case slices.ContainsFunc(places, func(p place) bool { return p.Source == source }):
+			r.Errorf(entry, "duplicate path %q; only the first one has an effect", source)
+		default:
+			places = append(places, place{parsed, -1})
+		}
+	}
+	return places
 }
 
 // inline writes a value on one line of YAML.

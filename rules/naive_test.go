@@ -27,7 +27,7 @@ type naiveTable struct {
 
 	// Of the pod at hand: what each expression has cost, and the answers of predicates on the root.
 	cost   map[*naivePredicate]int
-	ofRoot map[*naivePredicate]answer
+	ofRoot map[*naiveToken]naiveAnswer
 }
 
 // An answer is one of: no, perhaps, yes.
@@ -72,13 +72,14 @@ func (p *naiveStrings) UnmarshalYAML(node *yaml.Node) error {
 }
 
 type naivePredicate struct {
-	All, Any       []naivePredicate
-	Not            *naivePredicate
-	Path, Operator string
-	Operand        yaml.Node `yaml:"value"`
+	All, Any []naivePredicate
+	Not      *naivePredicate
+	Path     naiveStrings
+	Operator string
+	Operand  yaml.Node `yaml:"value"`
 
 	value   any
-	tokens  []naiveToken
+	paths   [][]naiveToken
 	pattern *regexp.Regexp
 	program int // the instructions of the pattern
 }
@@ -125,7 +126,9 @@ func (p *naivePredicate) prepare() {
 	if p.Not != nil {
 		p.Not.prepare()
 	}
-	p.tokens = naiveTokens(p.Path)
+	for _, path := range p.Path {
+		p.paths = append(p.paths, naiveTokens(path))
+	}
 	if err := p.Operand.Decode(&p.value); p.Operand.Kind != 0 && err != nil {
 		panic(err)
 	}
@@ -325,33 +328,52 @@ func (t *naiveTable) holds(p *naivePredicate, pod, subject any) answer {
 		}
 		return yes
 	}
-	if p.tokens[0].kind != "root" {
-		return t.ask(p, pod, subject)
+	for i, path := range p.paths {
+		if i > 0 && t.fault == "only the first path counts" || i < len(p.paths)-1 && t.fault == "the last path counts" {
+			continue
+		}
+		if a := t.at(p, path, pod, subject); a.there {
+			return a.answer
+		}
 	}
-	if _, known := t.ofRoot[p]; !known || t.fault == "the root is the subject" {
-		t.ofRoot[p] = t.ask(p, pod, subject)
+	switch p.Operator {
+	case "notEquals":
+		return answerOf(t.fault != "nothing is not unequal")
+	case "notIn":
+		return answerOf(t.fault != "nothing is not outside a list")
 	}
-	return t.ofRoot[p]
+	return answerOf(p.Operator == "absent")
 }
 
-func (t *naiveTable) ask(p *naivePredicate, pod, subject any) answer {
-	tokens, from := p.tokens, subject
-	if tokens[0].kind == "root" {
-		tokens, from = tokens[1:], pod
-		if t.fault == "the root is the subject" {
-			from = subject
-		}
+// A naiveAnswer is that of one path, if it leads to a value.
+type naiveAnswer struct {
+	answer
+	there bool
+}
+
+func (t *naiveTable) at(p *naivePredicate, path []naiveToken, pod, subject any) naiveAnswer {
+	if path[0].kind != "root" {
+		return t.ask(p, t.values(path, subject))
 	}
-	values := t.values(tokens, from)
+	if t.fault == "the root is the subject" {
+		return t.ask(p, t.values(path[1:], subject))
+	}
+	// The answer is kept, because to ask again would cost again.
+	if _, known := t.ofRoot[&path[0]]; !known {
+		t.ofRoot[&path[0]] = t.ask(p, t.values(path[1:], pod))
+	}
+	return t.ofRoot[&path[0]]
+}
+
+func (t *naiveTable) ask(p *naivePredicate, values []any) naiveAnswer {
 	if len(values) == 0 {
-		switch p.Operator {
-		case "notEquals":
-			return answerOf(t.fault != "nothing is not unequal")
-		case "notIn":
-			return answerOf(t.fault != "nothing is not outside a list")
-		}
-		return answerOf(p.Operator == "absent")
+		return naiveAnswer{}
 	}
+	return naiveAnswer{t.any(p, values), true}
+}
+
+// any is the answer for several values.
+func (t *naiveTable) any(p *naivePredicate, values []any) answer {
 	all, some, undecided := true, false, false
 	for _, value := range values {
 		if some {
@@ -508,7 +530,7 @@ func (t *naiveTable) order(value, want any) (int, bool) {
 
 func (t *naiveTable) evaluate(pod any) naiveVerdict {
 	v := naiveVerdict{Subjects: make(map[string]int)}
-	t.cost, t.ofRoot = make(map[*naivePredicate]int), make(map[*naivePredicate]answer)
+	t.cost, t.ofRoot = make(map[*naivePredicate]int), make(map[*naiveToken]naiveAnswer)
 	for i := range t.Pods.Skip {
 		s := &t.Pods.Skip[i]
 		if (v.Skip == "" || t.fault == "the last skip gives the reason") && t.fault != "no pod is skipped" {

@@ -65,21 +65,30 @@ func joinWords(of []predicate, with string) string {
 	return strings.Join(words, with)
 }
 
-// A leaf compares the values of a path with an operand.
+// A leaf compares the values of a path with an operand. Of several paths, it compares those of the first one that leads to a value.
 type leaf struct {
-	path     *fieldpath.Path
+	paths    []place
 	operator string
 	operand  string     // as the table writes it; "" for an operator that takes none
 	value    *yaml.Node // the operand as a node
 	Matcher
-	// slot is the index of the answer of a leaf on the pod's root in evaluation.constant; -1 for other leaves.
-	slot int
 	// budget is the index of the costs of an expensive test in evaluation.spent.
 	budget int
 }
 
+// A place is a path of a leaf.
+type place struct {
+	*fieldpath.Path
+	// slot is the index of the answer for a path on the pod's root in evaluation.constant; -1 for other paths.
+	slot int
+}
+
 func (l *leaf) String() string {
-	words := l.path.Source + " " + l.operator
+	sources := make([]string, len(l.paths))
+	for i, p := range l.paths {
+		sources[i] = p.Source
+	}
+	words := strings.Join(sources, ", else ") + " " + l.operator
 	if l.operand != "" {
 		words += " " + l.operand
 	}
@@ -87,34 +96,44 @@ func (l *leaf) String() string {
 }
 
 func (l *leaf) of(e *evaluation, subject gjson.Result) truth {
-	if l.slot < 0 {
-		return l.ask(e, subject)
+	for i := range l.paths {
+		if answer := l.at(e, &l.paths[i], subject); answer != noValue {
+			return answer
+		}
+	}
+	return truthOf(l.absent)
+}
+
+// at is the answer for the values of one path; noValue when it leads to none.
+func (l *leaf) at(e *evaluation, p *place, subject gjson.Result) truth {
+	if p.slot < 0 {
+		return l.ask(e, p, subject)
 	}
 	// A path on the pod's root has the same answer for all subjects. It is evaluated once, so that a pod with many containers and long
 	// strings does not cost their product.
-	if e.constant[l.slot] == unasked {
-		e.constant[l.slot] = l.ask(e, e.pod)
+	if e.constant[p.slot] == unasked {
+		e.constant[p.slot] = l.ask(e, p, e.pod)
 	}
-	return e.constant[l.slot]
+	return e.constant[p.slot]
 }
 
-func (l *leaf) ask(e *evaluation, from gjson.Result) truth {
-	if single := l.path.Steps; len(single) == 1 && single[0].Kind == fieldpath.Keys {
+func (l *leaf) ask(e *evaluation, p *place, from gjson.Result) truth {
+	if single := p.Steps; len(single) == 1 && single[0].Kind == fieldpath.Keys {
 		// Nearly every path is one run of keys, which needs no closure and no allocation. Subjects and pods are objects.
 		value := e.get(from, &single[0])
 		if !present(value) {
-			return truthOf(l.absent)
+			return noValue
 		}
 		return l.fulfilled(e, value)
 	}
 	some, answer := false, isFalse
-	e.walk(l.path.Steps, from, func(value gjson.Result) bool {
+	e.walk(p.Steps, from, func(value gjson.Result) bool {
 		some = true
 		answer = max(answer, l.fulfilled(e, value))
 		return answer != isTrue
 	})
 	if !some {
-		return truthOf(l.absent)
+		return noValue
 	}
 	return answer
 }

@@ -75,7 +75,7 @@ func (t *Table) projection(extra []*fieldpath.Path) *Projection {
 	for i := range t.groups {
 		g := &t.groups[i]
 		for k, subject := range root.subjects(g) {
-			shown := func(l *leaf) bool { return !mayBeSecret(g.stepsTo(k, l)) }
+			shown := func(p *place) bool { return !mayBeSecret(g.stepsTo(k, p)) }
 			for _, c := range g.checks {
 				root.add(t.checks[c].when, subject, notShown)
 				root.add(t.checks[c].violation, subject, shown)
@@ -124,19 +124,19 @@ func (w *wanted) subjects(g *group) []*wanted {
 	return places
 }
 
-// stepsTo returns the steps from the pod to what a leaf looks at, for a subject of the path k of the group.
-func (g *group) stepsTo(k int, l *leaf) []fieldpath.Step {
-	if l.path.Root || len(g.forEach) == 0 {
-		return l.path.Steps
+// stepsTo returns the steps from the pod to where a path of a leaf leads, for a subject of the path k of the group.
+func (g *group) stepsTo(k int, p *place) []fieldpath.Step {
+	if p.Root || len(g.forEach) == 0 {
+		return p.Steps
 	}
-	return slices.Concat(g.forEach[k].Steps, l.path.Steps)
+	return slices.Concat(g.forEach[k].Steps, p.Steps)
 }
 
 // notShown is for leaves whose values details never show.
-func notShown(*leaf) bool { return false }
+func notShown(*place) bool { return false }
 
 // add adds what a predicate reads of a subject and of the pod, which is w. Details show the values of some of its leaves.
-func (w *wanted) add(p predicate, subject *wanted, shown func(*leaf) bool) {
+func (w *wanted) add(p predicate, subject *wanted, shown func(*place) bool) {
 	switch p := p.(type) {
 	case allOf:
 		for _, q := range p {
@@ -149,20 +149,27 @@ func (w *wanted) add(p predicate, subject *wanted, shown func(*leaf) bool) {
 	case notOf:
 		w.add(p.predicate, subject, notShown)
 	case *leaf:
-		if p.path.Root {
-			subject = w
+		for i := range p.paths {
+			at, from := &p.paths[i], subject
+			if at.Root {
+				from = w
+			}
+			p.want(from.follow(at.Steps), at, shown)
 		}
-		value := subject.follow(p.path.Steps)
-		switch {
-		case p.path.Steps[len(p.path.Steps)-1].Kind == fieldpath.Length:
-			// The elements are kept to be counted; the length itself is not in the pod.
-		case p.operator == "length":
-			value.counted = true
-		case p.test.of != nil:
-			value.whole = true
-		case !p.absent && shown(p):
-			value.scalar = true
-		}
+	}
+}
+
+// want adds what a leaf reads of the value at the end of one of its paths.
+func (l *leaf) want(value *wanted, at *place, shown func(*place) bool) {
+	switch {
+	case at.Steps[len(at.Steps)-1].Kind == fieldpath.Length:
+		// The elements are kept to be counted; the length itself is not in the pod.
+	case l.operator == "length":
+		value.counted = true
+	case l.test.of != nil:
+		value.whole = true
+	case !l.absent && shown(at):
+		value.scalar = true
 	}
 }
 

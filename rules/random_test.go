@@ -60,7 +60,7 @@ var (
 	containerShape = object(
 		field{"name", names}, field{"image", images}, field{"livenessProbe", probe}, field{"ports", array(port).suiting("length", "contains")},
 		field{"restartPolicy", policies}, field{"command", scripts},
-		field{"args", array(texts).suiting("length", "oneOf", "contains")}, field{"sizes", array(numbers)}, field{"0", texts},
+		field{"args", array(texts).suiting("length", "oneOf", "contains", "contains")}, field{"sizes", array(numbers)}, field{"0", texts},
 		field{"env", array(object(field{"name", names}, field{"value", texts}))},
 		field{"resources", object(
 			field{"limits", object(field{"cpu", quantities}, field{"memory", quantities}, field{"nvidia.com/gpu", numbers})},
@@ -393,6 +393,9 @@ func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
 	}
 	path, at := randomPath(r, subject)
 	p := map[string]any{"path": prefix + path, "operator": pick(r, rules.Operators()).Name}
+	if oneIn(r, 6) {
+		p["path"], at = randomPaths(r, subject)
+	}
 	if at.suits != nil && oneIn(r, 2) {
 		p["operator"] = pick(r, at.suits)
 	}
@@ -421,6 +424,21 @@ func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
 		p["value"] = randomScalar(r, at)
 	}
 	return p
+}
+
+// randomPaths are paths of which the first that leads to a value counts, and the shape of one of their ends.
+func randomPaths(r *rand.Rand, subject shape) (paths []string, at shape) {
+	for range 2 + r.IntN(2) {
+		prefix, from := "", subject
+		if oneIn(r, 3) {
+			prefix, from = "$.", podShape
+		}
+		path, end := randomPath(r, from)
+		if path = prefix + path; !contains(paths, path) {
+			paths, at = append(paths, path), end
+		}
+	}
+	return paths, at
 }
 
 // randomScalar is a value that is likely to stand in a place of the shape.

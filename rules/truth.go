@@ -8,6 +8,8 @@ const (
 	isFalse
 	unknown
 	isTrue
+	// noValue is only an answer within a leaf: the path leads to no value.
+	noValue
 )
 
 func truthOf(is bool) truth {

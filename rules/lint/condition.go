@@ -99,27 +99,66 @@ type leaf struct {
 
 // leaf reads a leaf, and warns when it has the same answer for all values that its path may select.
 func (l *linter) leaf(c *condition, about scope) {
-	pathNode, operand := strictyaml.Field(c.node, "path"), strictyaml.Field(c.node, "value")
-	path, _ := fieldpath.Parse(pathNode.Value) // loaded without an error
+	operand := strictyaml.Field(c.node, "value")
 	e := c.expr
-	e.Path = strings.TrimPrefix(path.Source, "$.")
-	if path.Root || about.pod {
-		e.Path = "$." + e.Path
-	}
 	e.Operator, e.Operand = strictyaml.FieldValue(c.node, "operator"), operand
 	e.Matcher, _ = rules.NewMatcher(e.Operator, operand) // loaded without an error
-	this := leaf{linter: l, Expr: e, node: operand, source: path.Source}
+	this := leaf{linter: l, Expr: e, node: operand}
 	if this.node == nil {
 		this.node = strictyaml.Field(c.node, "operator")
 	}
-	found := this.find(pathNode, path, about)
+	found := this.findFirst(strictyaml.Entries(strictyaml.Field(c.node, "path")), about)
 	e.Values = this.values
 	if found {
 		this.checkOperator()
 	}
 }
 
-// find follows the path from all types that a subject may have. It warns and returns false when the path exists in none of them.
+// findFirst follows the paths of a leaf, of which the first that leads to a value counts. It warns about those that do not exist, and
+// returns false when there is one. The search for constant conditions treats several paths as one of its own, whose values are those of
+// any of them: it may miss a constant condition, and is never wrong about one.
+func (l *leaf) findFirst(nodes []*yaml.Node, about scope) bool {
+	found, before := true, ""
+	for i, node := range nodes {
+		path, _ := fieldpath.Parse(node.Value) // loaded without an error
+		from := strings.TrimPrefix(path.Source, "$.")
+		if path.Root || about.pod {
+			from = "$." + from
+		}
+		one := leaf{linter: l.linter}
+		found = one.find(node, path, about) && found
+		if i == 0 {
+			l.Path, l.source, l.values, l.elements, l.quantity, l.words = from, path.Source, one.values, one.elements, one.quantity, one.words
+			before = path.Source
+			continue
+		}
+		if l.values.Always {
+			l.Errorf(node, "path %q has no effect: %q before it always has a value", path.Source, before)
+		}
+		before = path.Source
+		l.Path, l.source = l.Path+", else "+from, l.source+", else "+path.Source
+		l.addPath(&one)
+	}
+	return found
+}
+
+// addPath extends what the paths of a leaf may select by the values of another one.
+func (l *leaf) addPath(other *leaf) {
+	v, o := &l.values, &other.values
+	if len(v.Enum) == 0 || len(o.Enum) == 0 {
+		v.Enum = nil
+	} else {
+		v.Enum = slices.Concat(v.Enum, o.Enum)
+	}
+	v.Kinds |= o.Kinds
+	v.Integer, v.Length, v.Always, v.Several = v.Integer && o.Integer, v.Length && o.Length, v.Always || o.Always, v.Several || o.Several
+	l.elements, l.quantity = l.elements|other.elements, l.quantity && other.quantity
+	if other.words != l.words {
+		l.words += " or " + other.words
+	}
+}
+
+// find follows one path from all types that a subject may have. It warns and returns false when the path exists in none of them.
 func (l *leaf) find(node *yaml.Node, p *fieldpath.Path, about scope) bool {
 	l.values.Several = slices.ContainsFunc(p.Steps, func(s fieldpath.Step) bool { return s.Kind == fieldpath.Each || s.Kind == fieldpath.All })
 	l.values.Length = p.Steps[len(p.Steps)-1].Kind == fieldpath.Length

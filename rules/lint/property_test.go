@@ -102,6 +102,9 @@ func randomCondition(r *rand.Rand, paths []string, depth int) map[string]any {
 		"path":     pick(r, paths),
 		"operator": pick(r, rules.Operators()).Name,
 	}
+	if first, second := pick(r, paths), pick(r, conditionPaths); oneIn(r, 6) && first != second {
+		p["path"] = []string{first, second}
+	}
 	switch p["operator"] {
 	case "exists", "absent":
 	case "in", "notIn", "oneOf":
