@@ -55,7 +55,11 @@ type LoadErrors = strictyaml.Errors
 // A loader builds a Table from YAML nodes.
 type loader struct{ *strictyaml.Reader }
 
-func newLoader(file string) *loader { return &loader{strictyaml.NewReader(file)} }
+func newLoader(file string) *loader {
+	r := &loader{strictyaml.NewReader(file)}
+	r.FieldHint = fieldHint
+	return r
+}
 
 // KindOf returns the kind that a text declares: Kind, WaiversKind, the kind of policy tests, or another one. It is empty when the text
 // cannot be read or declares none.
@@ -251,7 +255,7 @@ func (r *loader) forEach(node *yaml.Node) []string {
 			continue
 		}
 		if _, err := fieldpath.ParseSubjects(source); err != nil {
-			r.Errorf(entry, "forEach: path %q %s", source, err)
+			r.Errorf(entry, "forEach: path %q %s%s", source, err, fieldpath.Hint(source, true))
 		} else if slices.Contains(paths, source) {
 			r.Errorf(entry, "forEach: duplicate path %q", source)
 		}

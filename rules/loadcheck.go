@@ -9,7 +9,7 @@ import (
 func (r *loader) severity(node *yaml.Node, what string) Severity {
 	s := Severity(node.Value)
 	if s.Rank() < 0 {
-		r.Errorf(node, "%s must be critical, high, medium or low, got %s", what, strictyaml.Describe(node))
+		r.Errorf(node, "%s must be critical, high, medium or low, got %s%s", what, strictyaml.Describe(node), severityHint(node.Value))
 	}
 	return s
 }

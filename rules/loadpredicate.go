@@ -19,6 +19,10 @@ func (r *loader) predicate(node *yaml.Node, depth int, count *int) predicate {
 		r.Errorf(node, "predicates may be nested at most %d deep", maxPredicateDepth)
 		return nil
 	}
+	if node.Kind == yaml.SequenceNode {
+		r.Errorf(node, "a predicate must be a mapping, got a list; write any: before the list if one of its predicates is enough, or all: if each must be true")
+		return nil
+	}
 	found := make(map[string]*yaml.Node)
 	known := make(map[string]func(*yaml.Node))
 	for _, name := range []string{"all", "any", "not", "path", "operator", "value"} {
@@ -92,7 +96,7 @@ func (r *loader) places(node *yaml.Node) []place {
 		parsed, err := fieldpath.Parse(source)
 		switch {
 		case err != nil:
-			r.Errorf(entry, "path %q %s", source, err)
+			r.Errorf(entry, "path %q %s%s", source, err, fieldpath.Hint(source, false))
 		case slices.ContainsFunc(places, func(p place) bool { return p.Source == source }):
 			r.Errorf(entry, "duplicate path %q; only the first one has an effect", source)
 		default:

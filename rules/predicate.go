@@ -8,7 +8,6 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
-	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
 // A predicate is true, false or unknown for a subject. Where a path has several values, a leaf is true when it is true for any of
@@ -159,8 +158,7 @@ func NewMatcher(operator string, operand *yaml.Node) (Matcher, error) {
 	op, known := findOperator(operator)
 	switch {
 	case !known:
-		names := operatorNames()
-		return Matcher{}, fmt.Errorf("unknown operator %q%s; known operators: %s", operator, suggest.DidYouMean(operator, names), strings.Join(names, ", "))
+		return Matcher{}, fmt.Errorf("unknown operator %q%s; known operators: %s", operator, operatorHint(operator), strings.Join(operatorNames(), ", "))
 	case op.compile == nil && operand != nil:
 		return Matcher{}, fmt.Errorf("operator %s does not take a value", operator)
 	case op.compile != nil && operand == nil:

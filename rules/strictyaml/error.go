@@ -48,6 +48,8 @@ const maxErrors = 100
 type Reader struct {
 	// At is the entry that is being read; Errorf puts it in front of messages.
 	At string
+	// FieldHint continues the message about an unknown field; nil to suggest the nearest known one.
+	FieldHint func(field string, known []string) string
 
 	file    string
 	errs    Errors

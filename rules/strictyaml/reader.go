@@ -79,7 +79,7 @@ func (r *Reader) Fields(node *yaml.Node, what string, required []string, known m
 		switch {
 		case !ok:
 			names := slices.Sorted(maps.Keys(known))
-			r.Errorf(key, "unknown field %q in %s%s; known fields: %s", key.Value, what, r.DidYouMean(key.Value, names), strings.Join(names, ", "))
+			r.Errorf(key, "unknown field %q in %s%s; known fields: %s", key.Value, what, r.fieldHint(key.Value, names), strings.Join(names, ", "))
 		case seen[key.Value]:
 			r.Errorf(key, "duplicate field %q", key.Value)
 		default:
@@ -92,6 +92,14 @@ func (r *Reader) Fields(node *yaml.Node, what string, required []string, known m
 			r.Errorf(node, "missing field %q in %s", name, what)
 		}
 	}
+}
+
+// fieldHint is the hint about an unknown field, without the work when no further error is kept.
+func (r *Reader) fieldHint(field string, known []string) string {
+	if r.FieldHint == nil || len(r.errs) >= maxErrors {
+		return r.DidYouMean(field, known)
+	}
+	return r.FieldHint(field, known)
 }
 
 // Each calls read for each entry of a list.

@@ -1,0 +1,76 @@
+package rules_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// TestOperatorHints takes the names that other tools use. What is suggested is an operator of ours.
+func TestOperatorHints(t *testing.T) {
+	negated := func(operator string) string {
+		return "did you mean not: {path: PATH, operator: " + operator + ", value: VALUE}?"
+	}
+	for operator, want := range map[string]string{
+		"eq": `"equals"`, "==": `"equals"`, "Equals": `"equals"`, "const": `"equals"`, "ne": `"notEquals"`, "NotEqual": `"notEquals"`, "not_equals": `"notEquals"`,
+		"gt": `"greaterThan"`, "lt": `"lessThan"`, "GreaterThanOrEquals": negated("lessThan"), "lte": negated("greaterThan"),
+		"regex": `"matches"`, "pattern": `"matches"`, "notMatches": negated("matches"), "startsWith": `"hasPrefix"`, "endsWith": `"hasSuffix"`,
+		"doesNotStartWith": negated("hasPrefix"), "not_ends_with": negated("hasSuffix"), "notContains": negated("contains"), "doesNotContain": negated("contains"),
+		"notHasPrefix": negated("hasPrefix"), "isNull": `"absent"`, "missing": `"absent"`, "DoesNotExist": `"absent"`, "NotExists": `"absent"`, "isset": `"exists"`,
+		"oneof": `"oneOf"`, "enum": `"in"`, "AnyIn": `"oneOf"`, "AllNotIn": negated("oneOf"), "AllIn": "every: {in: PATH", "AnyNotIn": "some: {in: PATH",
+		"not_in": `"notIn"`, "nin": `"notIn"`, "minLength": `"length"`, "empty": "operator: length, value: 0", "isTrue": "operator: equals, value: true",
+		"hasprefix": `"hasPrefix"`, "contain": `"contains"`, "zzz": "",
+	} {
+		text := fmt.Sprintf("apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: t}\nchecks:\n  - {id: c, weight: 1, violation: {path: image, operator: %q, value: x}}\n", operator)
+		errs := loadErrors(t, text)
+		if len(errs) != 1 {
+			t.Errorf("%s: %v, want one error", operator, errs)
+			continue
+		}
+		msg, _, _ := strings.Cut(errs[0].Msg, "; known operators")
+		hint := strings.TrimPrefix(msg, fmt.Sprintf("unknown operator %q", operator))
+		if want == "" && hint != "" || !strings.Contains(hint, want) {
+			t.Errorf("%s: hint %q, want %q", operator, hint, want)
+		}
+		_, named, ok := strings.Cut(hint, "operator: ")
+		if !ok {
+			_, named, ok = strings.Cut(hint, `"`)
+		}
+		named = strings.FieldsFunc(named+" ", func(r rune) bool { return strings.ContainsRune(`,"}?`, r) })[0]
+		if ok && !slices.ContainsFunc(rules.Operators(), func(o rules.OperatorDoc) bool { return o.Name == named }) {
+			t.Errorf("%s: the hint %q suggests %q, which is not an operator", operator, hint, named)
+		}
+	}
+}
+
+// TestHints has other mistakes of authors who know other tools.
+func TestHints(t *testing.T) {
+	for _, tt := range []struct{ name, check, want string }{
+		{"a list of predicates", "violation: [{path: image, operator: exists}]", "write any: before the list if one of its predicates is enough, or all: if each must be true"},
+		{"a list below not", "violation: {not: [{path: image, operator: exists}]}", "write any: before the list"},
+		{"every element in jq", "violation: {path: 'spec.containers[].image', operator: exists}", "; write spec.containers.#.image"},
+		{"an index in JSONPath", "violation: {path: '$.spec.containers[0].image', operator: exists}", "; write $.spec.containers.0.image"},
+		{"a dot before the path", "violation: {path: .spec.hostNetwork, operator: exists}", "; write spec.hostNetwork"},
+		{"every depth", "violation: {path: $..image, operator: exists}", "; a path cannot search at every depth"},
+		{"every subject", "forEach: 'spec.containers[*]', violation: {path: image, operator: exists}", "; write spec.containers"},
+		{"the severity of another tool", "severity: warning, violation: {path: image, operator: exists}", `got the string "warning" (did you mean "medium"?)`},
+		{"a severity in upper case", "severity: HIGH, violation: {path: image, operator: exists}", `got the string "HIGH" (did you mean "high"?)`},
+		{"a severity of no tool", "severity: purple, violation: {path: image, operator: exists}", `got the string "purple"`},
+		{"an operator as a field", "violation: {path: image, equals: x, operator: exists}", `unknown field "equals" in a predicate; write operator: equals, value: VALUE`},
+		{"an operator of another tool as a field", "violation: {path: image, pattern: x, operator: exists}", `; write operator: matches, value: VALUE`},
+		{"and", "violation: {and: [{path: image, operator: exists}], path: image, operator: exists}", `unknown field "and" in a predicate (did you mean "all"?)`},
+		{"key", "violation: {key: image, path: image, operator: exists}", `(did you mean "path"?)`},
+		{"a name", "name: c, violation: {path: image, operator: exists}", `unknown field "name" in a check (did you mean "id"?)`},
+		{"deny", "deny: c, violation: {path: image, operator: exists}", `(did you mean "violation"?)`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			errs := loadErrors(t, "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: t}\nchecks:\n  - {id: c, weight: 1, "+tt.check+"}\n")
+			if len(errs) != 1 || errs[0].Line != 5 || !strings.Contains(errs[0].Msg, tt.want) {
+				t.Errorf("%v, want one error in line 5 with %q", errs, tt.want)
+			}
+		})
+	}
+}
