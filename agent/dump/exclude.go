@@ -3,11 +3,12 @@ package dump
 import (
 	"errors"
 	"fmt"
-	"path"
 	"strings"
+
+	"github.com/kube-devops/kube-devops/rules"
 )
 
-// glob is a pattern of slash-separated paths: each part is a pattern of path.Match, or ** for any number of parts.
+// glob is a pattern of slash-separated paths: each part is a shell glob, or ** for any number of parts.
 type glob struct {
 	text  string
 	parts []string
@@ -31,7 +32,7 @@ func checkGlob(pattern string) error {
 		return errors.New("the pattern is empty: write one such as charts or **/testdata")
 	}
 	for _, part := range parts {
-		if _, err := path.Match(part, ""); err != nil {
+		if _, err := rules.ParseGlob(part); err != nil {
 			return fmt.Errorf("%w: write one such as charts or **/testdata", err)
 		}
 		if part == ".." {
@@ -70,8 +71,7 @@ func (g *glob) matches(parts []string) bool {
 				reached[i] = reached[i] || reached[i-1]
 				continue
 			}
-			match, _ := path.Match(g.parts[i-1], part) // the pattern was checked
-			reached[i] = reached[i-1] && match
+			reached[i] = reached[i-1] && rules.MatchGlob(g.parts[i-1], part)
 		}
 		reached[0] = false
 		g.skipAny(reached)

@@ -159,6 +159,7 @@ func TestExclude(t *testing.T) {
 		{"**/test/*.yaml", "lib/test/e.yaml test/d.yaml"},
 		{"lib/**/*.yaml", "lib/g.yaml lib/test/deep/f.yaml lib/test/e.yaml"},
 		{"**/[d-f].yaml", "lib/test/deep/f.yaml lib/test/e.yaml test/d.yaml"},
+		{"**/[!a-f].yaml", "lib/g.yaml"},
 		{"**/*.json charts", "charts/c.yaml charts/x/b.yaml lib/h.json"},
 		{"**", all},
 		{"*", all},

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"path"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,7 +17,7 @@ import (
 )
 
 // Explain prints the penalty points of namespaces by check and by workload, and the score and compliance if each were fixed.
-// Patterns are names of namespaces, or patterns of path.Match. If one matches no namespace, the error suggests similar names,
+// Patterns are names of namespaces, or shell globs. If one matches no namespace, the error suggests similar names,
 // or says that the policy excludes it.
 func Explain(to io.Writer, scan *Scan, patterns []string, o Options) error {
 	selected, err := scan.selected(patterns)
@@ -44,8 +43,7 @@ func (s *Scan) selected(patterns []string) ([]*state.NamespaceSnapshot, error) {
 	for _, pattern := range patterns {
 		found := false
 		for i := range namespaces {
-			match, err := path.Match(pattern, namespaces[i].Name)
-			if namespaces[i].Name == pattern || err == nil && match {
+			if namespaces[i].Name == pattern || rules.MatchGlob(pattern, namespaces[i].Name) {
 				chosen[i], found = true, true
 			}
 		}
@@ -67,7 +65,7 @@ func (s *Scan) selected(patterns []string) ([]*state.NamespaceSnapshot, error) {
 
 // notFound is the error for a pattern that matches no namespace.
 func (s *Scan) notFound(pattern string) error {
-	if _, err := path.Match(pattern, ""); err != nil {
+	if _, err := rules.ParseGlob(pattern); err != nil {
 		return fmt.Errorf("namespace pattern %q is malformed: close every bracket", head(pattern, 100))
 	}
 	if err := s.excludedMatch(pattern); err != nil {
@@ -94,7 +92,7 @@ func (s *Scan) notFound(pattern string) error {
 func (s *Scan) excludedMatch(pattern string) error {
 	var names []string
 	for namespace := range s.Inputs.ExcludedNamespaces {
-		if match, err := path.Match(pattern, namespace); namespace == pattern || err == nil && match {
+		if namespace == pattern || rules.MatchGlob(pattern, namespace) {
 			names = append(names, namespace)
 		}
 	}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path"
 	"strconv"
 	"strings"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/agent/report"
+	"github.com/kube-devops/kube-devops/rules"
 )
 
 // print writes all reports: first the files, so that they exist even if the reader of standard output closes the pipe, then
@@ -113,7 +113,7 @@ func (o *scanOptions) explainsAsJSON() bool {
 func (o *scanOptions) validateExplain() error {
 	var errs []error
 	for _, pattern := range o.explain {
-		if _, err := path.Match(pattern, ""); err != nil || pattern == "" {
+		if _, err := rules.ParseGlob(pattern); err != nil || pattern == "" {
 			errs = append(errs, fmt.Errorf("--explain %q is not a name or a pattern such as shop or team-*", pattern))
 		}
 	}
