@@ -157,10 +157,11 @@ const fullWaivers = `
     namespace: "a*"
     pod: b
     container: c
+    workload: Deployment/*
     labels: {app.kubernetes.io/name: x}
     owner: {kind: Job, name: "*"}
     check: [a, b]
-  - {id: v, reason: r, expires: "2030-01-01T00:00:00+02:00", check: a}
+  - {id: v, reason: r, expires: "2030-01-01T00:00:00+02:00", namespace: [a, "b*"], subject: s, check: a}
 `
 
 const full = `apiVersion: kube-devops.io/v1

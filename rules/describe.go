@@ -45,7 +45,10 @@ func (w *Waiver) Scope() string {
 			words = append(words, what+" "+value)
 		}
 	}
-	add("namespace", w.Namespace)
+	add("namespace", strings.Join(w.Namespaces, " or "))
+	if w.workload != nil {
+		add("workload", w.workload.kind+"/"+w.workload.name)
+	}
 	add("pod", w.Pod)
 	add("container", w.Container)
 	add("subject", w.Subject)

@@ -114,7 +114,7 @@ func TestDifferentialFindsFaults(t *testing.T) {
 		"a pod has no namespace by default", "waivers do not ask for containers", "waivers do not ask for subjects", "the pod is a container",
 		"unknown is false", "unknown is true", "an unknown part decides all", "an unknown part decides any", "not of unknown is true",
 		"an unknown when leaves out", "an unknown skip skips", "all ports are TCP", "what has no name has no word",
-		"one label is enough", "a label that is not there is empty", "waivers do not ask for owners", "waivers do not ask for checks",
+		"one label is enough", "a label that is not there is empty", "waivers do not ask for owners", "waivers do not ask for workloads", "only the first namespace counts", "ReplicaSets are workloads", "waivers do not ask for checks",
 	}
 	pods := newRandomPods(t)
 	var engines []*rules.Table

@@ -138,7 +138,14 @@ func (w *Waiver) node() *yaml.Node {
 	}
 	node := mapping("id", textNode(w.ID), "reason", textNode(w.Reason),
 		"expires", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!timestamp", Value: expires})
-	addText(node, "namespace", w.Namespace)
+	if len(w.Namespaces) == 1 {
+		addText(node, "namespace", w.Namespaces[0])
+	} else if len(w.Namespaces) > 1 {
+		add(node, "namespace", inFlow(textNodes(w.Namespaces)))
+	}
+	if w.workload != nil {
+		addText(node, "workload", w.workload.kind+"/"+w.workload.name)
+	}
 	addText(node, "pod", w.Pod)
 	addText(node, "container", w.Container)
 	addText(node, "subject", w.Subject)

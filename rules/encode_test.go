@@ -119,7 +119,7 @@ pods:
   skip:
     - {reason: job, when: {not: {path: status.phase, operator: exists}}}
 waivers:
-  - {id: a, reason: "one: two", expires: 2030-01-01, namespace: "a-*", check: full}
+  - {id: a, reason: "one: two", expires: 2030-01-01, namespace: ["a-*", b], workload: "Deployment/w[!a]*", check: full}
   - id: b
     reason: r
     expires: "2030-01-01T12:30:00.5+02:00"
@@ -142,7 +142,7 @@ waivers:
 		got = append(got, w.Scope())
 	}
 	want := []string{
-		"namespace a-*, check full",
+		"namespace a-* or b, workload Deployment/w[^a]*, check full",
 		"pod *, container c, label 5=6, label app.kubernetes.io/name=x, owner Job j*, check full or least",
 		"owner Job",
 		"pod p",

@@ -91,7 +91,7 @@ func (r *loader) waiver(i int, node *yaml.Node, t *Table) *Waiver {
 			}
 		},
 		"expires":   func(node *yaml.Node) { w.Expires = r.Time(node, "expires") },
-		"namespace": matcher(globInto(&w.Namespace, "namespace")),
+		"namespace": matcher(func(node *yaml.Node) { w.Namespaces = r.waivedNamespaces(node) }),
 		"pod":       matcher(globInto(&w.Pod, "pod")),
 		"container": matcher(globInto(&w.Container, "container")),
 		"subject":   matcher(globInto(&w.Subject, "subject")),
@@ -107,17 +107,52 @@ func (r *loader) waiver(i int, node *yaml.Node, t *Table) *Waiver {
 				r.Errorf(node, "owner must have a kind or a name")
 			}
 		}),
-		"check": matcher(func(node *yaml.Node) { r.waivedChecks(node, w, t) }),
+		"workload": matcher(func(node *yaml.Node) { w.workload = r.waivedWorkload(node) }),
+		"check":    matcher(func(node *yaml.Node) { r.waivedChecks(node, w, t) }),
 	})
 	if node.Kind == yaml.MappingNode && valid && w.acceptsAll() {
-		r.Errorf(node, "the waiver must not match everything; add a namespace, pod, container, subject, labels, owner or check")
+		r.Errorf(node, "the waiver must not match everything; add a namespace, workload, pod, container, subject, labels, owner or check")
 	}
 	return w
 }
 
 // acceptsAll reports whether the waiver matches everything.
 func (w *Waiver) acceptsAll() bool {
-	return w.Namespace == "" && w.Pod == "" && w.Container == "" && w.Subject == "" && len(w.labels) == 0 && w.owner == nil && len(w.CheckIDs) == 0
+	return !slices.ContainsFunc(w.Namespaces, func(glob string) bool { return glob != "" }) && w.workload == nil && w.Pod == "" &&
+		w.Container == "" && w.Subject == "" && len(w.labels) == 0 && w.owner == nil && len(w.CheckIDs) == 0
+}
+
+// waivedNamespaces reads a shell glob, or a list of them.
+func (r *loader) waivedNamespaces(node *yaml.Node) []string {
+	entries := strictyaml.Entries(node)
+	if len(entries) == 0 {
+		r.Errorf(node, "namespace must not be empty; omit it to match all namespaces")
+	}
+	var globs []string
+	for _, entry := range entries {
+		glob := r.glob(entry, "namespace")
+		if glob == "" && node.Kind != yaml.SequenceNode {
+			return nil // as if it were absent
+		}
+		globs = append(globs, glob)
+	}
+	return globs
+}
+
+var workloadKind = regexp.MustCompile(`^[A-Z][A-Za-z0-9]{0,62}$`)
+
+// waivedWorkload reads the kind of a workload and a shell glob of its name.
+func (r *loader) waivedWorkload(node *yaml.Node) *ownerMatch {
+	text, ok := r.Text(node, "workload")
+	if !ok {
+		return nil
+	}
+	kind, name, found := strings.Cut(text, "/")
+	glob, err := ParseGlob(name)
+	if !found || !workloadKind.MatchString(kind) || name == "" || strings.Contains(name, "/") || err != nil {
+		r.Errorf(node, "workload must be a kind and a shell glob of its name, such as Deployment/web-*, got %q", text)
+	}
+	return &ownerMatch{kind, glob}
 }
 
 func (r *loader) labels(node *yaml.Node) map[string]string {

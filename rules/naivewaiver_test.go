@@ -9,7 +9,9 @@ import (
 )
 
 type naiveWaiver struct {
-	ID, Expires, Namespace, Pod, Container, Subject string
+	ID, Expires, Pod, Workload, Container, Subject string
+
+	Namespace naiveStrings
 
 	Labels map[string]string
 	Owner  *struct{ Kind, Name string }
@@ -71,8 +73,23 @@ func (t *naiveTable) accepts(w *naiveWaiver, pod any, v naiveViolation) bool {
 	if namespace == "" && t.fault != "a pod has no namespace by default" {
 		namespace = "default"
 	}
-	if w.Namespace != "" && !t.glob(w.Namespace, namespace) || w.Pod != "" && !t.glob(w.Pod, text(metadata, "name")) {
+	if !slices.Equal(w.Namespace, naiveStrings{""}) && len(w.Namespace) > 0 {
+		globs := w.Namespace
+		if t.fault == "only the first namespace counts" {
+			globs = globs[:1]
+		}
+		if !slices.ContainsFunc(globs, func(glob string) bool { return t.glob(glob, namespace) }) {
+			return false
+		}
+	}
+	if w.Pod != "" && !t.glob(w.Pod, text(metadata, "name")) {
 		return false
+	}
+	if w.Workload != "" && t.fault != "waivers do not ask for workloads" {
+		kind, glob, _ := strings.Cut(w.Workload, "/")
+		if of := t.workload(metadata); of[0] != kind || !t.glob(glob, of[1]) {
+			return false
+		}
 	}
 	if w.Container != "" && t.fault != "waivers do not ask for containers" &&
 		(!v.element && t.fault != "the pod is a container" || !t.glob(w.Container, v.container) && !t.globOfSubject(w.Container, v.subject)) {
@@ -101,6 +118,44 @@ func (t *naiveTable) accepts(w *naiveWaiver, pod any, v naiveViolation) bool {
 		}
 	}
 	return len(w.Check) == 0 || slices.Contains(w.Check, v.check) || t.fault == "waivers do not ask for checks"
+}
+
+// workload is the kind and the name of what made a pod.
+func (t *naiveTable) workload(metadata any) [2]string {
+	object, _ := metadata.(map[string]any)
+	own, _ := object["name"].(string)
+	if found := regexp.MustCompile(`(?s)^([^/]*)/(.*)$`).FindStringSubmatch(own); found != nil {
+		return [2]string{found[1], found[2]}
+	}
+	var of *struct {
+		kind, name string
+		controls   bool
+	}
+	references, _ := object["ownerReferences"].([]any)
+	for _, reference := range references {
+		owner, isObject := reference.(map[string]any)
+		if !isObject || of != nil && (of.controls || owner["controller"] != true && of.kind != "") {
+			continue
+		}
+		of = &struct {
+			kind, name string
+			controls   bool
+		}{controls: owner["controller"] == true}
+		of.kind, _ = owner["kind"].(string)
+		of.name, _ = owner["name"].(string)
+	}
+	if of == nil || of.kind == "" || of.name == "" {
+		return [2]string{"Pod", own}
+	}
+	labels, _ := object["labels"].(map[string]any)
+	hash, _ := labels["pod-template-hash"].(string)
+	if end := "-" + hash; of.kind == "ReplicaSet" && hash != "" && len(of.name) > len(end) && strings.HasSuffix(of.name, end) && t.fault != "ReplicaSets are workloads" {
+		return [2]string{"Deployment", of.name[:len(of.name)-len(end)]}
+	}
+	if found := regexp.MustCompile(`(?s)^(.+)-[0-9]{8}$`).FindStringSubmatch(of.name); of.kind == "Job" && found != nil {
+		return [2]string{"CronJob", found[1]}
+	}
+	return [2]string{of.kind, of.name}
 }
 
 // glob makes an expression of a shell glob and matches a name by it.

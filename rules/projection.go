@@ -93,6 +93,9 @@ func (t *Table) projection(extra []*fieldpath.Path) *Projection {
 		for name := range w.labels {
 			metadata.field("labels").field(name).whole = true
 		}
+		if w.workload != nil {
+			owner.field("controller").whole, metadata.field("labels").field("pod-template-hash").whole = true, true
+		}
 	}
 	root.finish()
 	return p

@@ -48,6 +48,8 @@ var (
 	policies   = values(`"Always"`, `"Never"`, `"OnFailure"`)
 	phases     = values(`"Pending"`, `"Running"`, `"Running"`, `"Succeeded"`, `"Failed"`)
 	namespaces = values(`"default"`, `"shop"`, `"shop-test"`, `""`, `"a/b"`)
+	owners     = values(`"app"`, `"app-5"`, `"a-12345678"`, `"-5"`, `"app"`, `""`, `5`)
+	hashes     = values(`"5"`, `"5"`, `""`, `5`)
 	kinds      = values(`"Job"`, `"ReplicaSet"`, `"DaemonSet"`)
 	odd        = []string{`null`, `null`, `null`, `""`, `"x"`, `"[{\"name\":\"app\"}]"`, `0`, `5`, `true`, `false`, `[]`, `{}`, `[null]`, `[[]]`, `[{"name":"app"}]`,
 		`{"0":{"name":"app"}}`, `{"name":null}`, `[5,"5",null,{"name":5},{"name":"app","image":"nginx:latest"}]`}
@@ -71,7 +73,7 @@ var (
 	)
 	podShape = object(
 		field{"metadata", object(field{"name", names}, field{"namespace", namespaces}, field{"deletionTimestamp", texts},
-			field{"ownerReferences", array(object(field{"kind", kinds}, field{"name", names}))}, field{"labels", object(field{"app", texts}, field{"app.kubernetes.io/name", texts}, field{"0", texts})})},
+			field{"ownerReferences", array(object(field{"kind", kinds}, field{"name", owners}, field{"controller", flags}))}, field{"labels", object(field{"app", texts}, field{"pod-template-hash", hashes}, field{"app.kubernetes.io/name", texts}, field{"0", texts})})},
 		field{"spec", object(
 			field{"containers", array(containerShape)}, field{"initContainers", array(containerShape)}, field{"hostNetwork", flags},
 			field{"priority", numbers}, field{"size", values(`"1e101"`, `"1"`, `"1e101"`, `"0"`)}, field{"matrix", array(array(object(field{"name", names}, field{"n", numbers})))}, field{"args", array(texts)},
@@ -252,11 +254,16 @@ func randomWaivers(r *rand.Rand, checks int) (waivers []any) {
 			"expires": pick(r, []string{"2030-01-01", "2030-01-01T00:00:00Z", "2030-01-01T02:00:00+02:00", "2030-01-01T00:00:01Z", "2029-12-31T23:59:59.999Z", "2031-06-30", "0001-01-01"}),
 		}
 		for range 1 + r.IntN(3) {
-			switch r.IntN(7) {
+			switch r.IntN(8) {
+			case 6:
+				w["workload"] = pick(r, []string{"Deployment/a*", "Deployment/app", "ReplicaSet/*", "CronJob/*", "Job/[!a]*", "DaemonSet/app", "Pod/*", "Pod/app", "Pod/[!a]*"})
 			case 5:
 				w["subject"] = pick(r, []string{"app", "*/TCP", "?*", "a*", "*"})
 			case 0:
 				w["namespace"] = randomGlob(r) + pick(r, []string{"", "*"})
+				if oneIn(r, 2) {
+					w["namespace"] = []string{pick(r, []string{"default", "shop"}), randomGlob(r) + "*"}
+				}
 			case 1:
 				w["pod"] = randomGlob(r) + pick(r, []string{"", "*"})
 			case 2:

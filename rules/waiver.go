@@ -17,17 +17,19 @@ type Waiver struct {
 	// Expires is the first moment at which the violations count again.
 	Expires time.Time
 
-	// Shell globs; empty for any.
-	Namespace, Pod, Container, Subject string
+	// Shell globs; empty for any. One of Namespaces must match.
+	Namespaces              []string
+	Pod, Container, Subject string
 	// CheckIDs are the checks that the waiver is about; none: all. The caller must not change them.
 	CheckIDs []string
 
-	labels map[string]string
-	owner  *ownerMatch
-	checks []int // the indexes of CheckIDs in the table
+	labels   map[string]string
+	owner    *ownerMatch
+	workload *ownerMatch // by its exact kind and a glob of its name
+	checks   []int       // the indexes of CheckIDs in the table
 }
 
-// An ownerMatch selects pods by an owner reference.
+// An ownerMatch selects pods by an owner reference, or by their workload.
 type ownerMatch struct{ kind, name string } // the exact kind, and a glob for the name; "" for any
 
 // Active reports whether the waiver has not expired yet.
@@ -37,7 +39,8 @@ func (w *Waiver) Active(now time.Time) bool { return now.Before(w.Expires) }
 type identity struct {
 	namespace, name string
 	labels          map[string]string
-	owners          []ownerMatch // with exact names
+	owners          []Workload
+	workload        Workload
 }
 
 // waiver returns the waiver of a violation: of several, the one that expires last.
@@ -66,7 +69,7 @@ func (t *Table) waiver(e *evaluation, v Violation) *Waiver {
 
 // identify reads the identity of a pod. As in Kubernetes, a pod without a namespace is in "default".
 func identify(pod gjson.Result) identity {
-	id := identity{namespace: "default", labels: make(map[string]string)}
+	id := identity{namespace: "default", labels: make(map[string]string), workload: Workload{Kind: "Pod"}}
 	metadata := pod.Get("metadata")
 	if !metadata.IsObject() {
 		return id
@@ -75,6 +78,10 @@ func identify(pod gjson.Result) identity {
 		id.namespace = namespace
 	}
 	id.name = textOf(metadata, "name")
+	id.workload.Name = id.name
+	if of := workloadOf(metadata); of != (Workload{}) {
+		id.workload = of
+	}
 	// The names of labels contain dots and slashes, which a path would have to escape.
 	if labels := metadata.Get("labels"); labels.IsObject() {
 		labels.ForEach(func(name, value gjson.Result) bool {
@@ -87,7 +94,7 @@ func identify(pod gjson.Result) identity {
 	if references := metadata.Get("ownerReferences"); references.IsArray() {
 		references.ForEach(func(_, reference gjson.Result) bool {
 			if reference.IsObject() {
-				id.owners = append(id.owners, ownerMatch{kind: textOf(reference, "kind"), name: textOf(reference, "name")})
+				id.owners = append(id.owners, Workload{textOf(reference, "kind"), textOf(reference, "name")})
 			}
 			return true
 		})
@@ -105,7 +112,10 @@ func textOf(object gjson.Result, key string) string {
 
 // isAbout reports whether the waiver matches a pod, regardless of check and container.
 func (w *Waiver) isAbout(pod *identity) bool {
-	if w.Namespace != "" && !isNamed(pod.namespace, w.Namespace) || w.Pod != "" && !isNamed(pod.name, w.Pod) {
+	if len(w.Namespaces) > 0 && !slices.ContainsFunc(w.Namespaces, func(glob string) bool { return isNamed(pod.namespace, glob) }) {
+		return false
+	}
+	if w.workload != nil && !w.workload.matches(pod.workload) || w.Pod != "" && !isNamed(pod.name, w.Pod) {
 		return false
 	}
 	for name, want := range w.labels {
@@ -113,9 +123,11 @@ func (w *Waiver) isAbout(pod *identity) bool {
 			return false
 		}
 	}
-	return w.owner == nil || slices.ContainsFunc(pod.owners, func(owner ownerMatch) bool {
-		return (w.owner.kind == "" || w.owner.kind == owner.kind) && (w.owner.name == "" || isNamed(owner.name, w.owner.name))
-	})
+	return w.owner == nil || slices.ContainsFunc(pod.owners, w.owner.matches)
+}
+
+func (m *ownerMatch) matches(of Workload) bool {
+	return (m.kind == "" || m.kind == of.Kind) && (m.name == "" || isNamed(of.Name, m.name))
 }
 
 // concerns reports whether the waiver matches a violation, regardless of the pod.

@@ -99,6 +99,12 @@ func TestWaiverMatches(t *testing.T) {
 		broken = `{"metadata":"shop","spec":{"containers":[{"name":"main","image":"a"}]}}`
 		owners = `{"metadata":{"ownerReferences":[null,"Job",["Job"],{"kind":["Job"]},{"name":"night"}],"name":"p"},"spec":{"containers":[{"name":"main","image":"a"}]}}`
 	)
+	const (
+		live     = `{"metadata":{"name":"web-5d4-x","labels":{"pod-template-hash":"5d4"},"ownerReferences":[{"kind":"Node","name":"n"},{"kind":"ReplicaSet","name":"web-5d4","controller":true}]},"spec":{"containers":[{"name":"main","image":"a"}]}}`
+		template = `{"metadata":{"name":"Deployment/web","ownerReferences":[{"kind":"ReplicaSet","name":"web","controller":true}]},"spec":{"containers":[{"name":"main","image":"a"}]}}`
+		nightly  = `{"metadata":{"name":"p","ownerReferences":[{"kind":"Job","name":"night-28918140","controller":true}]},"spec":{"containers":[{"name":"main","image":"a"}]}}`
+		alone    = `{"metadata":{"name":"alone","ownerReferences":[{"kind":"Job"}]},"spec":{"containers":[{"name":"main","image":"a"}]}}`
+	)
 	long := `{"metadata":{"name":"` + strings.Repeat("a", 254) + `"},"spec":{"containers":[{"name":"main","image":"a"}]}}`
 	// The violations of latest_tag and missing_liveness, by container, and of no_name: w for waived, v for others.
 	tests := []struct{ name, waiver, pod, want string }{
@@ -133,6 +139,19 @@ func TestWaiverMatches(t *testing.T) {
 		{"owners that are not a list", `owner: {kind: Job}`, odd, "v v"},
 		{"owners that are not objects", `owner: {kind: Job}`, owners, "v v"},
 		{"an owner without a kind", `owner: {name: night}`, owners, "w w"},
+		{"one of the namespaces", `namespace: [other, "sh[!x]p"]`, web, "www www"},
+		{"none of the namespaces", `namespace: [other, "sh[!o]p"]`, web, "vvv vvv"},
+		{"a workload by the owner", `workload: ReplicaSet/web`, web, "www www"},
+		{"another kind of workload", `workload: Deployment/web`, web, "vvv vvv"},
+		{"another name of workload", `workload: ReplicaSet/w`, web, "vvv vvv"},
+		{"a Deployment by the hash", `workload: Deployment/web`, live, "w w"},
+		{"a ReplicaSet with a Deployment", `workload: "ReplicaSet/*"`, live, "v v"},
+		{"the template of a Deployment", `workload: "Deployment/w*"`, template, "w w"},
+		{"the owner that stands for a template", `workload: "ReplicaSet/*"`, template, "v v"},
+		{"a CronJob by the minute", `workload: CronJob/night`, nightly, "w w"},
+		{"a pod without an owner", `workload: Pod/alone`, alone, "w w"},
+		{"a pod with an owner", `workload: Pod/web-0`, web, "vvv vvv"},
+		{"a pod without a name", `workload: Pod/x*`, silent, "v v v"},
 		{"a check", `check: latest_tag`, web, "www vvv"},
 		{"checks", `check: [no_name, missing_liveness]`, silent, "v w w"},
 		{"a check twice", `check: [latest_tag, latest_tag]`, web, "www vvv"},

@@ -61,10 +61,10 @@ func (p *batchedPod) workload() report.Workload {
 		kind, name, _ := strings.Cut(p.Name, "/")
 		return report.Workload{Kind: kind, Name: name}
 	}
-	if p.owner.kind == "" && !p.Recorded {
+	if p.owner.Kind == "" && !p.Recorded {
 		return report.Workload{Kind: "Pod", Name: p.Name}
 	}
-	return report.Workload{Kind: p.owner.kind, Name: p.owner.name}
+	return report.Workload(p.owner)
 }
 
 // originRecorded returns the origin that pods of one workload in one file share if their violations have the same details.

@@ -41,7 +41,7 @@ type batchedPod struct {
 	excludedBy string // the pattern of the policy that excludes its namespace
 	verdict    rules.Verdict
 	err        error
-	owner      owner           // of a recorded pod that has violations
+	owner      rules.Workload  // of a recorded pod that has violations
 	details    []report.Detail // of the violations
 	unnamed    bool            // of a manifest: no container has a name
 	patch      bool            // a part of a manifest
@@ -167,7 +167,7 @@ func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 		p := &b.pods[i]
 		text := b.text[start:p.end]
 		start = p.end
-		p.owner, p.unnamed, p.patch, p.details = owner{}, false, false, nil
+		p.owner, p.unnamed, p.patch, p.details = rules.Workload{}, false, false, nil
 		if p.Op == dump.Delete {
 			continue
 		}
@@ -204,7 +204,7 @@ func (b *batch) evaluatePod(p *batchedPod, text []byte, table *rules.Table, proj
 	if p.Template {
 		return false
 	}
-	p.owner = ownerOf(reduced)
+	p.owner = rules.WorkloadOf(reduced)
 	return true
 }
 

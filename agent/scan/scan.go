@@ -65,7 +65,7 @@ func Run(ctx context.Context, options Options) (*report.Scan, error) {
 	}
 	s := newScan(options, cancel)
 	var err error
-	if s.projection, err = options.Table.ProjectionWith(ownerPaths...); err != nil {
+	if s.projection, err = options.Table.ProjectionWith(rules.WorkloadPaths()...); err != nil {
 		return nil, err
 	}
 	s.state.ExpireWaivers(options.Now)

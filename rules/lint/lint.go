@@ -1,7 +1,6 @@
 package lint
 
 import (
-	"cmp"
 	"errors"
 	"slices"
 	"strings"
@@ -307,54 +306,4 @@ func (l *linter) unknownPath(node *yaml.Node, what string, from *schema.Type, p 
 		hint = " (did you mean " + suggested + "?)"
 	}
 	l.Errorf(node, "%s %q does not exist in a Pod: %s%s", what, p.Source, wrong, hint)
-}
-
-func (l *linter) waivers(entries []*yaml.Node) {
-	for _, entry := range entries {
-		id := strictyaml.FieldValue(entry, "id")
-		l.At = "waiver " + id
-		waivers := l.table.Waivers()
-		i := slices.IndexFunc(waivers, func(w *rules.Waiver) bool { return w.ID == id })
-		if i < 0 {
-			continue
-		}
-		w := waivers[i]
-		inside, outside, ofPod := l.subjects(w)
-		switch {
-		case !w.Active(l.Now):
-			l.Errorf(cmp.Or(strictyaml.Field(entry, "expires"), entry), "the waiver has expired: its violations count")
-		case w.Namespace != "" && l.excludedBy(w.Namespace) != "":
-			l.Errorf(strictyaml.Field(entry, "namespace"), "the waiver has no effect: the table excludes namespace %q", w.Namespace)
-		case isLiteral(w.Namespace) && w.Namespace != "" && !l.table.Includes(w.Namespace):
-			l.Errorf(strictyaml.Field(entry, "namespace"), "the waiver has no effect: the table does not include namespace %q", w.Namespace)
-		case w.Container != "" && ofPod:
-			l.Errorf(strictyaml.Field(entry, "container"), "the waiver has no effect: its checks look at pods, not at containers")
-		case w.Container != "" && !inside:
-			l.Errorf(strictyaml.Field(entry, "container"), "container matches the subjects of its checks, which are not in containers; use subject: %s", w.Container)
-		case w.Subject != "" && !outside:
-			l.Errorf(strictyaml.Field(entry, "subject"), "the waiver has no effect: its checks look at pods or at whole containers; use container")
-		case l.Accepting != nil && !l.Accepting[w.ID]:
-			l.Errorf(entry, "the waiver accepts no violation in %s", l.Recording)
-		}
-	}
-	l.At = ""
-}
-
-// subjects reports what the checks that a waiver is about look at: containers or parts of them, anything but whole containers and pods,
-// or pods only.
-func (l *linter) subjects(w *rules.Waiver) (inContainer, notContainer, onlyPods bool) {
-	onlyPods = true
-	for _, check := range l.table.Checks() {
-		if len(w.CheckIDs) > 0 && !slices.Contains(w.CheckIDs, check.ID) {
-			continue
-		}
-		for _, source := range check.ForEach {
-			onlyPods = false
-			if p, err := fieldpath.ParseSubjects(source); err == nil {
-				inContainer = inContainer || p.Container > 0
-				notContainer = notContainer || p.Container < len(p.Steps)
-			}
-		}
-	}
-	return inContainer, notContainer, onlyPods
 }

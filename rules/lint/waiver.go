@@ -1,0 +1,85 @@
+package lint
+
+import (
+	"cmp"
+	"slices"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
+	"github.com/kube-devops/kube-devops/rules/strictyaml"
+)
+
+func (l *linter) waivers(entries []*yaml.Node) {
+	for _, entry := range entries {
+		id := strictyaml.FieldValue(entry, "id")
+		l.At = "waiver " + id
+		waivers := l.table.Waivers()
+		i := slices.IndexFunc(waivers, func(w *rules.Waiver) bool { return w.ID == id })
+		if i < 0 {
+			continue
+		}
+		w := waivers[i]
+		inside, outside, ofPod := l.subjects(w)
+		switch {
+		case !w.Active(l.Now):
+			l.Errorf(cmp.Or(strictyaml.Field(entry, "expires"), entry), "the waiver has expired: its violations count")
+		case l.excludedNamespaces(strictyaml.Entries(strictyaml.Field(entry, "namespace"))):
+		case w.Container != "" && ofPod:
+			l.Errorf(strictyaml.Field(entry, "container"), "the waiver has no effect: its checks look at pods, not at containers")
+		case w.Container != "" && !inside:
+			l.Errorf(strictyaml.Field(entry, "container"), "container matches the subjects of its checks, which are not in containers; use subject: %s", w.Container)
+		case w.Subject != "" && !outside:
+			l.Errorf(strictyaml.Field(entry, "subject"), "the waiver has no effect: its checks look at pods or at whole containers; use container")
+		case l.Accepting != nil && !l.Accepting[w.ID]:
+			l.Errorf(entry, "the waiver accepts no violation in %s", l.Recording)
+		}
+	}
+	l.At = ""
+}
+
+// excludedNamespaces warns about namespaces of a waiver that the table does not evaluate, and reports whether that is all of them.
+func (l *linter) excludedNamespaces(globs []*yaml.Node) bool {
+	without := 0
+	for _, node := range globs {
+		glob, err := rules.ParseGlob(node.Value)
+		what := ""
+		switch {
+		case err != nil || glob == "":
+			continue
+		case l.excludedBy(glob) != "":
+			what = "the table excludes"
+		case isLiteral(glob) && !l.table.Includes(glob):
+			what = "the table does not include"
+		default:
+			continue
+		}
+		without++
+		if len(globs) > 1 {
+			l.Errorf(node, "namespace %q has no effect: %s it", glob, what)
+		} else {
+			l.Errorf(node, "the waiver has no effect: %s namespace %q", what, glob)
+		}
+	}
+	return without > 0 && without == len(globs)
+}
+
+// subjects reports what the checks that a waiver is about look at: containers or parts of them, anything but whole containers and pods,
+// or pods only.
+func (l *linter) subjects(w *rules.Waiver) (inContainer, notContainer, onlyPods bool) {
+	onlyPods = true
+	for _, check := range l.table.Checks() {
+		if len(w.CheckIDs) > 0 && !slices.Contains(w.CheckIDs, check.ID) {
+			continue
+		}
+		for _, source := range check.ForEach {
+			onlyPods = false
+			if p, err := fieldpath.ParseSubjects(source); err == nil {
+				inContainer = inContainer || p.Container > 0
+				notContainer = notContainer || p.Container < len(p.Steps)
+			}
+		}
+	}
+	return inContainer, notContainer, onlyPods
+}
