@@ -262,7 +262,7 @@ func randomWaivers(r *rand.Rand, checks int) (waivers []any) {
 			case 0:
 				w["namespace"] = randomGlob(r) + pick(r, []string{"", "*"})
 				if oneIn(r, 2) {
-					w["namespace"] = []string{pick(r, []string{"default", "shop"}), randomGlob(r) + "*"}
+					w["namespace"] = []string{pick(r, []string{"shop-*", "app"}), pick(r, []string{"default", "shop", "[!s]*"})}
 				}
 			case 1:
 				w["pod"] = randomGlob(r) + pick(r, []string{"", "*"})
