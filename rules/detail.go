@@ -14,7 +14,7 @@ type Detail struct {
 	// Value is a string as it is, or the JSON of any other scalar: at most 200 bytes; a longer one is cut at a character boundary and ends
 	// with an ellipsis. Empty when there is no such value.
 	Value string
-	// Withheld: there is such a value, but it may be a secret. Value is then empty.
+	// Withheld: there is such a value, but it may be a secret, the check hides it, or it was too costly to compare. Value is then empty.
 	Withheld bool
 }
 
@@ -49,16 +49,17 @@ func (t *Table) Details(to []Detail, pod []byte, violations []Violation) []Detai
 
 func (t *Table) detail(e *evaluation, v *Violation, subject gjson.Result) Detail {
 	if v.Unknown {
-		return Detail{} // the violation is not about a known value
+		return Detail{Withheld: true} // the leaf with the value is not known
 	}
 	if !subject.IsObject() {
 		return Detail{}
 	}
-	at, value := e.firstShown(t.checks[v.Check].violation, subject)
+	check := &t.checks[v.Check]
+	at, value := e.firstShown(check.violation, subject)
 	switch {
 	case at == nil:
 		return Detail{}
-	case !at.Root && mayBeSecret([]fieldpath.Step{{Keys: v.Path}}), mayBeSecret(at.Steps):
+	case check.ShowValue != nil && !*check.ShowValue, !at.Root && mayBeSecret([]fieldpath.Step{{Keys: v.Path}}), mayBeSecret(at.Steps):
 		return Detail{Withheld: true}
 	case value.Type == gjson.String:
 		return Detail{Value: clipped(value.Str)}
@@ -150,10 +151,23 @@ func clipped(text string) string {
 	return text[:end] + ellipsis
 }
 
-// MessageOf is the message of the check with the value of a detail, if there is one.
-func (c *Check) MessageOf(d Detail) string {
-	if d.Value == "" {
-		return c.Message()
+// MessageOf is the text of one violation: the check's message with its placeholders filled, or else its description, with the value if
+// there is one.
+func (c *Check) MessageOf(container, subject string, d Detail) string {
+	if c.message == "" {
+		if d.Value == "" {
+			return c.Message()
+		}
+		return strings.TrimSuffix(c.Message(), ".") + ": " + d.Value
 	}
-	return strings.TrimSuffix(c.Message(), ".") + ": " + d.Value
+	return c.message.fill(func(name string) string {
+		text := map[string]string{"value": d.Value, "container": container, "subject": subject}[name]
+		switch {
+		case text != "":
+			return clipped(text)
+		case name == "value" && d.Withheld:
+			return "(not shown)"
+		}
+		return "(none)"
+	})
 }

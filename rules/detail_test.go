@@ -75,7 +75,7 @@ func TestDetail(t *testing.T) {
 		{"200 bytes", "", `{path: spec.a, operator: exists}`, `{"spec":{"a":"` + long + `"}}`, value(long)},
 		{"more bytes", "", `{path: spec.a, operator: exists}`, `{"spec":{"a":"` + long + `x"}}`, value(strings.Repeat("é", 98) + "…")},
 		{"a long number", "", `{path: spec.a, operator: greaterThan, value: 1}`, `{"spec":{"a":` + strings.Repeat("9", 300) + `}}`, value(strings.Repeat("9", 197) + "…")},
-		{"an unknown violation", "", `{all: [{path: spec.a, operator: exists}, {path: spec.a, operator: quantityGreaterThan, value: 1}]}`, `{"spec":{"a":"1e101"}}`, rules.Detail{}},
+		{"an unknown violation", "", `{all: [{path: spec.a, operator: exists}, {path: spec.a, operator: quantityGreaterThan, value: 1}]}`, `{"spec":{"a":"1e101"}}`, withheld},
 		{"an annotation", "", `{path: 'metadata.annotations.a\.b', operator: exists}`, `{"metadata":{"annotations":{"a.b":"secret"}}}`, withheld},
 		{"an annotation behind a value", "", `{any: [{path: metadata.annotations.a, operator: absent}, {path: spec.a, operator: exists}, {path: metadata.annotations.b, operator: exists}]}`,
 			`{"metadata":{"annotations":{"b":"secret"}},"spec":{"a":1}}`, value("1")},
@@ -205,14 +205,48 @@ func TestSecretsAreWithheld(t *testing.T) {
 }
 
 func TestMessageOf(t *testing.T) {
-	for _, test := range []struct{ description, value, want string }{
-		{"The image ends with :latest", "nginx:latest", "The image ends with :latest: nginx:latest"},
-		{"The image ends with :latest.", "nginx:latest", "The image ends with :latest: nginx:latest"},
-		{"The image ends with :latest.", "", "The image ends with :latest."},
+	value, long := rules.Detail{Value: "nginx:latest"}, strings.Repeat("x", 300)
+	cut := strings.Repeat("x", 197) + "…"
+	for _, test := range []struct {
+		check, container, subject string
+		detail                    rules.Detail
+		want                      string
+	}{
+		{"description: The image ends with :latest", "web", "", value, "The image ends with :latest: nginx:latest"},
+		{"description: The image ends with :latest.", "web", "", value, "The image ends with :latest: nginx:latest"},
+		{"description: The image ends with :latest.", "web", "", rules.Detail{}, "The image ends with :latest."},
+		{"description: The image ends with :latest.", "web", "", rules.Detail{Withheld: true}, "The image ends with :latest."},
+		{`description: d, message: "{container} has {value}: pin {value}."`, "web", "", value, "web has nginx:latest: pin nginx:latest."},
+		{`message: "{container}, {subject}, {value}"`, "", "", rules.Detail{}, "(none), (none), (none)"},
+		{`message: "{container}, {subject}, {value}"`, "web", "TOKEN", rules.Detail{Withheld: true}, "web, TOKEN, (not shown)"},
+		{`message: "No placeholder"`, "web", "", value, "No placeholder"},
+		// What comes from the pod is not read as a placeholder again.
+		{`message: "{container}{subject}{value}"`, "{value}", "{subject}", rules.Detail{Value: "{container}"}, "{value}{subject}{container}"},
+		{`message: "{container} {subject}"`, long, long, rules.Detail{}, cut + " " + cut},
 	} {
-		c := rules.Check{Description: test.description}
-		if got := c.MessageOf(rules.Detail{Value: test.value}); got != test.want {
-			t.Errorf("%q, want %q", got, test.want)
+		table := load(t, hostileHead+"checks: [{id: c, weight: 1, "+test.check+", violation: {path: a, operator: exists}}]")
+		if got := table.Checks()[0].MessageOf(test.container, test.subject, test.detail); got != test.want {
+			t.Errorf("%s: %q, want %q", test.check, got, test.want)
+		}
+	}
+}
+
+// TestShowValue hides a value, and never shows what may be a secret.
+func TestShowValue(t *testing.T) {
+	pod := []byte(`{"metadata":{"annotations":{"a":"secret"}},"spec":{"a":"x"}}`)
+	for _, test := range []struct {
+		check string
+		want  rules.Detail
+	}{
+		{"violation: {path: spec.a, operator: exists}", rules.Detail{Value: "x"}},
+		{"showValue: true, violation: {path: spec.a, operator: exists}", rules.Detail{Value: "x"}},
+		{"showValue: false, violation: {path: spec.a, operator: exists}", rules.Detail{Withheld: true}},
+		{"showValue: false, violation: {path: spec.b, operator: absent}", rules.Detail{}},
+		{"showValue: true, violation: {path: metadata.annotations.a, operator: exists}", rules.Detail{Withheld: true}},
+	} {
+		table := load(t, hostileHead+"checks: [{id: c, weight: 1, "+test.check+"}]")
+		if diff := cmp.Diff([]rules.Detail{test.want}, detailsOf(t, table, pod)); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", test.check, diff)
 		}
 	}
 }

@@ -45,7 +45,7 @@ type Finding struct {
 func (f *Finding) Points() int { return f.Violations * f.Check.Weight }
 
 // message describes the violation in one sentence.
-func (f *Finding) message() string { return f.Check.MessageOf(f.Detail) }
+func (f *Finding) message() string { return f.Check.MessageOf(f.Container, f.Subject, f.Detail) }
 
 // label names the subject for readers: "web", or "web/TOKEN" for a part of a container. It is empty for the pod itself.
 func (f *Finding) label() string { return subjectLabel(f.Container, cmp.Or(f.Subject, f.pathAlone())) }

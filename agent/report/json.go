@@ -111,7 +111,7 @@ func (s *Scan) violation(v state.PodViolation, b *BaselineDiff, waived bool) vio
 	detail := s.detail(v, &origin)
 	out := violationJSON{
 		Namespace: v.Namespace, Pod: origin.Pod, Check: check.ID, Severity: check.Severity, Weight: check.Weight,
-		Container: v.Container, Subject: v.Subject, Path: v.Path, Value: detail.Value, Message: check.MessageOf(detail.Detail),
+		Container: v.Container, Subject: v.Subject, Path: v.Path, Value: detail.Value, Message: check.MessageOf(v.Container, v.Subject, detail.Detail),
 		Remediation: check.Remediation, Unknown: v.Unknown, Workload: origin.Workload.String(), File: origin.File, Line: detail.Line,
 	}
 	if b != nil {
