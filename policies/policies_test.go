@@ -51,7 +51,7 @@ func TestDefault(t *testing.T) {
 	}
 	grades := map[float64]string{100: "Healthy", 80: "Healthy", 79.99: "Stable", 60: "Stable", 59.99: "Degraded", 40: "Degraded", 39.99: "Critical", 0: "Critical"}
 	for compliance, want := range grades {
-		if got := table.Grade(compliance); got != want {
+		if got := table.Grade(compliance, ""); got != want {
 			t.Errorf("the grade of %v is %s, want %s", compliance, got, want)
 		}
 	}

@@ -29,7 +29,7 @@ func FuzzLoad(f *testing.F) {
 			onlyErrors(t, table, err)
 			return
 		}
-		if table.Name() == "" || len(table.Checks()) == 0 || table.Grade(0) != table.Grade(-1) {
+		if table.Name() == "" || len(table.Checks()) == 0 || table.Grade(0, "") != table.Grade(-1, "") {
 			t.Fatalf("loaded an incomplete table:\n%s", text)
 		}
 		for _, c := range table.Checks() {

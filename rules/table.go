@@ -82,19 +82,6 @@ func (c *Check) Message() string {
 	return c.violation.String()
 }
 
-// Grade is a name for a range of compliance: from Min percent up to the next grade above.
-type Grade struct {
-	Name string
-	Min  float64
-	// MaxSeverity is the worst severity of a violation that the grade allows; empty: any.
-	MaxSeverity Severity
-}
-
-// Allows reports whether the grade allows violations of a severity. The empty severity stands for no violations.
-func (g Grade) Allows(worst Severity) bool {
-	return g.MaxSeverity == "" || worst == "" || worst.Rank() >= g.MaxSeverity.Rank()
-}
-
 // Name is the table's metadata.name.
 func (t *Table) Name() string { return t.name }
 
@@ -103,22 +90,6 @@ func (t *Table) Hash() string { return t.hash }
 
 // Checks returns the checks in the order of the table. The caller must not change them.
 func (t *Table) Checks() []Check { return t.checks }
-
-// Grade returns the name of the grade of a compliance in percent, 0 to 100.
-func (t *Table) Grade(compliance float64) string {
-	for _, g := range t.grades {
-		if compliance >= g.Min {
-			return g.Name
-		}
-	}
-	// Rounding may leave a compliance slightly below the last bound, which is 0.
-	return t.grades[len(t.grades)-1].Name
-}
-
-// GradeIndex is the index of a grade, 0 for the best; -1 when the table has no such grade.
-func (t *Table) GradeIndex(name string) int {
-	return slices.IndexFunc(t.grades, func(g Grade) bool { return g.Name == name })
-}
 
 // SkipReasons returns the reasons for which the table skips pods, sorted, each once.
 func (t *Table) SkipReasons() []string {
@@ -163,8 +134,4 @@ func matches(glob, name string) bool {
 
 func defaultExclude() []string {
 	return []string{"kube-*", "*-system", "cert-manager", "monitoring", "observability", "argocd"}
-}
-
-func defaultGrades() []Grade {
-	return []Grade{{Name: "Healthy", Min: 80}, {Name: "Stable", Min: 60}, {Name: "Degraded", Min: 40}, {Name: "Critical", Min: 0}}
 }

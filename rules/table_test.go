@@ -105,8 +105,42 @@ func TestGrade(t *testing.T) {
 		{two, 50.5, "Good"}, {two, below(50.5), "Bad"},
 	}
 	for _, tt := range tests {
-		if got := tt.table.Grade(tt.compliance); got != tt.want {
+		if got := tt.table.Grade(tt.compliance, ""); got != tt.want {
 			t.Errorf("%s: the grade of %v is %s, want %s", tt.table.Name(), tt.compliance, got, tt.want)
+		}
+	}
+}
+
+// TestGradeOfSeverity has grades that allow less the better they are, and one that allows less than the better one.
+func TestGradeOfSeverity(t *testing.T) {
+	table := load(t, `apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: severities}
+checks:
+  - {id: a, weight: 1, severity: low, violation: {path: a, operator: exists}}
+  - {id: b, weight: 1, severity: critical, violation: {path: a, operator: exists}}
+  - {id: c, weight: 1, severity: high, violation: {path: a, operator: exists}}
+grades:
+  - {name: Clean, min: 90, maxSeverity: low}
+  - {name: Good, min: 80, maxSeverity: high}
+  - {name: Odd, min: 60, maxSeverity: medium}
+  - {name: Bad, min: 0}
+`)
+	for _, tt := range []struct {
+		compliance float64
+		worst      rules.Severity
+		want       string
+	}{
+		{100, "", "Clean"}, {90, rules.Low, "Clean"}, {89, rules.Low, "Good"}, {100, rules.Medium, "Good"}, {100, rules.High, "Good"}, {99.9, rules.Critical, "Bad"},
+		{79, rules.Medium, "Odd"}, {79, rules.High, "Bad"}, {79, "", "Odd"}, {0, "", "Bad"}, {-1, rules.Critical, "Bad"},
+	} {
+		if got := table.Grade(tt.compliance, tt.worst); got != tt.want {
+			t.Errorf("the grade of %v with a %s violation is %s, want %s", tt.compliance, tt.worst, got, tt.want)
+		}
+	}
+	for want, violations := range map[rules.Severity][]int{"": {0, 0, 0}, rules.Low: {9, 0, 0}, rules.High: {9, 0, 1}, rules.Critical: {0, 1, 1}} {
+		if got := table.WorstSeverity(violations); got != want {
+			t.Errorf("the worst severity of %v is %q, want %q", violations, got, want)
 		}
 	}
 }

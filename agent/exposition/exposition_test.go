@@ -155,6 +155,21 @@ func TestPolicyInfoNamesTheNamespaces(t *testing.T) {
 	}
 }
 
+// TestGradesOfSeverity: a grade that allows no critical violation is not that of a namespace with one, nor of its cluster, whatever
+// their compliance.
+func TestGradesOfSeverity(t *testing.T) {
+	table := loadTable(t, strings.NewReplacer("id: latest_tag", "severity: critical, id: latest_tag", "name: A, min: 100", "name: A, min: 50, maxSeverity: high",
+		"{name: B, min: 60}, {name: C, min: 50}, ", "").Replace(tableText))
+	snap := snapshotOf(table, pod{"best", "a", "c"}, pod{"half", "a", "lc"})
+	families := gathered(t, scoresOf(View{Table: table, Snapshot: snap, MaxNamespaces: 1}))
+	if diff := cmp.Diff(map[string]float64{"": 1}, values(families["kube_devops_cluster_grade"])); diff != "" {
+		t.Errorf("grade of the cluster (-want +got):\n%s", diff)
+	}
+	if diff := cmp.Diff(map[string]float64{"best": 0, "_other": 1}, values(families["kube_devops_namespace_grade"])); diff != "" {
+		t.Errorf("grades of the namespaces (-want +got):\n%s", diff)
+	}
+}
+
 // TestGrades: a grade is the index in the grades of the table, and is absent where there are no pods.
 func TestGrades(t *testing.T) {
 	table := loadTable(t, tableText)

@@ -132,6 +132,9 @@ func (w *tableWriter) explain(ns *state.NamespaceSnapshot) {
 		}
 		w.line("%s", line)
 	}
+	if reason := gradeReason(table, scores, ns.Violations); reason != "" {
+		w.wrapped(reason+".", "  ")
+	}
 	w.explainChecks(ns)
 	w.explainWorkloads(ns)
 	if n := sum(ns.Waived); n > 0 {
@@ -237,6 +240,7 @@ type (
 		Namespace string `json:"namespace"`
 		Pods      int    `json:"pods"`
 		scoresJSON
+		GradeReason string                  `json:"gradeReason,omitempty"` // why the grade is lower than that of the compliance
 		Points      int                     `json:"points"`
 		MaxPoints   int                     `json:"maxPoints"` // that could be lost
 		Unevaluated int                     `json:"unevaluated"`
@@ -286,7 +290,8 @@ func (s *Scan) explained(ns *state.NamespaceSnapshot) explainedNamespaceJSON {
 	checks := table.Checks()
 	scores, ok := ns.Scores(table)
 	out := explainedNamespaceJSON{
-		Namespace: ns.Name, Pods: ns.TotalPods, scoresJSON: scoresOrNull(scores, ok), Points: points(table, ns.Violations), MaxPoints: points(table, ns.Subjects),
+		Namespace: ns.Name, Pods: ns.TotalPods, scoresJSON: scoresOrNull(scores, ok),
+		GradeReason: gradeReason(table, scores, ns.Violations), Points: points(table, ns.Violations), MaxPoints: points(table, ns.Subjects),
 		Unevaluated: ns.Unevaluated, Checks: []explainedCheckJSON{}, Workloads: []explainedWorkloadJSON{}, Waived: countsByID(table, ns.Waived),
 	}
 	for _, i := range costliest(table, ns) {

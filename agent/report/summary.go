@@ -184,6 +184,7 @@ func (s *Scan) notes() []string {
 	if n := s.Snapshot.Totals().Unevaluated; n > 0 {
 		notes = append(notes, english.Plural(n, "pod", "")+" could not be evaluated: excluded from all scores.")
 	}
+	notes = append(notes, s.gradeNotes()...)
 	if n := s.unknown(); n > 0 {
 		notes = append(notes, "Unknown: "+english.Plural(n, "violation", "")+", because a check could not be answered. They count as violations.")
 	}

@@ -46,9 +46,14 @@ pods:
     - {reason: finished, when: {path: status.phase, operator: in, value: [Succeeded, Failed]}}
     - {reason: terminating, when: {path: metadata.deletionTimestamp, operator: exists}}
 checks:
-  - {id: latest_tag, weight: 5, forEach: spec.containers, violation: {path: image, operator: hasSuffix, value: ":latest"}}
-  - {id: missing_liveness, weight: 3, forEach: spec.containers, violation: {path: livenessProbe, operator: absent}}
+  - {id: latest_tag, weight: 5, severity: critical, forEach: spec.containers, violation: {path: image, operator: hasSuffix, value: ":latest"}}
+  - {id: missing_liveness, weight: 3, severity: high, forEach: spec.containers, violation: {path: livenessProbe, operator: absent}}
   - {id: missing_readiness, weight: 2, forEach: spec.containers, violation: {path: readinessProbe, operator: absent}}
+grades:
+  - {name: Healthy, min: 60, maxSeverity: medium}
+  - {name: Stable, min: 50, maxSeverity: high}
+  - {name: Degraded, min: 40}
+  - {name: Critical, min: 0}
 waivers:
   - {id: shops, reason: r, expires: 2030-01-01T00:10:00Z, namespace: "sh*", check: latest_tag}
   - {id: first-container, reason: r, expires: 2030-01-01T00:20:00Z, container: c0, check: [missing_liveness, latest_tag]}
@@ -60,6 +65,32 @@ waivers:
 		t.Fatal(err)
 	}
 	return table
+}
+
+// acceptingGrade is the grade of acceptingTable for the model.
+func acceptingGrade(compliance float64, violations []int) string {
+	switch {
+	case compliance >= 60 && violations[0] == 0 && violations[1] == 0:
+		return "Healthy"
+	case compliance >= 50 && violations[0] == 0:
+		return "Stable"
+	case compliance >= 40:
+		return "Degraded"
+	}
+	return "Critical"
+}
+
+// defaultGrade is that of the default table, which allows violations of every severity.
+func defaultGrade(compliance float64, _ []int) string {
+	switch {
+	case compliance >= 80:
+		return "Healthy"
+	case compliance >= 60:
+		return "Stable"
+	case compliance >= 40:
+		return "Degraded"
+	}
+	return "Critical"
 }
 
 // A modelWaiver is a waiver of the model.
@@ -159,6 +190,7 @@ type policy struct {
 	table   *rules.Table
 	skips   bool
 	waivers []modelWaiver
+	grade   func(compliance float64, violations []int) string
 }
 
 // of decodes a pod and applies the policy.

@@ -29,8 +29,8 @@ var sameWaiver = cmp.Comparer(func(a, b *rules.Waiver) bool { return a == b })
 // an event too: waivers expire between other events, and in the middle of a list.
 func TestStateEqualsScratch(t *testing.T) {
 	policies := map[string]policy{
-		"default":   {table: defaultTable(t)},
-		"accepting": {table: acceptingTable(t), skips: true, waivers: acceptedBy},
+		"default":   {table: defaultTable(t), grade: defaultGrade},
+		"accepting": {table: acceptingTable(t), skips: true, waivers: acceptedBy, grade: acceptingGrade},
 	}
 	for name, p := range policies {
 		t.Run(name, func(t *testing.T) {
@@ -330,18 +330,18 @@ func (m *machine) check(t *rapid.T) {
 			clusterScores, clusterCompliances = append(clusterScores, score), append(clusterCompliances, compliance)
 		}
 		gotScores, ok := got.Namespaces[i].Scores(m.policy.table)
-		sameScores(t, score, compliance, gotScores, ok)
+		m.sameScores(t, score, compliance, ns.Violations, gotScores, ok)
 	}
 	if diff := cmp.Diff(total, got.Totals()); diff != "" {
 		t.Fatalf("totals (-scratch +live):\n%s", diff)
 	}
 	gotScores, ok := got.Cluster()
-	sameScores(t, mean(clusterScores), mean(clusterCompliances), gotScores, ok)
+	m.sameScores(t, mean(clusterScores), mean(clusterCompliances), total.Violations, gotScores, ok)
 }
 
 // sameScores compares scores with exact fractions; nil means no data. Scores and means are rounded once, so that
-// grades are exact at their bounds.
-func sameScores(t *rapid.T, score, compliance *big.Rat, got state.Scores, ok bool) {
+// grades are exact at their bounds. The violations, of one namespace or of all, limit the grade.
+func (m *machine) sameScores(t *rapid.T, score, compliance *big.Rat, violations []int, got state.Scores, ok bool) {
 	if score == nil || !ok {
 		if score != nil || ok || got != (state.Scores{}) {
 			t.Fatalf("scores %v, %v, want %v and %v", got, ok, score, compliance)
@@ -353,17 +353,8 @@ func sameScores(t *rapid.T, score, compliance *big.Rat, got state.Scores, ok boo
 	if got.Score != wantScore || got.Compliance != wantCompliance {
 		t.Fatalf("scores %v, want %v and %v", got, wantScore, wantCompliance)
 	}
-	grade := "Critical"
-	for _, g := range []struct {
-		name string
-		min  float64
-	}{{"Degraded", 40}, {"Stable", 60}, {"Healthy", 80}} {
-		if wantCompliance >= g.min {
-			grade = g.name
-		}
-	}
-	if got.Grade != grade {
-		t.Fatalf("grade %s of a compliance of %v, want %s", got.Grade, wantCompliance, grade)
+	if grade := m.policy.grade(wantCompliance, violations); got.Grade != grade {
+		t.Fatalf("grade %s of a compliance of %v and violations %v, want %s", got.Grade, wantCompliance, violations, grade)
 	}
 }
 
@@ -402,7 +393,7 @@ func TestWaiverNeverMakesAScoreWorse(t *testing.T) {
 				t.Fatal(err)
 			}
 			after := snapshotOf(with)
-			noWorse(t, "cluster", before.Cluster, after.Cluster)
+			noWorse(t, table, "cluster", before.Cluster, after.Cluster)
 			if len(before.Namespaces) != len(after.Namespaces) {
 				t.Fatalf("%d namespaces became %d", len(before.Namespaces), len(after.Namespaces))
 			}
@@ -411,7 +402,7 @@ func TestWaiverNeverMakesAScoreWorse(t *testing.T) {
 				if was.Name != is.Name || was.TotalPods != is.TotalPods || was.Unevaluated != is.Unevaluated {
 					t.Fatalf("namespace %+v became %+v", was, is)
 				}
-				if noWorse(t, was.Name,
+				if noWorse(t, table, was.Name,
 					func() (state.Scores, bool) { return was.Scores(table) },
 					func() (state.Scores, bool) { return is.Scores(with) }) {
 					better++
@@ -429,10 +420,10 @@ func TestWaiverNeverMakesAScoreWorse(t *testing.T) {
 }
 
 // noWorse fails if scores became worse, and returns whether they became better.
-func noWorse(t *rapid.T, of string, before, after func() (state.Scores, bool)) bool {
+func noWorse(t *rapid.T, table *rules.Table, of string, before, after func() (state.Scores, bool)) bool {
 	was, had := before()
 	is, has := after()
-	if had != has || is.Score > was.Score || is.Compliance < was.Compliance {
+	if had != has || is.Score > was.Score || is.Compliance < was.Compliance || table.GradeIndex(is.Grade) > table.GradeIndex(was.Grade) {
 		t.Fatalf("%s: scores %v, %t became %v, %t", of, was, had, is, has)
 	}
 	return is.Score < was.Score
@@ -442,15 +433,17 @@ func noWorse(t *rapid.T, of string, before, after func() (state.Scores, bool)) b
 func drawTable(t *rapid.T) *rules.Table {
 	text := "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: random}\nchecks:\n"
 	for i := range rapid.IntRange(2, 4).Draw(t, "checks") {
-		text += fmt.Sprintf("  - {id: c%d, weight: %d, %s}\n", i, rapid.IntRange(1, 1000).Draw(t, "weight"), rapid.SampledFrom([]string{
-			`forEach: spec.containers, violation: {path: image, operator: imageTag, value: latest}`,
-			`forEach: spec.containers, violation: {path: livenessProbe, operator: absent}`,
-			`forEach: spec.containers, when: {path: livenessProbe, operator: exists}, violation: {path: readinessProbe, operator: absent}`,
-			`forEach: [spec.containers, 'spec.containers.#(name=="c0")#'], violation: {path: readinessProbe, operator: absent}`,
-			`violation: {path: metadata.labels.team, operator: exists}`,
-			`when: {path: status.phase, operator: equals, value: Running}, violation: {path: spec.containers.#, operator: greaterThan, value: 1}`,
-		}).Draw(t, "check"))
+		text += fmt.Sprintf("  - {id: c%d, weight: %d, severity: %s, %s}\n", i, rapid.IntRange(1, 1000).Draw(t, "weight"),
+			rapid.SampledFrom(rules.Severities()).Draw(t, "severity"), rapid.SampledFrom([]string{
+				`forEach: spec.containers, violation: {path: image, operator: imageTag, value: latest}`,
+				`forEach: spec.containers, violation: {path: livenessProbe, operator: absent}`,
+				`forEach: spec.containers, when: {path: livenessProbe, operator: exists}, violation: {path: readinessProbe, operator: absent}`,
+				`forEach: [spec.containers, 'spec.containers.#(name=="c0")#'], violation: {path: readinessProbe, operator: absent}`,
+				`violation: {path: metadata.labels.team, operator: exists}`,
+				`when: {path: status.phase, operator: equals, value: Running}, violation: {path: spec.containers.#, operator: greaterThan, value: 1}`,
+			}).Draw(t, "check"))
 	}
+	text += "grades: [{name: A, min: 50, maxSeverity: medium}, {name: B, min: 30, maxSeverity: high}, {name: C, min: 0}]\n"
 	table, err := rules.Load("random", []byte(text))
 	if err != nil {
 		t.Fatal(err)

@@ -12,7 +12,7 @@ type Scores struct {
 	Score float64
 	// Compliance is the percentage of the weight of all subjects that is not violated, 0 to 100. Higher is healthier.
 	Compliance float64
-	// Grade is the table's name for the compliance.
+	// Grade is the table's name for the compliance and for the worst severity of the violations.
 	Grade string
 }
 
@@ -25,7 +25,7 @@ func (m LiveMetrics) Scores(table *rules.Table) (Scores, bool) {
 	raw, kept, possible := m.points(table)
 	// A quotient of integers is rounded once, so 80 of 100 points give exactly 80.
 	s := Scores{Score: float64(raw) / float64(m.TotalPods), Compliance: float64(kept) / float64(possible)}
-	s.Grade = table.Grade(s.Compliance)
+	s.Grade = table.Grade(s.Compliance, table.WorstSeverity(m.Violations))
 	return s, true
 }
 
@@ -43,9 +43,11 @@ func (m LiveMetrics) points(table *rules.Table) (raw, kept, possible int) {
 }
 
 // Cluster computes the scores of the cluster: the mean over the namespaces with evaluated pods, false if there are none. Each
-// mean is rounded once, so that namespaces of 80 percent have a mean of exactly 80, and the same grade.
+// mean is rounded once, so that namespaces of 80 percent have a mean of exactly 80, and the same grade. A violation in any of them
+// limits the grade.
 func (s *Snapshot) Cluster() (Scores, bool) {
 	var score, compliance mean
+	worst := rules.Severity("")
 	for _, ns := range s.Namespaces {
 		if ns.TotalPods == 0 {
 			continue
@@ -53,12 +55,13 @@ func (s *Snapshot) Cluster() (Scores, bool) {
 		raw, kept, possible := ns.points(s.Table)
 		score.add(raw, ns.TotalPods)
 		compliance.add(kept, possible)
+		worst = rules.WorseOf(worst, s.Table.WorstSeverity(ns.Violations))
 	}
 	if score.n == 0 {
 		return Scores{}, false
 	}
 	cluster := Scores{Score: score.value(), Compliance: compliance.value()}
-	cluster.Grade = s.Table.Grade(cluster.Compliance)
+	cluster.Grade = s.Table.Grade(cluster.Compliance, worst)
 	return cluster, true
 }
 

@@ -1,0 +1,66 @@
+package report
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize/english"
+
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// missedGrade returns the grade that the compliance alone would have; nil if the violations allow it.
+func missedGrade(table *rules.Table, scores state.Scores) *rules.Grade {
+	grade := table.Grade(scores.Compliance, "")
+	if scores.Grade == "" || scores.Grade == grade {
+		return nil
+	}
+	return &table.Grades()[table.GradeIndex(grade)]
+}
+
+// gradeNeed is what a grade with a maxSeverity demands: "Healthy needs no critical or high violation".
+func gradeNeed(g *rules.Grade) string {
+	var worse []string
+	for _, s := range rules.Severities()[:g.MaxSeverity.Rank()] {
+		worse = append(worse, string(s))
+	}
+	return display(g.Name, 40) + " needs no " + strings.Join(worse, " or ") + " violation"
+}
+
+// gradeReason says why the grade is lower than that of the compliance: "Healthy needs no critical violation; 2 are left". It is empty if
+// the grade is not lower.
+func gradeReason(table *rules.Table, scores state.Scores, violations []int) string {
+	missed := missedGrade(table, scores)
+	if missed == nil {
+		return ""
+	}
+	left := 0
+	for i, c := range table.Checks() {
+		if !missed.Allows(c.Severity) {
+			left += violations[i]
+		}
+	}
+	return gradeNeed(missed) + "; " + number(left) + english.PluralWord(left, " is left", " are left")
+}
+
+// gradeNotes say which grades the violations do not allow.
+func (s *Scan) gradeNotes() []string {
+	namespaces := make(map[string]int)
+	for _, ns := range s.Snapshot.Namespaces {
+		scores, _ := ns.Scores(s.Snapshot.Table)
+		if missed := missedGrade(s.Snapshot.Table, scores); missed != nil {
+			namespaces[gradeNeed(missed)]++
+		}
+	}
+	var notes []string
+	for need, n := range namespaces {
+		notes = append(notes, "Grade of "+english.Plural(n, "namespace", "")+": "+need+".")
+	}
+	slices.Sort(notes)
+	cluster, _ := s.Snapshot.Cluster()
+	if reason := gradeReason(s.Snapshot.Table, cluster, s.Snapshot.Totals().Violations); reason != "" {
+		notes = append([]string{"Grade of the cluster: " + reason + "."}, notes...)
+	}
+	return notes
+}
