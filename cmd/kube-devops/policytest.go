@@ -12,10 +12,11 @@ import (
 
 func newPolicyTestCommand() *cobra.Command {
 	command := &cobra.Command{
-		Use:   "test DIR...",
+		Use:   "test DIR|FILE...",
 		Short: "Compare the violations of pods with the expected ones",
-		Long: `Run the cases of each ` + policytest.FileName + ` in the folders and their subfolders, and print
-how the violations of their pods differ from the expected ones:
+		Long: `Run the cases of files, and of each file of kind ` + policytest.Kind + ` in folders and their
+subfolders, and print how the violations of their pods differ from the expected
+ones:
 
   apiVersion: kube-devops.io/v1
   kind: PolicyTest
@@ -26,7 +27,7 @@ how the violations of their pods differ from the expected ones:
       violations: [{check: latest_tag, container: web}]
 
 The exit code is 2 if a case fails, and 0 otherwise.`,
-		Args: args(1, math.MaxInt, "the folders of the tests"),
+		Args: args(1, math.MaxInt, "the folders or files of the tests"),
 	}
 	format := addOutputFlag(command, "text", "junit")
 	command.RunE = func(cmd *cobra.Command, folders []string) error {

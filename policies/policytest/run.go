@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"time"
@@ -12,9 +11,6 @@ import (
 	"github.com/kube-devops/kube-devops/policies"
 	"github.com/kube-devops/kube-devops/rules"
 )
-
-// FileName is the name of a file of test cases.
-const FileName = "tests.yaml"
 
 // A Report is the result of all suites, in the order of their files.
 type Report []Suite
@@ -37,12 +33,12 @@ type Result struct {
 	Differences []Difference
 }
 
-// Run runs the cases of all files in the folders and below. Tests that set no time use now for waivers. The error is about the folders
-// only.
-func Run(now time.Time, folders ...string) (Report, error) {
+// Run runs the cases of files, and of all files of test cases in folders and below. Tests that set no time use now for waivers. The error
+// is about the arguments only.
+func Run(now time.Time, args ...string) (Report, error) {
 	var files []string
-	for _, folder := range folders {
-		found, err := find(folder)
+	for _, arg := range args {
+		found, err := find(arg)
 		if err != nil {
 			return nil, err
 		}
@@ -54,24 +50,6 @@ func Run(now time.Time, folders ...string) (Report, error) {
 		report = append(report, runFile(file, now))
 	}
 	return report, nil
-}
-
-func find(folder string) ([]string, error) {
-	var files []string
-	err := filepath.WalkDir(folder, func(path string, entry fs.DirEntry, err error) error {
-		if err == nil && entry.Name() == FileName && !entry.IsDir() {
-			files = append(files, filepath.Clean(path))
-		}
-		return err
-	})
-	var path *fs.PathError
-	if errors.As(err, &path) {
-		return nil, fmt.Errorf("read %s: %w", path.Path, path.Err)
-	}
-	if err == nil && len(files) == 0 {
-		err = fmt.Errorf("%s: no %s found in the folder or below", folder, FileName)
-	}
-	return files, err
 }
 
 func runFile(file string, now time.Time) Suite {

@@ -9,7 +9,8 @@ import (
 )
 
 // MisspelledField finds the first field of an object, given as JSON, that is not in the schema but resembles one that is, and
-// returns a message about it; "" when there is none. Other unknown fields may belong to a newer version of Kubernetes.
+// returns a message about it; "" when there is none. Other unknown fields may belong to a newer version of Kubernetes, except at the top
+// of an object, where there are none but those of the schema.
 func (s *Schema) MisspelledField(object []byte) string {
 	return s.Root.misspelledField(gjson.ParseBytes(object), "")
 }
@@ -29,7 +30,7 @@ func (t *Type) misspelledField(value gjson.Result, path string) (found string) {
 				found = known.misspelledField(field, path+"."+name.Str)
 				return found == ""
 			}
-			if hint := suggest.DidYouMean(name.Str, t.fieldNames()); hint != "" {
+			if hint := suggest.DidYouMean(name.Str, t.fieldNames()); hint != "" || path == "" {
 				where := t.name
 				if path != "" {
 					where = path[1:]

@@ -22,7 +22,7 @@ func TestMisspelledField(t *testing.T) {
 		`{"spec":{"containres":[]}}`:                       `spec has no field "containres" (did you mean "containers"?)`,
 		`{"spec":{"containers":[{},{"livenesProbe":{}}]}}`: `spec.containers.1 has no field "livenesProbe" (did you mean "livenessProbe"?)`,
 		`{"metdata":{}}`:                                   `Pod has no field "metdata" (did you mean "metadata"?)`,
-		`{"sepc":{}}`:                                      "",
+		`{"sepc":{}}`:                                      `Pod has no field "sepc"`,
 		`{"spec":{"zzzzzzzzzz":1}}`:                        "", // perhaps of a newer Kubernetes
 		`{"spec":[{"zz":1}]}`:                              "", // of another type altogether: the API refuses it
 		`{"spec":{"volumes":[{"name":"a","hostPath":{"path":"/"},"emptyDri":{}}]}}`:         `spec.volumes.0 has no field "emptyDri" (did you mean "emptyDir"?)`,
