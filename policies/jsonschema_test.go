@@ -185,7 +185,7 @@ checks:
         - {all: [{path: a.0.#, operator: equals, value: 5}, {path: a, operator: notEquals, value: true}]}
         - {path: [a, $.b.#.c], operator: exists}
         - {path: a.#.b, operator: in, value: [a, 5, true]}
-        - {path: a, operator: notIn, value: [1.5]}
+        - {operator: notIn, value: [1.5]}
         - {path: a, operator: oneOf, value: [a]}
         - {path: a, operator: hasPrefix, value: ""}
         - {path: a, operator: hasSuffix, value: x}
@@ -200,6 +200,7 @@ checks:
         - {path: a, operator: length, value: {min: 1, max: 2}}
         - {path: a, operator: imageTag, value: v1.2-x}
   - {id: b, weight: 1, violation: {path: a, operator: exists}}
+  - {id: c, weight: 1, forEach: [allContainers.args, longRunningContainers], violation: {operator: exists}}
 grades: [{name: A, min: 50.5, maxSeverity: medium}, {name: B, min: 0}]
 waivers:` + fullWaivers
 
@@ -207,7 +208,8 @@ waivers:` + fullWaivers
 // text is beside the values in it, and how much of an expression there is.
 var beyondSchema = []string{
 	"alias-unknown.yaml", "alias.yaml", "anchor.yaml", "exclude-glob.yaml",
-	"grades-equal.yaml", "grades-last-severity.yaml", "grades-no-zero.yaml", "grades-order.yaml", "grades-same.yaml", "id-duplicate.yaml", "include-glob.yaml", "merge-key.yaml",
+	"for-each-alias-each.yaml", "for-each-alias-index.yaml", "for-each-alias-query.yaml",
+	"grades-equal.yaml", "grades-last-severity.yaml", "grades-no-zero.yaml", "grades-order.yaml", "grades-same.yaml", "id-duplicate.yaml", "include-glob.yaml", "merge-key.yaml", "missing-fields-predicate-path.yaml",
 	"not-yaml-second-document.yaml", "predicate-deep.yaml", "regexp-back-reference.yaml", "regexp-bracket.yaml", "regexp-line-break.yaml",
 	"regexp-not-re2.yaml", "regexp-repeat-at-least.yaml", "regexp-repeat-nested.yaml", "regexp-repeat-refused.yaml", "regexp-repeat.yaml",
 	"second-document.yaml", "value-beyond-64-bits.yaml", "value-date.yaml", "waiver-id-duplicate.yaml",

@@ -18,13 +18,9 @@ func (t *Table) compile() {
 		if at < 0 {
 			g := group{}
 			for _, source := range c.ForEach {
-				path, err := newSubjectPath(source)
-				if err != nil {
-					panic("a path that was loaded without an error: " + err.Error())
-				}
-				g.forEach = append(g.forEach, path)
-				t.lookups++
+				g.forEach = append(g.forEach, newSubjectPaths(source)...)
 			}
+			t.lookups += len(g.forEach)
 			at = len(t.groups)
 			t.groups = append(t.groups, g)
 		}

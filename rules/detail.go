@@ -51,8 +51,8 @@ func (t *Table) detail(e *evaluation, v *Violation, subject gjson.Result) Detail
 	if v.Unknown {
 		return Detail{Withheld: true} // the leaf with the value is not known
 	}
-	if !subject.IsObject() {
-		return Detail{}
+	if !present(subject) {
+		return Detail{} // the pod has changed
 	}
 	check := &t.checks[v.Check]
 	at, value := e.firstShown(check.violation, subject)
@@ -107,7 +107,7 @@ func (l *leaf) scalar(e *evaluation, subject gjson.Result) (at *place, value gjs
 		switch {
 		case n == 0:
 			continue
-		case n > 1 || value.Type == gjson.JSON:
+		case n > 1 || value.Type == gjson.JSON || !present(value):
 			return nil, gjson.Result{}
 		}
 		return at, value

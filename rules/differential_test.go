@@ -103,7 +103,7 @@ func TestDifferentialFindsFaults(t *testing.T) {
 		"null is there", "nothing is not unequal", "nothing is not outside a list", "several values must all fulfil it",
 		"numbers equal their text", "numbers are floats", "the length leaves null out", "first means all", "all means first",
 		"the root is the subject", "only the first path counts", "the last path counts", "backslashes are letters", "indexes begin at 1", "queries compare the text of numbers",
-		"anything is a subject", "any holds when none holds", "false does not exist", "lists contain nothing",
+		"anything is a subject", "only objects are subjects", "scalars have no name", "secrets are names", "all containers run long", "any holds when none holds", "false does not exist", "lists contain nothing",
 		"expressions match the whole text", "greaterThan or equal", "only the first entry of a list counts",
 		"the last forEach counts",
 		"no pod is skipped", "the last skip gives the reason", "when says nothing", "what when leaves out is a subject",

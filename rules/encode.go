@@ -11,6 +11,8 @@ import (
 	"unicode"
 
 	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
 )
 
 // YAML encodes the table, including its defaults and all waivers, wherever they were loaded from. The text loads as an equivalent
@@ -96,7 +98,11 @@ func predicateNode(p predicate) *yaml.Node {
 	case notOf:
 		return mapping("not", predicateNode(p.predicate))
 	case *leaf:
-		node := inFlow(mapping("path", p.pathNode(), "operator", textNode(p.operator)))
+		node := inFlow(mapping())
+		if path := p.pathNode(); path != nil {
+			add(node, "path", path)
+		}
+		add(node, "operator", textNode(p.operator))
 		if p.value != nil {
 			add(node, "value", copied(p.value))
 		}
@@ -106,6 +112,9 @@ func predicateNode(p predicate) *yaml.Node {
 }
 
 func (l *leaf) pathNode() *yaml.Node {
+	if l.paths[0].Path == fieldpath.Self {
+		return nil
+	}
 	if len(l.paths) == 1 {
 		return textNode(l.paths[0].Source)
 	}

@@ -154,6 +154,9 @@ func (t *Table) evaluateGroup(e *evaluation, v *Verdict, g *group) {
 	count := 0
 	for i := range g.forEach {
 		where := &g.forEach[i]
+		if !where.applies(e) {
+			continue
+		}
 		e.indexes = e.indexes[:0]
 		more := where.walk(e, where.Steps, e.pod, func(subject gjson.Result) bool {
 			if count++; count > MaxSubjects {

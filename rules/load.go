@@ -132,17 +132,16 @@ func (r *loader) skips(node *yaml.Node) []skip {
 					r.Errorf(node, "reason %q must be 1 to 63 lower-case letters, digits and underscores, starting with a letter", s.reason)
 				}
 			},
-			"when": func(node *yaml.Node) { s.when = r.condition(node) },
+			"when": func(node *yaml.Node) { s.when = r.condition(node, false) },
 		})
 		skips = append(skips, s)
 	})
 	return skips
 }
 
-// condition reads a predicate with all its parts.
-func (r *loader) condition(node *yaml.Node) predicate {
-	count := 0
-	return r.predicate(node, 1, &count)
+// condition reads a predicate with all its parts, about the pod or an element of a list.
+func (r *loader) condition(node *yaml.Node, element bool) predicate {
+	return r.predicate(node, 1, &site{element: element})
 }
 
 func (r *loader) grades(node *yaml.Node) []Grade {
@@ -216,6 +215,7 @@ func (r *loader) check(i int, node *yaml.Node) Check {
 		r.At = fmt.Sprintf("check %d", i+1)
 	}
 	defer func() { r.At = "" }()
+	element := strictyaml.Field(node, "forEach") != nil
 	r.Fields(node, "a check", []string{"id", "weight", "violation"}, map[string]func(*yaml.Node){
 		"id": func(node *yaml.Node) {
 			if id, ok := r.Text(node, "id"); ok && !checkID.MatchString(id) {
@@ -237,8 +237,8 @@ func (r *loader) check(i int, node *yaml.Node) Check {
 			c.Weight = int(weight.Int)
 		},
 		"forEach":   func(node *yaml.Node) { c.ForEach = r.forEach(node) },
-		"when":      func(node *yaml.Node) { c.when = r.condition(node) },
-		"violation": func(node *yaml.Node) { c.violation = r.condition(node) },
+		"when":      func(node *yaml.Node) { c.when = r.condition(node, element) },
+		"violation": func(node *yaml.Node) { c.violation = r.condition(node, element) },
 	})
 	return c
 }

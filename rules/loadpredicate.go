@@ -11,8 +11,14 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
-func (r *loader) predicate(node *yaml.Node, depth int, count *int) predicate {
-	if *count++; *count == maxPredicates+1 {
+// A site is where predicates stand.
+type site struct {
+	count   int  // the predicates of the condition so far
+	element bool // the subject is an element of a list, which a leaf without a path is about
+}
+
+func (r *loader) predicate(node *yaml.Node, depth int, in *site) predicate {
+	if in.count++; in.count == maxPredicates+1 {
 		r.Errorf(node, "a condition may have at most %d predicates", maxPredicates)
 	}
 	if depth > maxPredicateDepth {
@@ -34,7 +40,7 @@ func (r *loader) predicate(node *yaml.Node, depth int, count *int) predicate {
 		r.Errorf(node, "a predicate must be exactly one of all, any, not, or a path with an operator")
 	}
 	several := func(node *yaml.Node, word string) (of []predicate) {
-		r.Each(node, word, func(_ int, entry *yaml.Node) { of = append(of, r.predicate(entry, depth+1, count)) })
+		r.Each(node, word, func(_ int, entry *yaml.Node) { of = append(of, r.predicate(entry, depth+1, in)) })
 		if node.Kind == yaml.SequenceNode && len(of) == 0 {
 			r.Errorf(node, "%s must have at least one predicate", word)
 		}
@@ -48,18 +54,21 @@ func (r *loader) predicate(node *yaml.Node, depth int, count *int) predicate {
 	case either != nil:
 		return anyOf(several(either, "any"))
 	case not != nil:
-		return notOf{r.predicate(not, depth+1, count)}
+		return notOf{r.predicate(not, depth+1, in)}
 	}
-	return r.leaf(node, found["path"], found["operator"], found["value"])
+	return r.leaf(node, in, found["path"], found["operator"], found["value"])
 }
 
 // leaf reads a path with an operator. Missing fields are nil.
-func (r *loader) leaf(node, where, word, operand *yaml.Node) predicate {
+func (r *loader) leaf(node *yaml.Node, in *site, where, word, operand *yaml.Node) predicate {
 	l := new(leaf)
-	if where == nil {
-		r.Errorf(node, "missing field %q in a predicate", "path")
-	} else {
+	switch {
+	case where != nil:
 		l.paths = r.places(where)
+	case in.element && word != nil:
+		l.paths = []place{{Path: fieldpath.Self, slot: -1}}
+	default:
+		r.Errorf(node, "missing field %q in a predicate", "path")
 	}
 	if word == nil {
 		r.Errorf(node, "missing field %q in a predicate", "operator")

@@ -7,7 +7,6 @@ import (
 	"math/big"
 	"regexp"
 	"regexp/syntax"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -52,7 +51,7 @@ type naiveCheck struct {
 	When      *naivePredicate
 	Violation naivePredicate
 
-	forEach [][]naiveToken
+	forEach []naiveSubjects
 }
 
 type naiveSkip struct {
@@ -106,11 +105,7 @@ func parseNaive(text []byte) (*naiveTable, error) {
 			c.When.prepare()
 		}
 		for _, path := range c.ForEach {
-			tokens := naiveTokens(path)
-			if tokens[len(tokens)-1].kind == "key" {
-				tokens = append(tokens, naiveToken{kind: "each"})
-			}
-			c.forEach = append(c.forEach, tokens)
+			c.forEach = append(c.forEach, naiveSubjectsOf(path)...)
 		}
 	}
 	return t, nil
@@ -128,6 +123,9 @@ func (p *naivePredicate) prepare() {
 	}
 	for _, path := range p.Path {
 		p.paths = append(p.paths, naiveTokens(path))
+	}
+	if p.Operator != "" && len(p.Path) == 0 {
+		p.paths = [][]naiveToken{nil} // the subject itself
 	}
 	if err := p.Operand.Decode(&p.value); p.Operand.Kind != 0 && err != nil {
 		panic(err)
@@ -271,16 +269,6 @@ func (t *naiveTable) values(path []naiveToken, from any) []any {
 	return values
 }
 
-func (t *naiveTable) subjects(path []naiveToken, pod any) []naiveFound {
-	var subjects []naiveFound
-	for _, f := range t.find(path, pod) {
-		if _, isObject := f.value.(map[string]any); isObject || t.fault == "anything is a subject" {
-			subjects = append(subjects, f)
-		}
-	}
-	return subjects
-}
-
 // -- predicates
 
 func (t *naiveTable) holds(p *naivePredicate, pod, subject any) answer {
@@ -352,7 +340,7 @@ type naiveAnswer struct {
 }
 
 func (t *naiveTable) at(p *naivePredicate, path []naiveToken, pod, subject any) naiveAnswer {
-	if path[0].kind != "root" {
+	if len(path) == 0 || path[0].kind != "root" {
 		return t.ask(p, t.values(path, subject))
 	}
 	if t.fault == "the root is the subject" {
@@ -600,40 +588,6 @@ func (t *naiveTable) words(pod any, s naiveFound, v naiveViolation, fails answer
 		words += " waived by " + w.ID
 	}
 	return words
-}
-
-// names finds the container that a subject is, or is in, and what the subject is called there.
-func (t *naiveTable) names(pod any, s naiveFound) (container, subject string) {
-	text := func(of any, name string) string {
-		object, _ := of.(map[string]any)
-		value, _ := object[name].(string)
-		return value
-	}
-	path := s.path
-	if len(path) > 2 && path[0] == "spec" && slices.Contains([]string{"containers", "initContainers", "ephemeralContainers"}, path[1]) &&
-		strings.Trim(path[2], "0123456789") == "" {
-		for _, f := range t.find(naiveTokens(strings.Join(path[:3], ".")), pod) {
-			container = text(f.value, "name")
-		}
-		if path = path[3:]; len(path) == 0 {
-			return container, ""
-		}
-	}
-	object, _ := s.value.(map[string]any)
-	port, isNumber := object["containerPort"].(json.Number)
-	switch {
-	case text(object, "name") != "":
-		return container, text(object, "name")
-	case text(object, "key") != "":
-		return container, text(object, "key")
-	case isNumber && text(object, "protocol") != "" && t.fault != "all ports are TCP":
-		return container, port.String() + "/" + text(object, "protocol")
-	case isNumber:
-		return container, port.String() + "/TCP"
-	case t.fault == "what has no name has no word":
-		return container, ""
-	}
-	return container, strings.Join(path, ".")
 }
 
 func decodeNaive(pod []byte) (any, error) {

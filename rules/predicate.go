@@ -1,6 +1,7 @@
 package rules
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -85,7 +86,7 @@ type place struct {
 func (l *leaf) String() string {
 	sources := make([]string, len(l.paths))
 	for i, p := range l.paths {
-		sources[i] = p.Source
+		sources[i] = cmp.Or(p.Source, "it")
 	}
 	words := strings.Join(sources, ", else ") + " " + l.operator
 	if l.operand != "" {
@@ -117,9 +118,16 @@ func (l *leaf) at(e *evaluation, p *place, subject gjson.Result) truth {
 }
 
 func (l *leaf) ask(e *evaluation, p *place, from gjson.Result) truth {
-	if single := p.Steps; len(single) == 1 && single[0].Kind == fieldpath.Keys {
-		// Nearly every path is one run of keys, which needs no closure and no allocation. Subjects and pods are objects.
-		value := e.get(from, &single[0])
+	if steps := p.Steps; len(steps) == 0 || len(steps) == 1 && steps[0].Kind == fieldpath.Keys {
+		// Nearly every path is one run of keys, which needs no closure and no allocation.
+		value := from
+		switch {
+		case len(steps) == 0: // the subject itself
+		case from.Type != gjson.JSON: // gjson would look for the keys inside a string
+			return noValue
+		default:
+			value = e.get(from, &steps[0])
+		}
 		if !present(value) {
 			return noValue
 		}

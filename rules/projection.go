@@ -113,6 +113,9 @@ func (w *wanted) subjects(g *group) []*wanted {
 	var places []*wanted
 	for i := range g.forEach {
 		where := &g.forEach[i]
+		if where.LongRunning {
+			w.follow(restartPolicy.Steps).whole = true
+		}
 		if where.Container > 0 {
 			w.follow(where.Steps[:where.Container]).field("name").scalar = true
 		}
@@ -121,6 +124,7 @@ func (w *wanted) subjects(g *group) []*wanted {
 			for _, key := range []string{"name", "key", "containerPort", "protocol"} {
 				subject.field(key).scalar = true
 			}
+			subject.scalar = subject.scalar || !mayBeSecret(where.Steps) // its text is its name
 		}
 		places = append(places, subject)
 	}
@@ -165,7 +169,7 @@ func (w *wanted) add(p predicate, subject *wanted, shown func(*place) bool) {
 // want adds what a leaf reads of the value at the end of one of its paths.
 func (l *leaf) want(value *wanted, at *place, shown func(*place) bool) {
 	switch {
-	case at.Steps[len(at.Steps)-1].Kind == fieldpath.Length:
+	case at.IsLength():
 		// The elements are kept to be counted; the length itself is not in the pod.
 	case l.operator == "length":
 		value.counted = true

@@ -27,6 +27,10 @@ func object(fields ...field) shape { return shape{fields: fields} }
 func array(element shape) shape    { return shape{element: &element} }
 func values(json ...string) shape  { return shape{values: json} }
 
+func (s shape) isContainer() bool { return len(s.fields) > 1 && s.fields[1].name == "image" }
+
+func (s shape) isPod() bool { return len(s.fields) > 0 && s.fields[0].name == "metadata" }
+
 func (s shape) suiting(operators ...string) shape {
 	s.suits = operators
 	return s
@@ -69,13 +73,13 @@ var (
 			field{"requests", object(field{"cpu", quantities}, field{"memory", quantities}).suiting("length")},
 			field{"size", quantities},
 		)},
-		field{"securityContext", object(field{"privileged", flags}, field{"runAsUser", numbers})},
+		field{"securityContext", object(field{"privileged", flags}, field{"runAsUser", numbers}, field{"capabilities", object(field{"add", array(names).suiting("contains", "contains", "oneOf")})})},
 	)
 	podShape = object(
 		field{"metadata", object(field{"name", names}, field{"namespace", namespaces}, field{"deletionTimestamp", texts},
 			field{"ownerReferences", array(object(field{"kind", kinds}, field{"name", owners}, field{"controller", flags}))}, field{"labels", object(field{"app", texts}, field{"pod-template-hash", hashes}, field{"app.kubernetes.io/name", texts}, field{"0", texts})})},
 		field{"spec", object(
-			field{"containers", array(containerShape)}, field{"initContainers", array(containerShape)}, field{"hostNetwork", flags},
+			field{"containers", array(containerShape)}, field{"initContainers", array(containerShape)}, field{"hostNetwork", flags}, field{"restartPolicy", policies},
 			field{"priority", numbers}, field{"size", values(`"1e101"`, `"1"`, `"1e101"`, `"0"`)}, field{"matrix", array(array(object(field{"name", names}, field{"n", numbers})))}, field{"args", array(texts)},
 		)},
 		field{"status", object(field{"phase", phases}, field{"restarts", numbers}, field{"containerStatuses", array(object(
@@ -298,6 +302,17 @@ func contains(list []string, s string) bool {
 
 // randomSubjects returns a forEach path and the shape of its subjects.
 func randomSubjects(r *rand.Rand) (string, shape) {
+	if oneIn(r, 5) {
+		alias := pick(r, []string{"allContainers", "mainContainers", "longRunningContainers"})
+		switch r.IntN(4) {
+		case 0:
+			return alias + ".ports", port
+		case 1:
+			list := pick(r, []field{{".args", texts}, {".sizes", numbers}, {".securityContext.capabilities.add", names}})
+			return alias + list.name, list.of
+		}
+		return alias, containerShape
+	}
 	if oneIn(r, 2) {
 		return pick(r, []string{"spec.containers", "spec.containers", "spec.initContainers", `spec.initContainers.#(restartPolicy=="Always")#`, `spec.containers.#(name=="app")#`}), containerShape
 	}
@@ -323,7 +338,7 @@ func randomSubjects(r *rand.Rand) (string, shape) {
 func randomPath(r *rand.Rand, from shape) (string, shape) {
 	var steps []string
 	for queries := 0; ; {
-		if len(steps) > 0 && (from.values != nil || oneIn(r, 8)) {
+		if len(steps) > 0 && (from.values != nil || oneIn(r, 8) || from.element != nil && from.element.values != nil && oneIn(r, 4)) {
 			if oneIn(r, 15) {
 				steps = append(steps, pick(r, []string{"0", "name", "#"})) // into a value, as it may be
 			}
@@ -374,6 +389,15 @@ func randomQuery(r *rand.Rand, element shape) string {
 	}
 }
 
+// rarelyTried are predicates about containers that chance seldom makes, and that have much to say about them.
+var rarelyTried = []map[string]any{
+	{"path": "image", "operator": "imageTag", "value": "latest"},
+	{"path": "args", "operator": "contains", "value": "Always"},
+	{"path": "sizes", "operator": "contains", "value": 5},
+	{"path": "securityContext.capabilities.add", "operator": "oneOf", "value": []any{"app", "web"}},
+}
+
+// randomPredicate makes a predicate about a subject, which is an element of a list unless it is the pod.
 func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
 	if depth < 4 && oneIn(r, 3) {
 		several := func() (of []any) {
@@ -394,7 +418,11 @@ func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
 			return map[string]any{"not": randomPredicate(r, subject, depth+1)}
 		}
 	}
+	if subject.isContainer() && oneIn(r, 12) {
+		return pick(r, rarelyTried)
+	}
 	prefix := ""
+	isPod := subject.isPod()
 	if oneIn(r, 5) {
 		prefix, subject = "$.", podShape
 	}
@@ -402,6 +430,9 @@ func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
 	p := map[string]any{"path": prefix + path, "operator": pick(r, rules.Operators()).Name}
 	if oneIn(r, 6) {
 		p["path"], at = randomPaths(r, subject)
+	} else if !isPod && prefix == "" && (subject.fields == nil || oneIn(r, 15)) && !oneIn(r, 10) {
+		delete(p, "path")
+		at = subject
 	}
 	if at.suits != nil && oneIn(r, 2) {
 		p["operator"] = pick(r, at.suits)

@@ -18,28 +18,50 @@ type subjectPath struct {
 
 const prerenderedPaths = 32
 
-func newSubjectPath(source string) (subjectPath, error) {
+// newSubjectPaths prepares a path that has loaded without errors: several where it begins with an alias.
+func newSubjectPaths(source string) []subjectPath {
 	parsed, err := fieldpath.ParseSubjects(source)
 	if err != nil {
-		return subjectPath{}, err
+		panic("a path that was loaded without an error: " + err.Error())
 	}
-	p := subjectPath{SubjectPath: parsed}
-	if len(p.Steps) == 2 {
-		for i := range prerenderedPaths {
-			p.paths = append(p.paths, fieldpath.Render(p.Steps, []int{i}))
+	paths := make([]subjectPath, len(parsed))
+	for i, p := range parsed {
+		paths[i].SubjectPath = p
+		if len(p.Steps) == 2 {
+			for k := range prerenderedPaths {
+				paths[i].paths = append(paths[i].paths, fieldpath.Render(p.Steps, []int{k}))
+			}
 		}
 	}
-	return p, nil
+	return paths
+}
+
+// restartPolicy is the field of a pod that says whether it runs to completion.
+var restartPolicy = func() *fieldpath.Path {
+	p, err := fieldpath.Parse("spec.restartPolicy")
+	if err != nil {
+		panic(err)
+	}
+	return p
+}()
+
+// applies reports whether the path may have subjects in the pod at hand: an alias may leave out pods that run to completion.
+func (p *subjectPath) applies(e *evaluation) bool {
+	if !p.LongRunning {
+		return true
+	}
+	policy := e.get(e.pod, &restartPolicy.Steps[0])
+	return !present(policy) || policy.Type == gjson.String && policy.Str == "Always"
 }
 
 // walk calls yield for each subject, whose position is in e.indexes, until yield returns false; it returns false when yield did.
-// Only objects are subjects: nulls, numbers and strings in an array are not.
+// Objects, strings, numbers and booleans in an array are subjects. Nulls and arrays in it are not.
 func (p *subjectPath) walk(e *evaluation, steps []fieldpath.Step, from gjson.Result, yield func(gjson.Result) bool) bool {
 	if p.Container > 0 && len(p.Steps)-len(steps) == p.Container {
 		e.container = from
 	}
 	if len(steps) == 0 {
-		return !from.IsObject() || yield(from)
+		return !present(from) || from.IsArray() || yield(from)
 	}
 	s := &steps[0]
 	if s.Kind == fieldpath.Keys {
@@ -67,8 +89,8 @@ func (p *subjectPath) walk(e *evaluation, steps []fieldpath.Step, from gjson.Res
 }
 
 // names returns the name of the container that a subject is, or is a part of, and the name of the subject within it. A subject
-// without a name gets one that distinguishes it from its siblings: the number and protocol of a port, the key of a toleration, or
-// its path.
+// without a name gets one that distinguishes it from its siblings: the text of a scalar, the number and protocol of a port, the key of a
+// toleration, or its path.
 func (p *subjectPath) names(e *evaluation, subject gjson.Result, path string) (container, name string) {
 	within := path
 	if p.Container > 0 {
@@ -77,6 +99,16 @@ func (p *subjectPath) names(e *evaluation, subject gjson.Result, path string) (c
 			return container, ""
 		}
 		within = strings.Join(fieldpath.SplitKeys(path)[fieldpath.ContainerDepth:], ".")
+	}
+	if subject.Type != gjson.JSON {
+		if mayBeSecret(p.Steps) {
+			return container, within
+		}
+		text := subject.Raw
+		if subject.Type == gjson.String {
+			text = subject.Str
+		}
+		return container, cmp.Or(clipped(text), within)
 	}
 	if name = textOf(subject, "name"); name == "" {
 		name = textOf(subject, "key")

@@ -102,8 +102,11 @@ func identify(pod gjson.Result) identity {
 	return id
 }
 
-// textOf returns the string in an object's field; "" when there is none.
+// textOf returns the string in an object's field; "" when there is none. gjson would look for the field inside a string too.
 func textOf(object gjson.Result, key string) string {
+	if !object.IsObject() {
+		return ""
+	}
 	if value := object.Get(key); value.Type == gjson.String {
 		return value.Str
 	}

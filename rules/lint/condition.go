@@ -5,6 +5,7 @@ import (
 	"math"
 	"regexp/syntax"
 	"slices"
+	"strconv"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -118,6 +119,9 @@ func (l *linter) leaf(c *condition, about scope) {
 // returns false when there is one. The search for constant conditions treats several paths as one of its own, whose values are those of
 // any of them: it may miss a constant condition, and is never wrong about one.
 func (l *leaf) findFirst(nodes []*yaml.Node, about scope) bool {
+	if len(nodes) == 0 {
+		return l.find(nil, fieldpath.Self, about)
+	}
 	found, before := true, ""
 	for i, node := range nodes {
 		path, _ := fieldpath.Parse(node.Value) // loaded without an error
@@ -161,7 +165,7 @@ func (l *leaf) addPath(other *leaf) {
 // find follows one path from all types that a subject may have. It warns and returns false when the path exists in none of them.
 func (l *leaf) find(node *yaml.Node, p *fieldpath.Path, about scope) bool {
 	l.values.Several = slices.ContainsFunc(p.Steps, func(s fieldpath.Step) bool { return s.Kind == fieldpath.Each || s.Kind == fieldpath.All })
-	l.values.Length = p.Steps[len(p.Steps)-1].Kind == fieldpath.Length
+	l.values.Length = p.IsLength()
 	subjects := about.subjects
 	if p.Root && l.Pods != nil {
 		subjects = []*schema.Type{l.Pods.Root}
@@ -213,12 +217,20 @@ func (l *leaf) add(p schema.Place, first bool) {
 	}
 }
 
+// what is what the leaf is about, for messages.
+func (l *leaf) what() string {
+	if l.source == "" {
+		return "the subject"
+	}
+	return strconv.Quote(l.source)
+}
+
 func (l *leaf) never(selected string) {
-	l.Errorf(l.node, "%s on %q is never true: the path selects %s", l.Operator, l.source, selected)
+	l.Errorf(l.node, "%s on %s is never true: the path selects %s", l.Operator, l.what(), selected)
 }
 
 func (l *leaf) always(reason string) {
-	l.Errorf(l.node, "%s on %q is true for every value: %s", l.Operator, l.source, reason)
+	l.Errorf(l.node, "%s on %s is true for every value: %s", l.Operator, l.what(), reason)
 }
 
 // checkOperator warns when the operator has the same answer for all values that the path may select.
@@ -282,7 +294,7 @@ func (l *leaf) checkOperands(none func(selected string)) {
 			kinds = l.elements // it finds parts of strings, and elements
 		}
 		if mismatch := l.mismatch(kinds, &want); mismatch != "" && isList {
-			l.Errorf(node, "%s on %q lists a value that never occurs: the path selects %s", l.Operator, l.source, mismatch)
+			l.Errorf(node, "%s on %s lists a value that never occurs: the path selects %s", l.Operator, l.what(), mismatch)
 		} else if mismatch != "" {
 			none(mismatch)
 		}

@@ -226,11 +226,19 @@ func (l *linter) check(node *yaml.Node) {
 	}
 }
 
+// subjectPaths parses a path of forEach, which has loaded without an error: several paths where it begins with an alias.
+func subjectPaths(source string) []*fieldpath.SubjectPath {
+	paths, _ := fieldpath.ParseSubjects(source)
+	return paths
+}
+
 // onlyContainers reports whether all subjects of the paths are containers.
 func onlyContainers(forEach []*yaml.Node) bool {
 	for _, entry := range forEach {
-		if p, err := fieldpath.ParseSubjects(entry.Value); err != nil || p.Container != len(p.Steps) {
-			return false
+		for _, p := range subjectPaths(entry.Value) {
+			if p.Container != len(p.Steps) {
+				return false
+			}
 		}
 	}
 	return len(forEach) > 0
@@ -272,32 +280,37 @@ func (l *linter) scope(forEach []*yaml.Node) scope {
 	}
 	s := scope{nothing: true}
 	for _, entry := range forEach {
-		p, err := fieldpath.Parse(entry.Value)
-		if err != nil {
-			continue
+		for _, p := range subjectPaths(entry.Value) {
+			element := l.elementOf(entry, p)
+			if element == nil {
+				break // the lists of an alias have the same elements
+			}
+			s.nothing = false
+			s.subjects = append(s.subjects, element)
 		}
-		to, wrong := l.Pods.Root.Find(p.Steps)
-		selects := p.Steps[len(p.Steps)-1].Kind == fieldpath.All
-		switch {
-		case wrong != nil:
-			l.unknownPath(entry, "forEach: path", l.Pods.Root, p, wrong)
-			continue
-		case !selects && to.Kinds()&schema.Array == 0:
-			l.Errorf(entry, "forEach: path %q selects %s, not a list", entry.Value, to.Describe())
-			continue
-		}
-		element := to.Type
-		if !selects && to.Items != nil {
-			element = to.Items
-		}
-		if element.Kinds()&schema.Object == 0 {
-			l.Errorf(entry, "forEach: the elements of %q cannot be subjects because they are not objects: each is %s", entry.Value, element.Describe())
-			continue
-		}
-		s.nothing = false
-		s.subjects = append(s.subjects, element)
 	}
 	return s
+}
+
+// elementOf finds the type of the subjects of a path. It warns and returns nil when the path selects none.
+func (l *linter) elementOf(entry *yaml.Node, p *fieldpath.SubjectPath) *schema.Type {
+	steps := p.Steps
+	each := steps[len(steps)-1].Kind == fieldpath.Each
+	if each {
+		steps = steps[:len(steps)-1]
+	}
+	to, wrong := l.Pods.Root.Find(steps)
+	switch {
+	case wrong != nil:
+		l.unknownPath(entry, "forEach: path", l.Pods.Root, &fieldpath.Path{Source: p.Source, Steps: steps}, wrong)
+		return nil
+	case each && to.Kinds()&schema.Array == 0:
+		l.Errorf(entry, "forEach: path %q selects %s, not a list", entry.Value, to.Describe())
+		return nil
+	case !each || to.Items == nil:
+		return to.Type
+	}
+	return to.Items
 }
 
 func (l *linter) unknownPath(node *yaml.Node, what string, from *schema.Type, p *fieldpath.Path, wrong *schema.PathError) {

@@ -1,6 +1,8 @@
 package lint
 
 import (
+	"slices"
+
 	"gopkg.in/yaml.v3"
 
 	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
@@ -8,16 +10,22 @@ import (
 
 // overlaps warns of paths that may select the same subject, which then counts once for each of them.
 func (l *linter) overlaps(forEach []*yaml.Node) {
-	paths := make([]*fieldpath.SubjectPath, len(forEach))
+	paths := make([][]*fieldpath.SubjectPath, len(forEach))
 	for i, entry := range forEach {
-		paths[i], _ = fieldpath.ParseSubjects(entry.Value) // loaded without an error
+		paths[i] = subjectPaths(entry.Value)
 		for _, earlier := range paths[:i] {
-			if overlap(paths[i], earlier) {
-				l.Errorf(entry, "forEach: path %q may select the same subjects as %q, which then count twice", entry.Value, earlier.Source)
+			if anyOverlap(paths[i], earlier) {
+				l.Errorf(entry, "forEach: path %q may select the same subjects as %q, which then count twice", entry.Value, earlier[0].Source)
 				break
 			}
 		}
 	}
+}
+
+func anyOverlap(some, others []*fieldpath.SubjectPath) bool {
+	return slices.ContainsFunc(some, func(p *fieldpath.SubjectPath) bool {
+		return slices.ContainsFunc(others, func(q *fieldpath.SubjectPath) bool { return overlap(p, q) })
+	})
 }
 
 // overlap reports whether two paths may select the same subject of a pod. They do not when they ask for different keys, different

@@ -7,7 +7,6 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/kube-devops/kube-devops/rules"
-	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
@@ -75,7 +74,7 @@ func (l *linter) subjects(w *rules.Waiver) (inContainer, notContainer, onlyPods 
 		}
 		for _, source := range check.ForEach {
 			onlyPods = false
-			if p, err := fieldpath.ParseSubjects(source); err == nil {
+			for _, p := range subjectPaths(source) {
 				inContainer = inContainer || p.Container > 0
 				notContainer = notContainer || p.Container < len(p.Steps)
 			}

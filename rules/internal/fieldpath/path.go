@@ -90,6 +90,14 @@ func Parse(source string) (*Path, error) {
 	}
 }
 
+// Self is the path of a predicate without one: the subject itself.
+var Self = new(Path)
+
+// IsLength reports whether the path leads to the length of an array, which is not a value of the pod.
+func (p *Path) IsLength() bool {
+	return len(p.Steps) > 0 && p.Steps[len(p.Steps)-1].Kind == Length
+}
+
 // parseKey parses one key at the start of rest and appends it to the run of keys that ends the path so far.
 func (p *Path) parseKey(rest string) (string, error) {
 	end := 0

@@ -8,15 +8,17 @@ import (
 
 // A SubjectPath is where the subjects of a check are: the elements of the arrays that a path of forEach selects.
 type SubjectPath struct {
-	Source string
+	Source string // as it is written, perhaps with an alias
 	Steps  []Step
 	// Container is the number of steps that lead to a container of the pod: all of them when the subjects are containers, 0 when
 	// the path leads to none.
 	Container int
+	// LongRunning: there are no subjects in a pod that runs to completion.
+	LongRunning bool
 }
 
-// ParseSubjects parses a path of forEach. Its errors continue a sentence that begins with the path.
-func ParseSubjects(source string) (*SubjectPath, error) {
+// ParseSubjects parses a path of forEach: one path, or several for an alias. Its errors continue a sentence that begins with the path.
+func ParseSubjects(source string) ([]*SubjectPath, error) {
 	p, err := Parse(source)
 	if err != nil {
 		return nil, err
@@ -24,17 +26,25 @@ func ParseSubjects(source string) (*SubjectPath, error) {
 	if p.Root {
 		return nil, errors.New("begins with $.: forEach always starts at the pod, leave it out")
 	}
-	s := &SubjectPath{Source: source, Steps: p.Steps}
-	switch last := p.Steps[len(p.Steps)-1]; last.Kind {
-	case Keys:
-		s.Steps = append(s.Steps, Step{Kind: Each})
-	case Length:
-		return nil, errors.New("ends with #: forEach always walks the elements of an array, leave it out")
-	case First:
-		return nil, errors.New("ends with a query for one element: write #(...)# for all")
+	paths, err := p.expand()
+	if err != nil {
+		return nil, err
 	}
-	s.findContainer()
-	return s, nil
+	if paths == nil {
+		paths = []*SubjectPath{{Source: source, Steps: p.Steps}}
+	}
+	for _, s := range paths {
+		switch last := s.Steps[len(s.Steps)-1]; last.Kind {
+		case Keys:
+			s.Steps = append(s.Steps, Step{Kind: Each})
+		case Length:
+			return nil, errors.New("ends with #: forEach always walks the elements of an array, leave it out")
+		case First:
+			return nil, errors.New("ends with a query for one element: write #(...)# for all")
+		}
+		s.findContainer()
+	}
+	return paths, nil
 }
 
 // containerLists are the lists of a pod whose elements are containers.

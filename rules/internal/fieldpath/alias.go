@@ -1,0 +1,57 @@
+package fieldpath
+
+import (
+	"errors"
+	"slices"
+)
+
+// An alias is a name for several lists of containers. In a path of forEach it stands for the containers themselves.
+type alias struct {
+	name  string
+	lists []containerList
+}
+
+// A containerList is where some of the containers of a pod are.
+type containerList struct {
+	path        string
+	longRunning bool // only in a pod that does not run to completion
+}
+
+const nativeSidecars = `spec.initContainers.#(restartPolicy=="Always")#`
+
+var aliases = []alias{
+	{"allContainers", []containerList{{path: "spec.containers"}, {path: "spec.initContainers"}, {path: "spec.ephemeralContainers"}}},
+	{"mainContainers", []containerList{{path: "spec.containers"}, {path: nativeSidecars}}},
+	{"longRunningContainers", []containerList{{path: "spec.containers", longRunning: true}, {path: nativeSidecars}}},
+}
+
+// expand replaces the alias at the start of a path by the lists that it stands for; nil for a path without an alias.
+func (p *Path) expand() ([]*SubjectPath, error) {
+	i := slices.IndexFunc(aliases, func(a alias) bool { return a.name == p.Steps[0].FirstKey })
+	if i < 0 {
+		return nil, nil
+	}
+	name, rest := aliases[i].name, slices.Clone(p.Steps)
+	if rest[0].AfterFirst != "" {
+		rest[0] = Step{Keys: rest[0].AfterFirst}
+		rest[0].splitFirst()
+	} else {
+		rest = rest[1:]
+	}
+	if len(rest) > 0 && (rest[0].Kind != Keys || IsIndex(SplitKeys(rest[0].Keys)[0])) {
+		return nil, errors.New("must have a field of a container after " + name + ", which already stands for each container")
+	}
+	var paths []*SubjectPath
+	for _, list := range aliases[i].lists {
+		to, err := Parse(list.path)
+		if err != nil {
+			panic("the path of an alias: " + err.Error())
+		}
+		steps := to.Steps
+		if len(steps) == 1 {
+			steps = append(steps, Step{Kind: Each})
+		}
+		paths = append(paths, &SubjectPath{Source: p.Source, Steps: slices.Concat(steps, rest), LongRunning: list.longRunning})
+	}
+	return paths, nil
+}
