@@ -138,7 +138,7 @@ func TestJSONSchemaAccepts(t *testing.T) {
 		}
 	}
 	for name, text := range map[string]string{
-		"table": full, "waivers": "apiVersion: kube-devops.io/v1\nkind: Waivers\nwaivers:" + fullWaivers,
+		"table": full, "extending": extending, "waivers": "apiVersion: kube-devops.io/v1\nkind: Waivers\nwaivers:" + fullWaivers,
 		"test": "apiVersion: kube-devops.io/v1\nkind: PolicyTest\npolicy: default\nwaivers: w.yaml\nat: 2030-01-01T10:00:00Z\nchecks: [a]\ncases: [{name: a, pod: b, skipped: c}, {name: d, pod: e, violations: [{check: a, container: b, path: c}]}]\n",
 	} {
 		if err := validate(t, schema, []byte(text)); err != nil {
@@ -164,10 +164,24 @@ const fullWaivers = `
   - {id: v, reason: r, expires: "2030-01-01T00:00:00+02:00", namespace: [a, "b*"], subject: s, check: a}
 `
 
+const extending = `apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: extending}
+extends: [recommended, ./base.yaml]
+disable: [pending, "skip:job"]
+namespaces: {include: null, exclude: null, excludeAlso: ["sandbox-*"]}
+pods: {skip: null}
+checks:
+  - {id: a, description: null, message: null, remediation: null, category: null, severity: null, showValue: null, forEach: null, when: null}
+  - {id: b, weight: 5}
+grades: null
+waivers: null
+`
+
 const full = `apiVersion: kube-devops.io/v1
 kind: PolicyTable
 metadata: {name: full}
-namespaces: {include: ["*"], exclude: []}
+namespaces: {include: ["*"], exclude: [], excludeAlso: [b]}
 pods: {skip: [{reason: job, when: {path: 'metadata.ownerReferences.#(kind=="Job").name', operator: exists}}]}
 checks:
   - id: a
@@ -207,7 +221,7 @@ waivers:` + fullWaivers
 // beyondSchema are the bad tables that are wrong in what no JSON Schema can know: how one part goes with another, what the
 // text is beside the values in it, and how much of an expression there is.
 var beyondSchema = []string{
-	"alias-unknown.yaml", "alias.yaml", "anchor.yaml", "exclude-glob.yaml",
+	"alias-unknown.yaml", "alias.yaml", "anchor.yaml", "exclude-glob.yaml", "extends-not-resolved.yaml",
 	"for-each-alias-each.yaml", "for-each-alias-index.yaml", "for-each-alias-query.yaml",
 	"grades-equal.yaml", "grades-last-severity.yaml", "grades-no-zero.yaml", "grades-order.yaml", "grades-same.yaml", "id-duplicate.yaml", "include-glob.yaml", "merge-key.yaml", "missing-fields-predicate-path.yaml",
 	"not-yaml-second-document.yaml", "predicate-deep.yaml", "regexp-back-reference.yaml", "regexp-bracket.yaml", "regexp-line-break.yaml",

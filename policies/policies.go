@@ -4,7 +4,6 @@ package policies
 
 import (
 	"embed"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -52,24 +51,19 @@ func Shipped(name string) ([]byte, bool) {
 	return text, err == nil
 }
 
-// Open loads the built-in table of a name, or else the table in the file.
-func Open(fileOrName string) (*rules.Table, error) {
-	if text, ok := Shipped(fileOrName); ok {
-		return rules.Load(fileOrName+".yaml", text)
-	}
-	text, err := ReadFile(fileOrName)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("%w (a policy is a file or a built-in table: %s)", err, strings.Join(Names(), ", "))
-	}
+// Open loads built-in tables, by their names, and tables in files, with all that they extend. Several are one table that extends them
+// all, and has the name of the last one.
+func Open(filesOrNames ...string) (*rules.Table, error) {
+	sources, err := Resolve(Read, filesOrNames...)
 	if err != nil {
 		return nil, err
 	}
-	return rules.Load(fileOrName, text)
+	return rules.LoadAll(sources...)
 }
 
 // OpenWithWaivers is Open, and adds the waivers of a file unless its name is empty.
-func OpenWithWaivers(fileOrName, waivers string) (*rules.Table, error) {
-	table, err := Open(fileOrName)
+func OpenWithWaivers(filesOrNames []string, waivers string) (*rules.Table, error) {
+	table, err := Open(filesOrNames...)
 	if err != nil || waivers == "" {
 		return table, err
 	}

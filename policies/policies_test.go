@@ -174,7 +174,7 @@ func TestOpenOfAHugeFile(t *testing.T) {
 	if _, err := policies.Open(file); err == nil || err.Error() != want {
 		t.Errorf("Open: error %v, want %s", err, want)
 	}
-	if _, err := policies.OpenWithWaivers(policies.Default, file); err == nil || err.Error() != want {
+	if _, err := policies.OpenWithWaivers([]string{policies.Default}, file); err == nil || err.Error() != want {
 		t.Errorf("OpenWithWaivers: error %v, want %s", err, want)
 	}
 }

@@ -31,17 +31,18 @@ func TestJSONSchemaKnowsTheFields(t *testing.T) {
 		schema string // the path in the JSON Schema
 		text   string
 		load   func(text string) error
+		alone  string
 	}{
-		{"the table", "$defs/PolicyTable", "zz: 1\n", loadTable},
-		{"metadata", "$defs/PolicyTable/properties/metadata", strings.Replace(table, "{name: t}", "{zz: 1}", 1), loadTable},
-		{"namespaces", "$defs/namespaces", table + "namespaces: {zz: 1}\n", loadTable},
-		{"pods", "$defs/PolicyTable/properties/pods", table + "pods: {zz: 1}\n", loadTable},
-		{"a skip", "$defs/skip", table + "pods: {skip: [{zz: 1}]}\n", loadTable},
-		{"a check", "$defs/check", head + "PolicyTable\nchecks: [{zz: 1}]\n", loadTable},
-		{"a predicate", "$defs/predicate", head + "PolicyTable\nchecks: [{violation: {zz: 1}}]\n", loadTable},
-		{"a grade", "$defs/grade", table + "grades: [{zz: 1}]\n", loadTable},
-		{"a waiver", "$defs/waiver", table + "waivers: [{zz: 1}]\n", loadTable},
-		{"owner", "$defs/waiver/properties/owner", table + "waivers: [{owner: {zz: 1}}]\n", loadTable},
+		{"the table", "$defs/PolicyTable", "zz: 1\n", loadTable, "$defs/PolicyTable/else"},
+		{"metadata", "$defs/PolicyTable/properties/metadata", strings.Replace(table, "{name: t}", "{zz: 1}", 1), loadTable, ""},
+		{"namespaces", "$defs/namespaces", table + "namespaces: {zz: 1}\n", loadTable, ""},
+		{"pods", "$defs/PolicyTable/properties/pods", table + "pods: {zz: 1}\n", loadTable, ""},
+		{"a skip", "$defs/skip", table + "pods: {skip: [{zz: 1}]}\n", loadTable, ""},
+		{"a check", "$defs/check", head + "PolicyTable\nchecks: [{zz: 1}]\n", loadTable, "$defs/PolicyTable/else/properties/checks/items"},
+		{"a predicate", "$defs/predicate", head + "PolicyTable\nchecks: [{violation: {zz: 1}}]\n", loadTable, ""},
+		{"a grade", "$defs/grade", table + "grades: [{zz: 1}]\n", loadTable, ""},
+		{"a waiver", "$defs/waiver", table + "waivers: [{zz: 1}]\n", loadTable, ""},
+		{"owner", "$defs/waiver/properties/owner", table + "waivers: [{owner: {zz: 1}}]\n", loadTable, ""},
 		{"a file of waivers", "$defs/Waivers", "zz: 1\n", func(text string) error {
 			loaded, err := rules.Load("f", []byte(table))
 			if err != nil {
@@ -49,10 +50,10 @@ func TestJSONSchemaKnowsTheFields(t *testing.T) {
 			}
 			_, err = loaded.WithWaivers("f", []byte(text))
 			return err
-		}},
-		{"a policy test", "$defs/PolicyTest", "zz: 1\n", loadTest},
-		{"a case", "$defs/PolicyTest/properties/cases/items", head + "PolicyTest\ncases: [{zz: 1}]\n", loadTest},
-		{"an expected violation", "$defs/expectedViolation", head + "PolicyTest\ncases: [{violations: [{zz: 1}]}]\n", loadTest},
+		}, ""},
+		{"a policy test", "$defs/PolicyTest", "zz: 1\n", loadTest, ""},
+		{"a case", "$defs/PolicyTest/properties/cases/items", head + "PolicyTest\ncases: [{zz: 1}]\n", loadTest, ""},
+		{"an expected violation", "$defs/expectedViolation", head + "PolicyTest\ncases: [{violations: [{zz: 1}]}]\n", loadTest, ""},
 	}
 	known := make(map[string]bool)
 	for _, tt := range tests {
@@ -74,6 +75,9 @@ func TestJSONSchemaKnowsTheFields(t *testing.T) {
 				}
 			}
 			schema := schemaAt(t, tt.schema)
+			if tt.alone != "" { // what only a table that extends no other must have
+				schema.Required = append(schema.Required, schemaAt(t, tt.alone).Required...)
+			}
 			if diff := cmp.Diff(fields, schema.fields()); diff != "" {
 				t.Errorf("fields (-loader +schema):\n%s", diff)
 			}

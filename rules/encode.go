@@ -45,11 +45,13 @@ func (t *Table) YAML() []byte {
 		grades.Content = append(grades.Content, inFlow(grade))
 	}
 	add(root, "grades", grades)
-	if len(t.waivers) > 0 {
-		waivers := sequence()
-		for _, w := range t.waivers {
+	waivers := sequence()
+	for _, w := range t.waivers {
+		if len(w.CheckIDs) == 0 || len(w.presentIDs()) > 0 {
 			waivers.Content = append(waivers.Content, w.node())
 		}
+	}
+	if len(waivers.Content) > 0 {
 		add(root, "waivers", waivers)
 	}
 	var b bytes.Buffer
@@ -172,9 +174,20 @@ func (w *Waiver) node() *yaml.Node {
 		add(node, "owner", inFlow(owner))
 	}
 	if len(w.CheckIDs) > 0 {
-		add(node, "check", inFlow(textNodes(w.CheckIDs)))
+		add(node, "check", inFlow(textNodes(w.presentIDs())))
 	}
 	return node
+}
+
+// presentIDs are the checks that the waiver is about without those that are disabled or retired, which the encoded table does not know.
+func (w *Waiver) presentIDs() []string {
+	var ids []string
+	for i, id := range w.CheckIDs {
+		if w.checks[i] >= 0 {
+			ids = append(ids, id)
+		}
+	}
+	return ids
 }
 
 // mapping makes a mapping of alternating names and nodes.

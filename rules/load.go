@@ -32,24 +32,11 @@ var (
 	checkID   = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 )
 
-// Load reads and compiles a policy table from YAML. The file's name is used in messages only. The error is LoadErrors: all errors of
+// Load reads and compiles a policy table from YAML, which must not extend another one. The file's name is used in messages only. The error is LoadErrors: all errors of
 // the file, each with its line.
-func Load(file string, text []byte) (*Table, error) {
-	r := newLoader(file)
-	root := r.Parse(text)
-	if root == nil {
-		return nil, r.Err()
-	}
-	t := r.table(root)
-	if err := r.Err(); err != nil {
-		return nil, err
-	}
-	t.hash = hashOf(text)
-	t.compile()
-	return t, nil
-}
+func Load(file string, text []byte) (*Table, error) { return LoadAll(Source{File: file, Text: text}) }
 
-// LoadErrors are all errors of a file, in the order of its lines.
+// LoadErrors are all errors of one file or of several, each with its file and line.
 type LoadErrors = strictyaml.Errors
 
 // A loader builds a Table from YAML nodes.
@@ -72,9 +59,22 @@ func hashOf(text []byte) string {
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
 
-func (r *loader) table(root *yaml.Node) *Table {
-	t := &Table{exclude: defaultExclude(), grades: defaultGrades()}
-	var waivers *yaml.Node
+// standsAlone adds errors for the fields that only make sense in a table that extends others. It returns false for one that does.
+func (r *loader) standsAlone(root *yaml.Node) bool {
+	if node := strictyaml.Field(root, "extends"); node != nil {
+		r.Errorf(node, "extends: the tables that it names are not known here; load the table from a file")
+		return false
+	}
+	if node := strictyaml.Field(root, "disable"); node != nil {
+		r.Errorf(node, "disable: the table extends no other table, so there is nothing to disable")
+	}
+	return true
+}
+
+// table reads a table that extends no other, or the result of merging several.
+func (r *loader) table(t *Table, root *yaml.Node) {
+	t.exclude, t.grades = defaultExclude(), defaultGrades()
+	var waivers, excludeAlso *yaml.Node
 	r.Fields(root, "the table", []string{"apiVersion", "kind", "metadata", "checks"}, map[string]func(*yaml.Node){
 		"apiVersion": r.Constant("apiVersion", APIVersion),
 		"kind":       r.Constant("kind", Kind),
@@ -92,22 +92,39 @@ func (r *loader) table(root *yaml.Node) *Table {
 			r.Fields(node, "namespaces", nil, map[string]func(*yaml.Node){
 				"include": func(node *yaml.Node) { t.include = r.includes(node) },
 				"exclude": func(node *yaml.Node) { t.exclude = r.globs(node, "namespaces.exclude") },
+				// It adds to what is excluded otherwise, so it is read after that.
+				"excludeAlso": func(node *yaml.Node) { excludeAlso = node },
 			})
+			if excludeAlso != nil {
+				t.exclude = union(t.exclude, r.globs(excludeAlso, "namespaces.excludeAlso"))
+			}
 		},
 		"pods": func(node *yaml.Node) {
 			r.Fields(node, "pods", nil, map[string]func(*yaml.Node){
 				"skip": func(node *yaml.Node) { t.skips = r.skips(node) },
 			})
 		},
-		"checks": func(node *yaml.Node) { t.checks = r.checks(node) },
-		"grades": func(node *yaml.Node) { t.grades = r.grades(node) },
+		"extends": func(*yaml.Node) {}, // read by Extends
+		"disable": func(*yaml.Node) {}, // read by layers.Merge
+		"checks":  func(node *yaml.Node) { t.checks = r.checks(node) },
+		"grades":  func(node *yaml.Node) { t.grades = r.grades(node) },
 		// Waivers name checks, so they are read after them.
 		"waivers": func(node *yaml.Node) { waivers = node },
 	})
 	if waivers != nil {
 		t.waivers = r.waivers(waivers, t)
 	}
-	return t
+}
+
+// union adds the texts of a list that another one does not have.
+func union(list, more []string) []string {
+	list = slices.Clone(list)
+	for _, text := range more {
+		if !slices.Contains(list, text) {
+			list = append(list, text)
+		}
+	}
+	return list
 }
 
 // includes reads the globs of namespaces.include. An empty list would exclude every pod.

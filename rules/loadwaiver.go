@@ -26,10 +26,11 @@ func (t *Table) WithWaivers(file string, text []byte) (*Table, error) {
 		return nil, r.Err()
 	}
 	with := *t
+	with.warnings = slices.Clip(t.warnings)
 	r.Fields(root, "a file of waivers", []string{"apiVersion", "kind", "waivers"}, map[string]func(*yaml.Node){
 		"apiVersion": r.Constant("apiVersion", APIVersion),
 		"kind":       r.Constant("kind", WaiversKind),
-		"waivers":    func(node *yaml.Node) { with.waivers = slices.Concat(t.waivers, r.waivers(node, t)) },
+		"waivers":    func(node *yaml.Node) { with.waivers = slices.Concat(t.waivers, r.waivers(node, &with)) },
 	})
 	if err := r.Err(); err != nil {
 		return nil, err
@@ -49,12 +50,17 @@ func (r *loader) waivers(node *yaml.Node, t *Table) []*Waiver {
 	for _, w := range t.waivers {
 		ids[w.ID] = true
 	}
+	places := make(map[string]*yaml.Node)
 	r.Each(node, "waivers", func(i int, entry *yaml.Node) {
 		w := r.waiver(i, entry, t)
 		if w.ID != "" && ids[w.ID] {
-			r.ErrorAt(entry, "waiver "+w.ID, "another waiver has this id")
+			if first := places[w.ID]; first != nil {
+				r.ErrorAt(entry, "waiver "+w.ID, "duplicate id; the first one is in %s", r.Place(first, entry))
+			} else {
+				r.ErrorAt(entry, "waiver "+w.ID, "another waiver has this id")
+			}
 		}
-		ids[w.ID] = true
+		ids[w.ID], places[w.ID] = true, entry
 		waivers = append(waivers, w)
 	})
 	return waivers
@@ -185,12 +191,22 @@ func (r *loader) waivedChecks(node *yaml.Node, w *Waiver, t *Table) {
 		if !ok {
 			continue
 		}
+		named := id
+		if id = t.Resolve(id); id != named {
+			t.warnings = append(t.warnings, r.About(entry, r.At, "check %s is now called %s", named, id))
+		}
 		index := slices.IndexFunc(t.checks, func(c Check) bool { return c.ID == id })
-		if index < 0 && len(t.checks) > 0 { // a table without checks has an error already
+		switch {
+		case index >= 0:
+		case slices.Contains(t.disabled, id):
+			t.warnings = append(t.warnings, r.About(entry, r.At, "check %s is disabled: the waiver accepts no violation of it", id))
+		case slices.Contains(t.retired, id):
+			t.warnings = append(t.warnings, r.About(entry, r.At, "check %s was retired from the table that it belonged to", id))
+		case len(t.checks) > 0: // a table without checks has an error already
 			for i := len(ids); i < len(t.checks); i++ {
 				ids = append(ids, t.checks[i].ID)
 			}
-			r.Errorf(entry, "unknown check %q%s", id, r.DidYouMean(id, ids))
+			r.Errorf(entry, "unknown check %q%s", named, r.DidYouMean(id, ids))
 		}
 		w.checks = append(w.checks, index)
 		w.CheckIDs = append(w.CheckIDs, id)

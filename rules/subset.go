@@ -11,8 +11,10 @@ import (
 // Subset returns a copy of the table with only the checks of these ids, in the order of the table. An unknown id is an error that
 // suggests similar ones.
 func (t *Table) Subset(ids ...string) (*Table, error) {
-	for _, id := range ids {
-		if err := t.knows(id); err != nil {
+	ids = slices.Clone(ids)
+	for i, id := range ids {
+		ids[i] = t.Resolve(id)
+		if err := t.knows(ids[i]); err != nil {
 			return nil, err
 		}
 	}
@@ -77,6 +79,12 @@ func (t *Table) knows(id string) error {
 			return nil
 		}
 		ids = append(ids, c.ID)
+	}
+	switch {
+	case slices.Contains(t.disabled, id):
+		return fmt.Errorf("policy %s disables check %q", t.name, id)
+	case slices.Contains(t.retired, id):
+		return fmt.Errorf("policy %s no longer has check %q", t.name, id)
 	}
 	var near []string
 	for _, known := range ids {

@@ -41,6 +41,12 @@ type Table struct {
 	grades  []Grade
 	waivers []*Waiver
 
+	// Ids of checks that are not in the table, but may still be named: the present ids by the former ones, those that a built-in table no
+	// longer has, and those that the table disables.
+	renamed           map[string]string
+	retired, disabled []string
+	warnings          LoadErrors
+
 	groups    []group
 	constants int // leaves on the pod's root, which have the same answer for all subjects
 	budgets   int // leaves with expensive tests

@@ -32,7 +32,7 @@ tables; --old-waivers replaces it for OLD, and may be empty.`,
 			files[0] = oldWaivers
 		}
 		for i := range states {
-			table, err := policies.OpenWithWaivers(args[i], files[i])
+			table, err := policies.OpenWithWaivers(args[i:i+1], files[i])
 			if err != nil {
 				return err
 			}

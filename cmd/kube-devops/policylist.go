@@ -9,7 +9,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/kube-devops/kube-devops/policies"
-	"github.com/kube-devops/kube-devops/rules"
 )
 
 func newPolicyListCommand() *cobra.Command {
@@ -25,7 +24,7 @@ a value for --policy; "kube-devops policy show NAME" prints the table.`,
 			_, _ = fmt.Fprintln(w, "NAME\tCHECKS\tDESCRIPTION") // writing to a buffer does not fail, here and below
 			for _, name := range policies.Names() {
 				source, _ := policies.Shipped(name)
-				table, err := rules.Load(name+".yaml", source)
+				table, err := policies.Open(name)
 				if err != nil {
 					return err
 				}

@@ -18,7 +18,7 @@ the table default), as YAML that can be loaded again or as Markdown.`,
 	}
 	format := addOutputFlag(command, "yaml", "markdown")
 	command.RunE = func(cmd *cobra.Command, args []string) error {
-		table, err := policies.OpenWithWaivers(append(args, policies.Default)[0], waivers)
+		table, err := policies.OpenWithWaivers(append(args, policies.Default)[:1], waivers)
 		if err != nil {
 			return err
 		}

@@ -19,7 +19,7 @@ import (
 )
 
 func (o *scanOptions) loadPolicy() (*rules.Table, error) {
-	table, err := policies.OpenWithWaivers(o.policy, o.waivers)
+	table, err := policies.OpenWithWaivers([]string{o.policy}, o.waivers)
 	if _, ok := errors.AsType[rules.LoadErrors](err); ok {
 		return nil, err // each of them names the file
 	}

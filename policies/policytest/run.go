@@ -97,7 +97,7 @@ func open(file string) (*Test, *rules.Table, error) {
 	if waivers != "" {
 		waivers = beside(file, waivers)
 	}
-	table, err := policies.OpenWithWaivers(policy, waivers)
+	table, err := policies.OpenWithWaivers([]string{policy}, waivers)
 	if err == nil {
 		err = test.Against(table)
 	}

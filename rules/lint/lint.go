@@ -10,6 +10,7 @@ import (
 
 	"github.com/kube-devops/kube-devops/rules"
 	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
+	"github.com/kube-devops/kube-devops/rules/internal/layers"
 	"github.com/kube-devops/kube-devops/rules/lint/satisfy"
 	"github.com/kube-devops/kube-devops/rules/schema"
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
@@ -31,6 +32,8 @@ func (w Warning) String() string {
 type Options struct {
 	// Pods is the schema of a Pod; nil to skip the warnings about paths and types.
 	Pods *schema.Schema
+	// Below are the tables that the table extends, lowest first.
+	Below []rules.Source
 	// Now is the moment at which waivers may have expired.
 	Now time.Time
 	// Recording names recorded pods, and Accepting has the ids of all waivers that accept a violation in them (see
@@ -43,7 +46,16 @@ type Options struct {
 // file of waivers that it was loaded with.
 func Warnings(table *rules.Table, file string, text []byte, options Options) []Warning {
 	l := &linter{Reader: strictyaml.NewReader(file), Options: options, table: table}
-	root := l.Parse(text)
+	var root *yaml.Node
+	if len(options.Below) == 0 {
+		root = l.Parse(text)
+	} else {
+		reader, merged := layers.Merge(append(slices.Clone(options.Below), rules.Source{File: file, Text: text}))
+		l.Reader, root = reader, merged.Root
+		if root != nil {
+			reader.Prune(root)
+		}
+	}
 	if root == nil || root.Kind != yaml.MappingNode {
 		return nil
 	}
@@ -53,6 +65,11 @@ func Warnings(table *rules.Table, file string, text []byte, options Options) []W
 		l.checks(strictyaml.Entries(strictyaml.Field(root, "checks")))
 	}
 	l.waivers(strictyaml.Entries(strictyaml.Field(root, "waivers")))
+	for _, w := range table.Warnings() {
+		if w.File == file || len(options.Below) > 0 {
+			l.Add(w)
+		}
+	}
 	var found strictyaml.Errors
 	_ = errors.As(l.Err(), &found) // the reader collects warnings as it collects errors
 	var warnings []Warning
@@ -119,7 +136,7 @@ func (l *linter) skips(node *yaml.Node) {
 		}
 		for _, earlier := range entries[:i] {
 			if equal(strictyaml.Field(earlier, "when"), when) {
-				l.Errorf(entry, "the skip in line %d has the same when", earlier.Line)
+				l.Errorf(entry, "the skip in %s has the same when", l.Place(earlier, entry))
 				break
 			}
 		}
@@ -138,7 +155,7 @@ func (l *linter) checks(entries []*yaml.Node) {
 		l.At = "check " + strictyaml.FieldValue(entry, "id")
 		for _, earlier := range entries[:i] {
 			if sameCheck(earlier, entry) {
-				l.Errorf(entry, "duplicate of check %s in line %d", strictyaml.FieldValue(earlier, "id"), earlier.Line)
+				l.Errorf(entry, "duplicate of check %s in %s", strictyaml.FieldValue(earlier, "id"), l.Place(earlier, entry))
 				break
 			}
 		}

@@ -1,6 +1,7 @@
 package strictyaml
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,7 +31,7 @@ func (e Error) Error() string {
 	return b.String()
 }
 
-// Errors are all errors of a file, in the order of its lines.
+// Errors are all errors of a file in the order of its lines, or of several files in the order in which they are read.
 type Errors []Error
 
 func (es Errors) Error() string {
@@ -52,6 +53,9 @@ type Reader struct {
 	FieldHint func(field string, known []string) string
 
 	file    string
+	files   []string              // all files that are read, in the order of their errors; empty for one
+	others  map[*yaml.Node]string // the files of the nodes that are not of file
+	removed map[*yaml.Node]bool   // null values that remove a field
 	errs    Errors
 	dropped int // errors beyond maxErrors
 }
@@ -69,15 +73,29 @@ func (r *Reader) Errorf(node *yaml.Node, format string, args ...any) {
 
 // ErrorAt adds an error about a node of an entry. The node may be nil.
 func (r *Reader) ErrorAt(node *yaml.Node, at, format string, args ...any) {
+	if len(r.errs) >= maxErrors { // do not make the message
+		r.dropped++
+		return
+	}
+	r.Add(r.About(node, at, format, args...))
+}
+
+// Add adds an error that was made by About.
+func (r *Reader) Add(e Error) {
 	if len(r.errs) >= maxErrors {
 		r.dropped++
 		return
 	}
-	line := 0
+	r.errs = append(r.errs, e)
+}
+
+// About returns an error about a node of an entry, without adding it. The node may be nil.
+func (r *Reader) About(node *yaml.Node, at, format string, args ...any) Error {
+	e := Error{File: r.fileOf(node), At: at, Msg: fmt.Sprintf(format, args...)}
 	if node != nil {
-		line = node.Line
+		e.Line = node.Line
 	}
-	r.errs = append(r.errs, Error{File: r.file, Line: line, At: at, Msg: fmt.Sprintf(format, args...)})
+	return e
 }
 
 // Err returns Errors, or nil when there are none.
@@ -85,10 +103,12 @@ func (r *Reader) Err() error {
 	if len(r.errs) == 0 {
 		return nil
 	}
-	slices.SortStableFunc(r.errs, func(a, b Error) int { return a.Line - b.Line })
+	slices.SortStableFunc(r.errs, func(a, b Error) int {
+		return cmp.Or(slices.Index(r.files, a.File)-slices.Index(r.files, b.File), a.Line-b.Line)
+	})
 	if r.dropped > 0 {
 		last := r.errs[len(r.errs)-1]
-		return append(r.errs, Error{File: r.file, Line: last.Line, Msg: fmt.Sprintf("%d more errors are not shown", r.dropped)})
+		return append(r.errs, Error{File: last.File, Line: last.Line, Msg: fmt.Sprintf("%d more errors are not shown", r.dropped)})
 	}
 	return r.errs
 }

@@ -82,6 +82,7 @@ func (r *Reader) Fields(node *yaml.Node, what string, required []string, known m
 			r.Errorf(key, "unknown field %q in %s%s; known fields: %s", key.Value, what, r.fieldHint(key.Value, names), strings.Join(names, ", "))
 		case seen[key.Value]:
 			r.Errorf(key, "duplicate field %q", key.Value)
+		case r.removed[value] && !slices.Contains(required, key.Value):
 		default:
 			read(value)
 		}

@@ -1,0 +1,126 @@
+package rules
+
+import (
+	"bytes"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/rules/internal/layers"
+	"github.com/kube-devops/kube-devops/rules/strictyaml"
+)
+
+// A Source is the text of one table.
+type Source = layers.Source
+
+// A Reference is an entry of extends.
+type Reference struct {
+	// Name is the name of a built-in table, or a file relative to that of the table.
+	Name string
+	// File and Line are where the entry is.
+	File string
+	Line int
+}
+
+// Errorf returns the error that a table cannot be extended.
+func (r Reference) Errorf(format string, args ...any) error {
+	return strictyaml.Errors{strictyaml.NewReader(r.File).About(&yaml.Node{Line: r.Line}, "", "extends: "+format, args...)}
+}
+
+// Extends returns the tables that a table extends, in the order of its text. The error is LoadErrors.
+func Extends(file string, text []byte) ([]Reference, error) {
+	if !bytes.Contains(text, []byte("extends")) { // most tables; this saves to parse them twice
+		return nil, nil
+	}
+	r := newLoader(file)
+	root := r.Parse(text)
+	if root == nil {
+		return nil, r.Err()
+	}
+	var references []Reference
+	if node := strictyaml.Field(root, "extends"); node != nil {
+		references = r.extends(node)
+	}
+	return references, r.Err()
+}
+
+func (r *loader) extends(node *yaml.Node) []Reference {
+	var references []Reference
+	lines := make(map[string]int)
+	r.Each(node, "extends", func(_ int, entry *yaml.Node) {
+		name, ok := r.Text(entry, "extends")
+		line, twice := lines[name]
+		switch {
+		case !ok:
+		case name == "":
+			r.Errorf(entry, "extends: an entry must be the name of a built-in table or a file")
+		case twice:
+			r.Errorf(entry, "extends: duplicate entry %q; the first one is in line %d", name, line)
+		}
+		lines[name] = entry.Line
+		references = append(references, Reference{name, r.FileName(), entry.Line})
+	})
+	if node.Kind == yaml.SequenceNode && len(references) == 0 {
+		r.Errorf(node, "extends must not be empty; omit it to extend no table")
+	}
+	return references
+}
+
+// LoadAll merges tables and compiles the result. A later table changes those before it, and the last one names the result. What a table
+// extends must be among the sources before it. The error is LoadErrors.
+func LoadAll(sources ...Source) (*Table, error) {
+	t := new(Table)
+	var err error
+	if len(sources) == 1 {
+		err = t.load(sources[0])
+	} else {
+		err = t.merge(sources)
+	}
+	if err != nil {
+		return nil, err
+	}
+	t.compile()
+	return t, nil
+}
+
+// load reads a table that extends no other.
+func (t *Table) load(source Source) error {
+	r := newLoader(source.File)
+	root := r.Parse(source.Text)
+	if root == nil {
+		return r.Err()
+	}
+	t.renamed, t.retired, t.hash = source.Renamed, source.Retired, hashOf(source.Text)
+	if r.standsAlone(root) {
+		r.table(t, root)
+	}
+	return r.Err()
+}
+
+// merge reads several tables.
+func (t *Table) merge(sources []Source) error {
+	reader, merged := layers.Merge(sources)
+	if merged.Root == nil {
+		return reader.Err()
+	}
+	t.renamed, t.retired, t.disabled, t.warnings = merged.Renamed, merged.Retired, merged.Disabled, merged.Warnings
+	var hashes strings.Builder
+	for _, source := range sources {
+		hashes.WriteString(hashOf(source.Text))
+	}
+	t.hash = hashOf([]byte(hashes.String()))
+	r := &loader{reader}
+	r.table(t, merged.Root)
+	return r.Err()
+}
+
+// Warnings are about parts of the table that have no effect, or use ids of checks that a built-in table no longer has.
+func (t *Table) Warnings() LoadErrors { return t.warnings }
+
+// Resolve returns the present id of a check that a built-in table has renamed, and any other id as it is.
+func (t *Table) Resolve(id string) string {
+	if present, renamed := t.renamed[id]; renamed {
+		return present
+	}
+	return id
+}
