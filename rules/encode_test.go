@@ -3,7 +3,6 @@ package rules_test
 import (
 	"fmt"
 	"math/rand/v2"
-	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -49,16 +48,8 @@ func roundTrip(t *testing.T, table *rules.Table) {
 }
 
 func TestYAML(t *testing.T) {
-	files, err := filepath.Glob("../policies/*.yaml")
-	if err != nil || len(files) < 2 {
-		t.Fatalf("found %v: %v", files, err)
-	}
-	undecided, err := filepath.Glob("lint/testdata/*.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range append(files, undecided...) {
-		roundTrip(t, load(t, string(readFile(t, file))))
+	for _, text := range append(shippedTexts(t), filesOf(t, "lint/testdata/*.yaml")...) {
+		roundTrip(t, load(t, string(text)))
 	}
 	roundTrip(t, load(t, fullTable))
 }

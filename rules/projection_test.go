@@ -46,13 +46,6 @@ func sameOfProjection(t testing.TB, table *rules.Table, projection *rules.Projec
 	return reduced
 }
 
-func shippedTables(t testing.TB) (tables []*rules.Table) {
-	for _, text := range filesOf(t, "../policies/*.yaml") {
-		tables = append(tables, load(t, string(text)))
-	}
-	return tables
-}
-
 // TestProjectionKeepsVerdicts reduces many pods, whole and damaged, by the tables that ship and by random ones.
 func TestProjectionKeepsVerdicts(t *testing.T) {
 	tables := shippedTables(t)
