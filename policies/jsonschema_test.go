@@ -182,6 +182,7 @@ const full = `apiVersion: kube-devops.io/v1
 kind: PolicyTable
 metadata: {name: full}
 namespaces: {include: ["*"], exclude: [], excludeAlso: [b]}
+lists: {registries: [ghcr.io/org, localhost], scalars: [a, 5, true]}
 pods: {skip: [{reason: job, when: {path: 'metadata.ownerReferences.#(kind=="Job").name', operator: exists}}]}
 checks:
   - id: a
@@ -201,6 +202,10 @@ checks:
         - {path: a.#.b, operator: in, value: [a, 5, true]}
         - {operator: notIn, value: [1.5]}
         - {path: a, operator: oneOf, value: [a]}
+        - {path: a, operator: notIn, value: {list: scalars}}
+        - {path: a, operator: imageFrom, value: {list: registries}}
+        - {path: a, operator: imageFrom, value: ["docker.io/library", "reg:5000", "[::1]:5000/a/b_c"]}
+        - {path: a, operator: quantityEquals, value: 64Mi}
         - {path: a, operator: hasPrefix, value: ""}
         - {path: a, operator: hasSuffix, value: x}
         - {path: a, operator: contains, value: 5}

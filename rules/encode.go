@@ -31,6 +31,9 @@ func (t *Table) YAML() []byte {
 		}
 		add(root, "pods", mapping("skip", skips))
 	}
+	if lists := t.lists.yaml(); lists != nil {
+		add(root, "lists", lists)
+	}
 	checks := sequence()
 	for i := range t.checks {
 		checks.Content = append(checks.Content, t.checks[i].node())

@@ -9,25 +9,31 @@ import "strings"
 //
 //	[domain [":" port] "/"] path [":" tag] ["@" algorithm ":" hex]
 func effectiveTag(image string) (string, bool) {
+	_, tag, ok := parseImage(image)
+	return tag, ok
+}
+
+// parseImage splits a reference into its name and its effective tag.
+func parseImage(image string) (name, tag string, ok bool) {
 	name, digest, pinned := strings.Cut(image, "@")
 	if pinned && !isDigest(digest) {
-		return "", false
+		return "", "", false
 	}
-	tag := "latest"
+	tag = "latest"
 	// A colon before the last slash belongs to the port of the registry.
 	if colon := strings.LastIndexByte(name, ':'); colon > strings.LastIndexByte(name, '/') {
 		name, tag = name[:colon], name[colon+1:]
 		if !isTag(tag) {
-			return "", false
+			return "", "", false
 		}
 	}
 	if !isImageName(name) {
-		return "", false
+		return "", "", false
 	}
 	if pinned {
-		return "", true
+		tag = ""
 	}
-	return tag, true
+	return name, tag, true
 }
 
 const maxImageName = 255

@@ -40,10 +40,13 @@ func Load(file string, text []byte) (*Table, error) { return LoadAll(Source{File
 type LoadErrors = strictyaml.Errors
 
 // A loader builds a Table from YAML nodes.
-type loader struct{ *strictyaml.Reader }
+type loader struct {
+	*strictyaml.Reader
+	lists lists
+}
 
 func newLoader(file string) *loader {
-	r := &loader{strictyaml.NewReader(file)}
+	r := &loader{Reader: strictyaml.NewReader(file)}
 	r.FieldHint = fieldHint
 	return r
 }
@@ -75,6 +78,8 @@ func (r *loader) standsAlone(root *yaml.Node) bool {
 func (r *loader) table(t *Table, root *yaml.Node) {
 	t.exclude, t.grades = defaultExclude(), defaultGrades()
 	var waivers, excludeAlso *yaml.Node
+	// Predicates use lists, so they are read before them.
+	r.lists = r.namedLists(strictyaml.Field(root, "lists"))
 	r.Fields(root, "the table", []string{"apiVersion", "kind", "metadata", "checks"}, map[string]func(*yaml.Node){
 		"apiVersion": r.Constant("apiVersion", APIVersion),
 		"kind":       r.Constant("kind", Kind),
@@ -106,6 +111,7 @@ func (r *loader) table(t *Table, root *yaml.Node) {
 		},
 		"extends": func(*yaml.Node) {}, // read by Extends
 		"disable": func(*yaml.Node) {}, // read by layers.Merge
+		"lists":   func(*yaml.Node) {}, // read above
 		"checks":  func(node *yaml.Node) { t.checks = r.checks(node) },
 		"grades":  func(node *yaml.Node) { t.grades = r.grades(node) },
 		// Waivers name checks, so they are read after them.
@@ -114,6 +120,7 @@ func (r *loader) table(t *Table, root *yaml.Node) {
 	if waivers != nil {
 		t.waivers = r.waivers(waivers, t)
 	}
+	t.lists = r.lists
 }
 
 // union adds the texts of a list that another one does not have.

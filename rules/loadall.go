@@ -109,7 +109,7 @@ func (t *Table) merge(sources []Source) error {
 		hashes.WriteString(hashOf(source.Text))
 	}
 	t.hash = hashOf([]byte(hashes.String()))
-	r := &loader{reader}
+	r := &loader{Reader: reader}
 	r.table(t, merged.Root)
 	return r.Err()
 }

@@ -79,12 +79,16 @@ func (r *loader) leaf(node *yaml.Node, in *site, where, word, operand *yaml.Node
 		return l
 	}
 	var err error
-	if l.Matcher, err = NewMatcher(l.operator, operand); err != nil {
+	if l.Matcher, err = r.matcher(l.operator, operand); err != nil {
 		r.Errorf(cmp.Or(operand, word), "%s", err)
 		return l
 	}
 	if operand != nil {
-		l.operand, l.value = inline(operand), operand
+		l.value = canonical(operand)
+		l.operand = inline(l.value)
+		if name, is, err := reference(operand); is && err == nil && takesList(l.operator) {
+			l.operand = "the list " + name
+		}
 	}
 	return l
 }

@@ -18,6 +18,7 @@ import (
 type naiveTable struct {
 	Namespaces struct{ Include, Exclude *[]string }
 	Pods       struct{ Skip []naiveSkip }
+	Lists      map[string]any
 	Checks     []naiveCheck
 	Waivers    []naiveWaiver
 
@@ -96,13 +97,13 @@ func parseNaive(text []byte) (*naiveTable, error) {
 		return nil, err
 	}
 	for i := range t.Pods.Skip {
-		t.Pods.Skip[i].When.prepare()
+		t.Pods.Skip[i].When.prepare(t.Lists)
 	}
 	for i := range t.Checks {
 		c := &t.Checks[i]
-		c.Violation.prepare()
+		c.Violation.prepare(t.Lists)
 		if c.When != nil {
-			c.When.prepare()
+			c.When.prepare(t.Lists)
 		}
 		for _, path := range c.ForEach {
 			c.forEach = append(c.forEach, naiveSubjectsOf(path)...)
@@ -111,15 +112,15 @@ func parseNaive(text []byte) (*naiveTable, error) {
 	return t, nil
 }
 
-func (p *naivePredicate) prepare() {
+func (p *naivePredicate) prepare(lists map[string]any) {
 	for i := range p.All {
-		p.All[i].prepare()
+		p.All[i].prepare(lists)
 	}
 	for i := range p.Any {
-		p.Any[i].prepare()
+		p.Any[i].prepare(lists)
 	}
 	if p.Not != nil {
-		p.Not.prepare()
+		p.Not.prepare(lists)
 	}
 	for _, path := range p.Path {
 		p.paths = append(p.paths, naiveTokens(path))
@@ -129,6 +130,9 @@ func (p *naivePredicate) prepare() {
 	}
 	if err := p.Operand.Decode(&p.value); p.Operand.Kind != 0 && err != nil {
 		panic(err)
+	}
+	if named, isMap := p.value.(map[string]any); isMap && named["list"] != nil {
+		p.value = lists[named["list"].(string)]
 	}
 	if p.Operator == "matches" {
 		p.pattern = regexp.MustCompile(p.value.(string))
@@ -403,7 +407,7 @@ func (t *naiveTable) unknown(p *naivePredicate, value any) bool {
 			return true
 		}
 		t.cost[p] += cost
-	case "quantityGreaterThan", "quantityLessThan":
+	case "quantityGreaterThan", "quantityLessThan", "quantityEquals":
 		number, isNumber := value.(json.Number)
 		return (isText || isNumber) && naiveQuantity.MatchString(text+number.String()) && parseNaiveQuantity(text+number.String(), t.fault) == nil
 	}
@@ -461,13 +465,15 @@ func (t *naiveTable) compare(p *naivePredicate, value any) bool {
 			return false
 		}
 		return t.in(value, p.value.([]any))
-	case "quantityGreaterThan", "quantityLessThan":
+	case "quantityGreaterThan", "quantityLessThan", "quantityEquals":
 		return t.quantity(p, value)
 	case "length":
 		return t.length(p, value)
 	case "imageTag":
 		tag, ok := t.imageTag(value)
 		return ok && tag == want
+	case "imageFrom":
+		return t.imageFrom(p, value)
 	}
 	panic("unknown operator " + p.Operator)
 }

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"math/big"
 	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -71,16 +73,23 @@ func (t *naiveTable) quantity(p *naivePredicate, value any) bool {
 	default:
 		return false
 	}
-	left, right := parseNaiveQuantity(text, t.fault), parseNaiveQuantity(p.Operand.Value, t.fault)
+	want := p.Operand.Value
+	if whole, isInt := p.value.(int); isInt {
+		want = strconv.Itoa(whole) // however it is written
+	}
+	left, right := parseNaiveQuantity(text, t.fault), parseNaiveQuantity(want, t.fault)
 	if left == nil || right == nil {
 		return false
 	}
 	order := left.Cmp(right)
 	if t.fault == "quantities are text" {
-		order = strings.Compare(text, p.Operand.Value)
+		order = strings.Compare(text, want)
 	}
-	if p.Operator == "quantityLessThan" {
+	switch p.Operator {
+	case "quantityLessThan":
 		return order < 0
+	case "quantityEquals":
+		return order == 0 && (t.fault != "equal quantities are written the same" || text == want)
 	}
 	return order > 0
 }
@@ -137,4 +146,50 @@ func (t *naiveTable) imageTag(value any) (string, bool) {
 		return "", true
 	}
 	return "latest", true
+}
+
+func (t *naiveTable) imageFrom(p *naivePredicate, value any) bool {
+	text, _ := value.(string)
+	m := naiveReference.FindStringSubmatch(text)
+	if m == nil || len(m[1]) > 255 || regexp.MustCompile("^[0-9a-fA-F]{64}$").MatchString(text) {
+		return t.fault == "anything is from anywhere"
+	}
+	name, _, _ := strings.Cut(text, "@")
+	image := t.components(strings.TrimSuffix(name, ":"+m[2]), false)
+	if len(image) == 2 && image[0] == "docker.io" && t.fault != "library is not implied" {
+		image = []string{"docker.io", "library", image[1]}
+	}
+	sources, isList := p.value.([]any)
+	if !isList {
+		sources = []any{p.value}
+	}
+	for _, source := range sources {
+		from := t.components(source.(string), true)
+		if len(from) == 2 && from[0] == "docker.io" && from[1] == source {
+			from = []string{"docker.io", "library", from[1]}
+		}
+		if len(from) <= len(image) && slices.Equal(from, image[:len(from)]) {
+			return true
+		}
+		if t.fault == "an image begins with its registry as text" && strings.HasPrefix(strings.Join(image, "/"), strings.Join(from, "/")) {
+			return true
+		}
+	}
+	return false
+}
+
+// components are the registry, and the parts of the path, of an image or of what an image may be from. One word is a registry only there.
+func (t *naiveTable) components(name string, source bool) []string {
+	parts := strings.Split(name, "/")
+	lower := strings.ToLower(parts[0])
+	if host := parts[0] != lower || strings.ContainsAny(lower, ".:") || lower == "localhost"; !host || len(parts) == 1 && !source {
+		if t.fault == "Docker Hub is not implied" {
+			return parts
+		}
+		return append([]string{"docker.io"}, parts...)
+	}
+	if lower == "index.docker.io" && t.fault != "the index is another registry" {
+		lower = "docker.io"
+	}
+	return append([]string{lower}, parts[1:]...)
 }

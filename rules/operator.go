@@ -58,7 +58,8 @@ const (
 	aString   = "a string"
 	aNumber   = "a number"
 	aQuantity = "a Kubernetes quantity"
-	aList     = "a list of strings, numbers or booleans"
+	aList     = "a list of strings, numbers or booleans, or `{list: NAME}`"
+	aSource   = "a registry or repository, a list of them, or `{list: NAME}`"
 )
 
 var operators = []operator{
@@ -77,8 +78,10 @@ var operators = []operator{
 	{OperatorDoc{"lessThan", aNumber, "the value is a smaller number"}, false, orderTest(func(order int) bool { return order < 0 })},
 	{OperatorDoc{"quantityGreaterThan", aQuantity, "the value is a greater quantity: `500m`, `1.5`, `64Mi`, a string or a number"}, false, quantityTest(func(order int) bool { return order > 0 })},
 	{OperatorDoc{"quantityLessThan", aQuantity, "the value is a smaller quantity"}, false, quantityTest(func(order int) bool { return order < 0 })},
+	{OperatorDoc{"quantityEquals", aQuantity, "the value is an equal quantity: `1000m` and `1`, `1Gi` and `1024Mi`"}, false, quantityTest(func(order int) bool { return order == 0 })},
 	{OperatorDoc{"length", "an integer, or `{min: N, max: N}`", "the value is an array with that many elements, an object with that many keys, or a string with that many characters"}, false, compileLength},
 	{OperatorDoc{"imageTag", aString, "the value is an image reference that is pulled by that tag: `latest` without a tag or digest; never with a digest"}, false, compileImageTag},
+	{OperatorDoc{"imageFrom", aSource, "the value is an image from one of these, by whole components: `registry.example.com`, `docker.io/library`, `ghcr.io/org/app`. `nginx` is docker.io/library/nginx"}, false, compileImageFrom},
 }
 
 func operatorNames() []string {

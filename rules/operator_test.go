@@ -84,8 +84,9 @@ func TestOperators(t *testing.T) {
 			`greaterThan, value: 4`, `greaterThan, value: 5`, `greaterThan, value: -0.5`, `lessThan, value: 5`, `lessThan, value: 5.5`, `lessThan, value: 1e3`,
 			`oneOf, value: ["abc", 5]`, `oneOf, value: [true, "5"]`, `oneOf, value: [7.5]`,
 			`quantityGreaterThan, value: 4`, `quantityGreaterThan, value: "-1"`, `quantityLessThan, value: 5001m`, `quantityLessThan, value: 0`,
+			`quantityEquals, value: 5`, `quantityEquals, value: 7500m`,
 			`length, value: 0`, `length, value: 3`, `length, value: {min: 1}`, `length, value: {max: 1}`, `length, value: {min: 1, max: 3}`,
-			`imageTag, value: latest`, `imageTag, value: abc`,
+			`imageTag, value: latest`, `imageTag, value: abc`, `imageFrom, value: docker.io`, `imageFrom, value: abc`,
 		},
 		[]string{
 			`(absent)`, `null`, `true`, `false`, `""`, `"abc"`, `"5"`, `"true"`, `"null"`, `0`, `5`, `5.0`, `7.5`, `-3`, `[]`, `["abc",5,null]`, `[7.5,"5",true]`, `[["abc"]]`, `{}`, `{"abc":5}`,
@@ -118,6 +119,7 @@ func TestQuantities(t *testing.T) {
 			`quantityGreaterThan, value: 499m`, `quantityGreaterThan, value: 0.5`, `quantityGreaterThan, value: "0.5"`, `quantityLessThan, value: 501m`, `quantityLessThan, value: 500m`,
 			`quantityGreaterThan, value: 64Mi`, `quantityGreaterThan, value: 65535Ki`, `quantityLessThan, value: 64M`, `quantityLessThan, value: 67108865`,
 			`quantityGreaterThan, value: 999P`, `quantityLessThan, value: 1E`, `quantityGreaterThan, value: -1`, `quantityLessThan, value: 1n`,
+			`quantityEquals, value: 500m`, `quantityEquals, value: 64Mi`, `quantityEquals, value: 0`, `quantityEquals, value: 1E`,
 		},
 		[]string{
 			`"500m"`, `"0.5"`, `0.5`, `5e-1`, `".5"`, `"+500000u"`, `"64Mi"`, `"65536Ki"`, `67108864`, `"0.0625Gi"`, `"1E"`, `1e18`, `"-2"`, `-2`, `"0"`, `0`, `-0.0`,
@@ -135,6 +137,23 @@ func TestImageTags(t *testing.T) {
 			`"app@` + digest + `"`, `"app:latest@` + digest + `"`, `"app:v1@` + digest + `"`, `"localhost:5000"`, `"Nginx:latest"`, `"nginx:"`, `" nginx"`, `"nginx@latest"`, `""`, `["nginx"]`,
 		})
 	golden.Compare(t, "testdata/images.txt", got)
+}
+
+// TestImageSources is the truth table of imageFrom.
+func TestImageSources(t *testing.T) {
+	got := matrix(t,
+		[]string{
+			`imageFrom, value: docker.io`, `imageFrom, value: index.docker.io`, `imageFrom, value: docker.io/library`, `imageFrom, value: docker.io/library/nginx`, `imageFrom, value: library/nginx`, `imageFrom, value: nginx`,
+			`imageFrom, value: docker.io/nginx`, `imageFrom, value: org/app`, `imageFrom, value: registry.example.com`, `imageFrom, value: "registry.example.com:5000"`, `imageFrom, value: Registry.example.com/team`,
+			`imageFrom, value: ghcr.io/org`, `imageFrom, value: ghcr.io/org/app`, `imageFrom, value: localhost`, `imageFrom, value: [ghcr.io/org, docker.io/library]`,
+		},
+		[]string{
+			`"nginx"`, `"nginx:1.27"`, `"nginx@` + digest + `"`, `"library/nginx"`, `"docker.io/nginx"`, `"index.docker.io/library/nginx:1"`, `"nginx/ingress"`, `"org/app"`, `"docker.io/org/app/web"`,
+			`"registry.example.com/x"`, `"registry.example.com.evil/x"`, `"registry.example.com:5000/x"`, `"REGISTRY.example.com/team/x"`, `"registry.example.com/teams/x"`, `"registry.example.com"`,
+			`"ghcr.io/org/app:v1@` + digest + `"`, `"ghcr.io/organic/app"`, `"ghcr.io/org/apps"`, `"localhost/x"`, `"localhost"`,
+			`"` + strings.Repeat("0a", 32) + `"`, `"ghcr.io/org/"`, `"ghcr.io/Org/app"`, `" nginx"`, `""`, `["nginx"]`,
+		})
+	golden.Compare(t, "testdata/sources.txt", got)
 }
 
 const digest = "sha256:0123456789abcdef0123456789abcdef"

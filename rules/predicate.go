@@ -174,7 +174,7 @@ func NewMatcher(operator string, operand *yaml.Node) (Matcher, error) {
 	case op.compile == nil:
 		return Matcher{absent: op.absent}, nil
 	}
-	compiled, err := op.compile(operand)
+	compiled, err := op.compile(canonical(operand))
 	if err != nil {
 		return Matcher{}, fmt.Errorf("value of %s %w", operator, err)
 	}

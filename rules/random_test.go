@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
+	"slices"
 	"strings"
 
 	"github.com/kube-devops/kube-devops/rules"
@@ -45,9 +46,11 @@ var (
 		`"{\"image\":\"x\"}"`, `"[1]"`, `"["`, `"]}"`, `"\\"`, `"\\\\\""`, `"é\u00e9\ud83d\ude00"`, `"\ud800x"`, `"\u0000"`, `"\u2028"`)
 	flags  = values(`true`, `false`)
 	images = values(`"nginx"`, `"nginx:latest"`, `"nginx:1.25"`, `"reg:5000/app"`, `"reg:5000/app:latest"`, `"reg:5000\/app:v1"`, `"app@`+randomDigest+`"`, `"app:latest@`+randomDigest+`"`,
-		`"app:v1@`+randomDigest+`"`, `"nginx:\u006catest"`, `"Nginx:latest"`, `"nginx:latest "`, `"localhost:5000"`, `"v1"`, `"a/"`, `""`).suiting("imageTag", "imageTag", "imageTag", "hasSuffix")
+		`"app:v1@`+randomDigest+`"`, `"nginx:\u006catest"`, `"Nginx:latest"`, `"nginx:latest "`, `"localhost:5000"`, `"v1"`, `"a/"`, `""`,
+		`"ghcr.io/org/app:v1"`, `"ghcr.io/org/app"`, `"ghcr.io/organic/app"`, `"org/app"`, `"org/application"`, `"nginx-debug"`, `"reg:50001/app"`, `"docker.io/org/app"`, `"docker.io/library/nginx:1"`, `"index.docker.io/nginx"`, `"Reg:5000/app"`, `"localhost/a"`, `"localhost"`,
+		`"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"`).suiting("imageTag", "imageTag", "imageFrom", "imageFrom", "hasSuffix")
 	quantities = values(`"500m"`, `"0.5"`, `0.5`, `"5e-1"`, `"1"`, `1`, `1e0`, `"64Mi"`, `"64Mi"`, `"64Mi"`, `"64M"`, `67108864`, `"65536Ki"`, `"65536Ki"`, `"65536Ki"`, `"1Ki"`, `"1E"`, `"1E3"`, `1E3`, `"1e3"`, `"1k"`, `"0"`, `-0`, `"-1"`, `"1 "`, `"1K"`, `".5"`, `"1."`,
-		`"100n"`, `"2u"`, `1e400`, `"8Ei"`, `9223372036854775808`, `"1e101"`, `1e101`, `"`+strings.Repeat("7", 65)+`"`).suiting("quantityGreaterThan", "quantityLessThan")
+		`"100n"`, `"2u"`, `1e400`, `"8Ei"`, `9223372036854775808`, `"1e101"`, `1e101`, `"`+strings.Repeat("7", 65)+`"`).suiting("quantityGreaterThan", "quantityLessThan", "quantityEquals")
 	scripts    = values(`"\u00e9"`, `"é😀"`, `"\ud83d\ude00"`, `"e\u0301"`, `"abc"`, `""`).suiting("length")
 	policies   = values(`"Always"`, `"Never"`, `"OnFailure"`)
 	phases     = values(`"Pending"`, `"Running"`, `"Running"`, `"Succeeded"`, `"Failed"`)
@@ -194,7 +197,7 @@ func randomTable(r *rand.Rand) []byte {
 		checks = append(checks, check)
 	}
 	table := map[string]any{
-		"apiVersion": "kube-devops.io/v1", "kind": "PolicyTable", "metadata": map[string]any{"name": "random"}, "checks": checks,
+		"apiVersion": "kube-devops.io/v1", "kind": "PolicyTable", "metadata": map[string]any{"name": "random"}, "checks": checks, "lists": randomLists,
 	}
 	if oneIn(r, 2) {
 		table["pods"] = map[string]any{"skip": randomSkips(r)}
@@ -222,6 +225,12 @@ var textFields = []map[string]any{
 
 // mayBeUnknown asks for a quantity that random pods often have too large to be compared.
 var mayBeUnknown = map[string]any{"path": "$.spec.size", "operator": "quantityGreaterThan", "value": 1}
+
+// randomLists are the lists that random predicates name.
+var randomLists = map[string]any{
+	"scalars": []any{"app", "Always", "", 5, json.Number("9007199254740993"), true, "nginx:latest", "TCP"},
+	"sources": []any{"ghcr.io/org/app", "docker.io/library/nginx", "registry.example:5000", "org"},
+}
 
 // randomSkips are few, and mostly about what few pods have.
 func randomSkips(r *rand.Rand) (skips []any) {
@@ -427,6 +436,9 @@ func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
 		prefix, subject = "$.", podShape
 	}
 	path, at := randomPath(r, subject)
+	if prefix == "" && hasImage(subject) && oneIn(r, 8) {
+		path, at = "image", images // most operators for images are about few of them
+	}
 	p := map[string]any{"path": prefix + path, "operator": pick(r, rules.Operators()).Name}
 	if oneIn(r, 6) {
 		p["path"], at = randomPaths(r, subject)
@@ -445,6 +457,8 @@ func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
 		p["value"] = pick(r, []string{"^nginx", ":latest$", "^$", ".", "A.*s", "[0-9]+", "(?i)ALWAYS", `^\[`, "é"})
 	case "greaterThan", "lessThan":
 		p["value"] = randomNumber(r)
+	case "quantityEquals":
+		p["value"] = pick(r, []any{"500m", 0.5, "1000m", 1, "64Mi", "65536Ki", "1e18", "1000", "0"})
 	case "quantityGreaterThan", "quantityLessThan":
 		p["value"] = pick(r, []any{"500m", "0.5", 0.5, "501m", 1, "1", "63Mi", "64500k", "65M", "66M", "65M", "66M", "65M", "66M", 66e6, "1Ki", "999P", json.Number("1e3"), "1E", -1, "0", "1n", "1.0000000001"})
 	case "length":
@@ -452,7 +466,14 @@ func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
 		p["value"] = pick(r, []any{least, map[string]any{"min": least}, map[string]any{"max": most}, map[string]any{"min": least, "max": least + most}})
 	case "imageTag":
 		p["value"] = pick(r, []string{"latest", "latest", "latest", "v1", "1.25", "5000"})
+	case "imageFrom":
+		sources := []any{"docker.io", "docker.io/library", "ghcr.io/org", "reg:5000", "nginx", "org/app", "localhost", "index.docker.io/org", "docker.io/nginx"}
+		p["value"] = pick(r, append(sources, []any{pick(r, sources), pick(r, sources)}, map[string]any{"list": "sources"}))
 	case "in", "notIn", "oneOf":
+		if oneIn(r, 4) {
+			p["value"] = map[string]any{"list": pick(r, []string{"scalars", "sources"})}
+			break
+		}
 		var list []any
 		for range 1 + r.IntN(4) {
 			list = append(list, randomScalar(r, at))
@@ -462,6 +483,10 @@ func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
 		p["value"] = randomScalar(r, at)
 	}
 	return p
+}
+
+func hasImage(subject shape) bool {
+	return slices.ContainsFunc(subject.fields, func(f field) bool { return f.name == "image" })
 }
 
 // randomPaths are paths of which the first that leads to a value counts, and the shape of one of their ends.

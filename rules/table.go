@@ -37,6 +37,7 @@ type Table struct {
 	include []string // none: all namespaces
 	exclude []string
 	skips   []skip
+	lists   lists
 	checks  []Check
 	grades  []Grade
 	waivers []*Waiver

@@ -20,6 +20,7 @@ metadata: {name: full-1}
 namespaces: {exclude: ["a-*", "[xy]?", exact]}
 pods: {skip: [{reason: job, when: {path: metadata.ownerReferences.#.kind, operator: equals, value: Job}}]}
 waivers: [{id: w-1, reason: Why, expires: 2030-12-31, namespace: "a*", pod: b, container: c, labels: {d: e}, owner: {kind: F, name: g}, check: [full, least]}]
+lists: {registries: [ghcr.io/org, "reg:5000", 5, 0777], others: [true]}
 grades: [{name: Good, min: 50.5, maxSeverity: high}, {name: Bad, min: 0}]
 checks:
   - id: full
@@ -34,6 +35,7 @@ checks:
     when: {path: name, operator: exists}
     violation: {path: image, operator: hasSuffix, value: ":latest"}
   - {id: least, weight: 1, violation: {path: a, operator: exists}}
+  - {id: listed, weight: 1, violation: {path: [a, $.b], operator: notIn, value: {list: registries}}}
 `
 
 func TestLoad(t *testing.T) {
@@ -42,6 +44,7 @@ func TestLoad(t *testing.T) {
 		{ID: "full", Description: "What is wrong", Remediation: "What to do", Category: rules.Security, Severity: rules.Critical, Weight: 1000,
 			ForEach: []string{"spec.containers", "spec.initContainers"}, ShowValue: new(bool)},
 		{ID: "least", Severity: rules.Medium, Weight: 1},
+		{ID: "listed", Severity: rules.Medium, Weight: 1},
 	}
 	if diff := cmp.Diff(want, table.Checks(), cmpopts.IgnoreUnexported(rules.Check{})); diff != "" {
 		t.Errorf("checks (-want +got):\n%s", diff)
@@ -50,7 +53,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("name %q, want full-1", got)
 	}
 	// As sha256sum prints it for a file of that text.
-	if want := "sha256:700cc13a1359980c03cf8bbb66c5a4df39d378feae9bc10d33ec0d4dbd2c52ae"; table.Hash() != want {
+	if want := "sha256:fcbca80b8967e84ea835e4ec3a2325536268c1c6c38658c9076008ef6feddefe"; table.Hash() != want {
 		t.Errorf("hash %q, want %q", table.Hash(), want)
 	}
 	if changed := load(t, fullTable+"#"); changed.Hash() == table.Hash() {
@@ -186,7 +189,8 @@ func TestOperatorDocs(t *testing.T) {
 	inMatrix := string(readFile(t, "testdata/operators.txt"))
 	for _, o := range rules.Operators() {
 		value := map[string]string{
-			"": "", "a string, number or boolean": ", value: true", "a list of strings, numbers or booleans": ", value: [a, 5, true]",
+			"": "", "a string, number or boolean": ", value: true", "a list of strings, numbers or booleans, or `{list: NAME}`": ", value: [a, 5, true]",
+			"a registry or repository, a list of them, or `{list: NAME}`": ", value: docker.io",
 			"a string": ", value: a", "an RE2 expression": ", value: a", "a number": ", value: 5",
 			"a Kubernetes quantity": ", value: 500m", "an integer, or `{min: N, max: N}`": ", value: 3",
 		}

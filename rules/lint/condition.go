@@ -93,6 +93,7 @@ type leaf struct {
 	node     *yaml.Node // of the operand, or of an operator that takes none
 	source   string     // the path as it is written
 	values   satisfy.Values
+	listed   bool         // the operand refers to a named list
 	elements schema.Kinds // of a list
 	quantity bool
 	words    string // what the path selects
@@ -102,9 +103,10 @@ type leaf struct {
 func (l *linter) leaf(c *condition, about scope) {
 	operand := strictyaml.Field(c.node, "value")
 	e := c.expr
-	e.Operator, e.Operand = strictyaml.FieldValue(c.node, "operator"), operand
-	e.Matcher, _ = rules.NewMatcher(e.Operator, operand) // loaded without an error
-	this := leaf{linter: l, Expr: e, node: operand}
+	e.Operator = strictyaml.FieldValue(c.node, "operator")
+	e.Operand = l.table.Operand(e.Operator, operand)
+	e.Matcher, _ = l.table.NewMatcher(e.Operator, operand) // loaded without an error
+	this := leaf{linter: l, Expr: e, node: operand, listed: e.Operand != operand}
 	if this.node == nil {
 		this.node = strictyaml.Field(c.node, "operator")
 	}
@@ -241,10 +243,12 @@ func (l *leaf) checkOperator() {
 		l.checkOperands(l.never)
 	case "notEquals", "notIn":
 		l.checkOperands(func(selected string) { l.always("the path selects " + selected) })
-	case "hasPrefix", "hasSuffix", "matches", "imageTag":
+	case "hasPrefix", "hasSuffix", "matches", "imageTag", "imageFrom":
 		switch {
 		case v.Kinds&schema.String == 0:
 			l.never(l.words + ", not a string")
+		case l.Operator == "imageFrom":
+			l.sources()
 		case l.Operator == "matches" && matchesAll(l.Operand.Value), strings.HasPrefix(l.Operator, "has") && l.Operand.Value == "":
 			l.always("it matches every string")
 		}
@@ -260,7 +264,7 @@ func (l *leaf) checkOperator() {
 		case v.Length && l.Operator == "greaterThan" && want.Float < 0:
 			l.always("a length is never less than 0")
 		}
-	case "quantityGreaterThan", "quantityLessThan":
+	case "quantityGreaterThan", "quantityLessThan", "quantityEquals":
 		if v.Kinds&(schema.String|schema.Number) == 0 {
 			l.never(l.words + ", not a quantity")
 		}
@@ -278,6 +282,7 @@ func (l *leaf) checkOperator() {
 // checkOperands warns about operands that the path never selects; none is called when that is true of the only one.
 func (l *leaf) checkOperands(none func(selected string)) {
 	isList := l.Operand.Kind == yaml.SequenceNode && len(l.Operand.Content) > 1
+	mismatches, last := 0, ""
 	for _, node := range strictyaml.Entries(l.Operand) {
 		want, _ := strictyaml.ParseScalar(node)
 		kinds := l.values.Kinds
@@ -293,11 +298,19 @@ func (l *leaf) checkOperands(none func(selected string)) {
 			}
 			kinds = l.elements // it finds parts of strings, and elements
 		}
-		if mismatch := l.mismatch(kinds, &want); mismatch != "" && isList {
+		mismatch := l.mismatch(kinds, &want)
+		switch {
+		case mismatch == "":
+		case l.listed: // a list may have values for several paths
+			mismatches, last = mismatches+1, mismatch
+		case isList:
 			l.Errorf(node, "%s on %s lists a value that never occurs: the path selects %s", l.Operator, l.what(), mismatch)
-		} else if mismatch != "" {
+		default:
 			none(mismatch)
 		}
+	}
+	if mismatches > 0 && mismatches == len(l.Operand.Content) {
+		none(last)
 	}
 }
 
@@ -317,7 +330,7 @@ func (l *leaf) mismatch(kinds schema.Kinds, want *strictyaml.Scalar) string {
 	v := &l.values
 	switch {
 	case kinds&kind == 0 && l.quantity && kind == schema.Number:
-		return l.words + "; use quantityGreaterThan or quantityLessThan"
+		return l.words + "; use quantityEquals, quantityGreaterThan or quantityLessThan"
 	case kinds&kind == 0:
 		return l.words + ", but " + words
 	case kind == schema.String && len(v.Enum) > 0 && !slices.Contains(v.Enum, want.Text):

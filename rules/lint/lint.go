@@ -60,7 +60,9 @@ func Warnings(table *rules.Table, file string, text []byte, options Options) []W
 		return nil
 	}
 	if strictyaml.FieldValue(root, "kind") == rules.Kind {
+		l.octals(root)
 		l.namespaces(strictyaml.Field(root, "namespaces"))
+		l.lists(strictyaml.Field(root, "lists"))
 		l.skips(strictyaml.Field(strictyaml.Field(root, "pods"), "skip"))
 		l.checks(strictyaml.Entries(strictyaml.Field(root, "checks")))
 	}

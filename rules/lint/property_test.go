@@ -115,8 +115,10 @@ func randomCondition(r *rand.Rand, paths []string, depth int) map[string]any {
 		p["value"] = pick(r, []string{"a", "^b", "^$"})
 	case "imageTag":
 		p["value"] = pick(r, []string{"latest", "b"})
-	case "greaterThan", "lessThan", "quantityGreaterThan", "quantityLessThan":
+	case "greaterThan", "lessThan", "quantityGreaterThan", "quantityLessThan", "quantityEquals":
 		p["value"] = r.IntN(3)
+	case "imageFrom":
+		p["value"] = pick(r, []any{"docker.io", "a", []string{"b", "localhost"}})
 	case "length":
 		p["value"] = pick(r, []any{0, 1, 2, map[string]any{"min": 1}, map[string]any{"max": 1}})
 	default:

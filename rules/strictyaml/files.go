@@ -68,6 +68,9 @@ func (r *Reader) Remove(null *yaml.Node) {
 	r.removed[null] = true
 }
 
+// Removed reports whether a value is one of Remove.
+func (r *Reader) Removed(value *yaml.Node) bool { return r.removed[value] }
+
 // Prune deletes the fields with the values of Remove from a node and all below it.
 func (r *Reader) Prune(node *yaml.Node) {
 	if node.Kind == yaml.MappingNode {

@@ -33,7 +33,7 @@ type Scalar struct {
 func (s *Scalar) IsNumber() bool { return s.Kind == IntScalar || s.Kind == FloatScalar }
 
 // ErrOutOfRange is the error of ParseScalar for an integer that does not fit into 64 bits.
-var ErrOutOfRange = errors.New("is outside the range of a 64-bit integer (-9223372036854775808 to 9223372036854775807)")
+var ErrOutOfRange = errors.New("is too big for an integer of 64 bits (-9223372036854775808 to 9223372036854775807)")
 
 // ParseScalar reads a scalar. Its errors continue a sentence that begins with the name of the value.
 func ParseScalar(node *yaml.Node) (Scalar, error) {
@@ -62,6 +62,9 @@ func ParseScalar(node *yaml.Node) (Scalar, error) {
 	case "!!float":
 		// YAML resolves integers that do not fit into 64 bits as floats, which would no longer be exact.
 		if strings.Trim(node.Value, "+-0123456789_") == "" {
+			if digits := strings.TrimLeft(node.Value, "+-"); digits[0] == '0' {
+				return Scalar{}, errors.New("is not a number in all versions of YAML; leave out the leading zeros")
+			}
 			return Scalar{}, ErrOutOfRange
 		}
 		s := Scalar{Kind: FloatScalar}

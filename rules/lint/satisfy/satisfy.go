@@ -265,9 +265,9 @@ func (v *variable) valueAnswers() (map[uint64]bool, bool) {
 	set := make(map[uint64]bool)
 	operands := v.operands()
 	for _, example := range v.examples(operands) {
-		if example.Type == gjson.Number && v.has("quantityGreaterThan", "quantityLessThan") {
+		if example.Type == gjson.Number && v.has(quantityOperators...) {
 			// Numbers between the examples may be different quantities.
-			if !v.addAll(set, example, "quantityGreaterThan", "quantityLessThan") {
+			if !v.addAll(set, example, quantityOperators...) {
 				return nil, false
 			}
 			continue
@@ -277,7 +277,7 @@ func (v *variable) valueAnswers() (map[uint64]bool, bool) {
 	ok := true
 	if v.values.Kinds&schema.String != 0 && len(v.values.Enum) == 0 {
 		ok = v.addAll(set, gjson.Result{Type: gjson.String, Str: v.otherText(operands)},
-			"hasPrefix", "hasSuffix", "contains", "matches", "imageTag", "quantityGreaterThan", "quantityLessThan")
+			append([]string{"hasPrefix", "hasSuffix", "contains", "matches", "imageTag", "imageFrom"}, quantityOperators...)...)
 	}
 	if v.values.Kinds&schema.Array != 0 {
 		ok = v.addAll(set, gjson.Parse("[]"), "contains", "oneOf") && ok
@@ -287,6 +287,9 @@ func (v *variable) valueAnswers() (map[uint64]bool, bool) {
 	}
 	return set, ok
 }
+
+// quantityOperators compare what a text means, which the examples do not cover.
+var quantityOperators = []string{"quantityGreaterThan", "quantityLessThan", "quantityEquals"}
 
 func (v *variable) has(operators ...string) bool {
 	return slices.ContainsFunc(v.leaves, func(l *Expr) bool { return slices.Contains(operators, l.Operator) })

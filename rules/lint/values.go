@@ -1,0 +1,57 @@
+package lint
+
+import (
+	"regexp"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/rules/strictyaml"
+)
+
+// lists warns about named lists that no predicate of the table uses.
+func (l *linter) lists(node *yaml.Node) {
+	if node == nil {
+		return
+	}
+	for i := 0; i+1 < len(node.Content); i += 2 {
+		if key := node.Content[i]; !l.table.UsesList(key.Value) {
+			l.ErrorAt(key, "list "+key.Value, "no predicate uses the list")
+		}
+	}
+}
+
+// octal is an integer that has another value in YAML 1.1, whose rules the loader follows, than in YAML 1.2.
+var octal = regexp.MustCompile(`^[-+]?0[0-7_]*[1-7][0-7_]*$`)
+
+// octals warns about integers that are octal in YAML 1.1 alone.
+func (l *linter) octals(node *yaml.Node) {
+	if node.Kind == yaml.ScalarNode && node.ShortTag() == "!!int" && node.Style == 0 && octal.MatchString(node.Value) {
+		if s, err := strictyaml.ParseScalar(node); err == nil && !strings.HasSuffix(node.Value, strconv.FormatInt(s.Int, 10)) {
+			sign, digits := "", strings.TrimLeft(strings.TrimLeft(node.Value, "+-"), "0_")
+			if s.Int < 0 {
+				sign = "-"
+			}
+			l.Errorf(node, "%s is the octal number %d, as in YAML 1.1; in YAML 1.2 it is %s; write %d or %[3]s", node.Value, s.Int, sign+strings.ReplaceAll(digits, "_", ""), s.Int)
+		}
+	}
+	for _, child := range node.Content {
+		l.octals(child)
+	}
+}
+
+// sources warns about entries of imageFrom of one word, which may be meant as an organisation or a registry.
+func (l *leaf) sources() {
+	for _, node := range strictyaml.Entries(l.Operand) {
+		word := node.Value
+		if word == "localhost" || strings.ContainsAny(word, "./:") || strings.ToLower(word) != word {
+			continue
+		}
+		at := node
+		if l.listed {
+			at = l.node
+		}
+		l.Errorf(at, "imageFrom %s is the one image docker.io/library/%[1]s; write that, or docker.io/%[1]s for all images of an organisation, or the host name of a registry", word)
+	}
+}
