@@ -128,7 +128,8 @@ func podProblems(t *testing.T, tables []*rules.Table, pods fs.FS) (problems []st
 		if table.Name() != policies.Default {
 			folder = table.Name()
 		}
-		ofChecks, states := make(map[string]bool), statedIn(t, table)
+		ofChecks := make(map[string]bool)
+		states, reasons := statedIn(t, table)
 		for i, c := range table.Checks() {
 			if states != nil && !states[c.ID] {
 				continue // the pods are those of the table that it is from
@@ -139,7 +140,7 @@ func podProblems(t *testing.T, tables []*rules.Table, pods fs.FS) (problems []st
 			problems = append(problems, folderProblems(t, table, i, pods, of, "fail")...)
 			problems = append(problems, testsProblems(t, table, pods, of)...)
 		}
-		problems = append(problems, skipProblems(t, table, pods, path.Join(folder, "skip"))...)
+		problems = append(problems, skipProblems(t, table, reasons, pods, path.Join(folder, "skip"))...)
 		if folder == "" {
 			for id := range ofChecks {
 				known[id] = true
@@ -152,7 +153,7 @@ func podProblems(t *testing.T, tables []*rules.Table, pods fs.FS) (problems []st
 			}
 		}
 		for _, name := range namesIn(t, pods, path.Join(folder, "skip")) {
-			if !slices.Contains(table.SkipReasons(), name) && name != testsFile {
+			if !slices.Contains(reasons, name) && name != testsFile {
 				problems = append(problems, path.Join(folder, "skip", name)+" is the folder of no reason")
 			}
 		}
@@ -169,15 +170,18 @@ func podProblems(t *testing.T, tables []*rules.Table, pods fs.FS) (problems []st
 	return problems
 }
 
-// statedIn returns the ids of the checks whose violation is in the text of a table that ships, and not in a table that it extends; nil
-// for another table.
-func statedIn(t *testing.T, table *rules.Table) map[string]bool {
+// statedIn returns the ids of the checks whose violation is in the text of a table that ships, and not in a table that it extends, and
+// the reasons for which that text skips pods; nil and all reasons for another table.
+func statedIn(t *testing.T, table *rules.Table) (ids map[string]bool, reasons []string) {
 	t.Helper()
 	text, ok := policies.Shipped(table.Name())
 	if !ok {
-		return nil
+		return nil, table.SkipReasons()
 	}
 	var stated struct {
+		Pods struct {
+			Skip []struct{ Reason string }
+		}
 		Checks []struct {
 			ID        string
 			Violation yaml.Node
@@ -186,11 +190,14 @@ func statedIn(t *testing.T, table *rules.Table) map[string]bool {
 	if err := yaml.Unmarshal(text, &stated); err != nil {
 		t.Fatal(err)
 	}
-	ids := make(map[string]bool)
+	ids = make(map[string]bool)
 	for _, c := range stated.Checks {
 		ids[c.ID] = ids[c.ID] || !c.Violation.IsZero()
 	}
-	return ids
+	for _, entry := range stated.Pods.Skip {
+		reasons = append(reasons, entry.Reason)
+	}
+	return ids, reasons
 }
 
 // namesIn lists what is in a folder; nothing where there is no such folder.
@@ -261,9 +268,9 @@ func podProblem(table *rules.Table, check int, pod []byte, kind string) string {
 }
 
 // skipProblems lists what is wrong with the pods that a table must skip, by reason.
-func skipProblems(t *testing.T, table *rules.Table, pods fs.FS, folder string) (problems []string) {
+func skipProblems(t *testing.T, table *rules.Table, reasons []string, pods fs.FS, folder string) (problems []string) {
 	t.Helper()
-	for _, reason := range table.SkipReasons() {
+	for _, reason := range reasons {
 		names := namesIn(t, pods, path.Join(folder, reason))
 		if len(names) == 0 {
 			problems = append(problems, path.Join(folder, reason)+" has no pod")
@@ -281,7 +288,7 @@ func skipProblems(t *testing.T, table *rules.Table, pods fs.FS, folder string) (
 			}
 		}
 	}
-	if len(table.SkipReasons()) > 0 {
+	if len(reasons) > 0 {
 		problems = append(problems, testsProblems(t, table, pods, folder)...)
 	}
 	return problems

@@ -18,7 +18,7 @@ func TestCompletion(t *testing.T) {
 	for _, tt := range []struct{ args, want string }{
 		{"scan --fail-on |", "critical high medium low any :36"},
 		{"scan --color |", "auto always never :36"},
-		{"scan --policy |", "default recommended :0"},
+		{"scan --policy |", "default extended recommended :0"},
 		{"scan -o |", "table json yaml ndjson sarif junit github markdown html prometheus :38"},
 		{"scan -o json=|", ":0"},
 		{"scan --check |", "latest_tag missing_liveness missing_readiness :6"},
@@ -32,14 +32,14 @@ func TestCompletion(t *testing.T) {
 		{"scan --kubeconfig " + kubeconfig + " --context |", "c :4"},
 		{"agent --kubeconfig " + kubeconfig + " --context |", "c :4"},
 		{"agent --log-level |", "debug info warn error :36"},
-		{"agent --policy |", "default recommended :0"},
-		{"policy show |", "default recommended :0"},
+		{"agent --policy |", "default extended recommended :0"},
+		{"policy show |", "default extended recommended :0"},
 		{"policy show default |", ":4"},
 		{"policy show -o |", "yaml markdown :36"},
-		{"policy diff |", "default recommended :0"},
-		{"policy diff default |", "default recommended :0"},
+		{"policy diff |", "default extended recommended :0"},
+		{"policy diff default |", "default extended recommended :0"},
 		{"policy diff default recommended |", ":0"},
-		{"policy lint --policy |", "default recommended :0"},
+		{"policy lint --policy |", "default extended recommended :0"},
 		{"policy |", "diff lint list show test :4"},
 	} {
 		t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
