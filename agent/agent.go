@@ -62,7 +62,7 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 	process, standby := prometheus.NewRegistry(), prometheus.NewRegistry()
 	registerProcess(process, o.Version)
 	source, table, err := policysource.New(ctx, policysource.Options{
-		Policy: o.Policy, Waivers: o.Waivers, Reload: o.Reload, Log: o.Log, Registerer: process,
+		Policies: o.Policies, Waivers: o.Waivers, Reload: o.Reload, Log: o.Log, Registerer: process,
 	})
 	if err != nil {
 		return nil, err

@@ -224,7 +224,7 @@ func TestPolicyThatReadsMore(t *testing.T) {
 	for _, elect := range []bool{true, false} {
 		write(tableText("one", 5))
 		a := startLive(t, api, func(o *Options) {
-			o.Policy, o.Reload, o.LeaderElect, o.Election.Identity = policy, signals, elect, fmt.Sprint(elect)
+			o.Policies, o.Reload, o.LeaderElect, o.Election.Identity = []string{policy}, signals, elect, fmt.Sprint(elect)
 		})
 		eventually(t, "it publishes", a.counts(1))
 		write(tableText("two", 5, "  - {id: team, weight: 1, violation: {path: metadata.labels.team, operator: equals, value: two}}"))

@@ -22,8 +22,8 @@ import (
 
 // Options configure an agent.
 type Options struct {
-	// Policy is the file of the policy table, or the name of a table that ships.
-	Policy string
+	// Policies are files of policy tables, or names of tables that ship. Several are one table that extends them all.
+	Policies []string
 	// Waivers is a file of waivers; empty for none.
 	Waivers string
 	// Reload asks, by each signal, to read the files of policy and waivers at once; nil for none.
@@ -71,7 +71,7 @@ func DefaultOptions() Options {
 	host, _ := os.Hostname()
 	elect.Identity = election.NewIdentity(host)
 	return Options{
-		Policy:        policies.Default,
+		Policies:      []string{policies.Default},
 		Listen:        ":8080",
 		AuditInterval: 10 * time.Minute,
 		LeaderElect:   true,
@@ -83,7 +83,7 @@ func DefaultOptions() Options {
 
 // AddFlags adds a flag for each option.
 func (o *Options) AddFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&o.Policy, "policy", o.Policy, "policy table: a file, which is reloaded on a change and on SIGHUP, or the name of a table that ships")
+	flags.StringSliceVar(&o.Policies, "policy", o.Policies, "policy table: a file, which is reloaded on a change and on SIGHUP, or the name of a table that ships; of several, each changes those before it, as with extends")
 	flags.StringVar(&o.Waivers, "waivers", o.Waivers, "file of waivers, reloaded as the policy table is")
 	flags.StringVar(&o.Listen, "listen", o.Listen, "address of the HTTP endpoints")
 	flags.StringVar(&o.HealthListen, "health-listen", o.HealthListen, "second address that serves only /healthz and /readyz, without TLS, where probes do not queue behind other clients (default: none)")
@@ -109,7 +109,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 // Validate returns every mistake in the options, joined.
 func (o *Options) Validate() error {
 	var mistakes []error
-	if o.Policy == "" {
+	if len(o.Policies) == 0 || slices.Contains(o.Policies, "") {
 		mistakes = append(mistakes, errors.New("--policy must name a file, or a table that ships"))
 	}
 	if _, _, err := net.SplitHostPort(o.Listen); err != nil {

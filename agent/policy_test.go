@@ -66,7 +66,7 @@ func replay(t *testing.T, policy, waivers string) *replayed {
 		t.Fatal(err)
 	}
 	o := DefaultOptions()
-	o.Policy, o.Waivers, o.Replay, o.Listen, o.Reload, o.Log = policy, waivers, dump, "127.0.0.1:0", r.hang, logtest.Logger(r.logs)
+	o.Policies, o.Waivers, o.Replay, o.Listen, o.Reload, o.Log = []string{policy}, waivers, dump, "127.0.0.1:0", r.hang, logtest.Logger(r.logs)
 	var err error
 	if r.Agent, err = New(t.Context(), o); err != nil {
 		t.Fatal(err)
@@ -141,7 +141,7 @@ func (r *replayed) entries(message string, from int) []map[string]any {
 	r.t.Helper()
 	var entries []map[string]any
 	n := 0
-	folder := filepath.Dir(r.options.Policy) + "/"
+	folder := filepath.Dir(r.options.Policies[0]) + "/"
 	for line := range strings.Lines(strings.ReplaceAll(r.logs.String(), folder, "")) {
 		if n++; n <= from {
 			continue

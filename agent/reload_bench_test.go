@@ -69,7 +69,7 @@ contexts: [{name: c, context: {cluster: c, user: u}}], users: [{name: u, user: {
 	m := reloadtest.New(b, table(policies.Default, 0))
 	signals := make(chan os.Signal, 1)
 	o := DefaultOptions()
-	o.Policy, o.Kubeconfig, o.Listen, o.LeaderElect, o.Reload, o.Log = m.Path("policy.yaml"), kubeconfig, "127.0.0.1:0", false, signals, zap.NewNop()
+	o.Policies, o.Kubeconfig, o.Listen, o.LeaderElect, o.Reload, o.Log = []string{m.Path("policy.yaml")}, kubeconfig, "127.0.0.1:0", false, signals, zap.NewNop()
 	a, err := New(b.Context(), o)
 	if err != nil {
 		b.Fatal(err)

@@ -142,7 +142,7 @@ func (r *resolver) extend(t table, by rules.Reference) {
 	}
 	if to.file != "" && !r.done[to.key] && r.count < MaxTables {
 		if to.text, err = r.read(to.file, boundary(t.file)); err != nil {
-			r.fail(by.Errorf("%q: %w", by.Name, bare(err)))
+			r.fail(by.Errorf("%q: %v", by.Name, bare(err)))
 			return
 		}
 	}
@@ -167,7 +167,7 @@ func (r *resolver) find(t table, by rules.Reference) (table, error) {
 	}
 	to := fileTable(filepath.Join(filepath.Dir(t.file), by.Name))
 	if folder := boundary(t.file); !isInside(to.key, folder) {
-		return table{}, by.Errorf("%q: %w", by.Name, errOutside)
+		return table{}, by.Errorf("%q: %v", by.Name, errOutside)
 	}
 	return to, nil
 }

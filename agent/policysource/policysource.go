@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -21,8 +22,8 @@ import (
 
 // Options are where a policy comes from.
 type Options struct {
-	// Policy is the file of the table, or the name of a table that ships.
-	Policy string
+	// Policies are files of tables, or names of tables that ship. Several are one table that extends them all.
+	Policies []string
 	// Waivers is a file of waivers; empty for none.
 	Waivers string
 	// Reload asks, by each signal, to read the files at once; nil for none.
@@ -34,16 +35,13 @@ type Options struct {
 
 // A Source is where the policy table and its waivers come from.
 type Source struct {
-	log    *zap.Logger
-	reload <-chan os.Signal
-	// shipped is the text of a table that ships; nil where the table is a file.
-	shipped []byte
-	// name is the file of the table, also for messages.
-	name string
-	// files are those that may change: the table, if it is a file, and the waivers, if there are any.
-	files  []string
-	loaded [][]byte // the contents of the files in New
-	hash   string   // of the policy in force
+	log      *zap.Logger
+	reload   <-chan os.Signal
+	policies []string
+	waivers  string
+	loaded   reload.Contents // the files in New
+	files    []string        // all files of the policy when it was last read
+	hash     string          // of the policy in force
 
 	successful, time prometheus.Gauge
 }
@@ -51,7 +49,7 @@ type Source struct {
 // New loads the policy for the first time.
 func New(ctx context.Context, o Options) (*Source, *rules.Table, error) {
 	s := &Source{
-		log: o.Log, reload: o.Reload, name: o.Policy,
+		log: o.Log, reload: o.Reload, policies: o.Policies, waivers: o.Waivers,
 		successful: prometheus.NewGauge(prometheus.GaugeOpts{
 			Name: "kube_devops_policy_last_reload_successful",
 			Help: "Whether the last attempt to load the policy table succeeded (1) or not (0).",
@@ -61,18 +59,10 @@ func New(ctx context.Context, o Options) (*Source, *rules.Table, error) {
 			Help: "When the policy table was last loaded successfully, in seconds since 1970.",
 		}),
 	}
-	if text, ok := policies.Shipped(o.Policy); ok {
-		s.name, s.shipped = o.Policy+".yaml", text
-	} else {
-		s.files = append(s.files, o.Policy)
-	}
-	if o.Waivers != "" {
-		s.files = append(s.files, o.Waivers)
-	}
 	var err error
-	if s.loaded, err = reload.Read(ctx, s.files...); err != nil {
+	if s.loaded, err = s.read(ctx); err != nil {
 		var path *fs.PathError
-		if errors.Is(err, fs.ErrNotExist) && errors.As(err, &path) && path.Path == s.name {
+		if errors.Is(err, fs.ErrNotExist) && errors.As(err, &path) && slices.Contains(s.policies, path.Path) {
 			err = fmt.Errorf("%w (a policy is a file or a built-in table: %s)", err, strings.Join(policies.Names(), ", "))
 		}
 		return nil, nil, fmt.Errorf("load policy: %w", err)
@@ -84,7 +74,15 @@ func New(ctx context.Context, o Options) (*Source, *rules.Table, error) {
 	o.Registerer.MustRegister(s.successful, s.time)
 	s.hash = table.Hash()
 	s.succeeded()
+	s.warn(table)
 	return s, table, nil
+}
+
+// warn logs what has no effect in a table.
+func (s *Source) warn(table *rules.Table) {
+	if warnings := table.Warnings(); len(warnings) > 0 {
+		s.log.Warn("the policy has warnings", lines("warnings", warnings))
+	}
 }
 
 func (s *Source) succeeded() {
@@ -92,17 +90,18 @@ func (s *Source) succeeded() {
 	s.time.Set(float64(time.Now().UnixMilli()) / 1e3)
 }
 
-// compile makes a table of the contents of the files.
-func (s *Source) compile(texts [][]byte) (*rules.Table, error) {
-	files, text := s.files, s.shipped
-	if text == nil {
-		text, files, texts = texts[0], files[1:], texts[1:]
+// compile makes a table of the contents of all files.
+func (s *Source) compile(contents reload.Contents) (*rules.Table, error) {
+	texts := textsOf(contents)
+	sources, err := policies.Resolve(texts.read, s.policies...)
+	if err != nil {
+		return nil, err
 	}
-	table, err := rules.Load(s.name, text)
-	if err != nil || len(files) == 0 {
+	table, err := rules.LoadAll(sources...)
+	if err != nil || s.waivers == "" {
 		return table, err
 	}
-	return table.WithWaivers(files[0], texts[0])
+	return table.WithWaivers(s.waivers, texts[s.waivers])
 }
 
 // reloadPeriod is the time after which the files are read though nothing hints at a change.
@@ -111,22 +110,22 @@ const reloadPeriod = 2 * time.Second
 // Follow passes each new policy that loads without errors to set, until ctx is done. If set returns an error, the policy
 // before stays in force.
 func (s *Source) Follow(ctx context.Context, set func(context.Context, *rules.Table) error) error {
-	if len(s.files) == 0 {
+	if len(s.loaded.Files) == 0 {
 		<-ctx.Done()
 		return nil
 	}
 	watcher := reload.Watcher{
-		Files: s.files, Every: reloadPeriod, Now: s.reload,
-		Changed: func(texts [][]byte, err error) { s.changed(ctx, set, texts, err) },
+		Read: s.read, Every: reloadPeriod, Now: s.reload,
+		Changed: func(contents reload.Contents, err error) { s.changed(ctx, set, contents, err) },
 	}
 	return watcher.Run(ctx, s.loaded)
 }
 
 // changed puts a policy in force, or keeps the last good one.
-func (s *Source) changed(ctx context.Context, set func(context.Context, *rules.Table) error, texts [][]byte, err error) {
+func (s *Source) changed(ctx context.Context, set func(context.Context, *rules.Table) error, contents reload.Contents, err error) {
 	var table *rules.Table
 	if err == nil {
-		table, err = s.compile(texts)
+		table, err = s.compile(contents)
 	}
 	if err != nil {
 		s.successful.Set(0)
@@ -140,6 +139,7 @@ func (s *Source) changed(ctx context.Context, set func(context.Context, *rules.T
 		return
 	}
 	s.log.Info("the policy has changed", append(identity, zap.Int("checks", len(table.Checks())), zap.Int("waivers", len(table.Waivers())))...)
+	s.warn(table)
 	switch err := set(ctx, table); {
 	case ctx.Err() != nil: // the agent is stopping
 	case err != nil:
@@ -157,10 +157,15 @@ func mistakes(err error) zap.Field {
 	if !errors.As(err, &list) {
 		return zap.Error(err)
 	}
+	return lines("mistakes", list)
+}
+
+// lines returns a field with the first errors of a list.
+func lines(key string, list rules.LoadErrors) zap.Field {
 	const most = 20
 	lines := make([]string, 0, most)
 	for _, m := range list[:min(most, len(list))] {
 		lines = append(lines, m.Error())
 	}
-	return zap.Strings("mistakes", lines)
+	return zap.Strings(key, lines)
 }

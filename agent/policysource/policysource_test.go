@@ -12,6 +12,7 @@ import (
 	"go.uber.org/zap"
 	"go.uber.org/zap/zaptest/observer"
 
+	"github.com/kube-devops/kube-devops/agent/reload"
 	"github.com/kube-devops/kube-devops/policies"
 	"github.com/kube-devops/kube-devops/rules"
 )
@@ -24,7 +25,7 @@ func TestReloadEndsWithTheAgent(t *testing.T) {
 		t.Fatal(err)
 	}
 	core, logs := observer.New(zap.WarnLevel)
-	s, _, err := New(t.Context(), Options{Policy: file, Log: zap.New(core), Registerer: prometheus.NewRegistry()})
+	s, _, err := New(t.Context(), Options{Policies: []string{file}, Log: zap.New(core), Registerer: prometheus.NewRegistry()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -33,7 +34,7 @@ func TestReloadEndsWithTheAgent(t *testing.T) {
 		cancel()
 		return ctx.Err()
 	}
-	s.changed(ctx, set, [][]byte{[]byte(strings.Replace(string(text), "name: default", "name: other", 1))}, nil)
+	s.changed(ctx, set, reload.Contents{Files: []string{file}, Texts: [][]byte{[]byte(strings.Replace(string(text), "name: default", "name: other", 1))}}, nil)
 	if logs.Len() > 0 {
 		t.Errorf("logged %v", logs.All())
 	}
@@ -43,7 +44,7 @@ func TestReloadEndsWithTheAgent(t *testing.T) {
 }
 
 func TestPolicyThatDoesNotExist(t *testing.T) {
-	_, _, err := New(t.Context(), Options{Policy: "none.yaml", Log: zap.NewNop(), Registerer: prometheus.NewRegistry()})
+	_, _, err := New(t.Context(), Options{Policies: []string{"none.yaml"}, Log: zap.NewNop(), Registerer: prometheus.NewRegistry()})
 	if err == nil || !strings.Contains(err.Error(), "load policy: read none.yaml: no such file") || !strings.Contains(err.Error(), policies.Default) {
 		t.Errorf("error %v, want that the file does not exist, and the names of the tables that ship", err)
 	}

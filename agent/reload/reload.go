@@ -104,6 +104,16 @@ func readOnce(ctx context.Context, files []string) ([][]byte, error) {
 	return texts, nil
 }
 
+// Mounted returns where Read finds a file. The kubelet makes the link of a new file only after it has swapped the content of the directory,
+// so in a mounted directory this is not the file's own link.
+func Mounted(file string) string {
+	dir := filepath.Dir(file)
+	if target, err := readLink(dir); err != nil || target == "" {
+		return file
+	}
+	return filepath.Join(dir, dataLink, filepath.Base(file))
+}
+
 // readLink returns the target of the link of a mounted directory, "" for other directories.
 func readLink(dir string) (string, error) {
 	target, err := os.Readlink(filepath.Join(dir, dataLink))
@@ -159,22 +169,29 @@ func failed(file string, err error) error {
 	return &fs.PathError{Op: "read", Path: file, Err: err}
 }
 
+// Contents are files and what they contain.
+type Contents struct {
+	Files []string
+	Texts [][]byte // none when the files cannot be read
+}
+
 // A Watcher polls files for changes.
 type Watcher struct {
-	// Files are read together.
-	Files []string
+	// Read returns the contents of all files. Which files these are may depend on what they contain. With an error, it returns the files
+	// whose change may repair it.
+	Read func(context.Context) (Contents, error)
 	// Every is the time after which the files are read even if their names, sizes and times have not changed.
 	Every time.Duration
 	// Now requests an immediate read; may be nil.
 	Now <-chan os.Signal
-	// Changed is called with the content, or with the error that prevents reading it, when either has changed, and for each
+	// Changed is called with the contents, or with the error that prevents reading them, when either has changed, and for each
 	// read that Now requests.
-	Changed func(texts [][]byte, err error)
+	Changed func(Contents, error)
 }
 
-// Run polls the files until ctx is done. Their initial content is known to the caller, and not reported to Changed.
-func (w *Watcher) Run(ctx context.Context, initial [][]byte) error {
-	lastTexts, lastErr := initial, ""
+// Run polls the files until ctx is done. Their initial contents are known to the caller, and not reported to Changed.
+func (w *Watcher) Run(ctx context.Context, initial Contents) error {
+	last, lastErr := initial, ""
 	var lastStat []fs.FileInfo // nil: the files may have changed since initial was read, so the first poll reads them
 	var read time.Time
 	ticker := time.NewTicker(min(w.Every, statEvery))
@@ -189,22 +206,26 @@ func (w *Watcher) Run(ctx context.Context, initial [][]byte) error {
 		case <-ticker.C:
 		}
 		// Stat before reading: a change during the read is noticed by the next poll.
-		stat := statAll(w.Files)
+		stat := statAll(last.Files)
 		if !asked && slices.EqualFunc(stat, lastStat, sameFile) && time.Since(read) < w.Every {
 			continue
 		}
-		lastStat, read = stat, time.Now()
-		texts, err := Read(ctx, w.Files...)
+		read = time.Now()
+		contents, err := w.Read(ctx)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if lastStat = stat; !slices.Equal(contents.Files, last.Files) {
+			lastStat = nil // the files that are new may have changed since they were read
 		}
 		message := ""
 		if err != nil {
 			message = err.Error()
 		}
-		if asked || message != lastErr || !slices.EqualFunc(texts, lastTexts, bytes.Equal) {
-			lastTexts, lastErr = texts, message
-			w.Changed(texts, err)
+		changed := asked || message != lastErr || !slices.EqualFunc(contents.Texts, last.Texts, bytes.Equal)
+		last, lastErr = contents, message
+		if changed {
+			w.Changed(contents, err)
 		}
 	}
 }

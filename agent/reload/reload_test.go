@@ -284,6 +284,14 @@ type watched struct {
 
 const every = 2 * time.Second
 
+// fixed reads the same files each time.
+func fixed(files ...string) func(context.Context) (reload.Contents, error) {
+	return func(ctx context.Context) (reload.Contents, error) {
+		texts, err := reload.Read(ctx, files...)
+		return reload.Contents{Files: files, Texts: texts}, err
+	}
+}
+
 // watch starts a Watcher of files whose content is known.
 func watch(t *testing.T, files ...string) *watched {
 	t.Helper()
@@ -292,18 +300,18 @@ func watch(t *testing.T, files ...string) *watched {
 		t.Fatal(err)
 	}
 	w := &watched{t: t, now: make(chan os.Signal, 1)}
-	watcher := reload.Watcher{Files: files, Every: every, Now: w.now, Changed: func(texts [][]byte, err error) {
+	watcher := reload.Watcher{Read: fixed(files...), Every: every, Now: w.now, Changed: func(contents reload.Contents, err error) {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		if err != nil {
 			w.reported = append(w.reported, strings.ReplaceAll(err.Error(), filepath.Dir(files[0])+"/", ""))
 			return
 		}
-		w.reported = append(w.reported, string(bytes.Join(texts, []byte("+"))))
+		w.reported = append(w.reported, string(bytes.Join(contents.Texts, []byte("+"))))
 	}}
 	ctx, cancel := context.WithCancel(t.Context())
 	ended := make(chan error, 1)
-	go func() { ended <- watcher.Run(ctx, initial) }()
+	go func() { ended <- watcher.Run(ctx, reload.Contents{Files: files, Texts: initial}) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-ended; err != nil {
@@ -422,12 +430,12 @@ func TestWatchNoticesAnEarlierChange(t *testing.T) {
 		file := filepath.Join(t.TempDir(), "policy")
 		write(t, file, "P2")
 		reported := make(chan string, 1)
-		watcher := reload.Watcher{Files: []string{file}, Every: every, Changed: func(texts [][]byte, err error) {
-			reported <- fmt.Sprintf("%s %v", texts, err)
+		watcher := reload.Watcher{Read: fixed(file), Every: every, Changed: func(contents reload.Contents, err error) {
+			reported <- fmt.Sprintf("%s %v", contents.Texts, err)
 		}}
 		ctx, cancel := context.WithTimeout(t.Context(), soon)
 		defer cancel()
-		if err := watcher.Run(ctx, [][]byte{[]byte("P1")}); err != nil {
+		if err := watcher.Run(ctx, reload.Contents{Files: []string{file}, Texts: [][]byte{[]byte("P1")}}); err != nil {
 			t.Fatal(err)
 		}
 		select {
