@@ -23,6 +23,7 @@ type condition struct {
 	node  *yaml.Node
 	expr  *satisfy.Expr
 	parts []*condition
+	leaf  *leaf // nil for all, any and not
 	// warned: there is a warning about it or a part of it, from which others would follow.
 	warned bool
 }
@@ -97,6 +98,8 @@ type leaf struct {
 	elements schema.Kinds // of a list
 	quantity bool
 	words    string // what the path selects
+	about    scope
+	paths    []*fieldpath.Path
 }
 
 // leaf reads a leaf, and warns when it has the same answer for all values that its path may select.
@@ -106,7 +109,8 @@ func (l *linter) leaf(c *condition, about scope) {
 	e.Operator = strictyaml.FieldValue(c.node, "operator")
 	e.Operand = l.table.Operand(e.Operator, operand)
 	e.Matcher, _ = l.table.NewMatcher(e.Operator, operand) // loaded without an error
-	this := leaf{linter: l, Expr: e, node: operand, listed: e.Operand != operand}
+	this := &leaf{linter: l, Expr: e, node: operand, listed: e.Operand != operand, about: about}
+	c.leaf = this
 	if this.node == nil {
 		this.node = strictyaml.Field(c.node, "operator")
 	}
@@ -122,11 +126,13 @@ func (l *linter) leaf(c *condition, about scope) {
 // any of them: it may miss a constant condition, and is never wrong about one.
 func (l *leaf) findFirst(nodes []*yaml.Node, about scope) bool {
 	if len(nodes) == 0 {
+		l.paths = []*fieldpath.Path{fieldpath.Self}
 		return l.find(nil, fieldpath.Self, about)
 	}
 	found, before := true, ""
 	for i, node := range nodes {
 		path, _ := fieldpath.Parse(node.Value) // loaded without an error
+		l.paths = append(l.paths, path)
 		from := strings.TrimPrefix(path.Source, "$.")
 		if path.Root || about.pod {
 			from = "$." + from
@@ -281,6 +287,10 @@ func (l *leaf) checkOperator() {
 
 // checkOperands warns about operands that the path never selects; none is called when that is true of the only one.
 func (l *leaf) checkOperands(none func(selected string)) {
+	if instead := l.forList(); instead != "" && l.values.Kinds == schema.Array {
+		none(l.words + "; write " + instead)
+		return
+	}
 	isList := l.Operand.Kind == yaml.SequenceNode && len(l.Operand.Content) > 1
 	mismatches, last := 0, ""
 	for _, node := range strictyaml.Entries(l.Operand) {

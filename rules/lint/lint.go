@@ -90,6 +90,7 @@ type linter struct {
 	// notSkipped are the conditions of a pod that is not skipped, without those that have warnings.
 	notSkipped []*satisfy.Expr
 	skipsAll   bool // no pod remains
+	levels     []levelUse
 }
 
 func (l *linter) namespaces(node *yaml.Node) {
@@ -97,8 +98,15 @@ func (l *linter) namespaces(node *yaml.Node) {
 		if matchesAllNames(glob.Value) {
 			l.Errorf(glob, "namespaces.exclude: %q excludes every namespace", glob.Value)
 		}
+		l.name(glob, "namespaces.exclude", namespaceNames)
+	}
+	for _, glob := range strictyaml.Entries(strictyaml.Field(node, "excludeAlso")) {
+		l.name(glob, "namespaces.excludeAlso", namespaceNames)
 	}
 	for _, glob := range strictyaml.Entries(strictyaml.Field(node, "include")) {
+		if l.name(glob, "namespaces.include", namespaceNames) {
+			continue
+		}
 		if by := l.excludedBy(glob.Value); by != "" {
 			l.Errorf(glob, "namespaces.include: %q has no effect: %q in namespaces.exclude excludes what it matches", glob.Value, by)
 		}
@@ -142,6 +150,7 @@ func (l *linter) skips(node *yaml.Node) {
 				break
 			}
 		}
+		l.advise(c)
 		if !c.warned {
 			l.notSkipped = append(l.notSkipped, not(c.expr))
 		}
@@ -163,6 +172,7 @@ func (l *linter) checks(entries []*yaml.Node) {
 		}
 		l.check(entry)
 	}
+	l.otherLevel()
 	l.At = ""
 }
 
@@ -222,6 +232,10 @@ func (l *linter) check(node *yaml.Node) {
 	if !violation.warned {
 		violation.warned = l.constant(violation, "the violation can never be true: the check never fails", "the violation is always true: every subject fails")
 	}
+	l.advise(violation, when)
+	l.noneHas(violation, true)
+	l.noteLevels(violation, onlyContainers(forEach), !violation.warned)
+	l.noteLevels(when, onlyContainers(forEach), false)
 	if violation.warned || when.warned || l.skipsAll {
 		return
 	}

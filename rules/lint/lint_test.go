@@ -82,7 +82,7 @@ func TestNoWarnings(t *testing.T) {
 			`path: args, operator: contains, value: --debug`, `path: args, operator: oneOf, value: [--debug, -v]`, `path: env.#.value, operator: contains, value: password`,
 			`path: 'env.#(name=="PASSWORD").value', operator: exists`, `path: ports.#.hostPort, operator: greaterThan, value: 0`, `path: ports.#.protocol, operator: equals, value: SCTP`,
 			`path: resources.limits.memory, operator: quantityGreaterThan, value: 1Gi`, `path: 'resources.limits.nvidia\.com/gpu', operator: exists`, `path: resources.limits, operator: length, value: 0`,
-			`path: securityContext.runAsUser, operator: in, value: [0, 65534]`, `path: securityContext.capabilities.add, operator: oneOf, value: [SYS_ADMIN, NET_ADMIN]`,
+			`path: [securityContext.runAsUser, $.spec.securityContext.runAsUser], operator: in, value: [0, 65534]`, `path: securityContext.capabilities.add, operator: oneOf, value: [SYS_ADMIN, NET_ADMIN]`,
 			`path: livenessProbe.httpGet.port, operator: equals, value: 80`, `path: livenessProbe.httpGet.port, operator: equals, value: http`, `path: imagePullPolicy, operator: notEquals, value: Always`,
 			`path: livenessProbe, operator: length, value: {min: 1}`, `path: $.spec.hostNetwork, operator: equals, value: true`, `path: restartPolicy, operator: notEquals, value: Always`, `path: targetContainerName, operator: exists`,
 		}},

@@ -3,6 +3,7 @@ package lint
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -24,6 +25,7 @@ func (l *linter) waivers(entries []*yaml.Node) {
 		switch {
 		case !w.Active(l.Now):
 			l.Errorf(cmp.Or(strictyaml.Field(entry, "expires"), entry), "the waiver has expired: its violations count")
+		case l.waiverNames(entry, inside && !outside):
 		case l.excludedNamespaces(strictyaml.Entries(strictyaml.Field(entry, "namespace"))):
 		case w.Container != "" && ofPod:
 			l.Errorf(strictyaml.Field(entry, "container"), "the waiver has no effect: its checks look at pods, not at containers")
@@ -36,6 +38,40 @@ func (l *linter) waivers(entries []*yaml.Node) {
 		}
 	}
 	l.At = ""
+}
+
+// waiverNames warns about what no pod has, and reports whether it did. Without onlyContainers, container may be the name of a subject.
+func (l *linter) waiverNames(entry *yaml.Node, onlyContainers bool) bool {
+	before := l.Count()
+	for _, glob := range strictyaml.Entries(strictyaml.Field(entry, "namespace")) {
+		l.name(glob, "namespace", namespaceNames)
+	}
+	if pod := strictyaml.Field(entry, "pod"); pod != nil {
+		if _, template, ok := strings.Cut(pod.Value, "/"); ok {
+			pod = &yaml.Node{Kind: yaml.ScalarNode, Value: template, Line: pod.Line} // KIND/NAME: a pod template
+		}
+		l.name(pod, "pod", podNames)
+	}
+	if container := strictyaml.Field(entry, "container"); container != nil && onlyContainers {
+		l.name(container, "container", containerNames)
+	}
+	owner := strictyaml.Field(entry, "owner")
+	if name := strictyaml.Field(owner, "name"); name != nil {
+		l.name(name, "owner", ownerNames)
+	}
+	if kind := strictyaml.Field(owner, "kind"); kind != nil {
+		if why := neverOwns(kind.Value); why != "" {
+			l.Errorf(kind, "owner: %s", why)
+		}
+	}
+	if labels := strictyaml.Field(entry, "labels"); labels != nil && labels.Kind == yaml.MappingNode {
+		for i := 1; i < len(labels.Content); i += 2 {
+			if why := neverLabel(labels.Content[i].Value); why != "" {
+				l.Errorf(labels.Content[i], "labels: %.64q can be the value of no label: %s", labels.Content[i].Value, why)
+			}
+		}
+	}
+	return l.Count() > before
 }
 
 // excludedNamespaces warns about namespaces of a waiver that the table does not evaluate, and reports whether that is all of them.
