@@ -18,7 +18,7 @@ type Skip struct{ Reason, When string }
 func (t *Table) Skips() []Skip {
 	skips := make([]Skip, len(t.skips))
 	for i, s := range t.skips {
-		skips[i] = Skip{s.reason, s.when.String()}
+		skips[i] = Skip{s.reason, speller{}.sentence(s.when, false)}
 	}
 	return skips
 }
@@ -26,16 +26,16 @@ func (t *Table) Skips() []Skip {
 // Grades returns the names for compliance, best first. The caller must not change them.
 func (t *Table) Grades() []Grade { return t.grades }
 
-// When describes which subjects the check applies to; empty when it applies to all.
+// When says in English which subjects the check applies to; empty when it applies to all.
 func (c *Check) When() string {
 	if c.when == nil {
 		return ""
 	}
-	return c.when.String()
+	return speller{}.sentence(c.when, false)
 }
 
-// Violation describes what a violation is.
-func (c *Check) Violation() string { return c.violation.String() }
+// Violation says in English what a violation is.
+func (c *Check) Violation() string { return speller{}.sentence(c.violation, false) }
 
 // Scope describes what the waiver accepts: "namespace shop, container app, check latest_tag".
 func (w *Waiver) Scope() string {

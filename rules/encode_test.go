@@ -156,8 +156,8 @@ checks:
 	include, exclude := table.Namespaces()
 	checks := table.Checks()
 	got := []any{include, exclude, table.Skips(), table.Grades(), checks[0].When(), checks[0].Violation(), checks[1].When()}
-	want := []any{[]string{"a"}, []string{"b"}, []rules.Skip{{Reason: "job", When: "status.phase equals Failed"}},
-		[]rules.Grade{{Name: "Healthy", Min: 80}, {Name: "Stable", Min: 60}, {Name: "Degraded", Min: 40}, {Name: "Critical", Min: 0}}, "a exists", "b absent", ""}
+	want := []any{[]string{"a"}, []string{"b"}, []rules.Skip{{Reason: "job", When: "status.phase is Failed"}},
+		[]rules.Grade{{Name: "Healthy", Min: 80}, {Name: "Stable", Min: 60}, {Name: "Degraded", Min: 40}, {Name: "Critical", Min: 0}}, "a is set", "b is not set", ""}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("descriptions (-want +got):\n%s", diff)
 	}

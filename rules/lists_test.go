@@ -25,7 +25,7 @@ checks:
 			t.Errorf("%s: %s, want %s", value, got, want)
 		}
 	}
-	if got := table.Checks()[1].Violation(); got != "v notIn the list allowed" {
+	if got := table.Checks()[1].Violation(); got != "v is not in the list allowed" {
 		t.Errorf("described as %q", got)
 	}
 	if text := string(table.YAML()); !strings.Contains(text, "  allowed: [ghcr.io/org, docker.io, 5]\n") || !strings.Contains(text, "value: {list: allowed}") {

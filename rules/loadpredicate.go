@@ -3,7 +3,6 @@ package rules
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -85,10 +84,6 @@ func (r *loader) leaf(node *yaml.Node, in *site, where, word, operand *yaml.Node
 	}
 	if operand != nil {
 		l.value = canonical(operand)
-		l.operand = inline(l.value)
-		if name, is, err := reference(operand); is && err == nil && takesList(l.operator) {
-			l.operand = "the list " + name
-		}
 	}
 	return l
 }
@@ -117,22 +112,4 @@ func (r *loader) places(node *yaml.Node) []place {
 		}
 	}
 	return places
-}
-
-// inline writes a value on one line of YAML.
-func inline(node *yaml.Node) string {
-	words := make([]string, len(node.Content))
-	for i, entry := range node.Content {
-		words[i] = inline(entry)
-	}
-	switch node.Kind {
-	case yaml.SequenceNode:
-		return "[" + strings.Join(words, ", ") + "]"
-	case yaml.MappingNode:
-		for i := 0; i+1 < len(words); i += 2 {
-			words[i/2] = words[i] + ": " + words[i+1]
-		}
-		return "{" + strings.Join(words[:len(words)/2], ", ") + "}"
-	}
-	return node.Value
 }

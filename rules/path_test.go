@@ -201,7 +201,7 @@ func TestPathlessLeaves(t *testing.T) {
 		t.Errorf("verdict (-want +got):\n%s", diff)
 	}
 	roundTrip(t, table)
-	if got := table.Checks()[0].Violation(); got != "it notIn [a, 1]" {
+	if got := table.Checks()[0].Violation(); got != "the value is none of a, 1" {
 		t.Errorf("described as %q", got)
 	}
 }

@@ -41,7 +41,7 @@ func TestPathList(t *testing.T) {
 			}
 		})
 	}
-	if got := table.Checks()[5].Violation(); got != "$.spec.a, else b, else $.spec.c equals x" {
+	if got := table.Checks()[5].Violation(); got != "the pod's spec.a, else b, else the pod's spec.c, is x" {
 		t.Errorf("described as %q", got)
 	}
 }

@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"cmp"
 	"fmt"
 	"strings"
 
@@ -15,8 +14,6 @@ import (
 // them, and otherwise unknown when it is unknown for any of them.
 type predicate interface {
 	of(e *evaluation, subject gjson.Result) truth
-	// String describes the predicate, for messages.
-	String() string
 }
 
 type (
@@ -49,28 +46,11 @@ func (p anyOf) of(e *evaluation, subject gjson.Result) truth {
 
 func (p notOf) of(e *evaluation, subject gjson.Result) truth { return p.predicate.of(e, subject).not() }
 
-func (p allOf) String() string { return joinWords(p, " and ") }
-func (p anyOf) String() string { return joinWords(p, " or ") }
-func (p notOf) String() string { return "not (" + p.predicate.String() + ")" }
-
-func joinWords(of []predicate, with string) string {
-	words := make([]string, len(of))
-	for i, p := range of {
-		if _, isLeaf := p.(*leaf); isLeaf {
-			words[i] = p.String()
-		} else {
-			words[i] = "(" + p.String() + ")"
-		}
-	}
-	return strings.Join(words, with)
-}
-
 // A leaf compares the values of a path with an operand. Of several paths, it compares those of the first one that leads to a value.
 type leaf struct {
 	paths    []place
 	operator string
-	operand  string     // as the table writes it; "" for an operator that takes none
-	value    *yaml.Node // the operand as a node
+	value    *yaml.Node // the operand; nil for an operator that takes none
 	Matcher
 	// budget is the index of the costs of an expensive test in evaluation.spent.
 	budget int
@@ -81,18 +61,6 @@ type place struct {
 	*fieldpath.Path
 	// slot is the index of the answer for a path on the pod's root in evaluation.constant; -1 for other paths.
 	slot int
-}
-
-func (l *leaf) String() string {
-	sources := make([]string, len(l.paths))
-	for i, p := range l.paths {
-		sources[i] = cmp.Or(p.Source, "it")
-	}
-	words := strings.Join(sources, ", else ") + " " + l.operator
-	if l.operand != "" {
-		words += " " + l.operand
-	}
-	return words
 }
 
 func (l *leaf) of(e *evaluation, subject gjson.Result) truth {

@@ -81,12 +81,15 @@ type skip struct {
 	when   predicate
 }
 
-// Message describes a violation of the check.
+// messageListed is how many values of a list a message has.
+const messageListed = 8
+
+// Message says what is wrong with any violation of the check: its description, or else its predicate in English.
 func (c *Check) Message() string {
 	if c.Description != "" {
 		return c.Description
 	}
-	return c.violation.String()
+	return speller{messageListed}.sentence(c.violation, false)
 }
 
 // Name is the table's metadata.name.

@@ -148,38 +148,71 @@ grades:
 	}
 }
 
-func TestMessage(t *testing.T) {
-	table := tableOf(t, "",
-		`{path: image, operator: hasSuffix, value: ":latest"}`,
-		`{path: $.spec.hostNetwork, operator: exists}`,
-		`{path: policy, operator: notIn, value: [Always, 5, true]}`,
-		`{path: ports, operator: length, value: {min: 1, max: 3}}`,
-		`{path: ports, operator: length, value: 2}`,
-		`{path: cpu, operator: quantityGreaterThan, value: 500m}`,
-		`{path: image, operator: imageTag, value: latest}`,
-		`{not: {path: a, operator: absent}}`,
-		`{all: [{path: a, operator: greaterThan, value: 1.50}, {any: [{path: b, operator: exists}, {not: {path: c, operator: exists}}]}]}`,
-	)
-	want := []string{
-		"image hasSuffix :latest",
-		"$.spec.hostNetwork exists",
-		"policy notIn [Always, 5, true]",
-		"ports length {min: 1, max: 3}",
-		"ports length 2",
-		"cpu quantityGreaterThan 500m",
-		"image imageTag latest",
-		"not (a absent)",
-		"a greaterThan 1.50 and (b exists or (not (c exists)))",
+// TestSentences: a check without a description has a sentence for its predicate.
+func TestSentences(t *testing.T) {
+	tests := []struct{ predicate, want string }{
+		{`{path: image, operator: hasSuffix, value: ":latest"}`, "image ends with :latest"},
+		{`{path: livenessProbe, operator: absent}`, "livenessProbe is not set"},
+		{`{path: $.spec.hostNetwork, operator: exists}`, "the pod's spec.hostNetwork is set"},
+		{`{path: a, operator: equals, value: ""}`, `a is ""`},
+		{`{path: a, operator: notEquals, value: "a, b"}`, `a is not "a, b"`},
+		{`{path: policy, operator: in, value: [Always]}`, "policy is Always"},
+		{`{path: policy, operator: notIn, value: [Always, 5, true]}`, "policy is none of Always, 5, true"},
+		{`{not: {path: policy, operator: notIn, value: [Always]}}`, "policy is Always"},
+		{`{path: a, operator: in, value: [a, b, c, d, e, f, g, h, i, j]}`, "a is one of a, b, c, d, e, f, g, h, 2 more"},
+		{`{path: capabilities.add, operator: oneOf, value: [SYS_ADMIN, ALL]}`, "capabilities.add is or contains one of SYS_ADMIN, ALL"},
+		{`{path: image, operator: matches, value: "^a$"}`, "image matches ^a$"},
+		{`{path: ports, operator: length, value: {min: 1, max: 3}}`, "ports has a length of 1 to 3"},
+		{`{not: {path: ports, operator: length, value: {max: 3}}}`, "ports does not have a length of 3 or less"},
+		{`{path: ports, operator: length, value: {min: 2}}`, "ports has a length of 2 or more"},
+		{`{path: ports, operator: length, value: 2}`, "ports has a length of 2"},
+		{`{path: spec.containers.#, operator: greaterThan, value: 1.50}`, "the number of spec.containers is more than 1.50"},
+		{`{path: cpu, operator: quantityLessThan, value: 500m}`, "cpu is less than 500m"},
+		{`{path: image, operator: imageTag, value: latest}`, "image has the tag latest"},
+		{`{path: image, operator: imageFrom, value: ghcr.io}`, "image is from ghcr.io"},
+		{`{not: {path: image, operator: imageFrom, value: [ghcr.io, quay.io/team]}}`, "image is from none of ghcr.io, quay.io/team"},
+		{`{path: cpu, operator: quantityEquals, value: 0.5}`, "cpu is 0.5"},
+		{`{path: ports.#.hostPort, operator: exists}`, "one of ports.#.hostPort is set"},
+		{`{not: {path: ports.#.hostPort, operator: greaterThan, value: 1}}`, "none of ports.#.hostPort is more than 1"},
+		{`{path: [a, $.b], operator: notEquals, value: true}`, "a, else the pod's b, is not true"},
+		{`{not: {path: a, operator: absent}}`, "a is set"},
+		{`{all: [{path: a, operator: exists}]}`, "a is set"},
+		{`{all: [{path: a, operator: greaterThan, value: 1}, {any: [{path: b, operator: exists}, {not: {path: c, operator: exists}}]}]}`, "a is more than 1 and (b is set or c is not set)"},
+		{`{not: {all: [{path: a, operator: exists}, {not: {path: b, operator: exists}}]}}`, "a is not set or b is set"},
+		{`{not: {any: [{path: a, operator: exists}, {not: {all: [{path: b, operator: contains, value: x}, {path: c, operator: exists}]}}]}}`, "a is not set and b contains x and c is set"},
 	}
-	var got []string
-	for _, c := range table.Checks() {
-		got = append(got, c.Message())
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("messages (-want +got):\n%s", diff)
+	for _, tt := range tests {
+		if got := tableOf(t, "", tt.predicate).Checks()[0].Message(); got != tt.want {
+			t.Errorf("%s: %q, want %q", tt.predicate, got, tt.want)
+		}
 	}
 	if got := load(t, fullTable).Checks()[0].Message(); got != "What is wrong" {
 		t.Errorf("message %q, want the description", got)
+	}
+}
+
+// TestSentencesOfAllOperators: no operator is left out, and none reads like its negation.
+func TestSentencesOfAllOperators(t *testing.T) {
+	operands := map[string]string{"length": "5", "in": "[5, 6]", "notIn": "[5, 6]", "oneOf": "[5, 6]", "exists": "", "absent": "", "greaterThan": "5", "lessThan": "5"}
+	for _, o := range rules.Operators() {
+		operand, known := operands[o.Name]
+		if !known {
+			operand = `"5"`
+		}
+		if operand != "" {
+			operand = ", value: " + operand
+		}
+		leaf := "{path: a, operator: " + o.Name + operand + "}"
+		checks := tableOf(t, "", leaf, "{not: "+leaf+"}").Checks()
+		is, not := checks[0].Message(), checks[1].Message()
+		for _, text := range []string{is, not} {
+			if !strings.HasPrefix(text, "a ") || len(text) < 6 || strings.Contains(text, "%") || operand != "" && !strings.Contains(text, "5") || strings.Contains(text, o.Name) && strings.ToLower(o.Name) != o.Name {
+				t.Errorf("%s reads as %q", leaf, text)
+			}
+		}
+		if is == not {
+			t.Errorf("%s and its negation read as %q", leaf, is)
+		}
 	}
 }
 

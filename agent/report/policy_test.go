@@ -40,7 +40,7 @@ waivers: [{id: w, reason: "a|b", expires: "2030-01-01T02:00:00+02:00", pod: "p|q
 		"| check | severity | weight | what is wrong | what to do |\n| --- | --- | ---: | --- | --- |\n" +
 		"| `c` | medium | 1 | a \\| b &lt;script> \\*x\\* \\_y\\_ \\[z](u) \\`code\\` \\\\ |  |\n\n" +
 		"### What they look for\n\n| check | of each | when | violation |\n| --- | --- | --- | --- |\n" +
-		"| `c` | pod |  | `` a in [x\\|y, `,  ] `` |\n\n" +
+		"| `c` | pod |  | a is one of x\\|y, \\`, \"\\\\n\" |\n\n" +
 		"## Grades\n\n| grade | compliance |\n| --- | --- |\n| Healthy | 80 % and more |\n| Stable | 60 % and more |\n| Degraded | 40 % and more |\n| Critical | 0 % and more |\n\n" +
 		"## Waivers\n\n| waiver | accepts | until | reason |\n| --- | --- | --- | --- |\n| `w` | `pod p\\|q` | 2030-01-01T00:00:00Z | a\\|b |\n"
 	if diff := cmp.Diff(want, b.String()); diff != "" {
