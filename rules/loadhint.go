@@ -39,7 +39,9 @@ var foreignOperators = map[string]string{
 	"len": "length", "size": "length", "count": "length", "minlength": "length", "maxlength": "length", "minitems": "length", "maxitems": "length",
 	"istrue":  "{path: PATH, operator: equals, value: true}",
 	"isfalse": "{path: PATH, operator: equals, value: false}",
-	"tag":     "imageTag", "hastag": "imageTag",
+	"tag":     "imageTag", "hastag": "imageTag", "registry": "imageFrom", "fromregistry": "imageFrom", "imageregistry": "imageFrom", "repository": "imageFrom",
+	"quantityeq": "quantityEquals", "quantitygt": "quantityGreaterThan", "quantitylt": "quantityLessThan",
+	"quantityne": "not quantityEquals", "quantitynotequals": "not quantityEquals", "quantitygte": "not quantityLessThan", "quantitylte": "not quantityGreaterThan",
 }
 
 // operatorHint says which operator an unknown one most likely means. It continues the message; empty when there is none.

@@ -22,7 +22,7 @@ func TestOperatorHints(t *testing.T) {
 		"notHasPrefix": negated("hasPrefix"), "isNull": `"absent"`, "missing": `"absent"`, "DoesNotExist": `"absent"`, "NotExists": `"absent"`, "isset": `"exists"`,
 		"oneof": `"oneOf"`, "enum": `"in"`, "AnyIn": `"oneOf"`, "AllNotIn": negated("oneOf"), "AllIn": "every: {in: PATH", "AnyNotIn": "some: {in: PATH",
 		"not_in": `"notIn"`, "nin": `"notIn"`, "minLength": `"length"`, "empty": "operator: length, value: 0", "isTrue": "operator: equals, value: true",
-		"hasprefix": `"hasPrefix"`, "contain": `"contains"`, "zzz": "",
+		"hasprefix": `"hasPrefix"`, "contain": `"contains"`, "registry": `"imageFrom"`, "quantityGte": negated("quantityLessThan"), "notImageFrom": negated("imageFrom"), "zzz": "",
 	} {
 		text := fmt.Sprintf("apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: t}\nchecks:\n  - {id: c, weight: 1, violation: {path: image, operator: %q, value: x}}\n", operator)
 		errs := loadErrors(t, text)

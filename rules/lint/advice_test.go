@@ -1,11 +1,15 @@
 package lint_test
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 
 	"github.com/kube-devops/kube-devops/rules/lint"
 )
+
+// suggested is a whole predicate that a warning suggests.
+var suggested = regexp.MustCompile(`\{path: .*value: [^}.]*\}|\{path: [^}]*operator: (absent|exists)\}`)
 
 const containers = "spec.containers"
 
@@ -106,6 +110,41 @@ func TestAdvice(t *testing.T) {
 				}
 			case len(warnings) != 1 || !strings.Contains(warnings[0].Msg, tt.want) || warnings[0].Line != 7:
 				t.Errorf("%v, want one warning in line 7 with %q", warnings, tt.want)
+			default:
+				if instead := suggested.FindString(warnings[0].Msg); instead != "" {
+					tableText(t, tt.forEach, instead) // it loads
+				}
+			}
+		})
+	}
+}
+
+// TestAdviceOnTables has tables with several checks or conditions.
+func TestAdviceOnTables(t *testing.T) {
+	const (
+		ofContainer = "{id: a, weight: 1, forEach: spec.containers, violation: {path: securityContext.runAsUser, operator: equals, value: 0}}"
+		ofPod       = "{id: b, weight: 1, violation: {path: spec.securityContext.runAsUser, operator: equals, value: 0}}"
+		otherOfPod  = "{id: b, weight: 1, violation: {path: spec.securityContext.fsGroup, operator: equals, value: 0}}"
+		image       = "violation: {path: image, operator: imageTag, value: latest}}"
+	)
+	for _, tt := range []struct{ name, fields, want string }{
+		{"both levels by two checks", "checks: [" + ofContainer + ", " + ofPod + "]", ""},
+		{"other settings by two checks", "checks: [" + ofContainer + ", " + otherOfPod + "]", "a container without runAsUser has the pod's"},
+		{"the pod's in when", "checks: [{id: a, weight: 1, forEach: spec.containers, when: {path: $.spec.securityContext.runAsUser, operator: absent}, violation: {path: securityContext.runAsUser, operator: equals, value: 0}}]", ""},
+		{"a setting in when alone", "checks: [{id: a, weight: 1, forEach: spec.containers, when: {path: securityContext.runAsUser, operator: exists}, " + image + "]", ""},
+		{"when on an excluded namespace", "namespaces: {exclude: [dev-*]}\nchecks: [{id: a, weight: 1, forEach: spec.containers, when: {path: $.metadata.namespace, operator: in, value: [dev-1, shop]}, " + image + "]", `"dev-*" in namespaces.exclude excludes namespace "dev-1"`},
+		{"when on a namespace that is not included", "namespaces: {include: [shop]}\nchecks: [{id: a, weight: 1, forEach: spec.containers, when: {path: $.metadata.namespace, operator: equals, value: dev}, " + image + "]", `the table does not include namespace "dev"`},
+		{"when on a namespace", "namespaces: {include: [shop]}\nchecks: [{id: a, weight: 1, forEach: spec.containers, when: {path: $.metadata.namespace, operator: equals, value: shop}, " + image + "]", ""},
+		{"absent in when", "checks: [{id: a, weight: 1, when: {path: spec.nodeName, operator: exists}, violation: {path: spec.nodeName, operator: in, value: [a, \"\"]}}]", ""},
+		{"no element has a field, in when", "checks: [{id: a, weight: 1, when: {path: spec.volumes.#.hostPath, operator: absent}, violation: {path: spec.hostPID, operator: equals, value: true}}]", ""},
+		{"a kind in a skip", "pods: {skip: [{reason: a, when: {path: kind, operator: in, value: [Pod, Job]}}]}\nchecks: [{id: a, weight: 1, forEach: spec.containers, " + image + "]", "never a Job"},
+		{"a glob in a named list", "lists: {images: [\"web:*\"]}\nchecks: [{id: a, weight: 1, forEach: spec.containers, violation: {path: image, operator: in, value: {list: images}}}]", `write {path: image, operator: hasPrefix, value: "web:"}`},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			text := "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: t}\n" + tt.fields + "\n"
+			warnings := lint.Warnings(load(t, text), "f", []byte(text), lint.Options{Pods: podSchema(t), Now: newYear})
+			if tt.want == "" && len(warnings) > 0 || tt.want != "" && (len(warnings) != 1 || !strings.Contains(warnings[0].Msg, tt.want)) {
+				t.Errorf("%v, want %q", warnings, tt.want)
 			}
 		})
 	}
