@@ -201,6 +201,7 @@ checks:
         - {path: [a, $.b.#.c], operator: exists}
         - {path: a.#.b, operator: in, value: [a, 5, true]}
         - {operator: notIn, value: [1.5]}
+        - {some: {in: '$.spec.volumes.#(name=="a")', is: {every: {is: {path: key, operator: exists}}}}}
         - {path: a, operator: oneOf, value: [a]}
         - {path: a, operator: notIn, value: {list: scalars}}
         - {path: a, operator: imageFrom, value: {list: registries}}
@@ -229,7 +230,8 @@ var beyondSchema = []string{
 	"alias-unknown.yaml", "alias.yaml", "anchor.yaml", "exclude-glob.yaml", "extends-not-resolved.yaml",
 	"for-each-alias-each.yaml", "for-each-alias-index.yaml", "for-each-alias-query.yaml",
 	"grades-equal.yaml", "grades-last-severity.yaml", "grades-no-zero.yaml", "grades-order.yaml", "grades-same.yaml", "id-duplicate.yaml", "include-glob.yaml", "merge-key.yaml", "missing-fields-predicate-path.yaml",
-	"not-yaml-second-document.yaml", "predicate-deep.yaml", "regexp-back-reference.yaml", "regexp-bracket.yaml", "regexp-line-break.yaml",
+	"not-yaml-second-document.yaml", "predicate-deep.yaml", "quantified-deep.yaml", "quantified-length.yaml", "quantified-pod.yaml",
+	"regexp-back-reference.yaml", "regexp-bracket.yaml", "regexp-line-break.yaml",
 	"regexp-not-re2.yaml", "regexp-repeat-at-least.yaml", "regexp-repeat-nested.yaml", "regexp-repeat-refused.yaml", "regexp-repeat.yaml",
 	"second-document.yaml", "value-beyond-64-bits.yaml", "value-date.yaml", "waiver-id-duplicate.yaml",
 }

@@ -40,6 +40,7 @@ func TestJSONSchemaKnowsTheFields(t *testing.T) {
 		{"a skip", "$defs/skip", table + "pods: {skip: [{zz: 1}]}\n", loadTable, ""},
 		{"a check", "$defs/check", head + "PolicyTable\nchecks: [{zz: 1}]\n", loadTable, "$defs/PolicyTable/else/properties/checks/items"},
 		{"a predicate", "$defs/predicate", head + "PolicyTable\nchecks: [{violation: {zz: 1}}]\n", loadTable, ""},
+		{"some", "$defs/quantified", head + "PolicyTable\nchecks: [{violation: {some: {zz: 1}}}]\n", loadTable, ""},
 		{"a grade", "$defs/grade", table + "grades: [{zz: 1}]\n", loadTable, ""},
 		{"a waiver", "$defs/waiver", table + "waivers: [{zz: 1}]\n", loadTable, ""},
 		{"owner", "$defs/waiver/properties/owner", table + "waivers: [{owner: {zz: 1}}]\n", loadTable, ""},

@@ -41,6 +41,17 @@ func (t *Table) assignSlots(p predicate, ofPod bool) {
 		}
 	case notOf:
 		t.assignSlots(p.predicate, ofPod)
+	case *quantified:
+		p.budget = t.budgets
+		t.budgets++
+		if p.in.Root {
+			p.in.slot = t.constants
+			t.constants++
+		}
+		if p.in.Root || ofPod {
+			t.lookups++
+		}
+		t.assignSlots(p.is, false)
 	case *leaf:
 		if p.test.perByte > 0 {
 			p.budget = t.budgets

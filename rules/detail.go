@@ -55,39 +55,76 @@ func (t *Table) detail(e *evaluation, v *Violation, subject gjson.Result) Detail
 		return Detail{} // the pod has changed
 	}
 	check := &t.checks[v.Check]
-	at, value := e.firstShown(check.violation, subject)
+	secret := mayBeSecret([]fieldpath.Step{{Keys: v.Path}})
+	first := e.firstShown(check.violation, subject, secret)
 	switch {
-	case at == nil:
+	case !present(first.value):
 		return Detail{}
-	case check.ShowValue != nil && !*check.ShowValue, !at.Root && mayBeSecret([]fieldpath.Step{{Keys: v.Path}}), mayBeSecret(at.Steps):
+	case check.ShowValue != nil && !*check.ShowValue, first.secret:
 		return Detail{Withheld: true}
-	case value.Type == gjson.String:
-		return Detail{Value: clipped(value.Str)}
+	case first.value.Type == gjson.String:
+		return Detail{Value: clipped(first.value.Str)}
 	}
-	return Detail{Value: clipped(value.Raw)}
+	return Detail{Value: clipped(first.value.Raw)}
 }
 
-// firstShown finds the first true leaf of a predicate that is not under a not and has exactly one scalar, and returns the path that led
-// to it; nil when there is none.
-func (e *evaluation) firstShown(p predicate, subject gjson.Result) (*place, gjson.Result) {
+// A shown value is a scalar that a detail may show, unless it may be a secret. The zero value is none.
+type shown struct {
+	value  gjson.Result
+	secret bool
+}
+
+// firstShown finds the first true leaf of a predicate that is not under a not and has exactly one scalar. Of some it looks at the first
+// element for which the predicate is true. The subject may itself be below a field of secrets.
+func (e *evaluation) firstShown(p predicate, subject gjson.Result, secret bool) (first shown) {
 	var of []predicate
 	switch p := p.(type) {
 	case allOf:
 		of = p
 	case anyOf:
 		of = p
+	case *quantified:
+		if p.every {
+			return shown{}
+		}
+		secret = isSecret(p.in.Path, subject, secret)
+		p.each(e, subject, func(element gjson.Result) bool {
+			if !present(element) || p.is.of(e, element) != isTrue {
+				return true
+			}
+			first = e.firstShown(p.is, element, secret)
+			return false
+		})
+		return first
 	case *leaf:
 		if p.of(e, subject) != isTrue {
-			return nil, gjson.Result{}
+			return shown{}
 		}
-		return p.scalar(e, subject)
+		at, value := p.scalar(e, subject)
+		if at == nil {
+			return shown{}
+		}
+		return shown{value, isSecret(at.Path, subject, secret)}
 	}
 	for _, q := range of {
-		if at, value := e.firstShown(q, subject); at != nil {
-			return at, value
+		if first := e.firstShown(q, subject, secret); present(first.value) {
+			return first
 		}
 	}
-	return nil, gjson.Result{}
+	return shown{}
+}
+
+// isSecret reports whether what a path selects of a subject may be a secret; subjectIs says that everything below the subject may be one.
+func isSecret(p *fieldpath.Path, subject gjson.Result, subjectIs bool) bool {
+	switch {
+	case mayBeSecret(p.Steps):
+		return true
+	case p.Root:
+		return false
+	case subject.Type == entryType && (len(p.Steps) == 0 || p.Steps[0].FirstKey == "value"):
+		return subjectIs || secretKeys[subject.Str]
+	}
+	return subjectIs
 }
 
 // scalar returns the value of a leaf, and the path that leads to it; nil unless that is exactly one string, number or boolean.
@@ -107,7 +144,7 @@ func (l *leaf) scalar(e *evaluation, subject gjson.Result) (at *place, value gjs
 		switch {
 		case n == 0:
 			continue
-		case n > 1 || value.Type == gjson.JSON || !present(value):
+		case n > 1 || value.Type >= gjson.JSON || !present(value):
 			return nil, gjson.Result{}
 		}
 		return at, value

@@ -102,6 +102,12 @@ func predicateNode(p predicate) *yaml.Node {
 		return several("any", p)
 	case notOf:
 		return mapping("not", predicateNode(p.predicate))
+	case *quantified:
+		fields := mapping()
+		if p.in.Path != fieldpath.Self {
+			add(fields, "in", textNode(p.in.Source))
+		}
+		return mapping(p.word(), add(fields, "is", predicateNode(p.is)))
 	case *leaf:
 		node := inFlow(mapping())
 		if path := p.pathNode(); path != nil {

@@ -19,6 +19,7 @@ func FuzzLoad(f *testing.F) {
 	}
 	f.Add([]byte(fullTable))
 	f.Add([]byte(waivedTable))
+	f.Add([]byte(quantifiedTable))
 	for seed := range uint64(5) {
 		f.Add(randomTable(newRand(seed)))
 	}

@@ -14,6 +14,7 @@ import (
 type site struct {
 	count   int  // the predicates of the condition so far
 	element bool // the subject is an element of a list, which a leaf without a path is about
+	nested  int  // how many some and every are around
 }
 
 func (r *loader) predicate(node *yaml.Node, depth int, in *site) predicate {
@@ -30,13 +31,13 @@ func (r *loader) predicate(node *yaml.Node, depth int, in *site) predicate {
 	}
 	found := make(map[string]*yaml.Node)
 	known := make(map[string]func(*yaml.Node))
-	for _, name := range []string{"all", "any", "not", "path", "operator", "value"} {
+	for _, name := range []string{"all", "any", "not", "some", "every", "path", "operator", "value"} {
 		known[name] = func(node *yaml.Node) { found[name] = node }
 	}
 	r.Fields(node, "a predicate", nil, known)
-	all, either, not := found["all"], found["any"], found["not"]
-	if len(found) > 1 && (all != nil || either != nil || not != nil) {
-		r.Errorf(node, "a predicate must be exactly one of all, any, not, or a path with an operator")
+	all, either, not, some, every := found["all"], found["any"], found["not"], found["some"], found["every"]
+	if len(found) > 1 && cmp.Or(all, either, not, some, every) != nil {
+		r.Errorf(node, "a predicate must be exactly one of all, any, not, some, every, or a path with an operator")
 	}
 	several := func(node *yaml.Node, word string) (of []predicate) {
 		r.Each(node, word, func(_ int, entry *yaml.Node) { of = append(of, r.predicate(entry, depth+1, in)) })
@@ -54,8 +55,48 @@ func (r *loader) predicate(node *yaml.Node, depth int, in *site) predicate {
 		return anyOf(several(either, "any"))
 	case not != nil:
 		return notOf{r.predicate(not, depth+1, in)}
+	case some != nil:
+		return r.quantified(some, &quantified{}, depth, in)
+	case every != nil:
+		return r.quantified(every, &quantified{every: true}, depth, in)
 	}
 	return r.leaf(node, in, found["path"], found["operator"], found["value"])
+}
+
+// maxQuantified is how many some and every may be around a predicate, so that the cost of a pod is bounded by its size.
+const maxQuantified = 2
+
+// quantified reads the fields of some or every.
+func (r *loader) quantified(node *yaml.Node, q *quantified, depth int, around *site) predicate {
+	word := q.word()
+	if around.nested == maxQuantified {
+		r.Errorf(node, "some and every may be nested at most %d deep", maxQuantified)
+		return nil
+	}
+	q.in = place{fieldpath.Self, -1}
+	if node.Kind == yaml.MappingNode && strictyaml.Field(node, "in") == nil && !around.element {
+		r.Errorf(node, `missing field "in" in %s; it may only be left out where the subject is an element of a list`, word)
+	}
+	element, nested := around.element, around.nested
+	defer func() { around.element, around.nested = element, nested }()
+	around.element, around.nested = true, nested+1
+	r.Fields(node, word, []string{"is"}, map[string]func(*yaml.Node){
+		"in": func(node *yaml.Node) {
+			source, ok := r.Text(node, "in")
+			if !ok {
+				return
+			}
+			if path, err := fieldpath.Parse(source); err != nil {
+				r.Errorf(node, "path %q %s%s", source, err, fieldpath.Hint(source, false))
+			} else if path.IsLength() {
+				r.Errorf(node, "path %q ends with #: %s already looks at the elements of a list, leave it out", source, word)
+			} else {
+				q.in.Path = path
+			}
+		},
+		"is": func(node *yaml.Node) { q.is = r.predicate(node, depth+1, around) },
+	})
+	return q
 }
 
 // leaf reads a path with an operator. Missing fields are nil.

@@ -72,11 +72,12 @@ func (p *naiveStrings) UnmarshalYAML(node *yaml.Node) error {
 }
 
 type naivePredicate struct {
-	All, Any []naivePredicate
-	Not      *naivePredicate
-	Path     naiveStrings
-	Operator string
-	Operand  yaml.Node `yaml:"value"`
+	All, Any    []naivePredicate
+	Not         *naivePredicate
+	Some, Every *naiveQuantified
+	Path        naiveStrings
+	Operator    string
+	Operand     yaml.Node `yaml:"value"`
 
 	value   any
 	paths   [][]naiveToken
@@ -121,6 +122,11 @@ func (p *naivePredicate) prepare(lists map[string]any) {
 	}
 	if p.Not != nil {
 		p.Not.prepare(lists)
+	}
+	for _, q := range []*naiveQuantified{p.Some, p.Every} {
+		if q != nil {
+			q.prepare(lists)
+		}
 	}
 	for _, path := range p.Path {
 		p.paths = append(p.paths, naiveTokens(path))
@@ -319,6 +325,12 @@ func (t *naiveTable) holds(p *naivePredicate, pod, subject any) answer {
 			return perhaps
 		}
 		return yes
+	}
+	if p.Some != nil {
+		return t.some(p.Some, pod, subject)
+	}
+	if p.Every != nil {
+		return t.every(p.Every, pod, subject)
 	}
 	for i, path := range p.paths {
 		if i > 0 && t.fault == "only the first path counts" || i < len(p.paths)-1 && t.fault == "the last path counts" {

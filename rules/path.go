@@ -14,11 +14,7 @@ func (e *evaluation) walk(steps []fieldpath.Step, from gjson.Result, yield func(
 	for i := range steps {
 		s := &steps[i]
 		if s.Kind == fieldpath.Keys {
-			// gjson searches for the first bracket in what it is given, even inside a string.
-			if !from.IsObject() && !from.IsArray() {
-				return true
-			}
-			if from = e.get(from, s); !present(from) {
+			if from = e.lookup(from, s); !present(from) {
 				return true
 			}
 			continue

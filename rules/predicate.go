@@ -90,11 +90,10 @@ func (l *leaf) ask(e *evaluation, p *place, from gjson.Result) truth {
 		// Nearly every path is one run of keys, which needs no closure and no allocation.
 		value := from
 		switch {
-		case len(steps) == 0: // the subject itself
-		case from.Type != gjson.JSON: // gjson would look for the keys inside a string
-			return noValue
-		default:
-			value = e.get(from, &steps[0])
+		case len(steps) > 0:
+			value = e.lookup(from, &steps[0])
+		case from.Type == entryType:
+			value = anyEntry
 		}
 		if !present(value) {
 			return noValue

@@ -29,7 +29,11 @@ type wanted struct {
 	scalar bool
 	// counted: how many elements, keys or characters it has.
 	counted bool
-	// fields of an object, sorted by key.
+	// entries is what is wanted of each value of an object, whatever its key; nil when only fields are wanted.
+	entries *wanted
+	// hidden is the same for the values whose key says that they may be secrets.
+	hidden *wanted
+	// fields of an object, sorted by key. They include what is wanted of each value.
 	fields []wantedField
 	// each is what is wanted of each element of an array; nil when the array may lose its elements.
 	each *wanted
@@ -155,6 +159,22 @@ func (w *wanted) add(p predicate, subject *wanted, shown func(*place) bool) {
 		}
 	case notOf:
 		w.add(p.predicate, subject, notShown)
+	case *quantified:
+		from := subject
+		if p.in.Root {
+			from = w
+		}
+		if p.every {
+			shown = notShown
+		}
+		element := new(wanted)
+		w.add(p.is, element, func(at *place) bool {
+			if at.Root {
+				return shown(at)
+			}
+			return shown(&p.in) && !mayBeSecret(at.Steps)
+		})
+		from.follow(p.in.Steps).quantify(element)
 	case *leaf:
 		for i := range p.paths {
 			at, from := &p.paths[i], subject
@@ -164,6 +184,14 @@ func (w *wanted) add(p predicate, subject *wanted, shown func(*place) bool) {
 			p.want(from.follow(at.Steps), at, shown)
 		}
 	}
+}
+
+// quantify adds what is wanted of each element of a list, or of each entry of a map.
+func (w *wanted) quantify(element *wanted) {
+	w.element().merge(element)
+	values := w.entry()
+	values.merge(element.find([]byte("value")))
+	values.merge(element.entries) // an entry itself has the entries key and value
 }
 
 // want adds what a leaf reads of the value at the end of one of its paths.
@@ -216,6 +244,30 @@ func (w *wanted) element() *wanted {
 	return w.each
 }
 
+// entry returns what is wanted of each value of an object, and adds it if necessary.
+func (w *wanted) entry() *wanted {
+	if w.entries == nil {
+		w.entries = new(wanted)
+	}
+	return w.entries
+}
+
+// value returns what is wanted of the value of a key; nil when it is not wanted.
+func (w *wanted) value(key []byte) *wanted {
+	if of := w.find(key); of != nil {
+		return of
+	}
+	return w.ofEntry(key)
+}
+
+// ofEntry returns what is wanted of the value of any key, for this key; nil when only fields are wanted.
+func (w *wanted) ofEntry(key []byte) *wanted {
+	if w.entries != nil && secretKeys[string(key)] {
+		return w.hidden
+	}
+	return w.entries
+}
+
 // find returns what is wanted of a field; nil when it is not wanted. The fields are too few for a map to pay off.
 func (w *wanted) find(key []byte) *wanted {
 	for i := range w.fields {
@@ -236,6 +288,16 @@ func (w *wanted) finish() {
 			of.merge(w.each)
 			w.at = append(w.at, wantedElement{index, of})
 		}
+	}
+	if w.entries != nil {
+		w.hidden = new(wanted)
+		w.hidden.merge(w.entries)
+		w.hidden.hide()
+		for _, f := range w.fields {
+			f.of.merge(w.ofEntry([]byte(f.key)))
+		}
+		w.entries.finish()
+		w.hidden.finish()
 	}
 	slices.SortFunc(w.at, func(a, b wantedElement) int { return cmp.Compare(a.index, b.index) })
 	if w.each != nil {
@@ -261,6 +323,22 @@ func (w *wanted) merge(other *wanted) {
 	if other.each != nil {
 		w.element().merge(other.each)
 	}
+	if other.entries != nil {
+		w.entry().merge(other.entries)
+	}
+}
+
+// hide removes scalars that are only wanted for details.
+func (w *wanted) hide() {
+	w.scalar = false
+	for _, f := range w.fields {
+		f.of.hide()
+	}
+	for _, of := range []*wanted{w.each, w.entries} {
+		if of != nil {
+			of.hide()
+		}
+	}
 }
 
 // Covers reports whether a pod that was reduced to p can be reduced to other without losing anything that other wants, and p reads the
@@ -276,8 +354,11 @@ func (w *wanted) covers(other *wanted) bool {
 	if other.whole || other.scalar && !w.scalar || other.counted && !w.counted || other.each != nil && (w.each == nil || !w.each.covers(other.each)) {
 		return false
 	}
+	if other.entries != nil && (w.entries == nil || !w.entries.covers(other.entries)) {
+		return false
+	}
 	for _, f := range other.fields {
-		if of := w.find([]byte(f.key)); of == nil || !of.covers(f.of) {
+		if of := w.value([]byte(f.key)); of == nil || !of.covers(f.of) {
 			return false
 		}
 	}
@@ -364,7 +445,7 @@ func (r *projector) object(i, depth int, want *wanted) (int, error) {
 		if i, err = r.key(start, level); err != nil {
 			return 0, err
 		}
-		of := want.find(r.keys[len(r.keys)-1])
+		of := want.value(r.keys[len(r.keys)-1])
 		if of == nil && want.counted {
 			of = presence
 		}

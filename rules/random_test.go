@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/kube-devops/kube-devops/rules"
@@ -17,6 +18,7 @@ type shape struct {
 	element *shape
 	values  []string // JSON
 	suits   []string // operators that have much to say about the values
+	nested  int      // how many some and every are around
 }
 
 type field struct {
@@ -398,11 +400,43 @@ func randomQuery(r *rand.Rand, element shape) string {
 	}
 }
 
+// randomQuantified asks for some or every element of a list, or entry of a map.
+func randomQuantified(r *rand.Rand, subject shape, depth int) map[string]any {
+	quantified := make(map[string]any)
+	at := subject
+	if subject.isPod() || subject.values != nil || !oneIn(r, 5) {
+		prefix, from := "", subject
+		if oneIn(r, 4) || subject.values != nil {
+			prefix, from = "$.", podShape
+		}
+		var path string
+		for path == "" || strings.HasSuffix(path, ".#") || path == "#" {
+			path, at = randomPath(r, from)
+			if at.values != nil && !oneIn(r, 20) {
+				path = "" // neither a list nor a map
+			}
+		}
+		quantified["in"] = prefix + path
+	}
+	element := values(`"app"`)
+	switch {
+	case at.element != nil:
+		element = *at.element
+	case at.fields != nil:
+		f := pick(r, at.fields)
+		element = object(field{"key", values(strconv.Quote(f.name))}, field{"value", f.of})
+	}
+	element.nested = subject.nested + 1
+	quantified["is"] = randomPredicate(r, element, depth+1)
+	return map[string]any{pick(r, []string{"some", "every"}): quantified}
+}
+
 // rarelyTried are predicates about containers that chance seldom makes, and that have much to say about them.
 var rarelyTried = []map[string]any{
 	{"path": "image", "operator": "imageTag", "value": "latest"},
 	{"path": "args", "operator": "contains", "value": "Always"},
 	{"path": "sizes", "operator": "contains", "value": 5},
+	{"path": "resources.limits.memory", "operator": "quantityGreaterThan", "value": "66M"},
 	{"path": "securityContext.capabilities.add", "operator": "oneOf", "value": []any{"app", "web"}},
 }
 
@@ -427,13 +461,18 @@ func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
 			return map[string]any{"not": randomPredicate(r, subject, depth+1)}
 		}
 	}
-	if subject.isContainer() && oneIn(r, 12) {
+	if subject.nested < 2 && depth < 6 && oneIn(r, 6) {
+		return randomQuantified(r, subject, depth)
+	}
+	if subject.isContainer() && oneIn(r, 10) {
 		return pick(r, rarelyTried)
 	}
 	prefix := ""
 	isPod := subject.isPod()
 	if oneIn(r, 5) {
+		nested := subject.nested
 		prefix, subject = "$.", podShape
+		subject.nested = nested
 	}
 	path, at := randomPath(r, subject)
 	if prefix == "" && hasImage(subject) && oneIn(r, 8) {

@@ -79,6 +79,8 @@ func (s speller) clause(p predicate, negated bool) (text, conjunction string) {
 		return s.joined(p, negated, !negated)
 	case notOf:
 		return s.clause(p.predicate, !negated)
+	case *quantified:
+		return s.quantified(p, negated), ": "
 	case *leaf:
 		return s.leaf(p, negated), ""
 	}
@@ -101,6 +103,18 @@ func (s speller) joined(of []predicate, negated, either bool) (text, conjunction
 		}
 	}
 	return strings.Join(words, conjunction), conjunction
+}
+
+// quantified negates some to every, and every to some.
+func (s speller) quantified(q *quantified, negated bool) string {
+	which, in := "one of ", "its elements"
+	if q.every != negated {
+		which = "each of "
+	}
+	if q.in.Path != fieldpath.Self {
+		in = pathText(q.in.Path)
+	}
+	return "for " + which + in + ": " + s.sentence(q.is, negated)
 }
 
 func (s speller) leaf(l *leaf, negated bool) string {

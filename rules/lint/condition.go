@@ -48,6 +48,11 @@ func (l *linter) condition(node *yaml.Node, about scope) *condition {
 			}
 		}
 	}
+	for _, word := range []string{"some", "every"} {
+		if field := strictyaml.Field(node, word); field != nil {
+			l.quantified(c, word, field, about)
+		}
+	}
 	if c.expr.Op == satisfy.Leaf {
 		before := l.Count()
 		l.leaf(c, about)

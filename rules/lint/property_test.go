@@ -97,6 +97,10 @@ func randomCondition(r *rand.Rand, paths []string, depth int) map[string]any {
 		}
 		return map[string]any{word: of}
 	}
+	if depth < 5 && oneIn(r, 10) {
+		return map[string]any{pick(r, []string{"some", "every"}): map[string]any{
+			"in": pick(r, []string{"v", "o", "l"}), "is": randomCondition(r, []string{"x", "key", "value"}, depth+2)}}
+	}
 	scalars := []any{"a", "ab", "b", "", 0, 1, 2, 1.5, true, false}
 	p := map[string]any{
 		"path":     pick(r, paths),

@@ -30,6 +30,7 @@ const (
 	All
 	Any
 	Not
+	Free // it may have any answer: what it depends on is not searched
 )
 
 // An Expr is a condition of a policy table.
@@ -71,6 +72,7 @@ type variable struct {
 	leaves   []*Expr
 	outcomes []outcome
 	parents  []int // variables whose path is a prefix of this one
+	free     bool  // it has any outcome, and no path
 }
 
 // A search assigns outcomes to variables until an expression has the answer that is asked for.
@@ -108,7 +110,7 @@ func (s *Solver) prepare(e *Expr) (*search, bool) {
 			return nil, false
 		}
 		for i, other := range t.variables {
-			if strings.HasPrefix(v.path, other.path+".") {
+			if !v.free && !other.free && strings.HasPrefix(v.path, other.path+".") {
 				v.parents = append(v.parents, i)
 			}
 		}
@@ -125,9 +127,9 @@ func (t *search) collect(e *Expr) bool {
 		}
 	}
 	if e.Op != Leaf {
-		return true
+		return t.collectFree(e)
 	}
-	i := slices.IndexFunc(t.variables, func(v *variable) bool { return v.path == e.Path })
+	i := slices.IndexFunc(t.variables, func(v *variable) bool { return v.path == e.Path && !v.free })
 	if i < 0 {
 		i = len(t.variables)
 		t.variables = append(t.variables, &variable{path: e.Path, values: e.Values})
@@ -136,6 +138,15 @@ func (t *search) collect(e *Expr) bool {
 	t.at[e] = [2]int{i, len(v.leaves)}
 	v.leaves = append(v.leaves, e)
 	return len(v.leaves) <= 64
+}
+
+// collectFree adds an expression that may have any answer as a variable of its own.
+func (t *search) collectFree(e *Expr) bool {
+	if e.Op == Free {
+		t.at[e] = [2]int{len(t.variables), 0}
+		t.variables = append(t.variables, &variable{free: true})
+	}
+	return true
 }
 
 // try assigns outcomes to the variables from the given one on, and reports whether the expression can have the answer.
@@ -185,7 +196,7 @@ const (
 
 func (t *search) answer(e *Expr) answer {
 	switch e.Op {
-	case Leaf:
+	case Leaf, Free:
 		at := t.at[e]
 		w := t.assigned[at[0]]
 		switch {
@@ -213,6 +224,9 @@ func (t *search) answer(e *Expr) answer {
 
 // allOutcomes lists the outcomes of a variable. It returns false when there are too many.
 func (v *variable) allOutcomes() ([]outcome, bool) {
+	if v.free {
+		return []outcome{{0, true}, {1, true}}, true
+	}
 	values, ok := v.valueAnswers()
 	if !ok {
 		return nil, false
@@ -481,7 +495,7 @@ func (v *variable) numbers(operands []strictyaml.Scalar) []string {
 // returns false when that is not known.
 func (s *Solver) DependsOn(e *Expr, path, given string) bool {
 	t, ok := s.prepare(e)
-	if !ok {
+	if !ok || slices.ContainsFunc(t.variables, func(v *variable) bool { return v.free }) {
 		return false
 	}
 	index := func(path string) int {
