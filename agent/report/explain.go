@@ -250,6 +250,7 @@ type (
 	}
 	explainedCheckJSON struct {
 		Check       string         `json:"check"`
+		Category    rules.Category `json:"category,omitempty"`
 		Severity    rules.Severity `json:"severity"`
 		Weight      int            `json:"weight"`
 		Violations  int            `json:"violations"`
@@ -299,7 +300,7 @@ func (s *Scan) explained(ns *state.NamespaceSnapshot) explainedNamespaceJSON {
 		fewer := make([]int, len(checks))
 		fewer[i] = n
 		out.Checks = append(out.Checks, explainedCheckJSON{
-			c.ID, c.Severity, c.Weight, n, ns.Subjects[i], n * c.Weight, c.Message(), c.Remediation, scoresOrNull(without(table, ns, fewer), true),
+			c.ID, c.Category, c.Severity, c.Weight, n, ns.Subjects[i], n * c.Weight, c.Message(), c.Remediation, scoresOrNull(without(table, ns, fewer), true),
 		})
 	}
 	rows, _ := s.worstWorkloads(0, &ns.Name)

@@ -110,7 +110,7 @@ func (s *Scan) violation(v state.PodViolation, b *BaselineDiff, waived bool) vio
 	origin := originOf(v)
 	detail := s.detail(v, &origin)
 	out := violationJSON{
-		Namespace: v.Namespace, Pod: origin.Pod, Check: check.ID, Severity: check.Severity, Weight: check.Weight,
+		Namespace: v.Namespace, Pod: origin.Pod, Check: check.ID, Category: check.Category, Severity: check.Severity, Weight: check.Weight,
 		Container: v.Container, Subject: v.Subject, Path: v.Path, Value: detail.Value, Message: check.MessageOf(v.Container, v.Subject, detail.Detail),
 		Remediation: check.Remediation, Unknown: v.Unknown, Workload: origin.Workload.String(), File: origin.File, Line: detail.Line,
 	}
@@ -248,6 +248,7 @@ type violationJSON struct {
 	Namespace   string         `json:"namespace"`
 	Pod         string         `json:"pod"`
 	Check       string         `json:"check"`
+	Category    rules.Category `json:"category,omitempty"`
 	Severity    rules.Severity `json:"severity"`
 	Weight      int            `json:"weight"`
 	Container   string         `json:"container,omitempty"`

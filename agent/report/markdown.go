@@ -93,6 +93,9 @@ func (w *markdownWriter) headline() {
 		sign = map[string]string{"best": "🟢 ", "fair": "🟡 ", "poor": "🟠 ", "worst": "🔴 "}[gradeClass(w.scan.Snapshot.Table, scores.Grade)]
 	}
 	w.put("### " + sign + markdownText(w.scan.headline()) + "\n")
+	if categories := w.scan.byCategory(); categories != "" {
+		w.put("\nViolations by category: " + categories + ".\n")
+	}
 	left := w.scan.Inputs.Unreadable
 	if len(left) == 0 {
 		return
@@ -238,10 +241,16 @@ func (w *markdownWriter) checks() {
 	}
 	order, _ := found.trim()
 	w.folded("What to do", func() {
-		w.table("check", "| check | severity | weight | violations | what is wrong | what to do |\n| --- | --- | ---: | ---: | --- | --- |\n", len(order), 0, func(i int) string {
-			c := &all[order[i]]
-			return markdownRow(c.ID, string(c.Severity), number(c.Weight), number(counts[order[i]]), prose(c.Message(), 300), prose(c.Remediation, 300))
-		})
+		for i, group := range byCategory(w.scan.Snapshot.Table, order) {
+			if group.Name != "" && !w.put(map[bool]string{true: "\n"}[i > 0]+"**"+group.Title()+"**\n\n") {
+				w.cut = append(w.cut, english.Plural(len(group.Checks), "check", ""))
+				continue
+			}
+			w.table("check", "| check | severity | weight | violations | what is wrong | what to do |\n| --- | --- | ---: | ---: | --- | --- |\n", len(group.Checks), 0, func(i int) string {
+				c := &all[group.Checks[i]]
+				return markdownRow(c.ID, string(c.Severity), number(c.Weight), number(counts[group.Checks[i]]), prose(c.Message(), 300), prose(c.Remediation, 300))
+			})
+		}
 	})
 }
 

@@ -60,13 +60,14 @@ type (
 		Namespaces     int
 		Violations     int
 		Severities     string
+		Categories     string
 		Unreadable     []string
 		UnreadableMore string
 
 		Changes        *pageChanges
 		NamespaceRows  []pageNamespace
 		NamespacesMore string
-		CheckRows      []pageCheck
+		CheckGroups    []pageCheckGroup
 		WorkloadRows   []pageWorkload
 		WorkloadsMore  string
 		WaiverRows     []pageWaiver
@@ -85,6 +86,11 @@ type (
 		pageScores
 		Pods, Violations int
 		Checks           []string
+	}
+	// A pageCheckGroup is the checks of one category, which has no title if no check has a category.
+	pageCheckGroup struct {
+		ID, Title string
+		Rows      []pageCheck
 	}
 	pageCheck struct {
 		ID, Severity, Message, Remediation string
@@ -131,7 +137,7 @@ func newPage(scan *Scan, o Options) *page {
 		Style:    template.CSS(pageStyle), Script: template.JS(pageScript),
 		Policy: name(table.Name()), Hash: shortHash(table),
 		Pods: totals.TotalPods, Namespaces: scan.scoredNamespaces(), Violations: sum(totals.Violations),
-		Severities: scan.bySeverity(), Notes: scan.notes(),
+		Severities: scan.bySeverity(), Categories: scan.byCategory(), Notes: scan.notes(),
 	}
 	if o.Target != "" {
 		p.Target = name(o.Target)
@@ -184,20 +190,28 @@ func (p *page) namespaces(scan *Scan) {
 
 func (p *page) checks(scan *Scan, totals state.LiveMetrics) {
 	checks := scan.Snapshot.Table.Checks()
-	longest := 1
-	order := worst[pageCheck]{compare: func(a, b pageCheck) int { return cmp.Compare(b.Points, a.Points) }}
+	order := worst[int]{compare: func(a, b int) int {
+		return cmp.Or(cmp.Compare(totals.Violations[b]*checks[b].Weight, totals.Violations[a]*checks[a].Weight),
+			cmp.Compare(checks[a].Severity.Rank(), checks[b].Severity.Rank()), cmp.Compare(a, b))
+	}}
 	for i := range checks {
-		c := &checks[i]
-		n := totals.Violations[i]
-		longest = max(longest, n)
-		order.add(pageCheck{
-			ID: c.ID, Severity: string(c.Severity), Rank: c.Severity.Rank(), Message: prose(c.Message(), 400), Remediation: prose(c.Remediation, 400),
-			Weight: c.Weight, Points: n * c.Weight, Violations: n, Subjects: totals.Subjects[i],
-		})
+		order.add(i)
 	}
-	p.CheckRows, _ = order.trim()
-	for i := range p.CheckRows {
-		p.CheckRows[i].Bar = 100 * float64(p.CheckRows[i].Violations) / float64(longest)
+	all, _ := order.trim()
+	longest := max(1, slices.Max(totals.Violations))
+	for _, group := range byCategory(scan.Snapshot.Table, all) {
+		out := pageCheckGroup{ID: "checks", Title: group.Title()}
+		if group.Name != "" {
+			out.ID += "-" + group.Name
+		}
+		for _, i := range group.Checks {
+			c, n := &checks[i], totals.Violations[i]
+			out.Rows = append(out.Rows, pageCheck{
+				ID: c.ID, Severity: string(c.Severity), Rank: c.Severity.Rank(), Message: prose(c.Message(), 400), Remediation: prose(c.Remediation, 400),
+				Weight: c.Weight, Points: n * c.Weight, Violations: n, Subjects: totals.Subjects[i], Bar: 100 * float64(n) / float64(longest),
+			})
+		}
+		p.CheckGroups = append(p.CheckGroups, out)
 	}
 }
 

@@ -20,7 +20,9 @@ func frames(t *testing.T) map[string]frame {
 	t.Helper()
 	page := func(scan *Scan, o Options) string { return string(printed(t, HTML, scan, o)) }
 	all := make(map[string]frame)
-	for folder, open := range recorded(t) {
+	scans := recorded(t)
+	scans["categories"] = func() (*Scan, Options) { return categorized(t), Options{} }
+	for folder, open := range scans {
 		scan, o := open()
 		all[folder] = frame{Page: page(scan, o), Width: 1280}
 		for _, width := range screens {

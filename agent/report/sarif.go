@@ -89,18 +89,36 @@ func securitySeverity(s rules.Severity) string {
 func sarifRules(table *rules.Table) []object {
 	var all []object
 	for _, c := range table.Checks() {
-		help := cmp.Or(c.Remediation, c.Message())
-		markdown := fmt.Sprintf("%s\n\n- Severity: %s\n- Weight: %s", markdownText(help), c.Severity, english.Plural(c.Weight, "point", ""))
+		properties := object{"severity": c.Severity, "weight": c.Weight}
+		tags := []string{"kubernetes", "governance"}
+		if c.Category != "" {
+			properties["category"] = c.Category
+			tags = append(tags, string(c.Category))
+		}
+		if c.Category == rules.Security {
+			// GitHub shows a finding with these as a security alert, and sorts by the number.
+			properties["security-severity"] = securitySeverity(c.Severity)
+		}
+		properties["tags"] = tags
 		all = append(all, object{
-			"id": c.ID, "shortDescription": object{"text": c.Message()}, "help": object{"text": help, "markdown": markdown},
-			"defaultConfiguration": object{"level": sarifLevel(c.Severity)},
-			"properties": object{
-				"severity": c.Severity, "weight": c.Weight, "tags": []string{"kubernetes", "governance"},
-				"security-severity": securitySeverity(c.Severity), // a number, by which GitHub sorts alerts
-			},
+			"id": c.ID, "shortDescription": object{"text": c.Message()},
+			"help":                 object{"text": cmp.Or(c.Remediation, c.Message()), "markdown": sarifHelp(&c)},
+			"defaultConfiguration": object{"level": sarifLevel(c.Severity)}, "properties": properties,
 		})
 	}
 	return all
+}
+
+// sarifHelp explains a check in Markdown: what is wrong, what to do, and how much it matters.
+func sarifHelp(c *rules.Check) string {
+	text := "**" + markdownText(c.Message()) + "**\n\n"
+	if c.Remediation != "" {
+		text += markdownText(c.Remediation) + "\n\n"
+	}
+	if c.Category != "" {
+		text += "- Category: " + string(c.Category) + "\n"
+	}
+	return text + fmt.Sprintf("- Severity: %s\n- Weight: %s", c.Severity, english.Plural(c.Weight, "point", ""))
 }
 
 // sarifInvocation says what could not be read, what the log has no room for, and what the other reports note.

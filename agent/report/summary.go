@@ -270,6 +270,28 @@ func (s *Scan) bySeverity() string {
 	return strings.Join(words, ", ")
 }
 
+// byCategory counts the violations by category: "12 security, 5 reliability". It is empty if no check has a category, or if there are none.
+func (s *Scan) byCategory() string {
+	var order []int
+	totals := s.Snapshot.Totals().Violations
+	for i, n := range totals {
+		if n > 0 {
+			order = append(order, i)
+		}
+	}
+	var words []string
+	for _, group := range byCategory(s.Snapshot.Table, order) {
+		n := 0
+		for _, i := range group.Checks {
+			n += totals[i]
+		}
+		if group.Name != "" {
+			words = append(words, number(n)+" "+group.Name)
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
 // listed joins the first words, and counts the others.
 func listed(words []string, most int) string {
 	text := ""

@@ -111,6 +111,9 @@ func (w *tableWriter) cluster() {
 	for _, line := range Wrap("Policy "+name(w.scan.Snapshot.Table.Name())+", "+shortHash(w.scan.Snapshot.Table), w.o.Width, "  ") {
 		w.line("%s", w.in(dim, line))
 	}
+	if categories := w.scan.byCategory(); categories != "" {
+		w.wrapped("Violations by category: "+categories+".", "  ")
+	}
 }
 
 // headline writes the cluster in one line, with the grade in its colour. Where that is too long, the severities have a line
@@ -323,22 +326,28 @@ func (w *tableWriter) fixes(listed bool) {
 		}
 	}
 	first, _ := order.trim()
-	if len(first) == 0 {
-		return
+	for _, group := range byCategory(w.scan.Snapshot.Table, first) {
+		heading := "HOW TO FIX"
+		if group.Name != "" {
+			heading += ": " + strings.ToUpper(group.Name)
+		}
+		w.line("")
+		w.line("%s", w.in(bold, heading))
+		for _, i := range group.Checks {
+			w.fix(&checks[i], counts[i], listed)
+		}
 	}
-	w.line("")
-	w.line("%s", w.in(bold, "HOW TO FIX"))
-	for _, i := range first {
-		c := &checks[i]
-		text := prose(c.Remediation, 600)
-		if !listed {
-			text = strings.TrimSpace(strings.TrimSuffix(prose(c.Message(), 300), ".") + ". " + text)
-		}
-		lines := Wrap(fmt.Sprintf("%s (%s, %s): %s", c.ID, c.Severity, english.Plural(counts[i], "violation", ""), text), w.o.Width, "    ")
-		lines[0] = w.in(severityColor(c.Severity), c.ID) + strings.TrimPrefix(lines[0], c.ID)
-		for _, line := range lines {
-			w.line("%s", line)
-		}
+}
+
+func (w *tableWriter) fix(c *rules.Check, violations int, listed bool) {
+	text := prose(c.Remediation, 600)
+	if !listed {
+		text = strings.TrimSpace(strings.TrimSuffix(prose(c.Message(), 300), ".") + ". " + text)
+	}
+	lines := Wrap(fmt.Sprintf("%s (%s, %s): %s", c.ID, c.Severity, english.Plural(violations, "violation", ""), text), w.o.Width, "    ")
+	lines[0] = w.in(severityColor(c.Severity), c.ID) + strings.TrimPrefix(lines[0], c.ID)
+	for _, line := range lines {
+		w.line("%s", line)
 	}
 }
 
