@@ -125,10 +125,12 @@ func (l *leaf) owner() {
 	})
 }
 
+// betweenOwners are the kinds that own the pods of other kinds.
+var betweenOwners = map[string]string{"Deployment": "ReplicaSet", "CronJob": "Job"}
+
 // neverOwns explains why no pod has an owner of a kind; empty when one may.
 func neverOwns(kind string) string {
-	between := map[string]string{"Deployment": "ReplicaSet", "CronJob": "Job"}[kind]
-	switch {
+	switch between := betweenOwners[kind]; {
 	case between != "":
 		return fmt.Sprintf("the owner of a pod of a %s is a %s", kind, between)
 	case kind != "" && 'a' <= kind[0] && kind[0] <= 'z':
@@ -146,6 +148,9 @@ func (l *leaf) namespace() {
 		return
 	}
 	l.literals(namespaceNames)
+	if strings.HasPrefix(l.Operator, "not") {
+		return // it excludes them once more
+	}
 	l.operands(func(node *yaml.Node, text string) {
 		by, excluded := l.table.ExcludedBy(text)
 		switch {

@@ -11,6 +11,9 @@ import (
 // suggested is a whole predicate that a warning suggests.
 var suggested = regexp.MustCompile(`\{path: .*value: [^}.]*\}|\{path: [^}]*operator: (absent|exists)\}`)
 
+// example is an image for which a condition on images has an answer that is hardly meant.
+var example = regexp.MustCompile(`such as (\S*example\.org/\S+?)[;,]`)
+
 const containers = "spec.containers"
 
 // TestAdvice has violations that may be true and false, and hardly mean what they say. Each has one like it that does.
@@ -81,6 +84,7 @@ func TestAdvice(t *testing.T) {
 		{"a kind in lower case", "", `{path: metadata.ownerReferences.#.kind, operator: in, value: [Job, daemonSet]}`, "write DaemonSet"},
 
 		{"a namespace that is excluded", "", `{path: metadata.namespace, operator: equals, value: kube-system}`, `"kube-*" in namespaces.exclude excludes namespace "kube-system"`},
+		{"a namespace that is excluded once more", "", `{path: metadata.namespace, operator: notIn, value: [kube-system, shop]}`, ""},
 		{"a namespace that is not", "", `{path: metadata.namespace, operator: equals, value: shop}`, ""},
 		{"a namespace that cannot be", "", `{path: metadata.namespace, operator: equals, value: Shop}`, `write "shop"`},
 		{"a name that cannot be", "", `{path: metadata.name, operator: equals, value: web_1}`, "can be the name of no pod"},
@@ -111,6 +115,12 @@ func TestAdvice(t *testing.T) {
 			case len(warnings) != 1 || !strings.Contains(warnings[0].Msg, tt.want) || warnings[0].Line != 7:
 				t.Errorf("%v, want one warning in line 7 with %q", warnings, tt.want)
 			default:
+				if image := example.FindStringSubmatch(warnings[0].Msg); image != nil {
+					pod := `{"spec":{"containers":[{"image":"` + image[1] + `"}]}}`
+					if negated := strings.HasPrefix(tt.violation, "{not:"); violates(t, table, pod) == negated {
+						t.Errorf("%s: the image %s is violated: %t", warnings[0].Msg, image[1], negated)
+					}
+				}
 				if instead := suggested.FindString(warnings[0].Msg); instead != "" {
 					tableText(t, tt.forEach, instead) // it loads
 				}

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"strings"
 
@@ -25,6 +26,8 @@ func (l *linter) waivers(entries []*yaml.Node) {
 		switch {
 		case !w.Active(l.Now):
 			l.Errorf(cmp.Or(strictyaml.Field(entry, "expires"), entry), "the waiver has expired: its violations count")
+		case acceptsEverything(entry):
+			l.Errorf(entry, "the waiver accepts every violation of the table; add what it is about, such as a check, a namespace or labels")
 		case l.waiverNames(entry, inside && !outside):
 		case l.excludedNamespaces(strictyaml.Entries(strictyaml.Field(entry, "namespace"))):
 		case w.Container != "" && ofPod:
@@ -38,6 +41,22 @@ func (l *linter) waivers(entries []*yaml.Node) {
 		}
 	}
 	l.At = ""
+}
+
+// acceptsEverything reports whether all that selects violations is shell globs that match every namespace and every pod.
+func acceptsEverything(entry *yaml.Node) bool {
+	for i := 0; i+1 < len(entry.Content); i += 2 {
+		switch entry.Content[i].Value {
+		case "id", "reason", "expires":
+		case "namespace", "pod":
+			if !slices.ContainsFunc(strictyaml.Entries(entry.Content[i+1]), func(glob *yaml.Node) bool { return matchesAllNames(glob.Value) }) {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return true
 }
 
 // waiverNames warns about what no pod has, and reports whether it did. Without onlyContainers, container may be the name of a subject.
@@ -61,6 +80,9 @@ func (l *linter) waiverNames(entry *yaml.Node, onlyContainers bool) bool {
 	}
 	if kind := strictyaml.Field(owner, "kind"); kind != nil {
 		if why := neverOwns(kind.Value); why != "" {
+			if name := cmp.Or(strictyaml.FieldValue(owner, "name"), "*"); betweenOwners[kind.Value] != "" {
+				why += fmt.Sprintf("; write workload: %s/%s", kind.Value, name)
+			}
 			l.Errorf(kind, "owner: %s", why)
 		}
 	}
