@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -84,6 +85,7 @@ func DefaultOptions() Options {
 // AddFlags adds a flag for each option.
 func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.Policies, "policy", o.Policies, "policy table: a file, which is reloaded on a change and on SIGHUP, or the name of a table that ships; of several, each changes those before it, as with extends")
+	flags.Lookup("policy").DefValue = strconv.Quote(strings.Join(o.Policies, ","))
 	flags.StringVar(&o.Waivers, "waivers", o.Waivers, "file of waivers, reloaded as the policy table is")
 	flags.StringVar(&o.Listen, "listen", o.Listen, "address of the HTTP endpoints")
 	flags.StringVar(&o.HealthListen, "health-listen", o.HealthListen, "second address that serves only /healthz and /readyz, without TLS, where probes do not queue behind other clients (default: none)")

@@ -63,7 +63,16 @@ func Open(filesOrNames ...string) (*rules.Table, error) {
 
 // OpenWithWaivers is Open, and adds the waivers of a file unless its name is empty.
 func OpenWithWaivers(filesOrNames []string, waivers string) (*rules.Table, error) {
-	table, err := Open(filesOrNames...)
+	sources, err := Resolve(Read, filesOrNames...)
+	if err != nil {
+		return nil, err
+	}
+	return LoadWithWaivers(sources, waivers)
+}
+
+// LoadWithWaivers merges tables, and adds the waivers of a file unless its name is empty.
+func LoadWithWaivers(sources []rules.Source, waivers string) (*rules.Table, error) {
+	table, err := rules.LoadAll(sources...)
 	if err != nil || waivers == "" {
 		return table, err
 	}

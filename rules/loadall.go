@@ -58,9 +58,11 @@ func (r *loader) extends(node *yaml.Node) []Reference {
 			r.Errorf(entry, "extends: duplicate entry %q; the first one is in line %d", name, line)
 		}
 		lines[name] = entry.Line
-		references = append(references, Reference{name, r.FileName(), entry.Line})
+		if ok && name != "" && !twice {
+			references = append(references, Reference{name, r.FileName(), entry.Line})
+		}
 	})
-	if node.Kind == yaml.SequenceNode && len(references) == 0 {
+	if node.Kind == yaml.SequenceNode && len(node.Content) == 0 {
 		r.Errorf(node, "extends must not be empty; omit it to extend no table")
 	}
 	return references

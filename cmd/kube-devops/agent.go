@@ -67,7 +67,7 @@ With --replay, the agent serves a recording made by
 	command.Flags().Var(level, "log-level", "minimum `level` to log: "+strings.Join(level.words, ", "))
 	validateTogether(command, options.Validate)
 	complete(command, "log-level", fixed(level.words...))
-	complete(command, "policy", completeTables)
+	complete(command, "policy", completePolicies)
 	complete(command, "context", completeContexts)
 	return command
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/podlist"
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/policies"
+	"github.com/kube-devops/kube-devops/rules"
 )
 
 const (
@@ -42,6 +43,15 @@ func completeTables(*cobra.Command, []string, string) ([]string, cobra.ShellComp
 		words = append(words, cobra.CompletionWithDesc(name, "a built-in table"))
 	}
 	return words, cobra.ShellCompDirectiveDefault
+}
+
+// completePolicies completes the last table of a list with commas.
+func completePolicies(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
+	words, files := completeTables(cmd, args, toComplete)
+	if !strings.Contains(toComplete, ",") {
+		return words, files
+	}
+	return completeLast(toComplete, words)
 }
 
 func completeContexts(cmd *cobra.Command, _ []string, _ string) ([]string, cobra.ShellCompDirective) {
@@ -74,7 +84,7 @@ func completeScan(command *cobra.Command, o *scanOptions) {
 	})
 	complete(command, "fail-on", fixed(o.failOn.words...))
 	complete(command, "color", fixed(o.color.words...))
-	complete(command, "policy", completeTables)
+	complete(command, "policy", completePolicies)
 	complete(command, "context", completeContexts)
 	complete(command, "check", func(_ *cobra.Command, _ []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 		return completeLast(toComplete, o.checkWords())
@@ -86,9 +96,20 @@ func completeScan(command *cobra.Command, o *scanOptions) {
 	}
 }
 
+// completionTable loads the policy. While the shell completes, cobra parses the flags twice, so each table may be there twice.
+func (o *scanOptions) completionTable() (*rules.Table, error) {
+	var names []string
+	for _, name := range o.policies {
+		if !slices.Contains(names, name) {
+			names = append(names, name)
+		}
+	}
+	return policies.Open(names...)
+}
+
 // checkWords lists the checks of the policy; none if it cannot be loaded.
 func (o *scanOptions) checkWords() (words []string) {
-	table, err := policies.Open(o.policy)
+	table, err := o.completionTable()
 	if err != nil {
 		return nil
 	}
@@ -111,7 +132,7 @@ func (o *scanOptions) namespaceWords(ctx context.Context, args []string) []strin
 		names, _ := podlist.Namespaces(ctx, cluster.Config) // none without permission
 		return names
 	}
-	table, err := policies.Open(o.policy)
+	table, err := o.completionTable()
 	if err != nil {
 		return nil
 	}

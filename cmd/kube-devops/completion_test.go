@@ -19,6 +19,7 @@ func TestCompletion(t *testing.T) {
 		{"scan --fail-on |", "critical high medium low any :36"},
 		{"scan --color |", "auto always never :36"},
 		{"scan --policy |", "default extended recommended :0"},
+		{"scan --policy default,|", "default,extended default,recommended :6"},
 		{"scan -o |", "table json yaml ndjson sarif junit github markdown html prometheus :38"},
 		{"scan -o json=|", ":0"},
 		{"scan --check |", "latest_tag missing_liveness missing_readiness :6"},

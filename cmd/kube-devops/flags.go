@@ -100,7 +100,7 @@ func unwrapped(value pflag.Value) pflag.Value {
 }
 
 // setOnce are flags that take one value, with what it names. Without this check a second value would replace the first.
-var setOnce = map[string]string{"policy": "table", "baseline": "report"}
+var setOnce = map[string]string{"baseline": "report"}
 
 func (v *collectingValue) Set(text string) error {
 	before := v.String()

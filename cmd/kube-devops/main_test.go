@@ -204,7 +204,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"wrong context", []string{"agent", "--kubeconfig", file("cc", contexts), "--context", "prud"}, []string{`/cc has no context "prud"; did you mean "prod"?`}, false},
 		{"context of a recording", []string{"agent", "--replay", shop, "--context", "prod"}, []string{"--replay and --context cannot be combined"}, false},
 		{"IPv6 without brackets", []string{"agent", "--replay", shop, "--listen", "::1:8080"}, []string{`--listen "::1:8080": an IPv6 address needs brackets: [::1]:8080`}, false},
-		{"two policies", []string{"agent", "--policy", "default", "--policy", "recommended"}, []string{"--policy is set twice: name one table"}, false},
+		{"the same policy twice", []string{"agent", "--replay", shop, "--policy", "default", "--policy", "default"}, []string{"load policy: policy default is given twice, or a policy before it extends it"}, false},
 		{"mistakes of several flags", []string{"agent", "--audit-interval", "x", "--log-level", "loud", "--leader-elect=maybe", "now"}, []string{
 			`--audit-interval must be a duration such as 15s or 10m, got "x"`, `--log-level: "loud" is not one of debug, info, warn, error`,
 			`--leader-elect must be true or false, got "maybe"`, `unexpected argument "now"`}, false},

@@ -15,8 +15,9 @@ import (
 // TestPolicy compares the output of the policy commands with files in testdata/policy.
 func TestPolicy(t *testing.T) {
 	const (
-		in     = "testdata/policy/"
-		suites = in + "suites/"
+		in      = "testdata/policy/"
+		suites  = in + "suites/"
+		extends = "testdata/extends/"
 	)
 	tests := []struct {
 		name string
@@ -41,6 +42,18 @@ func TestPolicy(t *testing.T) {
 		{"lint-no-dump", "lint " + in + "strict.yaml --dump none.json"},
 		{"lint-cut-dump", "lint " + in + "strict.yaml --dump -"},
 		{"lint-flag", "lint --stict x"},
+
+		{"lint-extends", "lint " + extends + "team.yaml " + extends + "part.yaml --dump " + shop},
+		{"lint-extends-part", "lint " + extends + "part.yaml"},
+		{"lint-extends-mistakes", "lint " + extends + "bad"},
+		{"lint-extends-deep", "lint " + extends + "deep/7.yaml " + extends + "deep/8.yaml"},
+		{"show-extends", "show " + extends + "team.yaml"},
+		{"show-several", "show default," + extends + "part.yaml"},
+		{"show-twice", "show " + extends + "team.yaml,default"},
+		{"show-extends-waivers", "show " + extends + "team.yaml -o markdown --waivers " + in + "waivers.yaml"},
+		{"test-extends", "test " + extends + "suite"},
+		{"diff-extends", "diff default " + extends + "team.yaml " + shop},
+		{"diff-several", "diff default default," + extends + "part.yaml " + shop},
 
 		{"show-default", "show"},
 		{"show-recommended", "show recommended"},

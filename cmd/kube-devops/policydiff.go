@@ -19,7 +19,8 @@ func newPolicyDiffCommand() *cobra.Command {
 		Short: "Print how another policy table would change the scores",
 		Long: `Print how a change of the policy table from OLD to NEW would change the scores
 of each namespace of the recorded pods in DUMP, a file or - for standard input.
-Each table is a file, or the name of a built-in table. --waivers applies to both
+Each table is a file, or the name of a built-in table, or several with commas
+between them: each changes those before it. --waivers applies to both
 tables; --old-waivers replaces it for OLD, and may be empty.`,
 		Args: args(3, 3, "two policy tables and a recording"),
 	}
@@ -32,7 +33,7 @@ tables; --old-waivers replaces it for OLD, and may be empty.`,
 			files[0] = oldWaivers
 		}
 		for i := range states {
-			table, err := policies.OpenWithWaivers(args[i:i+1], files[i])
+			table, err := policies.OpenWithWaivers(splitPolicies(args[i]), files[i])
 			if err != nil {
 				return err
 			}
@@ -63,7 +64,7 @@ tables; --old-waivers replaces it for OLD, and may be empty.`,
 	command.Flags().StringVar(&oldWaivers, "old-waivers", "", "`file` with waivers for OLD, instead of --waivers")
 	command.ValidArgsFunction = func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
 		if len(args) < 2 {
-			return completeTables(cmd, args, toComplete)
+			return completePolicies(cmd, args, toComplete)
 		}
 		return nil, cobra.ShellCompDirectiveDefault
 	}

@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"path/filepath"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -17,6 +20,7 @@ import (
 	"github.com/kube-devops/kube-devops/policies/policytest"
 	"github.com/kube-devops/kube-devops/rules"
 	"github.com/kube-devops/kube-devops/rules/lint"
+	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
 func newPolicyLintCommand() *cobra.Command {
@@ -48,27 +52,30 @@ otherwise.`,
 			return l.report(cmd.OutOrStdout(), time.Now(), strict)
 		},
 	}
-	command.Flags().StringVar(&l.policy, "policy", policies.Default, "policy table that the waivers apply to: a `file`, or the name of a built-in table")
+	command.Flags().StringSliceVar(&l.policies, "policy", []string{policies.Default}, "policy table that the waivers apply to: a `file`, or the name of a built-in table; may be repeated, as for scan")
+	command.Flags().Lookup("policy").DefValue = strconv.Quote(policies.Default)
 	command.Flags().StringVar(&l.recording, "dump", "", "`file` of recorded pods, or - for standard input: warn about waivers that match none of their violations")
 	command.Flags().BoolVar(&strict, "strict", false, "fail on warnings, too")
-	complete(command, "policy", completeTables)
+	complete(command, "policy", completePolicies)
 	validateTogether(command)
 	return command
 }
 
 // A linting is a run of lint over some files.
 type linting struct {
-	policy, recording string
-	files             []lintedFile
-	errs              []error // of files that cannot be read
-	folders           bool    // an argument was a folder or a pattern
-	others            int     // files in folders that are not policy files
+	policies  []string
+	recording string
+	files     []lintedFile
+	errs      []error // of files that cannot be read
+	folders   bool    // an argument was a folder or a pattern
+	others    int     // files in folders that are not policy files
 }
 
 type lintedFile struct {
 	name      string
 	text      []byte
-	table     *rules.Table // nil if there are errors, and for policy tests
+	below     []rules.Source // the tables that it extends
+	table     *rules.Table   // nil if there are errors, and for policy tests
 	mistakes  rules.LoadErrors
 	accepting map[string]bool // the waivers that accept a violation in the recording
 }
@@ -82,19 +89,52 @@ func (l *linting) load(name string, text []byte) {
 		_, err = policytest.Load(name, text)
 	case rules.WaiversKind:
 		var table *rules.Table
-		if table, err = policies.Open(l.policy); err != nil {
+		if table, err = policies.Open(l.policies...); err != nil {
 			l.errs = append(l.errs, fmt.Errorf("load the policy for %s: %w", name, err))
 			return
 		}
 		f.table, err = table.WithWaivers(name, text)
 	default:
-		f.table, err = rules.Load(name, text)
+		err = f.loadTable()
 	}
 	if err != nil && !errors.As(err, &f.mistakes) {
 		l.errs = append(l.errs, err)
 		return
 	}
 	l.files = append(l.files, f)
+}
+
+// loadTable loads the table with all that it extends.
+func (f *lintedFile) loadTable() error {
+	file := f.name
+	if file == "stdin" {
+		file = ""
+	}
+	sources, err := policies.ResolveText(policies.Read, file, f.text)
+	if err != nil {
+		return err
+	}
+	f.below = sources[:len(sources)-1]
+	f.table, err = rules.LoadAll(sources...)
+	return err
+}
+
+// ofPart finds the errors of a table that is no table without those that it is meant to change.
+var ofPart = regexp.MustCompile(`^missing field "(checks|weight|violation)" |^disable: the table extends no other table|^unknown check `)
+
+// leaveOutParts drops the errors of files that only make sense as a part of another one, which are checked as such.
+func (l *linting) leaveOutParts() {
+	parts := make(map[string]bool)
+	for _, f := range l.files {
+		for _, source := range f.below {
+			parts[filepath.Clean(source.File)] = true
+		}
+	}
+	for i := range l.files {
+		if f := &l.files[i]; parts[filepath.Clean(f.name)] {
+			f.mistakes = slices.DeleteFunc(f.mistakes, func(m strictyaml.Error) bool { return ofPart.MatchString(m.Msg) })
+		}
+	}
 }
 
 // observe records which waivers accept a violation of a pod.
@@ -117,22 +157,30 @@ func (l *linting) observe(event dump.Event) error {
 // report prints all errors and warnings. It returns an error if lint fails.
 func (l *linting) report(to io.Writer, now time.Time, strict bool) error {
 	var lines strings.Builder
+	printed := make(map[string]bool)
+	print := func(line string) int { // once, though several tables may extend the same one
+		if printed[line] {
+			return 0
+		}
+		printed[line] = true
+		lines.WriteString(line + "\n")
+		return 1
+	}
+	l.leaveOutParts()
 	mistakes, warnings := 0, 0
 	for _, f := range l.files {
-		mistakes += len(f.mistakes)
 		for _, m := range f.mistakes {
-			fmt.Fprintln(&lines, m)
+			mistakes += print(m.Error())
 		}
 		if f.table == nil {
 			continue
 		}
-		known := lint.Options{Pods: policies.PodSchema(), Now: now}
+		known := lint.Options{Pods: policies.PodSchema(), Below: f.below, Now: now}
 		if l.recording != "" {
 			known.Recording, known.Accepting = l.recording, f.accepting
 		}
 		for _, d := range lint.Warnings(f.table, f.name, f.text, known) {
-			warnings++
-			fmt.Fprintln(&lines, d)
+			warnings += print(d.String())
 		}
 	}
 	if l.folders {

@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -27,7 +28,9 @@ const topUnset = math.MinInt
 type scanOptions struct {
 	flags               *pflag.FlagSet
 	flagErrors          *flagErrors
-	policy, waivers     string
+	policies            []string
+	policyFiles         []string // all files that the policy consists of
+	waivers             string
 	outputs             outputFlags
 	failOn, color       choice
 	failUnder, maxScore float64
@@ -75,7 +78,7 @@ formats, namespaces, checks and tables; see "kube-devops completion --help".`,
 		RunE: o.run,
 	}
 	flags := command.Flags()
-	flags.StringVar(&o.policy, "policy", policies.Default, "policy table: a `file`, or the name of a built-in table")
+	flags.StringSliceVar(&o.policies, "policy", []string{policies.Default}, policyHelp)
 	flags.StringVar(&o.waivers, "waivers", "", "`file` with waivers in addition to those of the policy table")
 	flags.VarP(&o.outputs, "output", "o", "report `format`, optionally with a file (FORMAT=FILE): "+strings.Join(formatNames(), ", ")+"; may be repeated (default: table)")
 	flags.Var(&o.failOn, "fail-on", "exit 1 if there is a violation of this `severity` or higher: "+strings.Join(o.failOn.words, ", "))
@@ -95,6 +98,7 @@ formats, namespaces, checks and tables; see "kube-devops completion --help".`,
 	flags.BoolVarP(&o.quiet, "quiet", "q", false, "print errors only, without warnings and progress")
 	o.cluster.addTo(flags)
 	flags.Lookup("top").DefValue = "" // the usage text explains it
+	flags.Lookup("policy").DefValue = strconv.Quote(policies.Default)
 	o.flags, o.flagErrors = flags, collectFlagErrors(command)
 	completeScan(command, &o)
 	return command
@@ -129,6 +133,9 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 	if err != nil {
 		return err
 	}
+	for _, warning := range table.Warnings() {
+		o.warn(cmd.ErrOrStderr(), warning.Error())
+	}
 	baseline, err := o.loadBaseline()
 	if err != nil {
 		return err
@@ -157,7 +164,7 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 
 // validate checks flags and arguments.
 func (o *scanOptions) validate(cmd *cobra.Command, args []string) error {
-	errs := []error{o.cluster.validate(args), scan.Validate(o.namespaces), dump.CheckGlobs(o.exclude), o.validateExplain()}
+	errs := []error{validatePolicies(o.policies), o.cluster.validate(args), scan.Validate(o.namespaces), dump.CheckGlobs(o.exclude), o.validateExplain()}
 	for _, flag := range []struct{ name, what string }{
 		{"policy", "a file or a built-in table"}, {"waivers", "a file"}, {"baseline", "a file"},
 		{"check", "a check"}, {"namespace", "a namespace or a pattern"}, {"explain", "a namespace or a pattern"},

@@ -110,6 +110,11 @@ func TestScanExitCodes(t *testing.T) {
 		{"- --check missing_liveness --baseline " + old, 0, ""},
 		{"- --namespace other", 2, "kube-devops: no pods that count: --namespace other matches no pods that count (the input has pods in shop)\n"},
 		{"- --check latest", 2, "kube-devops: --check: policy default has no check \"latest\"; did you mean latest_tag?\n"},
+		{"- --policy default --policy testdata/extends/part.yaml --max-score 5", 1, "kube-devops: --max-score 5: the score of the cluster is 5.5\n"},
+		{"- --policy default,testdata/extends/part.yaml --max-score 5", 1, "kube-devops: --max-score 5: the score of the cluster is 5.5\n"},
+		{"- --policy testdata/extends/team.yaml --check missing_readiness", 2, "kube-devops: --check: policy team disables check \"missing_readiness\"\n"},
+		{"- --policy default,", 2, "kube-devops: --policy has an empty entry: name a file or a built-in table (see kube-devops scan --help)\n"},
+		{"- --policy testdata/extends/team.yaml", 0, "kube-devops: warning: testdata/extends/team.yaml:19: waiver probes: check missing_readiness is disabled: the waiver accepts no violation of it\n"},
 		{"- --explain shop", 0, ""},
 	} {
 		code, stdout, stderr := runScan(t, badPod+goodPod, strings.Fields(tt.args)...)

@@ -48,6 +48,10 @@ func TestScanConfig(t *testing.T) {
 			stderr: "kube-devops: ../.kube-devops.yaml sets policy, output; --config none ignores it\n"},
 		"a policy that ships": {config: "policy: recommended\noutput: [json]\n", args: "pods", stdout: `"name":"recommended"`,
 			stderr: "kube-devops: .kube-devops.yaml sets policy, output; --config none ignores it\n"},
+		"several policies": {config: "policy: [default, team/strict.yaml]\noutput: [json]\n", in: "pods", args: ".", stdout: `"missing_readiness":1,"any_pod":1`,
+			stderr: "kube-devops: ../.kube-devops.yaml sets policy, output; --config none ignores it\n"},
+		"other policies on the command line": {config: "policy: [default, team/strict.yaml]\n", args: "pods --policy recommended -o json", stdout: `"name":"recommended"`,
+			stderr: "kube-devops: .kube-devops.yaml sets no flags; --config none ignores it\n"},
 		"lists": {config: "exclude: ['**/*.json', \"a,b\"]\ncheck:\n- latest_tag\nallowEmpty: true\noutput: json\n", args: "pods", stdout: `"pods":0`,
 			stderr: "kube-devops: .kube-devops.yaml sets exclude, check, allowEmpty, output; --config none ignores it\n" +
 				"kube-devops: warning: 1 file left out by --exclude: pods/a.json\nkube-devops: warning: --exclude a,b matches nothing\n"},
@@ -104,6 +108,7 @@ func TestScanConfigErrors(t *testing.T) {
 		"output: json=/etc/x\n":                         `line 3: output: "json=/etc/x" names a file: only formats are allowed here; name the file on the command line`,
 		"output: [json, sarif=x]\n":                     `line 3: output: "sarif=x" names a file`,
 		"policy: ../x.yaml\n":                           `line 3: policy: "../x.yaml" is not a path below the folder of this file`,
+		"policy: [default, ../x.yaml]\n":                `line 3: policy: "../x.yaml" is not a path below the folder of this file`,
 		"policy: team/../../x.yaml\n":                   "is not a path below the folder",
 		"waivers: /etc/passwd\n":                        `line 3: waivers: "/etc/passwd" is not a path below the folder of this file`,
 		"baseline: '-'\n":                               `baseline: "-" is not a path`,

@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 )
 
 func (o *scanOptions) loadPolicy() (*rules.Table, error) {
-	table, err := policies.OpenWithWaivers([]string{o.policy}, o.waivers)
+	table, err := o.openPolicy()
 	if _, ok := errors.AsType[rules.LoadErrors](err); ok {
 		return nil, err // each of them names the file
 	}
@@ -32,6 +33,18 @@ func (o *scanOptions) loadPolicy() (*rules.Table, error) {
 		}
 	}
 	return table, nil
+}
+
+// openPolicy loads the policy and its waivers.
+func (o *scanOptions) openPolicy() (*rules.Table, error) {
+	sources, err := policies.Resolve(policies.Read, o.policies...)
+	if err != nil {
+		return nil, err
+	}
+	for _, source := range sources {
+		o.policyFiles = append(o.policyFiles, source.File)
+	}
+	return policies.LoadWithWaivers(sources, o.waivers)
 }
 
 // loadBaseline loads the report that --baseline names; nil if there is none.
@@ -66,7 +79,7 @@ func (o *scanOptions) findInputs(args []string, stdin io.Reader) (dump.Found, er
 	if len(o.outputs) == 0 {
 		return inputs, nil
 	}
-	names, fromStdin := []string{o.policy, o.waivers}, io.Reader(nil)
+	names, fromStdin := append(slices.Clone(o.policyFiles), o.waivers), io.Reader(nil)
 	for _, file := range inputs.Files {
 		if file.Path == "-" {
 			fromStdin = stdin

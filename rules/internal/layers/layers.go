@@ -35,6 +35,8 @@ type Merged struct {
 	Warnings strictyaml.Errors
 }
 
+const tableKind = "PolicyTable"
+
 // skipPrefix marks an entry of disable that is the reason of a skip.
 const skipPrefix = "skip:"
 
@@ -67,6 +69,12 @@ func Merge(sources []Source) (*strictyaml.Reader, *Merged) {
 			m.Errorf(roots[i], "the table must be a mapping")
 			roots[i] = nil
 		}
+		if kind := strictyaml.Field(roots[i], "kind"); kind != nil && i < last {
+			before := m.Count()
+			if m.Constant("kind", tableKind)(kind); m.Count() > before {
+				roots[i] = nil // such as waivers, whose other fields are not those of a table
+			}
+		}
 		unread = unread || roots[i] == nil
 		for former, present := range source.Renamed {
 			m.Renamed[former] = present
@@ -94,9 +102,6 @@ func (m *merger) table(root *yaml.Node, last bool) {
 		} else if !ok && !last {
 			m.Errorf(root, "missing field %q in the table", name)
 		}
-	}
-	if kind, ok := fields.pairs["kind"]; ok && !last {
-		m.Constant("kind", "PolicyTable")(kind.value)
 	}
 	if disable, ok := fields.pairs["disable"]; ok {
 		m.disable(disable.value)
