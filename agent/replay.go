@@ -32,7 +32,7 @@ func (a *Agent) readRecording(ctx context.Context, table *rules.Table) error {
 		return errReadOnce
 	}
 	started := time.Now()
-	recorded := state.New(table)
+	recorded := state.New(table.AsOf(started))
 	recorded.ExpireWaivers(started)
 	stats, err := dump.ReadPath(ctx, a.options.Replay, a.options.Stdin, func(event dump.Event) error {
 		pod := state.Pod{Namespace: event.Namespace, Name: event.Name, UID: event.UID}

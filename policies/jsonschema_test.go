@@ -222,6 +222,7 @@ checks:
   - {id: b, weight: 1, violation: {path: a, operator: exists}}
   - {id: c, weight: 1, forEach: [allContainers.args, longRunningContainers], violation: {operator: exists}}
 grades: [{name: A, min: 50.5, maxSeverity: medium}, {name: B, min: 0}]
+annotationWaivers: {checks: [a, b], maxDays: 90}
 waivers:` + fullWaivers
 
 // beyondSchema are the bad tables that are wrong in what no JSON Schema can know: how one part goes with another, what the

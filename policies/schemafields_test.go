@@ -42,6 +42,7 @@ func TestJSONSchemaKnowsTheFields(t *testing.T) {
 		{"a predicate", "$defs/predicate", head + "PolicyTable\nchecks: [{violation: {zz: 1}}]\n", loadTable, ""},
 		{"some", "$defs/quantified", head + "PolicyTable\nchecks: [{violation: {some: {zz: 1}}}]\n", loadTable, ""},
 		{"a grade", "$defs/grade", table + "grades: [{zz: 1}]\n", loadTable, ""},
+		{"annotationWaivers", "$defs/PolicyTable/properties/annotationWaivers", table + "annotationWaivers: {zz: 1}\n", loadTable, ""},
 		{"a waiver", "$defs/waiver", table + "waivers: [{zz: 1}]\n", loadTable, ""},
 		{"owner", "$defs/waiver/properties/owner", table + "waivers: [{owner: {zz: 1}}]\n", loadTable, ""},
 		{"a file of waivers", "$defs/Waivers", "zz: 1\n", func(text string) error {

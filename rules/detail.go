@@ -176,12 +176,14 @@ func mayBeSecret(steps []fieldpath.Step) bool {
 const maxValueBytes = 200
 
 // clipped cuts a text to maxValueBytes at a character boundary, and marks the cut with an ellipsis.
-func clipped(text string) string {
+func clipped(text string) string { return clippedTo(text, maxValueBytes) }
+
+func clippedTo(text string, most int) string {
 	const ellipsis = "…"
-	if len(text) <= maxValueBytes {
+	if len(text) <= most {
 		return strings.Clone(text)
 	}
-	end := maxValueBytes - len(ellipsis)
+	end := most - len(ellipsis)
 	for !utf8.RuneStart(text[end]) {
 		end--
 	}

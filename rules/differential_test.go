@@ -212,7 +212,7 @@ func evaluateOrFail(t testing.TB, table *rules.Table, pod string) naiveVerdict {
 }
 
 func inWords(table *rules.Table, verdict rules.Verdict) naiveVerdict {
-	words := naiveVerdict{Subjects: make(map[string]int), Skip: verdict.SkipReason}
+	words := naiveVerdict{Subjects: make(map[string]int), Skip: verdict.SkipReason, Mistakes: len(verdict.Mistakes)}
 	for i, c := range table.Checks() {
 		words.Subjects[c.ID] = verdict.Subjects[i]
 	}
@@ -233,7 +233,7 @@ func inWords(table *rules.Table, verdict rules.Verdict) naiveVerdict {
 }
 
 func compareVerdicts(want, got naiveVerdict) string {
-	if want.Skip == got.Skip && slices.Equal(want.Violations, got.Violations) && maps.Equal(want.Subjects, got.Subjects) {
+	if want.Skip == got.Skip && want.Mistakes == got.Mistakes && slices.Equal(want.Violations, got.Violations) && maps.Equal(want.Subjects, got.Subjects) {
 		return ""
 	}
 	return cmp.Diff(want, got, cmpopts.EquateEmpty())

@@ -48,9 +48,12 @@ func (t *Table) YAML() []byte {
 		grades.Content = append(grades.Content, inFlow(grade))
 	}
 	add(root, "grades", grades)
+	if a := t.annotations; a != nil && len(presentIDs(a.CheckIDs, a.checks)) > 0 {
+		add(root, "annotationWaivers", mapping("checks", inFlow(textNodes(presentIDs(a.CheckIDs, a.checks))), "maxDays", numberNode(float64(a.MaxDays))))
+	}
 	waivers := sequence()
 	for _, w := range t.waivers {
-		if len(w.CheckIDs) == 0 || len(w.presentIDs()) > 0 {
+		if len(w.CheckIDs) == 0 || len(presentIDs(w.CheckIDs, w.checks)) > 0 {
 			waivers.Content = append(waivers.Content, w.node())
 		}
 	}
@@ -183,16 +186,16 @@ func (w *Waiver) node() *yaml.Node {
 		add(node, "owner", inFlow(owner))
 	}
 	if len(w.CheckIDs) > 0 {
-		add(node, "check", inFlow(textNodes(w.presentIDs())))
+		add(node, "check", inFlow(textNodes(presentIDs(w.CheckIDs, w.checks))))
 	}
 	return node
 }
 
-// presentIDs are the checks that the waiver is about without those that are disabled or retired, which the encoded table does not know.
-func (w *Waiver) presentIDs() []string {
+// presentIDs are the ids of checks without those that are disabled or retired, which the encoded table does not know.
+func presentIDs(all []string, checks []int) []string {
 	var ids []string
-	for i, id := range w.CheckIDs {
-		if w.checks[i] >= 0 {
+	for i, id := range all {
+		if checks[i] >= 0 {
 			ids = append(ids, id)
 		}
 	}

@@ -120,6 +120,7 @@ waivers:
     owner: {kind: Job, name: "j*"}
     check: [full, least]
   - {id: c, reason: r, expires: 2030-01-01T00:00:00Z, owner: {kind: Job}}
+annotationWaivers: {checks: [least, full], maxDays: 90}
 `
 	table := load(t, inside)
 	roundTrip(t, table)

@@ -27,6 +27,8 @@ type Verdict struct {
 	Subjects []int
 	// SkipReason says why the table skips the pod; empty for a pod that is evaluated. A skipped pod has neither violations nor subjects.
 	SkipReason string
+	// Mistakes describe the lines of the pod's annotation that accept nothing, if the table reads annotations. They are few.
+	Mistakes []string
 }
 
 // A Violation is one check that one subject fails.
@@ -64,7 +66,10 @@ type evaluation struct {
 	container gjson.Result // the last container on the walk over subjects
 	waivers   []truth      // for each waiver: whether it is about this pod; empty until the first violation
 	identity  identity
-	subjects  Locator // finds the subjects of violations for their details
+	annotated []annotationLine // what the pod's annotation accepts
+	// byAnnotation has the waiver of the annotation for each check; empty until the first violation.
+	byAnnotation []*Waiver
+	subjects     Locator // finds the subjects of violations for their details
 }
 
 var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
@@ -99,7 +104,7 @@ func (t *Table) Evaluate(pod []byte) (Verdict, error) {
 // EvaluateInto is Evaluate into a Verdict whose memory it reuses. It does not allocate for a pod without violations. The verdict does not
 // refer to the text of the pod.
 func (t *Table) EvaluateInto(v *Verdict, pod []byte) error {
-	v.Violations, v.Subjects = v.Violations[:0], v.Subjects[:0]
+	v.Violations, v.Subjects, v.Mistakes = v.Violations[:0], v.Subjects[:0], v.Mistakes[:0]
 	e := evaluations.Get().(*evaluation)
 	defer evaluations.Put(e)
 	if err := e.checker.check(pod); err != nil {
@@ -108,6 +113,7 @@ func (t *Table) EvaluateInto(v *Verdict, pod []byte) error {
 	e.begin(t, pod)
 	v.Subjects = append(v.Subjects, make([]int, len(t.checks))...)
 	if v.SkipReason = t.skipReason(e); v.SkipReason == "" {
+		t.readAnnotation(e, v)
 		for i := range t.groups {
 			t.evaluateGroup(e, v, &t.groups[i])
 		}
@@ -122,12 +128,14 @@ func (e *evaluation) begin(t *Table, pod []byte) {
 	e.pod, e.indexed = parsed(pod), t.lookups >= minIndexedLookups
 	e.constant = append(e.constant[:0], make([]truth, t.constants)...)
 	e.spent = append(e.spent[:0], make([]int, t.budgets)...)
-	e.waivers = e.waivers[:0]
+	e.waivers, e.annotated, e.byAnnotation = e.waivers[:0], e.annotated[:0], e.byAnnotation[:0]
 }
 
 // end drops all references to the pod.
 func (e *evaluation) end() {
 	e.pod, e.container, e.identity = gjson.Result{}, gjson.Result{}, identity{}
+	clear(e.annotated)
+	clear(e.byAnnotation)
 	e.clearIndexes()
 }
 
@@ -207,5 +215,8 @@ func (t *Table) violate(e *evaluation, v *Verdict, check int, answer truth, subj
 		violation.Container, violation.Subject = where.names(e, subject, violation.Path)
 	}
 	violation.Waiver = t.waiver(e, violation)
+	if w := t.annotationWaiver(e, check); w != nil && (violation.Waiver == nil || w.Expires.After(violation.Waiver.Expires)) {
+		violation.Waiver = w
+	}
 	v.Violations = append(v.Violations, violation)
 }

@@ -42,7 +42,8 @@ type LoadErrors = strictyaml.Errors
 // A loader builds a Table from YAML nodes.
 type loader struct {
 	*strictyaml.Reader
-	lists lists
+	lists    lists
+	checkIDs []string // of the table, for hints
 }
 
 func newLoader(file string) *loader {
@@ -77,7 +78,7 @@ func (r *loader) standsAlone(root *yaml.Node) bool {
 // table reads a table that extends no other, or the result of merging several.
 func (r *loader) table(t *Table, root *yaml.Node) {
 	t.exclude, t.grades = defaultExclude(), defaultGrades()
-	var waivers, excludeAlso *yaml.Node
+	var waivers, annotations, excludeAlso *yaml.Node
 	// Predicates use lists, so they are read before them.
 	r.lists = r.namedLists(strictyaml.Field(root, "lists"))
 	r.Fields(root, "the table", []string{"apiVersion", "kind", "metadata", "checks"}, map[string]func(*yaml.Node){
@@ -115,12 +116,16 @@ func (r *loader) table(t *Table, root *yaml.Node) {
 		"checks":  func(node *yaml.Node) { t.checks = r.checks(node) },
 		"grades":  func(node *yaml.Node) { t.grades = r.grades(node) },
 		// Waivers name checks, so they are read after them.
-		"waivers": func(node *yaml.Node) { waivers = node },
+		"waivers":           func(node *yaml.Node) { waivers = node },
+		"annotationWaivers": func(node *yaml.Node) { annotations = node },
 	})
 	if waivers != nil {
 		t.waivers = r.waivers(waivers, t)
 	}
 	t.lists = r.lists
+	if annotations != nil {
+		t.annotations = r.annotationWaivers(annotations, t)
+	}
 }
 
 // union adds the texts of a list that another one does not have.

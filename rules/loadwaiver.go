@@ -185,30 +185,34 @@ func (r *loader) waivedChecks(node *yaml.Node, w *Waiver, t *Table) {
 	if len(entries) == 0 {
 		r.Errorf(node, "check must not be empty; omit it to match all checks")
 	}
-	var ids []string
 	for _, entry := range entries {
 		id, ok := r.Text(entry, "check")
 		if !ok {
 			continue
 		}
-		named := id
-		if id = t.Resolve(id); id != named {
-			t.warnings = append(t.warnings, r.About(entry, r.At, "check %s is now called %s", named, id))
-		}
-		index := slices.IndexFunc(t.checks, func(c Check) bool { return c.ID == id })
-		switch {
-		case index >= 0:
-		case slices.Contains(t.disabled, id):
-			t.warnings = append(t.warnings, r.About(entry, r.At, "check %s is disabled: the waiver accepts no violation of it", id))
-		case slices.Contains(t.retired, id):
-			t.warnings = append(t.warnings, r.About(entry, r.At, "check %s was retired from the table that it belonged to", id))
-		case len(t.checks) > 0: // a table without checks has an error already
-			for i := len(ids); i < len(t.checks); i++ {
-				ids = append(ids, t.checks[i].ID)
-			}
-			r.Errorf(entry, "unknown check %q%s", named, r.DidYouMean(id, ids))
-		}
+		id, index := r.waivedCheck(entry, id, t)
 		w.checks = append(w.checks, index)
 		w.CheckIDs = append(w.CheckIDs, id)
 	}
+}
+
+// waivedCheck returns the present id of a check that a waiver names, and its index: -1 for one that is disabled or was retired.
+func (r *loader) waivedCheck(node *yaml.Node, named string, t *Table) (id string, index int) {
+	if id = t.Resolve(named); id != named {
+		t.warnings = append(t.warnings, r.About(node, r.At, "check %s is now called %s", named, id))
+	}
+	index = slices.IndexFunc(t.checks, func(c Check) bool { return c.ID == id })
+	switch {
+	case index >= 0:
+	case slices.Contains(t.disabled, id):
+		t.warnings = append(t.warnings, r.About(node, r.At, "check %s is disabled: the waiver accepts no violation of it", id))
+	case slices.Contains(t.retired, id):
+		t.warnings = append(t.warnings, r.About(node, r.At, "check %s was retired from the table that it belonged to", id))
+	case len(t.checks) > 0: // a table without checks has an error already
+		for i := len(r.checkIDs); i < len(t.checks); i++ {
+			r.checkIDs = append(r.checkIDs, t.checks[i].ID)
+		}
+		r.Errorf(node, "unknown check %q%s", named, r.DidYouMean(id, r.checkIDs))
+	}
+	return id, index
 }

@@ -22,6 +22,8 @@ type naiveTable struct {
 	Checks     []naiveCheck
 	Waivers    []naiveWaiver
 
+	AnnotationWaivers *naiveAnnotationWaivers `yaml:"annotationWaivers"`
+
 	// fault plants a fault, so that a test can prove that it would be found.
 	fault string
 
@@ -90,6 +92,7 @@ type naiveVerdict struct {
 	Violations []string // "check path container", the subject, " unknown", and " waived by waiver"
 	Subjects   map[string]int
 	Skip       string
+	Mistakes   int // in the annotation of the pod
 }
 
 func parseNaive(text []byte) (*naiveTable, error) {
@@ -544,6 +547,9 @@ func (t *naiveTable) evaluate(pod any) naiveVerdict {
 				v.Skip = s.Reason
 			}
 		}
+	}
+	if v.Skip == "" {
+		_, v.Mistakes = t.annotated(pod)
 	}
 	for i := range t.Checks {
 		c := &t.Checks[i]

@@ -27,13 +27,13 @@ type naiveViolation struct {
 // waiver is the waiver that governs a violation: of those that match the first of the latest.
 func (t *naiveTable) waiver(pod any, v naiveViolation) *naiveWaiver {
 	var governing *naiveWaiver
-	for i := range t.Waivers {
-		w := &t.Waivers[i]
+	annotated, _ := t.annotated(pod)
+	for _, w := range slices.Concat(t.Waivers, annotated) {
 		if !t.accepts(w, pod, v) {
 			continue
 		}
 		if governing == nil {
-			governing = w
+			governing = &w
 			continue
 		}
 		order := w.expires().Compare(governing.expires())
@@ -41,7 +41,7 @@ func (t *naiveTable) waiver(pod any, v naiveViolation) *naiveWaiver {
 			order = -order
 		}
 		if order > 0 && t.fault != "the first waiver counts" || t.fault == "the last waiver counts" {
-			governing = w
+			governing = &w
 		}
 	}
 	return governing
@@ -59,7 +59,7 @@ func (w *naiveWaiver) expires() time.Time {
 	return expires
 }
 
-func (t *naiveTable) accepts(w *naiveWaiver, pod any, v naiveViolation) bool {
+func (t *naiveTable) accepts(w naiveWaiver, pod any, v naiveViolation) bool {
 	field := func(of any, name string) any {
 		object, _ := of.(map[string]any)
 		return object[name]

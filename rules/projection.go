@@ -27,6 +27,8 @@ type wanted struct {
 	whole bool
 	// scalar: its text, if it is a string, a number or a boolean.
 	scalar bool
+	// brief: its text, if its JSON has at most maxAnnotationBytes; of a longer one only that it is there.
+	brief bool
 	// counted: how many elements, keys or characters it has.
 	counted bool
 	// entries is what is wanted of each value of an object, whatever its key; nil when only fields are wanted.
@@ -100,6 +102,10 @@ func (t *Table) projection(extra []*fieldpath.Path) *Projection {
 		if w.workload != nil {
 			owner.field("controller").whole, metadata.field("labels").field("pod-template-hash").whole = true, true
 		}
+	}
+	if t.annotations != nil {
+		metadata.field("annotations").field(WaiveAnnotation).brief = true
+		metadata.field("creationTimestamp").whole = true
 	}
 	root.finish()
 	return p
@@ -316,7 +322,7 @@ func (w *wanted) merge(other *wanted) {
 	if other == nil {
 		return
 	}
-	w.whole, w.scalar, w.counted = w.whole || other.whole, w.scalar || other.scalar, w.counted || other.counted
+	w.whole, w.scalar, w.brief, w.counted = w.whole || other.whole, w.scalar || other.scalar, w.brief || other.brief, w.counted || other.counted
 	for _, f := range other.fields {
 		w.field(f.key).merge(f.of)
 	}
@@ -351,7 +357,7 @@ func (w *wanted) covers(other *wanted) bool {
 	if w.whole || other == nil {
 		return true
 	}
-	if other.whole || other.scalar && !w.scalar || other.counted && !w.counted || other.each != nil && (w.each == nil || !w.each.covers(other.each)) {
+	if other.whole || other.scalar && !w.scalar || other.brief && !w.brief && !w.scalar || other.counted && !w.counted || other.each != nil && (w.each == nil || !w.each.covers(other.each)) {
 		return false
 	}
 	if other.entries != nil && (w.entries == nil || !w.entries.covers(other.entries)) {
@@ -416,7 +422,9 @@ func (r *projector) project(i, depth int, want *wanted) (int, error) {
 	switch {
 	case err != nil:
 		return 0, err
-	case want.whole, want.scalar, first == 't', first == 'f', first == 'n', first == '"' && want.counted:
+	case want.brief && first == '"' && end-i > maxAnnotationBytes && !want.whole && !want.scalar && !want.counted:
+		r.to = append(r.to, '0')
+	case want.whole, want.scalar, want.brief, first == 't', first == 'f', first == 'n', first == '"' && want.counted:
 		r.to = append(r.to, r.data[i:end]...)
 	case first == '"':
 		r.to = append(r.to, `""`...)

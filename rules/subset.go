@@ -43,7 +43,7 @@ func (t *Table) Subset(ids ...string) (*Table, error) {
 			subset.groups = append(subset.groups, group{g.forEach, checks})
 		}
 	}
-	subset.waivers = nil
+	subset.waivers, subset.annotations = nil, t.annotations.subset(position)
 	for _, w := range t.waivers {
 		if w := w.subset(position, subset.checks); w != nil {
 			subset.waivers = append(subset.waivers, w)

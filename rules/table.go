@@ -3,6 +3,7 @@ package rules
 import (
 	"path"
 	"slices"
+	"time"
 )
 
 // APIVersion and Kind are those of every policy table.
@@ -41,6 +42,9 @@ type Table struct {
 	checks  []Check
 	grades  []Grade
 	waivers []*Waiver
+	// annotations is nil if the table does not read them; now is the moment from which those without a creation time count.
+	annotations *AnnotationWaivers
+	now         time.Time
 
 	// Ids of checks that are not in the table, but may still be named: the present ids by the former ones, those that a built-in table no
 	// longer has, and those that the table disables.

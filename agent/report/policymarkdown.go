@@ -25,7 +25,7 @@ func PolicyMarkdown(to io.Writer, table *rules.Table) error {
 	for i := range checks {
 		checks[i] = &table.Checks()[i]
 	}
-	return policyTemplate.Execute(to, map[string]any{"Table": table, "Include": include, "Exclude": exclude, "Checks": checks})
+	return policyTemplate.Execute(to, map[string]any{"Table": table, "Include": include, "Exclude": exclude, "Checks": checks, "WaiveAnnotation": rules.WaiveAnnotation})
 }
 
 var escapeCell = strings.NewReplacer("|", `\|`, "<", "&lt;", "\r", "", "\n", " ", "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`, `\`, `\\`)

@@ -63,6 +63,7 @@ func Run(ctx context.Context, options Options) (*report.Scan, error) {
 	if options.Warn == nil {
 		options.Warn = func(string) {}
 	}
+	options.Table = options.Table.AsOf(options.Now)
 	s := newScan(options, cancel)
 	var err error
 	if s.projection, err = options.Table.ProjectionWith(rules.WorkloadPaths()...); err != nil {

@@ -27,7 +27,7 @@ func (s *ClusterState) ExpireWaivers(now time.Time) []Change {
 	}
 	s.now = now
 	expires := func(w *rules.Waiver) bool { return w != nil && w.Active(before) && !w.Active(now) }
-	if !slices.ContainsFunc(s.table.Waivers(), expires) {
+	if !slices.ContainsFunc(s.table.Waivers(), expires) && !s.expiries.within(before, now) {
 		return nil
 	}
 	var changes []Change
@@ -52,14 +52,46 @@ func (s *ClusterState) ExpireWaivers(now time.Time) []Change {
 
 // NextExpiry is when the next waiver expires; false if none will.
 func (s *ClusterState) NextExpiry() (time.Time, bool) {
-	now := s.time()
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	now := s.now
 	var next time.Time
 	for _, w := range s.table.Waivers() {
 		if w.Active(now) && (next.IsZero() || w.Expires.Before(next)) {
 			next = w.Expires
 		}
 	}
+	for at := range s.expiries {
+		if at.After(now) && (next.IsZero() || at.Before(next)) {
+			next = at
+		}
+	}
 	return next, !next.IsZero()
+}
+
+// expiries counts the interned violations that an annotation of a pod accepts, by the moment until which it does. The moments are days,
+// so they are few.
+type expiries map[time.Time]int
+
+// count adds the violations of an interned verdict, or subtracts them.
+func (e expiries) count(verdict *internedVerdict, sign int) {
+	for i := range verdict.violations {
+		if w := verdict.violations[i].Waiver; w != nil && w.FromAnnotation() {
+			if e[w.Expires] += sign; e[w.Expires] == 0 {
+				delete(e, w.Expires)
+			}
+		}
+	}
+}
+
+// within reports whether one of the moments is after before, and not after now.
+func (e expiries) within(before, now time.Time) bool {
+	for at := range e {
+		if before.Before(at) && !now.Before(at) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *ClusterState) time() time.Time {

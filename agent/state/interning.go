@@ -13,8 +13,9 @@ import (
 type internedVerdict struct {
 	violations []rules.Violation
 	subjects   []int
-	failed     bool   // there is no verdict
-	skipReason string // why the table skips the pod; empty for a pod that counts
+	failed     bool     // there is no verdict
+	skipReason string   // why the table skips the pod; empty for a pod that counts
+	mistakes   []string // in the annotation of the pod
 	origin     any
 
 	hash uint64
@@ -22,12 +23,21 @@ type internedVerdict struct {
 }
 
 func newVerdict(v rules.Verdict, origin any) internedVerdict {
-	return internedVerdict{violations: v.Violations, subjects: v.Subjects, skipReason: v.SkipReason, origin: origin}
+	return internedVerdict{violations: v.Violations, subjects: v.Subjects, skipReason: v.SkipReason, mistakes: v.Mistakes, origin: origin}
 }
 
 func (v *internedVerdict) equal(o *internedVerdict) bool {
 	return v.failed == o.failed && v.skipReason == o.skipReason && v.origin == o.origin &&
-		slices.Equal(v.subjects, o.subjects) && slices.Equal(v.violations, o.violations)
+		slices.Equal(v.subjects, o.subjects) && slices.EqualFunc(v.violations, o.violations, sameViolation) && slices.Equal(v.mistakes, o.mistakes)
+}
+
+// sameViolation compares two violations. Each verdict has its own waivers of annotations, so they are the same if they say the same.
+func sameViolation(a, b rules.Violation) bool {
+	if a.Waiver == nil || b.Waiver == nil || !a.Waiver.FromAnnotation() || rules.CompareWaivers(a.Waiver, b.Waiver) != 0 {
+		return a == b
+	}
+	a.Waiver, b.Waiver = nil, nil
+	return a == b
 }
 
 // verdicts are the interned verdicts by hash. Of two with the same hash it has one, and the other is not shared.
@@ -43,7 +53,7 @@ func (vs verdicts) intern(v *internedVerdict) *internedVerdict {
 	}
 	added := &internedVerdict{
 		violations: slices.Clone(v.violations), subjects: slices.Clone(v.subjects), failed: v.failed, skipReason: v.skipReason,
-		origin: v.origin, hash: hash, pods: 1,
+		mistakes: slices.Clone(v.mistakes), origin: v.origin, hash: hash, pods: 1,
 	}
 	if known == nil {
 		vs[hash] = added
@@ -69,10 +79,19 @@ func (v *internedVerdict) sum() uint64 {
 		maphash.WriteComparable(&h, n)
 	}
 	for i := range v.violations {
-		maphash.WriteComparable(&h, v.violations[i])
+		violation := v.violations[i]
+		if w := violation.Waiver; w != nil && w.FromAnnotation() {
+			violation.Waiver = nil
+			maphash.WriteComparable(&h, w.Expires.Unix())
+			maphash.WriteComparable(&h, w.Reason)
+		}
+		maphash.WriteComparable(&h, violation)
 	}
 	if v.origin != nil {
 		maphash.WriteComparable(&h, v.origin)
+	}
+	for _, mistake := range v.mistakes {
+		maphash.WriteComparable(&h, mistake)
 	}
 	_, _ = h.WriteString(v.skipReason)
 	return h.Sum64()

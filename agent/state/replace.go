@@ -49,7 +49,7 @@ func (s *ClusterState) Replace(ctx context.Context, workers int, pods iter.Seq[O
 	defer s.mu.Unlock()
 	// The pods were counted for the time at the start of the list; the state may have moved on since.
 	fresh.ExpireWaivers(s.now)
-	s.namespaces, s.verdicts, s.skipped, s.ready = fresh.namespaces, fresh.verdicts, fresh.skipped, true
+	s.namespaces, s.verdicts, s.expiries, s.skipped, s.ready = fresh.namespaces, fresh.verdicts, fresh.expiries, fresh.skipped, true
 	return failures, nil
 }
 

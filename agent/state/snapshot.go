@@ -28,7 +28,7 @@ type NamespaceSnapshot struct {
 	LiveMetrics
 }
 
-// A violatingNamespace is a namespace and those of its pods that have violations, sorted by name.
+// A violatingNamespace is a namespace and those of its pods that have violations or mistakes, sorted by name.
 type violatingNamespace struct {
 	name string
 	pods []violatingPod
@@ -82,6 +82,32 @@ func (s *Snapshot) AllViolations() iter.Seq2[PodViolation, bool] {
 	}
 }
 
+// A PodMistake is a line of the annotation of a pod that accepts nothing.
+type PodMistake struct {
+	Pod
+	Text string
+	// Origin is what Put was given; nil for none.
+	Origin any
+}
+
+// Mistakes are those in annotations of pods, sorted by namespace and pod.
+func (s *Snapshot) Mistakes() iter.Seq[PodMistake] {
+	return func(yield func(PodMistake) bool) {
+		for _, ns := range s.violating {
+			for _, pod := range ns.pods {
+				for _, text := range pod.verdict.mistakes {
+					if !yield(PodMistake{Pod{Namespace: ns.name, Name: pod.name}, text, pod.verdict.origin}) {
+						return
+					}
+				}
+			}
+		}
+	}
+}
+
+// Active reports whether a waiver has not expired at the time of the snapshot.
+func (s *Snapshot) Active(w *rules.Waiver) bool { return w.Active(s.now) }
+
 // Totals sums the counts of the namespaces.
 func (s *Snapshot) Totals() LiveMetrics {
 	checks := len(s.Table.Checks())
@@ -117,7 +143,7 @@ func (s *ClusterState) SnapshotWithViolations() *Snapshot {
 	for name, ns := range s.namespaces {
 		violating := violatingNamespace{name: name}
 		for name, pod := range ns.pods {
-			if len(pod.verdict.violations) > 0 {
+			if len(pod.verdict.violations) > 0 || len(pod.verdict.mistakes) > 0 {
 				violating.pods = append(violating.pods, violatingPod{name, pod.verdict})
 			}
 		}

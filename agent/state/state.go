@@ -84,6 +84,7 @@ type ClusterState struct {
 	mu         sync.RWMutex
 	namespaces map[string]*namespaceState
 	verdicts   verdicts
+	expiries   expiries
 	skipped    map[string]int // skipped pods by reason
 	ready      bool
 	now        time.Time // the time at which waivers are evaluated; only ExpireWaivers moves it
@@ -92,7 +93,7 @@ type ClusterState struct {
 // New makes an empty state, which is not ready. Its time is the zero time: no waiver has expired until ExpireWaivers.
 func New(table *rules.Table) *ClusterState {
 	return &ClusterState{
-		table: table, namespaces: make(map[string]*namespaceState), verdicts: make(verdicts), skipped: make(map[string]int),
+		table: table, namespaces: make(map[string]*namespaceState), verdicts: make(verdicts), expiries: make(expiries), skipped: make(map[string]int),
 	}
 }
 
@@ -163,15 +164,25 @@ func (s *ClusterState) put(pod Pod, verdict internedVerdict) (before, after podS
 	}
 	before = ns.pods[pod.Name]
 	after = podState{s.verdicts.intern(&verdict), hashUID(pod.UID)}
+	if after.verdict.pods == 1 {
+		s.expiries.count(after.verdict, +1)
+	}
 	if after != before {
 		ns.pods[strings.Clone(pod.Name)] = after // the name may be a part of a large buffer
 	}
 	s.count(ns, after.verdict, +1)
 	if before.verdict != nil {
 		s.count(ns, before.verdict, -1)
-		s.verdicts.release(before.verdict)
+		s.release(before.verdict)
 	}
 	return before, after
+}
+
+// release removes a pod from a verdict. The caller holds s.mu.
+func (s *ClusterState) release(verdict *internedVerdict) {
+	if s.verdicts.release(verdict); verdict.pods == 0 {
+		s.expiries.count(verdict, -1)
+	}
 }
 
 // Delete removes the contribution of the pod. If the UID is known and the name belongs to another pod by now, nothing changes.
@@ -202,7 +213,7 @@ func (s *ClusterState) remove(pod Pod) podState {
 		return podState{}
 	}
 	s.count(ns, before.verdict, -1)
-	s.verdicts.release(before.verdict)
+	s.release(before.verdict)
 	if delete(ns.pods, pod.Name); len(ns.pods) == 0 {
 		delete(s.namespaces, pod.Namespace)
 	}

@@ -37,7 +37,7 @@ tables; --old-waivers replaces it for OLD, and may be empty.`,
 			if err != nil {
 				return err
 			}
-			states[i] = state.New(table)
+			states[i] = state.New(table.AsOf(now))
 			states[i].ExpireWaivers(now)
 		}
 		err := readPods(cmd.Context(), args[2], cmd.InOrStdin(), func(event dump.Event) error {

@@ -63,6 +63,7 @@ func runFile(file string, now time.Time) Suite {
 	if !test.At.IsZero() {
 		now = test.At
 	}
+	table = table.AsOf(now)
 	for _, c := range test.Cases {
 		result := Result{Case: c}
 		verdict, err := evaluate(table, beside(file, c.Pod))
