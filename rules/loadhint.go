@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 
+	"gopkg.in/yaml.v3"
+
 	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
@@ -93,6 +95,25 @@ func instead(own string) string {
 		return " (did you mean " + own + "?)"
 	}
 	return fmt.Sprintf(" (did you mean %q?)", own)
+}
+
+// valueHint says which operator takes a value of the kind of one that an operator refuses. It continues the message; empty when there is
+// none.
+func valueHint(operator string, operand *yaml.Node) string {
+	own := map[string]string{"equals": "in", "notEquals": "notIn", "contains": "oneOf"}[operator]
+	switch {
+	case own != "" && operand.Kind == yaml.SequenceNode:
+		return fmt.Sprintf(" (did you mean %q?)", own)
+	case operand.Kind == yaml.SequenceNode && slices.Contains([]string{"hasPrefix", "hasSuffix", "matches"}, operator):
+		return "; write any: with a predicate for each value"
+	case operand.Kind == yaml.ScalarNode && operand.ShortTag() == "!!str" && (operator == "greaterThan" || operator == "lessThan"):
+		if _, is := parseQuantity(operand.Value); is == isTrue && strings.Trim(operand.Value, "+-.0123456789") != "" {
+			return fmt.Sprintf(" (did you mean %q?)", "quantity"+strings.ToUpper(operator[:1])+operator[1:])
+		}
+	case operand.Kind == yaml.ScalarNode && operand.ShortTag() != "!!null" && slices.Contains([]string{"in", "notIn", "oneOf"}, operator):
+		return fmt.Sprintf("; write [%.64q]", operand.Value)
+	}
+	return ""
 }
 
 // foreignFields are fields of other tools, and ours.

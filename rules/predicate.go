@@ -143,7 +143,7 @@ func NewMatcher(operator string, operand *yaml.Node) (Matcher, error) {
 	}
 	compiled, err := op.compile(canonical(operand))
 	if err != nil {
-		return Matcher{}, fmt.Errorf("value of %s %w", operator, err)
+		return Matcher{}, fmt.Errorf("value of %s %w%s", operator, err, valueHint(operator, operand))
 	}
 	return Matcher{op.absent, compiled}, nil
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode"
 
 	"gopkg.in/yaml.v3"
 
@@ -53,7 +54,13 @@ func (l *leaf) hint(node *yaml.Node, format string, args ...any) {
 	if l.listed {
 		node = l.node
 	}
-	l.Errorf(node, "%s on %s: %s", l.Operator, l.what(), fmt.Sprintf(format, args...))
+	text := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) {
+			return ' ' // an operand may have line breaks, and a warning is one line
+		}
+		return r
+	}, fmt.Sprintf(format, args...))
+	l.Errorf(node, "%s on %s: %s", l.Operator, l.what(), text)
 }
 
 // write returns the field path of the leaf, to write another operator with it.
@@ -134,7 +141,7 @@ func neverOwns(kind string) string {
 	case between != "":
 		return fmt.Sprintf("the owner of a pod of a %s is a %s", kind, between)
 	case kind != "" && 'a' <= kind[0] && kind[0] <= 'z':
-		return "a kind begins with a capital letter; write " + strings.ToUpper(kind[:1]) + kind[1:]
+		return fmt.Sprintf("a kind begins with a capital letter; write %.64q", strings.ToUpper(kind[:1])+kind[1:])
 	}
 	return ""
 }

@@ -24,6 +24,7 @@ func TestAdvice(t *testing.T) {
 		{"a glob around a text", "", `{path: metadata.labels.app, operator: in, value: [a, "*web*"]}`, `write {path: metadata.labels.app, operator: contains, value: "web"}`},
 		{"a glob within a text", containers, `{path: image, operator: equals, value: "*/web:?.*"}`, `write {path: image, operator: matches, value: '^.*/web:.\..*$'}`},
 		{"a glob behind a prefix", containers, `{path: image, operator: hasPrefix, value: "registry.example.com/*"}`, `"registry.example.com/*" is not a pattern there`},
+		{"a line break in an expression", containers, `{path: name, operator: matches, value: "^web|d\nb"}`, "write ^(web|d b)"},
 		{"a * that is one", containers, `{path: args, operator: contains, value: "* * * * *"}`, ""},
 		{"a * in a variable", containers, `{path: env.#.value, operator: equals, value: "*"}`, ""},
 		{"a * in an expression", containers, `{path: image, operator: matches, value: "^[^/]*$"}`, ""},
@@ -81,7 +82,7 @@ func TestAdvice(t *testing.T) {
 		{"a kind at the root", containers, `{all: [{path: $.kind, operator: in, value: [Pod, Job]}, {path: image, operator: absent}]}`, "never a Job"},
 		{"a kind of an owner", "", `{path: metadata.ownerReferences.#.kind, operator: equals, value: Job}`, ""},
 		{"a kind behind the owner", "", `{path: metadata.ownerReferences.#.kind, operator: equals, value: Deployment}`, "the owner of a pod of a Deployment is a ReplicaSet"},
-		{"a kind in lower case", "", `{path: metadata.ownerReferences.#.kind, operator: in, value: [Job, daemonSet]}`, "write DaemonSet"},
+		{"a kind in lower case", "", `{path: metadata.ownerReferences.#.kind, operator: in, value: [Job, daemonSet]}`, `write "DaemonSet"`},
 
 		{"a namespace that is excluded", "", `{path: metadata.namespace, operator: equals, value: kube-system}`, `"kube-*" in namespaces.exclude excludes namespace "kube-system"`},
 		{"a namespace that is excluded once more", "", `{path: metadata.namespace, operator: notIn, value: [kube-system, shop]}`, ""},
