@@ -2,6 +2,7 @@ package rules
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"unicode/utf8"
 
@@ -33,26 +34,33 @@ func compileImageTag(operand *yaml.Node) (test, error) {
 func quantityTest(holds func(order int) bool) func(*yaml.Node) (test, error) {
 	return func(operand *yaml.Node) (test, error) {
 		if operand.Kind == yaml.ScalarNode {
-			if want, is := parseQuantity(operand.Value); is == isTrue {
+			want, is := parseQuantity(operand.Value)
+			switch is {
+			case unknown:
+				return test{}, fmt.Errorf("is too big to compare: a quantity may have at most %d digits and an exponent of %d", maxQuantityDigits, maxQuantityExponent)
+			case isTrue:
 				return test{of: func(value gjson.Result) truth {
-					text := value.Raw
-					switch value.Type {
-					case gjson.String:
-						text = value.Str
-					case gjson.Number:
-					default:
-						return isFalse
-					}
-					quantity, is := parseQuantity(text)
+					quantity, is := quantityOf(value)
 					if is != isTrue {
 						return is
 					}
-					return truthOf(holds(quantity.Cmp(want)))
+					return truthOf(holds(quantity.cmp(want)))
 				}}, nil
 			}
 		}
 		return test{}, errors.New("must be a quantity such as 500m, 0.5 or 128Mi")
 	}
+}
+
+// quantityOf reads a value as a quantity: a string, or a number.
+func quantityOf(value gjson.Result) (amount, truth) {
+	switch value.Type {
+	case gjson.String:
+		return parseQuantity(value.Str)
+	case gjson.Number:
+		return parseQuantity(value.Raw)
+	}
+	return amount{}, isFalse
 }
 
 // compileOneOf searches the list for the value or, if it is an array, for one of its elements.

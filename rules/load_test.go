@@ -230,18 +230,18 @@ func TestLoadBounds(t *testing.T) {
 			want: "f:5: check c: value of imageTag must be an image tag: at most 128 letters, digits, _ . and -, not starting with a dot or a dash",
 		},
 		{
-			name: "letters of a quantity", bound: 64,
+			name: "digits of a quantity", bound: 64,
 			table: func(n int) string {
-				return withViolation("{path: a, operator: quantityLessThan, value: " + strings.Repeat("0", n-1) + "k}")
+				return withViolation("{path: a, operator: quantityLessThan, value: " + strings.Repeat("5", n) + "k}")
 			},
-			want: "f:5: check c: value of quantityLessThan must be a quantity such as 500m, 0.5 or 128Mi",
+			want: "f:5: check c: value of quantityLessThan is too big to compare: a quantity may have at most 64 digits and an exponent of 100",
 		},
 		{
 			name: "exponent of a quantity", bound: 100,
 			table: func(n int) string {
 				return withViolation(fmt.Sprintf("{any: [{path: a, operator: quantityLessThan, value: 1e%d}, {path: a, operator: quantityLessThan, value: 1e-100}]}", n))
 			},
-			want: "f:5: check c: value of quantityLessThan must be a quantity such as 500m, 0.5 or 128Mi",
+			want: "f:5: check c: value of quantityLessThan is too big to compare: a quantity may have at most 64 digits and an exponent of 100",
 		},
 		{
 			name: "length", bound: 1<<31 - 1,

@@ -2,6 +2,7 @@ package rules_test
 
 import (
 	"encoding/json"
+	"math"
 	"math/big"
 	"regexp"
 	"slices"
@@ -16,7 +17,10 @@ var naiveQuantity = regexp.MustCompile(`^([-+]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:([n
 // parseNaiveQuantity reads a quantity; nil where the text is none, or of another size than anybody writes.
 func parseNaiveQuantity(text, fault string) *big.Rat {
 	m := naiveQuantity.FindStringSubmatch(text)
-	if m == nil || len(text) > 64 {
+	if m == nil {
+		return nil
+	}
+	if before, behind, _ := strings.Cut(m[2], "."); len(strings.TrimLeft(before, "0")+strings.TrimRight(behind, "0")) > 64 {
 		return nil
 	}
 	factor := big.NewRat(1, 1)
@@ -54,10 +58,18 @@ func parseNaiveQuantity(text, fault string) *big.Rat {
 	whole, fraction, _ := strings.Cut(m[2], ".")
 	digits, _ := new(big.Int).SetString("0"+whole+fraction, 10)
 	value.SetFrac(digits, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(len(fraction))), nil))
+	value.Mul(value, factor)
+	// What is smaller than a billionth is rounded up.
+	value.Mul(value, big.NewRat(1_000_000_000, 1))
+	up := new(big.Int).Add(value.Num(), new(big.Int).Sub(value.Denom(), big.NewInt(1)))
+	value.SetFrac(up.Quo(up, value.Denom()), big.NewInt(1_000_000_000))
+	if largest := big.NewRat(math.MaxInt64, 1); strings.HasSuffix(m[3], "i") && value.Cmp(largest) > 0 {
+		value = largest
+	}
 	if m[1] == "-" {
 		value.Neg(value)
 	}
-	return value.Mul(value, factor)
+	return value
 }
 
 func (t *naiveTable) quantity(p *naivePredicate, value any) bool {

@@ -52,7 +52,7 @@ var (
 		`"ghcr.io/org/app:v1"`, `"ghcr.io/org/app"`, `"ghcr.io/organic/app"`, `"org/app"`, `"org/application"`, `"nginx-debug"`, `"reg:50001/app"`, `"docker.io/org/app"`, `"docker.io/library/nginx:1"`, `"index.docker.io/nginx"`, `"Reg:5000/app"`, `"localhost/a"`, `"localhost"`,
 		`"0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"`).suiting("imageTag", "imageTag", "imageFrom", "imageFrom", "hasSuffix")
 	quantities = values(`"500m"`, `"0.5"`, `0.5`, `"5e-1"`, `"1"`, `1`, `1e0`, `"64Mi"`, `"64Mi"`, `"64Mi"`, `"64M"`, `67108864`, `"65536Ki"`, `"65536Ki"`, `"65536Ki"`, `"1Ki"`, `"1E"`, `"1E3"`, `1E3`, `"1e3"`, `"1k"`, `"0"`, `-0`, `"-1"`, `"1 "`, `"1K"`, `".5"`, `"1."`,
-		`"100n"`, `"2u"`, `1e400`, `"8Ei"`, `9223372036854775808`, `"1e101"`, `1e101`, `"`+strings.Repeat("7", 65)+`"`).suiting("quantityGreaterThan", "quantityLessThan", "quantityEquals")
+		`"100n"`, `"2u"`, `"0.1n"`, `"1n"`, `"1n"`, `"0.5n"`, `1e400`, `"8Ei"`, `"9Ei"`, `"8Ei"`, `9223372036854775808`, `"1e101"`, `1e101`, `"`+strings.Repeat("7", 65)+`"`).suiting("quantityGreaterThan", "quantityLessThan", "quantityEquals")
 	scripts    = values(`"\u00e9"`, `"é😀"`, `"\ud83d\ude00"`, `"e\u0301"`, `"abc"`, `""`).suiting("length")
 	policies   = values(`"Always"`, `"Never"`, `"OnFailure"`)
 	phases     = values(`"Pending"`, `"Running"`, `"Running"`, `"Succeeded"`, `"Failed"`)
@@ -497,7 +497,7 @@ func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
 	case "greaterThan", "lessThan":
 		p["value"] = randomNumber(r)
 	case "quantityEquals":
-		p["value"] = pick(r, []any{"500m", 0.5, "1000m", 1, "64Mi", "65536Ki", "1e18", "1000", "0"})
+		p["value"] = pick(r, []any{"500m", 0.5, "1000m", 1, "64Mi", "65536Ki", "1e18", "1000", "0", "1n", "1n", "8Ei", "8Ei"})
 	case "quantityGreaterThan", "quantityLessThan":
 		p["value"] = pick(r, []any{"500m", "0.5", 0.5, "501m", 1, "1", "63Mi", "64500k", "65M", "66M", "65M", "66M", "65M", "66M", 66e6, "1Ki", "999P", json.Number("1e3"), "1E", -1, "0", "1n", "1.0000000001"})
 	case "length":
