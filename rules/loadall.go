@@ -119,6 +119,9 @@ func (t *Table) merge(sources []Source) error {
 // Warnings are about parts of the table that have no effect, or use ids of checks that a built-in table no longer has.
 func (t *Table) Warnings() LoadErrors { return t.warnings }
 
+// Renames reports whether a built-in table that the table consists of has renamed checks.
+func (t *Table) Renames() bool { return len(t.renamed) > 0 }
+
 // Resolve returns the present id of a check that a built-in table has renamed, and any other id as it is.
 func (t *Table) Resolve(id string) string {
 	if present, renamed := t.renamed[id]; renamed {

@@ -2,6 +2,8 @@ package rules_test
 
 import (
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -148,5 +150,70 @@ func TestLoadAllErrors(t *testing.T) {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 		})
+	}
+}
+
+// TestFormerIDs: what a built-in table once called a check still works in the tables, the waivers and the flags that use it.
+func TestFormerIDs(t *testing.T) {
+	shipped := layer("base", baseLayer)
+	shipped.Renamed, shipped.Retired = map[string]string{"uno": "one", "due": "two"}, []string{"zero", "nought"}
+	table, err := rules.LoadAll(shipped, layer("upper", `disable: [due, zero]
+checks:
+  - {id: uno, weight: 10}
+  - {id: nought, weight: 5}
+waivers:
+  - {id: w2, reason: r, expires: 2030-01-01, check: uno}
+  - {id: w3, reason: r, expires: 2030-01-01, check: [zero, due]}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, c := range table.Checks() {
+		got = append(got, fmt.Sprintf("%s=%d", c.ID, c.Weight))
+	}
+	if diff := cmp.Diff([]string{"one=10", "three=3"}, got); diff != "" {
+		t.Errorf("checks (-want +got):\n%s", diff)
+	}
+	want := `upper.yaml:4: disable: check due is now called two
+upper.yaml:4: disable: check zero was retired from the table that it belonged to; remove the entry
+upper.yaml:6: check uno: the check is now called one
+upper.yaml:7: check nought: the check was retired from the table that it belonged to; this entry has no effect
+base.yaml:11: waiver w1: check two is disabled: the waiver accepts no violation of it
+upper.yaml:9: waiver w2: check uno is now called one
+upper.yaml:10: waiver w3: check zero was retired from the table that it belonged to
+upper.yaml:10: waiver w3: check due is now called two
+upper.yaml:10: waiver w3: check two is disabled: the waiver accepts no violation of it`
+	if diff := cmp.Diff(want, table.Warnings().Error()); diff != "" {
+		t.Errorf("warnings (-want +got):\n%s", diff)
+	}
+	if got := table.Waivers()[1].CheckIDs; !slices.Equal(got, []string{"one"}) {
+		t.Errorf("waiver w2 is about %v", got)
+	}
+	if strings.Contains(string(table.YAML()), "w3") {
+		t.Error("a waiver of no check is shown, and would be about all")
+	}
+	subset, err := table.Subset("uno")
+	if err != nil || len(subset.Checks()) != 1 || subset.Checks()[0].ID != "one" {
+		t.Errorf("the subset has %v, error %v", subset, err)
+	}
+	for id, want := range map[string]string{"due": `policy upper disables check "two"`, "zero": `policy upper no longer has check "zero"`} {
+		if _, err := table.Subset(id); err == nil || err.Error() != want {
+			t.Errorf("subset %s: error %v, want %s", id, err, want)
+		}
+	}
+	with, err := table.WithWaivers("w.yaml", []byte("apiVersion: kube-devops.io/v1\nkind: Waivers\nwaivers: [{id: w9, reason: r, expires: 2030-01-01, check: uno}]\n"))
+	if err != nil || !slices.Equal(with.Waivers()[3].CheckIDs, []string{"one"}) || len(with.Warnings()) != len(table.Warnings())+1 {
+		t.Errorf("with waivers: error %v", err)
+	}
+	pod := []byte(`{"spec":{"containers":[{"name":"c"}]},"three":1}`)
+	verdict, err := table.Evaluate(pod)
+	if err != nil || len(verdict.Violations) != 1 || verdict.Violations[0].Waiver == nil || verdict.Violations[0].Waiver.ID != "w1" && verdict.Violations[0].Waiver.ID != "w2" {
+		t.Errorf("verdict %+v, error %v", verdict, err)
+	}
+	// A table that stands alone, as with --policy NAME.
+	alone, err := rules.LoadAll(shipped)
+	if err != nil || alone.Resolve("uno") != "one" || alone.Resolve("other") != "other" {
+		t.Errorf("alone: error %v", err)
 	}
 }

@@ -264,6 +264,9 @@ type findingID struct {
 
 // Compare compares the scan with the baseline. Violations that exceed the count of the baseline are new.
 func (b *Baseline) Compare(scan *Scan) *BaselineDiff {
+	if scan.Snapshot.Table.Renames() {
+		b = b.renamed(scan.Snapshot.Table)
+	}
 	d := &BaselineDiff{Baseline: b, fresh: make(map[findingID]bool), Incomplete: len(scan.Inputs.Unreadable) > 0}
 	c := &comparison{baseline: b, used: make(map[BaselineEntry]int), waivedUsed: make(map[BaselineEntry]int), inFile: make(map[entryInFile]int), gone: make(map[BaselineEntry]bool)}
 	if b.pods {
@@ -282,6 +285,27 @@ func (b *Baseline) Compare(scan *Scan) *BaselineDiff {
 	}
 	slices.SortFunc(d.New, compareCosts)
 	return d
+}
+
+// renamed returns the baseline with the present ids of checks that a built-in table has renamed.
+func (b *Baseline) renamed(table *rules.Table) *Baseline {
+	r := *b
+	r.known, r.waived = renamed(b.known, table), renamed(b.waived, table)
+	r.inFile = make(map[entryInFile]int, len(b.inFile))
+	for at, n := range b.inFile {
+		at.Check = table.Resolve(at.Check)
+		r.inFile[at] += n
+	}
+	return &r
+}
+
+func renamed(known map[BaselineEntry]entryCount, table *rules.Table) map[BaselineEntry]entryCount {
+	r := make(map[BaselineEntry]entryCount, len(known))
+	for k, t := range known {
+		k.Check = table.Resolve(k.Check)
+		r[k] = entryCount{r[k].manifests + t.manifests, r[k].recorded || t.recorded}
+	}
+	return r
 }
 
 // A comparison matches the findings of a scan with the counts of a baseline.

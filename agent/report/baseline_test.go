@@ -10,6 +10,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/policies"
 	"github.com/kube-devops/kube-devops/rules"
 )
 
@@ -118,6 +119,24 @@ waivers: [{id: side, reason: r, expires: 2031-01-01, namespace: shop, container:
 				t.Errorf("%d lines are new, want %d", lines, changes.Violations)
 			}
 		})
+	}
+}
+
+// TestBaselineOfFormerIDs: a check that a built-in table renames does not make its violations new.
+func TestBaselineOfFormerIDs(t *testing.T) {
+	text, _ := policies.Shipped(policies.Default)
+	load := func(renamed map[string]string, text string) *rules.Table {
+		table, err := rules.LoadAll(rules.Source{File: "default.yaml", Text: []byte(text), Renamed: renamed})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return table
+	}
+	old := printed(t, ScanJSON, replicas(t, load(nil, strings.ReplaceAll(string(text), "latest_tag", "latest")), 2, "a1", "main", "side"), Options{})
+	scan := replicas(t, load(map[string]string{"latest": "latest_tag"}, string(text)), 3, "b2", "main", "more")
+	fresh, resolved := baselineOf(t, old).Compare(scan).names()
+	if diff := cmp.Diff([][]string{{"shop Deployment/web latest_tag more x3"}, {"shop Deployment/web latest_tag side"}}, [][]string{fresh, resolved}); diff != "" {
+		t.Errorf("new and resolved (-want +got):\n%s", diff)
 	}
 }
 

@@ -180,6 +180,7 @@ func (p *Test) Against(t *rules.Table) error {
 		ids[i] = t.Checks()[i].ID
 	}
 	reasons := append(t.SkipReasons(), NamespaceReason)
+	p.resolve(t)
 	for _, n := range p.references {
 		at := &yaml.Node{Line: n.line}
 		switch {
@@ -190,6 +191,23 @@ func (p *Test) Against(t *rules.Table) error {
 		}
 	}
 	return r.Err()
+}
+
+// resolve replaces the ids of checks that a built-in table has renamed.
+func (p *Test) resolve(t *rules.Table) {
+	for i := range p.references {
+		if n := &p.references[i]; !n.isReason {
+			n.name = t.Resolve(n.name)
+		}
+	}
+	for i := range p.Checks {
+		p.Checks[i] = t.Resolve(p.Checks[i])
+	}
+	for _, c := range p.Cases {
+		for i := range c.Violations {
+			c.Violations[i].Check = t.Resolve(c.Violations[i].Check)
+		}
+	}
 }
 
 // ErrNoSubject is the error of a case in whose pod no compared check has a subject.

@@ -60,6 +60,25 @@ waivers:
   - {id: w, reason: r, expires: 2030-01-01, container: waived}
 `
 
+// TestFormerIDs: a policy test may use the id that a built-in table once had.
+func TestFormerIDs(t *testing.T) {
+	table, err := rules.LoadAll(rules.Source{File: "t.yaml", Text: []byte(testedTable), Renamed: map[string]string{"picture": "image"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	test := loadPolicyTest(t, "checks: [picture]\ncases: [{name: a, pod: p, violations: [{check: picture, container: c}]}]\n")
+	if err := test.Against(table); err != nil {
+		t.Fatal(err)
+	}
+	verdict, err := table.Evaluate([]byte(`{"spec":{"containers":[{"name":"c"}]}}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := test.Compare(&test.Cases[0], table, verdict, newYear); len(got) > 0 {
+		t.Errorf("differences %v", got)
+	}
+}
+
 func TestAgainst(t *testing.T) {
 	test := loadPolicyTest(t, "checks: [image, imag]\ncases:\n  - {name: a, pod: p, skipped: jobs}\n  - {name: b, pod: p, violations: [{check: image}, {check: imag}]}\n")
 	err := test.Against(load(t, testedTable))
