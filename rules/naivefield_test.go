@@ -163,7 +163,7 @@ func (t *naiveTable) imageTag(value any) (string, bool) {
 func (t *naiveTable) imageFrom(p *naivePredicate, value any) bool {
 	text, _ := value.(string)
 	m := naiveReference.FindStringSubmatch(text)
-	if m == nil || len(m[1]) > 255 || regexp.MustCompile("^[0-9a-fA-F]{64}$").MatchString(text) {
+	if m == nil || len(m[1]) > 255 || naiveExpression("^[0-9a-fA-F]{64}$").MatchString(text) {
 		return t.fault == "anything is from anywhere"
 	}
 	name, _, _ := strings.Cut(text, "@")

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -124,7 +125,7 @@ func (t *naiveTable) accepts(w naiveWaiver, pod any, v naiveViolation) bool {
 func (t *naiveTable) workload(metadata any) [2]string {
 	object, _ := metadata.(map[string]any)
 	own, _ := object["name"].(string)
-	if found := regexp.MustCompile(`(?s)^([^/]*)/(.*)$`).FindStringSubmatch(own); found != nil {
+	if found := naiveExpression(`(?s)^([^/]*)/(.*)$`).FindStringSubmatch(own); found != nil {
 		return [2]string{found[1], found[2]}
 	}
 	var of *struct {
@@ -152,7 +153,7 @@ func (t *naiveTable) workload(metadata any) [2]string {
 	if end := "-" + hash; of.kind == "ReplicaSet" && hash != "" && len(of.name) > len(end) && strings.HasSuffix(of.name, end) && t.fault != "ReplicaSets are workloads" {
 		return [2]string{"Deployment", of.name[:len(of.name)-len(end)]}
 	}
-	if found := regexp.MustCompile(`(?s)^(.+)-[0-9]{8}$`).FindStringSubmatch(of.name); of.kind == "Job" && found != nil {
+	if found := naiveExpression(`(?s)^(.+)-[0-9]{8}$`).FindStringSubmatch(of.name); of.kind == "Job" && found != nil {
 		return [2]string{"CronJob", found[1]}
 	}
 	return [2]string{of.kind, of.name}
@@ -166,7 +167,7 @@ func (t *naiveTable) glob(glob, name string) bool {
 // globOfSubject is glob where a slash is nothing special.
 func (t *naiveTable) globOfSubject(glob, name string) bool {
 	expression := strings.ReplaceAll(naiveGlob(glob).String(), `[^/]`, `.`)
-	return regexp.MustCompile(expression).MatchString(name) && len(name) <= 253
+	return naiveExpression(expression).MatchString(name) && len(name) <= 253
 }
 
 func naiveGlob(glob string) *regexp.Regexp {
@@ -208,7 +209,19 @@ func naiveGlob(glob string) *regexp.Regexp {
 			expression += regexp.QuoteMeta(string(next()))
 		}
 	}
-	return regexp.MustCompile(expression + `$`)
+	return naiveExpression(expression + `$`)
+}
+
+var naiveExpressions sync.Map
+
+// naiveExpression compiles each expression once: to compile it takes longer than everything else.
+func naiveExpression(text string) *regexp.Regexp {
+	if known, ok := naiveExpressions.Load(text); ok {
+		return known.(*regexp.Regexp)
+	}
+	compiled := regexp.MustCompile(text)
+	naiveExpressions.Store(text, compiled)
+	return compiled
 }
 
 // includes reports whether a namespace is looked at.
