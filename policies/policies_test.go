@@ -16,7 +16,7 @@ import (
 )
 
 func TestNames(t *testing.T) {
-	if diff := cmp.Diff([]string{"default", "extended", "recommended"}, policies.Names()); diff != "" {
+	if diff := cmp.Diff([]string{"default", "extended", "pss-baseline", "pss-restricted", "recommended"}, policies.Names()); diff != "" {
 		t.Errorf("names (-want +got):\n%s", diff)
 	}
 	for _, name := range policies.Names() {
@@ -134,10 +134,10 @@ func TestOpenErrors(t *testing.T) {
 		file string
 		want string
 	}{
-		{"no such table", "standard", "open standard: no such file or directory (a policy is a file or a built-in table: default, extended, recommended)"},
-		{"no such file", "tables/own.yaml", "open tables/own.yaml: no such file or directory (a policy is a file or a built-in table: default, extended, recommended)"},
-		{"no name", "", "open : no such file or directory (a policy is a file or a built-in table: default, extended, recommended)"},
-		{"no way out of what ships", "../policies/default", "open ../policies/default: no such file or directory (a policy is a file or a built-in table: default, extended, recommended)"},
+		{"no such table", "standard", "open standard: no such file or directory (a policy is a file or a built-in table: default, extended, pss-baseline, pss-restricted, recommended)"},
+		{"no such file", "tables/own.yaml", "open tables/own.yaml: no such file or directory (a policy is a file or a built-in table: default, extended, pss-baseline, pss-restricted, recommended)"},
+		{"no name", "", "open : no such file or directory (a policy is a file or a built-in table: default, extended, pss-baseline, pss-restricted, recommended)"},
+		{"no way out of what ships", "../policies/default", "open ../policies/default: no such file or directory (a policy is a file or a built-in table: default, extended, pss-baseline, pss-restricted, recommended)"},
 		{"a folder", "folder", "read folder: is a directory"},
 		{"a bad table", "bad.yaml", "bad.yaml:1: missing field \"apiVersion\" in the table\nbad.yaml:1: missing field \"metadata\" in the table\nbad.yaml:1: missing field \"checks\" in the table"},
 	}

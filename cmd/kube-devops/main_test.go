@@ -194,7 +194,7 @@ func TestErrorsAreOneLine(t *testing.T) {
 		{"several mistakes", []string{"agent", "--listen", "nowhere", "--policy", ""},
 			[]string{"--policy must name a file", `--listen "nowhere" must be host:port`}, false},
 		{"durations that do not fit", []string{"agent", "--lease-duration", "5s"}, []string{"--lease-duration 5s: must be greater than --retry-period", "--lease-duration 5s: must be greater than margin"}, false},
-		{"no policy file", []string{"agent", "--policy", "none.yaml"}, []string{"load policy: read none.yaml: no such file or directory (a policy is a file or a built-in table: default, extended, recommended)"}, false},
+		{"no policy file", []string{"agent", "--policy", "none.yaml"}, []string{"load policy: read none.yaml: no such file or directory (a policy is a file or a built-in table: default, extended, pss-baseline, pss-restricted, recommended)"}, false},
 		{"broken policy", []string{"agent", "--policy", bad, "--replay", shop}, []string{
 			bad + ":5: check a: weight must be an integer from 1 to 1000, got 0", bad + ":6: check b: path \"*\""}, false},
 		{"no cluster", []string{"agent"}, []string{"no cluster: not in a pod, and no kubeconfig; name one with --kubeconfig, or serve a recording with --replay FILE"}, false},

@@ -60,8 +60,8 @@ func TestLintOfAFolder(t *testing.T) {
 
 func TestPolicyList(t *testing.T) {
 	t.Chdir("../..")
-	got := transcript(t, "policy list")
-	if !strings.Contains(got, "\ndefault      3       The three checks of the default table") || !strings.Contains(got, "\nrecommended  ") || strings.Contains(got, "yaml-language-server") {
+	got := strings.Join(strings.Fields(transcript(t, "policy list")), " ") // without the widths of columns
+	if !strings.Contains(got, " default 3 The three checks of the default table") || !strings.Contains(got, " recommended ") || strings.Contains(got, "yaml-language-server") {
 		t.Error(got)
 	}
 }

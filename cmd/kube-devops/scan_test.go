@@ -167,7 +167,7 @@ func TestScanErrors(t *testing.T) {
 		{[]string{shop, "--fail-under", "NaN"}, []string{"--fail-under must be from 0 to 100, got NaN" + help}},
 		{[]string{shop, "--max-score", "-1"}, []string{"--max-score must be 0 or greater, got -1" + help}},
 		{[]string{shop, "--top", "-1", "--namespace", "["}, []string{`--namespace "[" is not a pattern of a name, such as shop or team-*` + help, "--top must be 0 or greater, got -1" + help}},
-		{[]string{shop, "--policy", "none.yaml"}, []string{"load policy: open none.yaml: no such file or directory (a policy is a file or a built-in table: default, extended, recommended)"}},
+		{[]string{shop, "--policy", "none.yaml"}, []string{"load policy: open none.yaml: no such file or directory (a policy is a file or a built-in table: default, extended, pss-baseline, pss-restricted, recommended)"}},
 		{[]string{shop, "--waivers", "none.yaml"}, []string{"load policy: open none.yaml: no such file or directory"}},
 		{[]string{shop, "--baseline", "none.json"}, []string{"load baseline: open none.json: no such file or directory"}},
 		{[]string{shop, "-o", "json=" + dir}, []string{"write " + dir + ": is a directory"}},
