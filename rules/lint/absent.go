@@ -17,7 +17,7 @@ func (c *condition) asksForPresence(path string) bool {
 	if c.leaf != nil {
 		return c.expr.Path == path && (c.leaf.Operator == "absent" || c.leaf.Operator == "exists")
 	}
-	return slices.ContainsFunc(c.parts, func(part *condition) bool { return part.asksForPresence(path) })
+	return slices.ContainsFunc(c.inner(), func(part *condition) bool { return part.asksForPresence(path) })
 }
 
 // empty warns about a field that is compared with the empty string and may be absent. Kubernetes does not store empty strings, except in
@@ -53,7 +53,7 @@ func (l *linter) noneHas(c *condition, positive bool) {
 	if c.expr.Op == satisfy.Not {
 		positive = !positive
 	}
-	for _, part := range c.parts {
+	for _, part := range c.inner() {
 		l.noneHas(part, positive)
 	}
 	if c.leaf == nil || c.warned || len(c.leaf.paths) != 1 || l.Pods == nil {

@@ -39,9 +39,17 @@ func (l *linter) advise(conditions ...*condition) {
 	}
 }
 
+// inner returns the parts of a condition, also those about the elements of some or every.
+func (c *condition) inner() []*condition {
+	if c.is != nil {
+		return []*condition{c.is}
+	}
+	return c.parts
+}
+
 // eachLeaf calls a function for the leaves of a condition that have no warning.
 func (c *condition) eachLeaf(of func(*leaf)) {
-	for _, part := range c.parts {
+	for _, part := range c.inner() {
 		part.eachLeaf(of)
 	}
 	if c.leaf != nil && !c.warned {
@@ -87,6 +95,18 @@ func (l *leaf) all(of func(keys []string) bool) bool {
 // isPath reports whether the leaf has one path: a path from the pod.
 func (l *leaf) isPath(path string) bool { return l.Path == "$."+path }
 
+// have reports whether all subjects have some fields.
+func (s scope) have(fields ...string) bool {
+	for _, subject := range s.subjects {
+		for _, field := range fields {
+			if subject.Properties[field] == nil {
+				return false
+			}
+		}
+	}
+	return len(s.subjects) > 0
+}
+
 func pathKeys(p *fieldpath.Path) []string {
 	var keys []string
 	for i := range p.Steps {
@@ -122,7 +142,7 @@ func (l *leaf) owner() {
 			}
 		})
 	}
-	if !l.isPath("metadata.ownerReferences.#.kind") {
+	if ofOwner := l.Path == "kind" && l.about.have("controller", "kind"); !ofOwner && !l.isPath("metadata.ownerReferences.#.kind") {
 		return
 	}
 	l.operands(func(node *yaml.Node, text string) {

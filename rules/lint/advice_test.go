@@ -9,7 +9,7 @@ import (
 )
 
 // suggested is a whole predicate that a warning suggests.
-var suggested = regexp.MustCompile(`\{path: .*value: [^}.]*\}|\{path: [^}]*operator: (absent|exists)\}`)
+var suggested = regexp.MustCompile(`\{path: .*value: [^}.]*\}|\{path: [^}]*operator: (absent|exists)\}|\{some: .*\}\}\}`)
 
 // example is an image for which a condition on images has an answer that is hardly meant.
 var example = regexp.MustCompile(`such as (\S*example\.org/\S+?)[;,]`)
@@ -83,6 +83,15 @@ func TestAdvice(t *testing.T) {
 		{"a kind of an owner", "", `{path: metadata.ownerReferences.#.kind, operator: equals, value: Job}`, ""},
 		{"a kind behind the owner", "", `{path: metadata.ownerReferences.#.kind, operator: equals, value: Deployment}`, "the owner of a pod of a Deployment is a ReplicaSet"},
 		{"a kind in lower case", "", `{path: metadata.ownerReferences.#.kind, operator: in, value: [Job, daemonSet]}`, `write "DaemonSet"`},
+
+		{"an owner of some", "", `{some: {in: metadata.ownerReferences, is: {path: kind, operator: equals, value: CronJob}}}`, "the owner of a pod of a CronJob is a Job"},
+		{"an owner for each", "metadata.ownerReferences", `{path: kind, operator: equals, value: replicaSet}`, `write "ReplicaSet"`},
+		{"the kind of something else", containers, `{some: {in: env, is: {path: valueFrom.fieldRef.fieldPath, operator: equals, value: kind}}}`, ""},
+		{"a glob of some", "", `{some: {in: spec.containers, is: {not: {path: image, operator: equals, value: "web:*"}}}}`, `write {path: image, operator: hasPrefix, value: "web:"}`},
+		{"a setting of some container alone", "", `{some: {in: spec.containers, is: {path: securityContext.runAsUser, operator: equals, value: 0}}}`, "write path: [securityContext.runAsUser, $.spec.securityContext.runAsUser]"},
+		{"both settings of every container", "", `{every: {in: spec.containers, is: {path: [securityContext.runAsUser, $.spec.securityContext.runAsUser], operator: equals, value: 0}}}`, ""},
+		{"no element of some has a field", "", `{some: {in: spec.containers, is: {path: ports.#.name, operator: absent}}}`, "write {some: {in: ports, is: {path: name, operator: absent}}}"},
+		{"some element without a field", containers, `{some: {in: ports, is: {path: name, operator: absent}}}`, ""},
 
 		{"a namespace that is excluded", "", `{path: metadata.namespace, operator: equals, value: kube-system}`, `"kube-*" in namespaces.exclude excludes namespace "kube-system"`},
 		{"a namespace that is excluded once more", "", `{path: metadata.namespace, operator: notIn, value: [kube-system, shop]}`, ""},

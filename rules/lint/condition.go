@@ -23,7 +23,8 @@ type condition struct {
 	node  *yaml.Node
 	expr  *satisfy.Expr
 	parts []*condition
-	leaf  *leaf // nil for all, any and not
+	leaf  *leaf      // nil for all other predicates
+	is    *condition // of the elements of some or every
 	// warned: there is a warning about it or a part of it, from which others would follow.
 	warned bool
 }

@@ -17,7 +17,7 @@ type levelUse struct {
 }
 
 // noteLevels notes the settings that a condition looks at, and whether to warn about them.
-func (l *linter) noteLevels(c *condition, containers, warn bool) {
+func (l *linter) noteLevels(c *condition, warn bool) {
 	c.eachLeaf(func(this *leaf) {
 		for _, p := range this.paths {
 			setting, ofPod := "", false
@@ -27,7 +27,7 @@ func (l *linter) noteLevels(c *condition, containers, warn bool) {
 			switch {
 			case isPod && (p.Root || this.about.pod):
 				setting, ofPod = inPod, true
-			case isOwn && containers:
+			case isOwn && this.about.have("image", "securityContext"):
 				setting = own
 			case isOther:
 				setting = other

@@ -234,8 +234,8 @@ func (l *linter) check(node *yaml.Node) {
 	}
 	l.advise(violation, when)
 	l.noneHas(violation, true)
-	l.noteLevels(violation, onlyContainers(forEach), !violation.warned)
-	l.noteLevels(when, onlyContainers(forEach), false)
+	l.noteLevels(violation, !violation.warned)
+	l.noteLevels(when, false)
 	if violation.warned || when.warned || l.skipsAll {
 		return
 	}

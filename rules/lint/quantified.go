@@ -17,6 +17,7 @@ func (l *linter) quantified(c *condition, word string, node *yaml.Node, about sc
 	elements, found := l.elements(word, strictyaml.Field(node, "in"), about)
 	if is := strictyaml.Field(node, "is"); found {
 		part := l.condition(is, elements)
+		c.is = part
 		if !part.warned && !l.solver.CanBe(part.expr, true) {
 			l.Errorf(is, "this part is true for no element of a list, and for no entry of a map")
 		}
