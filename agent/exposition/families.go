@@ -118,7 +118,7 @@ var families = []family{
 	},
 	{
 		name: "kube_devops_violations", labels: []string{"check", "namespace"},
-		help: "Violations of each check: one for each subject that fails it.",
+		help: "Violations of each check: one for each subject that fails it. A check that has no subjects in a namespace has no series there.",
 		samples: func(m *moment, yield func(float64, [2]string)) {
 			m.counts(func(ns *state.NamespaceSnapshot) []int { return ns.Violations }, true, yield)
 		},
@@ -170,11 +170,11 @@ func ofNamespaces(value func(*rules.Table, state.Scores) float64) func(*moment, 
 	}
 }
 
-// counts yields a count of each check in each namespace that has scores.
+// counts yields a count of each check in each namespace that has scores. A zero counts where the check has subjects there.
 func (m *moment) counts(of func(*state.NamespaceSnapshot) []int, zeros bool, yield func(float64, [2]string)) {
 	for _, ns := range m.scored {
 		for i, n := range of(ns.NamespaceSnapshot) {
-			if n > 0 || zeros {
+			if n > 0 || zeros && (ns.Subjects[i] > 0 || ns.Waived[i] > 0) {
 				yield(float64(n), [2]string{m.checks[i].ID, ns.Name})
 			}
 		}
