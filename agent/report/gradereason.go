@@ -21,11 +21,18 @@ func missedGrade(table *rules.Table, scores state.Scores) *rules.Grade {
 
 // gradeNeed is what a grade with a maxSeverity demands: "Healthy needs no critical or high violation".
 func gradeNeed(g *rules.Grade) string {
+	return display(g.Name, 40) + " needs no " + worseSeverities(*g) + " violation"
+}
+
+// worseSeverities are those that a grade does not allow: "critical or high".
+func worseSeverities(g rules.Grade) string {
 	var worse []string
-	for _, s := range rules.Severities()[:g.MaxSeverity.Rank()] {
-		worse = append(worse, string(s))
+	for _, s := range rules.Severities() {
+		if !g.Allows(s) {
+			worse = append(worse, string(s))
+		}
 	}
-	return display(g.Name, 40) + " needs no " + strings.Join(worse, " or ") + " violation"
+	return strings.Join(worse, " or ")
 }
 
 // gradeReason says why the grade is lower than that of the compliance: "Healthy needs no critical violation; 2 are left". It is empty if

@@ -17,9 +17,10 @@ type column struct {
 	least int
 }
 
-// A gridCell is a text, or the counts of checks.
+// A gridCell is a name, a sentence, or the counts of checks.
 type gridCell struct {
 	text  string
+	words bool // the text is a sentence, which is broken between words and never cut
 	items []string
 	color string
 }
@@ -43,6 +44,9 @@ func (c gridCell) whole() string {
 func (c gridCell) wrap(width int) []string {
 	if whole := c.whole(); utf8.RuneCountInString(whole) <= width {
 		return []string{whole}
+	}
+	if c.words {
+		return packed(strings.Fields(c.text), " ", width)
 	}
 	if len(c.items) == 0 {
 		if lines := brokenName(c.text, width); lines != nil && len(lines) <= nameLines {

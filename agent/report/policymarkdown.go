@@ -14,7 +14,7 @@ import (
 var policyText string
 
 var policyTemplate = template.Must(template.New("policy").Funcs(template.FuncMap{
-	"cell": cell, "code": code, "codes": codes, "utc": func(at time.Time) string { return at.UTC().Format(time.RFC3339) },
+	"cell": cell, "worse": worseSeverities, "code": code, "codes": codes, "utc": func(at time.Time) string { return at.UTC().Format(time.RFC3339) },
 }).Parse(policyText))
 
 // PolicyMarkdown describes a policy table for readers: the pods it covers, its checks with what to do about each, its grades
@@ -25,7 +25,10 @@ func PolicyMarkdown(to io.Writer, table *rules.Table) error {
 	for i := range checks {
 		checks[i] = &table.Checks()[i]
 	}
-	return policyTemplate.Execute(to, map[string]any{"Table": table, "Include": include, "Exclude": exclude, "Checks": checks, "WaiveAnnotation": rules.WaiveAnnotation})
+	return policyTemplate.Execute(to, map[string]any{
+		"Table": table, "Include": include, "Exclude": exclude, "Groups": byCategory(table, allChecks(table)), "Checks": checks,
+		"WaiveAnnotation": rules.WaiveAnnotation,
+	})
 }
 
 var escapeCell = strings.NewReplacer("|", `\|`, "<", "&lt;", "\r", "", "\n", " ", "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`, `\`, `\\`)

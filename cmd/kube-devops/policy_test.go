@@ -68,6 +68,13 @@ func TestPolicy(t *testing.T) {
 		{"show-waivers-none", "show --waivers none.yaml"},
 		{"show-two", "show default recommended"},
 
+		{"list-file", "list " + in + "categories.yaml"},
+		{"list-plain", "list " + in + "strict.yaml"},
+		{"list-json", "list -o json " + in + "categories.yaml"},
+		{"list-bad", "list " + in + "bad.yaml"},
+		{"list-two", "list default recommended"},
+		{"show-categories", "show -o markdown " + in + "categories.yaml"},
+
 		{"test-ok", "test " + suites + "ok"},
 		{"test-file", "test " + suites + "ok/tests.yaml " + suites + "ok"},
 		{"test-failing", "test " + suites + "ok " + suites + "failing"},

@@ -64,6 +64,9 @@ func TestPolicyList(t *testing.T) {
 	if !strings.Contains(got, " default 3 The three checks of the default table") || !strings.Contains(got, " recommended ") || strings.Contains(got, "yaml-language-server") {
 		t.Error(got)
 	}
+	if got := transcript(t, "policy list -o json"); !strings.Contains(got, `"name": "recommended"`) || !strings.Contains(got, `"hash": "sha256:`) {
+		t.Error(got)
+	}
 }
 
 func TestVersionFlag(t *testing.T) {
