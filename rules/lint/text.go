@@ -140,6 +140,9 @@ func (l *leaf) alternatives() {
 	if !ok || l.Operator != "matches" {
 		return
 	}
+	if strings.Contains(text, `\Q`) {
+		return // a quotation, in which nothing is an alternative
+	}
 	parts := splitAlternatives(text)
 	last := len(parts) - 1
 	if last < 1 {
