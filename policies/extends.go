@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"unicode"
 
 	"github.com/kube-devops/kube-devops/rules"
 	"github.com/kube-devops/kube-devops/rules/suggest"
@@ -161,6 +162,9 @@ func (r *resolver) find(t table, by rules.Reference) (table, error) {
 	}
 	if t.file == "" {
 		return table{}, by.Errorf("%q: a table that is not a file can extend built-in tables only", by.Name)
+	}
+	if strings.ContainsFunc(by.Name, func(c rune) bool { return !unicode.IsPrint(c) }) { // it would be printed in messages
+		return table{}, by.Errorf("%q has a character that cannot be printed", by.Name)
 	}
 	if filepath.IsAbs(by.Name) {
 		return table{}, by.Errorf("%q must be relative to the folder of this table", by.Name)

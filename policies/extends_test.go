@@ -69,6 +69,8 @@ func TestExtendsStaysInside(t *testing.T) {
 		{"repo/tables/t.yaml", "../../secret.yaml", outside},
 		{"repo/tables/t.yaml", "../../repo/base.yaml", ""},
 		{"repo/tables/t.yaml", "/etc/hostname.yaml", "must be relative to the folder of this table"},
+		{"repo/tables/t.yaml", "a\x00.yaml", "not valid YAML: control characters are not allowed"},
+		{"repo/tables/t.yaml", "a\u2028::error::.yaml", "has a character that cannot be printed"},
 		{"repo/tables/t.yaml", "pipe.yaml", "is not a regular file"},
 		{"repo/tables/t.yaml", "loop.yaml", "too many levels of symbolic links"},
 		{"repo/tables/t.yaml", "../tables/", "is a directory, not a file"},

@@ -1,6 +1,7 @@
 package rules_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"path/filepath"
@@ -56,7 +57,30 @@ func onlyErrors(t *testing.T, table *rules.Table, err error) {
 	}
 }
 
-// FuzzWaivers is the same for a file of waivers beside a table.
+// FuzzLoadAll gives LoadAll any two texts. What loads can be shown, and loads again as it is shown.
+func FuzzLoadAll(f *testing.F) {
+	f.Add([]byte(waivedTable), layer("upper", "disable: [no_name]\nchecks: [{id: latest_tag, description: null, weight: 9}]\nnamespaces: {excludeAlso: [a]}\nwaivers: null\n").Text)
+	for seed := range uint64(5) {
+		texts := randomLayers(newRand(seed))
+		f.Add([]byte(texts[0]), []byte(texts[1]))
+	}
+	for _, text := range filesOf(f, "testdata/bad/*.yaml") {
+		f.Add([]byte(waivedTable), text)
+	}
+	f.Fuzz(func(t *testing.T, lower, upper []byte) {
+		table, err := rules.LoadAll(rules.Source{File: "lower", Text: lower}, rules.Source{File: "upper", Text: upper, Renamed: map[string]string{"old": "latest_tag"}, Retired: []string{"gone"}})
+		if err != nil {
+			onlyErrors(t, table, err)
+			return
+		}
+		again, err := rules.Load("shown", table.YAML())
+		if err != nil || !bytes.Equal(again.YAML(), table.YAML()) {
+			t.Fatalf("the table as it is shown: %v\n%s", err, table.YAML())
+		}
+	})
+}
+
+// FuzzWaivers is FuzzLoad for a file of waivers beside a table.
 func FuzzWaivers(f *testing.F) {
 	for _, text := range filesOf(f, "testdata/badwaivers/*.yaml") {
 		f.Add(text)

@@ -12,6 +12,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
+	"github.com/kube-devops/kube-devops/rules/internal/layers"
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
@@ -29,7 +30,7 @@ const (
 
 var (
 	tableName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
-	checkID   = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+	checkID   = layers.CheckID
 )
 
 // Load reads and compiles a policy table from YAML, which must not extend another one. The file's name is used in messages only. The error is LoadErrors: all errors of
@@ -228,7 +229,7 @@ func (r *loader) checks(node *yaml.Node) []Check {
 	lines := make(map[string]int)
 	r.Each(node, "checks", func(i int, entry *yaml.Node) {
 		c := r.check(i, entry)
-		if line, twice := lines[c.ID]; twice && c.ID != "" {
+		if line, twice := lines[c.ID]; twice && checkID.MatchString(c.ID) {
 			r.ErrorAt(entry, "check "+c.ID, "duplicate id; the first one is in line %d", line)
 		}
 		lines[c.ID] = entry.Line

@@ -53,7 +53,7 @@ func (r *loader) waivers(node *yaml.Node, t *Table) []*Waiver {
 	places := make(map[string]*yaml.Node)
 	r.Each(node, "waivers", func(i int, entry *yaml.Node) {
 		w := r.waiver(i, entry, t)
-		if w.ID != "" && ids[w.ID] {
+		if waiverID.MatchString(w.ID) && ids[w.ID] {
 			if first := places[w.ID]; first != nil {
 				r.ErrorAt(entry, "waiver "+w.ID, "duplicate id; the first one is in %s", r.Place(first, entry))
 			} else {

@@ -3,6 +3,7 @@
 package layers
 
 import (
+	"regexp"
 	"slices"
 	"strings"
 
@@ -34,6 +35,9 @@ type Merged struct {
 	// Warnings are about the use of ids that are renamed or retired.
 	Warnings strictyaml.Errors
 }
+
+// CheckID is the form of ids of checks.
+var CheckID = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 
 const tableKind = "PolicyTable"
 
@@ -208,10 +212,10 @@ func (m *merger) mergeLists(node *yaml.Node) {
 func (m *merger) mergeCheck(node *yaml.Node) {
 	id := ""
 	if field := strictyaml.Field(node, "id"); field != nil {
-		id, _ = strictyaml.ParseText(field) // not a text: the loader says so
+		id, _ = strictyaml.ParseText(field)
 	}
-	if id == "" {
-		m.checks.add("", &entry{node: node})
+	if !CheckID.MatchString(id) {
+		m.checks.add("", &entry{node: node}) // the loader says what is wrong
 		return
 	}
 	m.At = "check " + id
