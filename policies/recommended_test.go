@@ -32,11 +32,13 @@ func TestRecommended(t *testing.T) {
 	want := []string{
 		"latest_tag high 5", "missing_liveness medium 3", "missing_readiness medium 2", "missing_startup low 1", "restarts high 6", "pending high 4",
 		"missing_requests medium 2", "missing_memory_limit medium 2", "privileged critical 10", "host_namespaces high 6", "runs_as_root high 4",
+		"privilege_escalation medium 2", "added_capabilities high 6", "docker_socket critical 10", "host_path high 4", "host_port medium 3",
+		"unconfined_seccomp high 4", "proc_mount high 4", "unsafe_sysctls high 4",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("checks (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff([]string{"finished", "job", "mirror", "terminating"}, table.SkipReasons()); diff != "" {
+	if diff := cmp.Diff([]string{"finished", "mirror", "terminating"}, table.SkipReasons()); diff != "" {
 		t.Errorf("reasons (-want +got):\n%s", diff)
 	}
 	if len(table.Waivers()) > 0 {
@@ -94,4 +96,33 @@ func securityContext(user, nonRoot string) string {
 		return `{"runAsUser":` + user + `}`
 	}
 	return `{"runAsUser":` + user + `,"runAsNonRoot":` + nonRoot + `}`
+}
+
+// TestFleetOfLatestWithoutProbes: pods with the tag latest and without probes do not make a healthy namespace, although nothing else is
+// wrong with them.
+func TestFleetOfLatestWithoutProbes(t *testing.T) {
+	table := recommended(t)
+	const pod = `{"spec":{"containers":[{"name":"web","image":"web:latest","resources":{"requests":{"cpu":"1","memory":"1Gi"},"limits":{"memory":"1Gi"}},
+		"securityContext":{"runAsNonRoot":true,"allowPrivilegeEscalation":false}}]},
+		"status":{"phase":"Running","containerStatuses":[{"name":"web","restartCount":0}]}}`
+	verdict, err := table.Evaluate([]byte(pod))
+	if err != nil {
+		t.Fatal(err)
+	}
+	lost, possible := 0, 0
+	for i, c := range table.Checks() {
+		possible += c.Weight * verdict.Subjects[i]
+	}
+	var ids []string
+	for _, v := range verdict.Violations {
+		c := table.Checks()[v.Check]
+		lost += c.Weight
+		ids = append(ids, c.ID)
+	}
+	if diff := cmp.Diff([]string{"latest_tag", "missing_liveness", "missing_readiness"}, ids); diff != "" {
+		t.Errorf("violations (-want +got):\n%s", diff)
+	}
+	if compliance := 100 * (1 - float64(lost)/float64(possible)); table.Grade(compliance, rules.High) != "Stable" {
+		t.Errorf("a compliance of %.1f %% is %s, want Stable", compliance, table.Grade(compliance, rules.High))
+	}
 }

@@ -238,7 +238,7 @@ func TestTableBreaksBetweenWords(t *testing.T) {
 	if strings.Contains(text, "…logue") || strings.Contains(text, ", +") {
 		t.Errorf("a name is cut, or a check is not named:\n%s", text)
 	}
-	want := "bookshop   StatefulSet/catalogue-         1       1  missing_startup 1\n           search\n"
+	want := "bookshop   StatefulSet/catalogue-         1       3  privilege_escalation 1,\n           search                                    missing_startup 1\n"
 	if !strings.Contains(text, want) {
 		t.Errorf("%q is missing in:\n%s", want, text)
 	}

@@ -119,10 +119,15 @@ func comparePage(t *testing.T, document *html.Node, scan *Scan) {
 			}
 		}
 	}
-	texts, _ = cells(byID(t, document, "checks"))
 	counted := map[string]string{}
-	for _, row := range texts {
-		counted[row[0]] = row[1] + " of " + row[2]
+	for _, table := range elements(document, "table") { // one for each category
+		if !strings.HasPrefix(attribute(table, "id"), "checks") {
+			continue
+		}
+		texts, _ = cells(table)
+		for _, row := range texts {
+			counted[row[0]] = row[1] + " of " + row[2]
+		}
 	}
 	wantCounts := map[string]string{}
 	for i, check := range snap.Table.Checks() {
