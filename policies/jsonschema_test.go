@@ -43,7 +43,10 @@ func TestJSONSchemaHasAllOperators(t *testing.T) {
 							Operator struct{ Const string }
 						}
 					}
-					Then struct{ Required []string }
+					Then struct {
+						Required []string
+						OneOf    []struct{ Required []string }
+					}
 				}
 			}
 		} `json:"$defs"`
@@ -59,7 +62,7 @@ func TestJSONSchemaHasAllOperators(t *testing.T) {
 			t.Fatalf("$defs.predicate.allOf has no rule for the value of %s", o.Name)
 		}
 		rule := schema.Defs.Predicate.AllOf[i]
-		if rule.If.Properties.Operator.Const != o.Name || (len(rule.Then.Required) > 0) != (o.Value != "") {
+		if rule.If.Properties.Operator.Const != o.Name || (len(rule.Then.Required)+len(rule.Then.OneOf) > 0) != (o.Value != "") {
 			t.Errorf("schema.json, which is written by hand: $defs.predicate.allOf[%d] is not the rule for %s, whose value is %q", i, o.Name, o.Value)
 		}
 	}
@@ -207,6 +210,8 @@ checks:
         - {path: a, operator: imageFrom, value: {list: registries}}
         - {path: a, operator: imageFrom, value: ["docker.io/library", "reg:5000", "[::1]:5000/a/b_c"]}
         - {path: a, operator: quantityEquals, value: 64Mi}
+        - {path: [a, $.b], operator: notEquals, valueFrom: 'c.#(d=="e").f'}
+        - {path: a, operator: quantityGreaterThan, valueFrom: $.b, times: 1.5}
         - {path: a, operator: hasPrefix, value: ""}
         - {path: a, operator: hasSuffix, value: x}
         - {path: a, operator: contains, value: 5}

@@ -53,6 +53,10 @@ func (t *Table) assignSlots(p predicate, ofPod bool) {
 		}
 		t.assignSlots(p.is, false)
 	case *leaf:
+		if p.from != nil {
+			t.assignOperandSlots(p, ofPod)
+			return
+		}
 		if p.test.perByte > 0 {
 			p.budget = t.budgets
 			t.budgets++

@@ -104,6 +104,9 @@ func (e *evaluation) firstShown(p predicate, subject gjson.Result, secret bool) 
 		if at == nil {
 			return shown{}
 		}
+		if p.from != nil && isSecret(p.from.Path, subject, secret) {
+			return shown{value, true} // it is compared with a secret
+		}
 		return shown{value, isSecret(at.Path, subject, secret)}
 	}
 	for _, q := range of {

@@ -117,7 +117,13 @@ func predicateNode(p predicate) *yaml.Node {
 			add(node, "path", path)
 		}
 		add(node, "operator", textNode(p.operator))
-		if p.value != nil {
+		switch {
+		case p.from != nil:
+			add(node, "valueFrom", textNode(p.from.Source))
+			if p.from.times != nil {
+				add(node, "times", &yaml.Node{Kind: yaml.ScalarNode, Value: p.from.text})
+			}
+		case p.value != nil:
 			add(node, "value", copied(p.value))
 		}
 		return node

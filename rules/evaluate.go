@@ -61,7 +61,8 @@ type evaluation struct {
 	indexed   bool          // the pod is indexed for this table
 	objects   []objectIndex // the pod first, then some of its fields
 	constant  []truth
-	spent     []int        // the costs of the expensive tests so far
+	spent     []int // the costs of the expensive tests so far
+	found     []foundValues
 	indexes   []int        // the position of the walk over subjects in each array, outermost first
 	container gjson.Result // the last container on the walk over subjects
 	waivers   []truth      // for each waiver: whether it is about this pod; empty until the first violation
@@ -128,6 +129,7 @@ func (e *evaluation) begin(t *Table, pod []byte) {
 	e.pod, e.indexed = parsed(pod), t.lookups >= minIndexedLookups
 	e.constant = append(e.constant[:0], make([]truth, t.constants)...)
 	e.spent = append(e.spent[:0], make([]int, t.budgets)...)
+	e.beginFound(t.found)
 	e.waivers, e.annotated, e.byAnnotation = e.waivers[:0], e.annotated[:0], e.byAnnotation[:0]
 }
 
@@ -137,6 +139,7 @@ func (e *evaluation) end() {
 	clear(e.annotated)
 	clear(e.byAnnotation)
 	e.clearIndexes()
+	e.endFound()
 }
 
 // parsed does not copy the pod: the result, and everything taken from it, is valid as long as the text is.

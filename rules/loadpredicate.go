@@ -31,7 +31,7 @@ func (r *loader) predicate(node *yaml.Node, depth int, in *site) predicate {
 	}
 	found := make(map[string]*yaml.Node)
 	known := make(map[string]func(*yaml.Node))
-	for _, name := range []string{"all", "any", "not", "some", "every", "path", "operator", "value"} {
+	for _, name := range []string{"all", "any", "not", "some", "every", "path", "operator", "value", "valueFrom", "times"} {
 		known[name] = func(node *yaml.Node) { found[name] = node }
 	}
 	r.Fields(node, "a predicate", nil, known)
@@ -60,7 +60,7 @@ func (r *loader) predicate(node *yaml.Node, depth int, in *site) predicate {
 	case every != nil:
 		return r.quantified(every, &quantified{every: true}, depth, in)
 	}
-	return r.leaf(node, in, found["path"], found["operator"], found["value"])
+	return r.leaf(node, in, found)
 }
 
 // maxQuantified is how many some and every may be around a predicate, so that the cost of a pod is bounded by its size.
@@ -100,8 +100,8 @@ func (r *loader) quantified(node *yaml.Node, q *quantified, depth int, around *s
 }
 
 // leaf reads a path with an operator. Missing fields are nil.
-func (r *loader) leaf(node *yaml.Node, in *site, where, word, operand *yaml.Node) predicate {
-	l := new(leaf)
+func (r *loader) leaf(node *yaml.Node, in *site, fields map[string]*yaml.Node) predicate {
+	l, where, word, operand := new(leaf), fields["path"], fields["operator"], fields["value"]
 	switch {
 	case where != nil:
 		l.paths = r.places(where)
@@ -116,6 +116,10 @@ func (r *loader) leaf(node *yaml.Node, in *site, where, word, operand *yaml.Node
 	}
 	var ok bool
 	if l.operator, ok = r.Text(word, "operator"); !ok {
+		return l
+	}
+	if from, times := fields["valueFrom"], fields["times"]; from != nil || times != nil {
+		r.valueFrom(l, word, fields)
 		return l
 	}
 	var err error

@@ -80,9 +80,12 @@ type naivePredicate struct {
 	Path        naiveStrings
 	Operator    string
 	Operand     yaml.Node `yaml:"value"`
+	ValueFrom   string    `yaml:"valueFrom"`
+	Times       yaml.Node
 
 	value   any
 	paths   [][]naiveToken
+	from    []naiveToken
 	pattern *regexp.Regexp
 	program int // the instructions of the pattern
 }
@@ -137,6 +140,7 @@ func (p *naivePredicate) prepare(lists map[string]any) {
 	if p.Operator != "" && len(p.Path) == 0 {
 		p.paths = [][]naiveToken{nil} // the subject itself
 	}
+	p.from = naiveTokens(p.ValueFrom)
 	if err := p.Operand.Decode(&p.value); p.Operand.Kind != 0 && err != nil {
 		panic(err)
 	}
@@ -334,6 +338,9 @@ func (t *naiveTable) holds(p *naivePredicate, pod, subject any) answer {
 	}
 	if p.Every != nil {
 		return t.every(p.Every, pod, subject)
+	}
+	if p.ValueFrom != "" {
+		return t.fromPod(p, pod, subject)
 	}
 	for i, path := range p.paths {
 		if i > 0 && t.fault == "only the first path counts" || i < len(p.paths)-1 && t.fault == "the last path counts" {

@@ -16,6 +16,26 @@ var naiveQuantity = regexp.MustCompile(`^([-+]?)([0-9]+\.?[0-9]*|\.[0-9]+)(?:([n
 
 // parseNaiveQuantity reads a quantity; nil where the text is none, or of another size than anybody writes.
 func parseNaiveQuantity(text, fault string) *big.Rat {
+	value := naiveExact(text, fault)
+	if value == nil {
+		return nil
+	}
+	// What is smaller than a billionth is rounded up.
+	size := new(big.Rat).Abs(value)
+	size.Mul(size, big.NewRat(1_000_000_000, 1))
+	up := new(big.Int).Add(size.Num(), new(big.Int).Sub(size.Denom(), big.NewInt(1)))
+	size.SetFrac(up.Quo(up, size.Denom()), big.NewInt(1_000_000_000))
+	if largest := big.NewRat(math.MaxInt64, 1); strings.HasSuffix(text, "i") && size.Cmp(largest) > 0 {
+		size = largest
+	}
+	if value.Sign() < 0 {
+		size.Neg(size)
+	}
+	return size
+}
+
+// naiveExact is the value of a quantity before it is rounded, or of a number.
+func naiveExact(text, fault string) *big.Rat {
 	m := naiveQuantity.FindStringSubmatch(text)
 	if m == nil {
 		return nil
@@ -59,13 +79,6 @@ func parseNaiveQuantity(text, fault string) *big.Rat {
 	digits, _ := new(big.Int).SetString("0"+whole+fraction, 10)
 	value.SetFrac(digits, new(big.Int).Exp(big.NewInt(10), big.NewInt(int64(len(fraction))), nil))
 	value.Mul(value, factor)
-	// What is smaller than a billionth is rounded up.
-	value.Mul(value, big.NewRat(1_000_000_000, 1))
-	up := new(big.Int).Add(value.Num(), new(big.Int).Sub(value.Denom(), big.NewInt(1)))
-	value.SetFrac(up.Quo(up, value.Denom()), big.NewInt(1_000_000_000))
-	if largest := big.NewRat(math.MaxInt64, 1); strings.HasSuffix(m[3], "i") && value.Cmp(largest) > 0 {
-		value = largest
-	}
 	if m[1] == "-" {
 		value.Neg(value)
 	}

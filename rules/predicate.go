@@ -50,7 +50,8 @@ func (p notOf) of(e *evaluation, subject gjson.Result) truth { return p.predicat
 type leaf struct {
 	paths    []place
 	operator string
-	value    *yaml.Node // the operand; nil for an operator that takes none
+	value    *yaml.Node   // the operand; nil for an operator that takes none
+	from     *operandPath // where the operand is in the pod; nil when it is in the table
 	Matcher
 	// budget is the index of the costs of an expensive test in evaluation.spent.
 	budget int
@@ -64,6 +65,9 @@ type place struct {
 }
 
 func (l *leaf) of(e *evaluation, subject gjson.Result) truth {
+	if l.from != nil {
+		return l.ofOperand(e, subject)
+	}
 	for i := range l.paths {
 		if answer := l.at(e, &l.paths[i], subject); answer != noValue {
 			return answer
@@ -86,15 +90,9 @@ func (l *leaf) at(e *evaluation, p *place, subject gjson.Result) truth {
 }
 
 func (l *leaf) ask(e *evaluation, p *place, from gjson.Result) truth {
-	if steps := p.Steps; len(steps) == 0 || len(steps) == 1 && steps[0].Kind == fieldpath.Keys {
+	if p.isRun() {
 		// Nearly every path is one run of keys, which needs no closure and no allocation.
-		value := from
-		switch {
-		case len(steps) > 0:
-			value = e.lookup(from, &steps[0])
-		case from.Type == entryType:
-			value = anyEntry
-		}
+		value := e.run(p.Steps, from)
 		if !present(value) {
 			return noValue
 		}
@@ -110,6 +108,22 @@ func (l *leaf) ask(e *evaluation, p *place, from gjson.Result) truth {
 		return noValue
 	}
 	return answer
+}
+
+// isRun reports whether a path is one run of keys, or none.
+func (p *place) isRun() bool {
+	return len(p.Steps) == 0 || len(p.Steps) == 1 && p.Steps[0].Kind == fieldpath.Keys
+}
+
+// run returns the value of a path that is one run of keys, or of the subject itself.
+func (e *evaluation) run(steps []fieldpath.Step, from gjson.Result) gjson.Result {
+	switch {
+	case len(steps) > 0:
+		return e.lookup(from, &steps[0])
+	case from.Type == entryType:
+		return anyEntry
+	}
+	return from
 }
 
 // fulfilled is the answer for a value; unknown when it would cost too much.

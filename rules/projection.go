@@ -189,6 +189,13 @@ func (w *wanted) add(p predicate, subject *wanted, shown func(*place) bool) {
 			}
 			p.want(from.follow(at.Steps), at, shown)
 		}
+		if p.from != nil {
+			from := subject
+			if p.from.Root {
+				from = w
+			}
+			p.want(from.follow(p.from.Steps), &p.from.place, shown)
+		}
 	}
 }
 
@@ -207,7 +214,7 @@ func (l *leaf) want(value *wanted, at *place, shown func(*place) bool) {
 		// The elements are kept to be counted; the length itself is not in the pod.
 	case l.operator == "length":
 		value.counted = true
-	case l.test.of != nil:
+	case l.test.of != nil, l.from != nil:
 		value.whole = true
 	case !l.absent && shown(at):
 		value.scalar = true

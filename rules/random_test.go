@@ -282,7 +282,7 @@ func randomWaivers(r *rand.Rand, checks int) (waivers []any) {
 			case 1:
 				w["pod"] = randomGlob(r) + pick(r, []string{"", "*"})
 			case 2:
-				w["container"] = pick(r, []string{"app", "web", "*", "?*"})
+				w["container"] = pick(r, []string{"app", "*", "*", "?*"})
 			case 3:
 				w["labels"] = pick(r, []map[string]string{{"app": "Always"}, {"app": ""}, {"0": "5", "app": "true"}, {"app.kubernetes.io/name": "Never"}, {"app": "", "0": ""}})
 			case 4:
@@ -438,6 +438,10 @@ var rarelyTried = []map[string]any{
 	{"path": "sizes", "operator": "contains", "value": 5},
 	{"path": "resources.limits.memory", "operator": "quantityGreaterThan", "value": "66M"},
 	{"path": "securityContext.capabilities.add", "operator": "oneOf", "value": []any{"app", "web"}},
+	{"path": "resources.limits.memory", "operator": "quantityGreaterThan", "valueFrom": "resources.requests.memory", "times": 1.5},
+	{"path": "resources.limits.cpu", "operator": "quantityLessThan", "valueFrom": "resources.requests.cpu", "times": 2},
+	{"path": []any{"args", "$.spec.args"}, "operator": "contains", "valueFrom": "$.metadata.labels.app"},
+	{"path": "name", "operator": "notEquals", "valueFrom": "ports.0.name"},
 }
 
 // randomPredicate makes a predicate about a subject, which is an element of a list unless it is the pod.
@@ -488,6 +492,9 @@ func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
 	if at.suits != nil && oneIn(r, 2) {
 		p["operator"] = pick(r, at.suits)
 	}
+	if oneIn(r, 10) && randomValueFrom(r, p, subject) {
+		return p
+	}
 	switch p["operator"] {
 	case "exists", "absent":
 	case "hasPrefix", "hasSuffix":
@@ -522,6 +529,29 @@ func randomPredicate(r *rand.Rand, subject shape, depth int) map[string]any {
 		p["value"] = randomScalar(r, at)
 	}
 	return p
+}
+
+// randomValueFrom makes a predicate compare with another value of the pod, if its operator can.
+func randomValueFrom(r *rand.Rand, p map[string]any, subject shape) bool {
+	operator := p["operator"].(string)
+	if !contains([]string{"equals", "notEquals", "greaterThan", "lessThan", "quantityGreaterThan", "quantityLessThan", "quantityEquals", "hasPrefix", "hasSuffix", "contains"}, operator) {
+		return false
+	}
+	from := pick(r, []string{"$.metadata.name", "$.metadata.labels.app", "$.spec.priority", "$.status.restarts", "$.spec.size", "$.spec.args.0", "$.spec.containers.#", `$.spec.containers.#(name=="app").name`})
+	if oneIn(r, 2) {
+		path, _ := randomPath(r, subject)
+		if strings.Contains(path, "#.") || strings.HasSuffix(path, ")#") {
+			return false // several values
+		}
+		from = path
+	}
+	p["valueFrom"] = from
+	if strings.HasSuffix(operator, "Than") || operator == "quantityEquals" {
+		if oneIn(r, 2) {
+			p["times"] = pick(r, []any{1, 2, 0.5, json.Number("1.0000000001"), json.Number("1000"), json.Number("0.000000001")})
+		}
+	}
+	return true
 }
 
 func hasImage(subject shape) bool {

@@ -2,7 +2,6 @@ package rules
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -119,7 +118,9 @@ func (s speller) quantified(q *quantified, negated bool) string {
 
 func (s speller) leaf(l *leaf, negated bool) string {
 	verb, operand := phrases[l.operator], ""
-	if l.value != nil {
+	if l.from != nil {
+		operand = l.from.words()
+	} else if l.value != nil {
 		operand = s.operand(l.value)
 		if name, named, _ := reference(l.value); named && takesList(l.operator) {
 			verb, operand = phrasesOfName[l.operator], "the list "+name
@@ -145,7 +146,7 @@ func (l *leaf) subject() (text string, several bool) {
 	names := make([]string, len(l.paths))
 	for i, p := range l.paths {
 		names[i] = pathText(p.Path)
-		several = several || slices.ContainsFunc(p.Steps, func(s fieldpath.Step) bool { return s.Kind == fieldpath.Each || s.Kind == fieldpath.All })
+		several = several || p.MayHaveSeveral()
 	}
 	if len(names) > 1 {
 		return strings.Join(names, ", else ") + ",", several

@@ -55,6 +55,7 @@ type Table struct {
 	groups    []group
 	constants int // leaves on the pod's root, which have the same answer for all subjects
 	budgets   int // leaves with expensive tests
+	found     int // paths on the pod's root in leaves whose operand is in the pod
 	lookups   int // paths that start at the pod
 }
 

@@ -54,6 +54,9 @@ func (l *linter) condition(node *yaml.Node, about scope) *condition {
 			l.quantified(c, word, field, about)
 		}
 	}
+	if from := strictyaml.Field(node, "valueFrom"); from != nil {
+		l.valueFrom(c, from, about)
+	}
 	if c.expr.Op == satisfy.Leaf {
 		before := l.Count()
 		l.leaf(c, about)

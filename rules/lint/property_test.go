@@ -55,7 +55,7 @@ func TestWarningsAreTrue(t *testing.T) {
 			}
 		}
 	}
-	if never < 50 || always < 10 {
+	if never < 50 || always < 5 {
 		t.Errorf("%d conditions are never and %d always true: the test tries too few", never, always)
 	}
 }
@@ -108,6 +108,11 @@ func randomCondition(r *rand.Rand, paths []string, depth int) map[string]any {
 	}
 	if first, second := pick(r, paths), pick(r, conditionPaths); oneIn(r, 6) && first != second {
 		p["path"] = []string{first, second}
+	}
+	if from := pick(r, conditionPaths); oneIn(r, 30) && !strings.Contains(from, "#.") {
+		p["operator"] = pick(r, []string{"equals", "notEquals", "greaterThan", "lessThan", "quantityEquals", "hasPrefix", "contains"})
+		p["valueFrom"] = from
+		return p
 	}
 	switch p["operator"] {
 	case "exists", "absent":

@@ -98,6 +98,11 @@ func (p *Path) IsLength() bool {
 	return len(p.Steps) > 0 && p.Steps[len(p.Steps)-1].Kind == Length
 }
 
+// MayHaveSeveral reports whether the path may lead to several values.
+func (p *Path) MayHaveSeveral() bool {
+	return slices.ContainsFunc(p.Steps, func(s Step) bool { return s.Kind == Each || s.Kind == All })
+}
+
 // parseKey parses one key at the start of rest and appends it to the run of keys that ends the path so far.
 func (p *Path) parseKey(rest string) (string, error) {
 	end := 0
