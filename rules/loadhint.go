@@ -121,28 +121,30 @@ var foreignFields = map[string][]string{
 	"and": {"all"}, "or": {"any"}, "allof": {"all"}, "anyof": {"any"}, "none": {"not"}, "key": {"path"}, "field": {"path"}, "jsonpath": {"path"}, "jsonpointer": {"path"},
 	"op": {"operator"}, "values": {"value"}, "name": {"id"}, "title": {"description"}, "fix": {"remediation"}, "hint": {"remediation"},
 	"level": {"severity"}, "priority": {"severity"}, "score": {"weight"}, "points": {"weight"}, "target": {"forEach"}, "subject": {"forEach"}, "subjects": {"forEach"},
-	"match": {"when", "path"}, "if": {"when"}, "condition": {"violation", "when"}, "predicate": {"violation"}, "deny": {"violation"}, "rule": {"violation"},
+	"match": {"when"}, "if": {"when"}, "condition": {"violation", "when"}, "predicate": {"violation"}, "deny": {"violation"}, "rule": {"violation"},
 	"fail": {"violation"}, "rules": {"checks"}, "policies": {"checks"}, "exceptions": {"waivers"}, "exemptions": {"waivers"}, "ignore": {"exclude", "skip"},
+	"justification": {"reason"}, "why": {"reason"}, "comment": {"reason"}, "until": {"expires"}, "expiration": {"expires"}, "expiresat": {"expires"}, "ns": {"namespace"},
 }
 
 // fieldHint says which field an unknown one most likely means. It continues the message; empty when there is none.
 func fieldHint(field string, known []string) string {
-	if slices.Contains(known, "operator") {
-		if _, isOperator := findOperator(field); isOperator {
-			return fmt.Sprintf("; write operator: %s, value: VALUE", field)
-		}
-		if own := foreignOperators[strings.ToLower(field)]; own != "" && !strings.ContainsAny(own, " {") && suggest.Nearest(field, known) == "" {
-			if _, ours := foreignFields[strings.ToLower(field)]; !ours {
-				return fmt.Sprintf("; write operator: %s, value: VALUE", own)
-			}
-		}
-	}
-	for _, own := range foreignFields[strings.ToLower(field)] {
+	lower := strings.ToLower(field)
+	for _, own := range foreignFields[lower] {
 		if slices.Contains(known, own) {
 			return fmt.Sprintf(" (did you mean %q?)", own)
 		}
 	}
-	return suggest.DidYouMean(field, known)
+	if hint := suggest.DidYouMean(field, known); hint != "" || !slices.Contains(known, "operator") {
+		return hint
+	}
+	own := foreignOperators[lower]
+	if _, isOperator := findOperator(field); isOperator {
+		own = field
+	}
+	if own == "" || strings.ContainsAny(own, " {") {
+		return ""
+	}
+	return fmt.Sprintf("; write operator: %s, value: VALUE", own)
 }
 
 // severityHint says which severity another word most likely means. It continues the message; empty when there is none.

@@ -60,14 +60,14 @@ func TestNeverNamesIsTrue(t *testing.T) {
 		}
 		return b.String()
 	}
-	names := make([]string, 0, 400)
+	names := make([]string, 0, 150)
 	for len(names) < cap(names) {
 		if name := word("ab0-.", 4); name != "" && isLowerOrDigit(name[0]) && isLowerOrDigit(name[len(name)-1]) {
 			names = append(names, name)
 		}
 	}
 	never := 0
-	for range 20_000 {
+	for range 5_000 {
 		glob := word(`ab0-.A_*?[]!^-\`, 6)
 		if _, err := rules.ParseGlob(glob); err != nil || podNames.never(glob) == "" {
 			continue
@@ -79,7 +79,7 @@ func TestNeverNamesIsTrue(t *testing.T) {
 			}
 		}
 	}
-	if never < 500 {
+	if never < 200 {
 		t.Errorf("%d globs match no name: the test tries too few", never)
 	}
 }
