@@ -221,6 +221,17 @@ func TestCovers(t *testing.T) {
 	}
 }
 
+// The elements of a list do not cover the entries of a map.
+func TestCoversEntries(t *testing.T) {
+	elements := tableOf(t, "", `{path: "spec.a.#.value", operator: equals, value: x}`).Projection()
+	entries := tableOf(t, "", `{some: {in: spec.a, is: {path: value, operator: equals, value: x}}}`).Projection()
+	field := tableOf(t, "", `{path: spec.a.b, operator: equals, value: x}`).Projection()
+	if elements.Covers(entries) || !entries.Covers(elements) || !entries.Covers(field) || field.Covers(entries) {
+		t.Errorf("elements cover entries: %t; entries cover elements: %t, a field: %t; a field covers entries: %t",
+			elements.Covers(entries), entries.Covers(elements), entries.Covers(field), field.Covers(entries))
+	}
+}
+
 // widerText is a random table with one more check.
 func widerText(seed int) string {
 	var table map[string]any

@@ -199,6 +199,7 @@ func TestHostileElements(t *testing.T) {
 		}
 	}
 	all := tableOf(t, "spec.containers", predicates...)
+	root := tableOf(t, "spec.containers", "{some: {in: $.spec.volumes, is: {path: nope, operator: exists}}}")
 	some := tableOf(t, "spec.containers", "{some: {in: env, is: {path: nope, operator: exists}}}")
 	tests := []struct {
 		name    string
@@ -209,6 +210,7 @@ func TestHostileElements(t *testing.T) {
 		{"as many elements as are allowed", some, `{"spec":{"containers":[{"env":[` + repeat(most, "{}") + `,null]}]}}`, 0},
 		{"one more", some, `{"spec":{"containers":[{"env":[` + repeat(most+1, "{}") + `]}]}}`, 1},
 		{"one more, in three containers", some, `{"spec":{"containers":[` + repeat(3, `{"env":[`+repeat(most/2, "{}")+`,null]}`) + `]}}`, 1},
+		{"a list of the pod, for three containers", root, `{"spec":{"containers":[{},{},{}],"volumes":[` + repeat(most/2, "{}") + `]}}`, 0},
 		{"many everywhere", all, `{"metadata":{"labels":{` + labels.String()[1:] + `}},"spec":{"volumes":[` + repeat(100_000, "{}") + `],"containers":[` +
 			repeat(100, `{"env":[`+repeat(1000, "{}")+`]}`) + `]}}`, -1},
 	}
