@@ -1,7 +1,6 @@
 package policies_test
 
 import (
-	"encoding/json"
 	"math/rand/v2"
 	"reflect"
 	"strings"
@@ -310,42 +309,6 @@ func (r pssPods) nearly(text string) string {
 		return "x" + text
 	}
 	return text
-}
-
-// spelledOut returns what json.Marshal writes, and with it, by chance one in so many, fields that it leaves out because they are empty:
-// null, "", 0. It decodes to the same pod. People write such fields.
-func (r pssPods) spelledOut(v reflect.Value, chance int) any {
-	if _, ok := v.Interface().(json.Marshaler); ok {
-		return v.Interface()
-	}
-	switch {
-	case v.Kind() == reflect.Pointer && !v.IsNil():
-		return r.spelledOut(v.Elem(), chance)
-	case v.Kind() == reflect.Slice && !v.IsNil():
-		list := make([]any, v.Len())
-		for i := range list {
-			list[i] = r.spelledOut(v.Index(i), chance)
-		}
-		return list
-	case v.Kind() == reflect.Struct:
-		fields := make(map[string]any)
-		r.spellOut(v, chance, fields)
-		return fields
-	}
-	return v.Interface()
-}
-
-func (r pssPods) spellOut(v reflect.Value, chance int, into map[string]any) {
-	for i := range v.NumField() {
-		name, options, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-		switch {
-		case name == "":
-			r.spellOut(v.Field(i), chance, into) // inline
-		case strings.HasPrefix(options, "omit") && v.Field(i).IsZero() && r.IntN(chance) > 0:
-		default:
-			into[name] = r.spelledOut(v.Field(i), chance)
-		}
-	}
 }
 
 func (r pssPods) user() *int64 {
