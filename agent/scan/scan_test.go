@@ -84,7 +84,11 @@ func comparable(s *state.Snapshot) any {
 // TestScanEqualsReplace: the state of a scan is that of an agent which has the same pods at once, whatever the number of
 // workers and the shape of the input.
 func TestScanEqualsReplace(t *testing.T) {
-	for _, policy := range policies.Names() {
+	names := policies.Names()
+	if testing.Short() {
+		names = []string{policies.Default, "recommended"}
+	}
+	for _, policy := range names {
 		table := open(t, policy)
 		const pods = 700
 		var list, lines bytes.Buffer
