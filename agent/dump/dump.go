@@ -52,6 +52,10 @@ type Event struct {
 	// and differs between processes.
 	Digest uint64
 
+	// MisplacedWaiver is the 1-based line of the annotation rules.WaiveAnnotation of a workload whose pod template does not have it;
+	// 0 if there is none.
+	MisplacedWaiver int
+
 	made bool // JSON is not a part of the input
 }
 

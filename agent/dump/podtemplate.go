@@ -3,8 +3,11 @@ package dump
 import (
 	"bytes"
 	"encoding/json"
+	"strings"
 
 	"github.com/tidwall/gjson"
+
+	"github.com/kube-devops/kube-devops/rules"
 )
 
 // ownerKinds are the kinds that own the pods of a workload, where that is not the workload itself.
@@ -55,7 +58,23 @@ func (d *reader) workload(op Op, o *object) (bool, error) {
 	}
 	return true, d.emit(Event{
 		Op: op, Namespace: namespace, Name: o.kind.value + "/" + name, JSON: d.template, Template: true, made: true, Owners: ownersOf(references),
+		MisplacedWaiver: d.misplacedWaiver(o, root, template),
 	}, o)
+}
+
+// misplacedWaiver returns the line of the annotation of a workload that belongs to its template, which does not have it; 0 if there is none.
+func (d *reader) misplacedWaiver(o *object, root, template gjson.Result) int {
+	path := "metadata.annotations." + strings.ReplaceAll(rules.WaiveAnnotation, ".", `\.`)
+	if template.Get(path).Exists() {
+		return 0
+	}
+	for _, of := range []gjson.Result{root, root.Get("spec.jobTemplate")} {
+		if annotation := of.Get(path); annotation.Exists() {
+			before := d.in.buf[d.in.keep+o.start : d.in.keep+o.start+annotation.Index]
+			return d.in.line() + bytes.Count(before, []byte{'\n'})
+		}
+	}
+	return 0
 }
 
 // lookup returns the value at a path of keys; no key may occur twice. The result does not exist if a key is missing.

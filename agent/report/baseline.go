@@ -428,7 +428,7 @@ func (s *Scan) covers(k BaselineEntry) bool {
 
 // isNew reports whether the baseline does not contain a finding. Without a baseline, nothing is new.
 func (d *BaselineDiff) isNew(namespace string, key findingKey) bool {
-	return d != nil && key.waiver == nil && d.fresh[findingID{namespace, key}]
+	return d != nil && key.waiver == (waiverKey{}) && d.fresh[findingID{namespace, key}]
 }
 
 // otherPolicy says that the baseline was made with another policy; empty if it was not.

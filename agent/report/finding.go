@@ -96,7 +96,7 @@ func (f *Finding) id() string {
 
 // key identifies the finding within its namespace.
 func (f *Finding) key() findingKey {
-	return findingKey{f.workloadKey(), f.check, f.Container, cmp.Or(f.Subject, f.pathAlone()), f.Waiver}
+	return findingKey{f.workloadKey(), f.check, f.Container, cmp.Or(f.Subject, f.pathAlone()), keyOfWaiver(f.Waiver)}
 }
 
 // A findingKey identifies a finding within its namespace.
@@ -104,7 +104,20 @@ type findingKey struct {
 	workloadKey
 	check              int
 	container, subject string
-	waiver             *rules.Waiver
+	waiver             waiverKey // zero for a finding that counts
+}
+
+// A waiverKey identifies a waiver. Those of annotations have one id.
+type waiverKey struct {
+	id, reason string
+	expires    int64
+}
+
+func keyOfWaiver(w *rules.Waiver) waiverKey {
+	if w == nil {
+		return waiverKey{}
+	}
+	return waiverKey{w.ID, w.Reason, w.Expires.UnixNano()}
 }
 
 // keyOf returns the key of the finding that a violation belongs to.
@@ -114,7 +127,7 @@ func keyOf(v state.PodViolation, origin *Origin, waived bool) findingKey {
 		key.subject = v.Path
 	}
 	if waived {
-		key.waiver = v.Waiver
+		key.waiver = keyOfWaiver(v.Waiver)
 	}
 	return key
 }
@@ -156,13 +169,17 @@ func (r *findingBuilder) add(v state.PodViolation, waived bool) {
 	key := keyOf(v, &origin, waived)
 	at, ok := r.at[key]
 	if !ok {
+		var waiver *rules.Waiver
+		if waived {
+			waiver = v.Waiver
+		}
 		detail := r.scan.detail(v, &origin)
 		at = len(r.found)
 		r.at[key] = at
 		r.found = append(r.found, Finding{
 			Namespace: v.Namespace, Workload: origin.Workload, Check: &r.scan.Snapshot.Table.Checks()[v.Check], check: v.Check,
 			Container: v.Container, Subject: v.Subject, Path: v.Path, Detail: detail.Detail, Pod: origin.Pod,
-			File: origin.File, Document: origin.Document, Line: detail.Line, Dump: origin.Dump, Waiver: key.waiver,
+			File: origin.File, Document: origin.Document, Line: detail.Line, Dump: origin.Dump, Waiver: waiver,
 			New: !waived && r.baseline.isNew(v.Namespace, key),
 		})
 	}
@@ -225,7 +242,7 @@ func (f *Finding) compareSubject(g *Finding) int {
 	return cmp.Or(cmp.Compare(f.Container, g.Container), cmp.Compare(f.Subject, g.Subject), cmp.Compare(f.pathAlone(), g.pathAlone()))
 }
 
-// compareWaivers sorts nil first, and the others by id.
+// compareWaivers sorts nil first, and the others as rules.CompareWaivers does.
 func compareWaivers(a, b *rules.Waiver) int {
 	switch {
 	case a == b:
@@ -235,7 +252,7 @@ func compareWaivers(a, b *rules.Waiver) int {
 	case b == nil:
 		return 1
 	}
-	return cmp.Compare(a.ID, b.ID)
+	return rules.CompareWaivers(a, b)
 }
 
 // compareCosts sorts findings that count before waived ones, then by severity, points and name.

@@ -73,9 +73,9 @@ func writeJSON(to io.Writer, scan *Scan, o Options, ofScan bool) error {
 			w.member("baseline", o.Baseline.json())
 		}
 		w.member("inputs", inputsOf(scan.Inputs))
-		if len(scan.Warnings) > 0 {
-			w.member("warnings", scan.Warnings)
-		}
+	}
+	if warnings := scan.warnings(); len(warnings) > 0 {
+		w.member("warnings", warnings)
 	}
 	w.put("}\n")
 	return w.end()

@@ -278,6 +278,7 @@ type decoded struct {
 	Version    int
 	Violations []violationJSON
 	Waived     []waivedJSON
+	Warnings   []string
 }
 
 type scores struct {
@@ -331,7 +332,7 @@ func drawPod(t *rapid.T) pod {
 
 // expected is what a reader must see of a snapshot.
 func expected(snap *state.Snapshot) decoded {
-	d := decoded{Namespaces: []scores{}, Version: 1, Violations: []violationJSON{}}
+	d := decoded{Namespaces: []scores{}, Version: 1, Violations: []violationJSON{}, Warnings: (&Scan{Snapshot: snap}).warnings()}
 	d.Policy.Name, d.Policy.Hash = snap.Table.Name(), snap.Table.Hash()
 	totals := snap.Totals()
 	cluster, ok := snap.Cluster()

@@ -148,7 +148,7 @@ func casesOf(scan *Scan, ns state.NamespaceSnapshot, found []Finding, b *Baselin
 	for len(found) > 0 {
 		first := found[0]
 		n := 1
-		for n < len(found) && found[n].workloadKey() == first.workloadKey() && found[n].check == first.check && found[n].Waiver == first.Waiver {
+		for n < len(found) && found[n].workloadKey() == first.workloadKey() && found[n].check == first.check && compareWaivers(found[n].Waiver, first.Waiver) == 0 {
 			n++
 		}
 		cases = append(cases, caseOf(found[:n], b))

@@ -107,6 +107,8 @@ type Origin struct {
 	Document int
 	// Pod is the name of the pod or template for readers; empty if it is the name in the state, which may be only a key.
 	Pod string
+	// AnnotationLine is the 1-based line of the annotation of a manifest whose waivers have mistakes; 0 if it is not known.
+	AnnotationLine int
 	// Details has an element for each violation of the verdict, in its order; nil if nothing is known. Origins with equal
 	// details share them.
 	Details *[]Detail

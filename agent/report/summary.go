@@ -100,13 +100,13 @@ type waiverSummary struct {
 // waivers returns the waivers that accept violations, sorted by expiry, id and namespace.
 func (s *Scan) waivers() []waiverSummary {
 	type key struct {
-		waiver    *rules.Waiver
+		waiver    waiverKey
 		namespace string
 	}
 	at := make(map[key]int)
 	var rows []waiverSummary
 	for v := range s.Snapshot.Waived() {
-		k := key{v.Waiver, v.Namespace}
+		k := key{keyOfWaiver(v.Waiver), v.Namespace}
 		i, ok := at[k]
 		if !ok {
 			i = len(rows)
@@ -116,7 +116,7 @@ func (s *Scan) waivers() []waiverSummary {
 		rows[i].violations[v.Check]++
 	}
 	slices.SortStableFunc(rows, func(a, b waiverSummary) int {
-		return cmp.Or(a.waiver.Expires.Compare(b.waiver.Expires), cmp.Compare(a.waiver.ID, b.waiver.ID))
+		return cmp.Or(a.waiver.Expires.Compare(b.waiver.Expires), rules.CompareWaivers(a.waiver, b.waiver))
 	})
 	return rows
 }
@@ -188,7 +188,7 @@ func (s *Scan) notes() []string {
 	if n := s.unknown(); n > 0 {
 		notes = append(notes, "Unknown: "+english.Plural(n, "violation", "")+", because a check could not be answered. They count as violations.")
 	}
-	for _, warning := range s.Warnings {
+	for _, warning := range s.warnings() {
 		notes = append(notes, prose(warning, 400))
 	}
 	return notes

@@ -39,13 +39,13 @@ func isOpenAlready(name string) bool {
 
 // origin returns where a pod comes from, as a *report.Origin. It is nil if only the pod is known, or if it has no violations.
 func (s *scan) origin(p *batchedPod, key state.Pod) any {
-	if len(p.verdict.Violations) == 0 {
+	if len(p.verdict.Violations) == 0 && len(p.verdict.Mistakes) == 0 {
 		return nil
 	}
 	if p.Recorded {
 		return s.originRecorded(p, key)
 	}
-	o := &report.Origin{Workload: p.workload(), Document: p.Item, Details: s.details.of(p)}
+	o := &report.Origin{Workload: p.workload(), Document: p.Item, AnnotationLine: p.waiveLine, Details: s.details.of(p)}
 	if p.from.file != "" {
 		o.File, o.Line = p.from.file, p.Line
 	}

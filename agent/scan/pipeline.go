@@ -43,6 +43,7 @@ type batchedPod struct {
 	err        error
 	owner      rules.Workload  // of a recorded pod that has violations
 	details    []report.Detail // of the violations
+	waiveLine  int             // of the annotation, if its waivers have mistakes
 	unnamed    bool            // of a manifest: no container has a name
 	patch      bool            // a part of a manifest
 }
@@ -167,7 +168,7 @@ func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 		p := &b.pods[i]
 		text := b.text[start:p.end]
 		start = p.end
-		p.owner, p.unnamed, p.patch, p.details = rules.Workload{}, false, false, nil
+		p.owner, p.unnamed, p.patch, p.details, p.waiveLine = rules.Workload{}, false, false, nil, 0
 		if p.Op == dump.Delete {
 			continue
 		}
@@ -195,7 +196,8 @@ func (b *batch) evaluatePod(p *batchedPod, text []byte, table *rules.Table, proj
 	if p.Template || !p.Recorded && p.UID == "" {
 		p.unnamed = !gjson.GetBytes(text, "spec.containers.0.name").Exists()
 	}
-	if len(p.verdict.Violations) == 0 {
+	p.checkAnnotation(text, table)
+	if len(p.verdict.Violations) == 0 && len(p.verdict.Mistakes) == 0 {
 		return false
 	}
 	first := len(b.details)
