@@ -55,6 +55,7 @@ func TestJSONSchemaKnowsTheFields(t *testing.T) {
 		}, ""},
 		{"a policy test", "$defs/PolicyTest", "zz: 1\n", loadTest, ""},
 		{"a case", "$defs/PolicyTest/properties/cases/items", head + "PolicyTest\ncases: [{zz: 1}]\n", loadTest, ""},
+		{"a waived violation", "$defs/waivedViolation", head + "PolicyTest\ncases: [{waived: [{zz: 1}]}]\n", loadTest, ""},
 		{"an expected violation", "$defs/expectedViolation", head + "PolicyTest\ncases: [{violations: [{zz: 1}]}]\n", loadTest, ""},
 	}
 	known := make(map[string]bool)

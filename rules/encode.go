@@ -161,12 +161,12 @@ func copied(node *yaml.Node) *yaml.Node {
 }
 
 func (w *Waiver) node() *yaml.Node {
-	expires := w.Expires.Format(time.RFC3339Nano)
+	expires, comment := w.Expires.Format(time.RFC3339Nano), ""
 	if w.Expires.Location() == time.UTC && w.Expires.Equal(w.Expires.Truncate(24*time.Hour)) {
-		expires = w.Expires.Format(time.DateOnly)
+		expires, comment = w.Expires.Format(time.DateOnly), "00:00 UTC"
 	}
 	node := mapping("id", textNode(w.ID), "reason", textNode(w.Reason),
-		"expires", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!timestamp", Value: expires})
+		"expires", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!timestamp", Value: expires, LineComment: comment})
 	if len(w.Namespaces) == 1 {
 		addText(node, "namespace", w.Namespaces[0])
 	} else if len(w.Namespaces) > 1 {

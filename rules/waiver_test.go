@@ -362,3 +362,19 @@ waivers:
 		t.Errorf("waivers of no violation: %v", got)
 	}
 }
+
+// TestWaiverOfOneCapability accepts one entry of a list. Another one that is added later counts.
+func TestWaiverOfOneCapability(t *testing.T) {
+	table := load(t, hostileHead+`checks:
+  - {id: caps, weight: 8, forEach: allContainers.securityContext.capabilities.add, violation: {operator: notIn, value: [NET_BIND_SERVICE]}}
+waivers: [{id: vpn, reason: r, expires: 2099-01-01, namespace: shop, workload: Pod/x, container: web, check: caps, subject: NET_ADMIN}]
+`)
+	const pod = `{"metadata":{"name":"x","namespace":"shop"},"spec":{"containers":[{"name":"web","securityContext":{"capabilities":{"add":["NET_ADMIN","SYS_ADMIN","NET_BIND_SERVICE"]}}}]}}`
+	want := naiveVerdict{Subjects: map[string]int{"caps": 3}, Violations: []string{
+		`caps spec.containers.0.securityContext.capabilities.add.0 "web" "NET_ADMIN" waived by vpn`,
+		`caps spec.containers.0.securityContext.capabilities.add.1 "web" "SYS_ADMIN"`,
+	}}
+	if diff := cmp.Diff(want, evaluateOrFail(t, table, pod)); diff != "" {
+		t.Errorf("verdict (-want +got):\n%s", diff)
+	}
+}

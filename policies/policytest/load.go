@@ -46,8 +46,10 @@ type Case struct {
 	Line int
 	// Skipped is the reason for which the table skips the pod, or NamespaceReason; empty for a pod that is evaluated.
 	Skipped string
-	// Violations are all violations of the pod, including unknown ones.
+	// Violations are all violations of the pod, including unknown and waived ones.
 	Violations []ExpectedViolation
+
+	waived bool // the waived violations are compared too
 }
 
 // An ExpectedViolation is one violation. Empty fields match everything.
@@ -58,13 +60,16 @@ type ExpectedViolation struct {
 	Subject, Path string
 	// Unknown: the check could not be evaluated.
 	Unknown bool
+	// Waiver is the id of the waiver that accepts the violation; empty for one that counts.
+	Waiver string
 }
 
-// A reference names something in the table: a check, or a reason to skip pods.
+// A reference names something in the table: a check, a reason to skip pods, or a waiver.
 type reference struct {
 	name, at string
 	line     int
 	isReason bool
+	isWaiver bool
 }
 
 type loader struct{ *strictyaml.Reader }
@@ -146,6 +151,10 @@ func (r *loader) policyCase(i int, node *yaml.Node, p *Test) Case {
 				c.Violations = append(c.Violations, v)
 			})
 		},
+		"waived": func(node *yaml.Node) {
+			c.waived = true
+			r.Each(node, "waived", func(_ int, entry *yaml.Node) { c.Violations = append(c.Violations, r.waivedViolation(entry, p)) })
+		},
 	})
 	switch {
 	case node.Kind != yaml.MappingNode:
@@ -159,7 +168,24 @@ func (r *loader) policyCase(i int, node *yaml.Node, p *Test) Case {
 
 func (r *loader) expectedViolation(node *yaml.Node, p *Test) ExpectedViolation {
 	var v ExpectedViolation
-	r.Fields(node, "an expected violation", []string{"check"}, map[string]func(*yaml.Node){
+	r.Fields(node, "an expected violation", []string{"check"}, r.violationFields(&v, p))
+	return v
+}
+
+// waivedViolation reads an expected violation that a waiver accepts.
+func (r *loader) waivedViolation(node *yaml.Node, p *Test) ExpectedViolation {
+	var v ExpectedViolation
+	fields := r.violationFields(&v, p)
+	fields["waiver"] = func(node *yaml.Node) {
+		v.Waiver = r.NonEmptyText(node, "waiver")
+		p.references = append(p.references, reference{name: v.Waiver, at: r.At, line: node.Line, isWaiver: true})
+	}
+	r.Fields(node, "a waived violation", []string{"check", "waiver"}, fields)
+	return v
+}
+
+func (r *loader) violationFields(v *ExpectedViolation, p *Test) map[string]func(*yaml.Node) {
+	return map[string]func(*yaml.Node){
 		"check": func(node *yaml.Node) {
 			if v.Check = r.checkName(node, p); len(p.Checks) > 0 && !slices.Contains(p.Checks, v.Check) {
 				r.Errorf(node, "check %q is not in checks, the list of checks to compare", v.Check)
@@ -168,8 +194,7 @@ func (r *loader) expectedViolation(node *yaml.Node, p *Test) ExpectedViolation {
 		"container": func(node *yaml.Node) { v.Container = r.NonEmptyText(node, "container") },
 		"subject":   func(node *yaml.Node) { v.Subject = r.NonEmptyText(node, "subject") },
 		"path":      func(node *yaml.Node) { v.Path = r.NonEmptyText(node, "path") },
-	})
-	return v
+	}
 }
 
 // Against returns strictyaml.Errors when the table does not have the checks and the reasons that the test names.
@@ -181,12 +206,21 @@ func (p *Test) Against(t *rules.Table) error {
 	}
 	reasons := append(t.SkipReasons(), NamespaceReason)
 	p.resolve(t)
+	var waivers []string
+	for _, w := range t.Waivers() {
+		waivers = append(waivers, w.ID)
+	}
+	if t.AnnotationWaivers() != nil {
+		waivers = append(waivers, rules.WaiveAnnotation)
+	}
 	for _, n := range p.references {
 		at := &yaml.Node{Line: n.line}
 		switch {
 		case n.isReason && !slices.Contains(reasons, n.name):
 			r.ErrorAt(at, n.at, "table %s has no skip with the reason %q%s", t.Name(), n.name, r.DidYouMean(n.name, reasons))
-		case !n.isReason && !slices.Contains(ids, n.name):
+		case n.isWaiver && !slices.Contains(waivers, n.name):
+			r.ErrorAt(at, n.at, "table %s has no waiver %q%s", t.Name(), n.name, r.DidYouMean(n.name, waivers))
+		case !n.isReason && !n.isWaiver && !slices.Contains(ids, n.name):
 			r.ErrorAt(at, n.at, "table %s has no check %q%s", t.Name(), n.name, r.DidYouMean(n.name, ids))
 		}
 	}
@@ -196,7 +230,7 @@ func (p *Test) Against(t *rules.Table) error {
 // resolve replaces the ids of checks that a built-in table has renamed.
 func (p *Test) resolve(t *rules.Table) {
 	for i := range p.references {
-		if n := &p.references[i]; !n.isReason {
+		if n := &p.references[i]; !n.isReason && !n.isWaiver {
 			n.name = t.Resolve(n.name)
 		}
 	}
@@ -255,11 +289,14 @@ func (p *Test) Compare(c *Case, t *rules.Table, v rules.Verdict, now time.Time) 
 func (p *Test) compareViolations(c *Case, t *rules.Table, v rules.Verdict, now time.Time) []Difference {
 	var found []ExpectedViolation
 	for _, violation := range v.Violations {
-		id := t.Checks()[violation.Check].ID
-		if violation.Waiver != nil && violation.Waiver.Active(now) || len(p.Checks) > 0 && !slices.Contains(p.Checks, id) {
+		v := ExpectedViolation{t.Checks()[violation.Check].ID, violation.Container, violation.Subject, violation.Path, violation.Unknown, ""}
+		if w := violation.Waiver; w != nil && w.Active(now) {
+			v.Waiver, v.Unknown = w.ID, false // what is accepted is accepted whether it is known or not
+		}
+		if v.Waiver != "" && !c.waived || len(p.Checks) > 0 && !slices.Contains(p.Checks, v.Check) {
 			continue
 		}
-		found = append(found, ExpectedViolation{id, violation.Container, violation.Subject, violation.Path, violation.Unknown})
+		found = append(found, v)
 	}
 	met := make([]bool, len(c.Violations))
 	taken := make([]bool, len(found))
@@ -297,7 +334,7 @@ func (p *Test) compareViolations(c *Case, t *rules.Table, v rules.Verdict, now t
 }
 
 func (e ExpectedViolation) isMetBy(found ExpectedViolation) bool {
-	return e.Check == found.Check && e.Unknown == found.Unknown && (e.Path == "" || e.Path == found.Path) &&
+	return e.Check == found.Check && e.Unknown == found.Unknown && e.Waiver == found.Waiver && (e.Path == "" || e.Path == found.Path) &&
 		(e.Container == "" || e.Container == found.Container || e.Container == found.Subject) && (e.Subject == "" || e.Subject == found.Subject)
 }
 
@@ -322,6 +359,9 @@ func (d Difference) String() string {
 	}
 	if d.Unknown {
 		words = append(words, "unknown")
+	}
+	if d.Waiver != "" {
+		words = append(words, "waived by "+d.Waiver)
 	}
 	return strings.Join(words, ", ")
 }

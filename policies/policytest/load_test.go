@@ -80,11 +80,12 @@ func TestFormerIDs(t *testing.T) {
 }
 
 func TestAgainst(t *testing.T) {
-	test := loadPolicyTest(t, "checks: [image, imag]\ncases:\n  - {name: a, pod: p, skipped: jobs}\n  - {name: b, pod: p, violations: [{check: image}, {check: imag}]}\n")
+	test := loadPolicyTest(t, "checks: [image, imag]\ncases:\n  - {name: a, pod: p, skipped: jobs}\n  - {name: b, pod: p, violations: [{check: image}, {check: imag}], waived: [{check: image, waiver: v}]}\n")
 	err := test.Against(load(t, testedTable))
 	want := `tests.yaml:4: table tested has no check "imag" (did you mean "image"?)
 tests.yaml:6: case "a": table tested has no skip with the reason "jobs" (did you mean "job"?)
-tests.yaml:7: case "b": table tested has no check "imag" (did you mean "image"?)`
+tests.yaml:7: case "b": table tested has no check "imag" (did you mean "image"?)
+tests.yaml:7: case "b": table tested has no waiver "v"`
 	if err == nil || err.Error() != want {
 		t.Errorf("errs:\n%v\nwant:\n%s", err, want)
 	}
@@ -124,6 +125,10 @@ func TestCompare(t *testing.T) {
 		{"known and expected to be unknown", "checks: [size]\n", "violations: [], unknown: [{check: size}]", `{"spec":{"size":"2"}}`, []string{"missing: size, unknown", "unexpected: size"}},
 		{"unknown and not expected to be", "checks: [size]\n", "violations: [{check: size}]", `{"spec":{"size":"1e101"}}`, []string{"missing: size", "unexpected: size, unknown"}},
 		{"waived", "", "violations: []", `{"spec":{"containers":[{"name":"waived"}]}}`, nil},
+		{"waived and expected to be", "checks: [image]\n", "violations: [{check: image, container: a}], waived: [{check: image, waiver: w}]", `{"spec":{"containers":[{"name":"waived"},{"name":"a"}]}}`, nil},
+		{"none is waived", "checks: [image]\n", "violations: [], waived: []", `{"spec":{"containers":[{"name":"waived"}]}}`, []string{`unexpected: image, container "waived", spec.containers.0, waived by w`}},
+		{"expected to be waived", "checks: [image]\n", "violations: [], waived: [{check: image, container: a, waiver: w}]", `{"spec":{"containers":[{"name":"a"}]}}`,
+			[]string{`missing: image, container "a", waived by w`, `unexpected: image, container "a", spec.containers.0`}},
 	}
 	table := load(t, testedTable)
 	for _, tt := range tests {

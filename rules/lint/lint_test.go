@@ -125,7 +125,7 @@ func TestWarningsAboutWaivers(t *testing.T) {
 	for _, warning := range lint.Warnings(with, "waivers.yaml", text, lint.Options{Now: newYear}) {
 		got = append(got, warning.String())
 	}
-	if diff := cmp.Diff([]string{"waivers.yaml:4: warning: waiver old: the waiver has expired: its violations count"}, got); diff != "" {
+	if diff := cmp.Diff([]string{"waivers.yaml:4: warning: waiver old: the waiver expired at 2029-01-01 00:00 UTC: its violations count"}, got); diff != "" {
 		t.Errorf("warnings (-want +got):\n%s", diff)
 	}
 	if warnings := lint.Warnings(table, "waivers.yaml", text, lint.Options{}); warnings != nil {

@@ -25,15 +25,18 @@ func (l *linter) waivers(entries []*yaml.Node) {
 		inside, outside, ofPod := l.subjects(w)
 		switch {
 		case !w.Active(l.Now):
-			l.Errorf(cmp.Or(strictyaml.Field(entry, "expires"), entry), "the waiver has expired: its violations count")
-		case acceptsEverything(entry):
-			l.Errorf(entry, "the waiver accepts every violation of the table; add what it is about, such as a check, a namespace or labels")
+			l.Errorf(cmp.Or(strictyaml.Field(entry, "expires"), entry), "the waiver expired at %s: its violations count", w.Expires.UTC().Format("2006-01-02 15:04 MST"))
 		case l.waiverNames(entry, inside && !outside):
+		case l.workloadName(strictyaml.Field(entry, "workload")):
+		case l.acceptsNearlyAll(entry, w):
+			l.Errorf(entry, "the waiver accepts nearly every violation; name the namespaces, workloads or checks that it is about")
+		case l.superseded(entry, w):
 		case l.excludedNamespaces(strictyaml.Entries(strictyaml.Field(entry, "namespace"))):
 		case w.Container != "" && ofPod:
 			l.Errorf(strictyaml.Field(entry, "container"), "the waiver has no effect: its checks look at pods, not at containers")
 		case w.Container != "" && !inside:
 			l.Errorf(strictyaml.Field(entry, "container"), "container matches the subjects of its checks, which are not in containers; use subject: %s", w.Container)
+		case inside && l.subjectAsContainer(strictyaml.Field(entry, "container")):
 		case w.Subject != "" && !outside:
 			l.Errorf(strictyaml.Field(entry, "subject"), "the waiver has no effect: its checks look at pods or at whole containers; use container")
 		case l.Accepting != nil && !l.Accepting[w.ID]:
@@ -41,22 +44,6 @@ func (l *linter) waivers(entries []*yaml.Node) {
 		}
 	}
 	l.At = ""
-}
-
-// acceptsEverything reports whether all that selects violations is shell globs that match every namespace and every pod.
-func acceptsEverything(entry *yaml.Node) bool {
-	for i := 0; i+1 < len(entry.Content); i += 2 {
-		switch entry.Content[i].Value {
-		case "id", "reason", "expires":
-		case "namespace", "pod":
-			if !slices.ContainsFunc(strictyaml.Entries(entry.Content[i+1]), func(glob *yaml.Node) bool { return matchesAllNames(glob.Value) }) {
-				return false
-			}
-		default:
-			return false
-		}
-	}
-	return true
 }
 
 // waiverNames warns about what no pod has, and reports whether it did. Without onlyContainers, container may be the name of a subject.
