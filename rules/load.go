@@ -45,6 +45,7 @@ type loader struct {
 	*strictyaml.Reader
 	lists    lists
 	checkIDs []string // of the table, for hints
+	about    string   // the table that the waivers of a file apply to, for messages
 }
 
 func newLoader(file string) *loader {

@@ -21,6 +21,7 @@ var waiverID = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 // WithWaivers returns a copy of the table with the waivers of a file added. The error is LoadErrors.
 func (t *Table) WithWaivers(file string, text []byte) (*Table, error) {
 	r := newLoader(file)
+	r.about = " in table " + t.name
 	root := r.Parse(text)
 	if root == nil {
 		return nil, r.Err()
@@ -212,7 +213,7 @@ func (r *loader) waivedCheck(node *yaml.Node, named string, t *Table) (id string
 		for i := len(r.checkIDs); i < len(t.checks); i++ {
 			r.checkIDs = append(r.checkIDs, t.checks[i].ID)
 		}
-		r.Errorf(node, "unknown check %q%s", named, r.DidYouMean(id, r.checkIDs))
+		r.Errorf(node, "unknown check %q%s%s", named, r.about, r.DidYouMean(id, r.checkIDs))
 	}
 	return id, index
 }

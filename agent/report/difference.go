@@ -26,6 +26,8 @@ type Difference struct {
 	Namespaces []NamespaceDifference
 	// Unchanged counts the other namespaces that have pods under either policy.
 	Unchanged int
+	// Tables are the changes of the table itself.
+	Tables []TableChange
 }
 
 // A NamespaceDifference is what another policy does to one namespace.
@@ -34,6 +36,8 @@ type NamespaceDifference struct {
 	Before, After Side
 	// Added and Removed count the violations that only one of the policies finds, by the id of the check.
 	Added, Removed map[string]int
+	// Waived counts the violations of Removed that a waiver accepts now, and Unwaived those of Added that one accepted before.
+	Waived, Unwaived map[string]int
 }
 
 // A Side is a namespace under one policy.
@@ -44,11 +48,12 @@ type Side struct {
 
 // Compare finds out what changes from one snapshot to the other. Both have their violations.
 func Compare(before, after *state.Snapshot) *Difference {
-	d := &Difference{Before: before, After: after}
+	d := &Difference{Before: before, After: after, Tables: tableChanges(before.Table, after.Table)}
 	byName := make(map[string]*NamespaceDifference)
 	named := func(name string) *NamespaceDifference {
 		if byName[name] == nil {
-			byName[name] = &NamespaceDifference{Namespace: name, Added: make(map[string]int), Removed: make(map[string]int)}
+			byName[name] = &NamespaceDifference{Namespace: name, Added: make(map[string]int), Removed: make(map[string]int),
+				Waived: make(map[string]int), Unwaived: make(map[string]int)}
 		}
 		return byName[name]
 	}
@@ -58,15 +63,22 @@ func Compare(before, after *state.Snapshot) *Difference {
 	for _, ns := range after.Namespaces {
 		named(ns.Name).After = side(after, ns.LiveMetrics)
 	}
+	// Each violation, with whether it counts.
 	was, is := violations(before), violations(after)
-	for v := range is {
-		if !was[v] {
+	for v, counts := range is {
+		if counted, found := was[v]; counts && !counted {
 			named(v.namespace).Added[v.check]++
+			if found {
+				named(v.namespace).Unwaived[v.check]++
+			}
 		}
 	}
-	for v := range was {
-		if !is[v] {
+	for v, counted := range was {
+		if counts, found := is[v]; counted && !counts {
 			named(v.namespace).Removed[v.check]++
+			if found {
+				named(v.namespace).Waived[v.check]++
+			}
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(byName)) {
@@ -92,8 +104,8 @@ type violationKey struct{ namespace, pod, check, path string }
 
 func violations(snap *state.Snapshot) map[violationKey]bool {
 	found := make(map[violationKey]bool, sum(snap.Totals().Violations))
-	for v := range snap.Violations() {
-		found[violationKey{v.Namespace, v.Pod.Name, snap.Table.Checks()[v.Check].ID, v.Path}] = true
+	for v, waived := range snap.AllViolations() {
+		found[violationKey{v.Namespace, v.Pod.Name, snap.Table.Checks()[v.Check].ID, v.Path}] = !waived
 	}
 	return found
 }
@@ -109,6 +121,7 @@ func DifferenceText(to io.Writer, d *Difference) error {
 	var b bytes.Buffer
 	if len(d.Namespaces) == 0 {
 		fmt.Fprintf(&b, "Nothing changes in %s.\n", english.Plural(d.Unchanged, "namespace", ""))
+		d.writeTables(&b)
 		_, err := b.WriteTo(to)
 		return err
 	}
@@ -121,8 +134,27 @@ func DifferenceText(to io.Writer, d *Difference) error {
 	fmt.Fprintf(&b, "(cluster)\t%s\t\n", sideChange(before, after))
 	lines := aligned(b.Bytes())
 	fmt.Fprintf(lines, "%s changed, %d unchanged.\n", english.Plural(len(d.Namespaces), "namespace", ""), d.Unchanged)
+	if was, is := d.severities(); was != is {
+		fmt.Fprintf(lines, "Violations: %s -> %s.\n", cmp.Or(was, "none"), cmp.Or(is, "none"))
+	}
+	d.writeTables(lines)
 	_, err := lines.WriteTo(to)
 	return err
+}
+
+// severities counts the violations of both sides by severity.
+func (d *Difference) severities() (before, after string) {
+	return (&Scan{Snapshot: d.Before}).bySeverity(), (&Scan{Snapshot: d.After}).bySeverity()
+}
+
+// writeTables prints the changes of the table.
+func (d *Difference) writeTables(to io.Writer) {
+	if len(d.Tables) > 0 {
+		fmt.Fprintf(to, "\nThe table changes:\n")
+	}
+	for _, change := range d.Tables {
+		fmt.Fprintln(to, change)
+	}
 }
 
 // aligned makes columns of cells that end with tabs, and leaves no spaces at the ends of lines.
@@ -191,7 +223,14 @@ func (n *NamespaceDifference) violationChange() string {
 		if removed := n.Removed[id]; removed > 0 {
 			word += fmt.Sprintf("-%d ", removed)
 		}
-		words = append(words, word+id)
+		word += id
+		if waived := n.Waived[id]; waived > 0 {
+			word += fmt.Sprintf(" (%d waived)", waived)
+		}
+		if unwaived := n.Unwaived[id]; unwaived > 0 {
+			word += fmt.Sprintf(" (%d no longer waived)", unwaived)
+		}
+		words = append(words, word)
 	}
 	return strings.Join(words, ", ")
 }
@@ -211,12 +250,16 @@ type (
 		Cluster    changeJSON                `json:"cluster"`
 		Unchanged  int                       `json:"unchanged"`
 		Namespaces []namespaceDifferenceJSON `json:"namespaces"`
+		Tables     []TableChange             `json:"tableChanges"`
 	}
 	namespaceDifferenceJSON struct {
 		Namespace string `json:"namespace"`
 		changeJSON
 		Added   map[string]int `json:"added"`
 		Removed map[string]int `json:"removed"`
+		// Of removed, those that a waiver accepts now; of added, those that one accepted before.
+		Waived   map[string]int `json:"waived,omitempty"`
+		Unwaived map[string]int `json:"unwaived,omitempty"`
 	}
 	changeJSON struct {
 		Before sideJSON `json:"before"`
@@ -239,9 +282,10 @@ func DifferenceJSON(to io.Writer, d *Difference) error {
 		Cluster:    changeJSON{before.json(), after.json()},
 		Unchanged:  d.Unchanged,
 		Namespaces: make([]namespaceDifferenceJSON, len(d.Namespaces)),
+		Tables:     append([]TableChange{}, d.Tables...),
 	}
 	for i, ns := range d.Namespaces {
-		out.Namespaces[i] = namespaceDifferenceJSON{ns.Namespace, changeJSON{ns.Before.json(), ns.After.json()}, ns.Added, ns.Removed}
+		out.Namespaces[i] = namespaceDifferenceJSON{ns.Namespace, changeJSON{ns.Before.json(), ns.After.json()}, ns.Added, ns.Removed, ns.Waived, ns.Unwaived}
 	}
 	encoder := json.NewEncoder(to)
 	encoder.SetIndent("", "  ")

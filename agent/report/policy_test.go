@@ -101,6 +101,14 @@ shop             3 -> 2  1.33 -> 4.50  63.6 % -> 43.7 %  Stable -> Degraded   +2
 "weird\x1b[31m"  1       0.00 -> 5.00  100.0 % -> 0.0 %  Healthy -> Critical  +1 host
 (cluster)        7 -> 4  0.87 -> 3.17  72.7 % -> 47.9 %  Stable -> Degraded
 4 namespaces changed, 1 unchanged.
+
+The table changes:
+  check image, description: image is not set -> image is a
+  check image, violation: {"operator":"absent","path":"image"} -> {"operator":"equals","path":"image","value":"a"}
+- check gone
++ check host
++ skip job
+  namespaces, exclude: ["kube-*","*-system","cert-manager","monitoring","observability","argocd"] -> ["left-out"]
 `
 	if diff := cmp.Diff(want, b.String()); diff != "" {
 		t.Errorf("text (-want +got):\n%s", diff)
@@ -112,6 +120,61 @@ shop             3 -> 2  1.33 -> 4.50  63.6 % -> 43.7 %  Stable -> Degraded   +2
 	} {
 		if err := write(); !errors.Is(err, errFailing) {
 			t.Errorf("error %v, want that of the writer", err)
+		}
+	}
+}
+
+// TestDifferenceOfTables changes what no score shows, or not by itself: severities, texts, grades, and what waivers accept.
+func TestDifferenceOfTables(t *testing.T) {
+	const old = `checks:
+  - {id: image, description: No image, severity: high, weight: 2, forEach: spec.containers, violation: {path: image, operator: absent}}
+waivers:
+  - {id: gone, reason: r, expires: 2030-06-30, namespace: other}
+  - {id: w, reason: r, expires: 2030-06-30, container: a}
+`
+	const fresh = `checks:
+  - {id: image, description: The image is missing, severity: critical, weight: 2, forEach: spec.containers, violation: {path: image, operator: absent}}
+grades: [{name: Healthy, min: 80, maxSeverity: high}, {name: Stable, min: 60}, {name: Degraded, min: 40}, {name: Critical, min: 0}]
+waivers: [{id: w, reason: r, expires: 2030-07-31, container: b}]
+annotationWaivers: {checks: [image], maxDays: 30}
+`
+	var snapshots []*state.Snapshot
+	for _, text := range []string{old, fresh} {
+		s := state.New(loadPolicy(t, text))
+		if _, err := s.Observe(state.Pod{Namespace: "shop", Name: "p"}, []byte(`{"spec":{"containers":[{"name":"a"},{"name":"b"},{"name":"c"}]}}`)); err != nil {
+			t.Fatal(err)
+		}
+		snapshots = append(snapshots, s.SnapshotWithViolations())
+	}
+	var text, encoded bytes.Buffer
+	difference := report.Compare(snapshots[0], snapshots[1])
+	if err := errors.Join(report.DifferenceText(&text, difference), report.DifferenceJSON(&encoded, difference)); err != nil {
+		t.Fatal(err)
+	}
+	_, got, _ := strings.Cut(text.String(), "\n(cluster)")
+	_, got, _ = strings.Cut(got, "\n")
+	want := `1 namespace changed, 0 unchanged.
+Violations: 2 high -> 2 critical.
+
+The table changes:
+  check image, description: No image -> The image is missing
+  check image, severity: high -> critical
+  grade Healthy, maxSeverity: (none) -> high
+- waiver gone
+  waiver w, container: a -> b
+  waiver w, expires: 2030-06-30T00:00:00Z -> 2030-07-31T00:00:00Z
+  annotationWaivers, checks: (none) -> ["image"]
+  annotationWaivers, maxDays: (none) -> 30
+`
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("text (-want +got):\n%s", diff)
+	}
+	if !strings.Contains(text.String(), "+1 -1 image (1 waived) (1 no longer waived)") {
+		t.Errorf("what waivers accept is not marked:\n%s", text.String())
+	}
+	for _, part := range []string{`"waived": {`, `"unwaived": {`, `"part": "waiver gone",`, `"removed": true`, `"before": "high"`} {
+		if !strings.Contains(encoded.String(), part) {
+			t.Errorf("the JSON has no %s:\n%s", part, encoded.String())
 		}
 	}
 }
