@@ -134,7 +134,7 @@ var families = []family{
 		name: "kube_devops_waived_violations", labels: []string{"check", "namespace"},
 		help: "Violations of each check that a waiver accepts and that are excluded from all scores. Absent if the policy has no waivers.",
 		samples: func(m *moment, yield func(float64, [2]string)) {
-			if len(m.Table.Waivers()) > 0 {
+			if len(m.Table.Waivers()) > 0 || m.Table.AnnotationWaivers() != nil {
 				m.counts(func(ns *state.NamespaceSnapshot) []int { return ns.Waived }, true, yield)
 			}
 		},
