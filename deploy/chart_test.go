@@ -279,6 +279,10 @@ func TestRefused(t *testing.T) {
 		{"a label that has another meaning", "namespaceLabel=cluster", "at '/namespaceLabel'"},
 		{"a digest that is none", "image.digest=latest", "at '/image/digest'"},
 		{"two sources of the policy", "policy.existingConfigMap=x,policy.table=y", "policy.existingConfigMap cannot be combined with policy.table"},
+		{"files beside no table", "policy.files.a\\.yaml=x", "policy.files needs policy.table"},
+		{"files beside a ConfigMap of one's own", "policy.existingConfigMap=x,policy.files.a\\.yaml=x", "policy.existingConfigMap cannot be combined with policy.table, policy.files"},
+		{"a file in the place of the table", "policy.table=x,policy.files.policy\\.yaml=x", "at '/policy/files"},
+		{"a file in a folder", "policy.table=x,policy.files.a/b=x", "at '/policy/files"},
 		{"tokens in the clear", "http.auth=true", "tokens must not be sent unencrypted"},
 		{"audiences without authorization", "http.authAudiences={a}", "http.authAudiences requires http.auth"},
 		{"an audience with a comma", "http.tls.secretName=tls,http.auth=true,http.authAudiences={a\\,b}", "at '/http/authAudiences/0'"},
@@ -352,6 +356,37 @@ func TestPolicyText(t *testing.T) {
 	configMap := object(t, documents(t, render(t, "--set-file", "policy.table="+file)), "ConfigMap", "kube-devops-policy")
 	if diff := cmp.Diff(string(want), lookup(configMap, `data.policy\.yaml`)); diff != "" {
 		t.Errorf("policy.yaml (-given +ConfigMap):\n%s", diff)
+	}
+}
+
+// TestPolicyFiles: a table of the chart extends the files beside it, as the agent finds them in the mounted ConfigMap.
+func TestPolicyFiles(t *testing.T) {
+	folder := t.TempDir()
+	write := func(name, text string) string {
+		file := filepath.Join(folder, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	const head = "apiVersion: kube-devops.io/v1\nkind: PolicyTable\n"
+	table := write("mine.yaml", head+"metadata: {name: mine}\nextends: [default, ./base.yaml]\n")
+	base := write("theirs.yaml", head+"metadata: {name: base}\nchecks: [{id: latest_tag, weight: 9}]\n")
+	configMap := object(t, documents(t, render(t, "--set-file", "policy.table="+table, "--set-file", `policy.files.base\.yaml=`+base)), "ConfigMap", "kube-devops-policy")
+	for key, from := range map[string]string{"policy.yaml": table, "base.yaml": base} {
+		text, err := os.ReadFile(from)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, _ := lookup(configMap, "data."+strings.ReplaceAll(key, ".", `\.`)).(string)
+		if diff := cmp.Diff(string(text), got); diff != "" {
+			t.Errorf("%s (-given +ConfigMap):\n%s", key, diff)
+		}
+		write(key, got)
+	}
+	out, err := exec.CommandContext(t.Context(), agentBinary, "policy", "show", filepath.Join(folder, "policy.yaml")).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "weight: 9") {
+		t.Errorf("%v: %s", err, out)
 	}
 }
 

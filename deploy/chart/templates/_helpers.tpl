@@ -133,9 +133,12 @@ default
 
 {{- /* The name of the ConfigMap with the policy; empty if none is mounted. */ -}}
 {{- define "kube-devops.policyConfigMap" -}}
+{{- if and .Values.policy.files (not .Values.policy.table) (not .Values.policy.existingConfigMap) -}}
+{{- fail "policy.files needs policy.table, which extends them" -}}
+{{- end -}}
 {{- if .Values.policy.existingConfigMap -}}
-{{- if or .Values.policy.table .Values.policy.waivers -}}
-{{- fail "policy.existingConfigMap cannot be combined with policy.table or policy.waivers; add them to that ConfigMap" -}}
+{{- if or .Values.policy.table .Values.policy.waivers .Values.policy.files -}}
+{{- fail "policy.existingConfigMap cannot be combined with policy.table, policy.files or policy.waivers; add them to that ConfigMap" -}}
 {{- end -}}
 {{- .Values.policy.existingConfigMap -}}
 {{- else if or .Values.policy.table .Values.policy.waivers -}}
