@@ -205,16 +205,27 @@ func (l *leaf) literals(names *nameRule) {
 // byteFields are the fields whose quantities are numbers of bytes.
 var byteFields = []string{"memory", "ephemeral-storage", "storage", "sizeLimit"}
 
+// ofBytes and ofCPU report what the quantities are of.
+func (l *leaf) ofBytes() bool {
+	return l.all(func(keys []string) bool { return slices.Contains(byteFields, keys[len(keys)-1]) })
+}
+
+func (l *leaf) ofCPU() bool {
+	return l.all(func(keys []string) bool { return keys[len(keys)-1] == "cpu" })
+}
+
+const comparesQuantitiesAsText = "it compares text, and a quantity may be written in several ways, such as 1Gi and 1024Mi; use quantityEquals"
+
 // quantities warns about quantities that are compared as text, or in units that are hardly meant.
 func (l *leaf) quantities() {
 	if l.quantity {
 		l.operands(func(node *yaml.Node, text string) {
 			if _, err := rules.NewMatcher("quantityGreaterThan", node); err == nil {
-				l.hint(node, "it compares text, and a quantity may be written in several ways, such as 1Gi and 1024Mi; use quantityEquals")
+				l.hint(node, "%s", comparesQuantitiesAsText)
 			}
 		})
 	}
-	if l.Operand == nil || !strings.HasPrefix(l.Operator, "quantity") || !l.all(func(keys []string) bool { return slices.Contains(byteFields, keys[len(keys)-1]) }) {
+	if l.Operand == nil || !strings.HasPrefix(l.Operator, "quantity") || !l.ofBytes() {
 		return
 	}
 	number, isMilli := strings.CutSuffix(l.Operand.Value, "m")

@@ -62,6 +62,9 @@ func TestAdvice(t *testing.T) {
 		{"mebibytes", containers, `{path: resources.limits.memory, operator: quantityGreaterThan, value: 512Mi}`, ""},
 		{"thousandths of a CPU", containers, `{path: resources.limits.cpu, operator: quantityGreaterThan, value: 512m}`, ""},
 		{"a quantity as text", containers, `{path: resources.limits.memory, operator: equals, value: 1Gi}`, "use quantityEquals"},
+		{"two quantities as text", containers, `{path: resources.limits.memory, operator: notEquals, valueFrom: resources.requests.memory}`, "use quantityEquals"},
+		{"two quantities", containers, `{not: {path: resources.limits.memory, operator: quantityEquals, valueFrom: resources.requests.memory}}`, ""},
+		{"two kinds of quantities", containers, `{path: resources.limits.cpu, operator: quantityGreaterThan, valueFrom: resources.requests.memory}`, "it compares bytes with CPUs"},
 		{"a quantity as a number", containers, `{path: resources.limits.memory, operator: greaterThan, value: 1}`, "use quantityGreaterThan"},
 
 		{"the empty string in a list", "", `{path: spec.serviceAccountName, operator: in, value: [default, ""]}`, "write any with {path: spec.serviceAccountName, operator: absent}"},

@@ -27,6 +27,10 @@ func (l *linter) valueFrom(c *condition, from *yaml.Node, about scope) {
 	case len(paths) == 1 && value.Path == operand.Path && strictyaml.Field(c.node, "times") == nil:
 		l.Errorf(from, "%s compares %q with itself", value.Operator, from.Value)
 	case !value.comparable() || !operand.comparable():
+	case value.quantity && operand.quantity && (value.Operator == "equals" || value.Operator == "notEquals"):
+		value.hint(from, "%s", comparesQuantitiesAsText)
+	case value.ofBytes() && operand.ofCPU(), value.ofCPU() && operand.ofBytes():
+		value.hint(from, "it compares bytes with CPUs")
 	case value.Operator == "equals" && value.values.Kinds&operand.values.Kinds == 0:
 		value.never(value.words + ", and valueFrom selects " + operand.words)
 	case value.Operator == "notEquals" && value.values.Kinds&operand.values.Kinds == 0:
