@@ -128,7 +128,8 @@ func (r *loader) unknownList(name string) error {
 	return fmt.Errorf("unknown list %q%s; known lists: %s", name, r.DidYouMean(name, names), strings.Join(names, ", "))
 }
 
-// Operand returns the list that an operand of the table refers to, and any other operand as it is.
+// Operand returns the list that an operand refers to, and any other operand as it is. It is nil for an operand of a text that the table
+// extends, if the table has removed the list.
 func (t *Table) Operand(operator string, operand *yaml.Node) *yaml.Node {
 	if takesList(operator) {
 		if name, is, err := reference(operand); is && err == nil {

@@ -116,7 +116,10 @@ func (l *linter) leaf(c *condition, about scope) {
 	operand := strictyaml.Field(c.node, "value")
 	e := c.expr
 	e.Operator = strictyaml.FieldValue(c.node, "operator")
-	e.Operand = l.table.Operand(e.Operator, operand)
+	if e.Operand = l.table.Operand(e.Operator, operand); e.Operand == nil && operand != nil {
+		c.expr.Op = satisfy.Free // another table has removed the list, and replaced the check
+		return
+	}
 	e.Matcher, _ = l.table.NewMatcher(e.Operator, operand) // loaded without an error
 	this := &leaf{linter: l, Expr: e, node: operand, listed: e.Operand != operand, about: about}
 	c.leaf = this
