@@ -194,3 +194,52 @@ func TestHostileAnnotation(t *testing.T) {
 		t.Errorf("%d bytes are allocated for a hostile annotation and %d without", with, without)
 	}
 }
+
+// FuzzAnnotation gives a pod any annotation: what it accepts is of the checks that the table names, in time, and the same for the reduced
+// pod and by the naive engine.
+func FuzzAnnotation(f *testing.F) {
+	for _, lines := range []string{
+		"", "latest_tag expires 2030-01-31: r", "latest_tag , no_probe\texpires 2030-01-31 : r\n\nx", "privileged expires 2030-01-31: r", "latest_tag expires 2031-01-31: r",
+		"latest_tag expires 2030-01-31 expires 2030-01-31: r", "latest_tag expires 2030-02-30: r", ": r", "latest_tag,, expires 2030-01-31: r", "latest_tag expires 2030-01-31:\u00a0",
+		"latest_tag expires 2030-01-31:r\rno_probe expires 2030-01-31:r", strings.Repeat("latest_tag expires 2030-01-31: r\n", 200),
+	} {
+		f.Add(lines)
+	}
+	table := load(f, annotatedTable)
+	naive := loadNaive(f, []byte(annotatedTable))
+	projection := table.Projection()
+	latest := time.Date(2030, 4, 1, 0, 0, 0, 0, time.UTC)
+	f.Fuzz(func(t *testing.T, lines string) {
+		pod := annotatedPod("p", "2030-01-01T10:00:00Z", lines)
+		verdict, err := table.Evaluate(pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range verdict.Violations {
+			if w := v.Waiver; w != nil && (table.Checks()[v.Check].ID == "privileged" || w.Expires.After(latest) || strings.TrimSpace(w.Reason) == "") {
+				t.Errorf("%q accepts a violation of %s by %+v", lines, table.Checks()[v.Check].ID, w)
+			}
+		}
+		if len(verdict.Mistakes) > 4 {
+			t.Errorf("%d mistakes", len(verdict.Mistakes))
+		}
+		reduced, err := projection.AppendTo(nil, pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := inWords(table, verdict)
+		if diff := compareVerdicts(evaluateOrFail(t, table, string(reduced)), got); diff != "" {
+			t.Errorf("the reduced pod (-reduced +whole):\n%s", diff)
+		}
+		decoded, err := decodeNaive(pod)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if quoted, _ := json.Marshal(lines); len(quoted) > 4000 && len(lines) < 4100 {
+			return // the naive engine does not know the exact bound
+		}
+		if diff := compareVerdicts(naive.evaluate(decoded), got); diff != "" {
+			t.Errorf("(-naive +engine):\n%s", diff)
+		}
+	})
+}

@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"github.com/kube-devops/kube-devops/rules"
 )
@@ -44,6 +45,12 @@ func (t *naiveTable) annotated(pod any) (waivers []naiveWaiver, mistakes int) {
 			continue
 		}
 		w := naiveWaiver{ID: "kube-devops.io/waive"}
+		line = strings.Map(func(r rune) rune {
+			if unicode.IsSpace(r) {
+				return ' '
+			}
+			return r
+		}, line)
 		words := naiveAnnotationLine.FindStringSubmatch(line)
 		right := known && words != nil
 		if right {
