@@ -148,12 +148,12 @@ func (d *Difference) severities() (before, after string) {
 }
 
 // writeTables prints the changes of the table.
-func (d *Difference) writeTables(to io.Writer) {
+func (d *Difference) writeTables(to *bytes.Buffer) {
 	if len(d.Tables) > 0 {
-		fmt.Fprintf(to, "\nThe table changes:\n")
+		to.WriteString("\nThe table changes:\n")
 	}
 	for _, change := range d.Tables {
-		fmt.Fprintln(to, change)
+		to.WriteString(change.String() + "\n")
 	}
 }
 

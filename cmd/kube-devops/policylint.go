@@ -31,7 +31,8 @@ func newPolicyLintCommand() *cobra.Command {
 		Short: "Print errors and warnings in policy tables",
 		Long: `Print all errors in policy tables, files of waivers and policy tests, and
 warnings about probable mistakes: for example a path that no Pod has, a check
-that can never fail, or a waiver that has expired.
+that can never fail, or a waiver that has expired. A waiver expires at the first
+moment of its date in UTC.
 
 In a folder, lint reads the files of apiVersion ` + rules.APIVersion + ` and counts
 the others; - is standard input.
