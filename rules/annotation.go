@@ -106,14 +106,14 @@ func (t *Table) readAnnotation(e *evaluation, v *Verdict) {
 	}
 }
 
-// annotationStart returns the moment from which MaxDays counts, and its name. It depends on the pod alone, or for a manifest on the moment
+// annotationStart returns the moment from which MaxDays counts, and how a message names it. It depends on the pod alone, or for a manifest on the moment
 // of the table: a line must not begin to accept violations because time goes by.
 func (t *Table) annotationStart(metadata gjson.Result) (from time.Time, name string) {
 	created, err := time.Parse(time.RFC3339, textOf(metadata, "creationTimestamp"))
 	if err == nil && (t.now.IsZero() || created.Before(t.now)) {
-		return created, "the creation of the pod"
+		return created, "after the creation of the pod"
 	}
-	return t.now, "now"
+	return t.now, "from now"
 }
 
 // checkExpiry returns an error for a date that is too far away.
@@ -122,7 +122,7 @@ func (a *AnnotationWaivers) checkExpiry(expires, from time.Time, name string) er
 		return errors.New("the pod has no creationTimestamp, from which annotationWaivers.maxDays counts")
 	}
 	if expires.After(from.Add(time.Duration(a.MaxDays) * 24 * time.Hour)) {
-		return fmt.Errorf("%s is more than %d days after %s", expires.Format(time.DateOnly), a.MaxDays, name)
+		return fmt.Errorf("%s is more than %d days %s", expires.Format(time.DateOnly), a.MaxDays, name)
 	}
 	return nil
 }

@@ -14,7 +14,10 @@ import (
 // WaiversKind is the kind of a file that holds only waivers.
 const WaiversKind = "Waivers"
 
-const maxWaivers = 1000
+const (
+	maxWaivers          = 1000
+	maxWaivedNamespaces = 100 // of one waiver
+)
 
 var waiverID = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
@@ -134,6 +137,9 @@ func (r *loader) waivedNamespaces(node *yaml.Node) []string {
 	entries := strictyaml.Entries(node)
 	if len(entries) == 0 {
 		r.Errorf(node, "namespace must not be empty; omit it to match all namespaces")
+	} else if len(entries) > maxWaivedNamespaces {
+		r.Errorf(node, "namespace has %d entries; at most %d are allowed", len(entries), maxWaivedNamespaces)
+		return nil
 	}
 	var globs []string
 	for _, entry := range entries {

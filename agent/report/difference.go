@@ -152,8 +152,19 @@ func (d *Difference) writeTables(to *bytes.Buffer) {
 	if len(d.Tables) > 0 {
 		to.WriteString("\nThe table changes:\n")
 	}
-	for _, change := range d.Tables {
-		to.WriteString(change.String() + "\n")
+	for i, change := range d.Tables {
+		if i > 0 && change.follows(d.Tables[i-1]) {
+			_, name, _ := strings.Cut(change.Part, " ")
+			to.WriteString(", " + printable(name))
+			continue
+		}
+		if i > 0 {
+			to.WriteByte('\n')
+		}
+		to.WriteString(change.String())
+	}
+	if len(d.Tables) > 0 {
+		to.WriteByte('\n')
 	}
 }
 

@@ -145,6 +145,12 @@ func valueText(value any) string {
 	return string(text)
 }
 
+// follows reports whether a line can name the change together with the one before: both add or remove a part of one kind.
+func (c TableChange) follows(before TableChange) bool {
+	kind, _, _ := strings.Cut(c.Part, " ")
+	return (c.Added && before.Added || c.Removed && before.Removed) && strings.HasPrefix(before.Part, kind+" ")
+}
+
 // String describes the change in one line.
 func (c TableChange) String() string {
 	switch {
