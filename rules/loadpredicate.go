@@ -133,7 +133,7 @@ func (r *loader) leaf(node *yaml.Node, in *site, fields map[string]*yaml.Node) p
 	return l
 }
 
-// places reads a path, or a list of paths of which the first that leads to a value counts.
+// places reads a path, or a list of paths, where the first that leads to a value counts.
 func (r *loader) places(node *yaml.Node) []place {
 	entries := strictyaml.Entries(node)
 	if n := len(entries); n == 0 || n > maxPaths {

@@ -224,7 +224,7 @@ func (m *naiveMerge) finish() map[string]any {
 	return t
 }
 
-// randomLayers are the texts of tables, each of which extends those before it. Most are valid.
+// randomLayers are the texts of tables; each extends those before it. Most are valid.
 func randomLayers(r *rand.Rand) []string {
 	var texts []string
 	for i := range 2 + r.IntN(3) {

@@ -59,7 +59,7 @@ func parseNumber(raw string) (amount, truth) {
 	return amount{exact: d.rat()}, isTrue
 }
 
-// A decimal is a number with the suffix of a quantity: digits, of which some are behind the point, times a power of the base.
+// A decimal is a number with the suffix of a quantity: digits, some of them behind the point, times a power of the base.
 type decimal struct {
 	negative        bool
 	whole, fraction string // without zeros at their ends

@@ -558,7 +558,7 @@ func hasImage(subject shape) bool {
 	return slices.ContainsFunc(subject.fields, func(f field) bool { return f.name == "image" })
 }
 
-// randomPaths are paths of which the first that leads to a value counts, and the shape of one of their ends.
+// randomPaths are paths, where the first that leads to a value counts, and the shape of one of their ends.
 func randomPaths(r *rand.Rand, subject shape) (paths []string, at shape) {
 	for range 2 + r.IntN(2) {
 		prefix, from := "", subject

@@ -120,7 +120,7 @@ func (f *lintedFile) loadTable() error {
 	return err
 }
 
-// ofPart finds the errors of a table that is no table without those that it is meant to change.
+// ofPart finds the errors of a table that does not load without those that it is meant to change.
 var ofPart = regexp.MustCompile(`^missing field "(checks|weight|violation)" |^disable: the table extends no other table|^unknown check |: unknown list `)
 
 // leaveOutParts drops the errors of files that only make sense as a part of another one, which are checked as such.

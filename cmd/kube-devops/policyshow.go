@@ -52,7 +52,7 @@ func origin(sources []rules.Source) []byte {
 	if len(sources) == 1 {
 		return nil
 	}
-	text := "# Merged from these tables, each of which changes those before it:\n"
+	text := "# Merged from these tables; each changes those before it:\n"
 	for _, source := range sources {
 		text += "#   " + dump.OneLine(source.File) + "\n"
 	}

@@ -50,7 +50,7 @@ func isTest(file string) bool {
 	}
 	text, err := policies.ReadFile(file)
 	if err != nil || !bytes.Contains(text, []byte(Kind)) {
-		return false // a pod, of which most folders of tests have many, is not parsed
+		return false // most files are pods, which need not be parsed
 	}
 	kind := rules.KindOf(text)
 	return kind == Kind || kind == "" && declares.Match(text)

@@ -133,7 +133,7 @@ func (l *linter) leaf(c *condition, about scope) {
 	}
 }
 
-// findFirst follows the paths of a leaf, of which the first that leads to a value counts. It warns about those that do not exist, and
+// findFirst follows the paths of a leaf, where the first that leads to a value counts. It warns about those that do not exist, and
 // returns false when there is one. The search for constant conditions treats several paths as one of its own, whose values are those of
 // any of them: it may miss a constant condition, and is never wrong about one.
 func (l *leaf) findFirst(nodes []*yaml.Node, about scope) bool {

@@ -121,7 +121,7 @@ func (es *entries) disable(name string, by *yaml.Node) bool {
 	return true
 }
 
-// cleared are the entries, none of which is live.
+// cleared are the entries, with none of them live.
 func (es *entries) cleared() entries {
 	for _, e := range es.byID {
 		e.live = false

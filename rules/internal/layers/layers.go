@@ -1,4 +1,4 @@
-// Package layers merges the texts of policy tables, each of which extends those before it, into one. It works on the nodes of YAML, so that
+// Package layers merges the texts of policy tables, where each extends those before it, into one. It works on the nodes of YAML, so that
 // each error about the result has the file and the line where its cause is. It must not know what a check or a condition means.
 package layers
 
