@@ -18,6 +18,9 @@ import (
 // MaxTables is how many tables a policy may consist of: one, and all that it extends.
 const MaxTables = 8
 
+// maxBytes is how large all tables of a policy may be together. As YAML nodes, they take up to a hundred times as much memory.
+const maxBytes = 2 * rules.MaxBytes
+
 // A Reader returns the text of a file. A file that a table extends must be inside a folder; the folder is empty for a file that the user
 // names.
 type Reader func(file, folder string) ([]byte, error)
@@ -90,6 +93,7 @@ type resolver struct {
 	done    map[string]bool
 	chain   []table // those that extend the next one
 	count   int
+	bytes   int
 	errs    rules.LoadErrors
 }
 
@@ -109,6 +113,10 @@ func (r *resolver) add(t table, by *rules.Reference) {
 		if by != nil {
 			r.fail(by.Errorf("%q is one table too many: a policy may consist of at most %d", by.Name, MaxTables))
 		}
+		return
+	}
+	if r.bytes += len(t.text); r.bytes > maxBytes && by != nil {
+		r.fail(by.Errorf("%q: all tables of the policy together are larger than %d bytes", by.Name, maxBytes))
 		return
 	}
 	r.chain = append(r.chain, t)

@@ -150,6 +150,19 @@ func TestExtendsWithoutAFile(t *testing.T) {
 	}
 }
 
+// TestTablesAreBoundedTogether: eight tables of the largest size would take half a gigabyte of memory.
+func TestTablesAreBoundedTogether(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, name := range []string{"a", "b", "c"} {
+		writeTable(t, name+".yaml", oneCheck+strings.Repeat("#", rules.MaxBytes*3/4))
+	}
+	writeTable(t, "t.yaml", "extends: [./a.yaml, ./b.yaml, ./c.yaml]\n")
+	_, err := policies.Open("t.yaml")
+	if want := `t.yaml:4: extends: "./c.yaml": all tables of the policy together are larger than 2097152 bytes`; err == nil || err.Error() != want {
+		t.Errorf("error %v, want %s", err, want)
+	}
+}
+
 func TestTooManyPolicies(t *testing.T) {
 	t.Chdir(t.TempDir())
 	var names []string

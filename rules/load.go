@@ -21,7 +21,7 @@ const MaxBytes = strictyaml.MaxBytes
 
 // The bounds of a table.
 const (
-	maxChecks         = 500
+	maxChecks         = layers.MaxChecks
 	maxWeight         = 1000
 	maxPredicates     = 200 // of one check
 	maxPredicateDepth = 16

@@ -128,6 +128,7 @@ func TestLoadAllErrors(t *testing.T) {
 			`upper.yaml:4: disable: no table that this one extends has a skip with the reason "jub" (did you mean "job"?)` + "\n" + `upper.yaml:4: disable: duplicate entry "one"`},
 		{"disable a text", baseLayer, "disable: one\n", "upper.yaml:4: disable must be a list"},
 		{"disable below", "disable: [one]\nchecks: [{id: one, weight: 1, violation: {path: a, operator: exists}}]\n", "", `base.yaml:4: disable: unknown "one": the table extends no other table`},
+		{"too many checks", baseLayer, "checks: [" + strings.Repeat("{id: one}, ", 501) + "]\n", "upper.yaml:4: checks must have at most 500 entries, got 501"},
 		{"disable everything", baseLayer, "disable: [one, two, three]\n", "upper.yaml:4: checks must have 1 to 500 entries, got 0"},
 		{"waivers", baseLayer, "waivers:\n  - {id: w1, reason: r, expires: 2030-01-01, check: one}\n", "upper.yaml:5: waiver w1: duplicate id; the first one is in line 11 of base.yaml"},
 		{"an unknown check of a waiver", baseLayer, "waivers:\n  - {id: w2, reason: r, expires: 2030-01-01, check: fuor}\n", `upper.yaml:5: waiver w2: unknown check "fuor"`},

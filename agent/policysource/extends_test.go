@@ -142,7 +142,7 @@ func TestFollowFiles(t *testing.T) {
 		write("sub/base.yaml", upper("s", "low.yml"))
 		write("sub/low.yml", base("a", 1))
 		write("last.yaml", upper("last", "default")+"checks: [{id: latest_tag, weight: 7}]\n")
-		write("w.yaml", head[:strings.Index(head, "kind")]+"kind: Waivers\nwaivers: []\n")
+		write("w.yaml", strings.Replace(head, "PolicyTable", "Waivers", 1)+"waivers: []\n")
 		f := follow(t, filepath.Join(dir, "w.yaml"), filepath.Join(dir, "policy.yaml"), filepath.Join(dir, "last.yaml"))
 		const soon = 4 * time.Second
 		const checks = "latest_tag=7 missing_liveness=3 missing_readiness=2"

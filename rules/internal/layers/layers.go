@@ -36,6 +36,9 @@ type Merged struct {
 	Warnings strictyaml.Errors
 }
 
+// MaxChecks is how many checks a table may have.
+const MaxChecks = 500
+
 // CheckID is the form of ids of checks.
 var CheckID = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 
@@ -126,6 +129,10 @@ func (m *merger) table(root *yaml.Node, last bool) {
 		case "lists":
 			m.mergeLists(field.value)
 		case "checks":
+			if n := len(field.value.Content); n > MaxChecks && field.value.Kind == yaml.SequenceNode {
+				m.Errorf(field.value, "checks must have at most %d entries, got %d", MaxChecks, n)
+				continue
+			}
 			m.Each(field.value, name, func(_ int, entry *yaml.Node) { m.mergeCheck(entry) })
 			m.checks.endTable()
 		case "waivers":
