@@ -159,6 +159,24 @@ func (t *Table) UsesList(name string) bool {
 	return false
 }
 
+// A List describes a named list of a table.
+type List struct {
+	Name   string
+	Values []string
+}
+
+// Lists returns the named lists of the table, in its order.
+func (t *Table) Lists() []List {
+	lists := make([]List, len(t.lists.named))
+	for i, list := range t.lists.named {
+		lists[i].Name = list.name
+		for _, value := range list.node.Content {
+			lists[i].Values = append(lists[i].Values, value.Value)
+		}
+	}
+	return lists
+}
+
 // yaml encodes the lists; nil when there are none.
 func (l *lists) yaml() *yaml.Node {
 	if len(l.named) == 0 {

@@ -51,6 +51,24 @@ waivers: [{id: w, reason: "a|b", expires: "2030-01-01T02:00:00+02:00", pod: "p|q
 	}
 }
 
+// TestPolicyMarkdownOfLists prints what the sentences about named lists refer to.
+func TestPolicyMarkdownOfLists(t *testing.T) {
+	table := loadPolicy(t, `lists: {registries: [ghcr.io/org, "a|b"]}
+checks: [{id: c, weight: 1, violation: {path: image, operator: notIn, value: {list: registries}}}]
+`)
+	var b bytes.Buffer
+	if err := report.PolicyMarkdown(&b, table); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{
+		"| `c` | pod |  | image is not in the list registries |\n\n### Lists\n\n| list | values |\n| --- | --- |\n| `registries` | `ghcr.io/org`, `a\\|b` |\n\n## Grades",
+	} {
+		if !strings.Contains(b.String(), want) {
+			t.Errorf("there is no\n%s\nin\n%s", want, b.String())
+		}
+	}
+}
+
 var errFailing = errors.New("no room")
 
 type failingWriter struct{}
