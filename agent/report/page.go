@@ -60,7 +60,7 @@ type (
 		Namespaces     int
 		Violations     int
 		Severities     string
-		Categories     string
+		GradeReason    string // why the grade is lower than that of the compliance
 		Unreadable     []string
 		UnreadableMore string
 
@@ -89,8 +89,9 @@ type (
 	}
 	// A pageCheckGroup is the checks of one category, which has no title if no check has a category.
 	pageCheckGroup struct {
-		ID, Title string
-		Rows      []pageCheck
+		Title              string
+		Violations, Points int
+		Rows               []pageCheck
 	}
 	pageCheck struct {
 		ID, Severity, Message, Remediation string
@@ -137,7 +138,7 @@ func newPage(scan *Scan, o Options) *page {
 		Style:    template.CSS(pageStyle), Script: template.JS(pageScript),
 		Policy: name(table.Name()), Hash: shortHash(table),
 		Pods: totals.TotalPods, Namespaces: scan.scoredNamespaces(), Violations: sum(totals.Violations),
-		Severities: scan.bySeverity(), Categories: scan.byCategory(), Notes: scan.notes(),
+		Severities: scan.bySeverity(), Notes: scan.notes(),
 	}
 	if o.Target != "" {
 		p.Target = name(o.Target)
@@ -146,7 +147,7 @@ func newPage(scan *Scan, o Options) *page {
 		p.Date, p.ISO = o.Now.UTC().Format("2006-01-02 15:04 MST"), o.Now.UTC().Format(time.RFC3339)
 	}
 	cluster, ok := scan.Snapshot.Cluster()
-	p.Cluster = pageScoresOf(table, cluster, ok)
+	p.Cluster, p.GradeReason = pageScoresOf(table, cluster, ok), gradeReason(table, cluster, totals.Violations)
 	left := scan.Inputs.Unreadable
 	for _, text := range left[:min(len(left), pageRows)] {
 		p.Unreadable = append(p.Unreadable, prose(text, 400))
@@ -200,12 +201,10 @@ func (p *page) checks(scan *Scan, totals state.LiveMetrics) {
 	all, _ := order.trim()
 	longest := max(1, slices.Max(totals.Violations))
 	for _, group := range byCategory(scan.Snapshot.Table, all) {
-		out := pageCheckGroup{ID: "checks", Title: group.Title()}
-		if group.Name != "" {
-			out.ID += "-" + group.Name
-		}
+		out := pageCheckGroup{Title: group.Title()}
 		for _, i := range group.Checks {
 			c, n := &checks[i], totals.Violations[i]
+			out.Violations, out.Points = out.Violations+n, out.Points+n*c.Weight
 			out.Rows = append(out.Rows, pageCheck{
 				ID: c.ID, Severity: string(c.Severity), Rank: c.Severity.Rank(), Message: prose(c.Message(), 400), Remediation: prose(c.Remediation, 400),
 				Weight: c.Weight, Points: n * c.Weight, Violations: n, Subjects: totals.Subjects[i], Bar: 100 * float64(n) / float64(longest),

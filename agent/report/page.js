@@ -1,7 +1,7 @@
 
 for (const table of document.querySelectorAll("table.sortable")) {
   const heads = [...table.tHead.rows[0].cells];
-  const body = table.tBodies[0];
+  const rowsOf = (body) => [...body.rows].filter((row) => row.className !== "group");
   const value = (row, i) => row.cells[i].dataset.value ?? row.cells[i].textContent;
   heads.forEach((head, i) => {
     const button = document.createElement("button");
@@ -12,14 +12,14 @@ for (const table of document.querySelectorAll("table.sortable")) {
       const number = "number" in head.dataset;
       const up = head.ariaSort ? head.ariaSort === "descending" : !number;
       const sign = up ? 1 : -1;
-      const rows = [...body.rows].sort((a, b) => {
+      const compare = (a, b) => {
         const x = value(a, i), y = value(b, i);
         if (x === "" || y === "") return (x === "") - (y === "");
         return sign * (number ? x - y : x.localeCompare(y));
-      });
+      };
       for (const other of heads) other.removeAttribute("aria-sort");
       head.setAttribute("aria-sort", up ? "ascending" : "descending");
-      body.append(...rows);
+      for (const body of table.tBodies) body.append(...rowsOf(body).sort(compare));
     });
   });
 }
@@ -27,7 +27,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
 // The filter hides what does not have its text: rows of tables, and workloads.
 const filter = document.getElementById("filter");
 const text = document.getElementById("filter-text");
-const items = [...document.querySelectorAll("table.sortable tbody tr, details.workload")].map((element) => [element, element.textContent.toLowerCase()]);
+const items = [...document.querySelectorAll("table.sortable tbody tr:not(.group), details.workload")].map((element) => [element, element.textContent.toLowerCase()]);
 filter.hidden = items.length === 0;
 text.addEventListener("input", () => {
   const words = text.value.toLowerCase().split(/\s+/).filter((word) => word !== "");
