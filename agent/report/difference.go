@@ -19,10 +19,10 @@ import (
 	"github.com/kube-devops/kube-devops/agent/state"
 )
 
-// A Difference is what another policy does to the scores of the same pods.
+// A Difference is how the scores of the same pods differ under two policies.
 type Difference struct {
 	Before, After *state.Snapshot
-	// Namespaces are those that change, sorted by name.
+	// Namespaces are the namespaces that change, sorted by name.
 	Namespaces []NamespaceDifference
 	// Unchanged counts the other namespaces that have pods under either policy.
 	Unchanged int
@@ -30,7 +30,7 @@ type Difference struct {
 	Tables []TableChange
 }
 
-// A NamespaceDifference is what another policy does to one namespace.
+// A NamespaceDifference is how one namespace differs under two policies.
 type NamespaceDifference struct {
 	Namespace     string
 	Before, After Side
@@ -43,10 +43,10 @@ type NamespaceDifference struct {
 // A Side is a namespace under one policy.
 type Side struct {
 	Pods   int
-	Scores *state.Scores // nil where no pod counts
+	Scores *state.Scores // nil without evaluated pods
 }
 
-// Compare finds out what changes from one snapshot to the other. Both have their violations.
+// Compare returns what changes from one snapshot to the other. Both must include their violations.
 func Compare(before, after *state.Snapshot) *Difference {
 	d := &Difference{Before: before, After: after, Tables: tableChanges(before.Table, after.Table)}
 	byName := make(map[string]*NamespaceDifference)
@@ -99,7 +99,7 @@ func side(snap *state.Snapshot, m state.LiveMetrics) Side {
 	return Side{Pods: m.TotalPods, Scores: &scores}
 }
 
-// A violationKey names a violation whatever the policy: by the check's id.
+// A violationKey identifies a violation under any policy, by the id of the check.
 type violationKey struct{ namespace, pod, check, path string }
 
 func violations(snap *state.Snapshot) map[violationKey]bool {
@@ -168,11 +168,11 @@ func (d *Difference) writeTables(to *bytes.Buffer) {
 	}
 }
 
-// aligned makes columns of cells that end with tabs, and leaves no spaces at the ends of lines.
+// aligned aligns cells that end with tabs into columns, without spaces at the ends of lines.
 func aligned(cells []byte) *bytes.Buffer {
 	var columns, lines bytes.Buffer
 	w := tabwriter.NewWriter(&columns, 0, 0, 2, ' ', 0)
-	_, _ = w.Write(cells) // a buffer takes all
+	_, _ = w.Write(cells) // writing to a buffer does not fail
 	_ = w.Flush()
 	for line := range bytes.Lines(columns.Bytes()) {
 		lines.Write(append(bytes.TrimRight(line, " \n"), '\n'))
@@ -191,7 +191,7 @@ func (d *Difference) cluster() (before, after Side) {
 	return of(d.Before), of(d.After)
 }
 
-// sideChange is four cells: pods, score, compliance and grade.
+// sideChange returns four cells: pods, score, compliance and grade.
 func sideChange(before, after Side) string {
 	cells := func(s Side) []string {
 		if s.Scores == nil {
@@ -213,7 +213,7 @@ func change(before, after string) string {
 	return before + " -> " + after
 }
 
-// violationChange lists the checks by how much they change, and then by id.
+// violationChange lists the checks, sorted by how many of their violations change, then by id.
 func (n *NamespaceDifference) violationChange() string {
 	ids := make(map[string]bool)
 	for id := range n.Added {
@@ -246,7 +246,7 @@ func (n *NamespaceDifference) violationChange() string {
 	return strings.Join(words, ", ")
 }
 
-// printable quotes a text that a terminal would not show as it is. It comes from a recording that anybody may have made.
+// printable quotes a text that a terminal would not display literally. Texts of a recording are not trusted.
 func printable(text string) string {
 	if text == "" || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.Quote(text)
@@ -284,7 +284,7 @@ type (
 	}
 )
 
-// DifferenceJSON prints the difference as one JSON object. Numbers are not rounded, and those of no data are null.
+// DifferenceJSON prints the difference as one JSON object. Numbers are not rounded, and are null without data.
 func DifferenceJSON(to io.Writer, d *Difference) error {
 	before, after := d.cluster()
 	out := differenceJSON{

@@ -11,11 +11,11 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// annotations is how many of each level GitHub shows of one step.
+// annotations is the number of annotations of each level that GitHub displays for one step.
 const annotations = 10
 
-// GitHub writes annotations of a workflow: the findings that cost most, of each level as many as GitHub shows, and one
-// with the scores and what was read. Where there is a baseline, only new findings are annotated.
+// GitHub writes annotations of a workflow: the worst findings, for each level as many as GitHub displays, and one with the scores and the
+// inputs. With a baseline, only new findings are annotated.
 func GitHub(to io.Writer, scan *Scan, o Options) error {
 	byLevel := map[string]*worst[Finding]{}
 	for level, most := range map[string]int{"error": annotations, "warning": annotations, "notice": annotations - 1} {
@@ -83,8 +83,8 @@ var (
 	githubProperty = strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A", ":", "%3A", ",", "%2C")
 )
 
-// annotate writes one workflow command. Nothing in its texts can begin another one: line breaks are escaped, and control
-// characters are gone.
+// annotate writes one workflow command. Line breaks are escaped and control characters are replaced, so that no text can begin another
+// command.
 func annotate(b *bytes.Buffer, level, title, file string, line int, message string) {
 	lines := strings.Split(message, "\n")
 	for i, text := range lines {
@@ -101,7 +101,7 @@ func annotate(b *bytes.Buffer, level, title, file string, line int, message stri
 	fmt.Fprintf(b, "::%s %stitle=%s::%s\n", level, properties, githubProperty.Replace(sanitized(head(title, 250))), githubData.Replace(strings.Join(lines, "\n")))
 }
 
-// headline is the cluster in one line.
+// headline describes the cluster on one line.
 func (s *Scan) headline() string {
 	cluster, ok := s.Snapshot.Cluster()
 	if !ok {
@@ -116,7 +116,7 @@ func (s *Scan) headline() string {
 	return text
 }
 
-// noData is what every report says where no pod has a score, and incomplete where some inputs could not be read.
+// noData is the text of every report without a scored pod, incomplete that of every report with unreadable inputs.
 const (
 	noData     = "No data: no pod was scored"
 	incomplete = "This report is incomplete: some inputs could not be read, and are in no number"

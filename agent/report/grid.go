@@ -13,25 +13,25 @@ type grid []column
 type column struct {
 	head  string
 	right bool
-	// least is how narrow the column may get, in characters; 0 for one that keeps its width.
+	// least is the minimum width in characters; 0 for a column that keeps its width.
 	least int
 }
 
 // A gridCell is a name, a sentence, or the counts of checks.
 type gridCell struct {
 	text  string
-	words bool // the text is a sentence, which is broken between words and never cut
+	words bool // the text is a sentence: it is wrapped between words and never elided
 	items []string
 	color string
 }
 
-// How many lines a cell gets where its column is narrow.
+// The maximum number of lines of a cell in a narrow column.
 const (
 	nameLines  = 3
 	checkLines = 3
 )
 
-// whole is the text of a cell in one line.
+// whole returns the text of a cell on one line.
 func (c gridCell) whole() string {
 	if len(c.items) > 0 {
 		return strings.Join(c.items, ", ")
@@ -39,8 +39,8 @@ func (c gridCell) whole() string {
 	return c.text
 }
 
-// within are the lines of a cell in so many characters. A name is broken where its parts meet, and cut in its middle only
-// where that takes too many lines. Of checks that do not fit, the number is in the last line.
+// wrap breaks a cell into lines of at most so many characters. A name is broken after its punctuation, and elided only if that takes too
+// many lines. The last line counts the checks that do not fit.
 func (c gridCell) wrap(width int) []string {
 	if whole := c.whole(); utf8.RuneCountInString(whole) <= width {
 		return []string{whole}
@@ -52,7 +52,7 @@ func (c gridCell) wrap(width int) []string {
 		if lines := brokenName(c.text, width); lines != nil && len(lines) <= nameLines {
 			return lines
 		}
-		// Of a workload and its file, the name of the workload is never cut for the file.
+		// A workload with its file: elide the file rather than the name of the workload.
 		if workload, file, ok := strings.Cut(c.text, " ("); ok {
 			if lines := brokenName(workload, width); lines != nil && len(lines) < nameLines {
 				return append(lines, elided("("+file, width))
@@ -78,7 +78,7 @@ func (c gridCell) wrap(width int) []string {
 	return []string{elided(english.Plural(len(c.items), "check", ""), width)}
 }
 
-// brokenName breaks a name behind its punctuation; nil where a part is wider than that.
+// brokenName breaks a name after its punctuation. It returns nil if a part is wider than the column.
 func brokenName(text string, width int) []string {
 	var parts []string
 	start := 0
@@ -99,7 +99,7 @@ func brokenName(text string, width int) []string {
 	return packed(parts, "", width)
 }
 
-// packed joins words to lines of at most so many characters; a word that is longer has a line of its own.
+// packed joins words into lines of at most so many characters. A longer word gets a line of its own.
 func packed(words []string, separator string, width int) []string {
 	var lines []string
 	line, length := "", 0
@@ -122,13 +122,13 @@ func packed(words []string, separator string, width int) []string {
 	return lines
 }
 
-// gap is how far columns stand apart.
+// gap is the number of spaces between two columns.
 const gap = 2
 
-// widestItem is how wide a column gets so that no count of a check is broken.
+// widestItem is the maximum width that a column keeps so that the count of a check is not elided.
 const widestItem = 40
 
-// grid writes an empty line, the heads and the rows, as wide as the options say where that can be.
+// grid writes an empty line, the heads and the rows. They fit the width of the options if the columns can be narrow enough.
 func (w *tableWriter) grid(g grid, rows [][]gridCell) {
 	widths := make([]int, len(g))
 	for i, c := range g {
@@ -154,7 +154,7 @@ func (w *tableWriter) grid(g grid, rows [][]gridCell) {
 	}
 }
 
-// narrow takes characters from the widest columns that may lose some, until the lines fit or none may.
+// narrow reduces the widest columns until the rows fit, or until every column has its minimum width.
 func (g grid) narrow(widths []int, width int) {
 	over := gap*(len(g)-1) - width
 	for _, columnWidth := range widths {
@@ -174,7 +174,7 @@ func (g grid) narrow(widths []int, width int) {
 	}
 }
 
-// row writes one row, in as many lines as the longest of its cells has.
+// row writes one row. It has as many lines as its tallest cell.
 func (w *tableWriter) row(g grid, widths []int, cells []gridCell) {
 	lines := make([][]string, len(cells))
 	height := 1

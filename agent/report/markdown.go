@@ -8,11 +8,11 @@ import (
 	"github.com/dustin/go-humanize/english"
 )
 
-// markdownSize is GitHub's limit for a comment. GitHub counts characters; bytes are never fewer.
+// markdownSize is GitHub's limit for a comment, in characters. A text never has more characters than bytes.
 const markdownSize = 65_536
 
-// Markdown writes a comment for a pull request: the cluster, what is new, the namespaces, the findings with what to do, and
-// the details folded. It has 65,536 bytes at the most, and says what was cut.
+// Markdown writes a comment for a pull request: the cluster, the changes, the namespaces, the findings with their remediation, and details
+// that a reader unfolds. It has at most 65,536 bytes, and says what was left out.
 func Markdown(to io.Writer, scan *Scan, o Options) error {
 	w := &markdownWriter{scan: scan, o: o}
 	w.headline()
@@ -44,10 +44,10 @@ type markdownWriter struct {
 	cut  []string
 }
 
-// reserved is what closes a folded part and says what was cut.
+// reserved is the size of what closes a folded part and says what was left out, in bytes.
 const reserved = 1024
 
-// put writes a text if there is room for it, and reports whether there was.
+// put writes a text if it fits, and reports whether it did.
 func (w *markdownWriter) put(text string) bool {
 	if w.to.Len()+len(text) > markdownSize-reserved {
 		return false
@@ -56,7 +56,7 @@ func (w *markdownWriter) put(text string) bool {
 	return true
 }
 
-// table writes a table, as many of its rows as there is room for; others were left out before.
+// table writes the rows of a table that fit. others is the number of rows that the caller left out.
 func (w *markdownWriter) table(what, head string, rows, others int, row func(i int) string) {
 	if rows == 0 || !w.put(head) {
 		if rows > 0 {
@@ -72,11 +72,11 @@ func (w *markdownWriter) table(what, head string, rows, others int, row func(i i
 		}
 	}
 	if others > 0 {
-		w.to.WriteString("\n" + moreText(others, what) + "\n") // from what is reserved
+		w.to.WriteString("\n" + moreText(others, what) + "\n") // uses the reserved bytes
 	}
 }
 
-// folded writes a part that a reader opens.
+// folded writes a part that a reader can unfold.
 func (w *markdownWriter) folded(title string, part func()) {
 	if !w.put("\n<details><summary>" + title + "</summary>\n\n") {
 		w.cut = append(w.cut, title)
@@ -141,10 +141,10 @@ func (w *markdownWriter) changes() {
 	})
 }
 
-// markdownFindings is how many findings a comment has, where --top asks for no fewer.
+// markdownFindings is the maximum number of findings in a comment, unless --top is lower.
 const markdownFindings = 100
 
-// findings are those that cost most, with where each is, its value and what to do. With a baseline, the new ones came first.
+// findings writes the worst findings with their places, messages and remediations. changes has already written the new ones.
 func (w *markdownWriter) findings() {
 	most := markdownFindings
 	if w.o.Top > 0 {
@@ -175,7 +175,7 @@ func (w *markdownWriter) findings() {
 	}
 }
 
-// findingRow names a finding, the workload beside the line of its file, and what to do.
+// findingRow is the row of a finding: check, severity, place, subject, message and remediation.
 func findingRow(f *Finding) string {
 	where := f.place()
 	if f.File != "" {
@@ -226,7 +226,7 @@ func (w *markdownWriter) waived() {
 	})
 }
 
-// checks say what to do about the checks that have violations.
+// checks writes what to do about each check that has violations.
 func (w *markdownWriter) checks() {
 	counts := w.scan.Snapshot.Totals().Violations
 	if sum(counts) == 0 {
@@ -261,10 +261,10 @@ func markdownRow(cells ...string) string {
 	return "| " + strings.Join(cells, " | ") + " |\n"
 }
 
-// markdownMarks are what Markdown, or GitHub in it, takes for markup: also mentions, references and links.
+// markdownMarks escapes what Markdown and GitHub interpret: markup, mentions, references and links.
 var markdownMarks = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;", `\`, `\\`, "|", `\|`, "*", `\*`, "_", `\_`, "`", "\\`", "[", `\[`, "]", `\]`, "~", `\~`, "!", `\!`, "@", "@\u2060", "#", `\#`, "://", ":\u2060//", "www.", "www\u2060.")
 
-// markdownText is a text that is read as it is, whatever it holds.
+// markdownText escapes a text so that it is displayed literally.
 func markdownText(text string) string {
 	return markdownMarks.Replace(sanitized(strings.TrimSpace(text)))
 }

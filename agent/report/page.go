@@ -17,7 +17,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// How many rows a page holds: what a browser shows without effort. What is left out is counted on the page.
+// The maximum numbers of rows of a page, which keep it fast in a browser. The page counts the rows that are left out.
 const (
 	pageNamespaces = 2000
 	pageRows       = 500
@@ -36,8 +36,8 @@ var (
 	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"number": number, "plural": english.Plural, "percent": percent}).Parse(pageText))
 )
 
-// HTML writes one page that needs nothing else: no other file, no network. Its policy for browsers allows its own style
-// and script alone, so that no text of a recording can become one.
+// HTML writes one self-contained page, which loads nothing. Its Content-Security-Policy allows only its own style and script, so that a
+// browser never runs a text of a recording.
 func HTML(to io.Writer, scan *Scan, o Options) error {
 	buffer := bufio.NewWriter(to)
 	if err := pageTemplate.Execute(buffer, newPage(scan, o)); err != nil {
@@ -54,7 +54,7 @@ type (
 
 		Policy, Hash   string
 		Target         string
-		Date, ISO      string // empty where the date is not known
+		Date, ISO      string // empty if the date is unknown
 		Cluster        pageScores
 		Pods           int
 		Namespaces     int
@@ -97,7 +97,7 @@ type (
 		ID, Severity, Message, Remediation string
 		Rank, Weight, Points               int
 		Violations, Subjects               int
-		Bar                                float64 // percent of the longest
+		Bar                                float64 // length in percent of the longest bar
 	}
 	pageWorkload struct {
 		Namespace, Workload string
@@ -163,7 +163,7 @@ func newPage(scan *Scan, o Options) *page {
 	return p
 }
 
-// sourceHash names a style or a script in a security policy.
+// sourceHash identifies a style or a script in a Content-Security-Policy.
 func sourceHash(text string) string {
 	hash := sha256.Sum256([]byte(text))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"

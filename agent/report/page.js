@@ -24,7 +24,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   });
 }
 
-// The filter hides what does not have its text: rows of tables, and workloads.
+// The filter hides the table rows and workloads that do not contain its words.
 const filter = document.getElementById("filter");
 const text = document.getElementById("filter-text");
 const items = [...document.querySelectorAll("table.sortable tbody tr:not(.group), details.workload")].map((element) => [element, element.textContent.toLowerCase()]);

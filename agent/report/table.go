@@ -14,8 +14,8 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// Table writes the report for people: the cluster, the namespaces and the workloads, worst first, what is waived, what is
-// new, the findings of manifests, how to fix what was found, and what was read. A long report ends with its first line.
+// Table writes the report for a terminal: the cluster, the namespaces and workloads (worst first), the waived and the new violations, the
+// findings in manifests, how to fix them, and the inputs. A long report repeats its first line at the end.
 func Table(to io.Writer, scan *Scan, o Options) error {
 	w := &tableWriter{to: bufio.NewWriter(to), scan: scan, o: o}
 	w.incomplete()
@@ -35,10 +35,10 @@ func Table(to io.Writer, scan *Scan, o Options) error {
 		w.line("")
 		w.headline()
 	}
-	return w.to.Flush() // which has the first error of all writes
+	return w.to.Flush() // returns the first error of all writes
 }
 
-// longTable is how many lines a table may have before its headline is repeated at its end, where the terminal's are not known.
+// longTable is the number of lines after which the headline is repeated at the end, if the height of the terminal is unknown.
 const longTable = 40
 
 type tableWriter struct {
@@ -53,14 +53,14 @@ func (w *tableWriter) line(format string, args ...any) {
 	_, _ = fmt.Fprintf(w.to, format+"\n", args...) // the buffer keeps the error
 }
 
-// wrapped writes a text as lines that the terminal need not break; all but the first have an indentation.
+// wrapped breaks a text into lines that fit the terminal. All lines but the first are indented.
 func (w *tableWriter) wrapped(text, indent string) {
 	for _, line := range Wrap(text, w.o.Width, indent) {
 		w.line("%s", line)
 	}
 }
 
-// The colours, as a terminal knows them.
+// The escape sequences of a terminal.
 const (
 	bold   = "\x1b[1m"
 	dim    = "\x1b[2m"
@@ -76,7 +76,7 @@ func (w *tableWriter) in(color, text string) string {
 	return color + text + "\x1b[0m"
 }
 
-// gradeColor is green for the best grade of the table, red for the worst, yellow between them.
+// gradeColor is green for the best grade of the table, red for the last, and yellow for the others.
 func gradeColor(table *rules.Table, grade string) string {
 	grades := table.Grades()
 	switch grade {
@@ -116,8 +116,8 @@ func (w *tableWriter) cluster() {
 	}
 }
 
-// headline writes the cluster in one line, with the grade in its colour. Where that is too long, the severities have a line
-// of their own.
+// headline writes the result of the cluster on one line, with the grade in its color. If the line is too long, the severities go on a
+// line of their own.
 func (w *tableWriter) headline() {
 	color, grade := "", ""
 	if scores, ok := w.scan.Snapshot.Cluster(); ok {
@@ -140,7 +140,7 @@ func (w *tableWriter) headline() {
 	}
 }
 
-// gradeClass is where a grade stands among those of the table: best, fair, poor or worst.
+// gradeClass puts a grade of the table into one of four classes: best, fair, poor or worst.
 func gradeClass(table *rules.Table, grade string) string {
 	grades := table.Grades()
 	at := slices.IndexFunc(grades, func(g rules.Grade) bool { return g.Name == grade })
@@ -220,7 +220,7 @@ func (w *tableWriter) waived() {
 	w.more(others, "waiver")
 }
 
-// changes are what is new and what is resolved.
+// changes writes the new and the resolved findings.
 func (w *tableWriter) changes() {
 	b := w.o.Baseline
 	if b == nil {
@@ -263,7 +263,7 @@ func (w *tableWriter) changes() {
 	}
 }
 
-// findings lists the findings of manifests, a line each, and reports whether there are any.
+// findings lists the findings in manifests, one per line, and reports whether there are any.
 func (w *tableWriter) findings() bool {
 	found := worst[Finding]{most: w.o.Findings, compare: compareCosts}
 	for _, all := range w.scan.findings(w.o.Baseline) {
@@ -277,7 +277,7 @@ func (w *tableWriter) findings() bool {
 	if len(first) == 0 {
 		return false
 	}
-	// Of one severity, those of one file are together: that is how they are fixed.
+	// Findings of one severity are sorted by file, because people fix one file at a time.
 	slices.SortStableFunc(first, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Check.Severity.Rank(), b.Check.Severity.Rank()), cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line))
 	})
@@ -302,7 +302,7 @@ func (w *tableWriter) findings() bool {
 	return true
 }
 
-// severityColor is red for what an error is in other reports, and yellow for a warning.
+// severityColor is red for the severities that SARIF calls errors, and yellow for warnings.
 func severityColor(s rules.Severity) string {
 	switch sarifLevel(s) {
 	case "error":
@@ -313,8 +313,8 @@ func severityColor(s rules.Severity) string {
 	return ""
 }
 
-// fixes say what to do about each check that has violations, the ones that cost most first. Where no finding was listed,
-// they say what is wrong too.
+// fixes writes what to do about each check that has violations, sorted by severity and points. If no findings were listed, it also
+// writes what is wrong.
 func (w *tableWriter) fixes(listed bool) {
 	checks, counts := w.scan.Snapshot.Table.Checks(), w.scan.Snapshot.Totals().Violations
 	order := worst[int]{compare: func(a, b int) int {
@@ -351,7 +351,7 @@ func (w *tableWriter) fix(c *rules.Check, violations int, listed bool) {
 	}
 }
 
-// subjectName is a subject for people.
+// subjectName names a subject for readers.
 func subjectName(subject string) string {
 	if subject == "" {
 		return "the pod"
