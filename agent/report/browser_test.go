@@ -170,13 +170,15 @@ func textOf(n *html.Node) string {
 
 // cells are the texts of a table's body, row by row, and the exact values behind them.
 func cells(table *html.Node) (texts, values [][]string) {
-	for _, row := range elements(elements(table, "tbody")[0], "tr") {
+	for _, row := range elements(table, "tr") {
 		var text, value []string
 		for _, cell := range elements(row, "td") {
 			text = append(text, textOf(cell))
 			value = append(value, attribute(cell, "data-value"))
 		}
-		texts, values = append(texts, text), append(values, value)
+		if len(text) > 0 { // not a head
+			texts, values = append(texts, text), append(values, value)
+		}
 	}
 	return texts, values
 }

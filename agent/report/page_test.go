@@ -72,7 +72,7 @@ func TestPageInABrowser(t *testing.T) {
 			document := viewOf(t, folder).document
 			comparePage(t, document, scan)
 			for _, head := range elements(document, "th") {
-				if len(elements(head, "button")) != 1 {
+				if attribute(head, "scope") == "col" && len(elements(head, "button")) != 1 {
 					t.Errorf("the script did not run: no button in the head %q", textOf(head))
 				}
 			}
