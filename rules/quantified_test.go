@@ -108,10 +108,10 @@ func TestQuantifiedSubjects(t *testing.T) {
 	for _, c := range table.Checks() {
 		described = append(described, c.Violation())
 	}
-	want = []string{"for one of spec.volumes: hostPath is set", "for one of securityContext.capabilities.add: the value is not NET_BIND_SERVICE",
-		"for each of securityContext.capabilities.drop: the value is not ALL", "for one of its elements: key is none of name, configMap, emptyDir",
-		"for one of metadata.labels: key starts with team and value is none",
-		"for one of the pod's spec.containers: for each of env.#.valueFrom: value.name matches ^a and the pod's spec.hostNetwork is not set"}
+	want = []string{"one of spec.volumes: hostPath is set", "one of securityContext.capabilities.add is not NET_BIND_SERVICE",
+		"each of securityContext.capabilities.drop is not ALL", "one of its elements: key is none of name, configMap, emptyDir",
+		"one of metadata.labels: key starts with team and value is none",
+		"one of the pod's spec.containers: each of env.#.valueFrom: value.name matches ^a and the pod's spec.hostNetwork is not set"}
 	if diff := cmp.Diff(want, described); diff != "" {
 		t.Errorf("descriptions (-want +got):\n%s", diff)
 	}

@@ -79,11 +79,11 @@ func (s speller) clause(p predicate, negated bool) (text, conjunction string) {
 	case notOf:
 		return s.clause(p.predicate, !negated)
 	case *quantified:
-		return s.quantified(p, negated), ": "
+		return s.quantified(p, negated), ": " // so that it gets parentheses
 	case *leaf:
 		return s.leaf(p, negated), ""
 	}
-	return fmt.Sprint(p), ""
+	panic(fmt.Sprintf("unknown predicate %T", p))
 }
 
 func (s speller) joined(of []predicate, negated, either bool) (text, conjunction string) {
@@ -106,17 +106,40 @@ func (s speller) joined(of []predicate, negated, either bool) (text, conjunction
 
 // quantified negates some to every, and every to some.
 func (s speller) quantified(q *quantified, negated bool) string {
-	which, in := "one of ", "its elements"
+	subject, in := "one of ", "its elements"
 	if q.every != negated {
-		which = "each of "
+		subject = "each of "
 	}
 	if q.in.Path != fieldpath.Self {
 		in = pathText(q.in.Path)
 	}
-	return "for " + which + in + ": " + s.sentence(q.is, negated)
+	subject += in
+	if l, ok := q.is.(*leaf); ok && len(l.paths) == 1 && l.paths[0].Path == fieldpath.Self {
+		is, isNot := s.verbs(l)
+		if negated {
+			is = isNot
+		}
+		return subject + " " + is
+	}
+	return subject + ": " + s.sentence(q.is, negated)
 }
 
 func (s speller) leaf(l *leaf, negated bool) string {
+	subject, several := l.subject()
+	is, isNot := s.verbs(l)
+	switch {
+	case several && negated:
+		return "none of " + subject + " " + is
+	case several:
+		return "one of " + subject + " " + is
+	case negated:
+		return subject + " " + isNot
+	}
+	return subject + " " + is
+}
+
+// verbs are the operator of a leaf with its operand, and its negation.
+func (s speller) verbs(l *leaf) (is, isNot string) {
 	verb, operand := phrases[l.operator], ""
 	if l.from != nil {
 		operand = l.from.words()
@@ -128,17 +151,7 @@ func (s speller) leaf(l *leaf, negated bool) string {
 			verb = one
 		}
 	}
-	subject, several := l.subject()
-	words := verb.is
-	switch {
-	case several && negated:
-		subject = "none of " + subject
-	case several:
-		subject = "one of " + subject
-	case negated:
-		words = verb.isNot
-	}
-	return subject + " " + strings.ReplaceAll(words, "%s", operand)
+	return strings.ReplaceAll(verb.is, "%s", operand), strings.ReplaceAll(verb.isNot, "%s", operand)
 }
 
 // subject names the paths of a leaf, and reports whether they may have several values.

@@ -65,6 +65,7 @@ func Warnings(table *rules.Table, file string, text []byte, options Options) []W
 		l.lists(strictyaml.Field(root, "lists"))
 		l.skips(strictyaml.Field(strictyaml.Field(root, "pods"), "skip"))
 		l.checks(strictyaml.Entries(strictyaml.Field(root, "checks")))
+		l.grades(strictyaml.Entries(strictyaml.Field(root, "grades")))
 	}
 	l.waivers(strictyaml.Entries(strictyaml.Field(root, "waivers")))
 	for _, w := range table.Warnings() {
@@ -213,6 +214,7 @@ func equal(a, b *yaml.Node) bool {
 func (l *linter) check(node *yaml.Node) {
 	forEach := strictyaml.Entries(strictyaml.Field(node, "forEach"))
 	l.overlaps(forEach)
+	l.message(node)
 	subject := l.scope(forEach)
 	if subject.nothing {
 		return
