@@ -176,7 +176,11 @@ func mayBeSecret(steps []fieldpath.Step) bool {
 	return false
 }
 
-const maxValueBytes = 200
+// The bounds of what a report has of a pod: of one value or name, and of a message, which may repeat them.
+const (
+	maxValueBytes  = 200
+	maxFilledBytes = 2000
+)
 
 // clipped cuts a text to maxValueBytes at a character boundary, and marks the cut with an ellipsis.
 func clipped(text string) string { return clippedTo(text, maxValueBytes) }
@@ -202,7 +206,7 @@ func (c *Check) MessageOf(container, subject string, d Detail) string {
 		}
 		return strings.TrimSuffix(c.Message(), ".") + ": " + d.Value
 	}
-	return c.message.fill(func(name string) string {
+	return clippedTo(c.message.fill(func(name string) string {
 		text := map[string]string{"value": d.Value, "container": container, "subject": subject}[name]
 		switch {
 		case text != "":
@@ -211,5 +215,5 @@ func (c *Check) MessageOf(container, subject string, d Detail) string {
 			return "(not shown)"
 		}
 		return "(none)"
-	})
+	}), maxFilledBytes)
 }

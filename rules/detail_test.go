@@ -230,6 +230,8 @@ func TestMessageOf(t *testing.T) {
 		// What comes from the pod is not read as a placeholder again.
 		{`message: "{container}{subject}{value}"`, "{value}", "{subject}", rules.Detail{Value: "{container}"}, "{value}{subject}{container}"},
 		{`message: "{container} {subject}"`, long, long, rules.Detail{}, cut + " " + cut},
+		// A table that repeats what a pod has makes no report of gigabytes.
+		{`message: "` + strings.Repeat("{subject}", 100) + `"`, "", strings.Repeat("x", 200), rules.Detail{}, strings.Repeat("x", 1997) + "…"},
 	} {
 		table := load(t, hostileHead+"checks: [{id: c, weight: 1, "+test.check+", violation: {path: a, operator: exists}}]")
 		if got := table.Checks()[0].MessageOf(test.container, test.subject, test.detail); got != test.want {
