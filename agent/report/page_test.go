@@ -46,6 +46,10 @@ for (const column of [0, 0, 1, 1]) {
   const head = doc.querySelector("#namespaces th[aria-sort]");
   write(head.textContent + " " + head.ariaSort + ": " + names.join(" "));
 }`}
+	categories := categorized(t)
+	all["sorts in categories"] = frame{page(categories, Options{}), 1280, `
+doc.querySelectorAll("#checks th button")[0].click();
+write([...doc.querySelectorAll("#checks tbody tr")].map((row) => row.cells[0].textContent.split(" ")[0]).join(" "));`}
 	all["filters"] = frame{page(scan, o), 1280, `
 const text = doc.getElementById("filter-text");
 write("offered " + !doc.getElementById("filter").hidden);
@@ -161,6 +165,14 @@ Compliance descending: checkout storefront payments search legacy
 Compliance ascending: legacy search payments storefront checkout`
 	if diff := cmp.Diff(want, viewOf(t, "sorts").wrote); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestPageSortsInCategories clicks on the head of a table with categories: each check stays in its category.
+func TestPageSortsInCategories(t *testing.T) {
+	const want = "Security host privileged root Reliability no_probe Hygiene latest_tag Other no_label"
+	if got := viewOf(t, "sorts in categories").wrote; got != want {
+		t.Errorf("%q, want %q", got, want)
 	}
 }
 
