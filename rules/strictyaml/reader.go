@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -39,7 +40,7 @@ func (r *Reader) Parse(text []byte) *yaml.Node {
 		r.ErrorAt(&second, "", "the file must hold one YAML document; a second one starts here")
 		return nil
 	case !errors.Is(err, io.EOF):
-		r.syntaxError(err)
+		r.syntaxError(err, text)
 		return nil
 	case r.refuseAliases(&document):
 		return nil
@@ -47,12 +48,20 @@ func (r *Reader) Parse(text []byte) *yaml.Node {
 	return document.Content[0]
 }
 
-// syntaxError moves the line number, which the YAML package writes into its message, to where other errors have it.
-func (r *Reader) syntaxError(err error) {
+// unquotedBrace is a text that starts with a word in braces, which YAML takes for a mapping.
+var unquotedBrace = regexp.MustCompile(`(?m)^[- ]*[A-Za-z]+: +\{[A-Za-z]+\} *[^ ,}\]#\n]`)
+
+// syntaxError moves the line number, which the YAML package writes into its message, to where other errors have it. The package reports
+// some errors lines before their cause, so the most likely cause in a table, a message that starts with a placeholder, is searched for.
+func (r *Reader) syntaxError(err error, text []byte) {
 	msg := strings.TrimPrefix(err.Error(), "yaml: ")
 	at := new(yaml.Node)
 	if n, _ := fmt.Sscanf(msg, "line %d: ", &at.Line); n == 1 {
 		_, msg, _ = strings.Cut(msg, ": ")
+	}
+	if found := unquotedBrace.FindIndex(text); found != nil {
+		at.Line = 1 + bytes.Count(text[:found[1]], []byte("\n"))
+		msg += "; put a text that starts with { into quotes"
 	}
 	r.ErrorAt(at, "", "not valid YAML: %s", msg)
 }
