@@ -119,7 +119,7 @@ func valueHint(operator string, operand *yaml.Node) string {
 // foreignFields are fields of other tools, and ours.
 var foreignFields = map[string][]string{
 	"and": {"all"}, "or": {"any"}, "allof": {"all"}, "anyof": {"any"}, "none": {"not"}, "key": {"path"}, "field": {"path"}, "jsonpath": {"path"}, "jsonpointer": {"path"},
-	"op": {"operator"}, "values": {"value"}, "name": {"id"}, "title": {"description"}, "fix": {"remediation"}, "hint": {"remediation"},
+	"path": {"in"}, "list": {"in"}, "where": {"is", "when"}, "satisfies": {"is"}, "op": {"operator"}, "values": {"value"}, "name": {"id"}, "title": {"description"}, "fix": {"remediation"}, "hint": {"remediation"},
 	"level": {"severity"}, "priority": {"severity"}, "score": {"weight"}, "points": {"weight"}, "target": {"forEach"}, "subject": {"forEach"}, "subjects": {"forEach"},
 	"match": {"when"}, "if": {"when"}, "condition": {"violation", "when"}, "predicate": {"violation"}, "deny": {"violation"}, "rule": {"violation"},
 	"fail": {"violation"}, "rules": {"checks"}, "policies": {"checks"}, "exceptions": {"waivers"}, "exemptions": {"waivers"}, "ignore": {"exclude", "skip"},

@@ -343,7 +343,7 @@ func (r *loader) valueFrom(l *leaf, word *yaml.Node, fields map[string]*yaml.Nod
 		err = errors.New("may lead to several values; it must lead to one")
 	}
 	if err != nil {
-		r.Errorf(from, "valueFrom: path %q %s", source, err)
+		r.Errorf(from, "valueFrom: path %q %s%s", source, err, fieldpath.Hint(source, false))
 		return
 	}
 	l.absent = op.absent
