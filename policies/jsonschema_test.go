@@ -174,6 +174,8 @@ extends: [recommended, ./base.yaml]
 disable: [pending, "skip:job"]
 namespaces: {include: null, exclude: null, excludeAlso: ["sandbox-*"]}
 pods: {skip: null}
+lists: {registries: null, tags: [a]}
+annotationWaivers: null
 checks:
   - {id: a, description: null, message: null, remediation: null, category: null, severity: null, showValue: null, forEach: null, when: null}
   - {id: b, weight: 5}
