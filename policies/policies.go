@@ -1,6 +1,5 @@
 // Package policies holds the built-in policy tables and the schema of a Pod, and opens a table by its name or its file, with all that it
-// extends. It must not know
-// what a table says: that is in package rules.
+// extends. It must not know what a table says: that is in package rules.
 package policies
 
 import (
