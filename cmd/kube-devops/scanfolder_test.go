@@ -40,3 +40,16 @@ func TestScanOfARepository(t *testing.T) {
 		}
 	}
 }
+
+// TestScanKeepsThePolicy: a report replaces no file of the policy, not even one that a table extends. A built-in table is not such a file.
+func TestScanKeepsThePolicy(t *testing.T) {
+	t.Chdir(t.TempDir())
+	writeText(t, "base.yaml", strictPolicy, 0o600)
+	writeText(t, "mine.yaml", "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: mine}\nextends: [default, ./base.yaml]\n", 0o600)
+	writeText(t, "default.yaml", "", 0o600)
+	for file, want := range map[string]int{"base.yaml": exitFailed, "mine.yaml": exitFailed, "default.yaml": exitDone} {
+		if code, _, stderr := runScan(t, badPod, "-", "--policy", "mine.yaml", "-o", "json="+file); code != want {
+			t.Errorf("report to %s: code %d, want %d: %s", file, code, want, stderr)
+		}
+	}
+}
