@@ -201,8 +201,8 @@ func clippedTo(text string, most int) string {
 // there is one.
 func (c *Check) MessageOf(container, subject string, d Detail) string {
 	if c.message == "" {
-		if d.Value == "" {
-			return c.Message()
+		if d.Value == "" || c.Description == "" && strings.HasSuffix(c.Message(), " "+d.Value) {
+			return c.Message() // without a value, or a sentence that ends with it
 		}
 		return strings.TrimSuffix(c.Message(), ".") + ": " + d.Value
 	}

@@ -223,6 +223,9 @@ func TestMessageOf(t *testing.T) {
 		{"description: The image ends with :latest.", "web", "", value, "The image ends with :latest: nginx:latest"},
 		{"description: The image ends with :latest.", "web", "", rules.Detail{}, "The image ends with :latest."},
 		{"description: The image ends with :latest.", "web", "", rules.Detail{Withheld: true}, "The image ends with :latest."},
+		// A sentence made of the predicate may already end with the value.
+		{"severity: low", "web", "", rules.Detail{Value: "set"}, "a is set"},
+		{"severity: low", "web", "", rules.Detail{Value: "t"}, "a is set: t"},
 		{`description: d, message: "{container} has {value}: pin {value}."`, "web", "", value, "web has nginx:latest: pin nginx:latest."},
 		{`message: "{container}, {subject}, {value}"`, "", "", rules.Detail{}, "(none), (none), (none)"},
 		{`message: "{container}, {subject}, {value}"`, "web", "TOKEN", rules.Detail{Withheld: true}, "web, TOKEN, (not shown)"},
