@@ -1,7 +1,6 @@
 package rules
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +8,7 @@ import (
 	"gopkg.in/yaml.v3"
 
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
+	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
 const maxLists = 100
@@ -18,6 +18,9 @@ type lists struct {
 	named []namedList
 	// matchers are those of the operators that use a list, so that a list is compiled once however many predicates use it.
 	matchers map[listUse]Matcher
+	// Where the lists cannot be read or have invalid names, a predicate that uses one is not one more error.
+	broken       bool
+	invalidNames []string
 }
 
 type namedList struct {
@@ -40,9 +43,11 @@ func (r *loader) namedLists(node *yaml.Node) lists {
 		return l
 	case node.Kind != yaml.MappingNode:
 		r.Errorf(node, "lists must be a mapping from names to lists")
+		l.broken = true
 		return l
 	case len(node.Content)/2 > maxLists:
 		r.Errorf(node, "lists has %d lists; at most %d are allowed", len(node.Content)/2, maxLists)
+		l.broken = true
 		return l
 	}
 	for i := 0; i+1 < len(node.Content); i += 2 {
@@ -52,6 +57,7 @@ func (r *loader) namedLists(node *yaml.Node) lists {
 		case !checkID.MatchString(key.Value):
 			r.At = fmt.Sprintf("list %d", i/2+1)
 			r.Errorf(key, "the name %q must be 1 to 63 lower-case letters, digits and underscores, starting with a letter", key.Value)
+			l.invalidNames = append(l.invalidNames, key.Value)
 		case r.Removed(values):
 		case l.find(key.Value) != nil:
 			r.Errorf(key, "duplicate list")
@@ -87,7 +93,11 @@ func reference(operand *yaml.Node) (name string, is bool, err error) {
 			return name, true, nil
 		}
 	}
-	return "", true, errors.New("must be a list, or {list: NAME} with the name of a list of the table")
+	hint := ""
+	if len(operand.Content) == 2 {
+		hint = suggest.DidYouMean(operand.Content[0].Value, []string{"list"})
+	}
+	return "", true, fmt.Errorf("must be a list, or {list: NAME} with the name of a list of the table%s", hint)
 }
 
 // matcher compiles an operator with its operand, which may refer to a named list.
@@ -100,12 +110,19 @@ func (r *loader) matcher(operator string, operand *yaml.Node) (Matcher, error) {
 	case err != nil:
 		return Matcher{}, fmt.Errorf("value of %s %w", operator, err)
 	case !is:
-		return NewMatcher(operator, operand)
+		m, err := NewMatcher(operator, operand)
+		if err != nil && operand != nil && operand.Kind == yaml.ScalarNode && r.lists.find(operand.Value) != nil {
+			err = fmt.Errorf("value of %s must be a list (did you mean {list: %s}?)", operator, operand.Value)
+		}
+		return m, err
 	}
 	if m, known := r.lists.matchers[listUse{operator, name}]; known {
 		return m, nil
 	}
 	list := r.lists.find(name)
+	if list == nil && (r.lists.broken || suggest.Nearest(name, r.lists.invalidNames) != "") {
+		return Matcher{}, nil
+	}
 	if list == nil {
 		return Matcher{}, fmt.Errorf("value of %s: %w", operator, r.unknownList(name))
 	}
@@ -148,6 +165,9 @@ func (t *Table) NewMatcher(operator string, operand *yaml.Node) (Matcher, error)
 	}
 	return NewMatcher(operator, operand)
 }
+
+// HasList reports whether the table has a list of a name.
+func (t *Table) HasList(name string) bool { return t.lists.find(name) != nil }
 
 // UsesList reports whether a predicate of the table uses a named list.
 func (t *Table) UsesList(name string) bool {

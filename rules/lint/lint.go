@@ -14,6 +14,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules/lint/satisfy"
 	"github.com/kube-devops/kube-devops/rules/schema"
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
+	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
 // A Warning is about something that a policy may say but hardly means.
@@ -337,7 +338,7 @@ func (l *linter) elementOf(entry *yaml.Node, p *fieldpath.SubjectPath) *schema.T
 	to, wrong := l.Pods.Root.Find(steps)
 	switch {
 	case wrong != nil:
-		l.unknownPath(entry, "forEach: path", l.Pods.Root, &fieldpath.Path{Source: p.Source, Steps: steps}, wrong)
+		l.unknownPath(entry, forEachPath, l.Pods.Root, &fieldpath.Path{Source: p.Source, Steps: steps}, wrong)
 		return nil
 	case each && to.Kinds()&schema.Array == 0:
 		l.Errorf(entry, "forEach: path %q selects %s, not a list", entry.Value, to.Describe())
@@ -348,9 +349,23 @@ func (l *linter) elementOf(entry *yaml.Node, p *fieldpath.SubjectPath) *schema.T
 	return to.Items
 }
 
+const forEachPath = "forEach: path"
+
 func (l *linter) unknownPath(node *yaml.Node, what string, from *schema.Type, p *fieldpath.Path, wrong *schema.PathError) {
 	hint := ""
-	if suggested := l.Pods.SuggestPath(from, p, wrong); suggested != "" {
+	if what == forEachPath {
+		hint = suggest.DidYouMean(p.Steps[0].FirstKey, fieldpath.Aliases())
+	}
+	if hint != "" {
+		l.Errorf(node, "%s %q does not exist in a Pod, and is not a name for its containers%s", what, p.Source, hint)
+		return
+	}
+	suggested := l.Pods.SuggestPath(from, p, wrong)
+	switch isScalar := from.Kinds()&(schema.Object|schema.Array) == 0; {
+	case isScalar && !p.Root && suggested != "$."+p.Source:
+		_, kind, _ := strings.Cut(from.Describe(), " ")
+		hint = "; leave out path: the subject is the " + kind + " itself"
+	case suggested != "":
 		hint = " (did you mean " + suggested + "?)"
 	}
 	l.Errorf(node, "%s %q does not exist in a Pod: %s%s", what, p.Source, wrong, hint)

@@ -52,6 +52,10 @@ func (l *leaf) sources() {
 		if l.listed {
 			at = l.node
 		}
+		if !l.listed && l.table.HasList(word) {
+			l.Errorf(at, "imageFrom %s is the one image docker.io/library/%[1]s (did you mean {list: %[1]s}?)", word)
+			continue
+		}
 		l.Errorf(at, "imageFrom %s is the one image docker.io/library/%[1]s; write that, or docker.io/%[1]s for all images of an organisation, or the host name of a registry", word)
 	}
 }

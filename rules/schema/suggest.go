@@ -11,6 +11,11 @@ import (
 // SuggestPath returns the existing path that a path which is not in the schema most likely means, relative to the subject where
 // possible. It returns "" when there is none, or when another kind of step than a key is wrong.
 func (s *Schema) SuggestPath(from *Type, path *fieldpath.Path, wrong *PathError) string {
+	if from != s.Root && !path.Root {
+		if _, outside := s.Root.Find(path.Steps); outside == nil {
+			return "$." + path.Source
+		}
+	}
 	if wrong.key == "" {
 		return ""
 	}

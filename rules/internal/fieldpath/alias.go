@@ -25,6 +25,15 @@ var aliases = []alias{
 	{"longRunningContainers", []containerList{{path: "spec.containers", longRunning: true}, {path: nativeSidecars}}},
 }
 
+// Aliases returns the names that may begin a path of forEach in place of a list of containers.
+func Aliases() []string {
+	names := make([]string, len(aliases))
+	for i, a := range aliases {
+		names[i] = a.name
+	}
+	return names
+}
+
 // expand replaces the alias at the start of a path by the lists that it stands for; nil for a path without an alias.
 func (p *Path) expand() ([]*SubjectPath, error) {
 	i := slices.IndexFunc(aliases, func(a alias) bool { return a.name == p.Steps[0].FirstKey })
