@@ -144,6 +144,9 @@ func TestExtendsWithoutAFile(t *testing.T) {
 	if err != nil || len(sources) != 2 || !bytes.Contains(sources[0].Text, []byte("latest_tag")) {
 		t.Errorf("%d sources, error %v", len(sources), err)
 	}
+	if sources, err = policies.ResolveText(policies.Read, "", []byte(tableHead+"extends: default\n")); err != nil || len(sources) != 2 {
+		t.Errorf("one table without a list: %d sources, error %v", len(sources), err)
+	}
 	_, err = policies.ResolveText(policies.Read, "", []byte(tableHead+"extends: [./a.yaml]\n"))
 	if want := `stdin:4: extends: "./a.yaml": a table that is not a file can extend built-in tables only`; err == nil || err.Error() != want {
 		t.Errorf("error %v, want %s", err, want)

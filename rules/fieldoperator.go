@@ -48,7 +48,7 @@ func quantityTest(holds func(order int) bool) func(*yaml.Node) (test, error) {
 				}}, nil
 			}
 		}
-		return test{}, errors.New("must be a quantity such as 500m, 0.5 or 128Mi")
+		return test{}, fmt.Errorf("must be a quantity such as 500m, 0.5 or 128Mi, got %s%s", strictyaml.Describe(operand), quantityUnitHint(operand.Value))
 	}
 }
 

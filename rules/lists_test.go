@@ -84,3 +84,20 @@ func TestManyUsesOfList(t *testing.T) {
 		t.Errorf("verdict (-want +got):\n%s", diff)
 	}
 }
+
+// TestListMistakes: a mistake in the lists, or in how a predicate names one, is one error.
+func TestListMistakes(t *testing.T) {
+	const uses = "\nchecks:\n  - {id: c, weight: 1, violation: {path: image, operator: in, value: "
+	for _, tt := range []struct{ name, lists, value, want string }{
+		{"a bad name", "{Our-Registries: [a]}", "{list: our_registries}", `the name "Our-Registries" must be`},
+		{"not a mapping", "[a]", "{list: our_registries}", "lists must be a mapping"},
+		{"the bare name", "{our_registries: [a]}", "our_registries", "must be a list (did you mean {list: our_registries}?)"},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			errs := loadErrors(t, "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: t}\nlists: "+tt.lists+uses+tt.value+"}}\n")
+			if len(errs) != 1 || !strings.Contains(errs[0].Msg, tt.want) {
+				t.Errorf("%v, want one error with %q", errs, tt.want)
+			}
+		})
+	}
+}

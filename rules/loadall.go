@@ -47,7 +47,7 @@ func Extends(file string, text []byte) ([]Reference, error) {
 func (r *loader) extends(node *yaml.Node) []Reference {
 	var references []Reference
 	lines := make(map[string]int)
-	r.Each(node, "extends", func(_ int, entry *yaml.Node) {
+	for _, entry := range strictyaml.Entries(node) {
 		name, ok := r.Text(entry, "extends")
 		line, twice := lines[name]
 		switch {
@@ -61,7 +61,7 @@ func (r *loader) extends(node *yaml.Node) []Reference {
 		if ok && name != "" && !twice {
 			references = append(references, Reference{name, r.FileName(), entry.Line})
 		}
-	})
+	}
 	if node.Kind == yaml.SequenceNode && len(node.Content) == 0 {
 		r.Errorf(node, "extends must not be empty; omit it to extend no table")
 	}

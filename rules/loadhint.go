@@ -2,11 +2,13 @@ package rules
 
 import (
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
 
+	"github.com/kube-devops/kube-devops/rules/strictyaml"
 	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
@@ -89,7 +91,7 @@ func positive(word string) string {
 // instead is the hint for the text of an entry of foreignOperators.
 func instead(own string) string {
 	if negated, ok := strings.CutPrefix(own, "not "); ok {
-		return fmt.Sprintf(" (did you mean not: {path: PATH, operator: %s, value: VALUE}?)", negated)
+		return fmt.Sprintf(" (did you mean not: {path: PATH, operator: %s, value: VALUE}, which is also true where the value is absent?)", negated)
 	}
 	if strings.HasPrefix(own, "{") {
 		return " (did you mean " + own + "?)"
@@ -102,7 +104,7 @@ func instead(own string) string {
 func valueHint(operator string, operand *yaml.Node) string {
 	own := map[string]string{"equals": "in", "notEquals": "notIn", "contains": "oneOf"}[operator]
 	switch {
-	case own != "" && operand.Kind == yaml.SequenceNode:
+	case own != "" && (operand.Kind == yaml.SequenceNode || strictyaml.Field(operand, "list") != nil):
 		return fmt.Sprintf(" (did you mean %q?)", own)
 	case operand.Kind == yaml.SequenceNode && slices.Contains([]string{"hasPrefix", "hasSuffix", "matches"}, operator):
 		return "; write any: with a predicate for each value"
@@ -111,9 +113,31 @@ func valueHint(operator string, operand *yaml.Node) string {
 			return fmt.Sprintf(" (did you mean %q?)", "quantity"+strings.ToUpper(operator[:1])+operator[1:])
 		}
 	case operand.Kind == yaml.ScalarNode && operand.ShortTag() != "!!null" && slices.Contains([]string{"in", "notIn", "oneOf"}, operator):
+		if operand.ShortTag() != "!!str" && operand.Style == 0 {
+			return fmt.Sprintf("; write [%.64s]", operand.Value)
+		}
 		return fmt.Sprintf("; write [%.64q]", operand.Value)
 	}
 	return ""
+}
+
+// foreignUnit is a number with a unit of bytes that a quantity does not have: 16GB, 16gb, 16GiB.
+var foreignUnit = regexp.MustCompile(`(?i)^([0-9.]+) ?([kmgtpe])(i?)b?$`)
+
+// quantityUnitHint says how to write a number of bytes as a quantity. It continues the message; empty for any other text.
+func quantityUnitHint(text string) string {
+	parts := foreignUnit.FindStringSubmatch(text)
+	if len(text) > 64 || parts == nil {
+		return ""
+	}
+	decimal, binary := parts[1]+strings.ToUpper(parts[2]), parts[1]+strings.ToUpper(parts[2])+"i"
+	if parts[2] == "k" || parts[2] == "K" {
+		decimal = parts[1] + "k"
+	}
+	if parts[3] != "" {
+		return "; write " + binary
+	}
+	return "; write " + decimal + " or " + binary
 }
 
 // foreignFields are fields of other tools, and ours.

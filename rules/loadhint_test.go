@@ -12,7 +12,7 @@ import (
 // TestOperatorHints takes the names that other tools use. What is suggested is an operator of ours.
 func TestOperatorHints(t *testing.T) {
 	negated := func(operator string) string {
-		return "did you mean not: {path: PATH, operator: " + operator + ", value: VALUE}?"
+		return "did you mean not: {path: PATH, operator: " + operator + ", value: VALUE}, which is also true where the value is absent?"
 	}
 	for operator, want := range map[string]string{
 		"eq": `"equals"`, "==": `"equals"`, "Equals": `"equals"`, "const": `"equals"`, "ne": `"notEquals"`, "NotEqual": `"notEquals"`, "not_equals": `"notEquals"`,
@@ -63,6 +63,19 @@ func TestHints(t *testing.T) {
 		{"a list for contains", "violation: {path: args, operator: contains, value: [a, b]}", `(did you mean "oneOf"?)`},
 		{"a list for hasPrefix", "violation: {path: image, operator: hasPrefix, value: [a, b]}", "; write any: with a predicate for each value"},
 		{"a value for in", "violation: {path: image, operator: in, value: a}", `; write ["a"]`},
+		{"a number for in", "violation: {path: spec.priority, operator: in, value: 4}", "; write [4]"},
+		{"a list by name for contains", "violation: {path: args, operator: contains, value: {list: l}}", `got a mapping (did you mean "oneOf"?)`},
+		{"lists for list", "violation: {path: image, operator: in, value: {lists: l}}", `with the name of a list of the table (did you mean "list"?)`},
+		{"a dollar without a dot", "violation: {path: $spec.hostNetwork, operator: exists}", "; write $.spec.hostNetwork"},
+		{"a dollar without a dot in forEach", "forEach: $spec.containers, violation: {path: image, operator: exists}", "; write spec.containers"},
+		{"gigabytes", "violation: {path: spec.a, operator: quantityLessThan, value: 16GB}", `got the string "16GB"; write 16G or 16Gi`},
+		{"kilobytes", "violation: {path: spec.a, operator: quantityLessThan, value: 8kB}", `got the string "8kB"; write 8k or 8Ki`},
+		{"gibibytes", "violation: {path: spec.a, operator: quantityLessThan, value: 16GiB}", `got the string "16GiB"; write 16Gi`},
+		{"a product in valueFrom", "violation: {path: spec.a, operator: lessThan, valueFrom: resources.requests.cpu * 4}", "; write valueFrom: resources.requests.cpu, times: 4"},
+		{"a product from the left", "violation: {path: spec.a, operator: lessThan, valueFrom: 1.5 * spec.b}", "; write valueFrom: spec.b, times: 1.5"},
+		{"a list in valueFrom", "violation: {path: spec.a, operator: lessThan, valueFrom: [spec.b, spec.c]}", "valueFrom must be one path, got a list"},
+		{"only or", "violation: {or: [{path: image, operator: exists}]}", `unknown field "or" in a predicate (did you mean "any"?)`},
+		{"a predicate beside in", "violation: {some: {in: spec.containers, path: image, operator: exists}}", "put path and operator of some into is: {...}"},
 		{"a quantity for greaterThan", "violation: {path: resources.limits.memory, operator: greaterThan, value: 1Gi}", `(did you mean "quantityGreaterThan"?)`},
 		{"an operator as a field", "violation: {path: image, equals: x, operator: exists}", `unknown field "equals" in a predicate; write operator: equals, value: VALUE`},
 		{"an operator of another tool as a field", "violation: {path: image, pattern: x, operator: exists}", `; write operator: matches, value: VALUE`},

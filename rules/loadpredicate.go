@@ -3,6 +3,7 @@ package rules
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"gopkg.in/yaml.v3"
 
@@ -34,7 +35,9 @@ func (r *loader) predicate(node *yaml.Node, depth int, in *site) predicate {
 	for _, name := range []string{"all", "any", "not", "some", "every", "path", "operator", "value", "valueFrom", "times"} {
 		known[name] = func(node *yaml.Node) { found[name] = node }
 	}
+	before := r.Count()
 	r.Fields(node, "a predicate", nil, known)
+	unknownField := r.Count() > before
 	all, either, not, some, every := found["all"], found["any"], found["not"], found["some"], found["every"]
 	if len(found) > 1 && cmp.Or(all, either, not, some, every) != nil {
 		r.Errorf(node, "a predicate must be exactly one of all, any, not, some, every, or a path with an operator")
@@ -60,6 +63,9 @@ func (r *loader) predicate(node *yaml.Node, depth int, in *site) predicate {
 	case every != nil:
 		return r.quantified(every, &quantified{every: true}, depth, in)
 	}
+	if unknownField && (found["operator"] == nil || found["path"] == nil && !in.element) {
+		return nil // the unknown field most likely stands for the missing one
+	}
 	return r.leaf(node, in, found)
 }
 
@@ -71,6 +77,10 @@ func (r *loader) quantified(node *yaml.Node, q *quantified, depth int, around *s
 	word := q.word()
 	if around.nested == maxQuantified {
 		r.Errorf(node, "some and every may be nested at most %d deep", maxQuantified)
+		return nil
+	}
+	if inside := misplaced(node); inside != "" {
+		r.Errorf(node, "put %s of %s into is: {...}", inside, word)
 		return nil
 	}
 	q.in = place{fieldpath.Self, -1}
@@ -97,6 +107,28 @@ func (r *loader) quantified(node *yaml.Node, q *quantified, depth int, around *s
 		"is": func(node *yaml.Node) { q.is = r.predicate(node, depth+1, around) },
 	})
 	return q
+}
+
+// misplaced names the fields of a predicate that stand in some or every without is; empty when there are none.
+func misplaced(node *yaml.Node) string {
+	if strictyaml.Field(node, "is") != nil {
+		return ""
+	}
+	var names []string
+	for _, name := range []string{"path", "operator", "value", "valueFrom", "times", "all", "any", "not"} {
+		if strictyaml.Field(node, name) != nil {
+			names = append(names, name)
+		}
+	}
+	return english(names)
+}
+
+// english joins words: a, b and c.
+func english(words []string) string {
+	if n := len(words); n > 1 {
+		return strings.Join(words[:n-1], ", ") + " and " + words[n-1]
+	}
+	return strings.Join(words, "")
 }
 
 // leaf reads a path with an operator. Missing fields are nil.

@@ -334,6 +334,10 @@ func (r *loader) valueFrom(l *leaf, word *yaml.Node, fields map[string]*yaml.Nod
 		r.Errorf(from, "operator %s does not take valueFrom; operators that do: %s", l.operator, comparisonNames(false))
 		return
 	}
+	if from.Kind == yaml.SequenceNode {
+		r.Errorf(from, "valueFrom must be one path, got a list; write any: with a predicate for each path")
+		return
+	}
 	source, ok := r.Text(from, "valueFrom")
 	if !ok {
 		return
@@ -343,7 +347,11 @@ func (r *loader) valueFrom(l *leaf, word *yaml.Node, fields map[string]*yaml.Nod
 		err = errors.New("may lead to several values; it must lead to one")
 	}
 	if err != nil {
-		r.Errorf(from, "valueFrom: path %q %s%s", source, err, fieldpath.Hint(source, false))
+		hint := fieldpath.Hint(source, false)
+		if parts := product.FindStringSubmatch(source); parts != nil {
+			hint = fmt.Sprintf("; write valueFrom: %s, times: %s", parts[1]+parts[4], parts[2]+parts[3])
+		}
+		r.Errorf(from, "valueFrom: path %q %s%s", source, err, hint)
 		return
 	}
 	l.absent = op.absent
@@ -358,6 +366,9 @@ func (r *loader) valueFrom(l *leaf, word *yaml.Node, fields map[string]*yaml.Nod
 		}
 	}
 }
+
+// product is a path that is multiplied in valueFrom instead of by times.
+var product = regexp.MustCompile(`^(?:([$\w./\\-]+) ?\* ?([0-9.]+)|([0-9.]+) ?\* ?([$\w./\\-]+))$`)
 
 var decimalNumber = regexp.MustCompile(`^[0-9]*\.?[0-9]+$`)
 

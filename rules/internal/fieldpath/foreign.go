@@ -28,6 +28,11 @@ func Hint(source string, forEach bool) string {
 	if inner, ok := strings.CutPrefix(path, "{"); ok {
 		path = strings.TrimSuffix(inner, "}")
 	}
+	if rest, ok := strings.CutPrefix(path, "$"); ok && !strings.HasPrefix(rest, ".") && !strings.HasPrefix(rest, "[") && rest != "" {
+		if path = rest; !forEach { // forEach always starts at the pod
+			path = "$." + rest
+		}
+	}
 	isLength := length.MatchString(path)
 	path = length.ReplaceAllString(path, "")
 	path = filter.ReplaceAllString(path, `.#($1=="$2$3")#`)
