@@ -35,7 +35,7 @@ func Resolve(read Reader, filesOrNames ...string) ([]rules.Source, error) {
 			t = shippedTable(name, text)
 		} else if text, err := read(name, ""); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
-				err = fmt.Errorf("%w (a policy is a file or a built-in table: %s)", err, strings.Join(Names(), ", "))
+				err = NotFound(name, err)
 			}
 			return nil, err
 		} else {

@@ -8,11 +8,13 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 
 	"github.com/kube-devops/kube-devops/rules"
 	"github.com/kube-devops/kube-devops/rules/schema"
+	"github.com/kube-devops/kube-devops/rules/suggest"
 )
 
 //go:embed *.yaml
@@ -81,6 +83,19 @@ func LoadWithWaivers(sources []rules.Source, waivers string) (*rules.Table, erro
 		return nil, err
 	}
 	return table.WithWaivers(waivers, text)
+}
+
+// NotFound adds to the error of a table that does not exist what its name most likely means.
+func NotFound(fileOrName string, err error) error {
+	if hint := suggest.DidYouMean(filepath.Base(fileOrName), Names()); hint != "" {
+		return fmt.Errorf("%w%s", err, hint)
+	}
+	for _, extension := range []string{".yaml", ".yml"} {
+		if _, missing := os.Stat(fileOrName + extension); fileOrName != "" && missing == nil {
+			return fmt.Errorf("%w (did you mean %q?)", err, fileOrName+extension)
+		}
+	}
+	return fmt.Errorf("%w (a policy is a file or a built-in table: %s)", err, strings.Join(Names(), ", "))
 }
 
 // ReadFile returns the text of a table, of waivers or of policy tests. It reads at most one byte more than such a file may have.

@@ -135,9 +135,10 @@ func TestOpenErrors(t *testing.T) {
 		want string
 	}{
 		{"no such table", "standard", "open standard: no such file or directory (a policy is a file or a built-in table: default, extended, pss-baseline, pss-restricted, recommended)"},
+		{"a misspelled name", "recommendd", `open recommendd: no such file or directory (did you mean "recommended"?)`},
 		{"no such file", "tables/own.yaml", "open tables/own.yaml: no such file or directory (a policy is a file or a built-in table: default, extended, pss-baseline, pss-restricted, recommended)"},
 		{"no name", "", "open : no such file or directory (a policy is a file or a built-in table: default, extended, pss-baseline, pss-restricted, recommended)"},
-		{"no way out of what ships", "../policies/default", "open ../policies/default: no such file or directory (a policy is a file or a built-in table: default, extended, pss-baseline, pss-restricted, recommended)"},
+		{"no way out of what ships", "../policies/default", `open ../policies/default: no such file or directory (did you mean "default"?)`},
 		{"a folder", "folder", "read folder: is a directory"},
 		{"a bad table", "bad.yaml", "bad.yaml:1: missing field \"apiVersion\" in the table\nbad.yaml:1: missing field \"metadata\" in the table\nbad.yaml:1: missing field \"checks\" in the table"},
 	}

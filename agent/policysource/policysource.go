@@ -9,7 +9,6 @@ import (
 	"io/fs"
 	"os"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -63,7 +62,7 @@ func New(ctx context.Context, o Options) (*Source, *rules.Table, error) {
 	if s.loaded, err = s.read(ctx); err != nil {
 		var path *fs.PathError
 		if errors.Is(err, fs.ErrNotExist) && errors.As(err, &path) && slices.Contains(s.policies, path.Path) {
-			err = fmt.Errorf("%w (a policy is a file or a built-in table: %s)", err, strings.Join(policies.Names(), ", "))
+			err = policies.NotFound(path.Path, err)
 		}
 		return nil, nil, fmt.Errorf("load policy: %w", err)
 	}

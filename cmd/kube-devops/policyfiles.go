@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -29,7 +30,11 @@ func (l *linting) readAll(args []string, stdin io.Reader) {
 	loaded := make(map[string]bool) // by file; false: not a policy file
 	for _, arg := range args {
 		found := dump.Find([]string{arg}, nil)
-		l.errs = append(l.errs, found.Errors...)
+		if len(found.Errors) > 0 && slices.Contains(policies.Names(), arg) {
+			l.errs = append(l.errs, fmt.Errorf("%w (lint takes files, and this is the name of a built-in table)", errors.Join(found.Errors...)))
+		} else {
+			l.errs = append(l.errs, found.Errors...)
+		}
 		some := len(found.Errors) > 0
 		for _, file := range found.Files {
 			name := filepath.Clean(file.Path)

@@ -38,8 +38,8 @@ func TestLintOfAFolder(t *testing.T) {
 	}{
 		{args: "d d/a.yaml", files: "d/a.yaml d/flow.yml d/sub/b.json", stdout: "3 files checked, 5 other files skipped.\n", stderr: "in 3 files"},
 		{args: "d/*.y*ml", files: "d/a.yaml d/flow.yml", stdout: "2 files checked, 5 other files skipped.\n", stderr: "in 2 files"},
-		{args: "-", stdin: table, files: "stdin", stderr: "1 error and 0 warnings in 1 file"},
-		{args: "- -", stdin: table, files: "stdin", stderr: "1 error and 0 warnings in 1 file"},
+		{args: "-", stdin: table, files: "stdin", stderr: "1 error in 1 file; lint looks for warnings in a file when its errors are fixed"},
+		{args: "- -", stdin: table, files: "stdin", stderr: "1 error in 1 file; lint looks for warnings in a file when its errors are fixed"},
 		{args: "- --dump -", stderr: "- is given twice: standard input can be read only once"},
 		{args: "empty", stdout: "0 files checked, 1 other file skipped.\n", stderr: "read empty: there is no file of apiVersion kube-devops.io/v1"},
 		{args: "x*.yaml", stderr: "read x*.yaml: no file matches the pattern"},

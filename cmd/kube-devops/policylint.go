@@ -32,7 +32,8 @@ func newPolicyLintCommand() *cobra.Command {
 		Long: `Print all errors in policy tables, files of waivers and policy tests, and
 warnings about probable mistakes: for example a path that no Pod has, a check
 that can never fail, or a waiver that has expired. A waiver expires at the first
-moment of its date in UTC.
+moment of its date in UTC. lint does not run policy tests: it looks for their
+policies, the checks and waivers that they name, and the files of their pods.
 
 In a folder, lint reads the files of apiVersion ` + rules.APIVersion + ` and counts
 the others; - is standard input.
@@ -87,7 +88,7 @@ func (l *linting) load(name string, text []byte) {
 	var err error
 	switch rules.KindOf(text) {
 	case policytest.Kind:
-		_, err = policytest.Load(name, text)
+		err = policytest.Check(name, text)
 	case rules.WaiversKind:
 		var table *rules.Table
 		if table, err = policies.Open(l.policies...); err != nil {
@@ -169,11 +170,13 @@ func (l *linting) report(to io.Writer, now time.Time, strict bool) error {
 	}
 	l.leaveOutParts()
 	mistakes, warnings := 0, 0
+	unchecked := false // there are files that may have warnings, but have errors
 	for _, f := range l.files {
 		for _, m := range f.mistakes {
 			mistakes += print(m.Error())
 		}
 		if f.table == nil {
+			unchecked = unchecked || len(f.mistakes) > 0 && rules.KindOf(f.text) != policytest.Kind
 			continue
 		}
 		known := lint.Options{Pods: policies.PodSchema(), Below: f.below, Now: now}
@@ -192,11 +195,18 @@ func (l *linting) report(to io.Writer, now time.Time, strict bool) error {
 	}
 	errs := l.errs
 	if mistakes > 0 || strict && warnings > 0 {
-		found := english.Plural(warnings, "warning", "")
+		var found []string
 		if mistakes > 0 {
-			found = english.Plural(mistakes, "error", "") + " and " + found
+			found = append(found, english.Plural(mistakes, "error", ""))
 		}
-		errs = append(errs, fmt.Errorf("%s in %s", found, english.Plural(len(l.files), "file", "")))
+		if warnings > 0 {
+			found = append(found, english.Plural(warnings, "warning", ""))
+		}
+		after := ""
+		if unchecked {
+			after = "; lint looks for warnings in a file when its errors are fixed"
+		}
+		errs = append(errs, fmt.Errorf("%s in %s%s", strings.Join(found, " and "), english.Plural(len(l.files), "file", ""), after))
 	}
 	return errors.Join(errs...)
 }

@@ -32,8 +32,9 @@ type Test struct {
 	Checks []string
 	Cases  []Case
 
-	file       string
-	references []reference
+	file                    string
+	references              []reference
+	policyLine, waiversLine int
 }
 
 // A Case is a pod and the violations that are expected in it.
@@ -85,8 +86,8 @@ func Load(file string, text []byte) (*Test, error) {
 	r.Fields(root, "a policy test", []string{"apiVersion", "kind", "policy", "cases"}, map[string]func(*yaml.Node){
 		"apiVersion": r.Constant("apiVersion", rules.APIVersion),
 		"kind":       r.Constant("kind", Kind),
-		"policy":     func(node *yaml.Node) { p.Policy = r.NonEmptyText(node, "policy") },
-		"waivers":    func(node *yaml.Node) { p.Waivers = r.NonEmptyText(node, "waivers") },
+		"policy":     func(node *yaml.Node) { p.Policy, p.policyLine = r.NonEmptyText(node, "policy"), node.Line },
+		"waivers":    func(node *yaml.Node) { p.Waivers, p.waiversLine = r.NonEmptyText(node, "waivers"), node.Line },
 		"at":         func(node *yaml.Node) { p.At = r.Time(node, "at") },
 		"checks": func(node *yaml.Node) {
 			r.Each(node, "checks", func(_ int, entry *yaml.Node) { p.Checks = append(p.Checks, r.checkName(entry, p)) })

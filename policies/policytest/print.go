@@ -41,8 +41,21 @@ func Text(to io.Writer, r Report) error {
 	}
 	cases, failed, broken := r.Counts()
 	fmt.Fprintf(w, "%s: %d passed, %d failed", english.Plural(cases, "case", ""), cases-failed, failed)
-	if broken > 0 {
-		fmt.Fprintf(w, "; %d could not run", broken)
+	files := 0
+	for _, s := range r {
+		if s.Err != nil {
+			files++
+		}
+	}
+	var parts []string
+	if files > 0 {
+		parts = append(parts, english.Plural(files, "file", ""))
+	}
+	if broken > files {
+		parts = append(parts, english.Plural(broken-files, "case", ""))
+	}
+	if len(parts) > 0 {
+		fmt.Fprintf(w, "; %s could not run", strings.Join(parts, " and "))
 	}
 	w.WriteByte('\n')
 	_, err := w.WriteTo(to)

@@ -4,12 +4,17 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
 
+	"gopkg.in/yaml.v3"
+
 	"github.com/kube-devops/kube-devops/policies"
 	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
 // A Report is the result of all suites, in the order of their files.
@@ -90,22 +95,77 @@ func open(file string) (*Test, *rules.Table, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	policy := test.Policy
-	if _, ships := policies.Shipped(policy); !ships {
-		policy = beside(file, policy)
-	}
-	waivers := test.Waivers
-	if waivers != "" {
-		waivers = beside(file, waivers)
-	}
-	table, err := policies.OpenWithWaivers([]string{policy}, waivers)
-	if err == nil {
-		err = test.Against(table)
-	}
-	if loadErrors := (rules.LoadErrors)(nil); err != nil && !errors.As(err, &loadErrors) {
-		err = fmt.Errorf("%s: %w", file, err) // LoadErrors name their own files
-	}
+	table, err := test.table()
 	return test, table, err
+}
+
+// table loads the policy of the test. The error is strictyaml.Errors.
+func (p *Test) table() (*rules.Table, error) {
+	table, err := p.open(p.Policy, p.policyLine, "policy", func(policy string) (*rules.Table, error) { return policies.Open(policy) })
+	if err == nil && p.Waivers != "" {
+		table, err = p.open(p.Waivers, p.waiversLine, "waivers", func(waivers string) (*rules.Table, error) {
+			text, err := policies.ReadFile(waivers)
+			if err != nil {
+				return nil, err
+			}
+			return table.WithWaivers(waivers, text)
+		})
+	}
+	if err != nil {
+		return nil, err
+	}
+	return table, p.Against(table)
+}
+
+// open reads a file that the test names, or a built-in table. An error that is not about a line of that file is about the line that names
+// it.
+func (p *Test) open(name string, line int, field string, load func(string) (*rules.Table, error)) (*rules.Table, error) {
+	file := name
+	if _, ships := policies.Shipped(name); !ships || field != "policy" {
+		file = beside(p.file, name)
+	}
+	table, err := load(file)
+	if path, ok := errors.AsType[*fs.PathError](err); ok {
+		if err = path.Err; errors.Is(err, fs.ErrNotExist) && field == "policy" {
+			err = policies.NotFound(file, err)
+		}
+	}
+	if errs := (rules.LoadErrors)(nil); err != nil && !errors.As(err, &errs) {
+		r := strictyaml.NewReader(p.file)
+		r.ErrorAt(&yaml.Node{Line: line}, "", "%s: %q: %s", field, name, err)
+		err = r.Err()
+	}
+	return table, err
+}
+
+// Check loads a test with its policy, and looks whether the files of its pods exist. The error is strictyaml.Errors.
+func Check(file string, text []byte) error {
+	test, err := Load(file, text)
+	if err != nil {
+		return err
+	}
+	var all strictyaml.Errors
+	_, err = test.table()
+	_ = errors.As(err, &all)
+	pods := strictyaml.NewReader(file)
+	for _, c := range test.Cases {
+		info, err := os.Stat(beside(file, c.Pod))
+		if path, ok := errors.AsType[*fs.PathError](err); ok {
+			err = path.Err
+		} else if err == nil && info.IsDir() {
+			err = errors.New("is a directory, not a file")
+		}
+		if err != nil {
+			pods.ErrorAt(&yaml.Node{Line: c.Line}, fmt.Sprintf("case %q", c.Name), "pod: %q: %s", c.Pod, err)
+		}
+	}
+	if errs := (strictyaml.Errors)(nil); errors.As(pods.Err(), &errs) {
+		all = append(all, errs...)
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	return all
 }
 
 // beside resolves a path that is relative to a file.
