@@ -55,7 +55,7 @@ func (r *loader) namedLists(node *yaml.Node) lists {
 		r.At = "list " + key.Value
 		switch {
 		case !checkID.MatchString(key.Value):
-			r.At = fmt.Sprintf("list %d", i/2+1)
+			r.At = "lists" // the number of the list would count those of other tables, too
 			r.Errorf(key, "the name %q must be 1 to 63 lower-case letters, digits and underscores, starting with a letter", key.Value)
 			l.invalidNames = append(l.invalidNames, key.Value)
 		case r.Removed(values):

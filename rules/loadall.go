@@ -112,6 +112,7 @@ func (t *Table) merge(sources []Source) error {
 	}
 	t.hash = hashOf([]byte(hashes.String()))
 	r := &loader{Reader: reader}
+	r.FieldHint = fieldHint
 	r.table(t, merged.Root)
 	return r.Err()
 }

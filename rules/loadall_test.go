@@ -105,6 +105,7 @@ func TestLoadAllErrors(t *testing.T) {
 	tests := []struct{ name, lower, upper, want string }{
 		{"a check without a violation", baseLayer, "checks:\n  - {id: thre, weight: 3}\n",
 			`upper.yaml:5: check thre: missing violation: no table that this one extends has the check (did you mean "three"?)`},
+		{"a word of another tool", baseLayer, "checks:\n  - {id: new, weight: 1, violation: {or: []}}\n", `upper.yaml:5: check new: unknown field "or" in a predicate (did you mean "any"?)`},
 		{"a check without both", baseLayer, "checks:\n  - {id: new}\n", "upper.yaml:5: check new: missing weight and violation: no table that this one extends has the check"},
 		{"a disabled check", baseLayer, "disable: [one]\nchecks:\n  - {id: one, weight: 3}\n",
 			"upper.yaml:6: check one: missing violation: the check is disabled in line 4, so it must be defined anew"},
