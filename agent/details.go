@@ -8,7 +8,7 @@ import (
 
 // detailsOf returns a function that finds the details of violations in the present forms of their pods. It reads a pod once
 // for violations of it that follow each other. If a pod has changed since it was evaluated, the details are those of its
-// present form; they are empty if the pod is gone.
+// present form. Those of a pod that is gone are withheld, and all those of a recording, whose pods the agent does not keep.
 func detailsOf(table *rules.Table, lookup evaluator.Lookup) func(state.PodViolation) rules.Detail {
 	var pod state.Pod
 	var details []rules.Detail // of the pod
@@ -20,7 +20,7 @@ func detailsOf(table *rules.Table, lookup evaluator.Lookup) func(state.PodViolat
 			}
 		}
 		if v.Index >= len(details) {
-			return rules.Detail{}
+			return rules.Detail{Withheld: true}
 		}
 		return details[v.Index]
 	}

@@ -10,13 +10,13 @@ import (
 )
 
 // The report shows the values of the pods in the cache, which are reduced to what the table reads: never one that may be a
-// secret, and none of a pod that has gone meanwhile.
+// secret, and none of a pod that has gone meanwhile. Its message does not say that there is none.
 func TestReportShowsCachedValues(t *testing.T) {
 	table := loadTable(t, `apiVersion: kube-devops.io/v1
 kind: PolicyTable
 metadata: {name: details}
 checks:
-  - {id: port, weight: 1, forEach: spec.containers.#.ports, violation: {path: hostPort, operator: exists}}
+  - {id: port, weight: 1, message: "port {value}", forEach: spec.containers.#.ports, violation: {path: hostPort, operator: exists}}
   - {id: literal, weight: 1, forEach: spec.containers.#.env, violation: {path: value, operator: exists}}
 `)
 	projection := table.Projection()
@@ -44,9 +44,9 @@ checks:
 		t.Fatal(err)
 	}
 	for line, want := range map[string]string{
-		`"pod":"stays","check":"port"`:    `"container":"app","subject":"80/TCP","path":"spec.containers.0.ports.0","value":"8080"`,
+		`"pod":"stays","check":"port"`:    `"container":"app","subject":"80/TCP","path":"spec.containers.0.ports.0","value":"8080","message":"port 8080"`,
 		`"pod":"stays","check":"literal"`: `"container":"app","subject":"TOKEN","path":"spec.containers.0.env.0","message"`,
-		`"pod":"goes","check":"port"`:     `"container":"app","subject":"80/TCP","path":"spec.containers.0.ports.0","message"`,
+		`"pod":"goes","check":"port"`:     `"container":"app","subject":"80/TCP","path":"spec.containers.0.ports.0","message":"port (not shown)"`,
 	} {
 		found := false
 		for _, text := range strings.Split(b.String(), "\n") {

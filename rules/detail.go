@@ -14,7 +14,8 @@ type Detail struct {
 	// Value is a string as it is, or the JSON of any other scalar: at most 200 bytes; a longer one is cut at a character boundary and ends
 	// with an ellipsis. Empty when there is no such value.
 	Value string
-	// Withheld: there is such a value, but it may be a secret, the check hides it, or it was too costly to compare. Value is then empty.
+	// Withheld: there may be such a value, but it may be a secret, the check hides it, it is too costly to find, or the pod is gone. Value is
+	// then empty.
 	Withheld bool
 }
 
@@ -59,7 +60,7 @@ func (t *Table) detail(e *evaluation, v *Violation, subject gjson.Result) Detail
 	first := e.firstShown(check.violation, subject, secret)
 	switch {
 	case !present(first.value):
-		return Detail{}
+		return Detail{Withheld: first.costly}
 	case check.ShowValue != nil && !*check.ShowValue, first.secret:
 		return Detail{Withheld: true}
 	case first.value.Type == gjson.String:
@@ -72,6 +73,7 @@ func (t *Table) detail(e *evaluation, v *Violation, subject gjson.Result) Detail
 type shown struct {
 	value  gjson.Result
 	secret bool
+	costly bool // there may be a value, but the search for it looked at as many elements as it may
 }
 
 // firstShown finds the first true leaf of a predicate that is not under a not and has exactly one scalar. Of some it looks at the first
@@ -87,15 +89,7 @@ func (e *evaluation) firstShown(p predicate, subject gjson.Result, secret bool) 
 		if p.every {
 			return shown{}
 		}
-		secret = isSecret(p.in.Path, subject, secret)
-		p.each(e, subject, func(element gjson.Result) bool {
-			if !present(element) || p.is.of(e, element) != isTrue {
-				return true
-			}
-			first = e.firstShown(p.is, element, secret)
-			return false
-		})
-		return first
+		return e.firstShownOf(p, subject, secret)
 	case *leaf:
 		if p.of(e, subject) != isTrue {
 			return shown{}
@@ -105,16 +99,48 @@ func (e *evaluation) firstShown(p predicate, subject gjson.Result, secret bool) 
 			return shown{}
 		}
 		if p.from != nil && isSecret(p.from.Path, subject, secret) {
-			return shown{value, true} // it is compared with a secret
+			return shown{value: value, secret: true} // it is compared with a secret
 		}
-		return shown{value, isSecret(at.Path, subject, secret)}
+		return shown{value: value, secret: isSecret(at.Path, subject, secret)}
 	}
 	for _, q := range of {
-		if first := e.firstShown(q, subject, secret); present(first.value) {
-			return first
+		next := e.firstShown(q, subject, secret)
+		if present(next.value) {
+			return next
+		}
+		first.costly = first.costly || next.costly
+	}
+	return first
+}
+
+// firstShownOf searches the elements of a some. Those below the pod's root are the same for all violations, and are searched once: else the
+// pod's budget would not suffice for many violations.
+func (e *evaluation) firstShownOf(q *quantified, subject gjson.Result, secret bool) (first shown) {
+	slot := q.in.slot
+	if slot >= 0 {
+		if len(e.shown) == 0 {
+			e.shown = append(e.shown, make([]*shown, len(e.constant))...)
+		}
+		if known := e.shown[slot]; known != nil {
+			return *known
 		}
 	}
-	return shown{}
+	secret = isSecret(q.in.Path, subject, secret)
+	before := e.ranOut
+	e.ranOut = false
+	q.each(e, subject, func(element gjson.Result) bool {
+		if !present(element) || q.is.of(e, element) != isTrue {
+			return true
+		}
+		first = e.firstShown(q.is, element, secret)
+		return false
+	})
+	first.costly = first.costly || e.ranOut
+	e.ranOut = before
+	if slot >= 0 {
+		e.shown[slot] = &first
+	}
+	return first
 }
 
 // isSecret reports whether what a path selects of a subject may be a secret; subjectIs says that everything below the subject may be one.

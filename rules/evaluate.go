@@ -71,6 +71,9 @@ type evaluation struct {
 	// byAnnotation has the waiver of the annotation for each check; empty until the first violation.
 	byAnnotation []*Waiver
 	subjects     Locator // finds the subjects of violations for their details
+	// shown has, for each slot of constant, what a some below the pod's root shows; empty until the first one.
+	shown  []*shown
+	ranOut bool // a some or every has looked at as many elements as it may
 }
 
 var evaluations = sync.Pool{New: func() any { return new(evaluation) }}
@@ -131,6 +134,7 @@ func (e *evaluation) begin(t *Table, pod []byte) {
 	e.spent = append(e.spent[:0], make([]int, t.budgets)...)
 	e.beginFound(t.found)
 	e.waivers, e.annotated, e.byAnnotation = e.waivers[:0], e.annotated[:0], e.byAnnotation[:0]
+	e.shown, e.ranOut = e.shown[:0], false
 }
 
 // end drops all references to the pod.
@@ -138,6 +142,7 @@ func (e *evaluation) end() {
 	e.pod, e.container, e.identity = gjson.Result{}, gjson.Result{}, identity{}
 	clear(e.annotated)
 	clear(e.byAnnotation)
+	clear(e.shown)
 	e.clearIndexes()
 	e.endFound()
 }

@@ -62,6 +62,7 @@ func (q *quantified) each(e *evaluation, subject gjson.Result, yield func(elemen
 	}
 	visit := func(element gjson.Result) bool {
 		if e.spent[q.budget] == maxElements {
+			e.ranOut = true
 			yield(gjson.Result{})
 			return false
 		}

@@ -183,6 +183,33 @@ func TestQuantifiedDetail(t *testing.T) {
 	}
 }
 
+// TestDetailsOfManyViolations: many violations with many elements each show their values, and never say that a value is absent because the
+// search for it ended early.
+func TestDetailsOfManyViolations(t *testing.T) {
+	repeat := func(n int, part string) string { return strings.Repeat(part+",", n) }
+	value, withheld := rules.Detail{Value: "bad"}, rules.Detail{Withheld: true}
+	for _, tt := range []struct {
+		name, predicate, pod string
+		want                 []rules.Detail
+	}{
+		{"elements of the pod", `{some: {in: $.spec.a, is: {path: b, operator: equals, value: bad}}}`,
+			`{"spec":{"a":[` + repeat(9_999, "{}") + `{"b":"bad"}],"containers":[{},{},{},{}]}}`, []rules.Detail{value, value, value, value}},
+		{"elements of each subject, which the evaluation did not look at", `{any: [{path: image, operator: absent}, {some: {in: a, is: {path: b, operator: equals, value: bad}}}]}`,
+			`{"spec":{"containers":[` + repeat(2, `{"a":[`+repeat(9_999, "{}")+`{"b":"bad"}]}`) + `{"a":[{"b":"bad"}]}]}}`, []rules.Detail{value, value, withheld}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			table, pod := tableOf(t, "spec.containers", tt.predicate), []byte(tt.pod)
+			verdict, err := table.Evaluate(pod)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, table.Details(nil, pod, verdict.Violations)); diff != "" {
+				t.Errorf("details (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
 // TestHostileElements has many elements, for many subjects and checks: the answer is unknown where it would cost too much.
 func TestHostileElements(t *testing.T) {
 	const most = 20_000
