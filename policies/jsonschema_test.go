@@ -237,9 +237,9 @@ waivers:` + fullWaivers
 // text is beside the values in it, and how much of an expression there is.
 var beyondSchema = []string{
 	"alias-unknown.yaml", "alias.yaml", "anchor.yaml", "exclude-glob.yaml", "extends-not-resolved.yaml",
-	"for-each-alias-each.yaml", "for-each-alias-index.yaml", "for-each-alias-query.yaml",
+	"for-each-alias-case.yaml", "for-each-alias-each.yaml", "for-each-alias-index.yaml", "for-each-alias-query.yaml",
 	"grades-equal.yaml", "grades-last-severity.yaml", "grades-no-zero.yaml", "grades-order.yaml", "grades-same.yaml", "id-duplicate.yaml", "include-glob.yaml", "merge-key.yaml", "missing-fields-predicate-path.yaml",
-	"not-yaml-second-document.yaml", "predicate-deep.yaml", "quantified-deep.yaml", "quantified-length.yaml", "quantified-pod.yaml",
+	"not-yaml-second-document.yaml", "path-alias.yaml", "predicate-deep.yaml", "quantified-deep.yaml", "quantified-length.yaml", "quantified-pod.yaml",
 	"regexp-back-reference.yaml", "regexp-bracket.yaml", "regexp-line-break.yaml",
 	"regexp-not-re2.yaml", "regexp-repeat-at-least.yaml", "regexp-repeat-nested.yaml", "regexp-repeat-refused.yaml", "regexp-repeat.yaml",
 	"second-document.yaml", "value-beyond-64-bits.yaml", "value-date.yaml", "waiver-id-duplicate.yaml",

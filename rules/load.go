@@ -246,7 +246,8 @@ func (r *loader) check(i int, node *yaml.Node) Check {
 		r.At = fmt.Sprintf("check %d", i+1)
 	}
 	defer func() { r.At = "" }()
-	element := strictyaml.Field(node, "forEach") != nil
+	forEach := strictyaml.Field(node, "forEach")
+	element := forEach != nil && !r.Removed(forEach)
 	r.Fields(node, "a check", []string{"id", "weight", "violation"}, map[string]func(*yaml.Node){
 		"id": func(node *yaml.Node) {
 			if id, ok := r.Text(node, "id"); ok && !checkID.MatchString(id) {

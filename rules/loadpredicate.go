@@ -96,7 +96,7 @@ func (r *loader) quantified(node *yaml.Node, q *quantified, depth int, around *s
 			if !ok {
 				return
 			}
-			if path, err := fieldpath.Parse(source); err != nil {
+			if path, err := fieldpath.ParseValue(source); err != nil {
 				r.Errorf(node, "path %q %s%s", source, err, fieldpath.Hint(source, false))
 			} else if path.IsLength() {
 				r.Errorf(node, "path %q ends with #: %s already looks at the elements of a list, leave it out", source, word)
@@ -178,7 +178,7 @@ func (r *loader) places(node *yaml.Node) []place {
 		if !ok {
 			continue
 		}
-		parsed, err := fieldpath.Parse(source)
+		parsed, err := fieldpath.ParseValue(source)
 		switch {
 		case err != nil:
 			r.Errorf(entry, "path %q %s%s", source, err, fieldpath.Hint(source, false))

@@ -128,8 +128,8 @@ func (r *loader) waiver(i int, node *yaml.Node, t *Table) *Waiver {
 
 // acceptsAll reports whether the waiver matches everything.
 func (w *Waiver) acceptsAll() bool {
-	return !slices.ContainsFunc(w.Namespaces, func(glob string) bool { return glob != "" }) && w.workload == nil && w.Pod == "" &&
-		w.Container == "" && w.Subject == "" && len(w.labels) == 0 && w.owner == nil && len(w.CheckIDs) == 0
+	return len(w.Namespaces) == 0 && w.workload == nil && w.Pod == "" && w.Container == "" && w.Subject == "" &&
+		len(w.labels) == 0 && w.owner == nil && len(w.CheckIDs) == 0
 }
 
 // waivedNamespaces reads a shell glob, or a list of them.
@@ -146,6 +146,9 @@ func (r *loader) waivedNamespaces(node *yaml.Node) []string {
 		glob := r.glob(entry, "namespace")
 		if glob == "" && node.Kind != yaml.SequenceNode {
 			return nil // as if it were absent
+		}
+		if glob == "" && entry.ShortTag() == "!!str" {
+			r.Errorf(entry, "an entry of namespace must not be empty; remove it, or write default for the namespace of that name")
 		}
 		globs = append(globs, glob)
 	}

@@ -342,7 +342,7 @@ func (r *loader) valueFrom(l *leaf, word *yaml.Node, fields map[string]*yaml.Nod
 	if !ok {
 		return
 	}
-	path, err := fieldpath.Parse(source)
+	path, err := fieldpath.ParseValue(source)
 	if err == nil && path.MayHaveSeveral() {
 		err = errors.New("may lead to several values; it must lead to one")
 	}

@@ -2,7 +2,9 @@ package fieldpath
 
 import (
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 )
 
 // An alias is a name for several lists of containers. In a path of forEach it stands for the containers themselves.
@@ -34,10 +36,36 @@ func Aliases() []string {
 	return names
 }
 
+// ParseValue is Parse for a path of a predicate, which cannot begin with an alias. Its errors continue a sentence that begins with the path.
+func ParseValue(source string) (*Path, error) {
+	p, err := Parse(source)
+	if err != nil {
+		return nil, err
+	}
+	if name := aliasLike(p); name != "" {
+		return nil, fmt.Errorf("begins with %s, but the names for lists of containers stand in forEach only; write forEach: %s in the check",
+			p.Steps[0].FirstKey, name)
+	}
+	return p, nil
+}
+
+// aliasLike returns the alias that a path begins with, in any case of its letters; empty for none.
+func aliasLike(p *Path) string {
+	for _, a := range aliases {
+		if strings.EqualFold(a.name, p.Steps[0].FirstKey) {
+			return a.name
+		}
+	}
+	return ""
+}
+
 // expand replaces the alias at the start of a path by the lists that it stands for; nil for a path without an alias.
 func (p *Path) expand() ([]*SubjectPath, error) {
 	i := slices.IndexFunc(aliases, func(a alias) bool { return a.name == p.Steps[0].FirstKey })
 	if i < 0 {
+		if name := aliasLike(p); name != "" { // it would select nothing, without an error
+			return nil, fmt.Errorf("begins with %s; write %s", p.Steps[0].FirstKey, name)
+		}
 		return nil, nil
 	}
 	name, rest := aliases[i].name, slices.Clone(p.Steps)
