@@ -45,18 +45,23 @@ type entryInFile struct {
 	file string
 }
 
-// An entryCount counts the violations of one entry. All recorded pods of a workload count once, because another replica is not
-// a new violation. Each manifest counts, because a second one with the same name is.
+// An entryCount counts the violations of one entry: several within a pod if subjects share a name. The recorded pods of a
+// workload count once, because another replica is not a new violation. Each manifest counts, because a second one with the same
+// name is.
 type entryCount struct {
 	manifests int
-	recorded  bool
+	recorded  int // the most in one pod
+
+	// pod is the recorded pod that was read last, and inPod its count. A report lists the violations pod by pod.
+	pod   string
+	inPod int
 }
 
-func (t entryCount) count() int {
-	if t.recorded {
-		return t.manifests + 1
-	}
-	return t.manifests
+func (t entryCount) count() int { return t.manifests + t.recorded }
+
+// with merges the counts of two entries.
+func (t entryCount) with(u entryCount) entryCount {
+	return entryCount{manifests: t.manifests + u.manifests, recorded: max(t.recorded, u.recorded)}
 }
 
 // isRecorded reports whether a violation is of a recorded pod of a workload, and not of a manifest: a manifest has a file, the
@@ -113,8 +118,7 @@ func LoadBaseline(name string, r io.Reader) (*Baseline, error) {
 func asOlder(known map[BaselineEntry]entryCount) map[BaselineEntry]entryCount {
 	older := make(map[BaselineEntry]entryCount, len(known))
 	for k, t := range known {
-		sum := older[k.older()]
-		older[k.older()] = entryCount{sum.manifests + t.manifests, sum.recorded || t.recorded}
+		older[k.older()] = older[k.older()].with(t)
 	}
 	return older
 }
@@ -223,7 +227,11 @@ func (b *Baseline) count(into map[BaselineEntry]entryCount, v violationJSON) Bas
 	}
 	t := into[known]
 	if v.Workload == "" || isRecorded(v.File, v.Pod, v.Workload) {
-		t.recorded = true
+		if t.pod != v.Pod {
+			t.pod, t.inPod = v.Pod, 0
+		}
+		t.inPod++
+		t.recorded = max(t.recorded, t.inPod)
 	} else {
 		t.manifests++
 	}
@@ -243,7 +251,7 @@ func (d *baselineReader) delim(want json.Delim, otherwise string) error {
 type BaselineDiff struct {
 	Baseline *Baseline
 	// New are the findings that the baseline does not contain, worst first. Another replica of a workload does not make a
-	// finding new.
+	// finding new. Violations of a finding counts only the new ones: another subject of the same name may be known.
 	New []Finding
 	// Violations counts those of the new findings.
 	Violations int
@@ -253,7 +261,7 @@ type BaselineDiff struct {
 	// Incomplete is set if the scan has unreadable inputs. Resolved is empty then, because it is unknown.
 	Incomplete bool
 
-	fresh map[findingID]bool // the new findings
+	fresh map[findingID]int // the new findings, and how many violations of each the baseline contains in each pod
 }
 
 // A findingID identifies a finding of a scan.
@@ -267,17 +275,23 @@ func (b *Baseline) Compare(scan *Scan) *BaselineDiff {
 	if scan.Snapshot.Table.Renames() {
 		b = b.renamed(scan.Snapshot.Table)
 	}
-	d := &BaselineDiff{Baseline: b, fresh: make(map[findingID]bool), Incomplete: len(scan.Inputs.Unreadable) > 0}
-	c := &comparison{baseline: b, used: make(map[BaselineEntry]int), waivedUsed: make(map[BaselineEntry]int), inFile: make(map[entryInFile]int), gone: make(map[BaselineEntry]bool)}
+	d := &BaselineDiff{Baseline: b, fresh: make(map[findingID]int), Incomplete: len(scan.Inputs.Unreadable) > 0}
+	c := &comparison{baseline: b, used: make(map[BaselineEntry]int), waivedUsed: make(map[BaselineEntry]int), recorded: make(map[BaselineEntry]int), inFile: make(map[entryInFile]int), gone: make(map[BaselineEntry]bool)}
 	if b.pods {
 		c.matchPods(scan)
 	}
 	for namespace, found := range scan.findings(nil) {
-		for _, f := range c.fresh(found) {
-			f.New = true
-			d.New = append(d.New, f)
-			d.Violations += f.Violations
-			d.fresh[findingID{namespace, f.key()}] = true
+		known := c.known(found)
+		for i := range found {
+			f := &found[i]
+			fresh := f.beyond(known[i])
+			if f.Waiver != nil || fresh == 0 {
+				continue
+			}
+			d.fresh[findingID{namespace, f.key()}] = known[i]
+			f.New, f.Violations = true, fresh
+			d.New = append(d.New, *f)
+			d.Violations += fresh
 		}
 	}
 	if !d.Incomplete {
@@ -303,7 +317,7 @@ func renamed(known map[BaselineEntry]entryCount, table *rules.Table) map[Baselin
 	r := make(map[BaselineEntry]entryCount, len(known))
 	for k, t := range known {
 		k.Check = table.Resolve(k.Check)
-		r[k] = entryCount{r[k].manifests + t.manifests, r[k].recorded || t.recorded}
+		r[k] = r[k].with(t)
 	}
 	return r
 }
@@ -312,25 +326,25 @@ func renamed(known map[BaselineEntry]entryCount, table *rules.Table) map[Baselin
 type comparison struct {
 	baseline *Baseline
 	used     map[BaselineEntry]int // how much of each count is matched
-	// waivedUsed is the same for waived violations, and inFile for the violations of one file.
-	waivedUsed map[BaselineEntry]int
-	inFile     map[entryInFile]int
-	gone       map[BaselineEntry]bool // entries that are matched whatever their count
-	// pods are the recorded findings with a pod that the baseline names.
-	pods map[findingID]bool
+	// waivedUsed is the same for waived violations, recorded for those of recorded pods, and inFile for those of one file.
+	waivedUsed, recorded map[BaselineEntry]int
+	inFile               map[entryInFile]int
+	gone                 map[BaselineEntry]bool // entries that are matched whatever their count
+	// pods are the findings with a pod that the baseline names, and how many violations it has in one of these pods.
+	pods map[findingID]int
 }
 
 // matchPods finds the workloads whose pods the baseline names. A match of one pod is a match of its workload.
 func (c *comparison) matchPods(scan *Scan) {
-	c.pods = make(map[findingID]bool)
+	c.pods = make(map[findingID]int)
 	for v, waived := range scan.Snapshot.AllViolations() {
 		origin := originOf(v)
 		key := keyOf(v, &origin, false)
 		known := c.baseline.as(BaselineEntry{Namespace: v.Namespace, Pod: origin.Pod, Check: scan.Snapshot.Table.Checks()[v.Check].ID, Container: key.container, Subject: key.subject})
-		if c.baseline.known[known].count() > 0 {
-			c.gone[known] = true
-			if !waived {
-				c.pods[findingID{v.Namespace, key}] = true
+		if n := c.baseline.known[known].count(); n > 0 {
+			c.used[known]++
+			if id := (findingID{v.Namespace, key}); !waived {
+				c.pods[id] = max(c.pods[id], n)
 			}
 		}
 	}
@@ -344,63 +358,70 @@ func (b *Baseline) as(k BaselineEntry) BaselineEntry {
 	return k
 }
 
-// known returns the entry of a finding, by its workload.
-func (c *comparison) known(f *Finding) BaselineEntry {
+// entry returns the entry of a finding, by its workload.
+func (c *comparison) entry(f *Finding) BaselineEntry {
 	return c.baseline.as(BaselineEntry{
 		Namespace: f.Namespace, Workload: f.Workload.String(), Check: f.Check.ID, Container: f.Container, Subject: cmp.Or(f.Subject, f.pathAlone()),
 	})
 }
 
-// fresh returns the findings of one namespace that the baseline does not contain. Manifests in files that the baseline names are
-// matched first, so that a manifest with the same name in another file is the new one.
-func (c *comparison) fresh(found []Finding) []Finding {
-	var fresh []Finding
-	var elsewhere []*Finding
+// known returns how many violations of each finding of one namespace the baseline contains in each pod. Manifests in files that
+// the baseline names are matched first, so that a manifest with the same name in another file is the new one.
+func (c *comparison) known(found []Finding) []int {
+	known := make([]int, len(found))
+	var elsewhere []int
 	for i := range found {
 		f := &found[i]
-		known := c.known(f)
+		entry := c.entry(f)
 		switch {
 		case isRecorded(f.File, f.Pod, f.Workload.String()):
-			isKnown := c.baseline.known[known].count() > 0 || c.pods[findingID{f.Namespace, f.key()}]
-			if isKnown && !c.gone[known] {
-				c.used[known]++
-			}
-			c.gone[known] = true
-			if !isKnown && f.Waiver == nil {
-				fresh = append(fresh, *f)
-			}
-		case f.Waiver != nil && c.waivedUsed[known] < c.baseline.waived[known].count():
-			c.waivedUsed[known] += f.Violations
-		case c.takeInFile(known, f):
+			known[i] = c.takeRecorded(entry, f)
+		case f.Waiver != nil && c.waivedUsed[entry] < c.baseline.waived[entry].count():
+			c.waivedUsed[entry] += f.Violations
 		default:
-			elsewhere = append(elsewhere, f)
+			known[i] = c.takeInFile(entry, f)
+			elsewhere = append(elsewhere, i)
 		}
 	}
 	// Waived findings are matched last: they must not make another finding new.
-	slices.SortStableFunc(elsewhere, func(a, b *Finding) int { return compareWaivers(a.Waiver, b.Waiver) })
-	for _, f := range elsewhere {
-		if !c.take(c.known(f), f) && f.Waiver == nil && !c.pods[findingID{f.Namespace, f.key()}] {
-			fresh = append(fresh, *f)
-		}
+	slices.SortStableFunc(elsewhere, func(i, j int) int { return compareWaivers(found[i].Waiver, found[j].Waiver) })
+	for _, i := range elsewhere {
+		f := &found[i]
+		known[i] += c.take(c.entry(f), f.Violations-known[i])
+		known[i] = max(known[i], c.pods[findingID{f.Namespace, f.key()}])
 	}
-	return fresh
+	return known
 }
 
-func (c *comparison) take(known BaselineEntry, f *Finding) bool {
-	if c.used[known]+f.Violations > c.baseline.known[known].count() {
-		return false
-	}
-	c.used[known] += f.Violations
-	return true
+// take matches at most n violations, and returns how many.
+func (c *comparison) take(entry BaselineEntry, n int) int {
+	n = max(0, min(n, c.baseline.known[entry].count()-c.used[entry]))
+	c.used[entry] += n
+	return n
 }
 
-func (c *comparison) takeInFile(known BaselineEntry, f *Finding) bool {
-	at := entryInFile{known, f.File}
-	if f.File == "" || c.inFile[at]+f.Violations > c.baseline.inFile[at] || !c.take(known, f) {
-		return false
+func (c *comparison) takeInFile(entry BaselineEntry, f *Finding) int {
+	if f.File == "" {
+		return 0
 	}
-	c.inFile[at] += f.Violations
-	return true
+	at := entryInFile{entry, f.File}
+	n := c.take(entry, min(f.Violations, c.baseline.inFile[at]-c.inFile[at]))
+	c.inFile[at] += n
+	return n
+}
+
+// takeRecorded returns the whole count of the entry: the pods of a workload do not share it.
+func (c *comparison) takeRecorded(entry BaselineEntry, f *Finding) int {
+	t := c.baseline.known[entry]
+	if used := min(f.inOnePod(), t.count()); used > c.recorded[entry] {
+		c.used[entry] += used - c.recorded[entry]
+		c.recorded[entry] = used
+	}
+	// Manifests of the baseline may be those of the pods, and an entry of an older report may count several subjects.
+	if t.manifests > 0 || c.baseline.older {
+		c.gone[entry] = true
+	}
+	return max(t.count(), c.pods[findingID{f.Namespace, f.key()}])
 }
 
 // resolved returns the entries with a count that the scan does not reach, one for each missing violation.
@@ -426,9 +447,14 @@ func (s *Scan) covers(k BaselineEntry) bool {
 	return slices.ContainsFunc(s.Snapshot.Table.Checks(), func(c rules.Check) bool { return c.ID == k.Check })
 }
 
-// isNew reports whether the baseline does not contain a finding. Without a baseline, nothing is new.
-func (d *BaselineDiff) isNew(namespace string, key findingKey) bool {
-	return d != nil && key.waiver == (waiverKey{}) && d.fresh[findingID{namespace, key}]
+// newFrom returns how many violations of a finding the baseline contains in each pod, and whether there are others, which are
+// new. Without a baseline, nothing is new.
+func (d *BaselineDiff) newFrom(namespace string, key findingKey) (known int, isNew bool) {
+	if d == nil || key.waiver != (waiverKey{}) {
+		return 0, false
+	}
+	known, isNew = d.fresh[findingID{namespace, key}]
+	return known, isNew
 }
 
 // otherPolicy says that the baseline was made with another policy; empty if it was not.

@@ -33,16 +33,45 @@ type Finding struct {
 	Unknown bool
 	// Waiver is the waiver that accepts the violations; nil if they count.
 	Waiver *rules.Waiver
-	// New is set if the baseline does not contain the finding. It is false without a baseline, and for waived findings.
+	// New is set if the baseline does not contain the finding, or not all of its violations in one pod. It is false without a
+	// baseline, and for waived findings.
 	New bool
 
 	check  int    // the index of the check
 	owner  string // the label of the workload, unique in the namespace
 	suffix string // distinguishes its fingerprint from those of findings with the same names
+
+	more []int // the pods with a second violation, a third and so on, because subjects of one name are one finding
 }
 
 // Points returns the penalty points of the violations.
 func (f *Finding) Points() int { return f.Violations * f.Check.Weight }
+
+// count counts a violation. before is the number of those that were counted in the same pod.
+func (f *Finding) count(before int) {
+	f.Violations++
+	if before > len(f.more) {
+		f.more = append(f.more, 0)
+	}
+	if before > 0 {
+		f.more[before-1]++
+	}
+}
+
+// inOnePod returns the most violations in one pod.
+func (f *Finding) inOnePod() int { return len(f.more) + 1 }
+
+// beyond counts the violations beyond the first n in each pod.
+func (f *Finding) beyond(n int) int {
+	if n == 0 {
+		return f.Violations
+	}
+	beyond := 0
+	for _, pods := range f.more[min(n-1, len(f.more)):] {
+		beyond += pods
+	}
+	return beyond
+}
 
 // message describes the violation in one sentence.
 func (f *Finding) message() string { return f.Check.MessageOf(f.Container, f.Subject, f.Detail) }
@@ -132,6 +161,18 @@ func keyOf(v state.PodViolation, origin *Origin, waived bool) findingKey {
 	return key
 }
 
+// sameBefore counts the violations of the same pod and finding before this one.
+func sameBefore(v state.PodViolation) int {
+	n := 0
+	for i := range v.Verdict[:v.Index] {
+		u := &v.Verdict[i]
+		if u.Check == v.Check && u.Container == v.Container && u.Subject == v.Subject && (v.Container != "" || v.Subject != "" || u.Path == v.Path) {
+			n++
+		}
+	}
+	return n
+}
+
 // findings yields the findings of one namespace after another, each sorted by workload, check, waiver and subject. Only the
 // findings of one namespace are held in memory at a time.
 func (s *Scan) findings(b *BaselineDiff) iter.Seq2[string, []Finding] {
@@ -162,6 +203,13 @@ type findingBuilder struct {
 	namespace string
 	found     []Finding
 	at        map[findingKey]int
+	pods      []podCount // the last pod of each finding
+}
+
+// A podCount counts the violations of a finding in one pod.
+type podCount struct {
+	pod        string
+	violations int
 }
 
 func (r *findingBuilder) add(v state.PodViolation, waived bool) {
@@ -176,20 +224,28 @@ func (r *findingBuilder) add(v state.PodViolation, waived bool) {
 		detail := r.scan.detail(v, &origin)
 		at = len(r.found)
 		r.at[key] = at
+		r.pods = append(r.pods, podCount{pod: v.Pod.Name})
 		r.found = append(r.found, Finding{
 			Namespace: v.Namespace, Workload: origin.Workload, Check: &r.scan.Snapshot.Table.Checks()[v.Check], check: v.Check,
 			Container: v.Container, Subject: v.Subject, Path: v.Path, Detail: detail.Detail, Pod: origin.Pod,
 			File: origin.File, Document: origin.Document, Line: detail.Line, Dump: origin.Dump, Waiver: waiver,
-			New: !waived && r.baseline.isNew(v.Namespace, key),
 		})
 	}
 	f := &r.found[at]
-	f.Violations++
+	last := &r.pods[at]
+	if last.pod != v.Pod.Name {
+		*last = podCount{pod: v.Pod.Name}
+	}
+	f.count(last.violations)
+	known, isNew := r.baseline.newFrom(v.Namespace, key)
+	f.New = f.New || isNew && last.violations >= known
+	last.violations++
 	f.Unknown = f.Unknown || v.Unknown
 }
 
 // sorted returns the findings in order, with labels and fingerprints that differ where names do not.
 func (r *findingBuilder) sorted() []Finding {
+	r.at, r.pods = nil, nil
 	slices.SortFunc(r.found, func(a, b Finding) int {
 		return cmp.Or(a.workloadKey().compare(b.workloadKey()), cmp.Compare(a.check, b.check), compareWaivers(a.Waiver, b.Waiver), a.compareSubject(&b))
 	})

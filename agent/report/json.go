@@ -115,7 +115,8 @@ func (s *Scan) violation(v state.PodViolation, b *BaselineDiff, waived bool) vio
 		Remediation: check.Remediation, Unknown: v.Unknown, Workload: origin.Workload.String(), File: origin.File, Line: detail.Line,
 	}
 	if b != nil {
-		out.New = b.isNew(v.Namespace, keyOf(v, &origin, waived))
+		known, isNew := b.newFrom(v.Namespace, keyOf(v, &origin, waived))
+		out.New = isNew && (known == 0 || sameBefore(v) >= known)
 	}
 	return out
 }
