@@ -198,6 +198,9 @@ func isFile(entry string) bool {
 // errOutside is the error of a file that a table must not extend, because whoever wrote the table may not be trusted with all files.
 var errOutside = errors.New("the file is outside of the repository of this table, or of its folder if it is in no repository")
 
+// errAbsoluteLink is the error of a link to a file that would be inside. Only a relative link can be followed within a folder.
+var errAbsoluteLink = errors.New("the symbolic link has an absolute path; make it relative, or name the file that it leads to")
+
 // boundary returns the folder that must contain all files that a table extends.
 func boundary(file string) string {
 	folder := filepath.Dir(file)
@@ -242,6 +245,9 @@ func Inside(file, folder string) (*os.File, error) {
 	info, err := root.Stat(relative)
 	switch {
 	case err != nil && strings.Contains(err.Error(), "escapes"): // package os does not export this error
+		if to, err := root.Readlink(relative); err == nil && filepath.IsAbs(to) && isInside(to, folder) {
+			return nil, errAbsoluteLink
+		}
 		return nil, errOutside
 	case err != nil:
 		return nil, err

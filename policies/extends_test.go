@@ -34,7 +34,8 @@ const oneCheck = "checks: [{id: a, weight: 1, violation: {path: a, operator: exi
 
 // TestExtendsStaysInside: whoever writes a table must not read a file outside of its repository by it, whatever the links.
 func TestExtendsStaysInside(t *testing.T) {
-	t.Chdir(t.TempDir())
+	folder := t.TempDir()
+	t.Chdir(folder)
 	const outside = "the file is outside of the repository of this table, or of its folder if it is in no repository"
 	writeTable(t, "secret.yaml", oneCheck)
 	writeTable(t, "repo/.git/HEAD", "")
@@ -47,6 +48,7 @@ func TestExtendsStaysInside(t *testing.T) {
 	for link, to := range map[string]string{
 		"repo/tables/inside.yaml": "../base.yaml", "repo/tables/outside.yaml": "../../secret.yaml", "repo/tables/folder": "../..",
 		"repo/tables/absolute.yaml": "/etc/hostname", "repo/tables/loop.yaml": "loop.yaml",
+		"repo/tables/absolute-inside.yaml": filepath.Join(folder, "repo/base.yaml"), "repo/tables/absolute-outside.yaml": filepath.Join(folder, "secret.yaml"),
 	} {
 		if err := os.MkdirAll("repo/tables", 0o700); err != nil {
 			t.Fatal(err)
@@ -66,6 +68,8 @@ func TestExtendsStaysInside(t *testing.T) {
 		{"repo/tables/t.yaml", "folder/secret.yaml", outside},
 		{"repo/tables/t.yaml", "folder/repo/base.yaml", outside},
 		{"repo/tables/t.yaml", "absolute.yaml", outside},
+		{"repo/tables/t.yaml", "absolute-outside.yaml", outside},
+		{"repo/tables/t.yaml", "absolute-inside.yaml", "the symbolic link has an absolute path; make it relative, or name the file that it leads to"},
 		{"repo/tables/t.yaml", "../../secret.yaml", outside},
 		{"repo/tables/t.yaml", "../../repo/base.yaml", ""},
 		{"repo/tables/t.yaml", "/etc/hostname.yaml", "must be relative to the folder of this table"},
