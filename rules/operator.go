@@ -81,7 +81,7 @@ var operators = []operator{
 	{OperatorDoc{"quantityEquals", aQuantity, "the value is an equal quantity: `1000m` and `1`, `1Gi` and `1024Mi`"}, false, quantityTest(func(order int) bool { return order == 0 })},
 	{OperatorDoc{"length", "an integer, or `{min: N, max: N}`", "the value is an array with that many elements, an object with that many keys, or a string with that many characters"}, false, compileLength},
 	{OperatorDoc{"imageTag", aString, "the value is an image reference that is pulled by that tag: `latest` without a tag or digest; never with a digest"}, false, compileImageTag},
-	{OperatorDoc{"imageFrom", aSource, "the value is an image from one of these, by whole components: `registry.example.com`, `docker.io/library`, `ghcr.io/org/app`. `nginx` is docker.io/library/nginx"}, false, compileImageFrom},
+	{OperatorDoc{"imageFrom", aSource, "the value is an image from one of these, by whole components: `registry.example.com`, `docker.io/library`, `ghcr.io/org/app`. `nginx` is docker.io/library/nginx, and `docker.io/nginx` an organisation"}, false, compileImageFrom},
 }
 
 func operatorNames() []string {

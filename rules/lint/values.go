@@ -2,6 +2,7 @@ package lint
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -41,16 +42,39 @@ func (l *linter) octals(node *yaml.Node) {
 	}
 }
 
-// sources warns about entries of imageFrom of one word, which may be meant as an organisation or a registry.
+// officialImages are often used images directly below docker.io/library. Their short names are seldom meant as organisations.
+var officialImages = strings.Fields(`alpine amazonlinux bash busybox caddy cassandra centos consul couchdb debian drupal
+	eclipse-temurin elasticsearch fedora ghost golang gradle haproxy hello-world httpd influxdb kibana logstash mariadb maven memcached mongo
+	mysql nats neo4j nextcloud nginx node openjdk perl php postgres python rabbitmq redis registry rockylinux ruby rust solr sonarqube
+	telegraf tomcat traefik ubuntu vault wordpress zookeeper`)
+
+// organisation warns about an organisation of Docker Hub that has the name of an official image, unless the entries name that, too.
+func (l *leaf) organisation(at, node *yaml.Node, entries []*yaml.Node) {
+	registry, name, _ := strings.Cut(node.Value, "/")
+	if lower := strings.ToLower(registry); lower != "docker.io" && lower != "index.docker.io" || !slices.Contains(officialImages, name) {
+		return
+	}
+	official := "docker.io/library/" + name
+	if !slices.ContainsFunc(entries, func(n *yaml.Node) bool {
+		return slices.Contains([]string{name, "library/" + name, official, "docker.io/library", "docker.io"}, n.Value)
+	}) {
+		l.Errorf(at, "imageFrom %s is the organisation %s, not the official image; write %s", node.Value, name, official)
+	}
+}
+
+// sources warns about entries of imageFrom that may be meant as something else: those of one word as an organisation or a registry, and
+// organisations as images.
 func (l *leaf) sources() {
-	for _, node := range strictyaml.Entries(l.Operand) {
+	entries := strictyaml.Entries(l.Operand)
+	for _, node := range entries {
 		word := node.Value
-		if word == "localhost" || strings.ContainsAny(word, "./:") || strings.ToLower(word) != word {
-			continue
-		}
 		at := node
 		if l.listed {
 			at = l.node
+		}
+		l.organisation(at, node, entries)
+		if word == "localhost" || strings.ContainsAny(word, "./:") || strings.ToLower(word) != word {
+			continue
 		}
 		if !l.listed && l.table.HasList(word) {
 			l.Errorf(at, "imageFrom %s is the one image docker.io/library/%[1]s (did you mean {list: %[1]s}?)", word)
