@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/tidwall/gjson"
 )
@@ -106,8 +107,9 @@ func (t *Table) readAnnotation(e *evaluation, v *Verdict) {
 	}
 }
 
-// annotationStart returns the moment from which MaxDays counts, and how a message names it. It depends on the pod alone, or for a manifest on the moment
-// of the table: a line must not begin to accept violations because time goes by.
+// annotationStart returns the moment from which MaxDays counts, and how a message names it. It is the creation of a pod: no line of a pod
+// begins to accept violations because time goes by. A manifest has no creation time, so each scan counts from its own moment, and a line
+// whose date is too far away accepts violations as soon as the date is near enough.
 func (t *Table) annotationStart(metadata gjson.Result) (from time.Time, name string) {
 	created, err := time.Parse(time.RFC3339, textOf(metadata, "creationTimestamp"))
 	if err == nil && (t.now.IsZero() || created.Before(t.now)) {
@@ -136,7 +138,7 @@ func (t *Table) parseLine(text string) (annotationLine, error) {
 		return annotationLine{}, fmt.Errorf("it must have the form %q", "CHECK[,CHECK] expires DATE: REASON")
 	}
 	line := annotationLine{reason: strings.TrimSpace(reason)}
-	if line.reason == "" {
+	if !strings.ContainsFunc(line.reason, func(r rune) bool { return unicode.IsLetter(r) || unicode.IsNumber(r) }) {
 		return line, fmt.Errorf("it has no reason after %q", clippedTo(head, 100)+":")
 	}
 	var err error

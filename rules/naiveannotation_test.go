@@ -17,7 +17,7 @@ type naiveAnnotationWaivers struct {
 	MaxDays int `yaml:"maxDays"`
 }
 
-var naiveAnnotationLine = regexp.MustCompile(`^\s*([^:]*\S)\s+expires\s+([^:\s]+)\s*:\s*(\S.*)$`)
+var naiveAnnotationLine = regexp.MustCompile(`^\s*([^:]*\S)\s+expires\s+([^:\s]+)\s*:\s*(.*[\pL\pN].*)$`)
 
 // annotated are the waivers of a pod's annotation, and the number of mistakes in it.
 func (t *naiveTable) annotated(pod any) (waivers []naiveWaiver, mistakes int) {
@@ -82,7 +82,7 @@ var waivedShape = object(
 			field{"name", values(`"app-5"`, `"app-5"`, `"app"`, `"a-12345678"`, `"-5"`, `""`, `5`)}, field{"controller", flags}))},
 		field{"annotations", object(field{"kube-devops.io/waive", values(
 			`"c0 expires 2030-01-10: reason"`, `"c1,c2 expires 2030-03-01: reason\nc0, c1 expires 2030-01-05: a: b\n\n"`, `"c0 expires 2031-06-30: late"`,
-			`"c1 expires 2030-01-10:"`, `"c9 expires 2030-01-10: r\nc2 expires 2030-01-31: r"`, `"c0  expires\t2030-13-10: r"`, `"expires 2030-01-10: r"`,
+			`"c1 expires 2030-01-10:"`, `"c1 expires 2030-01-10: \u200b-"`, `"c9 expires 2030-01-10: r\nc2 expires 2030-01-31: r"`, `"c0  expires\t2030-13-10: r"`, `"expires 2030-01-10: r"`,
 			`"\u00630 expires 2030-01-10: r"`, `"a\nb\nc\nd\ne\nc0 expires 2030-01-10: r"`, `"c0 expires 2030-01-10: r\n`+strings.Repeat(" ", 4200)+`"`)})})},
 	field{"spec", object(field{"containers", array(object(field{"name", names}, field{"image", images}))})},
 )
