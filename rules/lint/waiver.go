@@ -23,13 +23,16 @@ func (l *linter) waivers(entries []*yaml.Node) {
 		}
 		w := waivers[i]
 		inside, outside, ofPod := l.subjects(w)
+		l.duplicates(entry, "check")
+		l.duplicates(entry, "namespace")
 		switch {
 		case !w.Active(l.Now):
 			l.Errorf(cmp.Or(strictyaml.Field(entry, "expires"), entry), "the waiver expired at %s: its violations count", w.Expires.UTC().Format("2006-01-02 15:04 MST"))
 		case l.waiverNames(entry, inside && !outside):
-		case l.workloadName(strictyaml.Field(entry, "workload")):
+		case l.workload(strictyaml.Field(entry, "workload"), strictyaml.FieldValue(entry, "pod"), l.Accepting[w.ID]):
 		case l.acceptsNearlyAll(entry, w):
 			l.Errorf(entry, "the waiver accepts nearly every violation; name the namespaces, workloads or checks that it is about")
+		case l.acceptsAllOfKind(entry, w):
 		case l.superseded(entry, w):
 		case l.excludedNamespaces(strictyaml.Entries(strictyaml.Field(entry, "namespace"))):
 		case w.Container != "" && ofPod:
