@@ -101,7 +101,9 @@ func (t *Table) load(source Source) error {
 
 // merge reads several tables.
 func (t *Table) merge(sources []Source) error {
-	reader, merged := layers.Merge(sources)
+	reader, merged := layers.Merge(sources, func(reader *strictyaml.Reader, lower *layers.Merged) {
+		readMerged(reader, &Table{renamed: lower.Renamed, retired: lower.Retired, disabled: lower.Disabled}, lower.Root)
+	})
 	if merged.Root == nil {
 		return reader.Err()
 	}
@@ -111,10 +113,18 @@ func (t *Table) merge(sources []Source) error {
 		hashes.WriteString(hashOf(source.Text))
 	}
 	t.hash = hashOf([]byte(hashes.String()))
+	readMerged(reader, t, merged.Root)
+	return reader.Err()
+}
+
+// readMerged reads what several tables are together.
+func readMerged(reader *strictyaml.Reader, t *Table, root *yaml.Node) {
+	if reader.IsFull() {
+		return // it would count the errors of the lower tables again
+	}
 	r := &loader{Reader: reader}
 	r.FieldHint = fieldHint
-	r.table(t, merged.Root)
-	return r.Err()
+	r.table(t, root)
 }
 
 // Warnings are about parts of the table that have no effect, or use ids of checks that a built-in table no longer has.

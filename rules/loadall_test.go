@@ -111,6 +111,33 @@ func TestLoadAllErrors(t *testing.T) {
 			`base.yaml:4: check one: missing field "path" in a predicate`},
 		{"null for forEach of some without in", "checks: [{id: one, weight: 1, forEach: a, when: {some: {is: {operator: exists}}}, violation: {path: x, operator: exists}}]\n",
 			"checks:\n  - {id: one, forEach: null}\n", `base.yaml:4: check one: missing field "in" in some; it may only be left out where the subject is an element of a list`},
+		{"mistakes in what is replaced", `namespaces: {exclude: "kube-*", include: []}
+checks:
+  - {id: one, wieght: 1, weight: 99999, violation: {operator: exits}}
+  - {id: two, severity: none, weight: 1, violation: {path: a, operator: exists}}
+grades: [{nam: x}]
+lists: {l: v}
+waivers: [{id: w, reason: r, expires: 2030-01-01, check: tow}]
+pods: {skip: [{reason: J, when: {path: a, operator: exists}}]}
+`, `disable: [one, "skip:J"]
+namespaces: {exclude: [a], include: null}
+checks: [{id: two, severity: low}]
+grades: [{name: All, min: 0}]
+lists: {l: [v]}
+waivers: null
+`, `base.yaml:4: namespaces.exclude must be a list
+base.yaml:4: namespaces.include must not be empty; omit it to include all namespaces
+base.yaml:6: check one: unknown field "wieght" in a check (did you mean "weight"?)
+base.yaml:6: check one: weight must be an integer from 1 to 1000, got 99999
+base.yaml:6: check one: missing field "path" in a predicate
+base.yaml:6: check one: unknown operator "exits" (did you mean "exists"?)
+base.yaml:7: check two: severity must be critical, high, medium or low, got the string "none"
+base.yaml:8: unknown field "nam" in a grade (did you mean "name"?)
+base.yaml:8: missing field "name" in a grade
+base.yaml:8: missing field "min" in a grade
+base.yaml:9: list l: the list must be a list of at least one string, number or boolean
+base.yaml:10: waiver w: unknown check "tow"
+base.yaml:11: skip 1: reason "J" must be 1 to 63 lower-case letters, digits and underscores, starting with a letter`},
 		{"a disabled check", baseLayer, "disable: [one]\nchecks:\n  - {id: one, weight: 3}\n",
 			"upper.yaml:6: check one: missing violation: the check is disabled in line 4, so it must be defined anew"},
 		{"null for a weight", baseLayer, "checks:\n  - {id: one, weight: null}\n", "upper.yaml:5: check one: weight must be an integer from 1 to 1000, got an empty value"},
@@ -149,11 +176,35 @@ func TestLoadAllErrors(t *testing.T) {
 			}
 			var got []string
 			for _, e := range errs {
-				line, _, _ := strings.Cut(e.Error(), "; known fields")
+				line, _, _ := strings.Cut(e.Error(), "; known ")
 				got = append(got, line)
 			}
 			if diff := cmp.Diff(tt.want, strings.Join(got, "\n")); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestLowerTables: a table with an error is not used, also where a later table replaces the part with the error.
+func TestLowerTables(t *testing.T) {
+	base, many := string(layer("base", baseLayer).Text), string(layer("base", "checks:\n").Text)
+	for i := range 150 {
+		many += fmt.Sprintf("  - {id: c%d, weight: 0, violation: {path: a, operator: exists}}\n", i)
+	}
+	tests := []struct{ name, lower, want string }{
+		{"another version", strings.Replace(base, "v1", "v2", 1), "base.yaml:1: apiVersion must be kube-devops.io/v1"},
+		{"a misspelt name", strings.Replace(base, "{name:", "{nmae:", 1),
+			`base.yaml:3: unknown field "nmae" in metadata; known fields: name` + "\n" + `base.yaml:3: missing field "name" in metadata`},
+		{"a wrong name", strings.Replace(base, "name: base", "name: B", 1),
+			`base.yaml:3: metadata.name "B" must be 1 to 63 lower-case letters, digits and dashes, not starting or ending with a dash`},
+		{"an error is counted once", many, "base.yaml:104: 50 more errors are not shown"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := rules.LoadAll(rules.Source{File: "base.yaml", Text: []byte(tt.lower)}, layer("middle", ""), layer("upper", ""))
+			if err == nil || !strings.HasSuffix("\n"+err.Error(), "\n"+tt.want) {
+				t.Errorf("error %v, want %s", err, tt.want)
 			}
 		})
 	}

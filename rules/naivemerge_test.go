@@ -88,6 +88,17 @@ func (m *naiveMerge) add(layer map[string]any) {
 	if m.fault == "disable last" {
 		m.disable(asList(layer["disable"]))
 	}
+	// What a table is with those below must be valid, whatever a table above makes of it.
+	m.invalid = m.invalid || len(m.checks) == 0
+	ids := make(map[string]bool)
+	for _, waiver := range m.waivers {
+		w := asMap(waiver)
+		m.invalid = m.invalid || ids[w["id"].(string)]
+		ids[w["id"].(string)] = true
+		for _, id := range asList(w["check"]) {
+			m.invalid = m.invalid || !slices.Contains(m.order, id.(string))
+		}
+	}
 }
 
 func (m *naiveMerge) disable(entries []any) {
@@ -172,14 +183,10 @@ func (m *naiveMerge) finish() map[string]any {
 	for _, reason := range m.reasons {
 		skips = append(skips, m.skips[reason]...)
 	}
-	ids := make(map[string]bool)
 	for _, waiver := range m.waivers {
 		w := asMap(waiver)
-		m.invalid = m.invalid || ids[w["id"].(string)]
-		ids[w["id"].(string)] = true
 		var about []any
 		for _, id := range asList(w["check"]) {
-			m.invalid = m.invalid || !slices.Contains(m.order, id.(string))
 			if m.checks[id.(string)] != nil {
 				about = append(about, id)
 			}
@@ -206,7 +213,6 @@ func (m *naiveMerge) finish() map[string]any {
 			delete(m.namespaces, name)
 		}
 	}
-	m.invalid = m.invalid || len(checks) == 0
 	t := m.table
 	t["checks"], t["pods"], t["waivers"], t["namespaces"] = checks, map[string]any{"skip": skips}, waivers, m.namespaces
 	if t["grades"] == nil {

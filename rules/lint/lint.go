@@ -51,7 +51,7 @@ func Warnings(table *rules.Table, file string, text []byte, options Options) []W
 	if len(options.Below) == 0 {
 		root = l.Parse(text)
 	} else {
-		reader, merged := layers.Merge(append(slices.Clone(options.Below), rules.Source{File: file, Text: text}))
+		reader, merged := layers.Merge(append(slices.Clone(options.Below), rules.Source{File: file, Text: text}), nil)
 		l.Reader, root = reader, merged.Root
 		if root != nil {
 			reader.Prune(root)

@@ -58,13 +58,17 @@ type Reader struct {
 	removed map[*yaml.Node]bool   // null values that remove a field
 	errs    Errors
 	dropped int // errors beyond maxErrors
+	again   int // errors that were added before
 }
 
 // NewReader returns a Reader for a file. The name is used in messages only.
 func NewReader(file string) *Reader { return &Reader{file: file} }
 
 // Count is the number of errors so far.
-func (r *Reader) Count() int { return len(r.errs) + r.dropped }
+func (r *Reader) Count() int { return len(r.errs) + r.dropped + r.again }
+
+// IsFull reports whether further errors are counted only.
+func (r *Reader) IsFull() bool { return len(r.errs) >= maxErrors }
 
 // Errorf adds an error about a node of r.At. The node may be nil.
 func (r *Reader) Errorf(node *yaml.Node, format string, args ...any) {
@@ -73,17 +77,21 @@ func (r *Reader) Errorf(node *yaml.Node, format string, args ...any) {
 
 // ErrorAt adds an error about a node of an entry. The node may be nil.
 func (r *Reader) ErrorAt(node *yaml.Node, at, format string, args ...any) {
-	if len(r.errs) >= maxErrors { // do not make the message
+	if r.IsFull() { // do not make the message
 		r.dropped++
 		return
 	}
 	r.Add(r.About(node, at, format, args...))
 }
 
-// Add adds an error that was made by About.
+// Add adds an error that was made by About. What several files are together is read after each of them, so an error may come again.
 func (r *Reader) Add(e Error) {
-	if len(r.errs) >= maxErrors {
+	if r.IsFull() {
 		r.dropped++
+		return
+	}
+	if len(r.files) > 1 && slices.Contains(r.errs, e) {
+		r.again++
 		return
 	}
 	r.errs = append(r.errs, e)

@@ -106,7 +106,7 @@ func (r *Reader) Fields(node *yaml.Node, what string, required []string, known m
 
 // fieldHint is the hint about an unknown field, without the work when no further error is kept.
 func (r *Reader) fieldHint(field string, known []string) string {
-	if r.FieldHint == nil || len(r.errs) >= maxErrors {
+	if r.FieldHint == nil || r.IsFull() {
 		return r.DidYouMean(field, known)
 	}
 	return r.FieldHint(field, known)
@@ -170,7 +170,7 @@ func (r *Reader) Time(node *yaml.Node, what string) time.Time {
 
 // DidYouMean is suggest.DidYouMean, without the work when no further error is kept.
 func (r *Reader) DidYouMean(word string, known []string) string {
-	if len(r.errs) >= maxErrors {
+	if r.IsFull() {
 		return ""
 	}
 	return suggest.DidYouMean(word, known)

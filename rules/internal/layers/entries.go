@@ -27,6 +27,17 @@ func (f *fields) set(p pair) {
 	f.pairs[p.key.Value] = p
 }
 
+// with returns a copy that has other fields, too.
+func (f *fields) with(others fields) fields {
+	var all fields
+	for _, of := range []*fields{f, &others} {
+		for _, name := range of.names {
+			all.set(of.pairs[name])
+		}
+	}
+	return all
+}
+
 // node makes a mapping of the fields, with the place of another node.
 func (f *fields) node(r *strictyaml.Reader, place *yaml.Node) *yaml.Node {
 	node := r.Like(place, yaml.MappingNode)

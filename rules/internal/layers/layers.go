@@ -51,6 +51,7 @@ const skipPrefix = "skip:"
 type merger struct {
 	*strictyaml.Reader
 	Merged
+	head          fields // those that name a table; the last table names the result
 	fields        fields
 	namespaces    fields
 	pods          fields
@@ -64,7 +65,8 @@ type merger struct {
 }
 
 // Merge reads tables and merges them: a later one changes those before it. At an error that keeps a text from being read, the root is nil.
-func Merge(sources []Source) (*strictyaml.Reader, *Merged) {
+// The function check, if any, gets what each table but the last one is, with those before it: a later table could hide its mistakes.
+func Merge(sources []Source, check func(*strictyaml.Reader, *Merged)) (*strictyaml.Reader, *Merged) {
 	last := len(sources) - 1
 	m := &merger{Reader: strictyaml.NewReader(sources[last].File), places: make(map[string]*yaml.Node)}
 	m.Renamed = make(map[string]string)
@@ -93,29 +95,30 @@ func Merge(sources []Source) (*strictyaml.Reader, *Merged) {
 	}
 	for i, root := range roots {
 		m.lowest = i == 0
-		m.table(root, i == last)
+		m.table(root)
+		m.finish(root)
+		if i < last && check != nil {
+			check(m.Reader, &m.Merged)
+		}
 	}
-	m.finish(roots[last])
 	return m.Reader, &m.Merged
 }
 
 // table merges one table into those before it.
-func (m *merger) table(root *yaml.Node, last bool) {
-	fields := m.pairs(root)
+func (m *merger) table(root *yaml.Node) {
+	of := m.pairs(root)
+	m.head = fields{}
 	for _, name := range []string{"apiVersion", "kind", "metadata"} {
-		// The loader reads these fields of the last table, which are those of the whole.
-		if field, ok := fields.pairs[name]; ok && last {
-			m.fields.set(field)
-		} else if !ok && !last {
-			m.Errorf(root, "missing field %q in the table", name)
+		if field, ok := of.pairs[name]; ok {
+			m.head.set(field)
 		}
 	}
-	if disable, ok := fields.pairs["disable"]; ok {
+	if disable, ok := of.pairs["disable"]; ok {
 		m.disable(disable.value)
 		m.places["checks"] = disable.value // in case that none remains
 	}
-	for _, name := range fields.names {
-		field := fields.pairs[name]
+	for _, name := range of.names {
+		field := of.pairs[name]
 		if !slices.Contains([]string{"waivers", "checks"}, name) {
 			m.mark(field.value)
 		}
@@ -320,41 +323,43 @@ func (m *merger) warn(node *yaml.Node, format string, args ...any) {
 	m.Warnings = append(m.Warnings, m.About(node, m.At, format, args...))
 }
 
-// finish builds the merged table.
-func (m *merger) finish(last *yaml.Node) {
+// finish builds the table that those so far are together.
+func (m *merger) finish(newest *yaml.Node) {
 	place := func(name string) *yaml.Node {
 		if node := m.places[name]; node != nil {
 			return node
 		}
-		return last
+		return newest
 	}
 	sequence := func(name string, content []*yaml.Node) *yaml.Node {
 		node := m.Like(place(name), yaml.SequenceNode)
 		node.Tag, node.Content = "!!seq", content
 		return node
 	}
+	all := m.head.with(m.fields)
+	namespaces, pods := m.namespaces.with(fields{}), m.pods.with(fields{})
 	if len(m.excludeAlso) > 0 {
-		m.namespaces.set(named("excludeAlso", sequence("excludeAlso", m.excludeAlso)))
+		namespaces.set(named("excludeAlso", sequence("excludeAlso", m.excludeAlso)))
 	}
-	if len(m.namespaces.names) > 0 {
-		m.fields.set(named("namespaces", m.namespaces.node(m.Reader, place("namespaces"))))
+	if len(namespaces.names) > 0 {
+		all.set(named("namespaces", namespaces.node(m.Reader, place("namespaces"))))
 	}
 	if skips := m.skips.nodes(m.Reader); len(skips) > 0 {
-		m.pods.set(named("skip", sequence("skip", skips)))
+		pods.set(named("skip", sequence("skip", skips)))
 	}
-	if len(m.pods.names) > 0 {
-		m.fields.set(named("pods", m.pods.node(m.Reader, place("pods"))))
+	if len(pods.names) > 0 {
+		all.set(named("pods", pods.node(m.Reader, place("pods"))))
 	}
 	if len(m.lists.names) > 0 {
-		m.fields.set(named("lists", m.lists.node(m.Reader, place("lists"))))
+		all.set(named("lists", m.lists.node(m.Reader, place("lists"))))
 	}
 	if len(m.checks.names) > 0 {
-		m.fields.set(named("checks", sequence("checks", m.checks.nodes(m.Reader))))
+		all.set(named("checks", sequence("checks", m.checks.nodes(m.Reader))))
 	}
 	if len(m.waivers) > 0 {
-		m.fields.set(named("waivers", sequence("waivers", m.waivers)))
+		all.set(named("waivers", sequence("waivers", m.waivers)))
 	}
-	m.Root = m.fields.node(m.Reader, last)
+	m.Root = all.node(m.Reader, newest)
 	m.Disabled = m.checks.disabledNames()
 }
 
