@@ -28,7 +28,7 @@ type Reader func(file, folder string) ([]byte, error)
 // Resolve reads tables, which are files or names of built-in tables, and all that they extend: the lowest first, each once. rules.LoadAll
 // merges them. An error in a table is a rules.LoadErrors.
 func Resolve(read Reader, filesOrNames ...string) ([]rules.Source, error) {
-	r := resolver{read: read, done: make(map[string]bool)}
+	r := newResolver(read)
 	for _, name := range filesOrNames {
 		t := fileTable(name)
 		if text, ships := Shipped(name); ships {
@@ -55,7 +55,7 @@ func Resolve(read Reader, filesOrNames ...string) ([]rules.Source, error) {
 // ResolveText is Resolve for the text of a table that was read before. An empty file stands for standard input, whose table can extend
 // built-in tables only.
 func ResolveText(read Reader, file string, text []byte) ([]rules.Source, error) {
-	r := resolver{read: read, done: make(map[string]bool)}
+	r := newResolver(read)
 	t := table{shown: "stdin", text: text}
 	if file != "" {
 		t = fileTable(file)
@@ -91,10 +91,15 @@ type resolver struct {
 	read    Reader
 	sources []rules.Source
 	done    map[string]bool
-	chain   []table // those that extend the next one
+	below   map[string][]table // by the key of a table, those that it extends, in the order of its text
+	chain   []table            // those that extend the next one
 	count   int
 	bytes   int
 	errs    rules.LoadErrors
+}
+
+func newResolver(read Reader) resolver {
+	return resolver{read: read, done: make(map[string]bool), below: make(map[string][]table)}
 }
 
 func (r *resolver) result() ([]rules.Source, error) {
@@ -149,6 +154,13 @@ func (r *resolver) extend(t table, by rules.Reference) {
 		r.fail(by.Errorf("a table must not extend itself: %s extends %s", strings.Join(names, " extends "), to.shown))
 		return
 	}
+	for _, earlier := range r.below[t.key] {
+		if r.extends(earlier.key, to.key) { // a later entry wins elsewhere, so it would be misunderstood
+			r.fail(by.Errorf("%q has no effect here, because %s before it extends it; list it first, or remove it", by.Name, earlier.shown))
+			return
+		}
+	}
+	r.below[t.key] = append(r.below[t.key], to)
 	if to.file != "" && !r.done[to.key] && r.count < MaxTables {
 		if to.text, err = r.read(to.file, boundary(t.file)); err != nil {
 			r.fail(by.Errorf("%q: %v", by.Name, bare(err)))
@@ -156,6 +168,11 @@ func (r *resolver) extend(t table, by rules.Reference) {
 		}
 	}
 	r.add(to, &by)
+}
+
+// extends reports whether a table extends another one, perhaps through others.
+func (r *resolver) extends(key, other string) bool {
+	return slices.ContainsFunc(r.below[key], func(t table) bool { return t.key == other || r.extends(t.key, other) })
 }
 
 // find finds the table that an entry of extends names.

@@ -4,6 +4,7 @@ package policies_test
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
@@ -110,6 +111,54 @@ func TestExtendsReadsEachTableOnce(t *testing.T) {
 		}
 		if want := "latest_tag=11 missing_liveness=12 missing_readiness=2 "; got != want {
 			t.Errorf("%v: %s, want %s", names, got, want)
+		}
+	}
+}
+
+// TestExtendsInOrder: an entry that an earlier one already extends would not win over it, although a later entry does elsewhere.
+func TestExtendsInOrder(t *testing.T) {
+	t.Chdir(t.TempDir())
+	writeTable(t, "a.yaml", "extends: [default]\n")
+	writeTable(t, "b.yaml", "extends: [./a.yaml]\n")
+	writeTable(t, "c.yaml", "extends: [default]\n")
+	for _, tt := range []struct{ extends, want string }{
+		{"[./a.yaml, default]", `t.yaml:4: extends: "default" has no effect here, because a.yaml before it extends it; list it first, or remove it`},
+		{"[./c.yaml, ./b.yaml, ./a.yaml]", `t.yaml:4: extends: "./a.yaml" has no effect here, because b.yaml before it extends it; list it first, or remove it`},
+		{"[./b.yaml, default]", `t.yaml:4: extends: "default" has no effect here, because b.yaml before it extends it; list it first, or remove it`},
+		{"[default, ./a.yaml]", ""},
+		{"[default, ./a.yaml, ./b.yaml, ./c.yaml]", ""},
+	} {
+		writeTable(t, "t.yaml", "extends: "+tt.extends+"\n")
+		if _, err := policies.Open("t.yaml"); fmt.Sprint(err) != cmp.Or(tt.want, "<nil>") {
+			t.Errorf("extends %s: error %v, want %s", tt.extends, err, tt.want)
+		}
+	}
+}
+
+// TestExtendsInOtherWords: the field counts however YAML writes its name, in any encoding.
+func TestExtendsInOtherWords(t *testing.T) {
+	t.Chdir(t.TempDir())
+	text := tableHead + "extends: [extended]\nchecks: [{id: latest_tag, weight: 12}]\n"
+	utf16 := []byte{0xff, 0xfe}
+	for _, c := range []byte(text) {
+		utf16 = append(utf16, c, 0)
+	}
+	for name, text := range map[string][]byte{
+		"escaped":  []byte(strings.Replace(text, "extends:", `"ext\u0065nds":`, 1)),
+		"by hex":   []byte(strings.Replace(text, "extends:", `"ext\x65nds":`, 1)),
+		"UTF-16":   utf16,
+		"in UTF-8": []byte(text),
+	} {
+		if err := os.WriteFile("t.yaml", text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for _, names := range [][]string{{"t.yaml"}, {"default", "t.yaml"}} {
+			table, err := policies.Open(names...)
+			if err != nil {
+				t.Errorf("%s: %v: error %v", name, names, err)
+			} else if len(table.Checks()) < 10 {
+				t.Errorf("%s: %v: only %d checks", name, names, len(table.Checks()))
+			}
 		}
 	}
 }

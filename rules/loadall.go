@@ -29,7 +29,8 @@ func (r Reference) Errorf(format string, args ...any) error {
 
 // Extends returns the tables that a table extends, in the order of its text. The error is LoadErrors.
 func Extends(file string, text []byte) ([]Reference, error) {
-	if !bytes.Contains(text, []byte("extends")) { // most tables; this saves to parse them twice
+	// Most tables extend none; this saves to parse them twice. Only escapes and UTF-16, which has zero bytes, can write the word otherwise.
+	if !bytes.Contains(text, []byte("extends")) && !bytes.ContainsAny(text, "\\\x00") {
 		return nil, nil
 	}
 	r := newLoader(file)

@@ -194,8 +194,8 @@ func TestLowerTables(t *testing.T) {
 	}
 	tests := []struct{ name, lower, want string }{
 		{"another version", strings.Replace(base, "v1", "v2", 1), "base.yaml:1: apiVersion must be kube-devops.io/v1"},
-		{"a misspelt name", strings.Replace(base, "{name:", "{nmae:", 1),
-			`base.yaml:3: unknown field "nmae" in metadata; known fields: name` + "\n" + `base.yaml:3: missing field "name" in metadata`},
+		{"an unknown field", strings.Replace(base, "{name:", "{title:", 1),
+			`base.yaml:3: unknown field "title" in metadata; known fields: name` + "\n" + `base.yaml:3: missing field "name" in metadata`},
 		{"a wrong name", strings.Replace(base, "name: base", "name: B", 1),
 			`base.yaml:3: metadata.name "B" must be 1 to 63 lower-case letters, digits and dashes, not starting or ending with a dash`},
 		{"an error is counted once", many, "base.yaml:104: 50 more errors are not shown"},
