@@ -179,3 +179,16 @@ func TestOpenOfAHugeFile(t *testing.T) {
 		t.Errorf("OpenWithWaivers: error %v, want %s", err, want)
 	}
 }
+
+// TestHealthyHasNoCriticalViolation: only the default table, which is literal, calls a namespace with a critical violation Healthy.
+func TestHealthyHasNoCriticalViolation(t *testing.T) {
+	for _, name := range policies.Names() {
+		table, err := policies.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if healthy := table.Grade(100, rules.Critical) == "Healthy"; healthy != (name == policies.Default) {
+			t.Errorf("%s: a namespace with a critical violation is Healthy: %t", name, healthy)
+		}
+	}
+}
