@@ -178,7 +178,7 @@ pods: {skip: null}
 lists: {registries: null, tags: [a]}
 annotationWaivers: null
 checks:
-  - {id: a, description: null, message: null, remediation: null, category: null, severity: null, showValue: null, forEach: null, when: null}
+  - {id: a, description: null, message: null, remediation: null, category: null, severity: null, showValue: null, enforce: null, forEach: null, when: null}
   - {id: b, weight: 5}
 grades: null
 waivers: null
@@ -198,6 +198,7 @@ checks:
     category: hygiene
     severity: low
     showValue: true
+    enforce: deny
     weight: 1000
     forEach: [spec.containers, 'spec.initContainers.#(restartPolicy=="Always")#', spec.containers.#.ports]
     when: {not: {path: '$.metadata.annotations.a\.b/c-d', operator: absent}}

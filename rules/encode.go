@@ -79,6 +79,7 @@ func (c *Check) node() *yaml.Node {
 	if c.ShowValue != nil {
 		add(node, "showValue", &yaml.Node{Kind: yaml.ScalarNode, Value: strconv.FormatBool(*c.ShowValue)})
 	}
+	addText(node, "enforce", string(c.Enforce))
 	if len(c.ForEach) == 1 {
 		add(node, "forEach", textNode(c.ForEach[0]))
 	} else if len(c.ForEach) > 1 {

@@ -260,6 +260,7 @@ func (r *loader) check(i int, node *yaml.Node) Check {
 		"category":    func(node *yaml.Node) { c.Category = r.category(node) },
 		"severity":    func(node *yaml.Node) { c.Severity = r.severity(node, "severity") },
 		"showValue":   func(node *yaml.Node) { c.ShowValue = r.showValue(node) },
+		"enforce":     func(node *yaml.Node) { c.Enforce = r.enforce(node) },
 		"weight": func(node *yaml.Node) {
 			weight, err := strictyaml.ParseScalar(node)
 			if err != nil || weight.Kind != strictyaml.IntScalar || weight.Int < 1 || weight.Int > maxWeight {

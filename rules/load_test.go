@@ -129,7 +129,7 @@ func TestLoadReportsAHundredErrors(t *testing.T) {
 	if len(errs) != 101 {
 		t.Fatalf("%d errs, want 101", len(errs))
 	}
-	const unknown = `: unknown field "wight" in a check (did you mean "weight"?); known fields: category, description, forEach, id, message, remediation, severity, showValue, violation, weight, when`
+	const unknown = `: unknown field "wight" in a check (did you mean "weight"?); known fields: category, description, enforce, forEach, id, message, remediation, severity, showValue, violation, weight, when`
 	for i, want := range map[int]string{0: "f:5: check c0" + unknown, 99: "f:104: check c99" + unknown, 100: "f:104: 3 more errors are not shown"} {
 		if got := errs[i].Error(); got != want {
 			t.Errorf("error %d:\n%s\nwant:\n%s", i, got, want)

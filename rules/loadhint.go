@@ -146,7 +146,8 @@ var foreignFields = map[string][]string{
 	"path": {"in"}, "list": {"in"}, "where": {"is", "when"}, "satisfies": {"is"}, "op": {"operator"}, "values": {"value"}, "name": {"id"}, "title": {"description"}, "fix": {"remediation"}, "hint": {"remediation"},
 	"level": {"severity"}, "priority": {"severity"}, "score": {"weight"}, "points": {"weight"}, "target": {"forEach"}, "subject": {"forEach"}, "subjects": {"forEach"},
 	"match": {"when"}, "if": {"when"}, "condition": {"violation", "when"}, "predicate": {"violation"}, "deny": {"violation"}, "rule": {"violation"},
-	"fail": {"violation"}, "rules": {"checks"}, "policies": {"checks"}, "exceptions": {"waivers"}, "exemptions": {"waivers"}, "ignore": {"exclude", "skip"},
+	"fail": {"violation"}, "action": {"enforce"}, "enforcement": {"enforce"}, "enforcementaction": {"enforce"}, "failureaction": {"enforce"},
+	"validationfailureaction": {"enforce"}, "validationactions": {"enforce"}, "rules": {"checks"}, "policies": {"checks"}, "exceptions": {"waivers"}, "exemptions": {"waivers"}, "ignore": {"exclude", "skip"},
 	"justification": {"reason"}, "why": {"reason"}, "comment": {"reason"}, "until": {"expires"}, "expiration": {"expires"}, "expiresat": {"expires"}, "ns": {"namespace"},
 }
 

@@ -304,7 +304,7 @@ func randomLayerChecks(r *rand.Rand, ids []string, whole, nulls bool) string {
 		} else if oneIn(r, 2) {
 			fields = append(fields, fmt.Sprintf("weight: %d", 1+r.IntN(9)))
 		}
-		for _, field := range []string{"description: d%d", "remediation: r%d", "severity: low", "forEach: spec.f%d", "when: {path: w%d, operator: in, value: {list: l}}", "category: security", "message: m%d"} {
+		for _, field := range []string{"description: d%d", "remediation: r%d", "severity: low", "forEach: spec.f%d", "when: {path: w%d, operator: in, value: {list: l}}", "category: security", "message: m%d", "enforce: warn"} {
 			name, _, _ := strings.Cut(field, ":")
 			switch {
 			case nulls && oneIn(r, 5):

@@ -222,6 +222,8 @@ var textFields = []map[string]any{
 	{"category": "security", "severity": "critical"},
 	{"message": "{subject} of {container}: {value}", "showValue": false},
 	{"category": "hygiene", "message": "{value}", "showValue": true},
+	{"enforce": "deny"},
+	{"enforce": "audit", "severity": "low"},
 	{},
 }
 

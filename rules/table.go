@@ -74,6 +74,7 @@ type Check struct {
 	// ShowValue says whether reports may show the values of the check. Nil: for kinds with a built-in schema. What may be a secret is never
 	// shown.
 	ShowValue *bool
+	Enforce   Enforce // empty: the check is scored only
 
 	message   messageText
 	when      predicate // nil: always

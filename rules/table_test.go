@@ -31,6 +31,7 @@ checks:
     severity: critical
     weight: 1000
     showValue: false
+    enforce: deny
     forEach: [spec.containers, spec.initContainers]
     when: {path: name, operator: exists}
     violation: {path: image, operator: hasSuffix, value: ":latest"}
@@ -42,7 +43,7 @@ func TestLoad(t *testing.T) {
 	table := load(t, fullTable)
 	want := []rules.Check{
 		{ID: "full", Description: "What is wrong", Remediation: "What to do", Category: rules.Security, Severity: rules.Critical, Weight: 1000,
-			ForEach: []string{"spec.containers", "spec.initContainers"}, ShowValue: new(bool)},
+			ForEach: []string{"spec.containers", "spec.initContainers"}, ShowValue: new(bool), Enforce: rules.Deny},
 		{ID: "least", Severity: rules.Medium, Weight: 1},
 		{ID: "listed", Severity: rules.Medium, Weight: 1},
 	}
@@ -53,7 +54,7 @@ func TestLoad(t *testing.T) {
 		t.Errorf("name %q, want full-1", got)
 	}
 	// As sha256sum prints it for a file of that text.
-	if want := "sha256:fcbca80b8967e84ea835e4ec3a2325536268c1c6c38658c9076008ef6feddefe"; table.Hash() != want {
+	if want := "sha256:57f5164f616c5b272b11066bcc345f79d8c819e9cf5ad3de95e429f6a36a887f"; table.Hash() != want {
 		t.Errorf("hash %q, want %q", table.Hash(), want)
 	}
 	if changed := load(t, fullTable+"#"); changed.Hash() == table.Hash() {
