@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -26,7 +25,10 @@ tables; --old-waivers replaces it for OLD, and may be empty.`,
 	}
 	format := addOutputFlag(command, "text", "json")
 	command.RunE = func(cmd *cobra.Command, args []string) error {
-		now := time.Now()
+		now, err := currentTime()
+		if err != nil {
+			return err
+		}
 		var states [2]*state.ClusterState
 		files := [2]string{waivers, waivers}
 		if cmd.Flags().Changed("old-waivers") {
@@ -40,7 +42,7 @@ tables; --old-waivers replaces it for OLD, and may be empty.`,
 			states[i] = state.New(table.AsOf(now))
 			states[i].ExpireWaivers(now)
 		}
-		err := readPods(cmd.Context(), args[2], cmd.InOrStdin(), func(event dump.Event) error {
+		err = readPods(cmd.Context(), args[2], cmd.InOrStdin(), func(event dump.Event) error {
 			pod := state.Pod{Namespace: event.Namespace, Name: event.Name, UID: event.UID}
 			for _, s := range states {
 				if event.Op == dump.Delete {

@@ -45,13 +45,17 @@ otherwise.`,
 			if l.recording == "-" && slices.Contains(args, "-") {
 				return usageError{errors.New("- is given twice: standard input can be read only once")}
 			}
+			now, err := currentTime()
+			if err != nil {
+				return err
+			}
 			l.readAll(args, cmd.InOrStdin())
 			if l.recording != "" {
 				if err := readPods(cmd.Context(), l.recording, cmd.InOrStdin(), l.observe); err != nil {
 					return err
 				}
 			}
-			return l.report(cmd.OutOrStdout(), time.Now(), strict)
+			return l.report(cmd.OutOrStdout(), now, strict)
 		},
 	}
 	command.Flags().StringSliceVar(&l.policies, "policy", []string{policies.Default}, "policy table that the waivers apply to: a `file`, or the name of a built-in table; may be repeated, as for scan")

@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"math"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -31,7 +30,11 @@ The exit code is 2 if a case fails, and 0 otherwise.`,
 	}
 	format := addOutputFlag(command, "text", "junit")
 	command.RunE = func(cmd *cobra.Command, folders []string) error {
-		outcome, err := policytest.Run(time.Now(), folders...)
+		now, err := currentTime()
+		if err != nil {
+			return err
+		}
+		outcome, err := policytest.Run(now, folders...)
 		if err != nil {
 			return err
 		}

@@ -5,10 +5,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"strconv"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -132,16 +130,4 @@ func (o *scanOptions) target(args []string) string {
 		}
 	}
 	return strings.Join(names, ", ")
-}
-
-// reportDate returns the date of the reports: SOURCE_DATE_EPOCH if it is set, for reproducible reports.
-func reportDate(epoch string, now time.Time) (time.Time, error) {
-	if epoch == "" {
-		return now, nil
-	}
-	seconds, err := strconv.ParseInt(epoch, 10, 64)
-	if err != nil || seconds < 0 || time.Unix(seconds, 0).UTC().Year() > 9999 {
-		return time.Time{}, fmt.Errorf("SOURCE_DATE_EPOCH must be seconds since 1970, got %q", epoch)
-	}
-	return time.Unix(seconds, 0).UTC(), nil
 }

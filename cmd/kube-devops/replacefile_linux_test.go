@@ -8,7 +8,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 )
 
 // TestScanWritesToDescriptors: a report goes to the descriptor itself, after what was written to it, and does not replace the file
@@ -204,29 +203,6 @@ func TestBaselineIsReplacedOnSuccess(t *testing.T) {
 		t.Errorf("the other report was not written: %v", err)
 	}
 	if code, _, stderr := runScan(t, strings.Replace(goodPod, `"b"`, `"c"`, 1), "-", "--baseline", "base.json", "-o", "json=base.json"); code != exitDone || stderr != "" {
-		t.Errorf("code %d, %q", code, stderr)
-	}
-}
-
-func TestReportDate(t *testing.T) {
-	now := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
-	for epoch, want := range map[string]string{"": "2026-01-02 03:04:05 +0000 UTC", "0": "1970-01-01 00:00:00 +0000 UTC", "1700000000": "2023-11-14 22:13:20 +0000 UTC"} {
-		if got, err := reportDate(epoch, now); err != nil || got.String() != want {
-			t.Errorf("%q: %s, %v", epoch, got, err)
-		}
-	}
-	for _, epoch := range []string{"x", "-1", "1.5", "99999999999999"} {
-		if _, err := reportDate(epoch, now); err == nil {
-			t.Errorf("%q is accepted", epoch)
-		}
-	}
-	t.Setenv("SOURCE_DATE_EPOCH", "1700000000")
-	_, first, _ := runScan(t, "", shop, "-o", "html")
-	if _, second, _ := runScan(t, "", shop, "-o", "html"); first != second || !strings.Contains(first, "2023-11-14") {
-		t.Error("the page does not have the date of SOURCE_DATE_EPOCH")
-	}
-	t.Setenv("SOURCE_DATE_EPOCH", "yesterday")
-	if code, stdout, stderr := runScan(t, "", shop); code != exitFailed || stdout != "" || stderr != "kube-devops: SOURCE_DATE_EPOCH must be seconds since 1970, got \"yesterday\"\n" {
 		t.Errorf("code %d, %q", code, stderr)
 	}
 }

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
 	"runtime/debug"
 	"slices"
 	"strconv"
@@ -39,6 +38,7 @@ type scanOptions struct {
 	explain, exclude    []string
 	top                 int
 	config              string
+	now                 time.Time // the date of the reports; waivers that expire by then accept nothing
 	keepGoing           bool
 	allowEmpty          bool
 	showWaived, quiet   bool
@@ -71,9 +71,10 @@ The exit code is 1 if a threshold is crossed (--fail-on, --fail-under,
 otherwise.
 
 On a terminal, the table lists the 20 worst namespaces and workloads and 30
-findings; --top 0 lists all. SOURCE_DATE_EPOCH sets the date of the reports, and
-NO_COLOR, FORCE_COLOR and TERM=dumb are supported. The shell completes flags,
-formats, namespaces, checks and tables; see "kube-devops completion --help".`,
+findings; --top 0 lists all. SOURCE_DATE_EPOCH sets the date of the reports and
+the time at which waivers expire. NO_COLOR, FORCE_COLOR and TERM=dumb are
+supported. The shell completes flags, formats, namespaces, checks and tables;
+see "kube-devops completion --help".`,
 		Args: cobra.ArbitraryArgs, // validated together with the flags
 		RunE: o.run,
 	}
@@ -123,8 +124,8 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 	if err := o.outputs.checkFolders(); err != nil {
 		return err
 	}
-	date, err := reportDate(os.Getenv("SOURCE_DATE_EPOCH"), time.Now())
-	if err != nil {
+	var err error
+	if o.now, err = currentTime(); err != nil {
 		return err
 	}
 	// A scan keeps only a few bytes per pod, without pointers, so frequent garbage collection is cheap and lowers the peak.
@@ -149,7 +150,7 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 		return err
 	}
 	printing := report.Options{
-		Top: max(0, o.top), Waived: o.showWaived, Version: version, Now: date, Target: o.target(args),
+		Top: max(0, o.top), Waived: o.showWaived, Version: version, Now: o.now, Target: o.target(args),
 		Warn: func(line string) { o.warn(cmd.ErrOrStderr(), line) },
 	}
 	if baseline != nil {

@@ -10,7 +10,6 @@ import (
 	"slices"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -104,7 +103,7 @@ func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, inputs dump.F
 		warnings = append(warnings, line)
 	}
 	options := scan.Options{
-		Table: table, Now: time.Now(), Found: inputs, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing, AllowEmpty: o.allowEmpty,
+		Table: table, Now: o.now, Found: inputs, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing, AllowEmpty: o.allowEmpty,
 		Workers: runtime.GOMAXPROCS(0), Warn: warn,
 	}
 	run := scan.Run
