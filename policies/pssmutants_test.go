@@ -37,7 +37,11 @@ func TestPodSecurityFindsFaults(t *testing.T) {
 				if inheritsInVain[id] && strings.Contains(fault, "entry 2 of the list: $.spec") {
 					return
 				}
-				if faults++; !differs(t, check, texts, want) {
+				// To find one fault takes up to 3,000 pods, so a short run plants every fourth.
+				if faults++; testing.Short() && faults%4 != 0 {
+					return
+				}
+				if !differs(t, check, texts, want) {
 					t.Errorf("%s: %s: no pod reveals the fault: %s", name, id, fault)
 				}
 			})

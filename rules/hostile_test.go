@@ -87,6 +87,9 @@ func TestHostileTables(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			if testing.Short() && len(tt.text) > 300_000 {
+				t.Skip("a short run takes no large texts")
+			}
 			var err error
 			text, table := []byte(tt.text), load(t, waivedTable)
 			bytes := allocated(func() { _, err = rules.Load("f", text) })
@@ -131,24 +134,29 @@ waivers:
   - {id: w, reason: r, expires: 2030-12-31, container: "*a*a*a*a*b", labels: {a: b}}
   - {id: v, reason: r, expires: 2030-12-31, pod: "*a*a*a*a*b"}
 `)
+	// Many times the subjects that a check may have.
+	many := 1_000_000
+	if testing.Short() {
+		many = 100_000
+	}
 	repeat := func(n int, part string) string { return strings.TrimSuffix(strings.Repeat(part+",", n), ",") }
 	tests := []struct {
 		name, pod string
 		want      string // the error; empty: none
 		megabytes uint64
 	}{
-		{"a million containers", `{"spec":{"containers":[` + repeat(1_000_000, "{}") + `]}}`, "", 32},
-		{"a million containers that fail", `{"spec":{"containers":[` + repeat(1_000_000, `{"image":"a"}`) + `]}}`, "", 32},
-		{"a million init containers with few that are checked", `{"spec":{"initContainers":[` + repeat(1_000_000, "{}") + `,{"image":"a","restartPolicy":"Always"}]}}`, "", 32},
-		{"a million elements that are not containers", `{"spec":{"containers":[` + repeat(1_000_000, "[]") + `]}}`, "", 32},
-		{"a million owners", `{"metadata":{"ownerReferences":[` + repeat(1_000_000, "{}") + `]},"spec":{"containers":[{"image":"a"}]}}`, "", 256},
-		{"a million ports", `{"spec":{"containers":[{"ports":[` + repeat(1_000_000, "{}") + `]}]}}`, "", 32},
+		{"very many containers", `{"spec":{"containers":[` + repeat(many, "{}") + `]}}`, "", 32},
+		{"very many containers that fail", `{"spec":{"containers":[` + repeat(many, `{"image":"a"}`) + `]}}`, "", 32},
+		{"very many init containers with few that are checked", `{"spec":{"initContainers":[` + repeat(many, "{}") + `,{"image":"a","restartPolicy":"Always"}]}}`, "", 32},
+		{"very many elements that are not containers", `{"spec":{"containers":[` + repeat(many, "[]") + `]}}`, "", 32},
+		{"very many owners", `{"metadata":{"ownerReferences":[` + repeat(many, "{}") + `]},"spec":{"containers":[{"image":"a"}]}}`, "", 256},
+		{"very many ports", `{"spec":{"containers":[{"ports":[` + repeat(many, "{}") + `]}]}}`, "", 32},
 		{"nested 10,000 deep", `{"a":` + strings.Repeat("[", 10_000) + strings.Repeat("]", 10_000) + `}`, "JSON nested deeper than 200 at byte 204", 1},
 		{"nested 10,000 deep in objects", strings.Repeat(`{"a":`, 10_000) + "1" + strings.Repeat("}", 10_000), "JSON nested deeper than 200 at byte 1000", 1},
 		{"nested without an end", strings.Repeat("[", 5_000_000), "a pod must be a JSON object at byte 0", 1},
 		{"nested without an end in objects", strings.Repeat(`{"a":`, 1_000_000), "JSON nested deeper than 200 at byte 1000", 1},
 		{"a key twice", `{"spec":{"containers":[],"containers":[{"image":"a"}]}}`, `duplicate key "containers" at byte 25`, 1},
-		{"a key a million times", `{` + repeat(1_000_000, `"a":1`) + `}`, `duplicate key "a" at byte 7`, 1},
+		{"a key very many times", `{` + repeat(many, `"a":1`) + `}`, `duplicate key "a" at byte 7`, 1},
 		{"invalid UTF-8", `{"metadata":{"name":"` + "\xff" + `"}}`, "invalid UTF-8 at byte 21", 1},
 		{"NUL", `{"metadata":{"name":"` + "\x00" + `"}}`, "control character in a string at byte 21", 1},
 		{"NUL, escaped", `{"metadata":{"name":"\u0000"},"spec":{"containers":[{"name":"\u0000","image":"\u0000"}]}}`, "", 1},
@@ -201,6 +209,10 @@ func TestHostileWaivers(t *testing.T) {
 
 // TestMemoryIsSteady evaluates hostile and sound pods by turns: what one has cost is given back.
 func TestMemoryIsSteady(t *testing.T) {
+	rounds := 20
+	if testing.Short() {
+		rounds = 4
+	}
 	table := defaultTable(t)
 	pods := [][]byte{
 		realisticPod(t, false),
@@ -217,7 +229,7 @@ func TestMemoryIsSteady(t *testing.T) {
 		return m.HeapAlloc
 	}
 	before := live()
-	for range 20 {
+	for range rounds {
 		for _, pod := range pods {
 			_, _ = table.Evaluate(pod)
 		}

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,8 +53,12 @@ func TestProjectionKeepsVerdicts(t *testing.T) {
 	for seed := range randomTables() {
 		tables = append(tables, load(t, string(randomTable(newRand(seed)))))
 	}
-	pods := newRandomPods(t).text[:400]
-	for r := newRand(9); len(pods) < 600; {
+	pods := slices.Clone(newRandomPods(t).text)
+	pods = pods[:min(len(pods), 400)]
+	if testing.Short() {
+		pods = pods[:80]
+	}
+	for r, whole := newRand(9), len(pods); len(pods) < whole*3/2; {
 		pods = append(pods, damagedPod(r))
 	}
 	pods = append(pods, filesOf(t, "../testdata/checks/*/*/*.json", "../testdata/checks/*/*/*/*.json")...)

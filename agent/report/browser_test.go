@@ -53,6 +53,9 @@ var shared struct {
 // viewOf is the view of one of frames.
 func viewOf(t *testing.T, name string) view {
 	t.Helper()
+	if testing.Short() {
+		t.Skip("a short run starts no browser")
+	}
 	program := browser(t)
 	shared.once.Do(func() { shared.views = open(t, program, frames(t)) })
 	v, ok := shared.views[name]

@@ -90,7 +90,10 @@ func TestScanEqualsReplace(t *testing.T) {
 	}
 	for _, policy := range names {
 		table := open(t, policy)
-		const pods = 700
+		pods := 700
+		if testing.Short() {
+			pods = 150
+		}
 		var list, lines bytes.Buffer
 		if err := dumptest.WriteList(&list, 3, pods); err != nil {
 			t.Fatal(err)

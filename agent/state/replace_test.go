@@ -50,6 +50,9 @@ func applyEach(t testing.TB, pods []state.Observation) (*state.ClusterState, mod
 // TestReplaceEqualsOneByOne has lists around the size of a batch, and of several batches, and different numbers of workers.
 func TestReplaceEqualsOneByOne(t *testing.T) {
 	for _, n := range []int{2, 255, 256, 257, 512, 3000} {
+		if testing.Short() && n > 1000 {
+			continue
+		}
 		pods := manyPods(n)
 		oneByOne, m := applyEach(t, pods)
 		want := oneByOne.SnapshotWithViolations()
