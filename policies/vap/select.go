@@ -1,0 +1,169 @@
+package vap
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// A Selection is what the API server judges by one action: the checks of a table, with the skips and the waivers that hold at admission.
+type Selection struct {
+	Action rules.Enforce
+	// Table is the table as exported: on a pod template, and so on a pod of a roll-out, its violations are those for which the API server
+	// acts.
+	Table *rules.Table
+	// PodTable is the same for a pod that somebody creates without a workload. In deny it lacks the waivers of workloads, since a pod only
+	// claims to have one, by its owner references.
+	PodTable *rules.Table
+	// Controllers is the table by which the audit policy judges what deny does not: the objects that controllers and exempt groups create.
+	// Nil for actions other than deny.
+	Controllers *rules.Table
+	// LeftOut is what of the table the API server does not judge.
+	LeftOut []LeftOut
+}
+
+// A LeftOut is a part of a table that is not exported.
+type LeftOut struct {
+	// What names the part: "check restarts", "skip mirror", "waiver legacy" or "annotationWaivers".
+	What   string
+	Reason string
+	// Expected: a person who has read the documentation knows it, so that it needs no warning.
+	Expected bool
+}
+
+// Select chooses the checks of a table to be exported: for each action those that have it as their enforce; with Options.Action all of
+// them, for this one action. The error names every check that cannot be enforced; with Options.Partial they are left out instead.
+func Select(t *rules.Table, o Options) ([]Selection, error) {
+	actions := []rules.Enforce{o.Action}
+	if o.Action == "" {
+		actions = rules.Enforcements()
+	}
+	var selections []Selection
+	var errs []error
+	enforced := false
+	for _, action := range actions {
+		var ids []string
+		var leftOut []LeftOut
+		for _, c := range t.Checks() {
+			if o.Action == "" && c.Enforce != action {
+				continue
+			}
+			enforced = true
+			err := enforceable(&c)
+			switch {
+			case err == nil:
+				ids = append(ids, c.ID)
+			case o.Partial:
+				leftOut = append(leftOut, LeftOut{What: "check " + c.ID, Reason: err.Error()})
+			default:
+				errs = append(errs, fmt.Errorf("check %s cannot be enforced: %w", c.ID, err))
+			}
+		}
+		if len(ids) > 0 {
+			s, err := selected(t, action, ids)
+			if err != nil {
+				return nil, err
+			}
+			s.LeftOut = slices.Concat(leftOut, s.LeftOut)
+			selections = append(selections, s)
+		}
+	}
+	switch {
+	case len(errs) > 0:
+		return nil, fmt.Errorf("%w (--partial leaves such checks out)", errors.Join(errs...))
+	case !enforced:
+		return nil, fmt.Errorf("policy %s: no check has the field enforce; set it, or export every check by --action deny, warn or audit", t.Name())
+	case len(selections) == 0:
+		return nil, fmt.Errorf("policy %s: none of its checks can be enforced", t.Name())
+	}
+	return selections, nil
+}
+
+// enforceable returns an error for a check that cannot be the same at admission as on the stored object.
+func enforceable(c *rules.Check) error {
+	if c.Reads("status") {
+		return errors.New("it reads status, which is not known when the object is created")
+	}
+	if c.Reads("metadata", "resourceVersion") {
+		return errors.New("it reads metadata.resourceVersion, which is not known when the object is created")
+	}
+	return nil
+}
+
+// writable are the fields that may say of an object what is not true: whoever may create it may write them.
+var writable = []struct {
+	keys []string
+	name string
+}{
+	{[]string{"metadata", "ownerReferences"}, "owner references"},
+	{[]string{"metadata", "labels"}, "labels"},
+	{[]string{"metadata", "annotations"}, "annotations"},
+}
+
+// selected makes the selection of an action for these checks.
+func selected(t *rules.Table, action rules.Enforce, ids []string) (Selection, error) {
+	chosen, err := t.Subset(ids...)
+	if err != nil {
+		return Selection{}, err
+	}
+	s := Selection{Action: action}
+	skips := chosen.Skips()
+	unknown, forgeable := make([]bool, len(skips)), make([]bool, len(skips))
+	for i, skip := range skips {
+		what := "skip " + skip.Reason
+		if chosen.SkipReads(i, "status") || chosen.SkipReads(i, "metadata", "deletionTimestamp") {
+			unknown[i] = true
+			s.LeftOut = append(s.LeftOut, LeftOut{what, "it reads the status or the deletion of the object, so it is false at admission", true})
+			continue
+		}
+		var rests []string
+		for _, field := range writable {
+			if chosen.SkipReads(i, field.keys...) {
+				rests = append(rests, field.name)
+			}
+		}
+		if forgeable[i] = len(rests) > 0; forgeable[i] && action == rules.Deny {
+			s.LeftOut = append(s.LeftOut, LeftOut{What: what, Reason: restsOn(rests)})
+		}
+	}
+	known := func(i int) bool { return !unknown[i] }
+	all := func(*rules.Waiver) bool { return true }
+	s.Table = chosen.Keeping(known, all, false)
+	s.PodTable = s.Table
+	if a := chosen.AnnotationWaivers(); a != nil && slices.ContainsFunc(ids, func(id string) bool { return slices.Contains(a.CheckIDs, id) }) {
+		s.LeftOut = append(s.LeftOut, LeftOut{What: "annotationWaivers", Reason: "any user may write the annotation"})
+	}
+	if action != rules.Deny {
+		return s, nil
+	}
+	s.Controllers = s.Table
+	trusted := func(i int) bool { return !unknown[i] && !forgeable[i] }
+	kept := func(w *rules.Waiver) bool { return !selects(w, "labels") && !selects(w, "owner") }
+	for _, w := range chosen.Waivers() {
+		var rests []string
+		if selects(w, "owner") {
+			rests = append(rests, "owner references")
+		}
+		if selects(w, "labels") {
+			rests = append(rests, "labels")
+		}
+		if len(rests) > 0 {
+			s.LeftOut = append(s.LeftOut, LeftOut{What: "waiver " + w.ID, Reason: restsOn(rests)})
+		} else if selects(w, "workload") {
+			s.LeftOut = append(s.LeftOut, LeftOut{"waiver " + w.ID + " for pods",
+				"a pod only claims to have a workload, by its owner references; the waiver holds for the template of the workload", true})
+		}
+	}
+	s.Table = chosen.Keeping(trusted, kept, false)
+	s.PodTable = s.Table.Keeping(func(int) bool { return true }, func(w *rules.Waiver) bool { return !selects(w, "workload") }, false)
+	return s, nil
+}
+
+func selects(w *rules.Waiver, field string) bool { return slices.Contains(w.Selectors(), field) }
+
+func restsOn(fields []string) string {
+	return "any user may write the " + strings.Join(fields, " and the ") + " that it rests on"
+}

@@ -1,0 +1,128 @@
+package vap_test
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kube-devops/kube-devops/policies/vap"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// everything is a table with what deny may rest on and what it may not.
+const everything = `
+apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: ours}
+pods:
+  skip:
+    - reason: finished
+      when: {path: status.phase, operator: equals, value: Succeeded}
+    - reason: job
+      when: {path: metadata.ownerReferences.#.kind, operator: equals, value: Job}
+    - reason: windows
+      when: {path: spec.os.name, operator: equals, value: windows}
+checks:
+  - id: latest_tag
+    weight: 5
+    remediation: Pin the image.
+    enforce: deny
+    forEach: spec.containers
+    violation: {path: image, operator: hasSuffix, value: ":latest"}
+  - id: host_network
+    weight: 5
+    enforce: audit
+    violation: {path: spec.hostNetwork, operator: equals, value: true}
+  - id: scored
+    weight: 1
+    violation: {path: spec.hostPID, operator: equals, value: true}
+annotationWaivers: {checks: [latest_tag], maxDays: 90}
+waivers:
+  - {id: legacy, reason: Ada, expires: 2099-01-01, namespace: legacy}
+  - {id: web, reason: Ada, expires: 2099-01-01, workload: Deployment/web}
+  - {id: team, reason: Ada, expires: 2099-01-01, labels: {team: a}}
+  - {id: owned, reason: Ada, expires: 2099-01-01, owner: {kind: Job}}
+`
+
+func load(t *testing.T, text string) *rules.Table {
+	t.Helper()
+	table, err := rules.Load("ours.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+func summary(table *rules.Table) string {
+	if table == nil {
+		return "none"
+	}
+	var words []string
+	for _, c := range table.Checks() {
+		words = append(words, c.ID)
+	}
+	for _, s := range table.Skips() {
+		words = append(words, "skip:"+s.Reason)
+	}
+	for _, w := range table.Waivers() {
+		words = append(words, "waiver:"+w.ID)
+	}
+	return strings.Join(words, " ")
+}
+
+// TestSelect: deny does not rest on what any user may write, and what is left out is reported.
+func TestSelect(t *testing.T) {
+	selections, err := vap.Select(load(t, everything), vap.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, s := range selections {
+		got = append(got, string(s.Action), summary(s.Table), summary(s.PodTable), summary(s.Controllers))
+		for _, l := range s.LeftOut {
+			got = append(got, l.What+": "+l.Reason)
+		}
+	}
+	want := []string{
+		"deny", "latest_tag skip:windows waiver:legacy waiver:web", "latest_tag skip:windows waiver:legacy",
+		"latest_tag skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned",
+		"skip finished: it reads the status or the deletion of the object, so it is false at admission",
+		"skip job: any user may write the owner references that it rests on",
+		"annotationWaivers: any user may write the annotation",
+		"waiver web for pods: a pod only claims to have a workload, by its owner references; the waiver holds for the template of the workload",
+		"waiver team: any user may write the labels that it rests on",
+		"waiver owned: any user may write the owner references that it rests on",
+		"audit", "host_network skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned",
+		"host_network skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned", "none",
+		"skip finished: it reads the status or the deletion of the object, so it is false at admission",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestSelectNothing: the message says how to export something.
+func TestSelectNothing(t *testing.T) {
+	tests := []struct {
+		name, checks, want string
+		options            vap.Options
+	}{
+		{"no enforce", "{id: a, weight: 1, violation: {path: spec.a, operator: exists}}",
+			"policy t: no check has the field enforce; set it, or export every check by --action deny, warn or audit", vap.Options{}},
+		{"status", "{id: a, weight: 1, violation: {path: status.a, operator: exists}}",
+			"check a cannot be enforced: it reads status, which is not known when the object is created (--partial leaves such checks out)", vap.Options{Action: rules.Deny}},
+		{"status for each", "{id: a, weight: 1, forEach: status.containerStatuses, violation: {path: a, operator: exists}}",
+			"check a cannot be enforced: it reads status, which is not known when the object is created (--partial leaves such checks out)", vap.Options{Action: rules.Warn}},
+		{"nothing remains", "{id: a, weight: 1, violation: {path: status.a, operator: exists}}",
+			"policy t: none of its checks can be enforced", vap.Options{Action: rules.Deny, Partial: true}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := vap.Select(load(t, "apiVersion: kube-devops.io/v1\nkind: PolicyTable\nmetadata: {name: t}\nchecks:\n  - "+tt.checks+"\n"), tt.options)
+			if err == nil || err.Error() != tt.want {
+				t.Errorf("error %v, want %s", err, tt.want)
+			}
+		})
+	}
+}
