@@ -26,7 +26,7 @@ func PolicyMarkdown(to io.Writer, table *rules.Table) error {
 		checks[i] = &table.Checks()[i]
 	}
 	return policyTemplate.Execute(to, map[string]any{
-		"Table": table, "Include": include, "Exclude": exclude, "Groups": byCategory(table, allChecks(table)), "Checks": checks,
+		"Table": table, "Include": include, "Exclude": exclude, "Enforces": enforces(table), "Groups": byCategory(table, allChecks(table)), "Checks": checks,
 		"WaiveAnnotation": rules.WaiveAnnotation,
 	})
 }

@@ -77,6 +77,11 @@ func TestPolicy(t *testing.T) {
 		{"list-json", "list -o json " + in + "categories.yaml"},
 		{"list-bad", "list " + in + "bad.yaml"},
 		{"list-two", "list default recommended"},
+		{"list-enforced", "list " + in + "enforced.yaml"},
+		{"list-enforced-json", "list -o json " + in + "enforced.yaml"},
+		{"show-enforced", "show " + in + "enforced.yaml"},
+		{"show-enforced-markdown", "show -o markdown " + in + "enforced.yaml"},
+		{"diff-enforced", "diff " + in + "strict.yaml " + in + "enforced.yaml " + shop},
 		{"show-categories", "show -o markdown " + in + "categories.yaml"},
 
 		{"test-ok", "test " + suites + "ok"},
