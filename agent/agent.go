@@ -17,6 +17,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/election"
 	"github.com/kube-devops/kube-devops/agent/evaluator"
 	"github.com/kube-devops/kube-devops/agent/exposition"
+	"github.com/kube-devops/kube-devops/agent/history"
 	"github.com/kube-devops/kube-devops/agent/podwatch"
 	"github.com/kube-devops/kube-devops/agent/policysource"
 	"github.com/kube-devops/kube-devops/agent/report"
@@ -43,8 +44,9 @@ type Agent struct {
 
 	recording sync.Mutex // held while the recording is read
 
-	leading atomic.Bool // the guarded work of a term runs
-	ready   atomic.Bool // once ready, the agent stays ready: the state outlives the loss of the API server
+	history atomic.Pointer[history.History] // of the term; nil outside of one
+	leading atomic.Bool                     // the guarded work of a term runs
+	ready   atomic.Bool                     // once ready, the agent stays ready: the state outlives the loss of the API server
 }
 
 var errNotEvaluated = errors.New("the pods are not evaluated yet")
@@ -68,6 +70,7 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 		return nil, err
 	}
 	a := &Agent{options: o, log: o.Log, policy: source, evaluator: evaluator.New(table, o.Log, process)}
+	a.evaluator.Changed = a.noteChange
 	standby.MustRegister(exposition.New(policyOf(a.evaluator), o.Namespaces...))
 	var allow server.AccessFunc
 	if o.Replay == "" {

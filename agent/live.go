@@ -61,7 +61,9 @@ func (a *Agent) connect(reg prometheus.Registerer) (server.AccessFunc, error) {
 
 // watchPods makes the watch of the pods, and its audit.
 func (a *Agent) watchPods(config *rest.Config, reg prometheus.Registerer) (err error) {
-	a.projection = a.evaluator.Table().Projection()
+	if a.projection, err = projectionOf(a.evaluator.Table()); err != nil {
+		return err
+	}
 	a.watch, err = podwatch.New(config, podwatch.Options{
 		Log: a.log, Registerer: reg, Workers: runtime.GOMAXPROCS(0), Projection: a.projection,
 		Namespaces: a.options.Namespaces,
@@ -88,6 +90,11 @@ func (a *Agent) watchPods(config *rest.Config, reg prometheus.Registerer) (err e
 		Recompute: func(ctx context.Context) error { return a.evaluator.Recompute(ctx, a.cached()) },
 	})
 	return nil
+}
+
+// projectionOf is what the cache keeps of each pod: what the table reads, and what says which workload the pod belongs to.
+func projectionOf(table *rules.Table) (*rules.Projection, error) {
+	return table.ProjectionWith(rules.WorkloadPaths()...)
 }
 
 // follow keeps the cache up to date, on a standby too, until ctx is done.
@@ -120,9 +127,11 @@ func (a *Agent) lead(ctx context.Context) {
 		return
 	case <-a.watch.Synced():
 	}
+	h := a.beginHistory()
+	defer a.history.Store(nil)
 	a.evaluator.Begin(ctx, a.cached())
 	defer a.evaluator.End()
-	<-ctx.Done()
+	a.recordHistory(ctx, h)
 }
 
 // cached yields all pods of the cache.
@@ -140,17 +149,29 @@ func (a *Agent) cached() iter.Seq[state.Observation] {
 // setPolicy puts another policy in force.
 func (a *Agent) setPolicy(ctx context.Context, table *rules.Table) error {
 	if a.watch == nil {
-		return a.readRecording(ctx, table)
+		err := a.readRecording(ctx, table)
+		if err == nil {
+			a.notePolicy()
+		}
+		return err
 	}
-	wanted := table.Projection()
+	wanted, err := projectionOf(table)
+	if err != nil {
+		return err
+	}
 	if a.projection.Covers(wanted) {
-		return a.evaluator.SetPolicy(ctx, table, nil, a.cached())
+		if err := a.evaluator.SetPolicy(ctx, table, nil, a.cached()); err != nil {
+			return err
+		}
+		a.notePolicy()
+		return nil
 	}
 	a.log.Info("the policy reads fields that are not in the cache; listing all pods anew",
 		zap.String("policy", table.Name()), zap.String("hash", table.Hash()))
 	var failed error
-	err := a.watch.Reproject(ctx, wanted, func(swap func()) {
+	err = a.watch.Reproject(ctx, wanted, func(swap func()) {
 		failed = a.evaluator.SetPolicy(ctx, table, func() { swap(); a.projection = wanted }, a.cached())
+		a.notePolicy()
 	})
 	return errors.Join(err, failed)
 }

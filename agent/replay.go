@@ -15,10 +15,11 @@ import (
 
 // replay evaluates a recording, and publishes the state when it is complete.
 func (a *Agent) replay(ctx context.Context) error {
+	h := a.beginHistory()
 	if err := a.readRecording(ctx, a.evaluator.Table()); err != nil && ctx.Err() == nil {
 		return err
 	}
-	<-ctx.Done()
+	a.recordHistory(ctx, h)
 	return nil
 }
 

@@ -29,7 +29,7 @@ type build struct {
 	changed map[state.Pod]Lookup // pods that changed since the start, named without their UID
 
 	failures []state.Failure
-	changes  []state.Change // not logged yet
+	changes  []Change // not logged yet
 }
 
 // note records that a pod has changed. The new state may have it in its earlier form.
@@ -81,7 +81,7 @@ func (b *build) replay(ctx context.Context) {
 		if err != nil {
 			b.failures = append(b.failures, state.Failure{Pod: pod, Err: err})
 		} else if !b.live {
-			b.changes = append(b.changes, state.Change{Pod: pod, Transition: t})
+			b.changes = append(b.changes, Change{Change: state.Change{Pod: pod, Transition: t}, Table: b.fresh.Table(), JSON: json})
 		}
 	}
 }
@@ -157,5 +157,9 @@ func (e *Evaluator) finishBuild(ctx context.Context, b *build) *adoption {
 	// The present state may have moved on, and a waiver that has expired must not come back.
 	b.fresh.ExpireWaivers(time.Now())
 	e.metrics.failures.Add(float64(len(b.failures)))
-	return e.adopt(b.fresh, b.failures, time.Since(b.started))
+	adopted := e.adopt(b.fresh, b.failures, time.Since(b.started))
+	for _, change := range b.changes {
+		e.changed(change)
+	}
+	return adopted
 }

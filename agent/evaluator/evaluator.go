@@ -18,6 +18,9 @@ import (
 type Evaluator struct {
 	// Publish asks for permission to log violations; nil where there are no other replicas. It is set before the first term.
 	Publish PublishFunc
+	// Changed is called for each change in the violations of a pod, with the term held: no call is late for its term. It must be
+	// quick, and must not call the evaluator. It is set before the first term; nil for none.
+	Changed func(Change)
 
 	log     *zap.Logger
 	metrics *metrics
@@ -91,6 +94,22 @@ func (e *Evaluator) Adopt(whole *state.ClusterState, took time.Duration) {
 	e.logAdoption(adopted)
 }
 
+// A Change is a change in the violations of a pod, and the table that they are of.
+type Change struct {
+	state.Change
+	Table *rules.Table
+	// JSON is the form of the pod that was evaluated; nil for a pod that has gone, and if a waiver has expired.
+	JSON []byte
+	// Expired says that a waiver has expired, and the pod is the same.
+	Expired bool
+}
+
+func (e *Evaluator) changed(c Change) {
+	if e.Changed != nil && c.Transition.Changed() {
+		e.Changed(c)
+	}
+}
+
 // A Lookup returns the present form of a pod, if there is one.
 type Lookup func(name state.Pod) (pod state.Pod, json []byte, ok bool)
 
@@ -120,11 +139,16 @@ func (e *Evaluator) update(name state.Pod, lookup Lookup) (*state.ClusterState, 
 	}
 	pod, json, ok := lookup(name)
 	if !ok {
-		return st, name, st.Delete(name), nil
+		transition := st.Delete(name)
+		e.changed(Change{Change: state.Change{Pod: name, Transition: transition}, Table: st.Table()})
+		return st, name, transition, nil
 	}
 	started := time.Now()
 	transition, err := st.Observe(pod, json)
 	e.metrics.each.Observe(time.Since(started).Seconds())
+	if err == nil {
+		e.changed(Change{Change: state.Change{Pod: pod, Transition: transition}, Table: st.Table(), JSON: json})
+	}
 	return st, pod, transition, err
 }
 
@@ -170,5 +194,9 @@ func (e *Evaluator) advance(now time.Time) (*state.ClusterState, []state.Change)
 	if st == nil {
 		return nil, nil
 	}
-	return st, st.ExpireWaivers(now)
+	changes := st.ExpireWaivers(now)
+	for _, change := range changes {
+		e.changed(Change{Change: change, Table: st.Table(), Expired: true})
+	}
+	return st, changes
 }
