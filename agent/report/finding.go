@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"iter"
 	"slices"
+	"strings"
 
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
@@ -31,6 +32,8 @@ type Finding struct {
 	Dump     string
 	// Unknown is set if the check could not be answered for some of the pods.
 	Unknown bool
+	// Enforce is what the API server does when the object is created, once the table is exported; empty if it does nothing.
+	Enforce rules.Enforce
 	// Waiver is the waiver that accepts the violations; nil if they count.
 	Waiver *rules.Waiver
 	// New is set if the baseline does not contain the finding, or not all of its violations in one pod. It is false without a
@@ -115,12 +118,19 @@ func (f *Finding) place() string {
 	return fileName(f.File)
 }
 
-// id names the check, and says if its answer is unknown.
+// id names the check, and says if the API server refuses the object, and if the answer is unknown.
 func (f *Finding) id() string {
-	if f.Unknown {
-		return f.Check.ID + " (unknown)"
+	var marks []string
+	if f.Enforce == rules.Deny {
+		marks = append(marks, outcomes[rules.Deny])
 	}
-	return f.Check.ID
+	if f.Unknown {
+		marks = append(marks, "unknown")
+	}
+	if len(marks) == 0 {
+		return f.Check.ID
+	}
+	return f.Check.ID + " (" + strings.Join(marks, ", ") + ")"
 }
 
 // key identifies the finding within its namespace.
@@ -217,10 +227,7 @@ func (r *findingBuilder) add(v state.PodViolation, waived bool) {
 	key := keyOf(v, &origin, waived)
 	at, ok := r.at[key]
 	if !ok {
-		var waiver *rules.Waiver
-		if waived {
-			waiver = v.Waiver
-		}
+		waiver := acceptedBy(v, waived)
 		detail := r.scan.detail(v, &origin)
 		at = len(r.found)
 		r.at[key] = at
@@ -229,6 +236,7 @@ func (r *findingBuilder) add(v state.PodViolation, waived bool) {
 			Namespace: v.Namespace, Workload: origin.Workload, Check: &r.scan.Snapshot.Table.Checks()[v.Check], check: v.Check,
 			Container: v.Container, Subject: v.Subject, Path: v.Path, Detail: detail.Detail, Pod: origin.Pod,
 			File: origin.File, Document: origin.Document, Line: detail.Line, Dump: origin.Dump, Waiver: waiver,
+			Enforce: r.scan.enforced().of(v.Check, waiver),
 		})
 	}
 	f := &r.found[at]

@@ -383,6 +383,7 @@ func TestReportSchema(t *testing.T) {
 	scans := recorded(t)
 	scans["hostile"] = func() (*Scan, Options) { return hostileScan(t), Options{} }
 	scans["categories"] = func() (*Scan, Options) { return categorized(t), Options{} }
+	scans["enforced"] = func() (*Scan, Options) { return enforced(t), Options{} }
 	scans["nothing"] = func() (*Scan, Options) { return newScan(shipped(t, "default")).done(), Options{} }
 	scans["manifests"] = func() (*Scan, Options) {
 		scan := manifestsOf(t, shipped(t, "default"), manifest{"a.yaml", 1, 21, "web", "main"})

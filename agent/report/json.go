@@ -112,7 +112,7 @@ func (s *Scan) violation(v state.PodViolation, b *BaselineDiff, waived bool) vio
 	out := violationJSON{
 		Namespace: v.Namespace, Pod: origin.Pod, Check: check.ID, Category: check.Category, Severity: check.Severity, Weight: check.Weight,
 		Container: v.Container, Subject: v.Subject, Path: v.Path, Value: detail.Value, Message: check.MessageOf(v.Container, v.Subject, detail.Detail),
-		Remediation: check.Remediation, Unknown: v.Unknown, Workload: origin.Workload.String(), File: origin.File, Line: detail.Line,
+		Remediation: check.Remediation, Unknown: v.Unknown, Enforce: s.enforced().of(v.Check, acceptedBy(v, waived)), Workload: origin.Workload.String(), File: origin.File, Line: detail.Line,
 	}
 	if b != nil {
 		known, isNew := b.newFrom(v.Namespace, keyOf(v, &origin, waived))
@@ -259,6 +259,7 @@ type violationJSON struct {
 	Message     string         `json:"message"`
 	Remediation string         `json:"remediation,omitempty"`
 	Unknown     bool           `json:"unknown,omitempty"`
+	Enforce     rules.Enforce  `json:"enforce,omitempty"`
 	// Only a scan has the following.
 	Workload string `json:"workload,omitempty"`
 	File     string `json:"file,omitempty"`

@@ -109,6 +109,8 @@ type (
 	}
 	pageFinding struct {
 		Check, Severity, Place, Subject, Message, Remediation, Count string
+		Enforce                                                      rules.Enforce
+		Admission                                                    string // what becomes of the object; empty if nothing
 		Unknown, New                                                 bool
 	}
 	pageWaiver struct {
@@ -253,7 +255,7 @@ func (p *page) workloads(scan *Scan, o Options) {
 func pageFindingOf(f *Finding) pageFinding {
 	out := pageFinding{
 		Check: f.Check.ID, Severity: string(f.Check.Severity), Subject: subjectName(f.label()), Message: prose(f.message(), 400),
-		Remediation: prose(f.Check.Remediation, 400), Unknown: f.Unknown, New: f.New,
+		Remediation: prose(f.Check.Remediation, 400), Enforce: f.Enforce, Admission: outcomes[f.Enforce], Unknown: f.Unknown, New: f.New,
 	}
 	if f.File != "" {
 		out.Place = f.place()

@@ -99,6 +99,9 @@ func sarifRules(table *rules.Table) []object {
 			// GitHub shows a finding with these as a security alert, and sorts by the number.
 			properties["security-severity"] = securitySeverity(c.Severity)
 		}
+		if c.Enforce != "" {
+			properties["enforce"] = c.Enforce
+		}
 		properties["tags"] = tags
 		all = append(all, object{
 			"id": c.ID, "shortDescription": object{"text": c.Message()},
@@ -148,6 +151,9 @@ func sarifResult(f *Finding, b *BaselineDiff) object {
 		"ruleId": f.Check.ID, "ruleIndex": f.check, "level": sarifLevel(f.Check.Severity), "message": object{"text": f.sentence()},
 		"locations": []object{sarifLocation(f)}, "occurrenceCount": f.Violations, "partialFingerprints": f.fingerprints(),
 	}
+	if f.Enforce != "" {
+		out["properties"] = object{"enforce": f.Enforce}
+	}
 	if b != nil {
 		out["baselineState"] = map[bool]string{true: "new", false: "unchanged"}[f.New]
 	}
@@ -175,6 +181,9 @@ func (f *Finding) sentence() string {
 	text := strings.TrimSuffix(f.message(), ".") + " (" + where + f.Workload.String() + " in " + f.Namespace
 	if f.Violations > 1 {
 		text += ", " + number(f.Violations) + " times"
+	}
+	if f.Enforce != "" {
+		text += "; " + outcomes[f.Enforce] + " at admission"
 	}
 	if f.Unknown {
 		text += "; unknown: the check could not be answered"

@@ -25,6 +25,9 @@ type Scan struct {
 	Details func(state.PodViolation) rules.Detail
 
 	scope *Scope // of an agent that watches only some namespaces
+
+	enforcement      *enforcement // of the table; see enforced
+	enforcementKnown bool
 }
 
 // Options control how a scan is printed. The zero value is for a file that contains everything.

@@ -188,6 +188,9 @@ func (s *Scan) notes() []string {
 	if n := s.unknown(); n > 0 {
 		notes = append(notes, "Unknown: "+english.Plural(n, "violation", "")+", because a check could not be answered. They count as violations.")
 	}
+	if note := s.enforcementNote(); note != "" {
+		notes = append(notes, note)
+	}
 	for _, warning := range s.warnings() {
 		notes = append(notes, prose(warning, 400))
 	}
