@@ -56,7 +56,7 @@ func (t *Table) detail(e *evaluation, v *Violation, subject gjson.Result) Detail
 		return Detail{} // the pod has changed
 	}
 	check := &t.checks[v.Check]
-	secret := mayBeSecret([]fieldpath.Step{{Keys: v.Path}})
+	secret := fieldpath.MayBeSecret([]fieldpath.Step{{Keys: v.Path}})
 	first := e.firstShown(check.violation, subject, secret)
 	switch {
 	case !present(first.value):
@@ -146,12 +146,12 @@ func (e *evaluation) firstShownOf(q *quantified, subject gjson.Result, secret bo
 // isSecret reports whether what a path selects of a subject may be a secret; subjectIs says that everything below the subject may be one.
 func isSecret(p *fieldpath.Path, subject gjson.Result, subjectIs bool) bool {
 	switch {
-	case mayBeSecret(p.Steps):
+	case fieldpath.MayBeSecret(p.Steps):
 		return true
 	case p.Root:
 		return false
 	case subject.Type == entryType && (len(p.Steps) == 0 || p.Steps[0].FirstKey == "value"):
-		return subjectIs || secretKeys[subject.Str]
+		return subjectIs || fieldpath.IsSecretKey(subject.Str)
 	}
 	return subjectIs
 }
@@ -179,27 +179,6 @@ func (l *leaf) scalar(e *evaluation, subject gjson.Result) (at *place, value gjs
 		return at, value
 	}
 	return nil, gjson.Result{}
-}
-
-// secretKeys are the fields that often contain credentials in plain text.
-var secretKeys = map[string]bool{
-	"env": true, "envFrom": true, "args": true, "command": true, "annotations": true, "data": true, "stringData": true,
-	"httpHeaders": true, "volumeAttributes": true, "options": true,
-}
-
-// mayBeSecret reports whether the steps of a path lead through a field whose values are never shown.
-func mayBeSecret(steps []fieldpath.Step) bool {
-	for i := range steps {
-		if steps[i].Kind != fieldpath.Keys {
-			continue
-		}
-		for _, key := range fieldpath.SplitKeys(steps[i].Keys) {
-			if secretKeys[fieldpath.KeyName(key)] {
-				return true
-			}
-		}
-	}
-	return false
 }
 
 // The bounds of what a report has of a pod: of one value or name, and of a message, which may repeat them.

@@ -81,7 +81,7 @@ func (t *Table) projection(extra []*fieldpath.Path) *Projection {
 	for i := range t.groups {
 		g := &t.groups[i]
 		for k, subject := range root.subjects(g) {
-			shown := func(p *place) bool { return !mayBeSecret(g.stepsTo(k, p)) }
+			shown := func(p *place) bool { return !fieldpath.MayBeSecret(g.stepsTo(k, p)) }
 			for _, c := range g.checks {
 				root.add(t.checks[c].when, subject, notShown)
 				root.add(t.checks[c].violation, subject, shown)
@@ -134,7 +134,7 @@ func (w *wanted) subjects(g *group) []*wanted {
 			for _, key := range []string{"name", "key", "containerPort", "protocol"} {
 				subject.field(key).scalar = true
 			}
-			subject.scalar = subject.scalar || !mayBeSecret(where.Steps) // its text is its name
+			subject.scalar = subject.scalar || !fieldpath.MayBeSecret(where.Steps) // its text is its name
 		}
 		places = append(places, subject)
 	}
@@ -178,7 +178,7 @@ func (w *wanted) add(p predicate, subject *wanted, shown func(*place) bool) {
 			if at.Root {
 				return shown(at)
 			}
-			return shown(&p.in) && !mayBeSecret(at.Steps)
+			return shown(&p.in) && !fieldpath.MayBeSecret(at.Steps)
 		})
 		from.follow(p.in.Steps).quantify(element)
 	case *leaf:
@@ -275,7 +275,7 @@ func (w *wanted) value(key []byte) *wanted {
 
 // ofEntry returns what is wanted of the value of any key, for this key; nil when only fields are wanted.
 func (w *wanted) ofEntry(key []byte) *wanted {
-	if w.entries != nil && secretKeys[string(key)] {
+	if w.entries != nil && fieldpath.IsSecretKey(string(key)) {
 		return w.hidden
 	}
 	return w.entries

@@ -101,7 +101,7 @@ func (p *subjectPath) names(e *evaluation, subject gjson.Result, path string) (c
 		within = strings.Join(fieldpath.SplitKeys(path)[fieldpath.ContainerDepth:], ".")
 	}
 	if subject.Type != gjson.JSON {
-		if mayBeSecret(p.Steps) {
+		if fieldpath.MayBeSecret(p.Steps) {
 			return container, within
 		}
 		text := subject.Raw

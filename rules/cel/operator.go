@@ -1,0 +1,158 @@
+package cel
+
+import (
+	"math"
+	"strconv"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/schema"
+	"github.com/kube-devops/kube-devops/rules/strictyaml"
+)
+
+// ofKind guards an expression about a value that must have a type.
+func ofKind(v value, kind schema.Kinds, expression string) string {
+	if v.kinds()&kind == 0 {
+		return "false"
+	}
+	if v.kinds() == kind {
+		return expression
+	}
+	name := map[schema.Kinds]string{schema.String: "string", schema.Array: "list", schema.Object: "map"}[kind]
+	return "(type(" + v.expr + ") == " + name + and + expression + ")"
+}
+
+// operator is the answer of a positive operator for a value.
+func (x *Translator) operator(operator string, operand *yaml.Node, v value, must bool) string {
+	texts := map[string]string{"hasPrefix": "startsWith", "hasSuffix": "endsWith", "matches": "matches"}
+	switch operator {
+	case "equals":
+		want, _ := strictyaml.ParseScalar(operand)
+		return v.expr + " == " + literal(want)
+	case "in":
+		return inList(v.expr, operand)
+	case "hasPrefix", "hasSuffix", "matches":
+		return ofKind(v, schema.String, v.expr+"."+texts[operator]+"("+quote(operand.Value)+")")
+	case "contains":
+		want, _ := strictyaml.ParseScalar(operand)
+		parts := []string{ofKind(v, schema.Array, literal(want)+" in "+v.expr)}
+		if want.Kind == strictyaml.TextScalar {
+			parts = append(parts, ofKind(v, schema.String, v.expr+".contains("+literal(want)+")"))
+		}
+		return joined(parts, or)
+	case "oneOf":
+		n := x.variable()
+		element := ofKind(v, schema.Array, v.expr+".exists("+n+", "+bare(inList(n, operand))+")")
+		return joined([]string{element, inList(v.expr, operand)}, or)
+	case "greaterThan", "lessThan":
+		want, _ := strictyaml.ParseScalar(operand)
+		return isNumber(v, v.expr+orderSign(operator)+literal(want))
+	case "length":
+		return length(v, operand)
+	case "imageTag":
+		return ofKind(v, schema.String, imageTag(v.expr, operand.Value))
+	case "imageFrom":
+		return ofKind(v, schema.String, imageFrom(v.expr, operand))
+	case "quantityGreaterThan", "quantityLessThan", "quantityEquals":
+		return x.quantity(operator, v, "quantity("+quote(operand.Value)+")", must)
+	}
+	x.unsupported("has the operator %s, which CEL does not have", operator)
+	return "false"
+}
+
+func orderSign(operator string) string {
+	if strings.HasSuffix(operator, "essThan") {
+		return " < "
+	}
+	return " > "
+}
+
+// isNumber guards an expression about a number.
+func isNumber(v value, expression string) string {
+	switch v.kinds() {
+	case schema.Number:
+		return expression
+	case schema.Any, schema.Any &^ schema.Array, schema.String | schema.Number:
+		return "((type(" + v.expr + ") == int || type(" + v.expr + ") == double)" + and + expression + ")"
+	}
+	return "false"
+}
+
+// inList compares a value with the scalars of a list. The elements of a list in CEL have one type.
+func inList(expr string, list *yaml.Node) string {
+	var kinds [4][]string
+	for _, node := range list.Content {
+		want, _ := strictyaml.ParseScalar(node)
+		kinds[want.Kind] = append(kinds[want.Kind], literal(want))
+	}
+	var parts []string
+	for _, values := range kinds {
+		switch len(values) {
+		case 0:
+		case 1:
+			parts = append(parts, expr+" == "+values[0])
+		default:
+			parts = append(parts, expr+" in ["+strings.Join(values, ", ")+"]")
+		}
+	}
+	return joined(parts, or)
+}
+
+// length compares the length of a string, a list or a map.
+func length(v value, operand *yaml.Node) string {
+	least, most, _ := rules.ParseLengths(operand)
+	size := "size(" + v.expr + ")"
+	is := ""
+	switch {
+	case least == most:
+		is = size + " == " + strconv.Itoa(least)
+	case most == math.MaxInt:
+		is = size + " >= " + strconv.Itoa(least)
+	default:
+		is = "(" + size + " >= " + strconv.Itoa(least) + and + size + " <= " + strconv.Itoa(most) + ")"
+	}
+	return joined([]string{ofKind(v, schema.String, is), ofKind(v, schema.Array, is), ofKind(v, schema.Object, is)}, or)
+}
+
+// compareWith is the answer of an operator for a value and an operand of the pod.
+func (x *Translator) compareWith(operator string, v, o value, times string, must bool) string {
+	if operator == "notEquals" {
+		return not(x.compareWith("equals", v, o, times, !must))
+	}
+	if v.entry != nil || o.entry != nil {
+		return "false"
+	}
+	texts := map[string]string{"hasPrefix": "startsWith", "hasSuffix": "endsWith", "contains": "contains"}
+	switch operator {
+	case "equals":
+		return sameScalar(v, o)
+	case "hasPrefix", "hasSuffix":
+		return joined([]string{ofKind(o, schema.String, "true"), ofKind(v, schema.String, v.expr+"."+texts[operator]+"("+o.expr+")")}, and)
+	case "contains":
+		text := joined([]string{ofKind(o, schema.String, "true"), ofKind(v, schema.String, v.expr+".contains("+o.expr+")")}, and)
+		n := x.variable()
+		element := ofKind(v, schema.Array, v.expr+".exists("+n+", "+bare(sameScalar(value{expr: n, kind: v.items()}, o))+")")
+		return joined([]string{element, text}, or)
+	case "greaterThan", "lessThan":
+		if times == "" {
+			return joined([]string{isNumber(o, "true"), isNumber(v, v.expr+orderSign(operator)+o.expr)}, and)
+		}
+		both := joined([]string{isNumber(v, "true"), isNumber(o, "true")}, and)
+		return joined([]string{both, x.quantityTimes(operator, v, o, times, must)}, and)
+	}
+	return x.quantityTimes(operator, v, o, times, must)
+}
+
+// sameScalar compares two values, neither a list nor a map.
+func sameScalar(v, o value) string {
+	scalar := "true"
+	switch {
+	case v.isList() || v.isMap() || o.isList() || o.isMap():
+		return "false"
+	case v.kinds() == schema.Any:
+		scalar = "type(" + v.expr + ") != list && type(" + v.expr + ") != map"
+	}
+	return joined([]string{scalar, v.expr + " == " + o.expr}, and)
+}

@@ -1,0 +1,268 @@
+package cel
+
+import (
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
+	"github.com/kube-devops/kube-devops/rules/schema"
+	"github.com/kube-devops/kube-devops/rules/strictyaml"
+)
+
+// predicate is an expression of type bool for a predicate about a subject: with must it is whether the predicate is true, without it
+// whether the predicate is true or unknown.
+func (x *Translator) predicate(node *yaml.Node, subject value, must bool) string {
+	for _, word := range []string{"all", "any"} {
+		field := strictyaml.Field(node, word)
+		if field == nil {
+			continue
+		}
+		operator := and
+		if word == "any" {
+			operator = or
+		}
+		var parts []string
+		for _, entry := range field.Content {
+			parts = append(parts, x.predicate(entry, subject, must))
+		}
+		return joined(parts, operator)
+	}
+	if field := strictyaml.Field(node, "not"); field != nil {
+		return not(x.predicate(field, subject, !must))
+	}
+	if field := strictyaml.Field(node, "some"); field != nil {
+		return x.quantified(exists, field, subject, must)
+	}
+	if field := strictyaml.Field(node, "every"); field != nil {
+		return x.quantified(forAll, field, subject, must)
+	}
+	return x.leaf(node, subject, must)
+}
+
+// from returns where a path begins, and its steps. It is the subject itself for an empty path.
+func (x *Translator) from(source string, subject value) (value, *fieldpath.Path) {
+	if source == "" {
+		return subject, fieldpath.Self
+	}
+	path, err := fieldpath.Parse(source)
+	if err != nil {
+		panic("a path that was loaded without an error: " + err.Error())
+	}
+	if path.Root {
+		subject = x.pod()
+	}
+	if subject.expr == x.Root && subject.entry == nil {
+		x.admitted(path)
+	}
+	return subject, path
+}
+
+// admitted refuses a path of the pod whose value the API server sets only later.
+func (x *Translator) admitted(path *fieldpath.Path) {
+	if isLater(path.Steps) {
+		x.unsupported("reads %s, which is not known at admission", strings.TrimPrefix(path.Source, "$."))
+	}
+}
+
+// isLater reports whether a path of the pod leads to what the API server sets only later.
+func isLater(steps []fieldpath.Step) bool {
+	if len(steps) == 0 || steps[0].Kind != fieldpath.Keys {
+		return false
+	}
+	first, second := steps[0].FirstKey, steps[0].SecondKey
+	return first == "status" ||
+		first == "metadata" && (second == "deletionTimestamp" || second == "deletionGracePeriodSeconds" || second == "resourceVersion")
+}
+
+// readsLater reports whether a predicate about the pod reads what the API server sets only later.
+func (x *Translator) readsLater(node *yaml.Node) bool {
+	before := *x
+	x.reason = ""
+	x.predicate(node, x.pod(), true)
+	later := strings.HasSuffix(x.reason, "which is not known at admission")
+	*x = before
+	return later
+}
+
+// quantified is a predicate about the elements of lists, or the entries of maps.
+func (x *Translator) quantified(q quantifier, node *yaml.Node, subject value, must bool) string {
+	from, path := x.from(strictyaml.FieldValue(node, "in"), subject)
+	is := strictyaml.Field(node, "is")
+	return x.each(q, from, path.Steps, func(v value) string {
+		return x.elements(q, v, must, func(element value) string { return x.predicate(is, element, must) })
+	})
+}
+
+// elements joins the answers for the elements of a list, or the entries of a map. They are unknown for anything else.
+func (x *Translator) elements(q quantifier, v value, must bool, answer func(value) string) string {
+	unknown := "true"
+	if must {
+		unknown = "false"
+	}
+	inList := func(kind *schema.Type) string {
+		element := value{expr: x.variable(), kind: kind, nullable: kind == nil}
+		return x.macro(q, v.expr, element.expr, x.unlessNull(q, element, answer))
+	}
+	inMap := func(kind *schema.Type, nullable bool) string {
+		key := value{expr: x.variable(), kind: &schema.Type{Type: "string"}}
+		of := value{expr: v.expr + "[" + key.expr + "]", kind: kind}
+		is := answer(value{entry: &entry{key, of}})
+		if nullable {
+			is = x.unlessNull(q, value{expr: of.expr, nullable: true}, func(value) string { return is })
+		}
+		return x.macro(q, v.expr, key.expr, is)
+	}
+	switch {
+	case v.entry != nil:
+		var parts []string
+		for _, name := range []string{"key", "value"} {
+			of := v.entry.key
+			if name == "value" {
+				of = v.entry.value
+			}
+			parts = append(parts, answer(value{entry: &entry{value{expr: quote(name), kind: &schema.Type{Type: "string"}}, of}}))
+		}
+		return joined(parts, q.operator)
+	case v.isList():
+		return inList(v.kind.Items)
+	case v.isMap():
+		return inMap(v.kind.Values, v.kind.Values == nil)
+	case v.kinds() != schema.Any:
+		return unknown
+	}
+	return "(type(" + v.expr + ") == list ? " + inList(nil) + " : type(" + v.expr + ") == map ? " + inMap(nil, true) + " : " + unknown + ")"
+}
+
+// macro applies a comprehension, unless it has the same answer for any elements.
+func (x *Translator) macro(q quantifier, list, variable, is string) string {
+	if is == q.empty {
+		return q.empty
+	}
+	return list + "." + q.macro + "(" + variable + ", " + bare(is) + ")"
+}
+
+// leaf compares the values of the first path that leads to a value.
+func (x *Translator) leaf(node *yaml.Node, subject value, must bool) string {
+	operator := strictyaml.FieldValue(node, "operator")
+	operand := strictyaml.Field(node, "value")
+	compare := func(v value) string {
+		return x.compare(operator, x.table.Operand(operator, operand), v, must)
+	}
+	matcher, _ := x.table.NewMatcher(operator, operand)
+	absent := matcher.MatchAbsent()
+	if from := strictyaml.Field(node, "valueFrom"); from != nil {
+		absent = operator == "notEquals"
+		at, path := x.from(from.Value, subject)
+		return x.of(exists, x.run(at, path.Steps), func(o value) string {
+			return x.firstPath(node, subject, absent, func(v value) string {
+				return x.compareWith(operator, v, o, strictyaml.FieldValue(node, "times"), must)
+			})
+		})
+	}
+	return x.firstPath(node, subject, absent, compare)
+}
+
+// firstPath is the answer for the values of the first path that leads to a value, and absent where none does.
+func (x *Translator) firstPath(node *yaml.Node, subject value, absent bool, compare func(value) string) string {
+	paths := strictyaml.Entries(strictyaml.Field(node, "path"))
+	if len(paths) == 0 {
+		return x.of(exists, subject, compare)
+	}
+	answer := "false"
+	if absent {
+		answer = "true"
+	}
+	// From the last path to the first, so that consecutive paths of one value are one optional value.
+	var single []value
+	flush := func() {
+		if len(single) == 0 {
+			return
+		}
+		v := single[0]
+		if len(single) > 1 || answer != "false" {
+			v = x.notNull(v)
+		}
+		for _, next := range single[1:] {
+			next = x.notNull(next)
+			v.expr, v.kind = v.expr+".or("+next.expr+")", common(v.kind, next.kind)
+		}
+		answer = x.orElse(v, compare, answer)
+		single = nil
+	}
+	for i := len(paths) - 1; i >= 0; i-- {
+		from, path := x.from(paths[i].Value, subject)
+		if !path.MayHaveSeveral() {
+			if v := x.run(from, path.Steps); !v.nothing {
+				single = append([]value{v}, single...)
+			}
+			continue
+		}
+		flush()
+		is := x.each(exists, from, path.Steps, compare)
+		present := x.each(exists, from, path.Steps, func(value) string { return "true" })
+		switch {
+		case answer == "false":
+			answer = is
+		case answer == "true" && absent:
+			answer = joined([]string{not(present), is}, or)
+		default:
+			answer = "(" + present + " ? " + is + " : " + answer + ")"
+		}
+	}
+	flush()
+	return answer
+}
+
+// orElse is the answer for a value, and another one where there is none.
+func (x *Translator) orElse(v value, compare func(value) string, absent string) string {
+	if !v.optional {
+		return compare(v)
+	}
+	if absent == "false" {
+		return x.of(exists, v, compare)
+	}
+	inner := v
+	inner.expr, inner.optional = x.variable(), false
+	is := compare(inner)
+	switch {
+	case is == "true" && absent == "true":
+		return "true"
+	case is == "true" && absent == "false", is == "false" && absent == "true":
+		return not(v.expr + ".hasValue()")
+	}
+	return v.expr + ".optMap(" + inner.expr + ", " + bare(is) + ").orValue(" + absent + ")"
+}
+
+// common is the kind of two values.
+func common(a, b *schema.Type) *schema.Type {
+	if a == nil || b == nil || a.Kinds() != b.Kinds() || a.Items != b.Items || a.Values != b.Values || a.Type == "object" && a != b {
+		return nil
+	}
+	return a
+}
+
+// compare is the answer of an operator for a value.
+func (x *Translator) compare(operator string, operand *yaml.Node, v value, must bool) string {
+	switch operator {
+	case "exists":
+		return "true"
+	case "absent":
+		return "false"
+	case "notEquals":
+		return not(x.compare("equals", operand, v, !must))
+	case "notIn":
+		return not(x.compare("in", operand, v, !must))
+	}
+	if v.entry != nil { // an object with the fields key and value
+		if operator != "length" {
+			return "false"
+		}
+		if least, most, _ := rules.ParseLengths(operand); least <= 2 && 2 <= most {
+			return "true"
+		}
+		return "false"
+	}
+	return x.operator(operator, operand, v, must)
+}

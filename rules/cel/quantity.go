@@ -1,0 +1,85 @@
+package cel
+
+import (
+	"math/big"
+	"strings"
+
+	"github.com/kube-devops/kube-devops/rules/schema"
+)
+
+// isQuantity reports whether a value is a quantity: a string, or an integer.
+func isQuantity(v value) string {
+	is := "isQuantity(" + text(v) + ")"
+	switch {
+	case v.kinds()&(schema.String|schema.Number) == 0:
+		return "false"
+	case v.kinds()&^(schema.String|schema.Number) == 0:
+		return is
+	}
+	return "(type(" + v.expr + ") == string || type(" + v.expr + ") == int)" + and + is
+}
+
+func text(v value) string { return "string(" + v.expr + ")" }
+
+// tooBig matches the quantities that the engine does not compare: with more than 64 digits, without zeros at either end, or with an
+// exponent above 100. CEL would take long for 1e999999999.
+const tooBig = `^[+-]?0*([1-9][0-9]{64}|([1-9](\\.?[0-9]){63}|\\.[0-9]{64})[0-9.]*[1-9])|[eE][+-]?0*([1-9][0-9]{3}|[2-9][0-9]{2}|1[1-9][0-9]|10[1-9])`
+
+// compared is the answer of a comparison of quantities, some of them in the pod.
+func compared(comparison string, must bool, of ...value) string {
+	var parts, big []string
+	for _, v := range of {
+		parts = append(parts, isQuantity(v))
+		big = append(big, text(v)+`.matches("`+tooBig+`")`)
+	}
+	if must {
+		return joined(append(parts, not(bare(joined(big, or))), comparison), and)
+	}
+	return joined(append(parts, joined(append(big, comparison), or)), and)
+}
+
+// comparison compares two quantities.
+func comparison(operator, left, right string) string {
+	switch operator {
+	case "quantityGreaterThan", "greaterThan":
+		return left + ".isGreaterThan(" + right + ")"
+	case "quantityLessThan", "lessThan":
+		return left + ".isLessThan(" + right + ")"
+	}
+	return left + ".compareTo(" + right + ") == 0"
+}
+
+// quantity compares a value with a quantity of the table.
+func (x *Translator) quantity(operator string, v value, want string, must bool) string {
+	return compared(comparison(operator, "quantity("+text(v)+")", want), must, v)
+}
+
+// quantityTimes compares a value with a quantity of the pod times a positive decimal: value * denominator with operand * numerator.
+func (x *Translator) quantityTimes(operator string, v, o value, times string, must bool) string {
+	factor := big.NewRat(1, 1)
+	if times != "" {
+		factor.SetString(times)
+	}
+	return compared(comparison(operator, x.multiplied(v, factor.Denom()), x.multiplied(o, factor.Num())), must, v, o)
+}
+
+// multiplied is a quantity times a positive integer, which CEL can only add: from the highest bit to the lowest it is doubled, and added
+// where the bit is set. Each addition parses the quantity anew because add may change a large quantity in place.
+func (x *Translator) multiplied(v value, by *big.Int) string {
+	once := "quantity(" + text(v) + ")"
+	if by.BitLen() == 1 {
+		return once
+	}
+	var b strings.Builder
+	b.WriteString("optional.of(" + once + ")")
+	for bit := by.BitLen() - 2; bit >= 0; bit-- {
+		n := x.variable()
+		b.WriteString(".optMap(" + n + ", " + n + ".add(" + n + ")")
+		if by.Bit(bit) == 1 {
+			b.WriteString(".add(" + once + ")")
+		}
+		b.WriteString(")")
+	}
+	b.WriteString(".value()")
+	return b.String()
+}

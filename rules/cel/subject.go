@@ -1,0 +1,308 @@
+package cel
+
+import (
+	"iter"
+	"strings"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
+	"github.com/kube-devops/kube-devops/rules/schema"
+	"github.com/kube-devops/kube-devops/rules/strictyaml"
+)
+
+// A place is a subject of a check: where it is, and what its names are.
+type place struct {
+	subject   value
+	container string // the expression of the name of its container; empty where there is none
+	name      string // the expression of its name within the container or the pod; empty for a container and for the pod
+	// nameless is the condition under which it has no name, so that the engine names it by its path; "false" for never. paths are all paths
+	// that it may have.
+	nameless string
+	paths    iter.Seq[string]
+}
+
+// id is the expression of the entry of a violation.
+func (p *place) id() string {
+	switch {
+	case p.container == "" && p.name == "":
+		return `""`
+	case p.name == "":
+		return p.container
+	case p.container == "":
+		return `"/" + ` + p.name
+	}
+	return p.container + ` + "/" + ` + p.name
+}
+
+// violations lists the violations of a check.
+func (x *Translator) violations(check *rules.Check, node *yaml.Node) string {
+	if len(check.ForEach) == 0 {
+		p := &place{subject: x.pod(), nameless: "false"}
+		switch is := x.violates(check, node, p); is {
+		case "true":
+			return `[""]`
+		case "false":
+			return "[]"
+		default:
+			return "(" + bare(is) + ` ? [""] : [])`
+		}
+	}
+	var lists []string
+	for _, source := range check.ForEach {
+		paths, err := fieldpath.ParseSubjects(source)
+		if err != nil {
+			panic("a path that was loaded without an error: " + err.Error())
+		}
+		for _, path := range paths {
+			if isLater(path.Steps) {
+				x.unsupported("reads %s, which is not known at admission", path.Source)
+			}
+			w := &walk{Translator: x, check: check, node: node, path: path}
+			if list := w.list(); list != "[]" {
+				lists = append(lists, list)
+			}
+		}
+	}
+	if len(lists) == 0 {
+		return "[]"
+	}
+	return strings.Join(lists, " + ")
+}
+
+// violates reports whether a subject has a violation that no waiver accepts.
+func (x *Translator) violates(check *rules.Check, node *yaml.Node, p *place) string {
+	is := x.predicate(strictyaml.Field(node, "violation"), p.subject, false)
+	if when := strictyaml.Field(node, "when"); when != nil {
+		may, must := x.predicate(when, p.subject, false), x.predicate(when, p.subject, true)
+		// A violation is unknown where the condition is.
+		if withoutVariables(may) != withoutVariables(must) {
+			is = joined([]string{is, not(must)}, or)
+		}
+		is = joined([]string{may, is}, and)
+	}
+	if is == "false" {
+		return is
+	}
+	return joined([]string{is, not(x.waived(check, p))}, and)
+}
+
+// withoutVariables makes two expressions equal that differ only in the names of their variables.
+func withoutVariables(expression string) string {
+	var b strings.Builder
+	for i := 0; i < len(expression); i++ {
+		b.WriteByte(expression[i])
+		if expression[i] == 'v' {
+			for i+1 < len(expression) && '0' <= expression[i+1] && expression[i+1] <= '9' {
+				i++
+			}
+		}
+	}
+	return b.String()
+}
+
+// A walk lists the violations of the subjects of one path.
+type walk struct {
+	*Translator
+	check *rules.Check
+	node  *yaml.Node
+	path  *fieldpath.SubjectPath
+}
+
+// list is an expression of type list(string).
+func (w *walk) list() string {
+	steps := w.path.Steps
+	root := w.pod()
+	expression := ""
+	if len(steps) == 2 && steps[0].Kind == fieldpath.Keys {
+		expression = w.last(w.run(root, steps[:1]), &steps[1], "", w.path.Container == 2)
+	} else if text := w.texts(root, steps, ""); text != "" {
+		// CEL cannot flatten lists of lists, but join and split texts. No name has a line break.
+		n := w.variable()
+		expression = text + `.split("\n").filter(` + n + `, ` + n + ` != "")`
+	}
+	if expression == "" {
+		return "[]"
+	}
+	if w.path.LongRunning {
+		policy := w.of(exists, w.run(w.pod(), keys("spec.restartPolicy")), func(v value) string { return v.expr + ` != "Always"` })
+		return "(" + policy + " ? [] : " + expression + ")"
+	}
+	return expression
+}
+
+func keys(path string) []fieldpath.Step { return []fieldpath.Step{{Kind: fieldpath.Keys, Keys: path}} }
+
+// last lists the violations of the elements of a list, the last one of the path. It is empty where there are none.
+func (w *walk) last(v value, s *fieldpath.Step, container string, areContainers bool) string {
+	list, ok := w.Translator.list(v)
+	if !ok {
+		return ""
+	}
+	n := w.variable()
+	element := value{expr: n, kind: v.items()}
+	p := w.place(element, container, areContainers)
+	is := []string{w.violates(w.check, w.node, p)}
+	if s.Kind == fieldpath.All {
+		is = append([]string{w.selects(element, s)}, is...)
+	}
+	if element.kinds() == schema.Any {
+		is = append([]string{n + " != null", "type(" + n + ") != list"}, is...)
+	}
+	condition := joined(is, and)
+	if condition == "false" {
+		return ""
+	}
+	return list + ".map(" + n + ", " + bare(condition) + ", " + p.id() + ")"
+}
+
+// texts is an expression of type string: the violations of the subjects below a value, each in a line. It is empty where there are none.
+func (w *walk) texts(v value, steps []fieldpath.Step, container string) string {
+	done := len(w.path.Steps) - len(steps)
+	if done == w.path.Container && done > 0 && container == "" {
+		if v.optional { // spec.containers.0
+			n := w.variable()
+			inner := w.texts(value{expr: n, kind: v.kind}, steps, nameOf(n))
+			if inner == "" {
+				return ""
+			}
+			return v.expr + ".optMap(" + n + ", " + inner + `).orValue("")`
+		}
+		container = nameOf(v.expr)
+	}
+	s := &steps[0]
+	if s.Kind == fieldpath.Keys || s.Kind == fieldpath.First {
+		return w.texts(w.run(v, steps[:1]), steps[1:], container)
+	}
+	if len(steps) == 1 {
+		if list := w.last(v, s, container, w.path.Container == len(w.path.Steps)); list != "" {
+			return list + `.join("\n")`
+		}
+		return ""
+	}
+	list, ok := w.Translator.list(v)
+	if !ok {
+		return ""
+	}
+	n := w.variable()
+	element := value{expr: n, kind: v.items(), nullable: false}
+	inner := w.texts(element, steps[1:], container)
+	if inner == "" {
+		return ""
+	}
+	if s.Kind == fieldpath.All {
+		return list + ".map(" + n + ", " + bare(w.selects(element, s)) + ", " + inner + `).join("\n")`
+	}
+	return list + ".map(" + n + ", " + inner + `).join("\n")`
+}
+
+// nameOf is the expression of the name of a container, which always has one.
+func nameOf(container string) string { return "string(" + container + ".name)" }
+
+// place names a subject as the engine does: by its name, its key, its port, its text, or else by its path.
+func (w *walk) place(subject value, container string, isContainer bool) *place {
+	p := &place{subject: subject, container: container, nameless: "false"}
+	if isContainer {
+		p.container = nameOf(subject.expr)
+		return p
+	}
+	p.paths = w.paths()
+	path := quote(w.listName())
+	if subject.kinds() != schema.Any && !subject.isMap() {
+		if fieldpath.MayBeSecret(w.path.Steps) {
+			p.name, p.nameless = path, "true"
+		} else {
+			text := oneLine(text(subject))
+			p.nameless = text + ` == ""`
+			p.name = "(" + p.nameless + " ? " + path + " : " + text + ")"
+		}
+		return p
+	}
+	var names []string
+	for _, key := range []string{"name", "key"} {
+		v := w.run(subject, keys(key))
+		if v.nothing {
+			continue
+		}
+		if v.kinds() != schema.String {
+			n := w.variable()
+			v.expr += ".optFlatMap(" + n + ", type(" + n + ") == string ? optional.of(" + n + ") : optional.none())"
+		}
+		names = append(names, oneLine("string("+v.expr+`.orValue(""))`))
+	}
+	if port := w.run(subject, keys("containerPort")); !port.nothing && port.kinds() == schema.Number {
+		protocol := "string(" + w.run(subject, keys("protocol")).expr + `.orValue("TCP"))`
+		names = append(names, port.expr+`.optMap(v0, string(v0) + "/" + `+protocol+`).orValue("")`)
+	}
+	if subject.kinds() == schema.Any {
+		n := subject.expr
+		if !fieldpath.MayBeSecret(w.path.Steps) {
+			names = append(names, "(type("+n+") == map ? \"\" : "+oneLine("string("+n+")")+")")
+		}
+	}
+	p.name = path
+	var nameless []string
+	for i := len(names) - 1; i >= 0; i-- {
+		nameless = append(nameless, names[i]+` == ""`)
+		if p.name == path && i == len(names)-1 && w.isNamed(subject) {
+			p.name, nameless = names[i], []string{"false"}
+			continue
+		}
+		p.name = "(" + names[i] + ` != "" ? ` + names[i] + " : " + p.name + ")"
+	}
+	p.nameless = joined(nameless, and)
+	return p
+}
+
+// isNamed reports whether every object of the kind has a name.
+func (w *walk) isNamed(v value) bool {
+	if v.kind == nil {
+		return false
+	}
+	for _, name := range v.kind.Required {
+		if name == "name" {
+			return true
+		}
+	}
+	return false
+}
+
+// oneLine replaces the line breaks of a text that is not the name of an object.
+func oneLine(text string) string { return text + `.replace("\n", " ")` }
+
+// listName is the name of a subject without a name: its path within its container or the pod, without its indexes.
+func (w *walk) listName() string {
+	var parts []string
+	for _, s := range w.path.Steps[w.path.Container:] {
+		if s.Kind == fieldpath.Keys {
+			parts = append(parts, s.Keys)
+		}
+	}
+	return strings.Join(parts, ".")
+}
+
+// paths are the paths of subjects within their container or the pod, with the indexes that the engine can count up to.
+func (w *walk) paths() iter.Seq[string] {
+	steps := w.path.Steps[w.path.Container:]
+	lists := 0
+	for _, s := range steps {
+		if s.Kind != fieldpath.Keys {
+			lists++
+		}
+	}
+	return func(yield func(string) bool) {
+		indexes := make([]int, lists)
+		for i := range rules.MaxSubjects {
+			rest := i
+			for k := range indexes {
+				if indexes[k] = rest; k+1 < lists {
+					indexes[k], rest = rest%100, rest/100
+				}
+			}
+			if !yield(fieldpath.Render(steps, indexes)) {
+				return
+			}
+		}
+	}
+}
