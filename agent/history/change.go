@@ -29,11 +29,11 @@ type Change struct {
 type Cause int
 
 const (
-	// PodChanged: the pod is new, or another than before.
+	// PodChanged means that the pod is new, or not as before.
 	PodChanged Cause = iota
-	// PodGone: the pod was deleted.
+	// PodGone means that the pod was deleted.
 	PodGone
-	// WaiverExpired: the violations count again.
+	// WaiverExpired means that the violations count again.
 	WaiverExpired
 )
 

@@ -13,8 +13,9 @@ import (
 )
 
 const (
-	// Span is how far the history reaches back, and Period the time between two of its points.
-	Span   = 24 * time.Hour
+	// Span is how far the history reaches back.
+	Span = 24 * time.Hour
+	// Period is the time between two points.
 	Period = 10 * time.Minute
 	// MaxNamespaces is how many namespaces have a history: whoever may create namespaces must not be able to fill the memory of
 	// the agent.

@@ -134,7 +134,9 @@ func (r *gatedResponse) finish() error {
 	}
 	if !r.streaming {
 		// A response of unknown length has an end mark, which would leave after the permission.
-		r.header.Set("Content-Length", strconv.Itoa(r.body.Len()))
+		if r.status != http.StatusNotModified { // its length would be that of the page
+			r.header.Set("Content-Length", strconv.Itoa(r.body.Len()))
+		}
 		if err := r.begin(); err != nil {
 			return err
 		}

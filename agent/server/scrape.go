@@ -76,16 +76,19 @@ func metricsError(w http.ResponseWriter, err error) {
 // writeCompressed writes a page, compressed if the client accepts gzip. If write fails, the end mark of gzip is missing, so that
 // the client sees an error.
 func writeCompressed(w http.ResponseWriter, r *http.Request, contentType string, write func(io.Writer) error) error {
-	h := w.Header()
-	h.Set("Content-Type", contentType)
-	h.Set("Vary", "Accept-Encoding")
+	w.Header().Set("Content-Type", contentType)
+	return compress(w.Header(), w, r, write)
+}
+
+func compress(h http.Header, to io.Writer, r *http.Request, write func(io.Writer) error) error {
+	h.Add("Vary", "Accept-Encoding")
 	if !acceptsGzip(r) {
-		return write(w)
+		return write(to)
 	}
 	h.Set("Content-Encoding", "gzip")
 	compressed := gzips.Get().(*gzip.Writer)
 	defer gzips.Put(compressed)
-	compressed.Reset(w)
+	compressed.Reset(to)
 	if err := write(compressed); err != nil {
 		return err
 	}

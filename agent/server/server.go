@@ -38,11 +38,13 @@ type Options struct {
 	Process, Leader, Standby prometheus.Gatherer
 	// Report writes the report as JSON. It is served only with the permission to publish.
 	Report func(w io.Writer) error
+	// Pages are the pages for people; nil for none.
+	Pages *Pages
 	// Publish asks for the permission; nil if it is not needed, because there is no other replica.
 	Publish PublishFunc
 	// Certificate is for TLS; empty for none.
 	Certificate Certificate
-	// Access decides on every request for metrics or the report; nil allows all.
+	// Access decides on every request for metrics, the report or a page; nil allows all.
 	Access AccessFunc
 }
 
@@ -130,6 +132,16 @@ func Handler(o Options) http.Handler {
 	handle("GET /metrics", limitConcurrency(maxScrapes, full), func(w http.ResponseWriter, r *http.Request, _ error) {
 		standby.ServeHTTP(w, r)
 	})
+	if o.Pages != nil {
+		pages := guard(o.Access, leaderGate{
+			publish: o.Publish, writers: &writeLimit{max: maxWriters},
+			page:    limitConcurrency(maxPages, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { o.Pages.Leader(r).serve(w, r) })),
+			refused: func(w http.ResponseWriter, r *http.Request, err error) { o.Pages.Standby(r, err).serve(w, r) },
+		})
+		for _, pattern := range pagePatterns {
+			mux.Handle(pattern, pages)
+		}
+	}
 	handle("GET /api/v1/report", limitConcurrency(maxReports, reportPage(o.Report)),
 		func(w http.ResponseWriter, _ *http.Request, err error) {
 			answer(w, http.StatusServiceUnavailable, err.Error()+"\n")

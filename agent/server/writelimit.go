@@ -11,9 +11,10 @@ const (
 	// maxWriters bounds the concurrent responses of one page; each is in memory as a whole.
 	maxWriters = 16
 	// maxReports bounds the reports that are rendered concurrently, maxScrapes the scrapes: one at a time, because a probe in
-	// a flood of scrapes waits for each that is being rendered.
+	// a flood of scrapes waits for each that is being rendered..
 	maxReports = 4
 	maxScrapes = 1
+	maxPages   = 2
 	// maxQueued bounds the requests that wait for that, and queueTimeout how long each waits. They occupy their connections,
 	// so their number is far below maxConnections.
 	maxQueued    = 128
