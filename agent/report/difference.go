@@ -11,8 +11,6 @@ import (
 	"strconv"
 	"strings"
 	"text/tabwriter"
-	"unicode"
-	"unicode/utf8"
 
 	"github.com/dustin/go-humanize/english"
 
@@ -244,14 +242,6 @@ func (n *NamespaceDifference) violationChange() string {
 		words = append(words, word)
 	}
 	return strings.Join(words, ", ")
-}
-
-// printable quotes a text that a terminal would not display literally. Texts of a recording are not trusted.
-func printable(text string) string {
-	if text == "" || !utf8.ValidString(text) || strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
-		return strconv.Quote(text)
-	}
-	return text
 }
 
 type (

@@ -3,16 +3,14 @@ package report
 import (
 	"bufio"
 	"cmp"
-	"crypto/sha256"
 	_ "embed"
-	"encoding/base64"
-	"html/template"
 	"io"
 	"slices"
 	"time"
 
 	"github.com/dustin/go-humanize/english"
 
+	"github.com/kube-devops/kube-devops/agent/page/base"
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/rules"
 )
@@ -33,7 +31,8 @@ var (
 	//go:embed page.js
 	pageScript string
 
-	pageTemplate = template.Must(template.New("page").Funcs(template.FuncMap{"number": number, "plural": english.Plural, "percent": percent}).Parse(pageText))
+	pageDesign   = base.NewDesign(pageStyle, pageScript, "form-action 'none'")
+	pageTemplate = base.Parse(nil, pageText).Lookup("report")
 )
 
 // HTML writes one self-contained page, which loads nothing. Its Content-Security-Policy allows only its own style and script, so that a
@@ -48,9 +47,7 @@ func HTML(to io.Writer, scan *Scan, o Options) error {
 
 type (
 	page struct {
-		Security string
-		Style    template.CSS
-		Script   template.JS
+		base.Document
 
 		Policy, Hash   string
 		Target         string
@@ -136,9 +133,8 @@ type (
 func newPage(scan *Scan, o Options) *page {
 	table, totals := scan.Snapshot.Table, scan.Snapshot.Totals()
 	p := &page{
-		Security: "default-src 'none'; base-uri 'none'; form-action 'none'; style-src " + sourceHash(pageStyle) + "; script-src " + sourceHash(pageScript),
-		Style:    template.CSS(pageStyle), Script: template.JS(pageScript),
-		Policy: name(table.Name()), Hash: shortHash(table),
+		Document: base.Document{Design: pageDesign, Meta: true},
+		Policy:   name(table.Name()), Hash: shortHash(table),
 		Pods: totals.TotalPods, Namespaces: scan.scoredNamespaces(), Violations: sum(totals.Violations),
 		Severities: scan.bySeverity(), Notes: scan.notes(),
 	}
@@ -150,6 +146,7 @@ func newPage(scan *Scan, o Options) *page {
 	}
 	cluster, ok := scan.Snapshot.Cluster()
 	p.Cluster, p.GradeReason = pageScoresOf(table, cluster, ok), gradeReason(table, cluster, totals.Violations)
+	p.Title = p.title(len(scan.Inputs.Unreadable) > 0)
 	left := scan.Inputs.Unreadable
 	for _, text := range left[:min(len(left), pageRows)] {
 		p.Unreadable = append(p.Unreadable, prose(text, 400))
@@ -165,10 +162,15 @@ func newPage(scan *Scan, o Options) *page {
 	return p
 }
 
-// sourceHash identifies a style or a script in a Content-Security-Policy.
-func sourceHash(text string) string {
-	hash := sha256.Sum256([]byte(text))
-	return "'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"
+func (p *page) title(incomplete bool) string {
+	title := "kube-devops: no data"
+	if p.Cluster.HasScores {
+		title = "kube-devops: " + percent(p.Cluster.Compliance) + ", " + p.Cluster.Grade
+	}
+	if incomplete {
+		title += " (incomplete)"
+	}
+	return title
 }
 
 func pageScoresOf(table *rules.Table, scores state.Scores, ok bool) pageScores {

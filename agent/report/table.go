@@ -11,6 +11,7 @@ import (
 
 	"github.com/dustin/go-humanize/english"
 
+	"github.com/kube-devops/kube-devops/agent/page/base"
 	"github.com/kube-devops/kube-devops/rules"
 )
 
@@ -143,16 +144,11 @@ func (w *tableWriter) headline() {
 // gradeClass puts a grade of the table into one of four classes: best, fair, poor or worst.
 func gradeClass(table *rules.Table, grade string) string {
 	grades := table.Grades()
-	at := slices.IndexFunc(grades, func(g rules.Grade) bool { return g.Name == grade })
-	switch {
-	case at == 0:
-		return "best"
-	case at == len(grades)-1:
-		return "worst"
-	case 2*at < len(grades):
-		return "fair"
+	names := make([]string, len(grades))
+	for i, g := range grades {
+		names[i] = g.Name
 	}
-	return "poor"
+	return base.GradeClass(names, grade)
 }
 
 // shortHash is a prefix of the hash that distinguishes tables.

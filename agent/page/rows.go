@@ -1,0 +1,289 @@
+package page
+
+import (
+	"cmp"
+	"fmt"
+	"net/url"
+	"slices"
+	"strconv"
+
+	"github.com/dustin/go-humanize/english"
+
+	"github.com/kube-devops/kube-devops/agent/page/base"
+)
+
+// maxFew is how many items of an enumeration a page lists. The page counts the others.
+const maxFew = 20
+
+func few[T any](items []T) []T { return items[:min(len(items), maxFew)] }
+
+// more counts what few leaves out.
+func more(n int, what string) string { return base.More(n-maxFew, what) }
+
+// mostPods are the first of an enumeration, those with the most pods first.
+func mostPods(counts []PodCount) []PodCount {
+	return few(slices.SortedFunc(slices.Values(counts), func(a, b PodCount) int {
+		return cmp.Or(cmp.Compare(b.Pods, a.Pods), cmp.Compare(a.Name, b.Name))
+	}))
+}
+
+// morePods counts the pods of a finding that are not listed. Their number is that of the violations.
+func morePods(f Finding) string { return base.More(f.Violations-len(few(f.Pods)), "pod") }
+
+// NamespacePath is the path of the view of a namespace below a root, such as "/" or "https://governance.example.com/".
+func NamespacePath(root, name string) string { return root + "namespaces/" + url.PathEscape(name) }
+
+// Any reports whether something is not counted.
+func (u Uncounted) Any() bool {
+	return u.Unevaluated > 0 || len(u.Skipped) > 0 || len(u.Excluded) > 0 || len(u.Unavailable) > 0
+}
+
+// Label is kind and name: "Deployment/web".
+func (w Workload) Label() string { return w.Kind + "/" + w.Name }
+
+// Anchor is the id of the workload's findings.
+func (w Workload) Anchor() string { return "findings-" + url.PathEscape(w.Label()) }
+
+// A gradeLink selects the namespaces of a grade.
+type gradeLink struct {
+	Path, Class, Text string
+	Count             int
+	Current           bool
+}
+
+// GradeLinks are a link for all namespaces, and one for each grade, the best first.
+func (f *frame) GradeLinks() []gradeLink {
+	o := f.View.(*Overview)
+	q := o.Query
+	path := func(grade string) string {
+		q.Grade, q.Page = grade, 1
+		return q.link()
+	}
+	links := []gradeLink{{path(""), "", "All", o.Total.Namespaces, o.Query.Grade == ""}}
+	for i, grade := range o.Grades {
+		count := 0
+		if i < len(o.Total.ByGrade) {
+			count = o.Total.ByGrade[i]
+		}
+		badge := f.GradeNamed(grade)
+		links = append(links, gradeLink{path(grade), badge.Class, badge.Text, count, o.Query.Grade == grade})
+	}
+	return links
+}
+
+// A columnHead is the head of a column, and the link that sorts by it.
+type columnHead struct{ Head, Title, Class, Sorted, Path string }
+
+// Columns are the columns of the overview.
+func (f *frame) Columns() []columnHead {
+	var heads []columnHead
+	for _, c := range columns {
+		q := *f.query
+		head := columnHead{Head: c.head, Title: c.title, Class: c.class}
+		switch {
+		case q.Sort == c.sort && q.Descending:
+			head.Sorted, q.Descending = "descending", false
+		case q.Sort == c.sort:
+			head.Sorted, q.Descending = "ascending", true
+		default:
+			q.Sort, q.Descending = c.sort, c.descending
+		}
+		q.Page = 1
+		head.Path = q.link()
+		heads = append(heads, head)
+		if c.sort == SortDay {
+			heads = append(heads, columnHead{Head: "Last 24 h"})
+		}
+	}
+	return heads
+}
+
+// A filter is the form above the rows.
+type filter struct {
+	Query              Query
+	Hint, Found, Clear string
+	Hidden             []hidden
+	Sorts              []option
+}
+
+type hidden struct{ Name, Value string }
+
+type option struct {
+	Value, Name string
+	Selected    bool
+}
+
+// Filter is the form of the view's query.
+func (f *frame) Filter() filter {
+	q := *f.query
+	form := filter{Query: q, Hint: f.hint, Found: f.found()}
+	values := q.values()
+	for _, name := range []string{"grade", "order", "per"} {
+		if value := values.Get(name); value != "" {
+			form.Hidden = append(form.Hidden, hidden{name, value})
+		}
+	}
+	if f.sorts {
+		form.Sorts = []option{{"", "worst first", q.Sort == SortWorst}}
+		for _, c := range columns {
+			form.Sorts = append(form.Sorts, option{c.sort, c.inWords(), q.Sort == c.sort})
+		}
+	}
+	q.Filter, q.Page = "", 1
+	form.Clear = q.link()
+	return form
+}
+
+// inWords names a column where its head has no context.
+func (c column) inWords() string {
+	switch c.sort {
+	case SortHour:
+		return "change in 1 h"
+	case SortDay:
+		return "change in 24 h"
+	}
+	return c.head
+}
+
+// found says which rows are on the page.
+func (f *frame) found() string {
+	q := f.query
+	all := english.Plural(q.All, f.rows, "")
+	if q.All >= 1000 {
+		all = base.Number(q.All) + " " + english.PluralWord(q.All, f.rows, "")
+	}
+	switch {
+	case q.Pages > 1 && q.Found < q.All:
+		start := (q.Page-1)*q.PerPage + 1
+		return fmt.Sprintf("%s–%s of %s found, of %s", base.Number(start), base.Number(min(start+q.PerPage-1, q.Found)), base.Number(q.Found), all)
+	case q.Pages > 1:
+		start := (q.Page-1)*q.PerPage + 1
+		return fmt.Sprintf("%s–%s of %s", base.Number(start), base.Number(min(start+q.PerPage-1, q.Found)), all)
+	case q.Found < q.All:
+		return base.Number(q.Found) + " of " + all
+	}
+	return all
+}
+
+// A pages is the links to the other pages of a view.
+type pages struct {
+	Query Query
+	Steps []link
+}
+
+// Pages are the links to the other pages.
+func (f *frame) Pages() pages {
+	q := *f.query
+	to := func(page int, text string) link {
+		q.Page = page
+		if page == f.query.Page {
+			return link{Text: text}
+		}
+		return link{Path: q.link(), Text: text}
+	}
+	now, last := f.query.Page, max(1, f.query.Pages)
+	return pages{*f.query, []link{
+		to(1, "First"), to(max(1, now-1), "Previous"), {Text: "Page " + base.Number(now) + " of " + base.Number(last)},
+		to(min(last, now+1), "Next"), to(last, "Last"),
+	}}
+}
+
+// CheckID is the id of a column of the grid.
+func (f *frame) CheckID(i int) string {
+	if checks := f.View.(*Namespace).Checks; i < len(checks) {
+		return checks[i].ID
+	}
+	return ""
+}
+
+// CellClass marks a cell of the grid by the severity of its check.
+func (f *frame) CellClass(i int, c Cell) string {
+	if checks := f.View.(*Namespace).Checks; i < len(checks) && c.Violations > 0 {
+		return severityClass(checks[i].Severity)
+	}
+	return "none"
+}
+
+// CellCounts are the counts of a workload in words: "latest_tag 3".
+func (f *frame) CellCounts(w Workload) []string {
+	var counts []string
+	for i, c := range w.Cells {
+		if c.Violations > 0 {
+			counts = append(counts, f.CheckID(i)+" "+strconv.Itoa(c.Violations))
+		}
+	}
+	return counts
+}
+
+// maxUnfolded is how many workloads a page shows with their findings unfolded.
+const maxUnfolded = 10
+
+// Unfolded reports whether the findings are shown at once.
+func (f *frame) Unfolded() bool { return len(f.View.(*Namespace).Workloads) <= maxUnfolded }
+
+// A waiverRow is a waiver, with its state and the time that is left.
+type waiverRow struct {
+	Waiver
+	Class, State, Left string
+}
+
+// soonDays is from when on a waiver is marked, so that somebody renews it or fixes the violations.
+const soonDays = 14
+
+// WaiverRows are the waivers of the view.
+func (f *frame) WaiverRows() []waiverRow {
+	var waivers []Waiver
+	switch view := f.View.(type) {
+	case *Waivers:
+		waivers = view.Waivers
+	case *Namespace:
+		waivers = view.Waivers
+	}
+	rows := make([]waiverRow, len(waivers))
+	for i, w := range waivers {
+		row := waiverRow{Waiver: w, Class: "best", State: "active", Left: "in " + english.Plural(w.Days, "day", "")}
+		switch {
+		case w.Expired:
+			row.Class, row.State, row.Left = "worst", "expired", english.Plural(-w.Days, "day", "")+" ago"
+			if w.Days == 0 {
+				row.Left = "today"
+			}
+		case w.SupersededBy != "":
+			row.Class, row.State = "low", "superseded"
+		case w.Violations == 0:
+			row.Class, row.State = "low", "unused"
+		case w.Days <= soonDays:
+			row.Class, row.State = "fair", "expires soon"
+		}
+		if !w.Expired && w.Days == 0 {
+			row.Left = "in less than a day"
+		}
+		rows[i] = row
+	}
+	return rows
+}
+
+// A checkGroup is the checks of one category.
+type checkGroup struct {
+	Title  string
+	Checks []PolicyCheck
+}
+
+// CheckGroups are the checks of the policy by category, in the order of the table. Without categories there is one group without a title.
+func (f *frame) CheckGroups() []checkGroup {
+	var groups []checkGroup
+	for _, check := range f.View.(*Policy).Checks {
+		at := slices.IndexFunc(groups, func(g checkGroup) bool { return g.Title == check.Category })
+		if at < 0 {
+			at = len(groups)
+			groups = append(groups, checkGroup{Title: check.Category})
+		}
+		groups[at].Checks = append(groups[at].Checks, check)
+	}
+	if len(groups) > 1 {
+		for i, g := range groups {
+			groups[i].Title = cmp.Or(g.Title, "other")
+		}
+	}
+	return groups
+}
