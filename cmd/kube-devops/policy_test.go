@@ -45,6 +45,8 @@ func TestPolicy(t *testing.T) {
 		{"lint-cut-dump", "lint " + in + "strict.yaml --dump -"},
 		{"lint-flag", "lint --stict x"},
 
+		{"lint-enforced", "lint --strict " + in + "enforced.yaml"},
+		{"lint-admission", "lint --strict " + in + "admission.yaml"},
 		{"lint-extends", "lint " + extends + "team.yaml " + extends + "part.yaml --dump " + shop},
 		{"lint-extends-part", "lint " + extends + "part.yaml"},
 		{"lint-extends-mistakes", "lint " + extends + "bad"},

@@ -183,7 +183,7 @@ func (l *linting) report(to io.Writer, now time.Time, strict bool) error {
 			unchecked = unchecked || len(f.mistakes) > 0 && rules.KindOf(f.text) != policytest.Kind
 			continue
 		}
-		known := lint.Options{Pods: policies.PodSchema(), Below: f.below, Now: now}
+		known := lint.Options{Pods: policies.PodSchema(), Below: f.below, LeftOut: leftOut(f.table), Now: now}
 		if l.recording != "" {
 			known.Recording, known.Accepting = l.recording, f.accepting
 		}

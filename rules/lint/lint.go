@@ -35,6 +35,8 @@ type Options struct {
 	Pods *schema.Schema
 	// Below are the tables that the table extends, lowest first.
 	Below []rules.Source
+	// LeftOut is what of the table is not exported for admission.
+	LeftOut []LeftOut
 	// Now is the moment at which waivers may have expired.
 	Now time.Time
 	// Recording names recorded pods, and Accepting has the ids of all waivers that accept a violation in them (see
@@ -68,6 +70,7 @@ func Warnings(table *rules.Table, file string, text []byte, options Options) []W
 		l.checks(strictyaml.Entries(strictyaml.Field(root, "checks")))
 		l.grades(strictyaml.Entries(strictyaml.Field(root, "grades")))
 	}
+	l.enforcedAnnotations(strictyaml.Field(root, "annotationWaivers"))
 	l.waivers(strictyaml.Entries(strictyaml.Field(root, "waivers")))
 	for _, w := range table.Warnings() {
 		if w.File == file || len(options.Below) > 0 {
@@ -153,6 +156,7 @@ func (l *linter) skips(node *yaml.Node) {
 			}
 		}
 		l.advise(c)
+		l.enforcedSkip(entry)
 		if !c.warned {
 			l.notSkipped = append(l.notSkipped, not(c.expr))
 		}
@@ -216,6 +220,7 @@ func (l *linter) check(node *yaml.Node) {
 	forEach := strictyaml.Entries(strictyaml.Field(node, "forEach"))
 	l.overlaps(forEach)
 	l.message(node)
+	l.enforcedCheck(node)
 	subject := l.scope(forEach)
 	if subject.nothing {
 		return

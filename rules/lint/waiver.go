@@ -42,6 +42,7 @@ func (l *linter) waivers(entries []*yaml.Node) {
 		case inside && l.subjectAsContainer(strictyaml.Field(entry, "container")):
 		case w.Subject != "" && !outside:
 			l.Errorf(strictyaml.Field(entry, "subject"), "the waiver has no effect: its checks look at pods or at whole containers; use container")
+		case l.enforcedWaiver(entry):
 		case l.Accepting != nil && !l.Accepting[w.ID]:
 			l.Errorf(entry, "the waiver accepts no violation in %s", l.Recording)
 		}
