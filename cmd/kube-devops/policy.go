@@ -15,8 +15,9 @@ import (
 )
 
 func newPolicyCommand() *cobra.Command {
-	return newGroup("policy", "Check, show, list, test and compare policy tables",
-		newPolicyLintCommand(), newPolicyShowCommand(), newPolicyTestCommand(), newPolicyDiffCommand(), newPolicyListCommand())
+	return newGroup("policy", "Check, show, list, test, compare and export policy tables",
+		newPolicyLintCommand(), newPolicyShowCommand(), newPolicyTestCommand(), newPolicyDiffCommand(), newPolicyListCommand(),
+		newPolicyExportCommand())
 }
 
 // policyHelp is the usage of --policy.

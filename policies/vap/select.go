@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/cel"
 )
 
 // A Selection is what the API server judges by one action: the checks of a table, with the skips and the waivers that hold at admission.
@@ -41,6 +42,8 @@ func Select(t *rules.Table, o Options) ([]Selection, error) {
 	if o.Action == "" {
 		actions = rules.Enforcements()
 	}
+	plain := t.Keeping(everySkip, everyWaiver, false)
+	write := translator(plain, "pod", o)
 	var selections []Selection
 	var errs []error
 	enforced := false
@@ -52,7 +55,7 @@ func Select(t *rules.Table, o Options) ([]Selection, error) {
 				continue
 			}
 			enforced = true
-			err := enforceable(&c)
+			err := enforceable(write, &c)
 			switch {
 			case err == nil:
 				ids = append(ids, c.ID)
@@ -63,10 +66,7 @@ func Select(t *rules.Table, o Options) ([]Selection, error) {
 			}
 		}
 		if len(ids) > 0 {
-			s, err := selected(t, action, ids)
-			if err != nil {
-				return nil, err
-			}
+			s := selected(t, action, ids)
 			s.LeftOut = slices.Concat(leftOut, s.LeftOut)
 			selections = append(selections, s)
 		}
@@ -83,14 +83,18 @@ func Select(t *rules.Table, o Options) ([]Selection, error) {
 }
 
 // enforceable returns an error for a check that cannot be the same at admission as on the stored object.
-func enforceable(c *rules.Check) error {
+func enforceable(write *cel.Translator, c *rules.Check) error {
 	if c.Reads("status") {
 		return errors.New("it reads status, which is not known when the object is created")
 	}
 	if c.Reads("metadata", "resourceVersion") {
 		return errors.New("it reads metadata.resourceVersion, which is not known when the object is created")
 	}
-	return nil
+	_, err := write.Violations(c)
+	if unsupported, ok := errors.AsType[*cel.Unsupported](err); ok {
+		return errors.New("it " + unsupported.Reason)
+	}
+	return err
 }
 
 // writable are the fields that may say of an object what is not true: whoever may create it may write them.
@@ -103,19 +107,38 @@ var writable = []struct {
 	{[]string{"metadata", "annotations"}, "annotations"},
 }
 
-// selected makes the selection of an action for these checks.
-func selected(t *rules.Table, action rules.Enforce, ids []string) (Selection, error) {
-	chosen, err := t.Subset(ids...)
+func everySkip(int) bool             { return true }
+func everyWaiver(*rules.Waiver) bool { return true }
+
+// subset is Subset for ids that the table has.
+func subset(t *rules.Table, ids []string) *rules.Table {
+	s, err := t.Subset(ids...)
 	if err != nil {
-		return Selection{}, err
+		panic("ids of the table: " + err.Error())
 	}
-	s := Selection{Action: action}
-	skips := chosen.Skips()
-	unknown, forgeable := make([]bool, len(skips)), make([]bool, len(skips))
-	for i, skip := range skips {
+	return s
+}
+
+// knownLater reports whether a skip looks at what the API server sets only later, so that it is false at admission.
+func knownLater(t *rules.Table, skip int) bool {
+	return t.SkipReads(skip, "status") || t.SkipReads(skip, "metadata", "deletionTimestamp")
+}
+
+// observed is the table by which an action that refuses nothing judges these checks: with the skips and waivers that hold at admission.
+func observed(t *rules.Table, ids []string) *rules.Table {
+	chosen := subset(t, ids)
+	return chosen.Keeping(func(i int) bool { return !knownLater(chosen, i) }, everyWaiver, false)
+}
+
+// selected makes the selection of an action for these checks.
+func selected(t *rules.Table, action rules.Enforce, ids []string) Selection {
+	chosen := subset(t, ids)
+	s := Selection{Action: action, Table: observed(t, ids)}
+	s.PodTable = s.Table
+	trusted := make([]bool, len(chosen.Skips()))
+	for i, skip := range chosen.Skips() {
 		what := "skip " + skip.Reason
-		if chosen.SkipReads(i, "status") || chosen.SkipReads(i, "metadata", "deletionTimestamp") {
-			unknown[i] = true
+		if knownLater(chosen, i) {
 			s.LeftOut = append(s.LeftOut, LeftOut{what, "it reads the status or the deletion of the object, so it is false at admission", true})
 			continue
 		}
@@ -125,23 +148,22 @@ func selected(t *rules.Table, action rules.Enforce, ids []string) (Selection, er
 				rests = append(rests, field.name)
 			}
 		}
-		if forgeable[i] = len(rests) > 0; forgeable[i] && action == rules.Deny {
+		if trusted[i] = len(rests) == 0; !trusted[i] && action == rules.Deny {
 			s.LeftOut = append(s.LeftOut, LeftOut{What: what, Reason: restsOn(rests)})
 		}
 	}
-	known := func(i int) bool { return !unknown[i] }
-	all := func(*rules.Waiver) bool { return true }
-	s.Table = chosen.Keeping(known, all, false)
-	s.PodTable = s.Table
 	if a := chosen.AnnotationWaivers(); a != nil && slices.ContainsFunc(ids, func(id string) bool { return slices.Contains(a.CheckIDs, id) }) {
 		s.LeftOut = append(s.LeftOut, LeftOut{What: "annotationWaivers", Reason: "any user may write the annotation"})
 	}
-	if action != rules.Deny {
-		return s, nil
+	if action == rules.Deny {
+		s.Controllers = s.Table
+		s.denies(chosen, trusted)
 	}
-	s.Controllers = s.Table
-	trusted := func(i int) bool { return !unknown[i] && !forgeable[i] }
-	kept := func(w *rules.Waiver) bool { return !selects(w, "labels") && !selects(w, "owner") }
+	return s
+}
+
+// denies takes out of a selection what a deny must not rest on.
+func (s *Selection) denies(chosen *rules.Table, trusted []bool) {
 	for _, w := range chosen.Waivers() {
 		var rests []string
 		if selects(w, "owner") {
@@ -157,9 +179,9 @@ func selected(t *rules.Table, action rules.Enforce, ids []string) (Selection, er
 				"a pod only claims to have a workload, by its owner references; the waiver holds for the template of the workload", true})
 		}
 	}
-	s.Table = chosen.Keeping(trusted, kept, false)
-	s.PodTable = s.Table.Keeping(func(int) bool { return true }, func(w *rules.Waiver) bool { return !selects(w, "workload") }, false)
-	return s, nil
+	s.Table = chosen.Keeping(func(i int) bool { return trusted[i] },
+		func(w *rules.Waiver) bool { return !selects(w, "labels") && !selects(w, "owner") }, false)
+	s.PodTable = s.Table.Keeping(everySkip, func(w *rules.Waiver) bool { return !selects(w, "workload") }, false)
 }
 
 func selects(w *rules.Waiver, field string) bool { return slices.Contains(w.Selectors(), field) }

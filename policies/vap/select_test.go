@@ -15,6 +15,7 @@ const everything = `
 apiVersion: kube-devops.io/v1
 kind: PolicyTable
 metadata: {name: ours}
+namespaces: {include: [shop, "team-*"], exclude: [team-x]}
 pods:
   skip:
     - reason: finished
@@ -34,12 +35,19 @@ checks:
     weight: 5
     enforce: audit
     violation: {path: spec.hostNetwork, operator: equals, value: true}
+  - id: no_team
+    weight: 2
+    remediation: |
+      Set the label "team".
+      Ask the platform team for its name.
+    enforce: warn
+    violation: {path: metadata.labels.team, operator: absent}
   - id: scored
     weight: 1
     violation: {path: spec.hostPID, operator: equals, value: true}
 annotationWaivers: {checks: [latest_tag], maxDays: 90}
 waivers:
-  - {id: legacy, reason: Ada, expires: 2099-01-01, namespace: legacy}
+  - {id: legacy, reason: Ada, expires: 2099-01-01, namespace: team-legacy}
   - {id: web, reason: Ada, expires: 2099-01-01, workload: Deployment/web}
   - {id: team, reason: Ada, expires: 2099-01-01, labels: {team: a}}
   - {id: owned, reason: Ada, expires: 2099-01-01, owner: {kind: Job}}
@@ -93,6 +101,9 @@ func TestSelect(t *testing.T) {
 		"waiver web for pods: a pod only claims to have a workload, by its owner references; the waiver holds for the template of the workload",
 		"waiver team: any user may write the labels that it rests on",
 		"waiver owned: any user may write the owner references that it rests on",
+		"warn", "no_team skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned",
+		"no_team skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned", "none",
+		"skip finished: it reads the status or the deletion of the object, so it is false at admission",
 		"audit", "host_network skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned",
 		"host_network skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned", "none",
 		"skip finished: it reads the status or the deletion of the object, so it is false at admission",

@@ -1,0 +1,120 @@
+package vap_test
+
+import (
+	"errors"
+	"io"
+	"strings"
+	"testing"
+
+	"gopkg.in/yaml.v3"
+
+	"github.com/kube-devops/kube-devops/policies"
+	"github.com/kube-devops/kube-devops/policies/vap"
+	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/golden"
+)
+
+func export(t *testing.T, table *rules.Table, o vap.Options) string {
+	t.Helper()
+	o.Pods = policies.PodSchema()
+	if o.ControllerUsers == nil {
+		o.ControllerUsers = vap.DefaultControllerUsers()
+	}
+	text, _, err := vap.Export(table, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+func open(t *testing.T, name string) *rules.Table {
+	t.Helper()
+	table, err := policies.Open(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table
+}
+
+// TestExport compares exports with files in testdata.
+func TestExport(t *testing.T) {
+	tests := []struct {
+		name    string
+		table   *rules.Table
+		options vap.Options
+	}{
+		{"default", open(t, "default"), vap.Options{Action: rules.Deny, Command: "kube-devops policy export vap --action deny"}},
+		{"everything", load(t, everything), vap.Options{NamespaceOptOut: true, ExemptGroups: []string{"sre", "o'neil\"s"}, Command: "kube-devops policy export vap"}},
+		{"pods", load(t, everything), vap.Options{Action: rules.Warn, WithoutWorkloads: true, Ignore: true}},
+		{"workloads", load(t, everything), vap.Options{Action: rules.Deny, WithoutPods: true, ControllerUsers: []string{"*"}}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			text := export(t, tt.table, tt.options)
+			golden.Compare(t, "testdata/"+tt.name+".yaml", text)
+			if again := export(t, tt.table, tt.options); again != text {
+				t.Error("the second export differs")
+			}
+		})
+	}
+}
+
+type exported struct {
+	Kind     string
+	Metadata struct {
+		Name                string
+		Labels, Annotations map[string]string
+	}
+	Spec struct {
+		PolicyName        string   `yaml:"policyName"`
+		ValidationActions []string `yaml:"validationActions"`
+		Variables         []struct{ Name, Expression string }
+		Validations       []struct{ Expression, Message, Reason string }
+	}
+}
+
+func decode(t *testing.T, text string) []exported {
+	t.Helper()
+	var objects []exported
+	decoder := yaml.NewDecoder(strings.NewReader(text))
+	for {
+		var object exported
+		if err := decoder.Decode(&object); errors.Is(err, io.EOF) {
+			return objects
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		objects = append(objects, object)
+	}
+}
+
+// TestExportShipped: every built-in table can be exported for each action, as one policy with its binding for each action, which name
+// the table and its hash.
+func TestExportShipped(t *testing.T) {
+	names := policies.Names()
+	if testing.Short() {
+		names = []string{"default", "pss-baseline"}
+	}
+	for _, name := range names {
+		table := open(t, name)
+		for action, want := range map[rules.Enforce][]string{rules.Deny: {"deny", "audit"}, rules.Warn: {"warn"}, rules.Audit: {"audit"}} {
+			var got []string
+			for _, o := range decode(t, export(t, table, vap.Options{Action: action, Partial: true})) {
+				if o.Metadata.Annotations["kube-devops.io/policy-hash"] != table.Hash() || o.Metadata.Labels["kube-devops.io/policy-table"] != name ||
+					"sha256:"+o.Metadata.Labels["kube-devops.io/policy-hash-prefix"] != table.Hash()[:len("sha256:")+16] {
+					t.Errorf("%s: metadata %+v, want those of %s", o.Metadata.Name, o.Metadata, table.Hash())
+				}
+				if o.Kind == "ValidatingAdmissionPolicyBinding" {
+					got = append(got, strings.ToLower(strings.Join(o.Spec.ValidationActions, " ")))
+					continue
+				}
+				if len(o.Spec.Validations) != 1 || o.Spec.Validations[0].Reason != "Forbidden" || o.Spec.Validations[0].Message == "" {
+					t.Errorf("%s: validations %+v", o.Metadata.Name, o.Spec.Validations)
+				}
+			}
+			if strings.Join(got, " ") != strings.Join(want, " ") {
+				t.Errorf("%s --action %s: bindings for %v, want %v", name, action, got, want)
+			}
+		}
+	}
+}

@@ -1,0 +1,235 @@
+package vap
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/cel"
+)
+
+// A named is an expression with its name: a variable or a match condition.
+type named struct {
+	Name       string `yaml:"name"`
+	Expression text   `yaml:"expression"`
+}
+
+// A policy is one ValidatingAdmissionPolicy in the making.
+type policy struct {
+	Options
+	action rules.Enforce
+	table  *rules.Table
+	// exempted are the checks that judge only what deny exempts; the others judge every object.
+	exempted map[string]bool
+}
+
+// The object and the old one, as values of type dyn: where the API server checks types, the fields of one kind are unknown in another.
+const (
+	objectOf    = "dyn(object)"
+	oldObjectOf = "dyn(oldObject)"
+	isPod       = `request.kind.kind == "Pod"`
+)
+
+// matchConditions decide whether the policy judges a request at all.
+func (p *policy) matchConditions() []named {
+	var conditions []named
+	add := func(name, expression string) {
+		if expression != "true" {
+			conditions = append(conditions, named{name, text(format(expression))})
+		}
+	}
+	add("namespaces", cel.Namespaces(p.table, "request.namespace"))
+	if p.action == rules.Deny {
+		add("not-exempt", "!("+p.exempt()+")")
+	} else if len(p.exempted) == len(p.table.Checks()) {
+		add("exempt", p.exempt())
+	}
+	add("changed", p.changed())
+	return conditions
+}
+
+// exempt reports whether deny does not apply to whoever makes the request: controllers, whose template was judged; exempt groups; and
+// nodes, whose pods run before they ask.
+func (p *policy) exempt() string {
+	var parts []string
+	for _, glob := range p.ControllerUsers {
+		parts = append(parts, cel.Matches(`request.userInfo.?username.orValue("")`, glob))
+	}
+	const groups = "request.userInfo.?groups.orValue([])"
+	if len(p.ExemptGroups) > 0 {
+		parts = append(parts, fmt.Sprintf("%s.exists(g, g in [%s])", groups, quotedList(p.ExemptGroups)))
+	}
+	if !p.WithoutPods {
+		parts = append(parts, "("+isPod+` && "system:nodes" in `+groups+")")
+	}
+	if len(parts) == 0 {
+		return "false"
+	}
+	return strings.Join(parts, " || ")
+}
+
+// changed reports whether a request changes what the checks look at: the pod, or the template. Nothing else is ever refused.
+func (p *policy) changed() string {
+	return `request.operation == "CREATE" || (` + p.byKind(
+		objectOf+".spec != "+oldObjectOf+".spec",
+		objectOf+".spec.jobTemplate.spec.template != "+oldObjectOf+".spec.jobTemplate.spec.template",
+		objectOf+".spec.?template != "+oldObjectOf+".spec.?template") + ")"
+}
+
+// byKind chooses the expression for a pod, a CronJob or another workload.
+func (p *policy) byKind(pod, cronJob, workload string) string {
+	workload = `request.kind.kind == "CronJob" ? ` + cronJob + " : " + workload
+	switch {
+	case p.WithoutWorkloads:
+		return pod
+	case p.WithoutPods:
+		return workload
+	}
+	return isPod + " ? " + pod + " : " + workload
+}
+
+// variables are what the validation consists of. Each is evaluated at most once.
+func (p *policy) variables() ([]named, error) {
+	var variables []named
+	add := func(name, expression string) {
+		variables = append(variables, named{name, text(format(expression))})
+	}
+	translator := p.translator("pod")
+	add("pods", p.pods())
+	if len(p.table.Waivers()) > 0 {
+		add("name", p.name())
+		add("workload", p.workload())
+		add("now", cel.Now(objectOf, "request.operation"))
+	}
+	skipped, err := p.translator("variables.pods[0]").Skipped()
+	if err != nil {
+		return nil, err
+	}
+	if skipped != "false" {
+		add("skipped", skipped)
+	}
+	if len(p.exempted) > 0 && len(p.exempted) < len(p.table.Checks()) {
+		add("exempt", p.exempt())
+	}
+	for i := range p.table.Checks() {
+		c := &p.table.Checks()[i]
+		violations, err := translator.Violations(c)
+		if err != nil {
+			return nil, err
+		}
+		add("check_"+c.ID, "variables.pods.map(pod, "+violations+")")
+	}
+	add("failed", p.failed(skipped != "false"))
+	add("lines", lines)
+	add("message", message)
+	return variables, nil
+}
+
+func (p *policy) translator(root string) *cel.Translator { return translator(p.table, root, p.Options) }
+
+func translator(t *rules.Table, root string, o Options) *cel.Translator {
+	return cel.New(t, cel.Options{
+		Root: root, Name: "variables.name", Namespace: "request.namespace", Now: "variables.now", Workload: "variables.workload", Pods: o.Pods,
+	})
+}
+
+// pods are the pod and, on an update, the old one. That of a template has the name and the owner that the engine gives it.
+func (p *policy) pods() string {
+	objects := `request.operation == "UPDATE" ? [` + objectOf + ", " + oldObjectOf + "] : [" + objectOf + "]"
+	if p.WithoutWorkloads {
+		return objects
+	}
+	// The template of a ReplicationController may be null.
+	templates := p.byKind("o", "o.spec.jobTemplate.spec.template", "o.spec.?template.orValue(dyn({}))")
+	pods := "(" + objects + ").map(o, " + templates + ")"
+	var metadata []string
+	reads := func(keys ...string) bool { return p.reads(append([]string{"metadata"}, keys...)...) }
+	if reads("name") {
+		metadata = append(metadata, `"name": dyn(request.kind.kind + "/" + string(`+objectOf+`.metadata.name))`)
+	}
+	if reads("namespace") {
+		metadata = append(metadata, `"namespace": dyn(request.namespace)`)
+	}
+	if reads("ownerReferences") {
+		metadata = append(metadata, `"ownerReferences": dyn([{"apiVersion": dyn(`+objectOf+`.apiVersion), "kind": dyn(`+
+			`request.kind.kind == "Deployment" ? "ReplicaSet" : request.kind.kind == "CronJob" ? "Job" : request.kind.kind), "name": dyn(`+
+			objectOf+`.metadata.name), "controller": dyn(true)}])`)
+	}
+	for _, field := range []string{"labels", "annotations"} {
+		if reads(field) || field == "labels" && p.selectsLabels() {
+			metadata = append(metadata, `?"`+field+`": t.?metadata.?`+field)
+		}
+	}
+	if len(metadata) == 0 {
+		return pods
+	}
+	made := `dyn({"metadata": dyn({` + strings.Join(metadata, ", ") + `}), ?"spec": t.?spec})`
+	if !p.WithoutPods {
+		made = isPod + " ? t : " + made
+	}
+	return pods + ".map(t, " + made + ")"
+}
+
+// reads reports whether a check or a skip reads a field of the pod.
+func (p *policy) reads(keys ...string) bool {
+	for _, c := range p.table.Checks() {
+		if c.Reads(keys...) {
+			return true
+		}
+	}
+	for i := range p.table.Skips() {
+		if p.table.SkipReads(i, keys...) {
+			return true
+		}
+	}
+	return false
+}
+
+func (p *policy) selectsLabels() bool {
+	for _, w := range p.table.Waivers() {
+		if selects(w, "labels") {
+			return true
+		}
+	}
+	return false
+}
+
+// name is the name by which waivers select the pod: KIND/NAME for a template.
+func (p *policy) name() string {
+	name := "string(" + objectOf + ".metadata.name)"
+	if p.WithoutWorkloads {
+		return name
+	}
+	template := `request.kind.kind + "/" + ` + name
+	if p.WithoutPods {
+		return template
+	}
+	return isPod + " ? " + name + " : " + template
+}
+
+// workload is the workload by which waivers select the pod. In deny, a pod has none: it would only claim to, by its owner references.
+// Elsewhere the template of a ReplicaSet or a Job is part of the workload that owns it.
+func (p *policy) workload() string {
+	if p.action == rules.Deny {
+		if p.WithoutWorkloads {
+			return `""`
+		}
+		return p.byKind(`""`, "variables.name", "variables.name")
+	}
+	owner := objectOf + `.metadata.?ownerReferences.orValue([]).filter(r, r.?controller.orValue(false) == true)[?0]` +
+		`.optMap(r, string(r.kind) + "/" + string(r.name)).orValue(variables.name)`
+	return p.byKind(cel.Workload(objectOf, "variables.name"), "variables.name", owner)
+}
+
+func quotedList(texts []string) string {
+	quoted := make([]string, len(texts))
+	for i, t := range texts {
+		quoted[i] = quote(t)
+	}
+	return strings.Join(quoted, ", ")
+}
+
+// quote writes a string literal of CEL. Its text has no control characters.
+func quote(text string) string {
+	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
+}

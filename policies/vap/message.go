@@ -1,0 +1,87 @@
+package vap
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// The API server takes a message of at most 5,120 bytes in one line; a longer one it replaces by a fixed text. The bounds below keep each
+// line of a check so short that at least one fits, whatever characters its names have.
+const (
+	maxText  = 500 // bytes of what to do about a check
+	maxNames = "500"
+	maxName  = "253"
+)
+
+// failed is, for each check with violations that the old object does not have: its id, the names of the subjects in lines, and what to do.
+func (p *policy) failed(skips bool) string {
+	var always, exempted []string
+	for i := range p.table.Checks() {
+		c := &p.table.Checks()[i]
+		entry := "[[" + quotedList([]string{c.ID, whatToDo(c)}) + "]] + variables.check_" + c.ID
+		if p.exempted[c.ID] {
+			exempted = append(exempted, entry)
+		} else {
+			always = append(always, entry)
+		}
+	}
+	var lists []string
+	if len(always) > 0 {
+		lists = append(lists, "["+strings.Join(always, ", ")+"]")
+	}
+	switch {
+	case len(exempted) > 0 && len(always) > 0:
+		lists = append(lists, "(variables.exempt ? ["+strings.Join(exempted, ", ")+"] : [])")
+	case len(exempted) > 0:
+		lists = append(lists, "["+strings.Join(exempted, ", ")+"]")
+	}
+	judged := strings.Join(lists, " + ")
+	if len(lists) > 1 {
+		judged = "(" + judged + ")"
+	}
+	if skips {
+		judged = "(variables.skipped ? [] : " + judged + ")"
+	}
+	const isNew = "size(c) < 3 || !(v in c[2])"
+	return judged + ".filter(c, c[1].exists(v, " + isNew + ")).map(c, [c[0][0], c[1].filter(v, " + isNew + ")" +
+		".map(v, (size(v) > " + maxName + " ? v.substring(0, " + maxName + ") + \"...\" : v).replace(\"\\n\", \" \"))" +
+		".join(\"\\n\"), c[0][1]])"
+}
+
+// whatToDo is what the message says about a check.
+func whatToDo(c *rules.Check) string {
+	t := c.Remediation
+	if t == "" {
+		t = c.Message()
+	}
+	return clip(strings.TrimSuffix(oneLine(t), "."), maxText)
+}
+
+func oneLine(t string) string {
+	return strings.Join(strings.FieldsFunc(t, func(r rune) bool { return unicode.IsSpace(r) || unicode.IsControl(r) }), " ")
+}
+
+func clip(t string, most int) string {
+	if len(t) <= most {
+		return t
+	}
+	const ellipsis = "..."
+	for most -= len(ellipsis); !utf8.RuneStart(t[most]); most-- {
+	}
+	return t[:most] + ellipsis
+}
+
+// lines are the violations of each check in one line: its id, the subjects unless it is the pod, and what to do.
+const lines = `variables.failed.map(f, ` +
+	`[size(f[1]) <= ` + maxNames + ` ? f[1] : f[1].substring(0, f[1].substring(0, ` + maxNames + `).lastIndexOf("\n"))].map(n, ` +
+	`f[0] + (n == "" ? "" : " (" + n.replace("\n", ", ") + ` +
+	`(n == f[1] ? "" : " and " + string(size(f[1].split("\n")) - size(n.split("\n"))) + " more") + ")") + ": " + f[2])[0])`
+
+// message joins the lines, as many as fit. Where characters have several bytes, the bound is lower.
+const message = `[variables.lines.join("\n")].map(m, size(bytes(m)) <= 5000 ? m : ` +
+	`m.substring(0, m.substring(0, size(bytes(m.substring(0, 4900))) <= 5000 ? 4900 : 1225).lastIndexOf("\n")))` +
+	`.map(m, m.replace("\n", "; ") + (m == "" || size(m.split("\n")) == size(variables.lines) ? "" : ` +
+	`"; and " + string(size(variables.lines) - size(m.split("\n"))) + " more"))[0]`
