@@ -41,7 +41,13 @@ func TestCompletion(t *testing.T) {
 		{"policy diff default |", "default extended pss-baseline pss-restricted recommended :0"},
 		{"policy diff default recommended |", ":0"},
 		{"policy lint --policy |", "default extended pss-baseline pss-restricted recommended :0"},
-		{"policy |", "diff lint list show test :4"},
+		{"policy |", "diff export lint list show test :4"},
+		{"policy export |", "vap :4"},
+		{"policy export vap --policy |", "default extended pss-baseline pss-restricted recommended :0"},
+		{"policy export vap --action |", "deny warn audit :36"},
+		{"policy export vap --kinds |", "pods workloads :6"},
+		{"policy export vap --kinds pods,|", "pods,workloads :6"},
+		{"policy export vap --failure-policy |", "Fail Ignore :36"},
 	} {
 		t.Setenv("KUBECONFIG", filepath.Join(t.TempDir(), "none"))
 		fields := strings.Fields(tt.args)

@@ -86,6 +86,15 @@ func TestPolicy(t *testing.T) {
 		{"diff-enforced", "diff " + in + "strict.yaml " + in + "enforced.yaml " + shop},
 		{"show-categories", "show -o markdown " + in + "categories.yaml"},
 
+		{"export", "export"},
+		{"export-vap", "export vap --kinds pods --namespace-opt-out --policy " + in + "enforced.yaml"},
+		{"export-vap-partial", "export vap --partial --action warn --exempt-group sre --kinds pods --policy testdata/export/status.yaml --waivers testdata/export/status-waivers.yaml"},
+		{"export-vap-status", "export vap --action deny --policy recommended"},
+		{"export-vap-no-enforce", "export vap"},
+		{"export-vap-flags", "export vap --action refuse --kinds pod, --failure-policy fail --controller-user [ --exempt-group= x"},
+		{"export-vap-no-policy", "export vap --policy none.yaml"},
+		{"export-crd", "export rabc"},
+
 		{"test-ok", "test " + suites + "ok"},
 		{"test-file", "test " + suites + "ok/tests.yaml " + suites + "ok"},
 		{"test-failing", "test " + suites + "ok " + suites + "failing"},

@@ -125,11 +125,18 @@ func (o *vapOptions) run(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	denies := false
 	for _, s := range selections {
+		denies = denies || s.Action == rules.Deny
 		for _, l := range s.LeftOut {
 			if !l.Expected {
 				printLine(cmd.ErrOrStderr(), fmt.Sprintf("warning: %s is left out of %s: %s", l.What, s.Action, l.Reason))
 			}
+		}
+	}
+	for _, flag := range []string{"controller-user", "exempt-group"} {
+		if !denies && cmd.Flags().Changed(flag) {
+			printLine(cmd.ErrOrStderr(), "warning: --"+flag+" has no effect: the export has no deny")
 		}
 	}
 	_, err = cmd.OutOrStdout().Write(text)

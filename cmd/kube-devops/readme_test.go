@@ -82,7 +82,7 @@ func TestREADMEOperators(t *testing.T) {
 }
 
 func TestREADMEHelp(t *testing.T) {
-	for _, command := range []string{"agent", "scan", "policy lint", "policy test", "policy diff", "policy show", "policy list"} {
+	for _, command := range []string{"agent", "scan", "policy lint", "policy test", "policy diff", "policy show", "policy list", "policy export vap"} {
 		section(t, "help "+command, fenced("console", transcript(t, command+" --help")))
 	}
 }

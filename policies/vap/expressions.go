@@ -2,6 +2,7 @@ package vap
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/kube-devops/kube-devops/rules"
@@ -78,7 +79,9 @@ func (p *policy) changed() string {
 
 // byKind chooses the expression for a pod, a CronJob or another workload.
 func (p *policy) byKind(pod, cronJob, workload string) string {
-	workload = `request.kind.kind == "CronJob" ? ` + cronJob + " : " + workload
+	if cronJob != workload {
+		workload = `request.kind.kind == "CronJob" ? ` + cronJob + " : " + workload
+	}
 	switch {
 	case p.WithoutWorkloads:
 		return pod
@@ -96,9 +99,14 @@ func (p *policy) variables() ([]named, error) {
 	}
 	translator := p.translator("pod")
 	add("pods", p.pods())
-	if len(p.table.Waivers()) > 0 {
+	byWorkload := p.selectsBy("workload")
+	if byWorkload || p.selectsBy("pod") {
 		add("name", p.name())
+	}
+	if byWorkload {
 		add("workload", p.workload())
+	}
+	if len(p.table.Waivers()) > 0 {
 		add("now", cel.Now(objectOf, "request.operation"))
 	}
 	skipped, err := p.translator("variables.pods[0]").Skipped()
@@ -156,7 +164,7 @@ func (p *policy) pods() string {
 			objectOf+`.metadata.name), "controller": dyn(true)}])`)
 	}
 	for _, field := range []string{"labels", "annotations"} {
-		if reads(field) || field == "labels" && p.selectsLabels() {
+		if reads(field) || field == "labels" && p.selectsBy("labels") {
 			metadata = append(metadata, `?"`+field+`": t.?metadata.?`+field)
 		}
 	}
@@ -185,13 +193,9 @@ func (p *policy) reads(keys ...string) bool {
 	return false
 }
 
-func (p *policy) selectsLabels() bool {
-	for _, w := range p.table.Waivers() {
-		if selects(w, "labels") {
-			return true
-		}
-	}
-	return false
+// selectsBy reports whether a waiver selects violations by a field.
+func (p *policy) selectsBy(field string) bool {
+	return slices.ContainsFunc(p.table.Waivers(), func(w *rules.Waiver) bool { return selects(w, field) })
 }
 
 // name is the name by which waivers select the pod: KIND/NAME for a template.
@@ -211,9 +215,6 @@ func (p *policy) name() string {
 // Elsewhere the template of a ReplicaSet or a Job is part of the workload that owns it.
 func (p *policy) workload() string {
 	if p.action == rules.Deny {
-		if p.WithoutWorkloads {
-			return `""`
-		}
 		return p.byKind(`""`, "variables.name", "variables.name")
 	}
 	owner := objectOf + `.metadata.?ownerReferences.orValue([]).filter(r, r.?controller.orValue(false) == true)[?0]` +

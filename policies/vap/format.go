@@ -41,7 +41,7 @@ func width(items []item) int {
 }
 
 // separators are where an expression may be broken, the loosest first. What follows the second one begins a line.
-var separators = [][]string{{", "}, {" ? ", " : "}, {" || "}, {" && "}}
+var separators = [][]string{{", "}, {" ? ", " : "}, {" || "}, {" && "}, {" + "}}
 
 // parseItems reads items up to a closing bracket that has no opening one.
 func parseItems(text string) (items []item, rest string) {

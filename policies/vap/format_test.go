@@ -12,7 +12,7 @@ func TestFormat(t *testing.T) {
 		{"a && b", "a && b"},
 		{long + " && " + long, long + "\n&& " + long},
 		{long + " && b || " + long, long + " && b\n|| " + long},
-		{`x.map(v, "` + long + ` && (" + v.` + long + ")", "x.map(v,\n  \"" + long + " && (\" + v." + long + "\n)"},
+		{`x.map(v, "` + long + ` && (" + v.` + long + ")", "x.map(v,\n  \"" + long + " && (\"\n  + v." + long + "\n)"},
 		{`f("` + long + `", "\"` + long + `, ")`, "f(\n  \"" + long + "\",\n  \"\\\"" + long + ", \"\n)"},
 		{"a ? [" + long + ", " + long + "] : b", "a\n? [\n  " + long + ",\n  " + long + "\n]\n: b"},
 	}
@@ -23,7 +23,7 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// TestWhatToDo: the text is one line, without a period at its end, and has at most maxText bytes, without half a character.
+// TestClip: what to do is one line, and has at most maxText bytes, without half a character.
 func TestClip(t *testing.T) {
 	for text, want := range map[string]string{
 		strings.Repeat("ä", 250): strings.Repeat("ä", 250),
