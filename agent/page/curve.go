@@ -78,17 +78,17 @@ func curveOf(t Trend) curve {
 	return curve{path.String(), label}
 }
 
-// gain says what a fix gives back.
+// gain says what a fix gives back: "+5.6, then Healthy".
 func gain(f Finding) string {
 	if f.Gain == nil || f.Waiver != "" {
 		return ""
 	}
-	text := fmt.Sprintf("A fix gives back %.1f percentage points", *f.Gain)
+	text := fmt.Sprintf("+%.1f", *f.Gain)
 	if *f.Gain > 0 && *f.Gain < 0.05 {
-		text = "A fix gives back less than 0.1 percentage points"
+		text = "less than +0.1"
 	}
 	if f.GradeAfter != "" {
-		text += ", and the grade is then " + base.Display(f.GradeAfter, 40)
+		text += ", then " + base.Display(f.GradeAfter, 40)
 	}
-	return text + "."
+	return text
 }

@@ -54,7 +54,7 @@ func parsed() *template.Template {
 		"delta": deltaOf, "trend": curveOf, "gain": gain,
 		"iso": iso, "second": second, "minute": minute, "day": day, "clock": clock,
 		"word": func(n int, singular string) string { return english.PluralWord(n, singular, "") }, "wordOf": english.PluralWord,
-		"few": few[string], "fewItems": few[Unavailable], "most": mostPods, "more": more, "moreOf": base.More, "morePods": morePods,
+		"few": few[string], "fewItems": few[Unavailable], "most": mostPods, "more": more, "moreOf": base.More, "fewPods": fewPods, "morePods": morePods,
 	}, all...)
 }
 
@@ -168,7 +168,7 @@ func iso(t time.Time) string    { return t.UTC().Format(time.RFC3339) }
 func second(t time.Time) string { return t.UTC().Format("2006-01-02 15:04:05 MST") }
 func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") }
 func day(t time.Time) string    { return t.UTC().Format(time.DateOnly) }
-func clock(t time.Time) string  { return t.UTC().Format("01-02 15:04:05") }
+func clock(t time.Time) string  { return t.UTC().Format(time.DateTime) }
 
 // exact is a number that is not rounded, for scripts; empty without data.
 func exact(x *float64) string {

@@ -27,8 +27,13 @@ func mostPods(counts []PodCount) []PodCount {
 	}))
 }
 
-// morePods counts the pods of a finding that are not listed. Their number is that of the violations.
-func morePods(f Finding) string { return base.More(f.Violations-len(few(f.Pods)), "pod") }
+// maxPods is how many pods of a finding a page names.
+const maxPods = 4
+
+func fewPods(pods []string) []string { return pods[:min(len(pods), maxPods)] }
+
+// morePods counts the pods of a finding that are not named. Each has one violation.
+func morePods(f Finding) string { return base.More(f.Violations-len(fewPods(f.Pods)), "pod") }
 
 // NamespacePath is the path of the view of a namespace below a root, such as "/" or "https://governance.example.com/".
 func NamespacePath(root, name string) string { return root + "namespaces/" + url.PathEscape(name) }
@@ -92,7 +97,7 @@ func (f *frame) Columns() []columnHead {
 		head.Path = q.link()
 		heads = append(heads, head)
 		if c.sort == SortDay {
-			heads = append(heads, columnHead{Head: "Last 24 h"})
+			heads = append(heads, columnHead{Head: "Last 24 h", Class: "spark"})
 		}
 	}
 	return heads
