@@ -1,0 +1,184 @@
+package portforward
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/portforward"
+	"k8s.io/client-go/transport/spdy"
+	"k8s.io/streaming/pkg/httpstream"
+)
+
+// A tunnel is a port-forward to one port of a pod. Unlike kubectl port-forward it opens no local port, which every user of the
+// machine could connect to.
+type tunnel struct {
+	connection httpstream.Connection
+	port       int
+	requests   atomic.Int64
+}
+
+// openTunnel opens a port-forward over a WebSocket, and over SPDY where the API server or a proxy before it does not support that,
+// as kubectl does.
+func openTunnel(ctx context.Context, config *rest.Config, to *leader) (*tunnel, error) {
+	dialer, err := newDialer(config, to)
+	if err != nil {
+		return nil, err
+	}
+	type dialed struct {
+		connection httpstream.Connection
+		err        error
+	}
+	answer := make(chan dialed, 1)
+	go func() { // a dialer takes no context
+		connection, protocol, err := dialer.Dial(portforward.PortForwardProtocolV1Name)
+		if err == nil && protocol != portforward.PortForwardProtocolV1Name {
+			err = errors.Join(fmt.Errorf("the API server answers with protocol %q, not %q", protocol, portforward.PortForwardProtocolV1Name), connection.Close())
+		}
+		answer <- dialed{connection, err}
+	}()
+	select {
+	case got := <-answer:
+		if got.err != nil {
+			return nil, dialError(got.err, to)
+		}
+		return &tunnel{connection: got.connection, port: to.port}, nil
+	case <-ctx.Done():
+		go func() {
+			if late := <-answer; late.err == nil {
+				_ = late.connection.Close()
+			}
+		}()
+		return nil, fmt.Errorf("forward a port to %s: %w", to, ctx.Err())
+	}
+}
+
+func newDialer(config *rest.Config, to *leader) (httpstream.Dialer, error) {
+	server, _, err := rest.DefaultServerUrlFor(config)
+	if err != nil {
+		return nil, err
+	}
+	target := server.JoinPath("api/v1/namespaces", url.PathEscape(to.namespace), "pods", url.PathEscape(to.pod), "portforward")
+	overWebSocket, err := portforward.NewSPDYOverWebsocketDialerForStreaming(target, config)
+	if err != nil {
+		return nil, err
+	}
+	transport, upgrader, err := spdy.RoundTripperFor(config)
+	if err != nil {
+		return nil, err
+	}
+	overSPDY := spdy.NewDialerForStreaming(upgrader, &http.Client{Transport: transport}, http.MethodPost, target)
+	return portforward.NewFallbackDialerForStreaming(overWebSocket, overSPDY, func(err error) bool {
+		return httpstream.IsUpgradeFailure(err) || httpstream.IsHTTPSProxyError(err)
+	}), nil
+}
+
+// dialError says what to do about a port-forward that is refused. The dialers return the status as text.
+func dialError(err error, to *leader) error {
+	text := strings.ToLower(err.Error())
+	switch {
+	case strings.Contains(text, "forbidden"):
+		return fmt.Errorf("forward a port to %s: your user lacks the right: create and get on pods/portforward in namespace %s", to, to.namespace)
+	case strings.Contains(text, "not found"):
+		return &goneError{fmt.Errorf("the pod %s/%s of the leader is gone: another one takes over soon, try again", to.namespace, to.pod)}
+	}
+	return fmt.Errorf("forward a port to %s: %w", to, err)
+}
+
+func (t *tunnel) close() { _ = t.connection.Close() }
+
+// closed reports whether the port-forward has ended, for example because its pod has.
+func (t *tunnel) closed() bool {
+	select {
+	case <-t.connection.CloseChan():
+		return true
+	default:
+		return false
+	}
+}
+
+// dial opens a connection to the port of the pod: a stream for its data, and one for the error of the kubelet.
+func (t *tunnel) dial() (net.Conn, error) {
+	header := http.Header{}
+	header.Set(corev1.PortHeader, strconv.Itoa(t.port))
+	header.Set(corev1.PortForwardRequestIDHeader, strconv.FormatInt(t.requests.Add(1), 10))
+	header.Set(corev1.StreamType, corev1.StreamTypeError)
+	failure, err := t.connection.CreateStream(header)
+	if err != nil {
+		return nil, fmt.Errorf("open a stream of the port-forward: %w", err)
+	}
+	_ = failure.Close() // nothing is sent there
+	header.Set(corev1.StreamType, corev1.StreamTypeData)
+	data, err := t.connection.CreateStream(header)
+	if err != nil {
+		t.connection.RemoveStreams(failure)
+		return nil, fmt.Errorf("open a stream of the port-forward: %w", err)
+	}
+	c := &streamConn{Stream: data, failed: make(chan error, 1)}
+	c.end = sync.OnceFunc(func() {
+		_ = data.Close()
+		_ = data.Reset() // discards what the pod still sends
+		_ = failure.Reset()
+		t.connection.RemoveStreams(data, failure)
+	})
+	go func() {
+		message, _ := io.ReadAll(io.LimitReader(failure, maxMessage)) // what was read before an error is the message
+		if len(message) > 0 {
+			c.failed <- errors.New(strings.Join(strings.Fields(string(message)), " "))
+			c.end() // the kubelet does not close the data
+		}
+		close(c.failed)
+	}()
+	return c, nil
+}
+
+// maxMessage is the longest error of a kubelet.
+const maxMessage = 4 << 10
+
+// A streamConn is a stream as a net.Conn. It has no deadlines: net/http closes a connection that takes too long.
+type streamConn struct {
+	httpstream.Stream
+	failed chan error // the error of the kubelet; closed at the end
+	end    func()
+}
+
+func (c *streamConn) Read(p []byte) (int, error) {
+	n, err := c.Stream.Read(p)
+	if err != nil {
+		select {
+		case failure, ok := <-c.failed:
+			if ok {
+				return n, failure
+			}
+		default:
+		}
+	}
+	return n, err
+}
+
+func (c *streamConn) Close() error {
+	c.end()
+	return nil
+}
+
+type address struct{}
+
+func (address) Network() string { return "tcp" }
+func (address) String() string  { return "port-forward" }
+
+func (c *streamConn) LocalAddr() net.Addr              { return address{} }
+func (c *streamConn) RemoteAddr() net.Addr             { return address{} }
+func (c *streamConn) SetDeadline(time.Time) error      { return nil }
+func (c *streamConn) SetReadDeadline(time.Time) error  { return nil }
+func (c *streamConn) SetWriteDeadline(time.Time) error { return nil }
