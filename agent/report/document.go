@@ -1,0 +1,236 @@
+package report
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+)
+
+// A Document is a report as an agent serves it at /api/v1/report, and as scan -o json writes it. It may come from another machine and
+// version, so nothing in it is trusted, and keys that are not known are left out.
+type Document struct {
+	Policy     PolicyName
+	Scope      *Scope // nil: the whole cluster
+	Incomplete []string
+	Cluster    DocumentCounts
+	Namespaces []DocumentNamespace
+	Violations []DocumentViolation
+	Waived     []DocumentViolation
+	Warnings   []string
+}
+
+// A PolicyName identifies a policy table.
+type PolicyName struct {
+	Name string `json:"name"`
+	Hash string `json:"hash"`
+}
+
+// DocumentCounts are what a report says of a cluster or a namespace. Scores without data are nil.
+type DocumentCounts struct {
+	// Count is how many namespaces have a score; only of a cluster.
+	Count      int            `json:"namespaces,omitempty"`
+	Pods       int            `json:"pods"`
+	Score      *float64       `json:"score"`
+	Compliance *float64       `json:"compliance"`
+	Grade      *string        `json:"grade"`
+	Violations map[string]int `json:"violations"` // by check
+}
+
+// A DocumentNamespace is a namespace of a report.
+type DocumentNamespace struct {
+	Namespace string `json:"namespace"`
+	DocumentCounts
+}
+
+// A DocumentViolation is a violation of a report. Waiver and Expires are those of a waived one.
+type DocumentViolation struct {
+	violationJSON
+	Waiver  string `json:"waiver,omitempty"`
+	Expires string `json:"expires,omitempty"`
+}
+
+// ReadOptions choose what ReadDocument keeps. The zero value keeps no namespace and no violation.
+type ReadOptions struct {
+	// Namespace says whether a namespace is kept; nil keeps none.
+	Namespace func(*DocumentNamespace) bool
+	// Violations says whether the violations of a namespace are kept; nil keeps none.
+	Violations func(namespace string) bool
+}
+
+// maxToken is how much of a report may be read for one namespace, one violation or one other member. What is left out is read token by
+// token, so that a report of any size needs little memory.
+const maxToken = 1 << 20
+
+// maxDepth is how deep a value that is left out may be nested.
+const maxDepth = 100
+
+var errTooLarge = fmt.Errorf("an element is larger than %d bytes", maxToken)
+
+// ReadDocument reads one report and nothing after it.
+func ReadDocument(from io.Reader, o ReadOptions) (*Document, error) {
+	r := &documentReader{budget: &budgetReader{from: from}, options: o}
+	r.json = json.NewDecoder(r.budget)
+	doc, err := r.read()
+	switch {
+	case errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF):
+		return nil, fmt.Errorf("not a report: the JSON ends early: %w", io.ErrUnexpectedEOF)
+	case err != nil:
+		return nil, fmt.Errorf("not a report: %w", err)
+	}
+	return doc, nil
+}
+
+// A budgetReader limits what is read from one call of reset to the next.
+type budgetReader struct {
+	from io.Reader
+	left int
+}
+
+func (b *budgetReader) reset() { b.left = maxToken }
+
+func (b *budgetReader) Read(p []byte) (int, error) {
+	if b.left <= 0 {
+		return 0, errTooLarge
+	}
+	n, err := b.from.Read(p[:min(len(p), b.left)])
+	b.left -= n
+	return n, err
+}
+
+type documentReader struct {
+	json    *json.Decoder
+	budget  *budgetReader
+	options ReadOptions
+}
+
+func (r *documentReader) read() (*Document, error) {
+	if err := r.delimiter('{'); err != nil {
+		return nil, err
+	}
+	var doc Document
+	version := 0
+	seen := make(map[string]bool)
+	for r.json.More() {
+		token, err := r.token()
+		if err != nil {
+			return nil, err
+		}
+		name, _ := token.(string) // the name of a member is a string
+		if seen[name] {
+			return nil, fmt.Errorf("%q is there twice", head(name, 40))
+		}
+		if len(seen) < 1000 {
+			seen[name] = true
+		}
+		if err := r.member(name, &doc, &version); err != nil {
+			return nil, fmt.Errorf("%q: %w", head(name, 40), err)
+		}
+	}
+	if err := r.delimiter('}'); err != nil {
+		return nil, err
+	}
+	if _, err := r.token(); !errors.Is(err, io.EOF) {
+		return nil, errors.New("there is more after its end")
+	}
+	switch {
+	case version == 0 || !seen["policy"] || !seen["cluster"] || !seen["namespaces"]:
+		return nil, errors.New("it lacks version, policy, cluster or namespaces")
+	case version != reportVersion:
+		return nil, fmt.Errorf("its version is %d, this program reads version %d: upgrade it", version, reportVersion)
+	}
+	return &doc, nil
+}
+
+func (r *documentReader) member(name string, doc *Document, version *int) error {
+	switch name {
+	case "policy":
+		return r.value(&doc.Policy)
+	case "scope":
+		return r.value(&doc.Scope)
+	case "incomplete":
+		return r.value(&doc.Incomplete)
+	case "cluster":
+		return r.value(&doc.Cluster)
+	case "warnings":
+		return r.value(&doc.Warnings)
+	case "version":
+		return r.value(version)
+	case "namespaces":
+		return eachElement(r, r.options.Namespace != nil, func(ns *DocumentNamespace) {
+			if r.options.Namespace(ns) {
+				doc.Namespaces = append(doc.Namespaces, *ns)
+			}
+		})
+	case "violations":
+		return r.violations(&doc.Violations)
+	case "waived":
+		return r.violations(&doc.Waived)
+	}
+	return r.skip()
+}
+
+func (r *documentReader) violations(into *[]DocumentViolation) error {
+	return eachElement(r, r.options.Violations != nil, func(v *DocumentViolation) {
+		if r.options.Violations(v.Namespace) {
+			*into = append(*into, *v)
+		}
+	})
+}
+
+// eachElement reads the elements of an array one by one, or skips all of them.
+func eachElement[T any](r *documentReader, wanted bool, each func(*T)) error {
+	if !wanted {
+		return r.skip()
+	}
+	if err := r.delimiter('['); err != nil {
+		return err
+	}
+	for r.json.More() {
+		var element T
+		if err := r.value(&element); err != nil {
+			return err
+		}
+		each(&element)
+	}
+	return r.delimiter(']')
+}
+
+func (r *documentReader) value(into any) error {
+	r.budget.reset()
+	return r.json.Decode(into)
+}
+
+func (r *documentReader) token() (json.Token, error) {
+	r.budget.reset()
+	return r.json.Token()
+}
+
+func (r *documentReader) delimiter(want json.Delim) error {
+	token, err := r.token()
+	if err == nil && token != want {
+		err = fmt.Errorf("%q is missing", want.String())
+	}
+	return err
+}
+
+// skip reads a value and drops it.
+func (r *documentReader) skip() error {
+	for depth := 0; ; {
+		token, err := r.token()
+		if err != nil {
+			return err
+		}
+		switch token {
+		case json.Delim('{'), json.Delim('['):
+			if depth++; depth > maxDepth {
+				return errors.New("it is nested too deeply")
+			}
+		case json.Delim('}'), json.Delim(']'):
+			depth--
+		}
+		if depth == 0 {
+			return nil
+		}
+	}
+}

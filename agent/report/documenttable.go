@@ -1,0 +1,421 @@
+package report
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/dustin/go-humanize/english"
+
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// DocumentScores writes the cluster and the namespaces of a report, worst first.
+func DocumentScores(to io.Writer, doc *Document, o Options) error {
+	w := &tableWriter{to: bufio.NewWriter(to), o: o}
+	w.documentHead(doc)
+	rows := slices.SortedFunc(slices.Values(doc.Namespaces), compareNamespaces)
+	others := 0
+	if o.Top > 0 && len(rows) > o.Top {
+		rows, others = rows[:o.Top], len(rows)-o.Top
+	}
+	var cells [][]gridCell
+	for i := range rows {
+		ns := &rows[i]
+		cells = append(cells, append([]gridCell{{text: name(ns.Namespace)}, {text: number(ns.Pods)}}, append(scoreCells(ns.DocumentCounts), gridCell{items: byCount(nonzero(ns.Violations))})...))
+	}
+	if len(cells) > 0 {
+		w.grid(append(append(grid{{head: "NAMESPACE", least: 12}, {head: "PODS", right: true}}, scoreColumns...), column{head: "VIOLATIONS", least: 20}), cells)
+		w.more(others, "namespace")
+	}
+	w.documentNotes(doc)
+	return w.to.Flush()
+}
+
+var scoreColumns = grid{{head: "COMPLIANCE", right: true}, {head: "SCORE", right: true}, {head: "GRADE", least: 8}}
+
+// scoreCells are compliance, score and grade.
+func scoreCells(c DocumentCounts) []gridCell {
+	cells := []gridCell{{text: "no data"}, {text: "-"}, {text: "-"}}
+	if c.Compliance != nil {
+		cells[0].text = percent(*c.Compliance)
+	}
+	if c.Score != nil {
+		cells[1].text = fmt.Sprintf("%.2f", *c.Score)
+	}
+	if c.Grade != nil {
+		cells[2].text = display(*c.Grade, 40)
+	}
+	return cells
+}
+
+// compareNamespaces sorts the worst first. Those without data come last.
+func compareNamespaces(a, b DocumentNamespace) int {
+	return cmp.Or(compareCompliances(a.Compliance, b.Compliance), cmp.Compare(a.Namespace, b.Namespace))
+}
+
+func compareCompliances(a, b *float64) int {
+	switch {
+	case a == nil && b == nil:
+		return 0
+	case a == nil:
+		return 1
+	case b == nil:
+		return -1
+	}
+	return cmp.Compare(*a, *b)
+}
+
+func nonzero(counts map[string]int) map[string]int {
+	counts = maps.Clone(counts)
+	maps.DeleteFunc(counts, func(_ string, n int) bool { return n <= 0 })
+	return counts
+}
+
+func (c *DocumentCounts) violations() int {
+	total := 0
+	for _, n := range c.Violations {
+		total += n
+	}
+	return total
+}
+
+// documentHead writes the result of the cluster, its policy, and what the report lacks.
+func (w *tableWriter) documentHead(doc *Document) {
+	if len(doc.Incomplete) > 0 {
+		w.line("%s", w.in(bold+red, "INCOMPLETE: some inputs could not be read, and are in no number below."))
+	}
+	c := &doc.Cluster
+	text := fmt.Sprintf("Cluster: no data: %s.", english.Plural(c.Pods, "pod", ""))
+	if c.Compliance != nil {
+		cells := scoreCells(*c)
+		text = fmt.Sprintf("Cluster: compliance %s, score %s, %s: %s, %s, %s.", cells[0].text, cells[1].text, cells[2].text,
+			english.Plural(c.Count, "namespace", ""), english.Plural(c.Pods, "pod", ""), english.Plural(c.violations(), "violation", ""))
+	}
+	for _, line := range Wrap(text, w.o.Width, "  ") {
+		w.line("%s", w.in(bold, line))
+	}
+	for _, line := range Wrap("Policy "+doc.Policy.String(), w.o.Width, "  ") {
+		w.line("%s", w.in(dim, line))
+	}
+}
+
+// String names a policy, with a prefix of its hash that distinguishes tables.
+func (p PolicyName) String() string {
+	return name(p.Name) + ", " + printable(head(p.Hash, len("sha256:")+12))
+}
+
+// documentNotes writes which namespaces the agent watches, and the warnings.
+func (w *tableWriter) documentNotes(doc *Document) {
+	var notes []string
+	if doc.Scope != nil {
+		notes = append(notes, "The agent watches only "+listed(names(doc.Scope.Namespaces), 10)+".")
+		if len(doc.Scope.Forbidden) > 0 {
+			notes = append(notes, "It may not list the pods of "+listed(names(doc.Scope.Forbidden), 10)+".")
+		}
+	}
+	for i, warning := range doc.Warnings {
+		if i == waiverNames {
+			notes = append(notes, moreText(len(doc.Warnings)-i, "warning")+".")
+			break
+		}
+		notes = append(notes, prose(warning, 400))
+	}
+	if len(notes) > 0 {
+		w.line("")
+	}
+	for _, note := range notes {
+		w.wrapped(note, "  ")
+	}
+}
+
+func names(texts []string) []string {
+	out := make([]string, len(texts))
+	for i, text := range texts {
+		out[i] = name(text)
+	}
+	return out
+}
+
+// A documentFinding is the same violation in one or more pods.
+type documentFinding struct {
+	DocumentViolation
+	pods   []string
+	points int
+}
+
+// documentFindings groups violations, the most severe and costly first.
+func documentFindings(violations []DocumentViolation) []*documentFinding {
+	type key struct{ workload, check, container, subject, message string }
+	at := make(map[key]*documentFinding)
+	var found []*documentFinding
+	for _, v := range violations {
+		k := key{v.Workload, v.Check, v.Container, cmp.Or(v.Subject, v.Path), v.Message}
+		if v.Container != "" && v.Subject == "" {
+			k.subject = ""
+		}
+		f := at[k]
+		if f == nil {
+			f = &documentFinding{DocumentViolation: v}
+			at[k] = f
+			found = append(found, f)
+		}
+		f.points += v.Weight
+		if !slices.Contains(f.pods[max(0, len(f.pods)-1):], v.Pod) { // those of one pod follow one another
+			f.pods = append(f.pods, v.Pod)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b *documentFinding) int {
+		return cmp.Or(cmp.Compare(severityOrder(a.Severity), severityOrder(b.Severity)), cmp.Compare(b.points, a.points), cmp.Compare(a.Check, b.Check))
+	})
+	return found
+}
+
+// severityOrder puts a severity that this version does not know last.
+func severityOrder(s rules.Severity) int {
+	if rank := s.Rank(); rank >= 0 {
+		return rank
+	}
+	return len(rules.Severities())
+}
+
+func (f *documentFinding) place() string {
+	text := name(cmp.Or(f.Workload, f.Pod))
+	if more := len(f.pods) - 1; more > 0 {
+		if f.Workload != "" {
+			return text + " (" + english.Plural(more+1, "pod", "") + ")"
+		}
+		text += " and " + english.Plural(more, "more pod", "")
+	}
+	return text
+}
+
+func (f *documentFinding) id() string {
+	if f.Unknown {
+		return name(f.Check) + " (unknown)"
+	}
+	return name(f.Check)
+}
+
+// NamespaceNotFound is the error for a namespace that a report does not have.
+func (doc *Document) NamespaceNotFound(namespace string) error {
+	all := make([]string, len(doc.Namespaces))
+	for i := range all {
+		all[i] = doc.Namespaces[i].Namespace
+	}
+	near := nearest(namespace, all, 3)
+	for i := range near {
+		near[i] = strconv.Quote(head(near[i], 100))
+	}
+	if len(near) > 0 {
+		return fmt.Errorf("no pods in namespace %q; did you mean %s?", head(namespace, 100), strings.Join(near, " or "))
+	}
+	return fmt.Errorf("no pods in namespace %q (of %s), or the policy excludes it", head(namespace, 100), english.Plural(len(all), "namespace", ""))
+}
+
+// find returns a namespace; nil if there is none.
+func (doc *Document) find(namespace string) *DocumentNamespace {
+	for i := range doc.Namespaces {
+		if doc.Namespaces[i].Namespace == namespace {
+			return &doc.Namespaces[i]
+		}
+	}
+	return nil
+}
+
+// DocumentExplain writes the findings of a namespace: what each costs, what is wrong, and what to do.
+func DocumentExplain(to io.Writer, doc *Document, namespace string, o Options) error {
+	ns := doc.find(namespace)
+	if ns == nil {
+		return doc.NamespaceNotFound(namespace)
+	}
+	w := &tableWriter{to: bufio.NewWriter(to), o: o}
+	cells := scoreCells(ns.DocumentCounts)
+	for _, line := range Wrap(fmt.Sprintf("Namespace %s: compliance %s, score %s, %s: %s, %s.", name(ns.Namespace), cells[0].text, cells[1].text, cells[2].text,
+		english.Plural(ns.Pods, "pod", ""), english.Plural(ns.violations(), "violation", "")), o.Width, "  ") {
+		w.line("%s", w.in(bold, line))
+	}
+	found := documentFindings(doc.Violations)
+	if len(found) == 0 {
+		w.line("No penalty points.")
+	}
+	w.documentChecks(ns, found)
+	w.documentFindings(found)
+	w.documentFixes(found)
+	if n := len(doc.Waived); n > 0 {
+		w.line("")
+		w.wrapped(english.Plural(n, "violation", "")+" waived: excluded from all scores.", "  ")
+	}
+	return w.to.Flush()
+}
+
+// documentChecks writes what each check costs, and what a fix gives back.
+func (w *tableWriter) documentChecks(ns *DocumentNamespace, found []*documentFinding) {
+	points, violations := make(map[string]int), make(map[string]int)
+	total := 0
+	for _, f := range found {
+		points[f.Check] += f.points
+		violations[f.Check] += f.points / max(1, f.Weight)
+		total += f.points
+	}
+	order := slices.SortedFunc(maps.Keys(points), func(a, b string) int { return cmp.Or(cmp.Compare(points[b], points[a]), cmp.Compare(a, b)) })
+	var cells [][]gridCell
+	for _, check := range order {
+		gain := "-"
+		if ns.Compliance != nil && total > 0 {
+			gain = "+" + strings.TrimSuffix(percent((100-*ns.Compliance)*float64(points[check])/float64(total)), " %")
+		}
+		cells = append(cells, []gridCell{{text: name(check)}, {text: number(violations[check])}, {text: number(points[check])}, {text: gain}})
+	}
+	if len(cells) > 0 {
+		w.grid(grid{{head: "CHECK", least: 12}, {head: "VIOLATIONS", right: true}, {head: "POINTS", right: true}, {head: "GAIN", right: true}}, cells)
+	}
+}
+
+func (w *tableWriter) documentFindings(found []*documentFinding) {
+	if len(found) == 0 {
+		return
+	}
+	others := 0
+	if w.o.Findings > 0 && len(found) > w.o.Findings {
+		found, others = found[:w.o.Findings], len(found)-w.o.Findings
+	}
+	w.line("")
+	w.line("%s", w.in(bold, "FINDINGS, WORST FIRST"))
+	for _, f := range found {
+		parts := []string{f.place()}
+		if label := subjectLabel(f.Container, f.Subject); label != "" {
+			parts = append(parts, name(label))
+		}
+		place := strings.Join(parts, "  ")
+		lines := Wrap(place+"  "+f.id()+": "+prose(f.Message, 600), w.o.Width, "    ")
+		if after, ok := strings.CutPrefix(lines[0], place+"  "+f.id()); ok {
+			lines[0] = place + "  " + w.in(severityColor(f.Severity), f.id()) + after
+		}
+		for _, line := range lines {
+			w.line("%s", line)
+		}
+	}
+	w.more(others, "finding")
+}
+
+// documentFixes writes what to do about each check.
+func (w *tableWriter) documentFixes(found []*documentFinding) {
+	seen := make(map[string]bool)
+	for _, f := range found {
+		if seen[f.Check] || f.Remediation == "" {
+			continue
+		}
+		if len(seen) == 0 {
+			w.line("")
+			w.line("%s", w.in(bold, "HOW TO FIX"))
+		}
+		seen[f.Check] = true
+		id := name(f.Check)
+		lines := Wrap(fmt.Sprintf("%s (%s): %s", id, prose(string(f.Severity), 20), prose(f.Remediation, 600)), w.o.Width, "    ")
+		lines[0] = w.in(severityColor(f.Severity), id) + strings.TrimPrefix(lines[0], id)
+		for _, line := range lines {
+			w.line("%s", line)
+		}
+	}
+}
+
+// A DocumentWaiver is what one waiver accepts in one namespace.
+type DocumentWaiver struct {
+	Waiver     string         `json:"waiver"`
+	Expires    string         `json:"expires"`
+	Namespace  string         `json:"namespace"`
+	Violations map[string]int `json:"violations"` // by check
+}
+
+// Waivers groups the waived violations by waiver and namespace, the next to expire first.
+func (doc *Document) Waivers() []DocumentWaiver {
+	type key struct{ waiver, expires, namespace string }
+	at := make(map[key]map[string]int)
+	for _, v := range doc.Waived {
+		k := key{v.Waiver, v.Expires, v.Namespace}
+		if at[k] == nil {
+			at[k] = make(map[string]int)
+		}
+		at[k][v.Check]++
+	}
+	found := make([]DocumentWaiver, 0, len(at))
+	for k, counts := range at {
+		found = append(found, DocumentWaiver{k.waiver, k.expires, k.namespace, counts})
+	}
+	slices.SortFunc(found, func(a, b DocumentWaiver) int {
+		return cmp.Or(cmp.Compare(a.Expires, b.Expires), cmp.Compare(a.Waiver, b.Waiver), cmp.Compare(a.Namespace, b.Namespace))
+	})
+	return found
+}
+
+// DocumentWaivers writes what waivers accept, the next to expire first, and the warnings about waivers.
+func DocumentWaivers(to io.Writer, doc *Document, o Options) error {
+	w := &tableWriter{to: bufio.NewWriter(to), o: o}
+	w.line("%s", w.in(bold, english.Plural(len(doc.Waived), "violation", "")+" waived."))
+	var cells [][]gridCell
+	for _, waiver := range doc.Waivers() {
+		until := name(waiver.Expires)
+		if at, err := time.Parse(time.RFC3339Nano, waiver.Expires); err == nil {
+			until = expiry(&rules.Waiver{Expires: at})
+		}
+		cells = append(cells, []gridCell{{text: name(waiver.Waiver)}, {text: until}, {text: name(waiver.Namespace)}, {items: byCount(waiver.Violations)}})
+	}
+	if len(cells) > 0 {
+		w.grid(grid{{head: "WAIVED BY", least: 12}, {head: "UNTIL"}, {head: "NAMESPACE", least: 12}, {head: "WAIVED", least: 20}}, cells)
+	}
+	w.documentNotes(doc)
+	return w.to.Flush()
+}
+
+// DocumentScoresJSON writes the part of a report that DocumentScores shows, with the keys of a report.
+func DocumentScoresJSON(to io.Writer, doc *Document) error {
+	return writeDocument(to, doc, map[string]any{"cluster": doc.Cluster, "namespaces": nonnil(doc.Namespaces)})
+}
+
+// DocumentExplainJSON writes a namespace and its violations.
+func DocumentExplainJSON(to io.Writer, doc *Document, namespace string) error {
+	ns := doc.find(namespace)
+	if ns == nil {
+		return doc.NamespaceNotFound(namespace)
+	}
+	return writeDocument(to, doc, map[string]any{"namespace": ns, "violations": nonnil(doc.Violations), "waived": nonnil(doc.Waived)})
+}
+
+// DocumentWaiversJSON writes what waivers accept.
+func DocumentWaiversJSON(to io.Writer, doc *Document) error {
+	return writeDocument(to, doc, map[string]any{"waivers": doc.Waivers()})
+}
+
+func nonnil[T any](items []T) []T {
+	if items == nil {
+		return []T{}
+	}
+	return items
+}
+
+func writeDocument(to io.Writer, doc *Document, members map[string]any) error {
+	members["policy"], members["version"] = doc.Policy, reportVersion
+	if doc.Scope != nil {
+		members["scope"] = doc.Scope
+	}
+	if len(doc.Warnings) > 0 {
+		members["warnings"] = doc.Warnings
+	}
+	if len(doc.Incomplete) > 0 {
+		members["incomplete"] = doc.Incomplete
+	}
+	text, err := json.MarshalIndent(members, "", "  ")
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(to, escaped(string(text))+"\n")
+	return err
+}
