@@ -37,12 +37,21 @@ func main() {
 		<-signals
 		os.Exit(exitInterrupted)
 	}()
-	os.Exit(run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	root := newRootCommand()
+	plugin, args := pluginArgs(os.Args[0], os.Args[1:])
+	if plugin {
+		root = newPluginCommand()
+	}
+	os.Exit(execute(ctx, root, args, os.Stdin, os.Stdout, os.Stderr))
 }
 
-// run executes a command and returns its exit code. It prints each error on one line of stderr.
+// run executes a command of the program and returns its exit code.
 func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
-	root := newRootCommand() //nolint:contextcheck // cobra passes the context to the commands
+	return execute(ctx, newRootCommand(), args, stdin, stdout, stderr) //nolint:contextcheck // cobra passes the context to the commands
+}
+
+// execute executes a command and returns its exit code. It prints each error on one line of stderr.
+func execute(ctx context.Context, root *cobra.Command, args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 	root.SetArgs(args)
 	root.SetIn(stdin)
 	root.SetOut(stdout)
@@ -66,7 +75,7 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 
 func newRootCommand() *cobra.Command {
 	versionText := fmt.Sprintf("kube-devops %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	root := newGroup("kube-devops", "Live governance scores for every namespace of a Kubernetes cluster", newAgentCommand(), newScanCommand(), newPolicyCommand(),
+	root := newGroup("kube-devops", "Live governance scores for every namespace of a Kubernetes cluster", newAgentCommand(), newScanCommand(), newPolicyCommand(), newGovernanceCommand(),
 		&cobra.Command{
 			Use:   "version",
 			Short: "Print the version",
@@ -76,6 +85,19 @@ func newRootCommand() *cobra.Command {
 				return err
 			},
 		})
+	return asRoot(root, versionText)
+}
+
+// newPluginCommand makes the plugin of kubectl.
+func newPluginCommand() *cobra.Command {
+	command := newGovernanceCommand()
+	command.Use = pluginName // the completion scripts are named after it
+	command.Annotations = map[string]string{cobra.CommandDisplayNameAnnotation: "kubectl governance"}
+	return asRoot(command, fmt.Sprintf("kubectl-governance %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH))
+}
+
+// asRoot sets what the command at the top sets for all commands.
+func asRoot(root *cobra.Command, versionText string) *cobra.Command {
 	root.SilenceUsage, root.SilenceErrors = true, true
 	root.Version = version
 	root.SetVersionTemplate(versionText)
