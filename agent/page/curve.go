@@ -3,7 +3,7 @@ package page
 import (
 	"fmt"
 	"math"
-	"strings"
+	"strconv"
 
 	"github.com/kube-devops/kube-devops/agent/page/base"
 )
@@ -54,28 +54,28 @@ func curveOf(t Trend) curve {
 		top = min(100, bottom+leastSpan)
 		bottom = max(0, top-leastSpan)
 	}
-	var path strings.Builder
-	for i, y := range t {
-		value := float64(y)
-		if math.IsNaN(value) {
+	known := func(i int) bool { return i >= 0 && i < len(t) && !math.IsNaN(float64(t[i])) }
+	var path []byte
+	for i := range t {
+		// The points within a level line are not needed.
+		if !known(i) || known(i-1) && known(i+1) && t[i-1] == t[i] && t[i] == t[i+1] {
 			continue
 		}
 		x := 100.0
 		if len(t) > 1 {
 			x = 100 * float64(i) / float64(len(t)-1)
 		}
-		height := 22 - 20*(value-bottom)/(top-bottom)
-		alone := (i == 0 || math.IsNaN(float64(t[i-1]))) && (i == len(t)-1 || math.IsNaN(float64(t[i+1])))
-		switch {
-		case alone: // a line of no length, which has round ends
-			fmt.Fprintf(&path, "M%.4g %.4gh0", x, height)
-		case i == 0 || math.IsNaN(float64(t[i-1])):
-			fmt.Fprintf(&path, "M%.4g %.4g", x, height)
-		default:
-			fmt.Fprintf(&path, "L%.4g %.4g", x, height)
+		command := byte('L')
+		if !known(i - 1) {
+			command = 'M'
+		}
+		path = strconv.AppendFloat(append(path, command), x, 'g', 4, 64)
+		path = strconv.AppendFloat(append(path, ' '), 22-20*(float64(t[i])-bottom)/(top-bottom), 'g', 4, 64)
+		if !known(i-1) && !known(i+1) {
+			path = append(path, "h0"...) // a line of no length, which has round ends
 		}
 	}
-	return curve{path.String(), label}
+	return curve{string(path), label}
 }
 
 // gain says what a fix gives back: "+5.6, then Healthy".

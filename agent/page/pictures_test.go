@@ -2,8 +2,6 @@ package page
 
 import (
 	"fmt"
-	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"testing"
@@ -14,34 +12,16 @@ import (
 // widths are those of a phone, a small window and a desktop.
 var widths = []int{390, 800, 1440}
 
-// serve serves views by their names.
-func serve(t testing.TB, views map[string]View) *httptest.Server {
-	t.Helper()
-	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		view, ok := views[r.URL.Path[1:]]
-		if !ok {
-			http.NotFound(w, r)
-			return
-		}
-		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		w.Header().Set("Content-Security-Policy", SecurityPolicy())
-		if err := Render(w, view); err != nil {
-			t.Error(err)
-		}
-	}))
-	t.Cleanup(server.Close)
-	return server
-}
-
-// TestPictures writes pictures of all views to the folder that PICTURES names.
+// TestPictures writes pictures of all views, or of the one that VIEW names, to the folder that PICTURES names. Look at them after a change
+// of the style.
 func TestPictures(t *testing.T) {
 	folder := os.Getenv("PICTURES")
 	if folder == "" {
 		t.Skip("PICTURES names no folder")
 	}
 	views := examples()
-	views["large"] = overview(5000, PerPage, 3)
-	server := serve(t, views)
+	views["large"], views["hostile"], views["hostile-namespace"] = overview(5000, PerPage, 3), hostileOverview(), hostileNamespace()
+	server := named(t, views)
 	tab := browsertest.Start(t).Tab(t)
 	for name := range views {
 		if only := os.Getenv("VIEW"); only != "" && only != name {

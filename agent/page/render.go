@@ -50,7 +50,7 @@ func parsed() *template.Template {
 		all = append(all, string(text))
 	}
 	return base.Parse(template.FuncMap{
-		"name": base.Name, "prose": base.Prose, "lines": lines, "hash": shortHash, "exact": exact, "score": score, "severity": severityClass,
+		"name": base.Name, "prose": base.Prose, "lines": lines, "hash": shortHash, "exact": exact, "web": web, "score": score, "severity": severityClass,
 		"delta": deltaOf, "trend": curveOf, "gain": gain,
 		"iso": iso, "second": second, "minute": minute, "day": day, "clock": clock,
 		"word": func(n int, singular string) string { return english.PluralWord(n, singular, "") }, "wordOf": english.PluralWord,
@@ -185,7 +185,15 @@ func score(x *float64) string {
 	return fmt.Sprintf("%.2f", *x)
 }
 
-func shortHash(hash string) string { return base.Head(hash, len("sha256:")+12) }
+func shortHash(hash string) string { return base.Sanitized(base.Head(hash, len("sha256:")+12)) }
+
+// web returns an address if a page may link it; empty if not.
+func web(address string) string {
+	if strings.HasPrefix(address, "https://") || strings.HasPrefix(address, "http://") {
+		return address
+	}
+	return ""
+}
 
 // severityClass is the class of a severity's badge. Only known severities are one.
 func severityClass(severity string) string {

@@ -196,7 +196,7 @@ func (f *frame) Pages() pages {
 // CheckID is the id of a column of the grid.
 func (f *frame) CheckID(i int) string {
 	if checks := f.View.(*Namespace).Checks; i < len(checks) {
-		return checks[i].ID
+		return base.Name(checks[i].ID)
 	}
 	return ""
 }

@@ -223,7 +223,9 @@ func (tab *Tab) event(m *message) {
 	case "Runtime.exceptionThrown":
 		tab.errors = append(tab.errors, "exception: "+string(m.Params))
 	case "Log.entryAdded":
-		var log struct{ Entry struct{ Level, Source, Text, URL string } }
+		var log struct {
+			Entry struct{ Level, Source, Text, URL string }
+		}
 		if json.Unmarshal(m.Params, &log) == nil && log.Entry.Level == "error" {
 			tab.errors = append(tab.errors, log.Entry.Source+": "+log.Entry.Text+" "+log.Entry.URL)
 		}
