@@ -87,7 +87,6 @@ func TestPolicy(t *testing.T) {
 		{"show-categories", "show -o markdown " + in + "categories.yaml"},
 
 		{"export", "export"},
-		{"export-vap", "export vap --kinds pods --namespace-opt-out --policy " + in + "enforced.yaml"},
 		{"export-vap-partial", "export vap --partial --action warn --exempt-group sre --kinds pods --policy testdata/export/status.yaml --waivers testdata/export/status-waivers.yaml"},
 		{"export-vap-status", "export vap --action deny --policy recommended"},
 		{"export-vap-no-enforce", "export vap"},
