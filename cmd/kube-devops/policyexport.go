@@ -139,6 +139,9 @@ func (o *vapOptions) run(cmd *cobra.Command) error {
 			printLine(cmd.ErrOrStderr(), "warning: --"+flag+" has no effect: the export has no deny")
 		}
 	}
+	if denies && table.Includes("kube-system") {
+		printLine(cmd.ErrOrStderr(), "warning: deny applies to the namespace kube-system; add it to namespaces.exclude, unless its workloads comply")
+	}
 	_, err = cmd.OutOrStdout().Write(text)
 	return err
 }

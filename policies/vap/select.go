@@ -84,11 +84,10 @@ func Select(t *rules.Table, o Options) ([]Selection, error) {
 
 // enforceable returns an error for a check that cannot be the same at admission as on the stored object.
 func enforceable(write *cel.Translator, c *rules.Check) error {
-	if c.Reads("status") {
-		return errors.New("it reads status, which is not known when the object is created")
-	}
-	if c.Reads("metadata", "resourceVersion") {
-		return errors.New("it reads metadata.resourceVersion, which is not known when the object is created")
+	for _, keys := range setLater {
+		if c.Reads(keys...) {
+			return fmt.Errorf("it reads %s, which is not known when the object is created", strings.Join(keys, "."))
+		}
 	}
 	_, err := write.Violations(c)
 	if unsupported, ok := errors.AsType[*cel.Unsupported](err); ok {
@@ -96,6 +95,9 @@ func enforceable(write *cel.Translator, c *rules.Check) error {
 	}
 	return err
 }
+
+// setLater are the fields that the API server sets after the admission of the object.
+var setLater = [][]string{{"status"}, {"metadata", "resourceVersion"}, {"metadata", "deletionTimestamp"}, {"metadata", "deletionGracePeriodSeconds"}}
 
 // writable are the fields that may say of an object what is not true: whoever may create it may write them.
 var writable = []struct {
@@ -121,7 +123,7 @@ func subset(t *rules.Table, ids []string) *rules.Table {
 
 // knownLater reports whether a skip looks at what the API server sets only later, so that it is false at admission.
 func knownLater(t *rules.Table, skip int) bool {
-	return t.SkipReads(skip, "status") || t.SkipReads(skip, "metadata", "deletionTimestamp")
+	return slices.ContainsFunc(setLater, func(keys []string) bool { return t.SkipReads(skip, keys...) })
 }
 
 // observed is the table by which an action that refuses nothing judges these checks: with the skips and waivers that hold at admission.
@@ -139,7 +141,7 @@ func selected(t *rules.Table, action rules.Enforce, ids []string) Selection {
 	for i, skip := range chosen.Skips() {
 		what := "skip " + skip.Reason
 		if knownLater(chosen, i) {
-			s.LeftOut = append(s.LeftOut, LeftOut{what, "it reads the status or the deletion of the object, so it is false at admission", true})
+			s.LeftOut = append(s.LeftOut, LeftOut{what, "it reads what is not known at admission, such as the status, so it is false", true})
 			continue
 		}
 		var rests []string

@@ -95,7 +95,7 @@ func TestSelect(t *testing.T) {
 	want := []string{
 		"deny", "latest_tag skip:windows waiver:legacy waiver:web", "latest_tag skip:windows waiver:legacy",
 		"latest_tag skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned",
-		"skip finished: it reads the status or the deletion of the object, so it is false at admission",
+		"skip finished: it reads what is not known at admission, such as the status, so it is false",
 		"skip job: any user may write the owner references that it rests on",
 		"annotationWaivers: any user may write the annotation",
 		"waiver web for pods: a pod only claims to have a workload, by its owner references; the waiver holds for the template of the workload",
@@ -103,10 +103,10 @@ func TestSelect(t *testing.T) {
 		"waiver owned: any user may write the owner references that it rests on",
 		"warn", "no_team skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned",
 		"no_team skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned", "none",
-		"skip finished: it reads the status or the deletion of the object, so it is false at admission",
+		"skip finished: it reads what is not known at admission, such as the status, so it is false",
 		"audit", "host_network skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned",
 		"host_network skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned", "none",
-		"skip finished: it reads the status or the deletion of the object, so it is false at admission",
+		"skip finished: it reads what is not known at admission, such as the status, so it is false",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
