@@ -43,6 +43,7 @@ type Agent struct {
 	projection *rules.Projection
 
 	recording sync.Mutex // held while the recording is read
+	recorded  atomic.Pointer[recordedPods]
 
 	history atomic.Pointer[history.History] // of the term; nil outside of one
 	leading atomic.Bool                     // the guarded work of a term runs
@@ -90,6 +91,7 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 		Leader:       newScrape(exposition.New(exposedBy(a.evaluator), o.Namespaces...)),
 		Standby:      standby,
 		Report:       a.report,
+		Pages:        a.pages(),
 		Publish:      server.PublishFunc(a.evaluator.Publish),
 		Certificate:  o.Certificate,
 		Access:       allow,
@@ -231,9 +233,6 @@ func (a *Agent) report(w io.Writer) error {
 	st := a.evaluator.Current()
 	if st == nil {
 		return errNotEvaluated
-	}
-	if a.watch == nil {
-		return report.JSON(w, st.SnapshotWithViolations(), nil, nil) // the pods of a recording are not kept
 	}
 	return report.JSON(w, st.SnapshotWithViolations(), detailsOf(st.Table(), a.lookup), a.scope())
 }

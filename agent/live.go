@@ -109,8 +109,12 @@ func (a *Agent) follow(ctx context.Context) error {
 	})
 }
 
-// lookup returns the form of a pod in the cache.
+// lookup returns the form of a pod in the cache, or in the recording.
 func (a *Agent) lookup(name state.Pod) (state.Pod, []byte, bool) {
+	if a.watch == nil {
+		json, ok := a.recorded.Load().form(name)
+		return name, json, ok
+	}
 	pod, ok := a.watch.Get(podwatch.Key{Namespace: name.Namespace, Name: name.Name})
 	if !ok {
 		return name, nil, false

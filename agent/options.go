@@ -57,6 +57,11 @@ type Options struct {
 	// Election has the Lease and its times; New sets Log, Registerer, Lead and InSync.
 	Election election.Options
 
+	// ExternalURL is the address of the status page for people, which meets the leader; empty if there is none.
+	ExternalURL string
+	// HistoryURL is where older scores are kept. "{namespace}" in it stands for the namespace of a page. Empty if there is none.
+	HistoryURL string
+
 	// Version is the version of the binary.
 	Version string
 	Log     *zap.Logger
@@ -94,6 +99,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Certificate.KeyFile, "tls-private-key-file", o.Certificate.KeyFile, "PEM file of the private key")
 	flags.BoolVar(&o.MetricsAuth, "metrics-auth", o.MetricsAuth, "serve metrics and report only to clients that the API server authenticates (TokenReview) and authorizes to get the path (SubjectAccessReview); requires TLS")
 	flags.StringSliceVar(&o.MetricsAuthAudiences, "metrics-auth-audiences", o.MetricsAuthAudiences, "with --metrics-auth: audiences that a token may be for (default: those of the API server)")
+	flags.StringVar(&o.ExternalURL, "external-url", o.ExternalURL, "address under which people reach the status page of the leader; the page of a standby links to it")
+	flags.StringVar(&o.HistoryURL, "history-url", o.HistoryURL, "address of a dashboard with the scores of more than a day, which the status page links to; {namespace} in it stands for the namespace of the page")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file (default: the files of KUBECONFIG, else the in-cluster configuration, else ~/.kube/config)")
 	flags.StringVar(&o.Context, "context", o.Context, "context of the kubeconfig (default: the current one)")
 	flags.StringVar(&o.Replay, "replay", o.Replay, "serve a recording of pods instead of a cluster: a file, or - for standard input")
@@ -126,7 +133,8 @@ func (o *Options) Validate() error {
 	if o.ProfileListen != "" && !isLoopback(o.ProfileListen) {
 		mistakes = append(mistakes, fmt.Errorf("--profile-listen %q must be a loopback address, for example 127.0.0.1:6060", o.ProfileListen))
 	}
-	mistakes = append(mistakes, o.validateAccess(), o.validateNamespaces())
+	mistakes = append(mistakes, o.validateAccess(), o.validateNamespaces(),
+		validateURL("external-url", o.ExternalURL), validateURL("history-url", o.HistoryURL))
 	if o.Replay != "" && o.Kubeconfig != "" {
 		mistakes = append(mistakes, errors.New("--replay and --kubeconfig cannot be combined: a recording needs no cluster"))
 	}
@@ -195,9 +203,7 @@ func (o *Options) ownLeaseNamespace(file string) {
 	if len(o.Namespaces) == 0 || o.leaseNamespaceFlag != nil && o.leaseNamespaceFlag.Changed {
 		return
 	}
-	if text, err := os.ReadFile(file); err == nil {
-		if name := strings.TrimSpace(string(text)); name != "" {
-			o.Election.Namespace = name
-		}
+	if name := ownNamespace(file); name != "" {
+		o.Election.Namespace = name
 	}
 }

@@ -35,15 +35,22 @@ func (a *Agent) readRecording(ctx context.Context, table *rules.Table) error {
 	started := time.Now()
 	recorded := state.New(table.AsOf(started))
 	recorded.ExpireWaivers(started)
+	pods, err := newRecordedPods(table)
+	if err != nil {
+		return err
+	}
 	stats, err := dump.ReadPath(ctx, a.options.Replay, a.options.Stdin, func(event dump.Event) error {
 		pod := state.Pod{Namespace: event.Namespace, Name: event.Name, UID: event.UID}
 		if event.Op == dump.Delete {
-			recorded.Delete(pod)
+			if recorded.Delete(pod); !recorded.Has(pod) { // else the name belongs to another pod by now
+				pods.remove(pod)
+			}
 			return nil
 		}
 		if _, err := recorded.Observe(pod, event.JSON); err != nil {
 			return fmt.Errorf("pod %s/%s: %w", pod.Namespace, pod.Name, err)
 		}
+		pods.add(pod, event.JSON)
 		return nil
 	})
 	if err != nil {
@@ -58,6 +65,52 @@ func (a *Agent) readRecording(ctx context.Context, table *rules.Table) error {
 			zap.Any("kinds", stats.Others))
 	}
 	recorded.SetReady()
+	a.recorded.Store(pods)
 	a.evaluator.Adopt(recorded, time.Since(started))
 	return nil
+}
+
+// recordedPods are the pods of a recording, reduced to what the policy reads of them.
+type recordedPods struct {
+	table      *rules.Table
+	projection *rules.Projection
+	forms      map[state.Pod][]byte // of pods without UID
+	excluded   map[string]int       // the pods of the namespaces that the policy excludes
+	known      map[state.Pod]bool   // those pods, of which some may occur twice
+}
+
+func newRecordedPods(table *rules.Table) (*recordedPods, error) {
+	projection, err := projectionOf(table)
+	return &recordedPods{table, projection, make(map[state.Pod][]byte), make(map[string]int), make(map[state.Pod]bool)}, err
+}
+
+func (r *recordedPods) add(pod state.Pod, json []byte) {
+	pod.UID = ""
+	if r.table.Includes(pod.Namespace) {
+		if form, err := r.projection.AppendTo(nil, json); err == nil {
+			r.forms[pod] = form
+		}
+	} else if !r.known[pod] {
+		r.known[pod] = true
+		r.excluded[pod.Namespace]++
+	}
+}
+
+func (r *recordedPods) remove(pod state.Pod) {
+	pod.UID = ""
+	delete(r.forms, pod)
+	if r.known[pod] {
+		delete(r.known, pod)
+		r.excluded[pod.Namespace]--
+	}
+}
+
+// form returns the form of a pod; false before the recording is read.
+func (r *recordedPods) form(pod state.Pod) ([]byte, bool) {
+	if r == nil {
+		return nil, false
+	}
+	pod.UID = ""
+	json, ok := r.forms[pod]
+	return json, ok
 }

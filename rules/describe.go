@@ -37,12 +37,15 @@ func (c *Check) When() string {
 // Violation says in English what a violation is.
 func (c *Check) Violation() string { return speller{}.sentence(c.violation, false) }
 
-// Scope describes what the waiver accepts: "namespace shop, container app, check latest_tag".
-func (w *Waiver) Scope() string {
-	var words []string
-	add := func(what, value string) {
+// A WaiverCondition is a field of a waiver, and what it matches.
+type WaiverCondition struct{ Field, Value string }
+
+// Conditions returns what a violation must match, all of it.
+func (w *Waiver) Conditions() []WaiverCondition {
+	var conditions []WaiverCondition
+	add := func(field, value string) {
 		if value != "" {
-			words = append(words, what+" "+value)
+			conditions = append(conditions, WaiverCondition{field, value})
 		}
 	}
 	add("namespace", strings.Join(w.Namespaces, " or "))
@@ -58,8 +61,20 @@ func (w *Waiver) Scope() string {
 	if w.owner != nil {
 		add("owner", strings.Trim(w.owner.kind+" "+w.owner.name, " "))
 	}
-	if len(w.CheckIDs) > 0 {
-		add("check", strings.Join(w.CheckIDs, " or "))
+	add("check", strings.Join(w.CheckIDs, " or "))
+	return conditions
+}
+
+// Scope describes what the waiver accepts: "namespace shop, container app, check latest_tag".
+func (w *Waiver) Scope() string {
+	var words []string
+	for _, c := range w.Conditions() {
+		words = append(words, c.Field+" "+c.Value)
 	}
 	return strings.Join(words, ", ")
+}
+
+// IsAboutNamespace reports whether the waiver may match violations in a namespace.
+func (w *Waiver) IsAboutNamespace(name string) bool {
+	return len(w.Namespaces) == 0 || slices.ContainsFunc(w.Namespaces, func(glob string) bool { return isNamed(name, glob) })
 }

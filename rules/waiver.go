@@ -115,7 +115,7 @@ func textOf(object gjson.Result, key string) string {
 
 // isAbout reports whether the waiver matches a pod, regardless of check and container.
 func (w *Waiver) isAbout(pod *identity) bool {
-	if len(w.Namespaces) > 0 && !slices.ContainsFunc(w.Namespaces, func(glob string) bool { return isNamed(pod.namespace, glob) }) {
+	if !w.IsAboutNamespace(pod.namespace) {
 		return false
 	}
 	if w.workload != nil && !w.workload.matches(pod.workload) || w.Pod != "" && !isNamed(pod.name, w.Pod) {

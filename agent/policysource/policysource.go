@@ -9,6 +9,8 @@ import (
 	"io/fs"
 	"os"
 	"slices"
+	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -43,6 +45,33 @@ type Source struct {
 	hash     string          // of the policy in force
 
 	successful, time prometheus.Gauge
+
+	mu     sync.Mutex
+	status Status
+}
+
+// A Status says how the last attempt to read the policy went.
+type Status struct {
+	// Loaded is when it last succeeded.
+	Loaded time.Time
+	// Problem is why it failed since then; empty if it did not.
+	Problem string
+}
+
+// Status returns how the last attempt to read the policy went.
+func (s *Source) Status() Status {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.status
+}
+
+// String names where the policy comes from.
+func (s *Source) String() string {
+	text := strings.Join(s.policies, ", ")
+	if s.waivers != "" {
+		text += ", with waivers of " + s.waivers
+	}
+	return text
 }
 
 // New loads the policy for the first time.
@@ -85,8 +114,19 @@ func (s *Source) warn(table *rules.Table) {
 }
 
 func (s *Source) succeeded() {
+	now := time.Now()
 	s.successful.Set(1)
-	s.time.Set(float64(time.Now().UnixMilli()) / 1e3)
+	s.time.Set(float64(now.UnixMilli()) / 1e3)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status = Status{Loaded: now}
+}
+
+func (s *Source) failed(err error) {
+	s.successful.Set(0)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.status.Problem = err.Error()
 }
 
 // compile makes a table of the contents of all files.
@@ -127,7 +167,7 @@ func (s *Source) changed(ctx context.Context, set func(context.Context, *rules.T
 		table, err = s.compile(contents)
 	}
 	if err != nil {
-		s.successful.Set(0)
+		s.failed(err)
 		s.log.Error("the policy cannot be loaded; the last good one stays in force", mistakes(err))
 		return
 	}
@@ -142,7 +182,7 @@ func (s *Source) changed(ctx context.Context, set func(context.Context, *rules.T
 	switch err := set(ctx, table); {
 	case ctx.Err() != nil: // the agent is stopping
 	case err != nil:
-		s.successful.Set(0)
+		s.failed(err)
 		s.log.Error("the recording cannot be evaluated again; the scores stay those of the policy before", zap.Error(err))
 	default:
 		s.hash = table.Hash()

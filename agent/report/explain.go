@@ -132,7 +132,7 @@ func (w *tableWriter) explain(ns *state.NamespaceSnapshot) {
 		}
 		w.line("%s", line)
 	}
-	if reason := gradeReason(table, scores, ns.Violations); reason != "" {
+	if reason := GradeReason(table, scores, ns.Violations); reason != "" {
 		w.wrapped(reason+".", "  ")
 	}
 	w.explainChecks(ns)
@@ -293,7 +293,7 @@ func (s *Scan) explained(ns *state.NamespaceSnapshot) explainedNamespaceJSON {
 	scores, ok := ns.Scores(table)
 	out := explainedNamespaceJSON{
 		Namespace: ns.Name, Pods: ns.TotalPods, scoresJSON: scoresOrNull(scores, ok),
-		GradeReason: gradeReason(table, scores, ns.Violations), Points: points(table, ns.Violations), MaxPoints: points(table, ns.Subjects),
+		GradeReason: GradeReason(table, scores, ns.Violations), Points: points(table, ns.Violations), MaxPoints: points(table, ns.Subjects),
 		Unevaluated: ns.Unevaluated, Checks: []explainedCheckJSON{}, Workloads: []explainedWorkloadJSON{}, Waived: countsByID(table, ns.Waived),
 	}
 	for _, i := range costliest(table, ns) {

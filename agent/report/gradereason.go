@@ -35,9 +35,9 @@ func worseSeverities(g rules.Grade) string {
 	return strings.Join(worse, " or ")
 }
 
-// gradeReason says why the grade is lower than that of the compliance: "Healthy needs no critical violation; 2 are left". It is empty if
+// GradeReason says why the grade is lower than that of the compliance: "Healthy needs no critical violation; 2 are left". It is empty if
 // the grade is not lower.
-func gradeReason(table *rules.Table, scores state.Scores, violations []int) string {
+func GradeReason(table *rules.Table, scores state.Scores, violations []int) string {
 	missed := missedGrade(table, scores)
 	if missed == nil {
 		return ""
@@ -66,7 +66,7 @@ func (s *Scan) gradeNotes() []string {
 	}
 	slices.Sort(notes)
 	cluster, _ := s.Snapshot.Cluster()
-	if reason := gradeReason(s.Snapshot.Table, cluster, s.Snapshot.Totals().Violations); reason != "" {
+	if reason := GradeReason(s.Snapshot.Table, cluster, s.Snapshot.Totals().Violations); reason != "" {
 		notes = append([]string{"Grade of the cluster: " + reason + "."}, notes...)
 	}
 	return notes

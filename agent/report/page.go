@@ -145,7 +145,7 @@ func newPage(scan *Scan, o Options) *page {
 		p.Date, p.ISO = o.Now.UTC().Format("2006-01-02 15:04 MST"), o.Now.UTC().Format(time.RFC3339)
 	}
 	cluster, ok := scan.Snapshot.Cluster()
-	p.Cluster, p.GradeReason = pageScoresOf(table, cluster, ok), gradeReason(table, cluster, totals.Violations)
+	p.Cluster, p.GradeReason = pageScoresOf(table, cluster, ok), GradeReason(table, cluster, totals.Violations)
 	p.Title = p.title(len(scan.Inputs.Unreadable) > 0)
 	left := scan.Inputs.Unreadable
 	for _, text := range left[:min(len(left), pageRows)] {

@@ -14,7 +14,7 @@ const (
 	// a flood of scrapes waits for each that is being rendered..
 	maxReports = 4
 	maxScrapes = 1
-	maxPages   = 2
+	maxPages   = 1
 	// maxQueued bounds the requests that wait for that, and queueTimeout how long each waits. They occupy their connections,
 	// so their number is far below maxConnections.
 	maxQueued    = 128

@@ -105,6 +105,9 @@ func (s *Snapshot) Mistakes() iter.Seq[PodMistake] {
 	}
 }
 
+// Time is that at which the waivers were evaluated.
+func (s *Snapshot) Time() time.Time { return s.now }
+
 // Active reports whether a waiver has not expired at the time of the snapshot.
 func (s *Snapshot) Active(w *rules.Waiver) bool { return w.Active(s.now) }
 
@@ -141,14 +144,24 @@ func (s *ClusterState) SnapshotWithViolations() *Snapshot {
 	s.mu.RLock()
 	snap := s.copyCounts()
 	for name, ns := range s.namespaces {
-		violating := violatingNamespace{name: name}
-		for name, pod := range ns.pods {
-			if len(pod.verdict.violations) > 0 || len(pod.verdict.mistakes) > 0 {
-				violating.pods = append(violating.pods, violatingPod{name, pod.verdict})
+		snap.copyViolations(name, ns)
+	}
+	s.mu.RUnlock()
+	snap.sort()
+	return snap
+}
+
+// SnapshotOf is SnapshotWithViolations for one namespace: Skipped counts only its pods.
+func (s *ClusterState) SnapshotOf(namespace string) *Snapshot {
+	s.mu.RLock()
+	snap := &Snapshot{Table: s.table, Skipped: make(map[string]int), now: s.now}
+	if ns := s.namespaces[namespace]; ns != nil {
+		snap.copyCounts(namespace, ns)
+		snap.copyViolations(namespace, ns)
+		for _, pod := range ns.pods {
+			if reason := pod.verdict.skipReason; reason != "" {
+				snap.Skipped[reason]++
 			}
-		}
-		if len(violating.pods) > 0 {
-			snap.violating = append(snap.violating, violating)
 		}
 	}
 	s.mu.RUnlock()
@@ -162,15 +175,33 @@ func (s *ClusterState) copyCounts() *Snapshot {
 		Table: s.table, Namespaces: make([]NamespaceSnapshot, 0, len(s.namespaces)), Skipped: maps.Clone(s.skipped), now: s.now,
 	}
 	for name, ns := range s.namespaces {
-		m := ns.LiveMetrics
-		if m.TotalPods == 0 && m.Unevaluated == 0 {
-			continue // all its pods are excluded
-		}
-		m.Violations, m.Subjects = slices.Clone(m.Violations), slices.Clone(m.Subjects)
-		m.Waived, m.Unknown = slices.Clone(m.Waived), slices.Clone(m.Unknown)
-		snap.Namespaces = append(snap.Namespaces, NamespaceSnapshot{name, m})
+		snap.copyCounts(name, ns)
 	}
 	return snap
+}
+
+// copyCounts adds the counts of a namespace, unless all its pods are excluded.
+func (s *Snapshot) copyCounts(name string, ns *namespaceState) {
+	m := ns.LiveMetrics
+	if m.TotalPods == 0 && m.Unevaluated == 0 {
+		return
+	}
+	m.Violations, m.Subjects = slices.Clone(m.Violations), slices.Clone(m.Subjects)
+	m.Waived, m.Unknown = slices.Clone(m.Waived), slices.Clone(m.Unknown)
+	s.Namespaces = append(s.Namespaces, NamespaceSnapshot{name, m})
+}
+
+// copyViolations adds the pods of a namespace that have violations or mistakes.
+func (s *Snapshot) copyViolations(name string, ns *namespaceState) {
+	violating := violatingNamespace{name: name}
+	for name, pod := range ns.pods {
+		if len(pod.verdict.violations) > 0 || len(pod.verdict.mistakes) > 0 {
+			violating.pods = append(violating.pods, violatingPod{name, pod.verdict})
+		}
+	}
+	if len(violating.pods) > 0 {
+		s.violating = append(s.violating, violating)
+	}
 }
 
 // sort runs without the lock, so that it does not delay changes of the state.

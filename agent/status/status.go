@@ -1,0 +1,218 @@
+package status
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/kube-devops/kube-devops/agent/history"
+	"github.com/kube-devops/kube-devops/agent/page"
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// Options are where the data of the views comes from.
+type Options struct {
+	// State returns the state to show; nil if there is none yet.
+	State func() *state.ClusterState
+	// History returns the history of the term; nil outside of one.
+	History func() *history.History
+	// Pod returns the present form of a pod, by its name, as JSON; nil if there is none.
+	Pod func(pod state.Pod) []byte
+	// Excluded counts the pods of the namespaces that a table excludes, by namespace; nil if they are not known.
+	Excluded func(table *rules.Table) []page.PodCount
+	// Source says where the policy comes from.
+	Source func() Source
+	// Scope are the namespaces that the agent watches; empty for all. Forbidden returns those that it may not read.
+	Scope     []string
+	Forbidden func() []string
+	// Cluster names what is shown; Version is that of the agent. Both may be empty.
+	Cluster, Version string
+	// HistoryURL is where older data is kept; empty if that is not known. "{namespace}" in it stands for the namespace of the page.
+	HistoryURL string
+	// Now is the clock.
+	Now func() time.Time
+}
+
+// A Source is where a policy comes from.
+type Source struct {
+	// Text names the files and built-in tables.
+	Text string
+	// Loaded is when the policy was last read successfully.
+	Loaded time.Time
+	// Problem is why the last attempt failed; empty if it did not.
+	Problem string
+}
+
+// Views answers requests for the views.
+type Views struct {
+	Options
+	overviews overviews
+	excluded  counted
+}
+
+// New returns the views of an agent.
+func New(o Options) *Views { return &Views{Options: o} }
+
+// An Answer is the response to one request.
+type Answer struct {
+	Status int
+	// Type is the Content-Type, and Security the Content-Security-Policy.
+	Type, Security string
+	// Version differs between two contents that differ in more than the time; empty for an error.
+	Version string
+	// Write writes the content.
+	Write func(to io.Writer) error
+}
+
+// Answer returns the view that a request asks for. The path is one of those that agent/server serves.
+func (v *Views) Answer(r *http.Request) Answer {
+	st := v.State()
+	if st == nil {
+		return Standby(r, &page.Standby{Reason: "The pods are not evaluated yet."})
+	}
+	query, err := parse(r.URL.RawQuery, st.Table())
+	if err != nil {
+		return failure(http.StatusBadRequest, err)
+	}
+	q := request{Views: v, now: v.Now(), history: v.History(), state: st}
+	status, view := http.StatusOK, page.View(nil)
+	switch name := r.PathValue("name"); {
+	case name != "":
+		view = q.namespace(name, query)
+		if _, ok := view.(*page.NotFound); ok {
+			status = http.StatusNotFound
+		}
+	case r.URL.Path == "/waivers":
+		view = q.waivers(query)
+	case r.URL.Path == "/policy":
+		view = q.policy()
+	case r.URL.Path == "/changes":
+		view = q.changes(query)
+	default:
+		view = q.overview(query)
+	}
+	return answerOf(r, status, view)
+}
+
+// Standby is the answer of a replica that has no data to show.
+func Standby(r *http.Request, view *page.Standby) Answer {
+	a := answerOf(r, http.StatusServiceUnavailable, view)
+	a.Version = ""
+	return a
+}
+
+// request is one request for a view.
+type request struct {
+	*Views
+	now     time.Time
+	history *history.History // may be nil
+	state   *state.ClusterState
+}
+
+// head is what all views begin with.
+func (q *request) head(table *rules.Table, namespace string) page.Head {
+	h := page.Head{
+		Time: q.now.UTC().Truncate(time.Second), Cluster: q.Cluster, Scope: q.Scope, Version: q.Version,
+		Policy:     page.PolicyRef{Name: table.Name(), Hash: table.Hash()},
+		HistoryURL: historyURL(q.HistoryURL, namespace),
+		Warnings:   warnings(table.Warnings()),
+	}
+	for _, g := range table.Grades() {
+		h.Grades = append(h.Grades, g.Name)
+	}
+	if problem := q.Source().Problem; problem != "" {
+		h.Warnings = append([]string{"A newer policy is not in force, because it cannot be loaded: " + problem}, h.Warnings...)
+	}
+	return h
+}
+
+// historyURL puts a namespace into an address. Without one, the parameters that need it are left out.
+func historyURL(text, namespace string) string {
+	const placeholder = "{namespace}"
+	u, err := url.Parse(text)
+	if err != nil || !strings.Contains(text, placeholder) {
+		return text
+	}
+	parameters := u.Query()
+	for name, values := range parameters {
+		for i, value := range values {
+			if strings.Contains(value, placeholder) && namespace == "" {
+				delete(parameters, name)
+				break
+			}
+			values[i] = strings.ReplaceAll(value, placeholder, namespace)
+		}
+	}
+	u.RawQuery = parameters.Encode()
+	u.Path, u.RawPath = strings.ReplaceAll(u.Path, placeholder, namespace), ""
+	u.Fragment = strings.ReplaceAll(u.Fragment, placeholder, namespace)
+	return u.String()
+}
+
+// maxWarnings is how many warnings of a policy a view has.
+const maxWarnings = 20
+
+func warnings(all rules.LoadErrors) []string {
+	var texts []string
+	for _, w := range all[:min(len(all), maxWarnings)] {
+		texts = append(texts, w.Error())
+	}
+	if more := len(all) - len(texts); more > 0 {
+		texts = append(texts, fmt.Sprintf("%d more; kube-devops policy lint lists all.", more))
+	}
+	return texts
+}
+
+// answerOf writes a view as the request accepts it: as HTML, unless it asks for JSON.
+func answerOf(r *http.Request, status int, view page.View) Answer {
+	text, err := json.Marshal(view)
+	if err != nil {
+		return failure(http.StatusInternalServerError, err)
+	}
+	a := Answer{Status: status, Security: page.SecurityPolicy(), Version: version(text)}
+	if wantsJSON(r.Header.Values("Accept")) {
+		a.Type, a.Version = "application/json", a.Version+"-json"
+		a.Write = func(to io.Writer) error {
+			_, err := to.Write(append(text, '\n'))
+			return err
+		}
+		return a
+	}
+	a.Type = "text/html; charset=utf-8"
+	a.Write = func(to io.Writer) error { return page.Render(to, view) }
+	return a
+}
+
+// version identifies the content of a view, given as JSON, apart from its time: a page on which nothing else has changed is the same.
+// The security policy stands for style and script.
+func version(text []byte) string {
+	hash := sha256.New()
+	_, _ = io.WriteString(hash, page.SecurityPolicy())
+	_, _ = hash.Write(withoutTime(text))
+	return base64.RawURLEncoding.EncodeToString(hash.Sum(nil)[:12])
+}
+
+// withoutTime removes the time of a view, which is the first member of its JSON.
+func withoutTime(text []byte) []byte {
+	rest, found := bytes.CutPrefix(text, []byte(`{"time":"`))
+	if _, after, ok := bytes.Cut(rest, []byte(`"`)); found && ok {
+		return after
+	}
+	return text
+}
+
+// failure is an answer of one line.
+func failure(status int, err error) Answer {
+	return Answer{Status: status, Type: "text/plain; charset=utf-8", Write: func(to io.Writer) error {
+		_, err := fmt.Fprintln(to, err)
+		return err
+	}}
+}
