@@ -24,15 +24,26 @@ func ofKind(v value, kind schema.Kinds, expression string) string {
 	return "(type(" + v.expr + ") == " + name + and + expression + ")"
 }
 
+// ofScalar guards a comparison of a value, which fails for lists and maps in Kubernetes 1.37.
+func ofScalar(v value, expression string) string {
+	switch {
+	case v.kinds()&(schema.Array|schema.Object) == 0:
+		return expression
+	case v.kinds()&^(schema.Array|schema.Object) == 0:
+		return "false"
+	}
+	return joined([]string{"type(" + v.expr + ") != list", "type(" + v.expr + ") != map", expression}, and)
+}
+
 // operator is the answer of a positive operator for a value.
 func (x *Translator) operator(operator string, operand *yaml.Node, v value, must bool) string {
 	texts := map[string]string{"hasPrefix": "startsWith", "hasSuffix": "endsWith", "matches": "matches"}
 	switch operator {
 	case "equals":
 		want, _ := strictyaml.ParseScalar(operand)
-		return v.expr + " == " + literal(want)
+		return ofScalar(v, v.expr+" == "+literal(want))
 	case "in":
-		return inList(v.expr, operand)
+		return ofScalar(v, inList(v.expr, operand))
 	case "hasPrefix", "hasSuffix", "matches":
 		return ofKind(v, schema.String, v.expr+"."+texts[operator]+"("+quote(operand.Value)+")")
 	case "contains":
@@ -45,7 +56,7 @@ func (x *Translator) operator(operator string, operand *yaml.Node, v value, must
 	case "oneOf":
 		n := x.variable()
 		element := ofKind(v, schema.Array, v.expr+".exists("+n+", "+bare(inList(n, operand))+")")
-		return joined([]string{element, inList(v.expr, operand)}, or)
+		return joined([]string{element, ofScalar(v, inList(v.expr, operand))}, or)
 	case "greaterThan", "lessThan":
 		want, _ := strictyaml.ParseScalar(operand)
 		return isNumber(v, v.expr+orderSign(operator)+literal(want))
@@ -147,12 +158,5 @@ func (x *Translator) compareWith(operator string, v, o value, times string, must
 
 // sameScalar compares two values, neither a list nor a map.
 func sameScalar(v, o value) string {
-	scalar := "true"
-	switch {
-	case v.isList() || v.isMap() || o.isList() || o.isMap():
-		return "false"
-	case v.kinds() == schema.Any:
-		scalar = "type(" + v.expr + ") != list && type(" + v.expr + ") != map"
-	}
-	return joined([]string{scalar, v.expr + " == " + o.expr}, and)
+	return ofScalar(v, ofScalar(o, v.expr+" == "+o.expr))
 }

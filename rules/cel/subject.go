@@ -36,6 +36,9 @@ func (p *place) id() string {
 	return p.container + ` + "/" + ` + p.name
 }
 
+// never is an empty list of texts. The type of [] would be list(dyn).
+const never = `[""].filter(v1, false)`
+
 // violations lists the violations of a check.
 func (x *Translator) violations(check *rules.Check, node *yaml.Node) string {
 	if len(check.ForEach) == 0 {
@@ -44,7 +47,7 @@ func (x *Translator) violations(check *rules.Check, node *yaml.Node) string {
 		case "true":
 			return `[""]`
 		case "false":
-			return "[]"
+			return never
 		default:
 			return "(" + bare(is) + ` ? [""] : [])`
 		}
@@ -60,13 +63,13 @@ func (x *Translator) violations(check *rules.Check, node *yaml.Node) string {
 				x.unsupported("reads %s, which is not known at admission", path.Source)
 			}
 			w := &walk{Translator: x, check: check, node: node, path: path}
-			if list := w.list(); list != "[]" {
+			if list := w.list(); list != "" {
 				lists = append(lists, list)
 			}
 		}
 	}
 	if len(lists) == 0 {
-		return "[]"
+		return never
 	}
 	return strings.Join(lists, " + ")
 }
@@ -110,7 +113,7 @@ type walk struct {
 	path  *fieldpath.SubjectPath
 }
 
-// list is an expression of type list(string).
+// list is an expression of type list(string); empty where there is never a violation.
 func (w *walk) list() string {
 	steps := w.path.Steps
 	root := w.pod()
@@ -123,7 +126,7 @@ func (w *walk) list() string {
 		expression = text + `.split("\n").filter(` + n + `, ` + n + ` != "")`
 	}
 	if expression == "" {
-		return "[]"
+		return ""
 	}
 	if w.path.LongRunning {
 		policy := w.of(exists, w.run(w.pod(), keys("spec.restartPolicy")), func(v value) string { return v.expr + ` != "Always"` })
@@ -222,7 +225,7 @@ func (w *walk) place(subject value, container string, isContainer bool) *place {
 	var names []string
 	for _, key := range []string{"name", "key"} {
 		v := w.run(subject, keys(key))
-		if v.nothing {
+		if v.nothing || v.kind == nil && subject.isMap() {
 			continue
 		}
 		if v.kinds() != schema.String {
@@ -232,7 +235,7 @@ func (w *walk) place(subject value, container string, isContainer bool) *place {
 		names = append(names, oneLine("string("+v.expr+`.orValue(""))`))
 	}
 	if port := w.run(subject, keys("containerPort")); !port.nothing && port.kinds() == schema.Number {
-		protocol := "string(" + w.run(subject, keys("protocol")).expr + `.orValue("TCP"))`
+		protocol := oneLine("string(" + w.run(subject, keys("protocol")).expr + `.orValue("TCP"))`)
 		names = append(names, port.expr+`.optMap(v0, string(v0) + "/" + `+protocol+`).orValue("")`)
 	}
 	if subject.kinds() == schema.Any {

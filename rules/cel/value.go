@@ -92,9 +92,9 @@ func (x *Translator) key(v value, key string) value {
 	case v.entry != nil, v.isList() && !index, v.kinds()&(schema.Array|schema.Object) == 0:
 		return nothing
 	case v.isList():
-		return value{expr: v.expr + "[?" + key + "]", optional: true, kind: v.kind.Items}
+		return value{expr: x.member(v.expr, key, true), optional: true, kind: v.kind.Items}
 	case v.isMap():
-		of := value{expr: v.expr + member(key), optional: true, kind: v.kind.Values}
+		of := value{expr: x.member(v.expr, key, false), optional: true, kind: v.kind.Values}
 		if v.kind.Properties != nil {
 			of.kind = v.kind.Properties[key]
 		}
@@ -105,10 +105,23 @@ func (x *Translator) key(v value, key string) value {
 	n := x.variable()
 	inList := "optional.none()"
 	if index {
-		inList = n + "[?" + key + "]"
+		inList = x.member(n, key, true)
 	}
 	v = v.asOptional()
-	return value{expr: v.expr + ".optFlatMap(" + n + ", type(" + n + ") == list ? " + inList + " : " + n + member(key) + ")", optional: true, nullable: true}
+	return value{expr: v.expr + ".optFlatMap(" + n + ", type(" + n + ") == list ? " + inList + " : " + x.member(n, key, false) + ")", optional: true, nullable: true}
+}
+
+// member selects a key or an index that may be absent, as an optional value of type dyn. Without a conversion, what brackets select would
+// have the type of what it is first compared with.
+func (x *Translator) member(expr, key string, index bool) string {
+	if !index && isIdentifier(key) {
+		return expr + ".?" + key
+	}
+	if !index {
+		key = quote(key)
+	}
+	n := x.variable()
+	return expr + "[?" + key + "].optMap(" + n + ", dyn(" + n + "))"
 }
 
 // member selects a key that may be absent.
