@@ -51,8 +51,7 @@ function show(text) {
   const fresh = new DOMParser().parseFromString(text, "text/html");
   const focused = document.activeElement;
   if (document.title !== fresh.title) document.title = fresh.title;
-  morph(document.querySelector("header"), fresh.querySelector("header"));
-  morph(main, fresh.getElementById("main"));
+  morph(document.body, fresh.body);
   // A row that moved lost the focus.
   if (focused && focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
 }

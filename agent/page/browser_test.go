@@ -1,0 +1,321 @@
+package page
+
+import (
+	"cmp"
+	"fmt"
+	"net/http"
+	"net/url"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/kube-devops/kube-devops/agent/page/browsertest"
+)
+
+// cluster answers as the agent does: it filters, sorts and cuts namespaces.
+func cluster(rows []NamespaceRow) func(r *http.Request) View {
+	return func(r *http.Request) View {
+		if r.URL.Path != "/" {
+			return nil
+		}
+		o := overview(60, PerPage, 1)
+		o.Query = ParseQuery(r.URL.Query())
+		o.Query.All = len(rows)
+		var found []NamespaceRow
+		for _, row := range rows {
+			if o.Query.Matches(row.Name) && (o.Query.Grade == "" || o.Query.Grade == *row.Grade) {
+				found = append(found, row)
+			}
+		}
+		slices.SortFunc(found, func(a, b NamespaceRow) int {
+			c := 0
+			switch o.Query.Sort {
+			case SortWorst, SortCompliance:
+				c = cmp.Compare(*a.Compliance, *b.Compliance)
+			case SortViolations:
+				c = cmp.Compare(a.Violations, b.Violations)
+			}
+			if o.Query.Descending {
+				c = -c
+			}
+			return cmp.Or(c, cmp.Compare(a.Name, b.Name))
+		})
+		start, end := o.Query.Slice(len(found))
+		o.Namespaces = found[start:end]
+		o.Total.Namespaces = len(rows)
+		return o
+	}
+}
+
+func rowsOf(n int) []NamespaceRow {
+	rows := make([]NamespaceRow, n)
+	for i := range rows {
+		rows[i] = row(i)
+	}
+	return rows
+}
+
+const shownNames = `[...document.querySelectorAll("#namespaces tbody th")].map((cell) => cell.textContent).join(" ")`
+
+// TestPageInABrowser uses the page as a reader does, with a keyboard: it filters, sorts, turns pages, and waits for new data.
+func TestPageInABrowser(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser takes seconds")
+	}
+	browser := browsertest.Start(t)
+	rows := rowsOf(250)
+	site := serve(t, cluster(rows))
+	tab := browser.Tab(t)
+	tab.Screen(t, 1280, 900, false)
+	tab.Go(t, site.URL)
+
+	t.Run("the numbers are those of the data", func(t *testing.T) {
+		want := overview(60, PerPage, 1).Total
+		var got struct {
+			Compliance, Score string
+			Violations        string
+			Rows              [][]string
+		}
+		tab.Eval(t, `({
+  Compliance: document.getElementById("cluster-compliance").dataset.value, Score: document.getElementById("cluster-score").dataset.value,
+  Violations: document.getElementById("cluster-violations").textContent,
+  Rows: [...document.querySelectorAll("#namespaces tbody tr")].map((row) => [...row.cells].map((cell) => cell.dataset.value ?? cell.textContent)),
+})`, &got)
+		if got.Compliance != exact(want.Compliance) || got.Score != exact(want.Score) || got.Violations != "3,997" {
+			t.Errorf("%+v, want %+v", got, want)
+		}
+		o := cluster(rows)(&http.Request{URL: &url.URL{Path: "/"}}).(*Overview)
+		for i, row := range o.Namespaces {
+			want := []string{row.Name, exact(row.Compliance), exact(row.Score), fmt.Sprint(row.Pods), fmt.Sprint(row.Violations), fmt.Sprint(row.Waived), fmt.Sprint(row.Unknown)}
+			cells := got.Rows[i]
+			if shown := append([]string{cells[0], cells[2]}, cells[6:]...); !slices.Equal(shown, want) {
+				t.Errorf("row %d: %q, want %q", i, shown, want)
+			}
+		}
+	})
+
+	t.Run("links sort and turn pages", func(t *testing.T) {
+		for _, step := range []struct{ link, sort, first, found string }{
+			{"Violations", "Violations descending", most(rows, true), "1–100 of 250 namespaces"},
+			{"Next", "Violations descending", "", "101–200 of 250 namespaces"},
+			{"Last", "Violations descending", "", "201–250 of 250 namespaces"},
+			{"Violations", "Violations ascending", most(rows, false), "1–100 of 250 namespaces"},
+		} {
+			var path string
+			tab.Eval(t, fmt.Sprintf(`[...document.querySelectorAll("main a")].find((a) => a.textContent === %q).href`, step.link), &path)
+			tab.Go(t, path)
+			var got []string
+			tab.Eval(t, `(() => { const head = document.querySelector("#namespaces th[aria-sort]");
+return [head.textContent + " " + head.ariaSort, document.querySelector("#namespaces tbody th").textContent, document.getElementById("found").textContent] })()`, &got)
+			if got[0] != step.sort || step.first != "" && got[1] != step.first || got[2] != step.found {
+				t.Errorf("%s: %q, want %+v", step.link, got, step)
+			}
+		}
+	})
+
+	t.Run("the filter works as the reader types", func(t *testing.T) {
+		tab.Go(t, site.URL)
+		tab.Eval(t, `document.getElementById("filter-text").focus()`, nil)
+		for _, letter := range "media-prod-1" {
+			tab.Press(t, string(letter))
+		}
+		tab.Wait(t, `document.getElementById("found").textContent === "2 of 250 namespaces"`)
+		var got []string
+		tab.Eval(t, `[`+shownNames+`, document.activeElement.id, document.activeElement.value, location.search]`, &got)
+		want := []string{"media-prod-124 media-prod-164", "filter-text", "media-prod-1", "?filter=media-prod-1"}
+		if *rows[164].Compliance < *rows[124].Compliance {
+			want[0] = "media-prod-164 media-prod-124"
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%q, want %q", got, want)
+		}
+	})
+
+	t.Run("new data comes without a reload, and leaves focus, scrolling and text alone", func(t *testing.T) {
+		tab.Go(t, site.URL)
+		tab.Eval(t, `document.getElementById("filter-text").focus(); document.getElementById("filter-text").value = "half"; scrollTo(0, 700); window.same = true`, nil)
+		site.with(func() { rows[0].Name, rows[0].Compliance = "brand-new", ptr(0.5) })
+		tab.Wait(t, `document.querySelector("#namespaces tbody th").textContent === "brand-new"`)
+		var got []any
+		// The browser keeps the row at the top of the screen where it is.
+		tab.Eval(t, `[window.same, document.activeElement.id, document.activeElement.value, scrollY >= 700 && scrollY < 800]`, &got)
+		if want := "[true filter-text half true]"; fmt.Sprint(got) != want {
+			t.Errorf("%v, want %s", got, want)
+		}
+		// A row that moves keeps the focus too.
+		tab.Eval(t, `document.querySelector("#namespaces tbody th a").focus()`, nil)
+		site.with(func() { rows[0].Compliance = ptr(50.0) })
+		tab.Wait(t, `document.querySelector("#namespaces tbody th").textContent !== "brand-new"`)
+		var focused string
+		tab.Eval(t, `document.activeElement.textContent`, &focused)
+		if focused != "brand-new" {
+			t.Errorf("the focus is on %q", focused)
+		}
+	})
+
+	t.Run("unchanged data is not sent again, and its time moves", func(t *testing.T) {
+		before := site.count(func() int { return site.saved })
+		tab.Wait(t, `!document.getElementById("time").textContent.startsWith("2030")`)
+		if site.count(func() int { return site.saved }) == before {
+			t.Error("no answer was 304")
+		}
+	})
+
+	t.Run("an error is shown, and goes away", func(t *testing.T) {
+		site.with(func() { site.down = true })
+		tab.Wait(t, `!document.getElementById("problem").hidden && document.getElementById("problem").textContent.includes("403")`)
+		site.with(func() { site.down = false })
+		tab.Wait(t, `document.getElementById("problem").hidden`)
+		tab.Errors() // the browser logs the answer 403
+	})
+
+	t.Run("a pause stops the requests", func(t *testing.T) {
+		tab.Eval(t, `document.getElementById("pause").click()`, nil)
+		site.with(func() { site.asked = nil })
+		tab.Eval(t, `new Promise((resolve) => setTimeout(resolve, 2500))`, nil)
+		if n := site.count(func() int { return len(site.asked) }); n > 0 {
+			t.Errorf("%d requests in a pause", n)
+		}
+		tab.Eval(t, `document.getElementById("pause").click()`, nil)
+		tab.Wait(t, `document.getElementById("pause").ariaPressed === "false"`)
+	})
+
+	t.Run("it works without scripts", func(t *testing.T) {
+		tab.Scripts(t, false)
+		defer tab.Scripts(t, true)
+		tab.Go(t, site.URL+"/?sort=violations&order=asc&grade=Healthy")
+		tab.Eval(t, `document.getElementById("filter-text").value = "edge-"; document.getElementById("filter-text").focus()`, nil)
+		tab.Press(t, "Enter")
+		tab.Wait(t, `location.search.includes("filter=edge-")`)
+		tab.Wait(t, `document.readyState === "complete"`)
+		var got []any
+		tab.Eval(t, `[location.search, document.getElementById("pause").hidden, document.querySelectorAll("#namespaces tbody tr").length > 0,
+[...document.querySelectorAll("#namespaces tbody th")].every((cell) => cell.textContent.startsWith("edge-"))]`, &got)
+		if want := "[?filter=edge-&grade=Healthy&order=asc&sort=violations true true true]"; fmt.Sprint(got) != want {
+			t.Errorf("%v, want %s", got, want)
+		}
+	})
+
+	t.Run("the keyboard reaches everything", func(t *testing.T) {
+		tab.Go(t, site.URL+"/?filter=edge-prod")
+		var order []string
+		for range 20 {
+			tab.Press(t, "Tab")
+			var at string
+			tab.Eval(t, `(document.activeElement.textContent.trim() || document.activeElement.id || document.activeElement.ariaLabel).slice(0, 30)`, &at)
+			order = append(order, at)
+		}
+		got := strings.Join(order, ", ")
+		want := "Skip to the content, kube-devops, Namespaces, Waivers, Policy, Changes, Refresh, Pause, All 250, "
+		if !strings.HasPrefix(got, want) || !strings.Contains(got, "filter-text, Apply, Clear") {
+			t.Errorf("%s, want %s...", got, want)
+		}
+	})
+
+	t.Run("a standby shows no old data", func(t *testing.T) {
+		tab.Go(t, site.URL)
+		site.with(func() { site.views = func(*http.Request) View { return standby() } })
+		tab.Wait(t, `document.getElementById("leader")?.textContent === "kube-devops-6d5f7c9b8-8fjzn_77aa"`)
+		var rest bool
+		tab.Eval(t, `document.querySelector("table, nav, #cluster, footer, #time") !== null`, &rest)
+		if rest {
+			t.Error("data of the leader is still there")
+		}
+	})
+
+	if errors := tab.Errors(); len(errors) > 0 {
+		t.Errorf("errors: %q", errors)
+	}
+}
+
+// most is the namespace with the most violations, or the fewest.
+func most(rows []NamespaceRow, worst bool) string {
+	return slices.MinFunc(rows, func(a, b NamespaceRow) int {
+		c := cmp.Compare(a.Violations, b.Violations)
+		if worst {
+			c = -c
+		}
+		return cmp.Or(c, cmp.Compare(a.Name, b.Name))
+	}).Name
+}
+
+// TestPageFits opens all views, and such with hostile texts, in all widths: no page scrolls sideways, and on a phone nothing is cut off.
+func TestPageFits(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser takes seconds")
+	}
+	views := examples()
+	for name, view := range examples() {
+		views["hostile "+name] = hostile(view)
+	}
+	site := named(t, views)
+	tab := browsertest.Start(t).Tab(t)
+	for name := range views {
+		for _, width := range widths {
+			tab.Screen(t, width, 900, false)
+			tab.Go(t, site.URL+"/"+url.PathEscape(name))
+			var got []string
+			tab.Eval(t, `(() => {
+  for (const details of document.querySelectorAll("details")) details.open = true;
+  const root = document.documentElement, width = root.clientWidth, wide = [];
+  if (root.scrollWidth > width) wide.push("the page scrolls sideways: " + root.scrollWidth);
+  for (const element of document.querySelectorAll("body *:not(svg):not(path):not(rect):not(script):not(.hidden):not(.skip)")) {
+    const box = element.getBoundingClientRect();
+    if (width <= 760 && (box.right > width + 1 || box.left < -1)) wide.push(element.nodeName + "." + element.className + " " + element.textContent.slice(0, 40));
+  }
+  return wide.slice(0, 5);
+})()`, &got)
+			if len(got) > 0 {
+				t.Errorf("%s at %d: %q", name, width, got)
+			}
+		}
+	}
+	if errors := tab.Errors(); len(errors) > 0 {
+		t.Errorf("errors: %q", errors)
+	}
+}
+
+// TestAccessibility runs axe-core on all views, in both color schemes and at the widths of a phone and a desktop. It is not part of the
+// repository: `npm install axe-core` in any folder, and AXE names its axe.min.js.
+func TestAccessibility(t *testing.T) {
+	file := os.Getenv("AXE")
+	if file == "" {
+		t.Skip("AXE names no axe.min.js; npm install axe-core")
+	}
+	axe, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	views := examples()
+	views["hostile overview"], views["hostile namespace"] = hostileOverview(), hostileNamespace()
+	site := named(t, views)
+	tab := browsertest.Start(t).Tab(t)
+	passed := 0
+	for name := range views {
+		for _, width := range []int{390, 1440} {
+			for _, dark := range []bool{false, true} {
+				tab.Screen(t, width, 900, dark)
+				tab.Go(t, site.URL+"/"+url.PathEscape(name))
+				tab.Eval(t, `for (const details of document.querySelectorAll("details")) details.open = true`, nil)
+				tab.Eval(t, string(axe)+"\n;0", nil)
+				var got struct {
+					Passes     int
+					Violations []string
+				}
+				tab.Eval(t, `axe.run().then((result) => ({
+  Passes: result.passes.length,
+  Violations: result.violations.map((v) => v.id + ": " + v.help + ": " + v.nodes.slice(0, 3).map((node) => node.html.slice(0, 160) + " (" + node.failureSummary + ")").join("; ")),
+}))`, &got)
+				passed += got.Passes
+				for _, v := range got.Violations {
+					t.Errorf("%s, width %d, dark %v: %s", name, width, dark, v)
+				}
+				if got.Passes < 10 {
+					t.Errorf("%s: only %d rules were applied", name, got.Passes)
+				}
+			}
+		}
+	}
+	t.Logf("%d views, 2 widths, 2 schemes: %d rules passed", len(views), passed)
+}
