@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/zap"
 	"golang.org/x/sync/errgroup"
+	"k8s.io/client-go/rest"
 
 	"github.com/kube-devops/kube-devops/agent/audit"
 	"github.com/kube-devops/kube-devops/agent/dump"
@@ -18,6 +19,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/evaluator"
 	"github.com/kube-devops/kube-devops/agent/exposition"
 	"github.com/kube-devops/kube-devops/agent/history"
+	"github.com/kube-devops/kube-devops/agent/leaderservice"
 	"github.com/kube-devops/kube-devops/agent/podwatch"
 	"github.com/kube-devops/kube-devops/agent/policysource"
 	"github.com/kube-devops/kube-devops/agent/report"
@@ -39,6 +41,8 @@ type Agent struct {
 	sync    *syncCheck
 	elector *election.Elector // nil without election
 	auditor *audit.Auditor
+	// leaderService is nil without --leader-service.
+	leaderService *leaderservice.Service
 	// projection is what the cache keeps of each pod. After New, only setPolicy uses it.
 	projection *rules.Projection
 
@@ -74,8 +78,9 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 	a.evaluator.Changed = a.noteChange
 	standby.MustRegister(exposition.New(policyOf(a.evaluator), o.Namespaces...))
 	var allow server.AccessFunc
+	var config *rest.Config
 	if o.Replay == "" {
-		if allow, err = a.connect(process); err != nil {
+		if config, allow, err = a.connect(process); err != nil {
 			return nil, err
 		}
 	}
@@ -98,6 +103,11 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 	})
 	if err != nil {
 		return nil, err
+	}
+	if o.LeaderService != "" {
+		if a.leaderService, err = a.newLeaderService(config); err != nil {
+			return nil, err
+		}
 	}
 	if o.ProfileListen != "" {
 		if a.profiler, err = newProfiler(o.ProfileListen, o.Log); err != nil {
@@ -152,6 +162,9 @@ func (a *Agent) Run(ctx context.Context) error {
 		return a.leave(ctx, "policy", func(ctx context.Context) error { return a.policy.Follow(ctx, a.setPolicy) })
 	})
 	group.Go(func() error { return a.evaluator.Run(ctx) })
+	if a.leaderService != nil {
+		group.Go(func() error { return a.leave(ctx, "leader service", a.leaderService.Run) })
+	}
 	if a.auditor != nil {
 		group.Go(func() error {
 			return a.leave(ctx, "audit", func(ctx context.Context) error { return a.auditor.Run(ctx, a.options.AuditInterval) })

@@ -17,6 +17,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/audit"
 	"github.com/kube-devops/kube-devops/agent/election"
 	"github.com/kube-devops/kube-devops/agent/kubeconfig"
+	"github.com/kube-devops/kube-devops/agent/leaderservice"
 	"github.com/kube-devops/kube-devops/agent/podwatch"
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/agent/server"
@@ -24,39 +25,62 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// connect makes the parts that need a cluster. It returns who decides about metrics and the report; nil for everybody.
-func (a *Agent) connect(reg prometheus.Registerer) (server.AccessFunc, error) {
+// connect makes the parts that need a cluster. It returns how to reach the API server, and who decides about metrics and the
+// report; nil for everybody.
+func (a *Agent) connect(reg prometheus.Registerer) (*rest.Config, server.AccessFunc, error) {
 	cluster, err := kubeconfig.FindCluster(a.options.Kubeconfig, a.options.Context)
 	if errors.Is(err, kubeconfig.ErrNoCluster) {
-		return nil, fmt.Errorf("%w; name one with --kubeconfig, or serve a recording with --replay FILE", err)
+		return nil, nil, fmt.Errorf("%w; name one with --kubeconfig, or serve a recording with --replay FILE", err)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	a.log.Info("cluster", zap.String("server", cluster.Server()), zap.String("context", cluster.Context))
 	config := cluster.Config
 	config.UserAgent = "kube-devops/" + a.options.Version
 	if err := a.watchPods(config, reg); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	if a.options.LeaderElect {
 		o := a.options.Election
 		o.Log, o.Registerer, o.Lead, o.InSync = a.log, reg, a.lead, a.sync.check
 		if a.elector, err = election.New(config, o); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 		a.evaluator.Publish = a.elector.Publish
 	}
 	if !a.options.MetricsAuth {
-		return nil, nil
+		return config, nil, nil
 	}
-	config = rest.CopyConfig(config)
-	config.UserAgent += "/access"
-	reviewer, err := access.New(config, a.options.MetricsAuthAudiences, a.log)
+	reviews := rest.CopyConfig(config)
+	reviews.UserAgent += "/access"
+	reviewer, err := access.New(reviews, a.options.MetricsAuthAudiences, a.log)
+	if err != nil {
+		return nil, nil, err
+	}
+	return config, reviewer.Allow, nil
+}
+
+// newLeaderService makes the part that keeps the leader's Service up to date. The port is that of the listener, which exists already.
+func (a *Agent) newLeaderService(config *rest.Config) (*leaderservice.Service, error) {
+	namespace, name, err := leaderservice.ParseName(a.options.LeaderService)
 	if err != nil {
 		return nil, err
 	}
-	return reviewer.Allow, nil
+	ips, err := leaderservice.ParseIPs(a.options.PodIPs)
+	if err != nil {
+		return nil, err
+	}
+	port, err := leaderservice.PortOf(a.Addr())
+	if err != nil {
+		return nil, err
+	}
+	return leaderservice.New(config, leaderservice.Options{
+		Namespace: namespace, Name: name, IPs: ips, Port: port, Identity: a.options.Election.Identity, Log: a.log,
+		Permitted: func(ctx context.Context) error {
+			return a.elector.Publish(ctx, func(context.Context) error { return nil })
+		},
+	})
 }
 
 // watchPods makes the watch of the pods, and its audit.
@@ -122,10 +146,13 @@ func (a *Agent) lookup(name state.Pod) (state.Pod, []byte, bool) {
 	return state.Pod{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}, pod.JSON, true
 }
 
-// lead is the work of one term: it evaluates the whole cache, follows its changes, and drops the state at the end.
+// lead is the work of one term: it makes the Service lead to this replica, evaluates the whole cache, follows its changes, and drops the state at the end.
 func (a *Agent) lead(ctx context.Context) {
 	a.leading.Store(true)
 	defer a.leading.Store(false)
+	if a.leaderService != nil {
+		a.leaderService.Lead(ctx)
+	}
 	select {
 	case <-ctx.Done():
 		return

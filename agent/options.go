@@ -17,6 +17,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kube-devops/kube-devops/agent/election"
+	"github.com/kube-devops/kube-devops/agent/leaderservice"
 	"github.com/kube-devops/kube-devops/agent/server"
 	"github.com/kube-devops/kube-devops/policies"
 )
@@ -54,6 +55,10 @@ type Options struct {
 	AuditInterval time.Duration
 	// LeaderElect makes replicas elect one that publishes.
 	LeaderElect bool
+	// LeaderService is the Service without selector, as NAMESPACE/NAME, whose EndpointSlices the leader fills; empty for none.
+	LeaderService string
+	// PodIPs are the addresses of this pod, for LeaderService.
+	PodIPs []string
 	// Election has the Lease and its times; New sets Log, Registerer, Lead and InSync.
 	Election election.Options
 
@@ -107,6 +112,8 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringSliceVar(&o.Namespaces, "namespaces", o.Namespaces, "only namespaces to watch, separated by commas; requires list and watch of pods only in them (default: the whole cluster)")
 	flags.DurationVar(&o.AuditInterval, "audit-interval", o.AuditInterval, "pause between two audits, of the cache against a list of the pods and of the state against a recompute; 0 for none")
 	flags.BoolVar(&o.LeaderElect, "leader-elect", o.LeaderElect, "elect, by a Lease, the one replica that publishes")
+	flags.StringVar(&o.LeaderService, "leader-service", o.LeaderService, "Service without selector, as NAMESPACE/NAME, whose EndpointSlices NAME-ipv4 and NAME-ipv6 the leader fills with its address; requires get and update on them (default: none)")
+	flags.StringSliceVar(&o.PodIPs, "pod-ips", o.PodIPs, "with --leader-service: addresses of this pod, separated by commas, one for each address family (status.podIPs of the downward API)")
 	flags.StringVar(&o.Election.Namespace, "lease-namespace", o.Election.Namespace, "namespace of the Lease; with --namespaces, the default is that of the pod")
 	o.leaseNamespaceFlag = flags.Lookup("lease-namespace")
 	flags.StringVar(&o.Election.Name, "lease-name", o.Election.Name, "name of the Lease")
@@ -133,7 +140,7 @@ func (o *Options) Validate() error {
 	if o.ProfileListen != "" && !isLoopback(o.ProfileListen) {
 		mistakes = append(mistakes, fmt.Errorf("--profile-listen %q must be a loopback address, for example 127.0.0.1:6060", o.ProfileListen))
 	}
-	mistakes = append(mistakes, o.validateAccess(), o.validateNamespaces(),
+	mistakes = append(mistakes, o.validateAccess(), o.validateNamespaces(), o.validateLeaderService(),
 		validateURL("external-url", o.ExternalURL), validateURL("history-url", o.HistoryURL))
 	if o.Replay != "" && o.Kubeconfig != "" {
 		mistakes = append(mistakes, errors.New("--replay and --kubeconfig cannot be combined: a recording needs no cluster"))
@@ -190,6 +197,30 @@ func (o *Options) validateNamespaces() error {
 	}
 	if len(o.Namespaces) > 0 && o.Replay != "" {
 		mistakes = append(mistakes, errors.New("--namespaces and --replay cannot be combined"))
+	}
+	return errors.Join(mistakes...)
+}
+
+// validateLeaderService returns the mistakes in the options of the leader's Service.
+func (o *Options) validateLeaderService() error {
+	if o.LeaderService == "" {
+		if len(o.PodIPs) > 0 {
+			return errors.New("--pod-ips requires --leader-service")
+		}
+		return nil
+	}
+	var mistakes []error
+	if o.Replay != "" {
+		mistakes = append(mistakes, errors.New("--leader-service and --replay cannot be combined: a recording has no Service"))
+	}
+	if !o.LeaderElect {
+		mistakes = append(mistakes, errors.New("--leader-service requires --leader-elect, which decides who may fill the EndpointSlices"))
+	}
+	if _, _, err := leaderservice.ParseName(o.LeaderService); err != nil {
+		mistakes = append(mistakes, fmt.Errorf("--leader-service: %w", err))
+	}
+	if _, err := leaderservice.ParseIPs(o.PodIPs); err != nil {
+		mistakes = append(mistakes, fmt.Errorf("--pod-ips: %w", err))
 	}
 	return errors.Join(mistakes...)
 }

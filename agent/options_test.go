@@ -11,7 +11,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/server"
 )
 
-func TestAccessOptions(t *testing.T) {
+func TestOptions(t *testing.T) {
 	for name, test := range map[string]struct {
 		change func(o *Options)
 		want   string
@@ -25,6 +25,14 @@ func TestAccessOptions(t *testing.T) {
 			o.MetricsAuth, o.Replay = true, "x"
 			o.Certificate = server.Certificate{CertFile: "c", KeyFile: "k"}
 		}, "a recording has no API server"},
+		"addresses for nothing":         {func(o *Options) { o.PodIPs = []string{"10.0.0.1"} }, "--pod-ips requires --leader-service"},
+		"a Service without addresses":   {func(o *Options) { o.LeaderService = "ns/leader" }, "--pod-ips: needs the addresses of the pod"},
+		"a Service without a namespace": {func(o *Options) { o.LeaderService = "leader" }, `--leader-service: "leader" must be NAMESPACE/NAME`},
+		"a Service without an election": {func(o *Options) {
+			o.LeaderService, o.PodIPs, o.LeaderElect = "ns/leader", []string{"10.0.0.1"}, false
+		}, "--leader-service requires --leader-elect"},
+		"a Service for a recording": {func(o *Options) { o.LeaderService, o.Replay = "ns/leader", "x" }, "--leader-service and --replay"},
+		"a Service of the leader":   {func(o *Options) { o.LeaderService, o.PodIPs = "ns/leader", []string{"10.0.0.1", "fd00::1"} }, ""},
 		"TLS and authorization": {func(o *Options) {
 			o.MetricsAuth = true
 			o.Certificate = server.Certificate{CertFile: "c", KeyFile: "k"}

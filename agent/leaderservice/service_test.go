@@ -1,0 +1,303 @@
+package leaderservice
+
+import (
+	"context"
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"go.uber.org/zap"
+	"go.uber.org/zap/zaptest/observer"
+	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
+)
+
+const slice4, slice6 = "leader-ipv4", "leader-ipv6"
+
+// A replica is a Service that runs, with its log.
+type replica struct {
+	*Service
+	logs *observer.ObservedLogs
+	stop context.CancelFunc
+	done chan struct{}
+}
+
+func start(ctx context.Context, c client, identity string, ips ...string) *replica {
+	core, logs := observer.New(zap.InfoLevel)
+	parsed, err := ParseIPs(ips)
+	if err != nil {
+		panic(err)
+	}
+	r := &replica{logs: logs, done: make(chan struct{})}
+	r.Service = newWithClient(c, Options{
+		Namespace: "ns", Name: "leader", IPs: parsed, Port: 8080, Identity: identity, Log: zap.New(core),
+		Permitted: func(context.Context) error { return nil },
+	})
+	ctx, r.stop = context.WithCancel(ctx)
+	go func() { defer close(r.done); _ = r.Run(ctx) }()
+	return r
+}
+
+func (r *replica) end() { r.stop(); <-r.done }
+
+// TestFills: a term fills both slices at once with what a Service needs, keeps what others have set, and then only reads.
+func TestFills(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(slice4, slice6)
+		r := start(t.Context(), connection{store: s}, "a", "10.0.0.1", "fd00::0:1")
+		defer r.end()
+		r.Lead(t.Context())
+		synctest.Wait() // no time passes
+		for name, address := range map[string]string{slice4: "10.0.0.1", slice6: "fd00::1"} {
+			got, err := s.get(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			want := &discoveryv1.EndpointSlice{
+				ObjectMeta: got.ObjectMeta,
+				Endpoints: []discoveryv1.Endpoint{{Addresses: []string{address}, Conditions: discoveryv1.EndpointConditions{
+					Ready: new(true), Serving: new(true), Terminating: new(false),
+				}}},
+				Ports: []discoveryv1.EndpointPort{{Name: new("http"), Port: new(int32(8080)), Protocol: new(corev1.ProtocolTCP)}},
+			}
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s (-want +got):\n%s", name, diff)
+			}
+			if got.Labels[discoveryv1.LabelServiceName] != "leader" || got.Annotations[Annotation] != "a" {
+				t.Errorf("%s has labels %v and annotations %v", name, got.Labels, got.Annotations)
+			}
+		}
+		time.Sleep(time.Minute)
+		if n := s.updated(); n != 2 {
+			t.Errorf("%d updates in a quiet minute, want 2", n)
+		}
+		if n := r.logs.Len(); n != 2 {
+			t.Errorf("%d lines, want one for each slice: %v", n, r.logs.All())
+		}
+	})
+}
+
+// TestOneFamily: the slice of a family without an address is emptied of an address of before, and need not exist.
+func TestOneFamily(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(slice4, slice6)
+		s.change(slice6, func(slice *discoveryv1.EndpointSlice) {
+			slice.Endpoints = []discoveryv1.Endpoint{{Addresses: []string{"fd00::9"}}}
+		})
+		r := start(t.Context(), connection{store: s}, "a", "10.0.0.1")
+		defer r.end()
+		r.Lead(t.Context())
+		synctest.Wait()
+		if got := s.addresses(t, slice6); got != nil {
+			t.Errorf("the slice of the other family has %v", got)
+		}
+		s.remove(slice6)
+		time.Sleep(time.Minute)
+		if warned := r.logs.FilterLevelExact(zap.WarnLevel); warned.Len() > 0 {
+			t.Errorf("without the slice of the other family it warns: %v", warned.All())
+		}
+	})
+}
+
+// TestRepairs: what another client changes, such as a replacement by the manifest of the chart, is repaired within two seconds.
+func TestRepairs(t *testing.T) {
+	for name, change := range map[string]func(*discoveryv1.EndpointSlice){
+		"emptied":      func(slice *discoveryv1.EndpointSlice) { slice.Endpoints = nil },
+		"ports":        func(slice *discoveryv1.EndpointSlice) { slice.Ports = nil },
+		"no address":   func(slice *discoveryv1.EndpointSlice) { slice.Endpoints[0].Addresses = []string{"10.9.9.9"} },
+		"not ready":    func(slice *discoveryv1.EndpointSlice) { slice.Endpoints[0].Conditions.Ready = new(false) },
+		"no author":    func(slice *discoveryv1.EndpointSlice) { slice.Annotations = nil },
+		"a second one": func(slice *discoveryv1.EndpointSlice) { slice.Endpoints = append(slice.Endpoints, slice.Endpoints[0]) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStore(slice4, slice6)
+				r := start(t.Context(), connection{store: s}, "a", "10.0.0.1")
+				defer r.end()
+				r.Lead(t.Context())
+				synctest.Wait()
+				want, _ := s.get(slice4)
+				s.change(slice4, change)
+				time.Sleep(checkPeriod)
+				synctest.Wait()
+				got, _ := s.get(slice4)
+				want.ResourceVersion = got.ResourceVersion
+				if diff := cmp.Diff(want, got); diff != "" {
+					t.Errorf("not repaired (-want +got):\n%s", diff)
+				}
+				if found := r.logs.FilterMessageSnippet("another client").Len(); found != 1 {
+					t.Errorf("%d lines about it, want 1: %v", found, r.logs.All())
+				}
+			})
+		})
+	}
+}
+
+// TestMissing: without the slice, one line says so, however long that lasts; when it is there, it is filled within two seconds.
+func TestMissing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore()
+		r := start(t.Context(), connection{store: s}, "a", "10.0.0.1")
+		defer r.end()
+		r.Lead(t.Context())
+		time.Sleep(10 * time.Minute)
+		if lines := r.logs.All(); len(lines) != 1 || !strings.Contains(lines[0].ContextMap()["error"].(string), slice4) {
+			t.Errorf("the log has %d lines, the first is %v; want one that names the slice", len(lines), lines[0])
+		}
+		s.mu.Lock()
+		s.slices = newStore(slice4).slices
+		s.mu.Unlock()
+		time.Sleep(checkPeriod)
+		synctest.Wait()
+		if got := s.addresses(t, slice4); !slices.Equal(got, []string{"10.0.0.1"}) {
+			t.Errorf("the slice has %v", got)
+		}
+	})
+}
+
+// TestRetries: short failures of the API server delay the first write by less than a second.
+func TestRetries(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, failing := newStore(slice4, slice6), 4
+		r := start(t.Context(), connection{store: s, fail: func() error {
+			if failing--; failing >= 0 {
+				return errors.New("unavailable")
+			}
+			return nil
+		}}, "a", "10.0.0.1")
+		defer r.end()
+		r.Lead(t.Context())
+		time.Sleep(time.Second)
+		if got := s.addresses(t, slice4); !slices.Equal(got, []string{"10.0.0.1"}) {
+			t.Errorf("after a second the slice has %v", got)
+		}
+	})
+}
+
+// TestOldTerm: without permission nothing is written, and after the end of the term nothing is read.
+func TestOldTerm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(slice4, slice6)
+		r := start(t.Context(), connection{store: s}, "a", "10.0.0.1")
+		defer r.end()
+		r.options.Permitted = func(context.Context) error { return errors.New("the gate is closed") }
+		term, end := context.WithCancel(t.Context())
+		r.Lead(term)
+		time.Sleep(time.Minute)
+		end()
+		time.Sleep(time.Minute)
+		if n := s.updated(); n != 0 {
+			t.Errorf("%d updates without permission", n)
+		}
+	})
+}
+
+// TestStop: a process that stops takes out its own address, and never that of another.
+func TestStop(t *testing.T) {
+	for _, test := range []struct {
+		name string
+		next string // who has written the slice after this replica
+		want []string
+	}{
+		{"the last to write", "", nil},
+		{"another leads", "b", []string{"10.0.0.2"}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := newStore(slice4, slice6)
+				r := start(t.Context(), connection{store: s}, "a", "10.0.0.1")
+				term, end := context.WithCancel(t.Context())
+				r.Lead(term)
+				synctest.Wait()
+				end()
+				synctest.Wait()
+				if got := s.addresses(t, slice4); !slices.Equal(got, []string{"10.0.0.1"}) {
+					t.Errorf("a standby that goes on has left %v", got)
+				}
+				if test.next != "" {
+					s.change(slice4, func(slice *discoveryv1.EndpointSlice) {
+						slice.Annotations[Annotation], slice.Endpoints[0].Addresses = test.next, test.want
+					})
+				}
+				r.end()
+				if got := s.addresses(t, slice4); !slices.Equal(got, test.want) {
+					t.Errorf("the slice has %v, want %v", got, test.want)
+				}
+			})
+		})
+	}
+}
+
+// TestNeverLed: a standby that stops makes no request.
+func TestNeverLed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := start(t.Context(), connection{store: newStore(), fail: func() error { t.Error("a request"); return nil }}, "a", "10.0.0.1")
+		time.Sleep(time.Minute)
+		r.end()
+	})
+}
+
+// TestStopHangs: an API server that does not answer delays the stop by a second at most.
+func TestStopHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, hang := newStore(slice4, slice6), false
+		r := start(t.Context(), connection{store: s, delay: func() {
+			if hang {
+				time.Sleep(time.Hour)
+			}
+		}}, "a", "10.0.0.1")
+		r.Lead(t.Context())
+		synctest.Wait()
+		hang = true
+		begun := time.Now()
+		r.end()
+		if took := time.Since(begun); took > withdrawWithin {
+			t.Errorf("it stopped after %s", took)
+		}
+		if r.logs.FilterMessageSnippet("still has the address").Len() != 1 {
+			t.Errorf("the log has %v", r.logs.All())
+		}
+		time.Sleep(3 * time.Hour) // the requests end
+	})
+}
+
+func TestParse(t *testing.T) {
+	for text, want := range map[string]string{
+		"kube-devops/kube-devops-leader": "", "leader": "NAMESPACE/NAME", "a/b/c": "NAMESPACE/NAME", "/b": "NAMESPACE/NAME", "a/": "NAMESPACE/NAME",
+	} {
+		if _, _, err := ParseName(text); !says(err, want) {
+			t.Errorf("%q: error %v, want %q", text, err, want)
+		}
+	}
+	for texts, want := range map[string]string{
+		"10.0.0.1": "", "10.0.0.1,fd00::1": "", " ::ffff:10.0.0.1": "", "": "is not an IP address", "$(POD_IPS)": "is not an IP address",
+		"fe80::1%eth0": "is not an IP address", "127.0.0.1": "cannot connect", "::": "cannot connect", "169.254.1.1": "cannot connect",
+		"10.0.0.1,10.0.0.2": "same address family",
+	} {
+		ips, err := ParseIPs(strings.Split(texts, ","))
+		if !says(err, want) {
+			t.Errorf("%q: error %v, want %q", texts, err, want)
+		}
+		if err == nil && ips[0] != netip.MustParseAddr("10.0.0.1") {
+			t.Errorf("%q is %v", texts, ips)
+		}
+	}
+	if _, err := ParseIPs(nil); !says(err, "needs the addresses") {
+		t.Errorf("no address: error %v", err)
+	}
+	if port, err := PortOf("[::]:8080"); port != 8080 || err != nil {
+		t.Errorf("port %d, error %v", port, err)
+	}
+}
+
+func says(err error, want string) bool {
+	if want == "" {
+		return err == nil
+	}
+	return err != nil && strings.Contains(err.Error(), want)
+}
