@@ -35,6 +35,7 @@ var settings = []struct {
 		objects: []string{"PodMonitor/kube-devops"}},
 	{name: "a dashboard", flags: []string{"--set", "dashboard.enabled=true"}, objects: []string{"ConfigMap/kube-devops-dashboards"}},
 	{name: "a network policy", flags: []string{"--values", "testdata/values/network.yaml"}, objects: []string{"NetworkPolicy/kube-devops"}},
+	{name: "a Service of the leader", flags: []string{"--set", "leaderService.enabled=true"}, objects: leaderObjects},
 	{name: "its namespace", flags: []string{"--set", "namespace.create=true"}, objects: []string{"Namespace/kube-devops"}},
 	{name: "where it runs", flags: []string{"--values", "testdata/values/placed.yaml"}},
 }
@@ -43,6 +44,12 @@ var settings = []struct {
 var always = []string{
 	"ClusterRole/kube-devops", "ClusterRoleBinding/kube-devops", "Deployment/kube-devops", "PodDisruptionBudget/kube-devops",
 	"Role/kube-devops", "RoleBinding/kube-devops", "Service/kube-devops", "ServiceAccount/kube-devops",
+}
+
+// leaderObjects are those of leaderService.enabled.
+var leaderObjects = []string{
+	"EndpointSlice/kube-devops-leader-ipv4", "EndpointSlice/kube-devops-leader-ipv6", "Role/kube-devops-leader-service",
+	"RoleBinding/kube-devops-leader-service", "Service/kube-devops-leader",
 }
 
 // TestChart lints and renders the chart in every setting, and holds each to what no setting may change.
@@ -175,6 +182,7 @@ func checkPermissions(t *testing.T, all []document) {
 		`{"apiGroups":["coordination.k8s.io"],"resourceNames":["kube-devops-leader"],"resources":["leases"],"verbs":["get","update"]}`,
 		`{"apiGroups":["authentication.k8s.io"],"resources":["tokenreviews"],"verbs":["create"]}`,
 		`{"apiGroups":["authorization.k8s.io"],"resources":["subjectaccessreviews"],"verbs":["create"]}`,
+		`{"apiGroups":["discovery.k8s.io"],"resourceNames":["kube-devops-leader-ipv4","kube-devops-leader-ipv6"],"resources":["endpointslices"],"verbs":["get","update"]}`,
 		`{"nonResourceURLs":["/metrics","/api/v1/report"],"verbs":["get"]}`,
 	}
 	for _, d := range all {
@@ -287,6 +295,8 @@ func TestRefused(t *testing.T) {
 		{"audiences without authorization", "http.authAudiences={a}", "http.authAudiences requires http.auth"},
 		{"an audience with a comma", "http.tls.secretName=tls,http.auth=true,http.authAudiences={a\\,b}", "at '/http/authAudiences/0'"},
 		{"two monitors", "serviceMonitor.enabled=true,podMonitor.enabled=true", "every pod would be scraped twice"},
+		{"a Service with a name that is none", "leaderService.name=a.b", "at '/leaderService/name'"},
+		{"a Service by a flag", "extraArgs={--leader-service=a/b}", "set leaderService.enabled instead"},
 		{"no account", "serviceAccount.create=false", "serviceAccount.name is needed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/prometheus/model/relabel"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	discoveryv1 "k8s.io/api/discovery/v1"
 	networkingv1 "k8s.io/api/networking/v1"
 	policyv1 "k8s.io/api/policy/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -67,12 +68,13 @@ func TestEveryValue(t *testing.T) {
 	for _, arg := range []string{
 		"--policy=/etc/kube-devops/t.yaml", "--waivers=/etc/kube-devops/w.yaml", "--namespaces=shop,team-a", "--listen=:9090", "--health-listen=:9091",
 		"--lease-namespace=leases", "--lease-name=lease", "--lease-duration=30s", "--renew-deadline=20s", "--retry-period=1s", "--log-level=debug",
-		"--metrics-auth", "--audit-interval=5m",
+		"--metrics-auth", "--audit-interval=5m", "--leader-service=elsewhere/first", "--pod-ips=$(POD_IPS)",
 	} {
 		if !strings.Contains(args, arg) {
 			t.Errorf("the arguments lack %s: %s", arg, args)
 		}
 	}
+	leader := object(t, service, "Service", "first")
 	type found struct {
 		where any
 		path  string
@@ -115,6 +117,7 @@ func TestEveryValue(t *testing.T) {
 		{container, "image", "mirror.example:5000/tools/kube-devops:v9@sha256:0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"},
 		{container, "imagePullPolicy", "Always"},
 		{container, "env", []any{
+			map[string]any{"name": "POD_IPS", "valueFrom": map[string]any{"fieldRef": map[string]any{"fieldPath": "status.podIPs"}}},
 			map[string]any{"name": "GOMEMLIMIT", "value": "99MiB"}, map[string]any{"name": "HTTPS_PROXY", "value": "http://proxy.example:3128"},
 		}},
 		{container, "ports", []any{map[string]any{"name": "http", "containerPort": 9090}, map[string]any{"name": "health", "containerPort": 9091}}},
@@ -134,10 +137,20 @@ func TestEveryValue(t *testing.T) {
 			map[string]any{"ports": []any{map[string]any{"port": "http"}}, "from": []any{map[string]any{"podSelector": map[string]any{}}}},
 			map[string]any{"ports": []any{map[string]any{"port": "health"}}}, // not limited: the probes of the kubelet
 		}},
-		{only(t, service, "Service"), "spec.ipFamilyPolicy", "PreferDualStack"},
-		{only(t, service, "Service"), "spec.ipFamilies", []any{"IPv6", "IPv4"}},
-		{only(t, service, "Service"), "spec.type", "LoadBalancer"},
-		{only(t, service, "Service"), "metadata.annotations.contact", "service"},
+		{object(t, service, "Service", "full"), "spec.ipFamilyPolicy", "PreferDualStack"},
+		{object(t, service, "Service", "full"), "spec.ipFamilies", []any{"IPv6", "IPv4"}},
+		{object(t, service, "Service", "full"), "spec.type", "LoadBalancer"},
+		{object(t, service, "Service", "full"), "metadata.annotations.contact", "service"},
+		{leader, "spec.type", "NodePort"},
+		{leader, "spec.ports", []any{map[string]any{"name": "http", "port": 8443, "appProtocol": "https"}}},
+		{leader, "spec.selector", nil},
+		{leader, "spec.ipFamilyPolicy", "RequireDualStack"},
+		{leader, "spec.ipFamilies", []any{"IPv6"}},
+		{leader, "metadata.annotations.contact", "leader"},
+		{object(t, service, "Role", "first-service"), "rules.1", map[string]any{
+			"apiGroups": []any{"discovery.k8s.io"}, "resources": []any{"endpointslices/restricted"},
+			"resourceNames": []any{"first-ipv4", "first-ipv6"}, "verbs": []any{"create"},
+		}},
 		{rules, "metadata.namespace", "rules"},
 		{rules, "metadata.labels.release", "prometheus"},
 		{rules, "metadata.annotations.contact", "rules"},
@@ -181,7 +194,7 @@ func checkTypes(t *testing.T, all []document) {
 			"ConfigMap": new(corev1.ConfigMap), "ClusterRole": new(rbacv1.ClusterRole), "ClusterRoleBinding": new(rbacv1.ClusterRoleBinding),
 			"Deployment": new(appsv1.Deployment), "Namespace": new(corev1.Namespace), "NetworkPolicy": new(networkingv1.NetworkPolicy),
 			"PodDisruptionBudget": new(policyv1.PodDisruptionBudget), "Role": new(rbacv1.Role), "RoleBinding": new(rbacv1.RoleBinding),
-			"Service": new(corev1.Service), "ServiceAccount": new(corev1.ServiceAccount),
+			"EndpointSlice": new(discoveryv1.EndpointSlice), "Service": new(corev1.Service), "ServiceAccount": new(corev1.ServiceAccount),
 		}[d.GetKind()]
 		if typed == nil {
 			if d.GroupVersionKind().Group != "monitoring.coreos.com" {

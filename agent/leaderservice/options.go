@@ -32,7 +32,7 @@ type Options struct {
 // ParseName splits NAMESPACE/NAME.
 func ParseName(text string) (namespace, name string, err error) {
 	namespace, name, _ = strings.Cut(text, "/")
-	if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1035Label(name)) > 0 {
+	if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Label(name)) > 0 {
 		return "", "", fmt.Errorf("%.130q must be NAMESPACE/NAME of a Service", text)
 	}
 	return namespace, name, nil

@@ -100,6 +100,15 @@ annotations:
 {{- default (printf "%s-leader" (include "kube-devops.fullname" .)) .Values.lease.name -}}
 {{- end -}}
 
+{{- define "kube-devops.leaderService" -}}
+{{- default (printf "%s-leader" (include "kube-devops.fullname" .)) .Values.leaderService.name -}}
+{{- end -}}
+
+{{- /* By this label a ServiceMonitor passes over the Service of the leader: it scrapes each pod through the other Service. */ -}}
+{{- define "kube-devops.leaderServiceLabels" -}}
+kube-devops.io/leader-service: "true"
+{{- end -}}
+
 {{- /* An installation for selected namespaces has no permissions elsewhere, so its Lease is in the namespace of the agent. */ -}}
 {{- define "kube-devops.leaseNamespace" -}}
 {{- if .Values.lease.namespace -}}
@@ -193,6 +202,10 @@ default
 - --lease-duration={{ .Values.lease.duration }}
 - --renew-deadline={{ .Values.lease.renewDeadline }}
 - --retry-period={{ .Values.lease.retryPeriod }}
+{{- if .Values.leaderService.enabled }}
+- --leader-service={{ include "kube-devops.namespace" . }}/{{ include "kube-devops.leaderService" . }}
+- --pod-ips=$(POD_IPS)
+{{- end }}
 - --log-level={{ .Values.logLevel }}
 {{- if .Values.http.tls.secretName }}
 - --tls-cert-file=/etc/kube-devops-tls/tls.crt
@@ -216,7 +229,7 @@ default
 
 {{- /* Rejects flags in extraArgs that ports, probes or roles depend on. */ -}}
 {{- define "kube-devops.checkArgs" -}}
-{{- $values := dict "listen" "http.port" "health-listen" "healthListen" "namespaces" "namespaces" "lease-namespace" "lease.namespace" "lease-name" "lease.name" "tls-cert-file" "http.tls.secretName" "tls-private-key-file" "http.tls.secretName" "metrics-auth" "http.auth" -}}
+{{- $values := dict "listen" "http.port" "health-listen" "healthListen" "namespaces" "namespaces" "lease-namespace" "lease.namespace" "lease-name" "lease.name" "tls-cert-file" "http.tls.secretName" "tls-private-key-file" "http.tls.secretName" "metrics-auth" "http.auth" "leader-service" "leaderService.enabled" "pod-ips" "leaderService.enabled" -}}
 {{- range .Values.extraArgs -}}
 {{- $flag := regexReplaceAll "^--?([^=]*).*$" . "${1}" -}}
 {{- with get $values $flag -}}
@@ -237,6 +250,12 @@ default
 {{- if and $memory (not (has "GOMEMLIMIT" $names)) }}
 - name: GOMEMLIMIT # below the memory limit, so that the garbage collector runs before the kernel kills the process
   value: {{ $memory }}
+{{- end }}
+{{- if and .Values.leaderService.enabled (not (has "POD_IPS" $names)) }}
+- name: POD_IPS # for --pod-ips
+  valueFrom:
+    fieldRef:
+      fieldPath: status.podIPs
 {{- end }}
 {{- with $extra }}
 {{ toYaml . }}
@@ -327,6 +346,10 @@ httpGet:
 selector:
   matchLabels:
     {{- include "kube-devops.selector" .root | nindent 4 }}
+  {{- if .root.Values.leaderService.enabled }}
+  matchExpressions:
+    - {key: kube-devops.io/leader-service, operator: DoesNotExist}
+  {{- end }}
 {{- if ne (.monitor.namespace | default (include "kube-devops.namespace" .root)) (include "kube-devops.namespace" .root) }}
 namespaceSelector:
   matchNames: [{{ include "kube-devops.namespace" .root }}]
