@@ -275,7 +275,7 @@ func TestParse(t *testing.T) {
 		}
 	}
 	for texts, want := range map[string]string{
-		"10.0.0.1": "", "10.0.0.1,fd00::1": "", " ::ffff:10.0.0.1": "", "": "is not an IP address", "$(POD_IPS)": "is not an IP address",
+		"10.0.0.1": "", "10.0.0.1,fd00::1": "", "::ffff:10.0.0.1": "", "": "is not an IP address", "$(POD_IPS)": "is not an IP address",
 		"fe80::1%eth0": "is not an IP address", "127.0.0.1": "cannot connect", "::": "cannot connect", "169.254.1.1": "cannot connect",
 		"10.0.0.1,10.0.0.2": "same address family",
 	} {
