@@ -58,7 +58,7 @@ func (q *request) namespace(name string, query page.Query) page.View {
 
 // notFound says why there is no namespace of that name.
 func (q *request) notFound(name string, snap *state.Snapshot) *page.NotFound {
-	view := &page.NotFound{Head: q.head(snap.Table, name), Name: name, Near: q.near(name)}
+	view := &page.NotFound{Head: q.head(snap.Table, ""), Name: name, Near: q.near(name)}
 	pattern, excluded := snap.Table.ExcludedBy(name)
 	switch {
 	case excluded && pattern == "":
