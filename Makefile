@@ -14,11 +14,17 @@ COVER_FLOOR ?= 95
 ROWS        ?= all
 PODS        ?= 20000
 DURATION    ?=
+PLATFORMS   ?= linux/amd64 linux/arm64 darwin/amd64 darwin/arm64 windows/amd64 windows/arm64
+RELEASE_URL ?= https://github.com/kube-devops/kube-devops/releases/download/$(VERSION)
+RELEASE_KEY ?=
 PARTS       ?= sync,status,changes,deletes,events
 ROUNDS      ?= 3
 
 # The output of git describe; v0.0.0-g<commit> before the first tag, v0.0.0-gunknown outside a git repository.
 VERSION ?= $(shell git describe --tags --dirty 2>/dev/null || echo "v0.0.0-g$$(git describe --always --dirty 2>/dev/null || echo unknown)")
+
+# The time of the files in archives.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
 
 # Reproducible: the same commit gives the same bytes in any folder, so no paths (-trimpath) and no time.
 GO_BUILD_FLAGS := -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
@@ -47,16 +53,28 @@ image: ## Build images for amd64 and arm64 in bin/image: docker-archives, an OCI
 	for arch in amd64 arm64; do \
 		CGO_ENABLED=0 GOOS=linux GOARCH=$$arch go build $(GO_BUILD_FLAGS) -o bin/image/linux-$$arch/kube-devops ./cmd/kube-devops; \
 	done
-	cd deploy && go run ./image -out '$(CURDIR)/bin/image' -version '$(VERSION)' -source '$(CURDIR)' '$(CURDIR)'/bin/image/linux-*/kube-devops
+	cd deploy && go run ./pack image -out '$(CURDIR)/bin/image' -version '$(VERSION)' -source '$(CURDIR)' '$(CURDIR)'/bin/image/linux-*/kube-devops
 
 # Without cgo, like the tests that build helm, so that helm is compiled once.
 .PHONY: chart
 chart: ## Package the chart in bin, with the version of the binary
 	cd deploy && CGO_ENABLED=0 go tool helm package chart --version '$(patsubst v%,%,$(VERSION))' --app-version '$(VERSION)' --destination ../bin
 
+.PHONY: release
+release: image chart ## Write the files of a release into bin/release (PLATFORMS, RELEASE_URL, RELEASE_KEY)
+	for platform in $(PLATFORMS); do \
+		CGO_ENABLED=0 GOOS=$${platform%/*} GOARCH=$${platform#*/} go build $(GO_BUILD_FLAGS) -o bin/build/$${platform/\//-}/kube-devops ./cmd/kube-devops; \
+	done
+	go build $(GO_BUILD_FLAGS) -o bin/kube-devops ./cmd/kube-devops
+	cd deploy && SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' go run ./pack release -out '$(CURDIR)/bin/release' -version '$(VERSION)' -source '$(CURDIR)' \
+		-url '$(RELEASE_URL)' -key '$(RELEASE_KEY)' -layout '$(CURDIR)/bin/image/oci' -extra '$(CURDIR)/bin/kube-devops-$(patsubst v%,%,$(VERSION)).tgz' \
+		-run '$(CURDIR)/bin/kube-devops' $(foreach platform,$(PLATFORMS),'$(CURDIR)/bin/build/$(subst /,-,$(platform))/kube-devops')
+
 .PHONY: test-packed
-test-packed: image chart ## Build the images and the chart, and test them as released
-	cd deploy && PACKED='$(CURDIR)/bin' PACKED_VERSION='$(VERSION)' go test -v -run TestPacked .
+test-packed: PLATFORMS = linux/amd64 linux/arm64
+test-packed: release ## Build a release for Linux, and test it: images, chart, archives, Action, GitLab job, hooks, go install
+	cd deploy && PACKED='$(CURDIR)/bin' PACKED_VERSION='$(VERSION)' RELEASED='$(CURDIR)/bin/release' \
+		go test -v -run 'TestPacked|TestRelease|TestAction|TestGitLab|TestHooks|TestGoInstall' .
 
 .PHONY: run
 run: build ## Serve the scores of a recorded dump on :8080 (needs no cluster); then: curl localhost:8080/metrics

@@ -1,3 +1,3 @@
 // Package deploy tests the chart and the manifests that are rendered from it, with Helm, promtool and the PromQL parser. Package
-// image, below it, builds the image.
+// pack, below it, packs images and releases.
 package deploy

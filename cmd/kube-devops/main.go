@@ -2,6 +2,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -9,14 +10,22 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
 )
 
-// version is set by the linker.
-var version = "dev"
+// version is set by the linker. A binary of go install has the version of its module.
+var version string
+
+func init() {
+	if info, ok := debug.ReadBuildInfo(); version == "" && ok {
+		version = strings.TrimPrefix(info.Main.Version, "(devel)")
+	}
+	version = cmp.Or(version, "dev")
+}
 
 // Exit codes. Scripts rely on them.
 const (

@@ -139,7 +139,7 @@ func Image(ctx context.Context, dir, tag string) (string, error) {
 	if err := goBuild(ctx, root, "-o", binary, "-trimpath", "-buildvcs=false", "-ldflags", "-s -w -X main.version="+tag, "./cmd/kube-devops"); err != nil {
 		return "", fmt.Errorf("build kube-devops: %w", err)
 	}
-	cmd := exec.CommandContext(ctx, "go", "run", "./image", "-source", root, "-out", dir, "-version", tag, binary)
+	cmd := exec.CommandContext(ctx, "go", "run", "./pack", "image", "-source", root, "-out", dir, "-version", tag, binary)
 	cmd.Dir = filepath.Join(root, "deploy")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	if output, err := cmd.CombinedOutput(); err != nil {

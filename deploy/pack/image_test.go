@@ -373,7 +373,7 @@ func TestMistakes(t *testing.T) {
 func TestCommand(t *testing.T) {
 	dir, source := t.TempDir(), smallSource(t)
 	var stdout, stderr bytes.Buffer
-	if code := run([]string{"-out", dir, "-version", version, "-source", source, small(t, source, runtime.GOARCH)}, &stdout, &stderr); code != 0 {
+	if code := run([]string{"image", "-out", dir, "-version", version, "-source", source, small(t, source, runtime.GOARCH)}, &stdout, &stderr); code != 0 {
 		t.Fatalf("exit code %d: %s", code, stderr.String())
 	}
 	for _, want := range []string{"linux/" + runtime.GOARCH + " sha256:", "all sha256:", filepath.Join(dir, "oci")} {
@@ -381,7 +381,7 @@ func TestCommand(t *testing.T) {
 			t.Errorf("stdout %q lacks %q", stdout.String(), want)
 		}
 	}
-	for _, args := range [][]string{nil, {"-out", dir}, {"-nonsense"}, {"-out", dir, "-version", version, "absent"}} {
+	for _, args := range [][]string{nil, {"image"}, {"image", "-out", dir}, {"image", "-nonsense"}, {"image", "-out", dir, "-version", version, "absent"}, {"release", "-out", dir, "-version", version}} {
 		stderr.Reset()
 		if code := run(args, io.Discard, &stderr); code != 2 || stderr.Len() == 0 {
 			t.Errorf("%q: exit code %d, stderr %q", args, code, stderr.String())

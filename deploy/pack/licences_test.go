@@ -15,7 +15,7 @@ import (
 // TestLicences has the file of the agent's image name each module that Go finds in the binary, with its version, and hold
 // the licence that its author ships: also that of code which a module took over from elsewhere, and notices.
 func TestLicences(t *testing.T) {
-	binary, err := ReadBinary(agent)
+	binary, err := ReadStatic(agent)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -40,7 +40,7 @@ func Write(dir, version, source string, binaries []string) ([]string, error) {
 	seen := make(map[string]string)
 	var lines []string
 	for _, path := range binaries {
-		binary, err := ReadBinary(path)
+		binary, err := ReadStatic(path)
 		if err != nil {
 			return nil, err
 		}

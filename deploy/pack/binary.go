@@ -9,17 +9,32 @@ import (
 	"runtime/debug"
 )
 
-// A Binary is what one image holds.
+// A Binary is kube-devops for one platform.
 type Binary struct {
-	// Arch is the architecture as Go and OCI name it: amd64.
-	Arch string
+	// OS and Arch are the platform as Go and OCI name it: linux and amd64.
+	OS, Arch string
 	// Bytes are the file.
 	Bytes []byte
 	// Info is what the linker wrote into it: the modules, and how it was built.
 	Info *debug.BuildInfo
 }
 
-// ReadBinary reads a binary that an empty image can run: of Go, for Linux, static.
+// ReadStatic reads a binary that an empty image can run: of Go, for Linux, static.
+func ReadStatic(path string) (Binary, error) {
+	binary, err := ReadBinary(path)
+	if err != nil {
+		return Binary{}, err
+	}
+	if binary.OS != "linux" {
+		return Binary{}, fmt.Errorf("%s is for %q; build it with GOOS=linux", path, binary.OS)
+	}
+	if err := static(path); err != nil {
+		return Binary{}, fmt.Errorf("%s: %w", path, err)
+	}
+	return binary, nil
+}
+
+// ReadBinary reads a binary of Go for any platform.
 func ReadBinary(path string) (Binary, error) {
 	info, err := buildinfo.ReadFile(path)
 	if err != nil {
@@ -29,17 +44,11 @@ func ReadBinary(path string) (Binary, error) {
 	for _, s := range info.Settings {
 		settings[s.Key] = s.Value
 	}
-	if settings["GOOS"] != "linux" {
-		return Binary{}, fmt.Errorf("%s is for %q; build it with GOOS=linux", path, settings["GOOS"])
-	}
-	if err := static(path); err != nil {
-		return Binary{}, fmt.Errorf("%s: %w", path, err)
-	}
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return Binary{}, err
 	}
-	return Binary{Arch: settings["GOARCH"], Bytes: content, Info: info}, nil
+	return Binary{OS: settings["GOOS"], Arch: settings["GOARCH"], Bytes: content, Info: info}, nil
 }
 
 // static fails for a binary that asks for an interpreter, the loader of shared libraries: the image has none.

@@ -187,7 +187,7 @@ func (l linkage) module(p *linkedPackage, version string) (*Module, error) {
 	case module.Main:
 		return &Module{Path: module.Path, Version: version}, nil
 	case module.Replace != nil && module.Replace.Version == "":
-		return nil, fmt.Errorf("module %s is replaced by the folder %s, which has no version: an image is built of modules with versions", module.Path, module.Replace.Path)
+		return nil, fmt.Errorf("module %s is replaced by the folder %s, which has no version: a release is built of modules with versions", module.Path, module.Replace.Path)
 	case module.Replace != nil:
 		return &Module{Path: module.Replace.Path, Version: module.Replace.Version}, nil
 	default:
@@ -230,7 +230,7 @@ func (l linkage) root(module string) string {
 }
 
 // folders are the folders of a module's packages. The licence in that of BoringCrypto is left out: it is that of an object
-// file which needs shared libraries, and ReadBinary refuses those.
+// file which needs shared libraries, and a build without cgo has none of it.
 func (l linkage) folders(module string) []string {
 	var dirs []string
 	for _, p := range l.packages {

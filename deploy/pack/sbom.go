@@ -15,10 +15,10 @@ import (
 )
 
 // hashed says what the hashes of the SBOM are of.
-const hashed = "of the application, the SHA-256 of the file /kube-devops of the image; of a library, its h1 sum in go.sum in " +
+const hashed = "of the application, the SHA-256 of its file; of a library, its h1 sum in go.sum in " +
 	"hexadecimal: the SHA-256 of the sorted list of the SHA-256 of its files (golang.org/x/mod/sumdb/dirhash.Hash1), not of its zip file"
 
-// BOM is what an image is made of, in CycloneDX: the binary, the modules that have packages in it, and Go's standard library,
+// BOM is what a binary is made of, in CycloneDX: the binary, the modules that have packages in it, and Go's standard library,
 // each with its licences and with the modules that it imports packages of. It has no time and no serial number: the same
 // binary has the same BOM.
 func BOM(binary Binary, modules []Module, imageDigest string) (*cdx.BOM, error) {
@@ -48,14 +48,16 @@ func BOM(binary Binary, modules []Module, imageDigest string) (*cdx.BOM, error) 
 	return bom, nil
 }
 
-// properties are how the binary was built, and which image it is in, and what its hashes and licences are of. -ldflags is left out: the linker does not record it
+// properties are how the binary was built, which image it is in, if any, and what its hashes and licences are of. -ldflags is left out: the linker does not record it
 // under -trimpath.
 func properties(binary Binary, imageDigest string) *[]cdx.Property {
 	all := []cdx.Property{
-		{Name: "kube-devops:image:digest", Value: imageDigest},
 		{Name: "kube-devops:go", Value: binary.Info.GoVersion},
 		{Name: "kube-devops:hashes", Value: hashed},
-		{Name: "kube-devops:licences", Value: "the texts are in the file /" + licencesName + " of the image"},
+		{Name: "kube-devops:licences", Value: "the texts are in the file " + licencesName + " beside the binary"},
+	}
+	if imageDigest != "" {
+		all = append(all, cdx.Property{Name: "kube-devops:image:digest", Value: imageDigest})
 	}
 	for _, s := range binary.Info.Settings {
 		if slices.Contains([]string{"CGO_ENABLED", "GOARCH", "GOOS", "GOAMD64", "GOARM64", "-trimpath", "-compiler"}, s.Key) {
