@@ -165,6 +165,7 @@ func carry(stream, failure httpstream.Stream, dial func(port string) (net.Conn, 
 	port := stream.Headers().Get(corev1.PortHeader)
 	conn, err := dial(port)
 	if err != nil {
+		_ = stream.Close() // as a kubelet does, before its error
 		_, _ = fmt.Fprintf(failure, "failed to connect to port %s of the pod: %v", port, err)
 		return
 	}

@@ -149,23 +149,34 @@ const maxMessage = 4 << 10
 // A streamConn is a stream as a net.Conn. It has no deadlines: net/http closes a connection that takes too long.
 type streamConn struct {
 	httpstream.Stream
-	failed chan error // the error of the kubelet; closed at the end
-	end    func()
+	failed   chan error // the error of the kubelet; closed at the end
+	answered atomic.Bool
+	end      func()
 }
 
+// Read reads from the pod. Where nothing listens there, the kubelet ends the data, and its error may arrive a moment later.
 func (c *streamConn) Read(p []byte) (int, error) {
 	n, err := c.Stream.Read(p)
-	if err != nil {
-		select {
-		case failure, ok := <-c.failed:
-			if ok {
-				return n, failure
-			}
-		default:
+	if n > 0 {
+		c.answered.Store(true)
+	}
+	if err == nil || c.answered.Load() {
+		return n, err
+	}
+	timer := time.NewTimer(failureWait)
+	defer timer.Stop()
+	select {
+	case failure, ok := <-c.failed:
+		if ok {
+			err = failure
 		}
+	case <-timer.C:
 	}
 	return n, err
 }
+
+// failureWait is how long the end of a connection without an answer waits for the error of the kubelet.
+const failureWait = time.Second
 
 func (c *streamConn) Close() error {
 	c.end()
