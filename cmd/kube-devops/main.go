@@ -84,7 +84,7 @@ func execute(ctx context.Context, root *cobra.Command, args []string, stdin io.R
 
 func newRootCommand() *cobra.Command {
 	versionText := fmt.Sprintf("kube-devops %s %s %s/%s\n", version, runtime.Version(), runtime.GOOS, runtime.GOARCH)
-	root := newGroup("kube-devops", "Live governance scores for every namespace of a Kubernetes cluster", newAgentCommand(), newScanCommand(), newPolicyCommand(), newGovernanceCommand(),
+	root := newGroup("kube-devops", "Live governance scores for every namespace of a Kubernetes cluster", newAgentCommand(), newScanCommand(), newPolicyCommand(), newFleetCommand(), newGovernanceCommand(),
 		&cobra.Command{
 			Use:   "version",
 			Short: "Print the version",

@@ -82,7 +82,7 @@ func TestREADMEOperators(t *testing.T) {
 }
 
 func TestREADMEHelp(t *testing.T) {
-	for _, command := range []string{"agent", "scan", "policy lint", "policy test", "policy diff", "policy show", "policy list", "policy export vap"} {
+	for _, command := range []string{"agent", "scan", "policy lint", "policy test", "policy diff", "policy show", "policy list", "fleet", "governance", "governance open", "policy export vap"} {
 		section(t, "help "+command, fenced("console", transcript(t, command+" --help")))
 	}
 }
@@ -93,6 +93,7 @@ func TestREADMEScan(t *testing.T) {
 		rows = append(rows, []string{"`" + f.Name + "`", f.Help})
 	}
 	section(t, "formats", table([]string{"format", "use"}, rows))
+	section(t, "fleet", fenced("console", "$ kube-devops fleet --config fleet.yaml\n"+content(t, "testdata/fleet/fleet.txt")))
 	t.Chdir("../..")
 	section(t, "scan", fenced("console", transcript(t, "scan testdata/dumps/shop.json --top 4")))
 	section(t, "first scan", fenced("console", transcript(t, "scan testdata/manifests/bookshop.yaml -n sandbox")))

@@ -1,0 +1,249 @@
+package fleet
+
+import (
+	"bufio"
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+)
+
+const (
+	// concurrency is how many reports are read at the same time. Each needs a small part of its report in memory.
+	concurrency = 32
+	// maxReport is the largest report that is read, without compression.
+	maxReport = 1 << 30
+	// standbyText begins the answer of an agent that does not lead.
+	standbyText = "may not publish: "
+)
+
+// A State says whether a report can be relied on.
+type State string
+
+// The states of a member.
+const (
+	Current State = "current"
+	Stale   State = "stale"   // the report is older than MaxAge
+	Standby State = "standby" // the address leads to a replica that does not lead
+	Away    State = "away"    // there is no report
+)
+
+// An Answer is what became of one member.
+type Answer struct {
+	State  State
+	Reason string    // on one line; empty for Current
+	Time   time.Time // of the report; zero if there is none
+}
+
+// A Fleet reads the reports of its members.
+type Fleet struct {
+	Members []Member
+	// Now is the time from which the age of a report counts.
+	Now time.Time
+	// UserAgent names the program to servers.
+	UserAgent string
+}
+
+// Read reads all reports, several at a time. For each it calls read with the index of the member. A member whose report cannot be
+// read is Away; the others do not wait for it. The error is that of ctx.
+func (f *Fleet) Read(ctx context.Context, read func(member int, report io.Reader) error) ([]Answer, error) {
+	answers := make([]Answer, len(f.Members))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(concurrency)
+	for i := range f.Members {
+		group.Go(func() error {
+			m := &f.Members[i]
+			at, err := f.readMember(ctx, m, func(report io.Reader) error { return read(i, report) })
+			answers[i] = f.judge(m, at, err)
+			return ctx.Err()
+		})
+	}
+	return answers, group.Wait()
+}
+
+func (f *Fleet) judge(m *Member, at time.Time, err error) Answer {
+	standby, isStandby := errors.AsType[*standbyError](err)
+	switch age := f.Now.Sub(at); {
+	case isStandby:
+		return Answer{Standby, oneLine(standby.text), at}
+	case err != nil:
+		return Answer{Away, oneLine(err.Error()), time.Time{}}
+	case m.MaxAge > 0 && age > m.MaxAge:
+		return Answer{Stale, fmt.Sprintf("the report is %s old, more than %s", age.Round(time.Second), m.MaxAge), at}
+	}
+	return Answer{Current, "", at}
+}
+
+func oneLine(text string) string { return clippedTo(strings.Join(strings.Fields(text), " "), 400) }
+
+// readMember reads one report, and returns when it was made, as far as this is known.
+func (f *Fleet) readMember(ctx context.Context, m *Member, read func(io.Reader) error) (time.Time, error) {
+	ctx, cancel := context.WithTimeout(ctx, m.Timeout)
+	defer cancel()
+	if m.File != "" {
+		return readFile(ctx, m, read)
+	}
+	at, err := f.readURL(ctx, m, read)
+	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
+		err = fmt.Errorf("no complete answer within %s", m.Timeout)
+	}
+	return at, err
+}
+
+func readFile(ctx context.Context, m *Member, read func(io.Reader) error) (time.Time, error) {
+	info, err := os.Stat(m.File)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return time.Time{}, fmt.Errorf("%s: no such file", m.File)
+	case err != nil:
+		return time.Time{}, err
+	case !info.Mode().IsRegular(): // opening a pipe would block
+		return time.Time{}, fmt.Errorf("%s is not a regular file", m.File)
+	}
+	file, err := os.Open(m.File)
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer func() { _ = file.Close() }() // only read
+	return info.ModTime(), read(&limited{ctx: ctx, from: bufio.NewReader(file), left: maxReport})
+}
+
+func (f *Fleet) readURL(ctx context.Context, m *Member, read func(io.Reader) error) (time.Time, error) {
+	client, err := m.client()
+	if err != nil {
+		return time.Time{}, err
+	}
+	defer client.CloseIdleConnections()
+	r, err := http.NewRequestWithContext(ctx, http.MethodGet, m.URL, nil)
+	if err != nil {
+		return time.Time{}, err
+	}
+	r.Header.Set("Accept", "application/json")
+	r.Header.Set("User-Agent", f.UserAgent)
+	if m.TokenFile != "" {
+		text, err := os.ReadFile(m.TokenFile)
+		if err != nil {
+			return time.Time{}, fmt.Errorf("read the token: %w", err)
+		}
+		token := strings.TrimSpace(string(text))
+		if token == "" || strings.ContainsAny(token, " \r\n") {
+			return time.Time{}, fmt.Errorf("%s does not have one token", m.TokenFile)
+		}
+		r.Header.Set("Authorization", "Bearer "+token)
+	}
+	response, err := client.Do(r)
+	if err != nil {
+		if failed, ok := errors.AsType[*url.Error](err); ok {
+			err = failed.Err // the address is in the configuration
+		}
+		return time.Time{}, err
+	}
+	defer func() { _ = response.Body.Close() }()
+	if err := refusal(response); err != nil {
+		return time.Time{}, err
+	}
+	return f.timeOf(response), read(&limited{ctx: ctx, from: response.Body, left: maxReport})
+}
+
+// client makes a client that follows no redirects: the token would be sent to a host that nobody has named.
+func (m *Member) client() (*http.Client, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
+	transport.MaxResponseHeaderBytes = 64 << 10
+	if m.CAFile != "" {
+		text, err := os.ReadFile(m.CAFile)
+		if err != nil {
+			return nil, fmt.Errorf("read the CA: %w", err)
+		}
+		roots := x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(text) {
+			return nil, fmt.Errorf("%s has no certificate in PEM", m.CAFile)
+		}
+		transport.TLSClientConfig.RootCAs = roots
+	}
+	return &http.Client{
+		Transport:     transport,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+// A standbyError is the answer of an agent that does not lead.
+type standbyError struct{ text string }
+
+func (e *standbyError) Error() string { return e.text }
+
+// refusal returns why an answer is not a report; nil if it may be one.
+func refusal(response *http.Response) error {
+	if response.StatusCode == http.StatusOK {
+		return nil
+	}
+	text, _ := io.ReadAll(io.LimitReader(response.Body, 300)) // a part of the reason is better than none
+	reason := strings.TrimSpace(string(text))
+	switch status := response.StatusCode; {
+	case status == http.StatusServiceUnavailable && strings.HasPrefix(reason, standbyText):
+		return &standbyError{strings.TrimPrefix(reason, standbyText)}
+	case status/100 == 3:
+		to := "another address"
+		if at, err := response.Location(); err == nil {
+			to = (&url.URL{Scheme: at.Scheme, Host: at.Host, Path: at.Path}).String()
+		}
+		return fmt.Errorf("redirects to %s: name that address", to)
+	case status == http.StatusUnauthorized:
+		return errors.New("status 401: the token is missing or not valid (tokenFile)")
+	case status == http.StatusForbidden:
+		return errors.New("status 403: the token lacks the right: get on the non-resource URL " + ReportPath)
+	case status == http.StatusNotFound:
+		return errors.New("status 404: there is no report at this address")
+	}
+	return fmt.Errorf("status %d %s", response.StatusCode, reason)
+}
+
+// timeOf is when a report was made: that of a stored one, or of the answer, less the time that it has been in caches.
+func (f *Fleet) timeOf(response *http.Response) time.Time {
+	at := f.Now
+	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
+		at = date
+	}
+	if seconds, err := strconv.ParseUint(response.Header.Get("Age"), 10, 31); err == nil {
+		at = at.Add(-time.Duration(seconds) * time.Second)
+	}
+	if stored, err := http.ParseTime(response.Header.Get("Last-Modified")); err == nil && stored.Before(at) {
+		at = stored
+	}
+	return at
+}
+
+// A limited reader ends with its context, and after a number of bytes.
+type limited struct {
+	ctx  context.Context //nolint:containedctx // an io.Reader takes no context
+	from io.Reader
+	left int64
+}
+
+func (l *limited) Read(p []byte) (int, error) {
+	if err := cmp.Or(l.ctx.Err(), l.over()); err != nil {
+		return 0, err
+	}
+	n, err := l.from.Read(p[:min(int64(len(p)), l.left)])
+	l.left -= int64(n)
+	return n, err
+}
+
+func (l *limited) over() error {
+	if l.left <= 0 {
+		return fmt.Errorf("larger than %d MiB", maxReport>>20)
+	}
+	return nil
+}
