@@ -64,8 +64,8 @@ func (s *Scan) enforced() *enforcement {
 // enforcementNote counts what the API server would refuse and warn about. It is empty if no check is enforced.
 func (s *Scan) enforcementNote() string {
 	e := s.enforced()
-	if e == nil {
-		return ""
+	if e == nil || len(s.Admission) > 0 {
+		return "" // what is refused is listed
 	}
 	counts := make(map[rules.Enforce]int)
 	for v, waived := range s.Snapshot.AllViolations() {

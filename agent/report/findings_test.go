@@ -384,6 +384,11 @@ func TestReportSchema(t *testing.T) {
 	scans["hostile"] = func() (*Scan, Options) { return hostileScan(t), Options{} }
 	scans["categories"] = func() (*Scan, Options) { return categorized(t), Options{} }
 	scans["enforced"] = func() (*Scan, Options) { return enforced(t), Options{} }
+	scans["refused"] = func() (*Scan, Options) {
+		scan := enforced(t)
+		scan.Admission = []Admission{{rules.Deny, enforced(t)}}
+		return scan, Options{Refusals: scan.Refusals(nil)}
+	}
 	scans["nothing"] = func() (*Scan, Options) { return newScan(shipped(t, "default")).done(), Options{} }
 	scans["manifests"] = func() (*Scan, Options) {
 		scan := manifestsOf(t, shipped(t, "default"), manifest{"a.yaml", 1, 21, "web", "main"})

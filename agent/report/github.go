@@ -57,6 +57,9 @@ func GitHub(to io.Writer, scan *Scan, o Options) error {
 	if o.Baseline != nil {
 		summary += "\n" + o.Baseline.headline()
 	}
+	if len(scan.Admission) > 0 {
+		summary += "\n" + refusedHeadline(o.Refusals) + "."
+	}
 	if others > 0 {
 		summary += "\n" + english.Plural(others, "more finding", "") + " without an annotation: GitHub shows 10 of each level."
 	}

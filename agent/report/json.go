@@ -72,6 +72,9 @@ func writeJSON(to io.Writer, scan *Scan, o Options, ofScan bool) error {
 		if o.Baseline != nil {
 			w.member("baseline", o.Baseline.json())
 		}
+		if len(scan.Admission) > 0 {
+			list(w, "refusals", slices.Values(o.Refusals), func(r Refusal) any { return r.json() })
+		}
 		w.member("inputs", inputsOf(scan.Inputs))
 	}
 	if warnings := scan.warnings(); len(warnings) > 0 {

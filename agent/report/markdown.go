@@ -96,6 +96,9 @@ func (w *markdownWriter) headline() {
 	if categories := w.scan.byCategory(); categories != "" {
 		w.put("\nViolations by category: " + categories + ".\n")
 	}
+	if len(w.scan.Admission) > 0 {
+		w.put("\n**" + markdownText(refusedHeadline(w.o.Refusals)) + ".**\n")
+	}
 	left := w.scan.Inputs.Unreadable
 	if len(left) == 0 {
 		return

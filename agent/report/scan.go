@@ -24,6 +24,9 @@ type Scan struct {
 	// Details returns what a violation shows of its pod, if the origin has no details; nil if nothing is known.
 	Details func(state.PodViolation) rules.Detail
 
+	// Admission is the same by what the API server would judge the pods and templates by, one for each action.
+	Admission []Admission
+
 	scope *Scope // of an agent that watches only some namespaces
 
 	enforcement      *enforcement // of the table; see enforced
@@ -42,6 +45,8 @@ type Options struct {
 	Width, Height int
 	// Baseline is the comparison with an older report; nil for none.
 	Baseline *BaselineDiff
+	// Refusals are those of the scan; nil if admission was not asked for.
+	Refusals []Refusal
 	// Waived adds the waived findings to SARIF, as suppressed results.
 	Waived bool
 	// Version is that of the program, for the formats that name it; empty if unknown.

@@ -25,6 +25,7 @@ func Table(to io.Writer, scan *Scan, o Options) error {
 	w.workloads()
 	w.waived()
 	w.changes()
+	w.refused()
 	w.fixes(w.findings())
 	if notes := scan.notes(); len(notes) > 0 {
 		w.line("")

@@ -18,26 +18,26 @@ type describer struct {
 }
 
 // describe appends the details of each violation of a pod: the value, and the line in a manifest.
-func (d *describer) describe(to []report.Detail, p *batchedPod, table *rules.Table, text, reduced []byte) []report.Detail {
-	d.of = table.Details(d.of[:0], reduced, p.verdict.Violations)
+func (d *describer) describe(to []report.Detail, p *batchedPod, verdict *rules.Verdict, table *rules.Table, text, reduced []byte) []report.Detail {
+	d.of = table.Details(d.of[:0], reduced, verdict.Violations)
 	first := len(to)
 	for _, detail := range d.of {
 		to = append(to, report.Detail{Detail: detail})
 	}
 	if !p.Recorded && p.from.file != "" {
-		d.findLines(to[first:], p, text)
+		d.findLines(to[first:], p, verdict, text)
 	}
 	return to
 }
 
 // findLines finds the line of the subject of each violation. It is that of the object if the subject is the pod itself, or cannot
 // be found.
-func (d *describer) findLines(of []report.Detail, p *batchedPod, text []byte) {
+func (d *describer) findLines(of []report.Detail, p *batchedPod, verdict *rules.Verdict, text []byte) {
 	d.subjects.Begin(text)
 	defer d.subjects.End()
 	last, line := 0, p.Line
 	for i := range of {
-		at, ok := d.subjects.Offset(p.verdict.Violations[i].Path)
+		at, ok := d.subjects.Offset(verdict.Violations[i].Path)
 		if !ok {
 			of[i].Line = p.Line
 			continue
@@ -57,16 +57,16 @@ type details struct {
 	key   []byte
 }
 
-// of returns the details of a pod, or nil if there are none.
-func (d *details) of(p *batchedPod) *[]report.Detail {
-	if !slices.ContainsFunc(p.details, func(detail report.Detail) bool { return detail != (report.Detail{}) }) {
+// of returns the details of a verdict of a pod, or nil if there are none.
+func (d *details) of(p *batchedPod, j *judged) *[]report.Detail {
+	if !slices.ContainsFunc(j.details, func(detail report.Detail) bool { return detail != (report.Detail{}) }) {
 		return nil
 	}
 	if !p.Recorded { // each manifest has lines of its own
-		return cloneDetails(p.details)
+		return cloneDetails(j.details)
 	}
 	d.key = d.key[:0]
-	for _, detail := range p.details {
+	for _, detail := range j.details {
 		d.key = binary.AppendUvarint(d.key, uint64(len(detail.Value)))
 		d.key = strconv.AppendBool(append(d.key, detail.Value...), detail.Withheld)
 	}
@@ -76,7 +76,7 @@ func (d *details) of(p *batchedPod) *[]report.Detail {
 	if d.known == nil {
 		d.known = make(map[string]*[]report.Detail)
 	}
-	own := cloneDetails(p.details)
+	own := cloneDetails(j.details)
 	d.known[string(d.key)] = own
 	return own
 }

@@ -37,15 +37,15 @@ func isOpenAlready(name string) bool {
 	return name == "/dev/stdin"
 }
 
-// origin returns where a pod comes from, as a *report.Origin. It is nil if only the pod is known, or if it has no violations.
-func (s *scan) origin(p *batchedPod, key state.Pod) any {
-	if len(p.verdict.Violations) == 0 && len(p.verdict.Mistakes) == 0 {
+// origin returns where a pod comes from, as a *report.Origin. It is nil if only the pod is known, or if the verdict has no violations.
+func (s *scan) origin(p *batchedPod, j *judged, key state.Pod) any {
+	if !j.violates() {
 		return nil
 	}
 	if p.Recorded {
-		return s.originRecorded(p, key)
+		return s.originRecorded(p, j, key)
 	}
-	o := &report.Origin{Workload: p.workload(), Document: p.Item, AnnotationLine: p.waiveLine, Details: s.details.of(p)}
+	o := &report.Origin{Workload: p.workload(), Document: p.Item, AnnotationLine: p.waiveLine, Details: s.details.of(p, j)}
 	if p.from.file != "" {
 		o.File, o.Line = p.from.file, p.Line
 	}
@@ -68,8 +68,8 @@ func (p *batchedPod) workload() report.Workload {
 }
 
 // originRecorded returns the origin that pods of one workload in one file share if their violations have the same details.
-func (s *scan) originRecorded(p *batchedPod, key state.Pod) any {
-	shared := sharedOrigin{workload: p.workload(), details: s.details.of(p)}
+func (s *scan) originRecorded(p *batchedPod, j *judged, key state.Pod) any {
+	shared := sharedOrigin{workload: p.workload(), details: s.details.of(p, j)}
 	if key.Name != p.Name {
 		shared.pod = p.Name
 	}

@@ -11,6 +11,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/policies/vap"
 	"github.com/kube-devops/kube-devops/rules"
 )
 
@@ -27,6 +28,7 @@ type batch struct {
 	reduced   []byte // the pods with owners, reduced to what is read later
 	details   []report.Detail
 	describer describer
+	admission []vap.Selection
 	pods      []batchedPod
 	leftOut   string
 	done      chan struct{} // receives when the batch is evaluated
@@ -39,14 +41,23 @@ type batchedPod struct {
 	end        int    // of its text in that of the batch
 	counts     bool   // its namespace is not excluded
 	excludedBy string // the pattern of the policy that excludes its namespace
-	verdict    rules.Verdict
-	err        error
-	owner      rules.Workload  // of a recorded pod that has violations
-	details    []report.Detail // of the violations
-	waiveLine  int             // of the annotation, if its waivers have mistakes
-	unnamed    bool            // of a manifest: no container has a name
-	patch      bool            // a part of a manifest
+	judged
+	admission []judged // by each selection
+	err       error
+	owner     rules.Workload // of a recorded pod that has violations
+	waiveLine int            // of the annotation, if its waivers have mistakes
+	unnamed   bool           // of a manifest: no container has a name
+	patch     bool           // a part of a manifest
 }
+
+// judged is a verdict of a pod, and the details of its violations.
+type judged struct {
+	verdict rules.Verdict
+	details []report.Detail
+}
+
+// violates reports whether the verdict has something that reports show.
+func (j *judged) violates() bool { return len(j.verdict.Violations) > 0 || len(j.verdict.Mistakes) > 0 }
 
 // pipeline evaluates pods in parallel and puts them into the state in order.
 type pipeline struct {
@@ -64,7 +75,7 @@ func (s *scan) newPipeline(ctx context.Context) *pipeline {
 	n := 2*workers + 2
 	p := &pipeline{ctx: ctx, scan: s, free: make(chan *batch, n), todo: make(chan *batch, n), inOrder: make(chan *batch, n)}
 	for range n {
-		p.free <- &batch{done: make(chan struct{}, 1)}
+		p.free <- &batch{done: make(chan struct{}, 1), admission: s.options.Admission}
 	}
 	for range workers {
 		p.running.Go(func() {
@@ -197,17 +208,22 @@ func (b *batch) evaluatePod(p *batchedPod, text []byte, table *rules.Table, proj
 		p.unnamed = !gjson.GetBytes(text, "spec.containers.0.name").Exists()
 	}
 	p.checkAnnotation(text, table)
-	if len(p.verdict.Violations) == 0 && len(p.verdict.Mistakes) == 0 {
-		return false
-	}
-	first := len(b.details)
-	b.details = b.describer.describe(b.details, p, table, text, reduced)
-	p.details = b.details[first:len(b.details):len(b.details)]
-	if p.Template {
+	b.describe(p, &p.judged, table, text, reduced)
+	if violates := b.judge(p, text, reduced) || p.violates(); !violates || p.Template {
 		return false
 	}
 	p.owner = rules.WorkloadOf(reduced)
 	return true
+}
+
+// describe finds the details of the violations of a verdict.
+func (b *batch) describe(p *batchedPod, j *judged, table *rules.Table, text, reduced []byte) {
+	if !j.violates() {
+		return
+	}
+	first := len(b.details)
+	b.details = b.describer.describe(b.details, p, &j.verdict, table, text, reduced)
+	j.details = b.details[first:len(b.details):len(b.details)]
 }
 
 // merge puts a batch into the state.
@@ -257,6 +273,7 @@ func (s *scan) remove(p *batchedPod, key state.Pod) {
 	if !s.state.Remove(key) {
 		return
 	}
+	s.removeAdmission(key)
 	*s.total(p)--
 	key.UID = ""
 	s.workloads.remove(key)
@@ -267,8 +284,9 @@ func (s *scan) put(p *batchedPod, key state.Pod) {
 	if p.err != nil {
 		replaced = s.state.PutFailed(key)
 	} else {
-		replaced = s.state.Put(key, p.verdict, s.origin(p, key))
+		replaced = s.state.Put(key, p.verdict, s.origin(p, &p.judged, key))
 	}
+	s.putAdmission(p, key)
 	key.UID = ""
 	if !replaced {
 		*s.total(p)++

@@ -13,6 +13,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/policies/vap"
 	"github.com/kube-devops/kube-devops/rules"
 )
 
@@ -33,6 +34,8 @@ type Options struct {
 	KeepGoing bool
 	// AllowEmpty accepts an input without workloads.
 	AllowEmpty bool
+	// Admission is what the API server would judge the pods and templates by, of Table.
+	Admission []vap.Selection
 	// Workers is the number of goroutines that evaluate; 0: one.
 	Workers int
 	// Progress, if not nil, counts the bytes that were read.
@@ -85,6 +88,11 @@ func newScan(options Options, cancel context.CancelFunc) *scan {
 		cancel:  cancel,
 	}
 	s.identities = newIdentities(s.state)
+	for _, selection := range options.Admission {
+		judged := state.New(selection.Table)
+		judged.ExpireWaivers(options.Now)
+		s.admission = append(s.admission, judged)
+	}
 	s.result.Selects = func(namespace string) bool {
 		_, counts := options.includes(namespace)
 		return counts
@@ -108,6 +116,7 @@ type scan struct {
 	options    Options
 	projection *rules.Projection
 	state      *state.ClusterState
+	admission  []*state.ClusterState // for each of options.Admission
 	result     *report.Scan
 	identities *identities
 	workloads  workloads
@@ -168,6 +177,7 @@ func (s *scan) finish() (*report.Scan, error) {
 	s.warn()
 	r.Snapshot = s.state.SnapshotWithViolations()
 	s.warnOfNamespaces()
+	s.finishAdmission()
 	return r, nil
 }
 

@@ -113,6 +113,13 @@ func TestPolicy(t *testing.T) {
 
 		{"diff-text", "diff default " + in + "strict.yaml " + shop},
 		{"diff-json", "diff default " + in + "strict.yaml " + shop + " -o json"},
+		{"diff-enforce", "diff default " + in + "enforced.yaml " + in + "workloads.yaml --enforce"},
+		{"diff-enforce-json", "diff default " + in + "enforced.yaml " + in + "workloads.yaml --enforce -o json"},
+		{"diff-enforce-action", "diff default " + in + "admission.yaml " + shop + " --enforce --action deny"},
+		{"diff-enforce-nothing", "diff " + in + "enforced.yaml default " + shop + " --enforce"},
+		{"diff-enforce-no-dump", "diff default " + in + "enforced.yaml none.json --enforce"},
+		{"diff-enforce-cut-dump", "diff default " + in + "enforced.yaml - --enforce"},
+		{"diff-action-alone", "diff default recommended " + shop + " --action deny"},
 		{"diff-same", "diff default ../../policies/default.yaml " + shop},
 		{"diff-same-json", "diff default default " + shop + " -o json"},
 		{"diff-waivers", "diff default ../../policies/recommended.yaml " + shop + " --waivers " + in + "waivers.yaml"},

@@ -1,7 +1,10 @@
 package main
 
 import (
+	"errors"
 	"fmt"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -9,10 +12,13 @@ import (
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/policies"
+	"github.com/kube-devops/kube-devops/rules"
 )
 
 func newPolicyDiffCommand() *cobra.Command {
 	var waivers, oldWaivers string
+	var enforce bool
+	action := choice{"", []string{string(rules.Deny), string(rules.Warn), string(rules.Audit)}}
 	command := &cobra.Command{
 		Use:   "diff OLD NEW DUMP",
 		Short: "Print how another policy table would change the scores",
@@ -20,48 +26,56 @@ func newPolicyDiffCommand() *cobra.Command {
 of each namespace of the recorded pods in DUMP, a file or - for standard input.
 Each table is a file, or the name of a built-in table, or several with commas
 between them: each changes those before it. --waivers applies to both
-tables; --old-waivers replaces it for OLD, and may be empty.`,
+tables; --old-waivers replaces it for OLD, and may be empty.
+
+--enforce prints which workloads the API server would refuse by the policies
+that "policy export vap" makes of NEW, by check, with what to do, and when:
+
+  next restart   an operator creates the pods: the next pod is refused
+  next roll-out  a controller other than a Deployment creates ReplicaSets: the
+                 next one is refused
+  creation       the object is refused if it is created again, for example
+                 after a deletion or in another cluster; updates of it are
+                 admitted, because an update is refused only for violations that
+                 the object did not have before
+
+A recorded pod of a Deployment, StatefulSet or other built-in workload stands
+for the template of the workload, which the API server judges; the pod itself is
+admitted. A recording of pods has what admission webhooks and LimitRanges added.
+Record the workloads, too, and their templates count:
+
+  kubectl get pods,deploy,sts,ds,jobs,cronjobs -A -o json`,
 		Args: args(3, 3, "two policy tables and a recording"),
 	}
 	format := addOutputFlag(command, "text", "json")
 	command.RunE = func(cmd *cobra.Command, args []string) error {
+		if action.value != "" && !enforce {
+			return usageError{errors.New("--action is for --enforce")}
+		}
 		now, err := currentTime()
 		if err != nil {
 			return err
 		}
-		var states [2]*state.ClusterState
 		files := [2]string{waivers, waivers}
 		if cmd.Flags().Changed("old-waivers") {
 			files[0] = oldWaivers
 		}
-		for i := range states {
-			table, err := policies.OpenWithWaivers(splitPolicies(args[i]), files[i])
-			if err != nil {
+		var tables [2]*rules.Table
+		for i := range tables {
+			if tables[i], err = policies.OpenWithWaivers(splitPolicies(args[i]), files[i]); err != nil {
 				return err
 			}
-			states[i] = state.New(table.AsOf(now))
-			states[i].ExpireWaivers(now)
 		}
-		err = readPods(cmd.Context(), args[2], cmd.InOrStdin(), func(event dump.Event) error {
-			pod := state.Pod{Namespace: event.Namespace, Name: event.Name, UID: event.UID}
-			for _, s := range states {
-				if event.Op == dump.Delete {
-					s.Delete(pod)
-				} else if _, err := s.Observe(pod, event.JSON); err != nil {
-					return fmt.Errorf("policy %s: %w", s.Table().Name(), err)
-				}
-			}
-			return nil
-		})
-		if err != nil {
-			return err
+		if enforce {
+			p := previewing{rules.Enforce(action.value), now, args[2], cmd}
+			return p.print(tables[0], tables[1], format.value)
 		}
-		difference := report.Compare(states[0].SnapshotWithViolations(), states[1].SnapshotWithViolations())
-		if format.value == "json" {
-			return report.DifferenceJSON(cmd.OutOrStdout(), difference)
-		}
-		return report.DifferenceText(cmd.OutOrStdout(), difference)
+		return printDifference(cmd, tables, now, args[2], format.value)
 	}
+	command.Flags().BoolVar(&enforce, "enforce", false, "print which workloads the API server would refuse, instead of the scores")
+	command.Flags().Var(&action, "action", "with --enforce: judge every check that can be exported by this `action`: "+strings.Join(action.words, ", ")+
+		" (default: the checks with the field enforce, each by its own)")
+	complete(command, "action", fixed(action.words...))
 	command.Flags().StringVar(&waivers, "waivers", "", "`file` with waivers for both tables")
 	command.Flags().StringVar(&oldWaivers, "old-waivers", "", "`file` with waivers for OLD, instead of --waivers")
 	command.ValidArgsFunction = func(cmd *cobra.Command, args []string, toComplete string) ([]string, cobra.ShellCompDirective) {
@@ -72,4 +86,32 @@ tables; --old-waivers replaces it for OLD, and may be empty.`,
 	}
 	validateTogether(command)
 	return command
+}
+
+// printDifference prints how the scores differ under two tables.
+func printDifference(cmd *cobra.Command, tables [2]*rules.Table, now time.Time, recording, format string) error {
+	var states [2]*state.ClusterState
+	for i, table := range tables {
+		states[i] = state.New(table.AsOf(now))
+		states[i].ExpireWaivers(now)
+	}
+	err := readPods(cmd.Context(), recording, cmd.InOrStdin(), func(event dump.Event) error {
+		pod := state.Pod{Namespace: event.Namespace, Name: event.Name, UID: event.UID}
+		for _, s := range states {
+			if event.Op == dump.Delete {
+				s.Delete(pod)
+			} else if _, err := s.Observe(pod, event.JSON); err != nil {
+				return fmt.Errorf("policy %s: %w", s.Table().Name(), err)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	difference := report.Compare(states[0].SnapshotWithViolations(), states[1].SnapshotWithViolations())
+	if format == "json" {
+		return report.DifferenceJSON(cmd.OutOrStdout(), difference)
+	}
+	return report.DifferenceText(cmd.OutOrStdout(), difference)
 }

@@ -29,8 +29,8 @@ func leftOut(table *rules.Table) []lint.LeftOut {
 		return left // no check is enforced, or none can be
 	}
 	for _, s := range selections {
-		for _, part := range s.LeftOut {
-			if !part.Expected && !strings.HasPrefix(part.What, "check ") {
+		for _, part := range unexpected(table, s) {
+			if !strings.HasPrefix(part.What, "check ") {
 				left = append(left, lint.LeftOut{Action: s.Action, Part: part.What, Reason: part.Reason})
 			}
 		}

@@ -238,6 +238,25 @@ func TestREADMEPolicy(t *testing.T) {
 	section(t, "diff", fenced("console", transcript(t, "policy diff default recommended testdata/dumps/shop.json")))
 }
 
+// TestREADMEEnforce: the example of a table that enforces is short, has no warnings, admits a good manifest and refuses a bad one.
+func TestREADMEEnforce(t *testing.T) {
+	t.Chdir("../..")
+	const file = "testdata/policies/enforced.yaml"
+	section(t, "enforced", fenced("yaml", content(t, file)))
+	if lines := strings.Count(content(t, file), "\n"); lines > 10 {
+		t.Errorf("%d lines, want at most 10", lines)
+	}
+	if got := transcript(t, "policy lint --strict "+file); strings.Count(got, "\n") != 1 {
+		t.Error(got)
+	}
+	section(t, "preview", fenced("console", transcript(t, "policy diff recommended "+file+" testdata/dumps/shop.json --enforce")))
+	for namespace, want := range map[string]int{"docs": exitDone, "sandbox": exitCrossed} {
+		if code, _, stderr := runScan(t, "", "testdata/manifests/bookshop.yaml", "-n", namespace, "--policy", file, "--enforce"); code != want {
+			t.Errorf("namespace %s: code %d, want %d: %s", namespace, code, want, stderr)
+		}
+	}
+}
+
 func fenced(language, text string) string { return "```" + language + "\n" + text + "```\n" }
 
 func content(t *testing.T, file string) string {

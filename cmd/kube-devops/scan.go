@@ -42,6 +42,7 @@ type scanOptions struct {
 	keepGoing           bool
 	allowEmpty          bool
 	showWaived, quiet   bool
+	enforce             bool
 	cluster             clusterFlags
 }
 
@@ -67,7 +68,7 @@ or other workload counts as one pod. Input that cannot be read ends the scan
 without a report; --keep-going skips it.
 
 The exit code is 1 if a threshold is crossed (--fail-on, --fail-under,
---max-score, --baseline), 2 after an error or if input was skipped, and 0
+--max-score, --baseline, --enforce), 2 after an error or if input was skipped, and 0
 otherwise.
 
 On a terminal, the table lists the 20 worst namespaces and workloads and 30
@@ -88,6 +89,7 @@ see "kube-devops completion --help".`,
 	flags.StringVar(&o.baseline, "baseline", "", "older report, a `file` written by -o json: --fail-on applies to new violations only, and is any by default")
 	flags.StringSliceVarP(&o.namespaces, "namespace", "n", nil, "`namespaces` to scan, names or patterns; may be repeated (default: those of the policy)")
 	flags.StringSliceVar(&o.checks, "check", nil, "`ids` of the checks to run; may be repeated (default: those of the policy)")
+	flags.BoolVar(&o.enforce, "enforce", false, "exit 1 if the API server would refuse something by the checks that the policy enforces (enforce: deny)")
 	flags.IntVar(&o.top, "top", topUnset, "`number` of namespaces and workloads to list, worst first; 0 for all (default: 20 on a terminal, otherwise all)")
 	flags.StringSliceVar(&o.explain, "explain", nil, "show where these `namespaces` (names or patterns) lost points, instead of the table; as JSON with -o json; may be repeated")
 	flags.StringArrayVar(&o.exclude, "exclude", nil, "`pattern` of files and folders to skip in folders, such as charts or **/testdata; may be repeated")
@@ -156,7 +158,10 @@ func (o *scanOptions) run(cmd *cobra.Command, args []string) error {
 	if baseline != nil {
 		printing.Baseline = baseline.Compare(found)
 	}
-	verdict := o.judge(found, printing.Baseline)
+	if o.enforce {
+		printing.Refusals = found.Refusals(baseline)
+	}
+	verdict := o.judge(found, printing)
 	if err := o.print(cmd, found, printing, verdict); err != nil {
 		return err
 	}
@@ -202,8 +207,8 @@ func (o *scanOptions) validate(cmd *cobra.Command, args []string) error {
 func (o *scanOptions) isSet(flag string) bool { return o.flags.Changed(flag) }
 
 // judge returns an error that lists the thresholds that are crossed and the input that was skipped.
-func (o *scanOptions) judge(found *report.Scan, against *report.BaselineDiff) error {
-	crossed := o.judgeViolations(found, against)
+func (o *scanOptions) judge(found *report.Scan, printing report.Options) error {
+	crossed := append(o.judgeViolations(found, printing.Baseline), judgeAdmission(printing.Refusals)...)
 	code := exitCrossed
 	if scores, ok := found.Snapshot.Cluster(); ok {
 		if o.isSet("fail-under") && scores.Compliance < o.failUnder {
@@ -235,6 +240,9 @@ func (o *scanOptions) thresholds() (set []string) {
 		if o.isSet(flag) {
 			set = append(set, "--"+flag)
 		}
+	}
+	if o.enforce {
+		set = append(set, "--enforce")
 	}
 	return set
 }

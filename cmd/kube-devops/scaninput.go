@@ -102,8 +102,12 @@ func (o *scanOptions) scan(cmd *cobra.Command, table *rules.Table, inputs dump.F
 		defer mu.Unlock()
 		warnings = append(warnings, line)
 	}
+	admission, err := o.admission(table, stderr)
+	if err != nil {
+		return nil, err
+	}
 	options := scan.Options{
-		Table: table, Now: o.now, Found: inputs, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing, AllowEmpty: o.allowEmpty,
+		Table: table, Admission: admission, Now: o.now, Found: inputs, Stdin: cmd.InOrStdin(), Namespaces: o.namespaces, KeepGoing: o.keepGoing, AllowEmpty: o.allowEmpty,
 		Workers: runtime.GOMAXPROCS(0), Warn: warn,
 	}
 	run := scan.Run

@@ -1,0 +1,249 @@
+package report
+
+import (
+	"bufio"
+	"encoding/json"
+	"io"
+	"slices"
+	"strings"
+
+	"github.com/dustin/go-humanize/english"
+
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// momentTexts name the moments in a table, and explain them below it.
+var momentTexts = map[When]struct{ name, explanation string }{
+	AtRestart: {"next restart", "the next pod is refused: it is not a controller of Kubernetes that creates the pods. " +
+		"Fix the workload first, or exempt the account of its operator (policy export vap --controller-user)."},
+	AtRollOut: {"next roll-out", "the next ReplicaSet is refused: it is not a Deployment that creates it. Restarts of pods are admitted."},
+	AtCreate: {"creation", "the object is refused when somebody creates it, or deletes and creates it again. Updates and restarts of its pods are admitted, " +
+		"because an update is refused only for violations that the object did not have before."},
+}
+
+// refused lists what the API server would refuse, the first moment first.
+func (w *tableWriter) refused() {
+	if len(w.scan.Admission) == 0 {
+		return
+	}
+	var refused []Refusal
+	for _, r := range w.o.Refusals {
+		if r.Action == rules.Deny {
+			refused = append(refused, r)
+		}
+	}
+	w.line("")
+	for _, line := range Wrap(refusedHeadline(w.o.Refusals), w.o.Width, "  ") {
+		w.line("%s", w.in(bold, line))
+	}
+	first := refused
+	if w.o.Top > 0 && len(first) > w.o.Top {
+		first = first[:w.o.Top]
+	}
+	w.refusalGrid(first, true, nil)
+	w.more(len(refused)-len(first), "refused finding")
+	w.explainMoments(refused)
+}
+
+// refusedHeadline counts the workloads.
+func refusedHeadline(refusals []Refusal) string {
+	text := "Admission refuses " + english.Plural(Refused(refusals), "workload", "")
+	if others := otherActions(refusals); others != "" {
+		text += "; " + others
+	}
+	return text
+}
+
+// otherActions counts the findings about which the API server warns, and those that it audits.
+func otherActions(refusals []Refusal) string {
+	counts := make(map[rules.Enforce]int)
+	for _, r := range refusals {
+		counts[r.Action]++
+	}
+	var words []string
+	for _, action := range []rules.Enforce{rules.Warn, rules.Audit} {
+		if n := counts[action]; n > 0 {
+			words = append(words, english.Plural(n, "finding", "")+" "+outcomes[action])
+		}
+	}
+	return strings.Join(words, ", ")
+}
+
+// refusalGrid lists refusals: with their checks, unless a heading names the check, and with those that are not among known, unless that is
+// nil.
+func (w *tableWriter) refusalGrid(refusals []Refusal, checks bool, known map[refusalKey]bool) {
+	if len(refusals) == 0 {
+		return
+	}
+	g := grid{{head: "NAMESPACE", least: 12}, {head: "WORKLOAD", least: 18}, {head: "SUBJECT", least: 8}, {head: "AT"}}
+	if checks {
+		g = slices.Insert(g, 0, column{head: "REFUSED", least: 12})
+	}
+	if known != nil {
+		g = append(g, column{head: "NEW"})
+	}
+	var cells [][]gridCell
+	for i := range refusals {
+		r := &refusals[i]
+		row := []gridCell{{text: name(r.Namespace)}, {text: r.owner}, {text: subjectName(r.label())}, {text: momentTexts[r.When].name}}
+		if checks {
+			row = slices.Insert(row, 0, gridCell{text: r.Check.ID, color: red})
+		}
+		if known != nil {
+			row = append(row, gridCell{text: map[bool]string{false: "new"}[known[r.refusalKey()]]})
+		}
+		cells = append(cells, row)
+	}
+	w.grid(g, cells)
+}
+
+// explainMoments says what the moments in the table mean.
+func (w *tableWriter) explainMoments(refusals []Refusal) {
+	for _, moment := range moments {
+		if slices.ContainsFunc(refusals, func(r Refusal) bool { return r.When == moment }) {
+			text := momentTexts[moment]
+			w.wrapped(text.name+": "+text.explanation, "  ")
+		}
+	}
+}
+
+// A Preview is what the API server would do once another table is exported and installed, beside what it does by the old one.
+type Preview struct {
+	Before, After PreviewSide
+	// LeftOut are sentences about what of the new table is not judged.
+	LeftOut []string
+	// StaticPods counts the static pods with violations, which run whatever the API server says.
+	StaticPods int
+}
+
+// A PreviewSide is a table, and what the API server does by it; nothing if the table enforces nothing.
+type PreviewSide struct {
+	Table    *rules.Table
+	Refusals []Refusal
+}
+
+// PreviewText writes the workloads that are refused, by check, with what to do.
+func PreviewText(to io.Writer, p *Preview, o Options) error {
+	w := &tableWriter{to: bufio.NewWriter(to), o: o}
+	w.wrapped("Policy "+name(p.After.Table.Name())+": admission refuses "+english.Plural(Refused(p.After.Refusals), "workload", "")+" ("+
+		english.Plural(len(p.added()), "finding", "")+" new); policy "+name(p.Before.Table.Name())+" refuses "+number(Refused(p.Before.Refusals))+".", "  ")
+	if others := otherActions(p.After.Refusals); others != "" {
+		w.wrapped("Not refused: "+others+".", "  ")
+	}
+	var refused []Refusal
+	var known map[refusalKey]bool
+	if len(p.Before.Refusals) > 0 {
+		known = keysOf(p.Before.Refusals)
+	}
+	checks := p.After.Table.Checks()
+	for i := range checks {
+		c := &checks[i]
+		var of []Refusal
+		for _, r := range p.After.Refusals {
+			if r.Action == rules.Deny && r.Check.ID == c.ID {
+				of = append(of, r)
+			}
+		}
+		if len(of) == 0 {
+			continue
+		}
+		refused = append(refused, of...)
+		w.line("")
+		lines := Wrap(c.ID+" ("+english.Plural(Refused(of), "workload", "")+"): "+strings.TrimSpace(strings.TrimSuffix(prose(c.Message(), 300), ".")+". "+prose(c.Remediation, 600)), w.o.Width, "  ")
+		lines[0] = w.in(bold, c.ID) + strings.TrimPrefix(lines[0], c.ID)
+		for _, line := range lines {
+			w.line("%s", line)
+		}
+		w.refusalGrid(of, false, known)
+	}
+	if len(refused) > 0 {
+		w.line("")
+		w.explainMoments(refused)
+	}
+	for _, text := range p.notes() {
+		w.wrapped(text, "  ")
+	}
+	return w.to.Flush()
+}
+
+// notes say what is not in the list.
+func (p *Preview) notes() []string {
+	var notes []string
+	if n := len(p.gone()); n > 0 {
+		notes = append(notes, english.Plural(n, "finding", "")+" refused by policy "+name(p.Before.Table.Name())+" only.")
+	}
+	if p.StaticPods > 0 {
+		notes = append(notes, english.Plural(p.StaticPods, "static pod", "")+" not judged: the kubelet runs static pods, whatever the API server refuses.")
+	}
+	for _, text := range p.LeftOut {
+		notes = append(notes, prose(text, 400))
+	}
+	return notes
+}
+
+// A refusalKey identifies a refusal by any table.
+type refusalKey struct{ namespace, workload, check, container, subject string }
+
+func keysOf(refusals []Refusal) map[refusalKey]bool {
+	keys := make(map[refusalKey]bool)
+	for i := range refusals {
+		if r := &refusals[i]; r.Action == rules.Deny {
+			keys[r.refusalKey()] = true
+		}
+	}
+	return keys
+}
+
+func (r *Refusal) refusalKey() refusalKey {
+	return refusalKey{r.Namespace, r.Workload.String() + "\x00" + r.File, r.Check.ID, r.Container, r.Subject + "\x00" + r.pathAlone()}
+}
+
+// added are the refusals that the old table does not have, and gone those that only the old table has.
+func (p *Preview) added() []Refusal { return lacking(p.After.Refusals, p.Before.Refusals) }
+func (p *Preview) gone() []Refusal  { return lacking(p.Before.Refusals, p.After.Refusals) }
+
+func lacking(of, others []Refusal) []Refusal {
+	known := keysOf(others)
+	return slices.DeleteFunc(slices.Clone(of), func(r Refusal) bool { return r.Action != rules.Deny || known[r.refusalKey()] })
+}
+
+type (
+	previewJSON struct {
+		Before     previewSideJSON      `json:"before"`
+		After      previewSideJSON      `json:"after"`
+		Refusals   []previewRefusalJSON `json:"refusals"` // by the new table
+		Gone       []refusalJSON        `json:"gone"`     // by the old table only
+		StaticPods int                  `json:"staticPods"`
+		LeftOut    []string             `json:"leftOut"`
+	}
+	previewSideJSON struct {
+		policyJSON
+		Workloads int `json:"refusedWorkloads"`
+	}
+	previewRefusalJSON struct {
+		refusalJSON
+		New bool `json:"new"` // the old table does not refuse it
+	}
+)
+
+// PreviewJSON writes the same as one JSON object.
+func PreviewJSON(to io.Writer, p *Preview) error {
+	side := func(s PreviewSide) previewSideJSON {
+		return previewSideJSON{policyJSON{s.Table.Name(), s.Table.Hash()}, Refused(s.Refusals)}
+	}
+	out := previewJSON{
+		Before: side(p.Before), After: side(p.After), Refusals: []previewRefusalJSON{}, Gone: []refusalJSON{},
+		StaticPods: p.StaticPods, LeftOut: append([]string{}, p.LeftOut...),
+	}
+	known := keysOf(p.Before.Refusals)
+	for i := range p.After.Refusals {
+		r := &p.After.Refusals[i]
+		out.Refusals = append(out.Refusals, previewRefusalJSON{r.json(), r.Action == rules.Deny && !known[r.refusalKey()]})
+	}
+	for _, r := range p.gone() {
+		out.Gone = append(out.Gone, r.json())
+	}
+	encoder := json.NewEncoder(to)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(out)
+}

@@ -1,0 +1,79 @@
+package scan
+
+import (
+	"slices"
+
+	"github.com/kube-devops/kube-devops/agent/report"
+	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// judge evaluates a pod by each selection, as the API server would judge it. It reports whether there are violations.
+func (b *batch) judge(p *batchedPod, text, reduced []byte) (violates bool) {
+	if p.admission = p.admission[:min(len(p.admission), len(b.admission))]; len(p.admission) < len(b.admission) {
+		p.admission = make([]judged, len(b.admission))
+	}
+	for i, selection := range b.admission {
+		j := &p.admission[i]
+		j.details = nil
+		// A pod of a workload stands for the template of the workload. Any other pod is judged itself, whatever owner it claims to have.
+		table := selection.PodTable
+		if p.Template || p.Recorded && report.IsExempt(rules.WorkloadOf(reduced).Kind) {
+			table = selection.Table
+		}
+		if p.err = table.EvaluateInto(&j.verdict, reduced); p.err != nil {
+			return false
+		}
+		b.describe(p, j, table, text, reduced)
+		violates = violates || j.violates()
+	}
+	return violates
+}
+
+func (s *scan) putAdmission(p *batchedPod, key state.Pod) {
+	for i, judged := range s.admission {
+		if p.err != nil {
+			judged.PutFailed(key)
+		} else {
+			judged.Put(key, p.admission[i].verdict, s.origin(p, &p.admission[i], key))
+		}
+	}
+}
+
+func (s *scan) removeAdmission(key state.Pod) {
+	for _, judged := range s.admission {
+		judged.Remove(key)
+	}
+}
+
+// finishAdmission adds to the result what the API server would judge. Where a recording has a workload, its template counts, and not its
+// pods: they may have what was added after the template was admitted.
+func (s *scan) finishAdmission() {
+	recorded := make(map[workloadName]bool)
+	for _, of := range s.workloads.all {
+		if of.uid != "" && !of.left {
+			recorded[workloadName{namespace: of.namespace, kind: of.kind, name: of.name}] = true
+		}
+	}
+	for i, judged := range s.admission {
+		var pods []state.Pod
+		for v := range judged.SnapshotWithViolations().AllViolations() {
+			origin, ok := v.Origin.(*report.Origin)
+			if ok && origin.Document == 0 && recorded[workloadName{namespace: v.Namespace, kind: origin.Workload.Kind, name: origin.Workload.Name}] && !s.isTemplate(v.Pod) {
+				pods = append(pods, v.Pod)
+			}
+		}
+		for _, pod := range slices.Compact(pods) {
+			judged.Remove(pod)
+		}
+		s.result.Admission = append(s.result.Admission, report.Admission{Action: s.options.Admission[i].Action, Scan: &report.Scan{
+			Snapshot: judged.SnapshotWithViolations(), Inputs: s.result.Inputs, Selects: s.result.Selects,
+		}})
+	}
+}
+
+func (s *scan) isTemplate(pod state.Pod) bool {
+	pod.UID = ""
+	_, is := s.workloads.at[pod]
+	return is
+}

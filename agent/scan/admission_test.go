@@ -1,0 +1,114 @@
+package scan
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/kube-devops/kube-devops/agent/dump"
+	"github.com/kube-devops/kube-devops/agent/report"
+	"github.com/kube-devops/kube-devops/policies/vap"
+	"github.com/kube-devops/kube-devops/rules"
+)
+
+// TestAdmissionIsTheTableAsExported compares what a scan says of each pod of two inputs with the verdict of the selected table on the pod.
+func TestAdmissionIsTheTableAsExported(t *testing.T) {
+	t.Chdir("../..")
+	moment := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
+	table, err := open(t, "recommended").WithWaivers("w.yaml", []byte(`apiVersion: kube-devops.io/v1
+kind: Waivers
+waivers:
+  - {id: held, reason: r, expires: 2099-01-01, namespace: storefront}
+  - {id: workload, reason: r, expires: 2099-01-01, workload: Deployment/intranet}
+  - {id: over, reason: r, expires: 2029-01-01, namespace: legacy}
+  - {id: label, reason: r, expires: 2099-01-01, labels: {app: web}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	selections, err := vap.Select(table, vap.Options{Action: rules.Deny, Partial: true})
+	if err != nil || len(selections) != 1 {
+		t.Fatalf("%d selections, error %v", len(selections), err)
+	}
+	for _, file := range []string{"testdata/dumps/shop.json", "testdata/manifests/bookshop.yaml"} {
+		scanned, err := Run(t.Context(), Options{Table: table, Now: moment, Found: found(t, file), Workers: 2, Admission: selections})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := make(map[string]int)
+		for v := range scanned.Admission[0].Scan.Snapshot.Violations() {
+			got[fmt.Sprintf("%s/%s %s %s", v.Namespace, v.Pod.Name, selections[0].Table.Checks()[v.Check].ID, v.Path)]++
+		}
+		want := make(map[string]int)
+		_, err = dump.ReadPath(t.Context(), file, nil, func(e dump.Event) error {
+			by := selections[0].PodTable
+			if e.Template || report.IsExempt(rules.WorkloadOf(e.JSON).Kind) {
+				by = selections[0].Table
+			}
+			if !by.Includes(e.Namespace) {
+				return nil
+			}
+			verdict, err := by.Evaluate(e.JSON)
+			for _, v := range verdict.Violations {
+				if v.Waiver == nil || !v.Waiver.Active(moment) {
+					want[fmt.Sprintf("%s/%s %s %s", e.Namespace, e.Name, by.Checks()[v.Check].ID, v.Path)]++
+				}
+			}
+			return err
+		}, dump.Manifests)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" || len(want) < 10 {
+			t.Errorf("%s: %d violations (-want +got):\n%s", file, len(want), diff)
+		}
+	}
+}
+
+// TestAdmissionOfDeletedPods: a pod that is gone, or mended, is not refused.
+func TestAdmissionOfDeletedPods(t *testing.T) {
+	table := open(t, "default")
+	selections, err := vap.Select(table, vap.Options{Action: rules.Deny})
+	if err != nil {
+		t.Fatal(err)
+	}
+	event := func(kind, name, image string) string {
+		return fmt.Sprintf(`{"type":%q,"object":{"apiVersion":"v1","kind":"Pod","metadata":{"name":%[2]q,"namespace":"a","uid":%[2]q},"spec":{"containers":[{"name":"c","image":%q,"livenessProbe":{},"readinessProbe":{}}]}}}`+"\n", kind, name, image)
+	}
+	text := event("ADDED", "gone", "x:latest") + event("ADDED", "mended", "x:latest") + event("ADDED", "left", "x:latest") + event("DELETED", "gone", "x:latest") + event("MODIFIED", "mended", "x:1")
+	scanned, err := Run(t.Context(), Options{Table: table, Now: time.Now(), Found: dump.Found{Files: []dump.File{{Path: "-"}}}, Stdin: strings.NewReader(text), Admission: selections})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range scanned.Refusals(nil) {
+		got = append(got, r.Workload.String()+" "+r.Check.ID+" "+string(r.When))
+	}
+	if diff := cmp.Diff([]string{"Pod/left latest_tag create"}, got); diff != "" {
+		t.Errorf("refusals (-want +got):\n%s", diff)
+	}
+}
+
+// TestAdmissionOfOwnedTemplates: a workload that another one of the input creates is judged by the template of that one.
+func TestAdmissionOfOwnedTemplates(t *testing.T) {
+	table := open(t, "default")
+	selections, err := vap.Select(table, vap.Options{Action: rules.Deny})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const text = `{"apiVersion":"v1","kind":"List","items":[
+{"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","namespace":"a","uid":"1"},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"x:latest","livenessProbe":{},"readinessProbe":{}}]}}}},
+{"apiVersion":"apps/v1","kind":"ReplicaSet","metadata":{"name":"web-1","namespace":"a","uid":"2","ownerReferences":[{"apiVersion":"apps/v1","kind":"Deployment","name":"web","uid":"1","controller":true}]},
+ "spec":{"template":{"spec":{"containers":[{"name":"c","image":"x:latest","livenessProbe":{},"readinessProbe":{}}]}}}}]}`
+	scanned, err := Run(t.Context(), Options{Table: table, Now: time.Now(), Found: dump.Found{Files: []dump.File{{Path: "-"}}}, Stdin: strings.NewReader(text), Admission: selections})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refusals := scanned.Refusals(nil)
+	if len(refusals) != 1 || refusals[0].Workload.String() != "Deployment/web" || refusals[0].Violations != 1 {
+		t.Errorf("refusals %+v, want one of Deployment/web", refusals)
+	}
+}
