@@ -2,6 +2,7 @@ package rules
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -140,4 +141,16 @@ func (t *Table) Resolve(id string) string {
 		return present
 	}
 	return id
+}
+
+// Former returns the ids that a check had before a built-in table renamed it, sorted.
+func (t *Table) Former(id string) []string {
+	var former []string
+	for old, present := range t.renamed {
+		if present == id {
+			former = append(former, old)
+		}
+	}
+	slices.Sort(former)
+	return former
 }

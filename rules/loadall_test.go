@@ -273,4 +273,7 @@ upper.yaml:10: waiver w3: check two is disabled: the waiver accepts no violation
 	if err != nil || alone.Resolve("uno") != "one" || alone.Resolve("other") != "other" {
 		t.Errorf("alone: error %v", err)
 	}
+	if former := alone.Former("one"); !slices.Equal(former, []string{"uno"}) || alone.Former("other") != nil {
+		t.Errorf("former ids of one: %v", former)
+	}
 }

@@ -106,7 +106,8 @@ func (p *policy) variables() ([]named, error) {
 	if byWorkload {
 		add("workload", p.workload())
 	}
-	if len(p.table.Waivers()) > 0 {
+	annotated := len(annotatedChecks(p.table)) > 0
+	if annotated || len(p.table.Waivers()) > 0 {
 		add("now", cel.Now(objectOf, "request.operation"))
 	}
 	skipped, err := p.translator("variables.pods[0]").Skipped()
@@ -127,7 +128,12 @@ func (p *policy) variables() ([]named, error) {
 		}
 		add("check_"+c.ID, "variables.pods.map(pod, "+violations+")")
 	}
-	add("failed", p.failed(skipped != "false"))
+	if annotated {
+		add("annotation", annotation)
+		add("accepted", p.accepted())
+		add("waived", p.waived())
+	}
+	add("failed", p.failed(skipped != "false", annotated))
 	add("lines", lines)
 	add("message", message)
 	return variables, nil
@@ -135,8 +141,9 @@ func (p *policy) variables() ([]named, error) {
 
 func (p *policy) translator(root string) *cel.Translator { return translator(p.table, root, p.Options) }
 
+// translator writes the checks of a table. Package vap writes the waivers of annotations, which are about all subjects of a check.
 func translator(t *rules.Table, root string, o Options) *cel.Translator {
-	return cel.New(t, cel.Options{
+	return cel.New(t.Keeping(everySkip, everyWaiver, false), cel.Options{
 		Root: root, Name: "variables.name", Namespace: "request.namespace", Now: "variables.now", Workload: "variables.workload", Pods: o.Pods,
 	})
 }
@@ -164,7 +171,7 @@ func (p *policy) pods() string {
 			objectOf+`.metadata.name), "controller": dyn(true)}])`)
 	}
 	for _, field := range []string{"labels", "annotations"} {
-		if reads(field) || field == "labels" && p.selectsBy("labels") {
+		if reads(field) || field == "labels" && p.selectsBy("labels") || field == "annotations" && len(annotatedChecks(p.table)) > 0 {
 			metadata = append(metadata, `?"`+field+`": t.?metadata.?`+field)
 		}
 	}

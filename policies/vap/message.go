@@ -17,7 +17,7 @@ const (
 )
 
 // failed is, for each check with violations that the old object does not have: its id, the names of the subjects in lines, and what to do.
-func (p *policy) failed(skips bool) string {
+func (p *policy) failed(skips, annotated bool) string {
 	var always, exempted []string
 	for i := range p.table.Checks() {
 		c := &p.table.Checks()[i]
@@ -46,7 +46,11 @@ func (p *policy) failed(skips bool) string {
 		judged = "(variables.skipped ? [] : " + judged + ")"
 	}
 	const isNew = "size(c) < 3 || !(v in c[2])"
-	return judged + ".filter(c, c[1].exists(v, " + isNew + ")).map(c, [c[0][0], c[1].filter(v, " + isNew + ")" +
+	waived := ""
+	if annotated {
+		waived = "!(c[0][0] in variables.waived) && "
+	}
+	return judged + ".filter(c, " + waived + "c[1].exists(v, " + isNew + ")).map(c, [c[0][0], c[1].filter(v, " + isNew + ")" +
 		".map(v, (size(v) > " + maxName + " ? v.substring(0, " + maxName + ") + \"...\" : v).replace(\"\\n\", \" \"))" +
 		".join(\"\\n\"), c[0][1]])"
 }

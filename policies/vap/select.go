@@ -129,7 +129,7 @@ func knownLater(t *rules.Table, skip int) bool {
 // observed is the table by which an action that refuses nothing judges these checks: with the skips and waivers that hold at admission.
 func observed(t *rules.Table, ids []string) *rules.Table {
 	chosen := subset(t, ids)
-	return chosen.Keeping(func(i int) bool { return !knownLater(chosen, i) }, everyWaiver, false)
+	return chosen.Keeping(func(i int) bool { return !knownLater(chosen, i) }, everyWaiver, true)
 }
 
 // selected makes the selection of an action for these checks.
@@ -154,7 +154,7 @@ func selected(t *rules.Table, action rules.Enforce, ids []string) Selection {
 			s.LeftOut = append(s.LeftOut, LeftOut{What: what, Reason: restsOn(rests)})
 		}
 	}
-	if a := chosen.AnnotationWaivers(); a != nil && slices.ContainsFunc(ids, func(id string) bool { return slices.Contains(a.CheckIDs, id) }) {
+	if action == rules.Deny && len(annotatedChecks(chosen)) > 0 {
 		s.LeftOut = append(s.LeftOut, LeftOut{What: "annotationWaivers", Reason: "any user may write the annotation"})
 	}
 	if action == rules.Deny {
