@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -240,7 +241,8 @@ func most(rows []NamespaceRow, worst bool) string {
 	}).Name
 }
 
-// TestPageFits opens all views, and such with hostile texts, in all widths: no page scrolls sideways, and on a phone nothing is cut off.
+// TestPageFits opens all views, and such with hostile texts, in all widths: no page scrolls sideways, and on a phone nothing is cut
+// off. Tables of ordinary texts fit too.
 func TestPageFits(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser takes seconds")
@@ -252,17 +254,20 @@ func TestPageFits(t *testing.T) {
 	site := named(t, views)
 	tab := browsertest.Start(t).Tab(t)
 	for name := range views {
-		for _, width := range widths {
+		for _, width := range append([]int{1041, 1140, 1251}, widths...) {
 			tab.Screen(t, width, 900, false)
 			tab.Go(t, site.URL+"/"+url.PathEscape(name))
 			var got []string
 			tab.Eval(t, `(() => {
   for (const details of document.querySelectorAll("details")) details.open = true;
-  const root = document.documentElement, width = root.clientWidth, wide = [];
+  const root = document.documentElement, width = root.clientWidth, wide = [], ordinary = `+strconv.FormatBool(!strings.HasPrefix(name, "hostile"))+`;
   if (root.scrollWidth > width) wide.push("the page scrolls sideways: " + root.scrollWidth);
   for (const element of document.querySelectorAll("body *:not(svg):not(path):not(rect):not(script):not(.hidden):not(.skip)")) {
     const box = element.getBoundingClientRect();
     if (width <= 760 && (box.right > width + 1 || box.left < -1)) wide.push(element.nodeName + "." + element.className + " " + element.textContent.slice(0, 40));
+  }
+  for (const region of document.querySelectorAll(".scroll")) {
+    if (ordinary && region.scrollWidth > region.clientWidth) wide.push("the table scrolls sideways: " + region.scrollWidth);
   }
   return wide.slice(0, 5);
 })()`, &got)

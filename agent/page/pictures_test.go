@@ -38,6 +38,15 @@ func TestPictures(t *testing.T) {
 			}
 		}
 	}
+	// Those of the README show the first rows of a small window.
+	for scheme, dark := range map[string]bool{"light": false, "dark": true} {
+		tab.Screen(t, 1140, 600, dark)
+		tab.Go(t, server.URL+"/overview")
+		tab.Eval(t, `document.querySelector("h1").classList.add("hidden")`, nil)
+		if err := os.WriteFile(filepath.Join(folder, "status-"+scheme+".png"), tab.Picture(t, false), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if errors := tab.Errors(); len(errors) > 0 {
 		t.Error(errors)
 	}
