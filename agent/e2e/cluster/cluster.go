@@ -34,13 +34,13 @@ type Cluster struct {
 }
 
 // Start builds what is missing, starts etcd and kube-apiserver with their data and logs in dir, and returns when the API
-// server is ready. Stop ends it.
-func Start(ctx context.Context, dir string, progress io.Writer) (*Cluster, error) {
+// server is ready. The flags are added to those of the API server. Stop ends it.
+func Start(ctx context.Context, dir string, progress io.Writer, flags ...string) (*Cluster, error) {
 	bin, err := binaries.ControlPlane(ctx, progress, binaries.Etcd, binaries.Kubectl, binaries.APIServer)
 	if err != nil {
 		return nil, err
 	}
-	own, err := newControlPlane(bin, dir)
+	own, err := newControlPlane(bin, dir, flags)
 	if err != nil {
 		return nil, err
 	}

@@ -37,18 +37,20 @@ type ControlPlane struct {
 	etcdPort   int
 	port       int
 	token      string
-	kubeconfig string // path, of the administrator
+	kubeconfig string   // path, of the administrator
+	flags      []string // of the API server, beside those that it always has
 
 	etcd, apiserver *process.Process
 	starts          int // of the API server; each has its own log
 }
 
-func newControlPlane(bin, dir string) (*ControlPlane, error) {
+func newControlPlane(bin, dir string, flags []string) (*ControlPlane, error) {
 	p := &ControlPlane{
 		bin:        bin,
 		dir:        dir,
 		token:      rand.Text(),
 		kubeconfig: filepath.Join(dir, "admin.kubeconfig"),
+		flags:      flags,
 	}
 	if err := p.writeSigningKey(); err != nil {
 		return nil, err
@@ -164,7 +166,7 @@ func (p *ControlPlane) StartAPIServer(ctx context.Context) error {
 		Name: "kube-apiserver-" + strconv.Itoa(p.starts),
 		Path: filepath.Join(p.bin, binaries.APIServer.Name),
 		Dir:  p.dir,
-		Args: []string{
+		Args: append([]string{
 			"--etcd-servers", "http://127.0.0.1:" + strconv.Itoa(p.etcdPort),
 			"--bind-address", "127.0.0.1",
 			"--advertise-address", "127.0.0.1", // else it looks for a default route, which a machine may lack
@@ -178,7 +180,7 @@ func (p *ControlPlane) StartAPIServer(ctx context.Context) error {
 			"--service-cluster-ip-range", "10.0.0.0/24",
 			"--endpoint-reconciler-type", "none", // loopback is not a valid endpoint
 			"--disable-admission-plugins=ServiceAccount", // nothing here makes a namespace's default account
-		},
+		}, p.flags...),
 	})
 	if err != nil {
 		return err
