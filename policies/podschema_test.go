@@ -103,6 +103,7 @@ func (w *schemaWriter) structure(of reflect.Type) {
 	object := &schema.Type{Type: "object", Properties: make(map[string]*schema.Type)}
 	w.fields(of, object)
 	slices.Sort(object.Required)
+	slices.Sort(object.Nullable)
 	w.Types[of.Name()] = object
 }
 
@@ -115,11 +116,20 @@ func (w *schemaWriter) fields(of reflect.Type, object *schema.Type) {
 			continue
 		case name == "":
 			w.t.Fatalf("%s.%s has no name in JSON", of, f.Name)
-		case !strings.Contains(options, "omit") && f.Type != reflect.TypeFor[metav1.Time]():
+		// Before Kubernetes 1.34 the metadata of a template had a null there.
+		case f.Type == reflect.TypeFor[metav1.Time](), !strings.Contains(options, "omit") && hasNull(f):
+			object.Nullable = append(object.Nullable, name)
+		case !strings.Contains(options, "omit"):
 			object.Required = append(object.Required, name)
 		}
 		object.Properties[name] = w.fieldType(f.Type)
 	}
+}
+
+// hasNull reports whether a field may be nothing, which JSON writes as null. A pod has at least one container.
+func hasNull(f reflect.StructField) bool {
+	kind := f.Type.Kind()
+	return (kind == reflect.Pointer || kind == reflect.Slice || kind == reflect.Map) && f.Name != "Containers"
 }
 
 // enumerations reads the values of the types that the source marks as enumerations, which reflection does not know.

@@ -165,7 +165,7 @@ func (p *policy) pods() string {
 	if reads("namespace") {
 		metadata = append(metadata, `"namespace": dyn(request.namespace)`)
 	}
-	if reads("ownerReferences") {
+	if reads("ownerReferences") || p.selectsBy("owner") {
 		metadata = append(metadata, `"ownerReferences": dyn([{"apiVersion": dyn(`+objectOf+`.apiVersion), "kind": dyn(`+
 			`request.kind.kind == "Deployment" ? "ReplicaSet" : request.kind.kind == "CronJob" ? "Job" : request.kind.kind), "name": dyn(`+
 			objectOf+`.metadata.name), "controller": dyn(true)}])`)

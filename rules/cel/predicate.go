@@ -122,13 +122,13 @@ func (x *Translator) elements(q quantifier, v value, must bool, answer func(valu
 			if name == "value" {
 				of = v.entry.value
 			}
-			parts = append(parts, answer(value{entry: &entry{value{expr: quote(name), kind: &schema.Type{Type: "string"}}, of}}))
+			parts = append(parts, answer(value{entry: &entry{value{expr: "dyn(" + quote(name) + ")", kind: &schema.Type{Type: "string"}}, of}}))
 		}
 		return joined(parts, q.operator)
 	case v.isList():
 		return inList(v.kind.Items)
 	case v.isMap():
-		return inMap(v.kind.Values, v.kind.Values == nil)
+		return inMap(v.kind.Values, v.kind.Values == nil && (v.kind.Properties == nil || len(v.kind.Nullable) > 0))
 	case v.kinds() != schema.Any:
 		return unknown
 	}
@@ -186,7 +186,7 @@ func (x *Translator) firstPath(node *yaml.Node, subject value, absent bool, comp
 		}
 		for _, next := range single[1:] {
 			next = x.notNull(next)
-			v.expr, v.kind = v.expr+".or("+next.expr+")", common(v.kind, next.kind)
+			v = value{expr: v.expr + ".or(" + next.expr + ")", optional: true, kind: common(v.kind, next.kind), untyped: v.untyped || next.untyped}
 		}
 		answer = x.orElse(v, compare, answer)
 		single = nil
@@ -223,16 +223,15 @@ func (x *Translator) orElse(v value, compare func(value) string, absent string) 
 	if absent == "false" {
 		return x.of(exists, v, compare)
 	}
-	inner := v
-	inner.expr, inner.optional = x.variable(), false
-	is := compare(inner)
+	n, of := x.bind(v)
+	is := compare(of)
 	switch {
 	case is == "true" && absent == "true":
 		return "true"
 	case is == "true" && absent == "false", is == "false" && absent == "true":
 		return not(v.expr + ".hasValue()")
 	}
-	return v.expr + ".optMap(" + inner.expr + ", " + bare(is) + ").orValue(" + absent + ")"
+	return v.expr + ".optMap(" + n + ", " + bare(is) + ").orValue(" + absent + ")"
 }
 
 // common is the kind of two values.

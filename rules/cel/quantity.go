@@ -10,6 +10,10 @@ import (
 // isQuantity reports whether a value is a quantity: a string, or an integer.
 func isQuantity(v value) string {
 	is := "isQuantity(" + text(v) + ")"
+	if v.kinds()&schema.String != 0 && (v.kind == nil || !v.kind.IsQuantity()) {
+		// Kubernetes reads a sign or a point without a digit as 0. The API server writes no quantity like that.
+		is += and + text(v) + `.matches("^[+-]?\\.?[0-9]")`
+	}
 	switch {
 	case v.kinds()&(schema.String|schema.Number) == 0:
 		return "false"
@@ -71,15 +75,15 @@ func (x *Translator) multiplied(v value, by *big.Int) string {
 		return once
 	}
 	var b strings.Builder
-	b.WriteString("optional.of(" + once + ")")
+	b.WriteString("[" + once + "]")
 	for bit := by.BitLen() - 2; bit >= 0; bit-- {
 		n := x.variable()
-		b.WriteString(".optMap(" + n + ", " + n + ".add(" + n + ")")
+		b.WriteString(".map(" + n + ", " + n + ".add(" + n + ")")
 		if by.Bit(bit) == 1 {
 			b.WriteString(".add(" + once + ")")
 		}
 		b.WriteString(")")
 	}
-	b.WriteString(".value()")
+	b.WriteString("[0]")
 	return b.String()
 }

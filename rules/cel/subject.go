@@ -49,7 +49,7 @@ func (x *Translator) violations(check *rules.Check, node *yaml.Node) string {
 		case "false":
 			return never
 		default:
-			return "(" + bare(is) + ` ? [""] : [])`
+			return "(" + is + ` ? [""] : [])`
 		}
 	}
 	var lists []string
@@ -216,7 +216,7 @@ func (w *walk) place(subject value, container string, isContainer bool) *place {
 		if fieldpath.MayBeSecret(w.path.Steps) {
 			p.name, p.nameless = path, "true"
 		} else {
-			text := oneLine(text(subject))
+			text := clipped(oneLine(text(subject)))
 			p.nameless = text + ` == ""`
 			p.name = "(" + p.nameless + " ? " + path + " : " + text + ")"
 		}
@@ -229,8 +229,7 @@ func (w *walk) place(subject value, container string, isContainer bool) *place {
 			continue
 		}
 		if v.kinds() != schema.String {
-			n := w.variable()
-			v.expr += ".optFlatMap(" + n + ", type(" + n + ") == string ? optional.of(" + n + ") : optional.none())"
+			v = w.then(v, func(n string) string { return "type(" + n + ") != string" }, func(n string) string { return "optional.of(" + n + ")" })
 		}
 		names = append(names, oneLine("string("+v.expr+`.orValue(""))`))
 	}
@@ -241,7 +240,7 @@ func (w *walk) place(subject value, container string, isContainer bool) *place {
 	if subject.kinds() == schema.Any {
 		n := subject.expr
 		if !fieldpath.MayBeSecret(w.path.Steps) {
-			names = append(names, "(type("+n+") == map ? \"\" : "+oneLine("string("+n+")")+")")
+			names = append(names, "(type("+n+") == map ? \"\" : "+clipped(oneLine("string("+n+")"))+")")
 		}
 	}
 	p.name = path
@@ -273,6 +272,11 @@ func (w *walk) isNamed(v value) bool {
 
 // oneLine replaces the line breaks of a text that is not the name of an object.
 func oneLine(text string) string { return text + `.replace("\n", " ")` }
+
+// clipped cuts a text as the engine does.
+func clipped(text string) string {
+	return "(size(" + text + ") > 200 ? " + text + `.substring(0, 197) + "…" : ` + text + ")"
+}
 
 // listName is the name of a subject without a name: its path within its container or the pod, without its indexes.
 func (w *walk) listName() string {

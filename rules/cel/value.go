@@ -1,6 +1,7 @@
 package cel
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/kube-devops/kube-devops/rules/internal/fieldpath"
@@ -11,12 +12,19 @@ import (
 type value struct {
 	expr     string
 	optional bool
-	nothing  bool         // there is never a value
-	nullable bool         // it may be null
-	kind     *schema.Type // nil for any
+	nothing  bool // there is never a value
+	nullable bool // it may be null
+	// untyped: brackets select it. CEL gives it the type of what it is first compared with, so its variable must be made dyn.
+	untyped bool
+	kind    *schema.Type // nil for any
 	// entry is set for an entry of a map, which has the fields key and value. expr is then empty.
 	entry *entry
+	// inner is the part of expr, an optional value too, that a longer path continues. The macros optMap and optFlatMap write their target
+	// twice: a chain of them would double at each step, and one within another does not.
+	inner inner
 }
+
+type inner struct{ before, expr, after string }
 
 // An entry is an entry of a map.
 type entry struct{ key, value value }
@@ -50,14 +58,44 @@ func (v value) asOptional() value {
 	return v
 }
 
+// then continues an optional value with another one. It is an expression of the value; where the guard is true there is none.
+func (x *Translator) then(v value, guard, next func(n string) string) value {
+	n, in := v.expr, v.inner
+	if !v.optional {
+		in = inner{}
+	} else {
+		if in.expr == "" {
+			in.expr = v.expr
+		}
+		n = x.variable()
+		in.before, in.after = in.before+in.expr+".optFlatMap("+n+", ", ")"+in.after
+		n = v.typed(n)
+	}
+	if is := guard(n); is != "" {
+		in.before, in.after = in.before+"("+is+" ? optional.none() : ", ")"+in.after
+	}
+	in.expr = next(n)
+	return value{expr: in.before + in.expr + in.after, optional: true, inner: in}
+}
+
+// typed is a variable for the value.
+func (v value) typed(variable string) string {
+	if v.untyped {
+		return "dyn(" + variable + ")"
+	}
+	return variable
+}
+
+func unguarded(string) string { return "" }
+
 // notNull makes an optional value that is never null.
 func (x *Translator) notNull(v value) value {
-	v = v.asOptional()
-	if v.nullable {
-		n := x.variable()
-		v.expr, v.nullable = v.expr+".optFlatMap("+n+", "+n+" != null ? optional.of("+n+") : optional.none())", false
+	if v = v.asOptional(); !v.nullable {
+		return v
 	}
-	return v
+	of := x.then(v, func(n string) string { return n + " == null" }, func(n string) string { return "optional.of(" + n + ")" })
+	of.kind = v.kind
+	return of
 }
 
 // run follows the steps of a path that has at most one value.
@@ -92,41 +130,33 @@ func (x *Translator) key(v value, key string) value {
 	case v.entry != nil, v.isList() && !index, v.kinds()&(schema.Array|schema.Object) == 0:
 		return nothing
 	case v.isList():
-		return value{expr: x.member(v.expr, key, true), optional: true, kind: v.kind.Items}
+		return value{expr: v.expr + member(key, true), optional: true, kind: v.kind.Items, untyped: true}
 	case v.isMap():
-		of := value{expr: x.member(v.expr, key, false), optional: true, kind: v.kind.Values}
+		of := value{expr: v.expr + member(key, false), optional: true, kind: v.kind.Values, untyped: !isIdentifier(key)}
 		if v.kind.Properties != nil {
 			of.kind = v.kind.Properties[key]
 		}
-		// Templates of workloads have a null there.
-		of.nullable = of.kind == nil || of.kinds() == schema.Any || key == "creationTimestamp"
+		of.nullable = of.kind == nil || of.kinds() == schema.Any || slices.Contains(v.kind.Nullable, key)
 		return of
 	}
-	n := x.variable()
-	inList := "optional.none()"
+	var of value
 	if index {
-		inList = x.member(n, key, true)
+		of = x.then(v, unguarded, func(n string) string {
+			return "(type(" + n + ") == list ? " + n + member(key, true) + " : " + n + member(key, false) + ")"
+		})
+	} else {
+		of = x.then(v, func(n string) string { return "type(" + n + ") == list" }, func(n string) string { return n + member(key, false) })
 	}
-	v = v.asOptional()
-	return value{expr: v.expr + ".optFlatMap(" + n + ", type(" + n + ") == list ? " + inList + " : " + x.member(n, key, false) + ")", optional: true, nullable: true}
+	of.nullable, of.untyped = true, index || !isIdentifier(key)
+	return of
 }
 
-// member selects a key or an index that may be absent, as an optional value of type dyn. Without a conversion, what brackets select would
-// have the type of what it is first compared with.
-func (x *Translator) member(expr, key string, index bool) string {
-	if !index && isIdentifier(key) {
-		return expr + ".?" + key
-	}
-	if !index {
-		key = quote(key)
-	}
-	n := x.variable()
-	return expr + "[?" + key + "].optMap(" + n + ", dyn(" + n + "))"
-}
-
-// member selects a key that may be absent.
-func member(key string) string {
-	if isIdentifier(key) {
+// member selects a key or an index that may be absent.
+func member(key string, index bool) string {
+	switch {
+	case index:
+		return "[?" + key + "]"
+	case isIdentifier(key):
 		return ".?" + key
 	}
 	return "[?" + quote(key) + "]"
@@ -137,13 +167,19 @@ func (x *Translator) list(v value) (string, bool) {
 	switch {
 	case v.nothing || v.entry != nil || v.kinds()&schema.Array == 0:
 		return "", false
+	case v.isList() && v.untyped:
+		n := x.variable()
+		return v.expr + ".optMap(" + n + ", dyn(" + n + ")).orValue([])", true
+	case v.isList() && v.nullable:
+		return x.notNull(v).expr + ".orValue([])", true
 	case v.isList() && v.optional:
 		return v.expr + ".orValue([])", true
 	case v.isList():
 		return v.expr, true
 	}
 	n := x.variable()
-	return v.asOptional().expr + ".optMap(" + n + ", type(" + n + ") == list ? " + n + " : dyn([])).orValue(dyn([]))", true
+	of := v.asOptional()
+	return of.expr + ".optMap(" + n + ", type(" + n + ") == list ? " + of.typed(n) + " : dyn([])).orValue(dyn([]))", true
 }
 
 // items is the kind of the elements of a list.
@@ -159,13 +195,12 @@ func (x *Translator) length(v value) value {
 	if _, ok := x.list(v); !ok {
 		return nothing
 	}
-	n, list := x.variable(), v.isList()
-	of := value{expr: v.asOptional().expr, optional: true, kind: schema.LengthType}
-	if list {
-		of.expr += ".optMap(" + n + ", dyn(size(" + n + ")))"
-	} else {
-		of.expr += ".optFlatMap(" + n + ", type(" + n + ") == list ? optional.of(dyn(size(" + n + "))) : optional.none())"
+	guard := func(n string) string { return "type(" + n + ") != list" }
+	if v.isList() {
+		guard = unguarded
 	}
+	of := x.then(v, guard, func(n string) string { return "optional.of(dyn(size(" + n + ")))" })
+	of.kind = schema.LengthType
 	return of
 }
 
@@ -182,13 +217,18 @@ func (x *Translator) first(v value, s *fieldpath.Step) value {
 
 // selects reports whether an element has the literal of a query.
 func (x *Translator) selects(element value, s *fieldpath.Step) string {
+	of := x.key(element, s.Key)
 	switch {
-	case element.isMap():
-		return element.expr + member(s.Key) + " == optional.of(" + quote(s.Literal) + ")"
-	case element.kinds() == schema.Any:
-		return "(type(" + element.expr + ") == map && " + element.expr + member(s.Key) + " == optional.of(" + quote(s.Literal) + "))"
+	case of.nothing || of.kinds()&schema.String == 0 || element.kinds() != schema.Any && !element.isMap():
+		return "false"
+	case of.kinds() == schema.String && element.isMap():
+		return of.expr + " == optional.of(" + quote(s.Literal) + ")"
 	}
-	return "false"
+	is := x.of(exists, of, func(v value) string { return ofKind(v, schema.String, v.expr+" == "+quote(s.Literal)) })
+	if element.isMap() {
+		return is
+	}
+	return "(type(" + element.expr + ") == map && " + is + ")"
 }
 
 // A quantifier joins the answers for several values.
@@ -239,9 +279,14 @@ func (x *Translator) of(q quantifier, v value, answer func(value) string) string
 	if v.entry != nil || !v.optional {
 		return x.unlessNull(q, v, answer)
 	}
-	inner := v
-	inner.expr, inner.optional = x.variable(), false
-	return v.expr + ".optMap(" + inner.expr + ", " + x.unlessNull(q, inner, answer) + ").orValue(" + q.empty + ")"
+	n, of := x.bind(v)
+	return v.expr + ".optMap(" + n + ", " + bare(x.unlessNull(q, of, answer)) + ").orValue(" + q.empty + ")"
+}
+
+// bind returns a variable for an optional value, and the value of the variable.
+func (x *Translator) bind(v value) (variable string, of value) {
+	n := x.variable()
+	return n, value{expr: v.typed(n), kind: v.kind, nullable: v.nullable}
 }
 
 func (x *Translator) unlessNull(q quantifier, v value, answer func(value) string) string {

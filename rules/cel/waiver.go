@@ -70,7 +70,7 @@ func (x *Translator) accepts(w *rules.Waiver, node *yaml.Node, p *place) string 
 	if labels := strictyaml.Field(node, "labels"); labels != nil {
 		for i := 0; i+1 < len(labels.Content); i += 2 {
 			name, want := labels.Content[i].Value, labels.Content[i+1].Value
-			parts = append(parts, x.Root+".?metadata.?labels"+member(name)+" == optional.of("+quote(want)+")")
+			parts = append(parts, x.Root+".?metadata.?labels"+member(name, false)+" == optional.of("+quote(want)+")")
 		}
 	}
 	if owner := strictyaml.Field(node, "owner"); owner != nil {

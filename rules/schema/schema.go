@@ -27,6 +27,8 @@ type Type struct {
 	// Properties are the fields of an object, and Required those that it always has.
 	Properties map[string]*Type `json:"properties,omitempty"`
 	Required   []string         `json:"required,omitempty"`
+	// Nullable are the fields that may be null, which counts as absent.
+	Nullable []string `json:"nullable,omitempty"`
 	// Items is the type of the elements of an array, and Values that of the values of a map.
 	Items  *Type `json:"items,omitempty"`
 	Values *Type `json:"additionalProperties,omitempty"`

@@ -167,7 +167,7 @@ func (p *Policy) Evaluate(r Request) (Result, error) {
 			if !ok {
 				return result, fmt.Errorf("an entry of check %s is not a text", p.checks[i])
 			}
-			result.Violations[p.checks[i]] = append(result.Violations[p.checks[i]], cut(text))
+			result.Violations[p.checks[i]] = append(result.Violations[p.checks[i]], text)
 		}
 	}
 	if p.validations == nil {

@@ -113,13 +113,5 @@ func entry(container, subject, path string) string {
 	if strings.HasSuffix("."+path, "."+subject) && index.MatchString(subject) {
 		subject = index.ReplaceAllString(subject, "")
 	}
-	return cut(container + "/" + strings.ReplaceAll(subject, "\n", " "))
-}
-
-// cut cuts an entry where a report cuts long names, which a policy does not.
-func cut(entry string) string {
-	if len(entry) > 180 {
-		return entry[:180]
-	}
-	return entry
+	return container + "/" + strings.ReplaceAll(subject, "\n", " ")
 }
