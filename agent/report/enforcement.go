@@ -41,6 +41,7 @@ func enforcementOf(table *rules.Table) *enforcement {
 		for _, w := range s.Table.Waivers() {
 			e.holding[s.Action][w.ID] = true
 		}
+		e.holding[s.Action][rules.WaiveAnnotation] = s.Table.AnnotationWaivers() != nil
 	}
 	return e
 }

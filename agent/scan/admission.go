@@ -2,11 +2,23 @@ package scan
 
 import (
 	"slices"
+	"time"
 
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/policies/vap"
 	"github.com/kube-devops/kube-devops/rules"
 )
+
+// asOf returns the selections for a moment, from which annotations of manifests count.
+func asOf(selections []vap.Selection, now time.Time) []vap.Selection {
+	selections = slices.Clone(selections)
+	for i := range selections {
+		s := &selections[i]
+		s.Table, s.PodTable = s.Table.AsOf(now), s.PodTable.AsOf(now)
+	}
+	return selections
+}
 
 // judge evaluates a pod by each selection, as the API server would judge it. It reports whether there are violations.
 func (b *batch) judge(p *batchedPod, text, reduced []byte) (violates bool) {

@@ -88,7 +88,8 @@ func newScan(options Options, cancel context.CancelFunc) *scan {
 		cancel:  cancel,
 	}
 	s.identities = newIdentities(s.state)
-	for _, selection := range options.Admission {
+	s.options.Admission = asOf(options.Admission, options.Now)
+	for _, selection := range s.options.Admission {
 		judged := state.New(selection.Table)
 		judged.ExpireWaivers(options.Now)
 		s.admission = append(s.admission, judged)

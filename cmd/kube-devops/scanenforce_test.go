@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -146,5 +147,31 @@ func TestScanEnforceFromConfig(t *testing.T) {
 	code, _, stderr := runScan(t, "", "pods")
 	if code != exitCrossed || !strings.Contains(stderr, ".kube-devops.yaml sets enforce, policy") || !strings.Contains(stderr, "--enforce: shop/Pod/a in pods/a.json would be refused: latest_tag\n") {
 		t.Errorf("code %d, %q", code, stderr)
+	}
+}
+
+// TestScanEnforceOfAnnotations: an annotation accepts a violation in warn, and not in deny.
+func TestScanEnforceOfAnnotations(t *testing.T) {
+	const table = `apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: annotated}
+checks:
+  - {id: latest_tag, weight: 1, enforce: %s, forEach: spec.containers, violation: {path: image, operator: imageTag, value: latest}}
+annotationWaivers: {checks: [latest_tag], maxDays: 90}
+`
+	inFolder(t, map[string]string{"web.yaml": strings.Replace(template("Deployment", "shop", "web", "", "web:latest"), "labels: {}",
+		`annotations: {kube-devops.io/waive: "latest_tag expires `+time.Now().AddDate(0, 0, 30).Format(time.DateOnly)+`: soon"}`, 1)})
+	for enforce, want := range map[string][2]string{"warn": {"Admission refuses 0 workloads\n", ""}, "deny": {"Admission refuses 1 workload\n", `"enforce":"deny"`}} {
+		if err := os.WriteFile("table.yaml", fmt.Appendf(nil, table, enforce), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		_, stdout, stderr := runScan(t, "", "web.yaml", "--policy", "table.yaml", "--enforce", "-o", "table", "-q")
+		if !strings.Contains(stdout, want[0]) {
+			t.Errorf("enforce %s: the table has no %q:\n%s%s", enforce, want[0], stdout, stderr)
+		}
+		_, stdout, _ = runScan(t, "", "web.yaml", "--policy", "table.yaml", "-o", "json", "-q")
+		if strings.Contains(stdout, `"enforce"`) != (want[1] != "") || !strings.Contains(stdout, `"waiver":"kube-devops.io/waive"`) {
+			t.Errorf("enforce %s: the report does not have %q:\n%s", enforce, want[1], stdout)
+		}
 	}
 }
