@@ -297,6 +297,8 @@ func TestRefused(t *testing.T) {
 		{"two monitors", "serviceMonitor.enabled=true,podMonitor.enabled=true", "every pod would be scraped twice"},
 		{"a Service with a name that is none", "leaderService.name=a.b", "at '/leaderService/name'"},
 		{"a Service by a flag", "extraArgs={--leader-service=a/b}", "set leaderService.enabled instead"},
+		{"a page without a scheme", "externalURL=governance.example.com", "at '/externalURL'"},
+		{"a template in an address", "externalURL=https://a/{{x}}", "at '/externalURL'"},
 		{"no account", "serviceAccount.create=false", "serviceAccount.name is needed"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

@@ -1,6 +1,7 @@
 package deploy
 
 import (
+	"encoding/json"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -69,6 +70,7 @@ func TestEveryValue(t *testing.T) {
 		"--policy=/etc/kube-devops/t.yaml", "--waivers=/etc/kube-devops/w.yaml", "--namespaces=shop,team-a", "--listen=:9090", "--health-listen=:9091",
 		"--lease-namespace=leases", "--lease-name=lease", "--lease-duration=30s", "--renew-deadline=20s", "--retry-period=1s", "--log-level=debug",
 		"--metrics-auth", "--audit-interval=5m", "--leader-service=elsewhere/first", "--pod-ips=$(POD_IPS)",
+		"--external-url=https://governance.example.com/east/", "--history-url=https://grafana.example.com/d/kube-devops?var-namespace={namespace}",
 	} {
 		if !strings.Contains(args, arg) {
 			t.Errorf("the arguments lack %s: %s", arg, args)
@@ -514,6 +516,53 @@ func TestCritical(t *testing.T) {
 			if strings.Count(text, "< bool 0.") != 1 || strings.Count(text, ">= bool ") != 1 {
 				t.Errorf("with %s the %s have another border", set, where)
 			}
+		}
+	}
+}
+
+// TestExternalURL checks the links of alerts and dashboard to the status page, which are absent without its address.
+func TestExternalURL(t *testing.T) {
+	const enabled = "prometheusRule.enabled=true,prometheusRule.fleet=true,dashboard.enabled=true"
+	const namespaces = "https://governance.example.com/namespaces/{{ $labels."
+	for set, want := range map[string]map[string]string{
+		"replicas=2": {},
+		"externalURL=https://governance.example.com/": {
+			"KubeDevopsNamespaceCritical": namespaces + "namespace }}", "KubeDevopsNamespaceForbidden": namespaces + "namespace }}",
+			"KubeDevopsEvaluationErrors":  namespaces + "namespace }}",
+			"KubeDevopsComplianceFalling": "https://governance.example.com/", "KubeDevopsCriticalAtInstallation": "https://governance.example.com/",
+			"KubeDevopsWaiverExpires":       "https://governance.example.com/waivers",
+			"KubeDevopsPolicyReloadFailing": "https://governance.example.com/policy", "KubeDevopsPoliciesDiffer": "https://governance.example.com/policy",
+		},
+		"externalURL=https://governance.example.com/,namespaceLabel=scored_namespace": {
+			"KubeDevopsNamespaceCritical": namespaces + "scored_namespace }}",
+		},
+	} {
+		all := documents(t, render(t, "--set", enabled, "--set", set))
+		pages := make(map[string]string)
+		for _, group := range field[[]any](t, only(t, all, "PrometheusRule"), "spec", "groups") {
+			for _, r := range lookup(group, "rules").([]any) {
+				if page, ok := lookup(r, "annotations.page").(string); ok {
+					pages[lookup(r, "alert").(string)] = page
+				}
+			}
+		}
+		for alert, page := range want {
+			if pages[alert] != page {
+				t.Errorf("with %s the page of %s is %q, want %q", set, alert, pages[alert], page)
+			}
+		}
+		if len(want) != 1 && len(pages) != len(want) {
+			t.Errorf("with %s there are other pages: %v", set, pages)
+		}
+		text := field[string](t, object(t, all, "ConfigMap", "kube-devops-dashboards"), "data", "kube-devops.json")
+		var dashboard struct {
+			Links []struct{ Title, URL string }
+		}
+		if err := json.Unmarshal([]byte(text), &dashboard); err != nil {
+			t.Fatal(err)
+		}
+		if links := len(dashboard.Links); links != min(len(want), 1) || links == 1 && dashboard.Links[0].URL != "https://governance.example.com/" {
+			t.Errorf("with %s the dashboard has the links %v", set, dashboard.Links)
 		}
 	}
 }

@@ -207,6 +207,12 @@ default
 - --pod-ips=$(POD_IPS)
 {{- end }}
 - --log-level={{ .Values.logLevel }}
+{{- with .Values.externalURL }}
+- {{ printf "--external-url=%s" . | quote }}
+{{- end }}
+{{- with .Values.historyURL }}
+- {{ printf "--history-url=%s" . | quote }}
+{{- end }}
 {{- if .Values.http.tls.secretName }}
 - --tls-cert-file=/etc/kube-devops-tls/tls.crt
 - --tls-private-key-file=/etc/kube-devops-tls/tls.key
@@ -229,7 +235,7 @@ default
 
 {{- /* Rejects flags in extraArgs that ports, probes or roles depend on. */ -}}
 {{- define "kube-devops.checkArgs" -}}
-{{- $values := dict "listen" "http.port" "health-listen" "healthListen" "namespaces" "namespaces" "lease-namespace" "lease.namespace" "lease-name" "lease.name" "tls-cert-file" "http.tls.secretName" "tls-private-key-file" "http.tls.secretName" "metrics-auth" "http.auth" "leader-service" "leaderService.enabled" "pod-ips" "leaderService.enabled" -}}
+{{- $values := dict "listen" "http.port" "health-listen" "healthListen" "namespaces" "namespaces" "lease-namespace" "lease.namespace" "lease-name" "lease.name" "tls-cert-file" "http.tls.secretName" "tls-private-key-file" "http.tls.secretName" "metrics-auth" "http.auth" "leader-service" "leaderService.enabled" "pod-ips" "leaderService.enabled" "external-url" "externalURL" -}}
 {{- range .Values.extraArgs -}}
 {{- $flag := regexReplaceAll "^--?([^=]*).*$" . "${1}" -}}
 {{- with get $values $flag -}}
@@ -407,12 +413,41 @@ that Prometheus can load them unchanged. Takes the root and the name. */ -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
+{{- if eq .file "rules/cluster.yaml" -}}
+{{- range $group := $groups -}}
+{{- range $rule := $group.rules -}}
+{{- with and $rule.alert $rule.annotations -}}
+{{- include "kube-devops.page" (dict "root" $.root "alert" $rule.alert "annotations" .) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- toYaml $groups -}}
+{{- end -}}
+
+{{- /* Adds the annotation page to an alert: the view of the status page that has its cause, if externalURL is set. An alert about one
+namespace leads to that namespace. Takes the root, the name of the alert and its annotations. */ -}}
+{{- define "kube-devops.page" -}}
+{{- $views := dict "KubeDevopsComplianceFalling" "/" "KubeDevopsCriticalAtInstallation" "/" "KubeDevopsWaiverExpires" "/waivers" "KubeDevopsPolicyReloadFailing" "/policy" "KubeDevopsPoliciesDiffer" "/policy" -}}
+{{- with .root.Values.externalURL | trimSuffix "/" -}}
+{{- $label := printf "$labels.%s" $.root.Values.namespaceLabel -}}
+{{- if contains (printf "{{ %s }}" $label) $.annotations.summary -}}
+{{- $_ := set $.annotations "page" (printf "%s/namespaces/{{ %s }}" . $label) -}}
+{{- else if hasKey $views $.alert -}}
+{{- $_ := set $.annotations "page" (print . (get $views $.alert)) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- /* A dashboard with the values for the namespace label and the Critical grade. Takes the root and the text. */ -}}
 {{- define "kube-devops.dashboard" -}}
 {{- $text := include "kube-devops.critical" . -}}
+{{- with .root.Values.externalURL -}}
+{{- $links := printf " \"links\": [{\"title\": \"Status page\", \"type\": \"link\", \"icon\": \"external link\", \"targetBlank\": true, \"url\": %s}],\n" (toJson .) -}}
+{{- if contains "\"uid\": \"kube-devops\"" $text -}}
+{{- $text = $text | replace "\n \"templating\": {" (printf "\n%s \"templating\": {" $links) -}}
+{{- end -}}
+{{- end -}}
 {{- if ne .root.Values.namespaceLabel "namespace" -}}
 {{- $text = regexReplaceAll "(\\(|, |\\{\\{)namespace(,|\\)|\\}\\}|=~)" $text (printf "${1}%s${2}" .root.Values.namespaceLabel) -}}
 {{- end -}}
