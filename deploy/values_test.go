@@ -14,6 +14,7 @@ import (
 	"github.com/prometheus/common/model"
 	"github.com/prometheus/prometheus/model/labels"
 	"github.com/prometheus/prometheus/model/relabel"
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
@@ -143,6 +144,8 @@ func TestEveryValue(t *testing.T) {
 		{object(t, service, "Service", "full"), "spec.ipFamilies", []any{"IPv6", "IPv4"}},
 		{object(t, service, "Service", "full"), "spec.type", "LoadBalancer"},
 		{object(t, service, "Service", "full"), "metadata.annotations.contact", "service"},
+		{only(t, service, "ValidatingAdmissionPolicy"), "metadata.name", "ours"},
+		{only(t, service, "ValidatingAdmissionPolicyBinding"), "spec.validationActions", []any{"Deny"}},
 		{leader, "spec.type", "NodePort"},
 		{leader, "spec.ports", []any{map[string]any{"name": "http", "port": 8443, "appProtocol": "https"}}},
 		{leader, "spec.selector", nil},
@@ -196,7 +199,9 @@ func checkTypes(t *testing.T, all []document) {
 			"ConfigMap": new(corev1.ConfigMap), "ClusterRole": new(rbacv1.ClusterRole), "ClusterRoleBinding": new(rbacv1.ClusterRoleBinding),
 			"Deployment": new(appsv1.Deployment), "Namespace": new(corev1.Namespace), "NetworkPolicy": new(networkingv1.NetworkPolicy),
 			"PodDisruptionBudget": new(policyv1.PodDisruptionBudget), "Role": new(rbacv1.Role), "RoleBinding": new(rbacv1.RoleBinding),
-			"EndpointSlice": new(discoveryv1.EndpointSlice), "Service": new(corev1.Service), "ServiceAccount": new(corev1.ServiceAccount),
+			"ValidatingAdmissionPolicy":        new(admissionregistrationv1.ValidatingAdmissionPolicy),
+			"ValidatingAdmissionPolicyBinding": new(admissionregistrationv1.ValidatingAdmissionPolicyBinding),
+			"EndpointSlice":                    new(discoveryv1.EndpointSlice), "Service": new(corev1.Service), "ServiceAccount": new(corev1.ServiceAccount),
 		}[d.GetKind()]
 		if typed == nil {
 			if d.GroupVersionKind().Group != "monitoring.coreos.com" {
