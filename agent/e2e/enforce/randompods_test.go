@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/kube-devops/kube-devops/agent/e2e/binaries"
 )
@@ -236,6 +237,15 @@ func (r *randomPods) addFields(pod object) {
 	metadata, spec := pod["metadata"].(object), pod["spec"].(object)
 	if r.often(30) {
 		metadata["labels"] = object{"app": pick(r, []string{"web", "shop", "shop-web"}), "app.kubernetes.io/name": pick(r, []string{"web", "shop-web", "shop"})}
+	}
+	if r.often(15) {
+		day := func(days int) string { return time.Now().AddDate(0, 0, days).Format(time.DateOnly) }
+		metadata["annotations"] = merged(asObject(metadata["annotations"]), object{"kube-devops.io/waive": pick(r, []string{
+			"missing_liveness expires " + day(30) + ": a test", "missing_liveness, missing_readiness expires " + day(80) + ": a test",
+			"missing_readiness expires " + day(100) + ": too far away", "missing_liveness expires " + day(-1) + ": expired",
+			"latest_tag expires " + day(30) + ": another check", "missing_liveness expires " + day(30) + ": ", "nonsense",
+			"missing_liveness expires " + day(30) + ": a test\nmissing_readiness expires " + day(40) + ": a test",
+		})})
 	}
 	if r.often(15) {
 		spec["priorityClassName"] = priorityClass
