@@ -121,12 +121,12 @@ func (o *vapOptions) run(cmd *cobra.Command) error {
 		printLine(cmd.ErrOrStderr(), "warning: "+warning.Error())
 	}
 	o.Command, o.Pods = commandLine(cmd), policies.PodSchema()
-	text, selections, err := vap.Export(table, o.Options)
+	exported, err := vap.Export(table, o.Options)
 	if err != nil {
 		return err
 	}
 	denies := false
-	for _, s := range selections {
+	for _, s := range exported.Selections {
 		denies = denies || s.Action == rules.Deny
 		for _, l := range s.LeftOut {
 			if !l.Expected {
@@ -142,7 +142,10 @@ func (o *vapOptions) run(cmd *cobra.Command) error {
 	if denies && table.Includes("kube-system") {
 		printLine(cmd.ErrOrStderr(), "warning: deny applies to the namespace kube-system; add it to namespaces.exclude, unless its workloads comply")
 	}
-	_, err = cmd.OutOrStdout().Write(text)
+	for _, warning := range exported.Warnings {
+		printLine(cmd.ErrOrStderr(), "warning: "+warning)
+	}
+	_, err = cmd.OutOrStdout().Write(exported.Text)
 	return err
 }
 

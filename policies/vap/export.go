@@ -10,34 +10,53 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
+// An Exported is a table as objects of Kubernetes.
+type Exported struct {
+	// Text is YAML.
+	Text       []byte
+	Selections []Selection
+	// Warnings are about limits of the API server.
+	Warnings []string
+}
+
+// maxObject is the size of an object that etcd stores by default, less what the API server adds.
+const maxObject = 1_500_000
+
 // Export writes the ValidatingAdmissionPolicies and their bindings as YAML: for each action one, and beside deny one that audits what deny
 // exempts. The text is the same for the same table and options.
-func Export(t *rules.Table, o Options) ([]byte, []Selection, error) {
+func Export(t *rules.Table, o Options) (*Exported, error) {
 	selections, err := Select(t, o)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
+	e := &Exported{Selections: selections}
 	var b bytes.Buffer
 	b.WriteString(header(t, o, selections))
-	for _, p := range policies(t, o, selections) {
+	for _, p := range policiesOf(t, o, selections) {
 		object, err := p.object(t)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
+		e.Warnings = append(e.Warnings, costWarnings(object.Metadata.Name, object.Spec.Variables)...)
+		before := b.Len()
 		for _, document := range []any{object, p.binding(t)} {
 			b.WriteString("---\n")
 			encoder := yaml.NewEncoder(&b)
 			encoder.SetIndent(2)
 			if err := encoder.Encode(document); err != nil {
-				return nil, nil, fmt.Errorf("encode a policy: %w", err)
+				return nil, fmt.Errorf("encode a policy: %w", err)
 			}
 		}
+		if size := b.Len() - before; size > maxObject {
+			e.Warnings = append(e.Warnings, fmt.Sprintf("%s has %d bytes, which is more than the API server stores; export fewer checks", object.Metadata.Name, size))
+		}
 	}
-	return b.Bytes(), selections, nil
+	e.Text = b.Bytes()
+	return e, nil
 }
 
-// policies are the policies of the selections, in the order of the actions.
-func policies(t *rules.Table, o Options, selections []Selection) []policy {
+// policiesOf are the policies of the selections, in the order of the actions.
+func policiesOf(t *rules.Table, o Options, selections []Selection) []policy {
 	var made []policy
 	audit := policy{Options: o, action: rules.Audit, exempted: make(map[string]bool)}
 	var audited []string

@@ -20,11 +20,11 @@ func export(t *testing.T, table *rules.Table, o vap.Options) string {
 	if o.ControllerUsers == nil {
 		o.ControllerUsers = vap.DefaultControllerUsers()
 	}
-	text, _, err := vap.Export(table, o)
+	e, err := vap.Export(table, o)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return string(text)
+	return string(e.Text)
 }
 
 func open(t *testing.T, name string) *rules.Table {
@@ -116,5 +116,28 @@ func TestExportShipped(t *testing.T) {
 				t.Errorf("%s --action %s: bindings for %v, want %v", name, action, got, want)
 			}
 		}
+	}
+}
+
+// TestWarnings: an export warns about checks that may be too costly for the API server. The tables that most people use are not.
+func TestWarnings(t *testing.T) {
+	warnings := func(table *rules.Table) string {
+		e, err := vap.Export(table, vap.Options{Action: rules.Warn, Partial: true, Pods: policies.PodSchema()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.Join(e.Warnings, "\n")
+	}
+	for _, name := range []string{"default", "recommended", "pss-restricted"} {
+		if got := warnings(open(t, name)); got != "" {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	const costly = `{apiVersion: kube-devops.io/v1, kind: PolicyTable, metadata: {name: t}, checks: [
+		{id: cheap, weight: 1, forEach: spec.containers, violation: {path: image, operator: matches, value: a}},
+		{id: costly, weight: 1, forEach: allContainers.env, violation: {path: value, operator: matches, value: "`
+	got := warnings(load(t, costly+strings.Repeat("a|", 300)+`"}}]}`))
+	if !strings.HasPrefix(got, "kube-devops-t-warn: costly may pass the cost limit of the API server for a pod with 100 containers") {
+		t.Errorf("warnings %q", got)
 	}
 }

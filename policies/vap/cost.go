@@ -1,0 +1,130 @@
+package vap
+
+import (
+	"fmt"
+	"strings"
+)
+
+// The API server ends the evaluation of one expression, and that of all expressions of a policy for one object, at these costs.
+const (
+	maxCheckCost  = 1_000_000
+	maxPolicyCost = 10_000_000
+)
+
+// The number of containers for which costs are estimated, and of the elements of each other list: ports and variables of a container, volumes.
+const (
+	costContainers = 100
+	elementsOfEach = 5
+)
+
+// textBytes is the length of a text that an expression reads.
+const textBytes = 128
+
+// iteration is the cost of one element in a macro, without the expression.
+const iteration = 12
+
+// failedCost is the cost of the message for a check with as many violations.
+const failedCost = 4000
+
+// costWarnings says of which checks, and of which policies, the API server may end the evaluation for an update of a large pod. The estimates
+// are upper bounds: every condition is true that makes the rest of an expression necessary.
+func costWarnings(policy string, variables []named) []string {
+	var warnings, checks []string
+	sum := 0
+	for _, v := range variables {
+		items, _ := parseItems(string(v.Expression))
+		cost := expressionCost(items, 0)
+		sum += cost
+		if id, isCheck := strings.CutPrefix(v.Name, "check_"); isCheck {
+			sum += failedCost
+			if cost > maxCheckCost {
+				checks = append(checks, id)
+			}
+		}
+	}
+	about := fmt.Sprintf("for a pod with %d containers that have %d ports, environment variables and so on each, "+
+		"so that --failure-policy applies to such pods", costContainers, elementsOfEach)
+	if len(checks) > 0 {
+		warnings = append(warnings, fmt.Sprintf("%s: %s may pass the cost limit of the API server %s",
+			policy, strings.Join(checks, ", "), about))
+	}
+	// All expressions are evaluated twice: for the decision and for the message.
+	if 2*sum > maxPolicyCost {
+		warnings = append(warnings, fmt.Sprintf("%s: all checks together may pass the cost limit of the API server %s", policy, about))
+	}
+	return warnings
+}
+
+// macros evaluate what is between their brackets for each element of a list.
+var macros = []string{".map", ".filter", ".exists", ".all"}
+
+// expressionCost estimates the cost of an expression within a number of macros.
+func expressionCost(items []item, depth int) int {
+	if parts, between := split(items, []string{" ? ", " : "}); len(between) > 0 {
+		return choiceCost(parts, between, depth)
+	}
+	cost := 0
+	for i := range items {
+		it := &items[i]
+		before := ""
+		if i > 0 {
+			before = items[i-1].text
+		}
+		switch {
+		case it.closing == "":
+			cost += textCost(it.text)
+		case isMacro(before):
+			cost += elements(items[:i], depth) * (expressionCost(it.inner, depth+1) + iteration)
+		case strings.HasSuffix(before, ".matches"):
+			cost += max(1, textBytes/10) * max(1, it.width/4)
+		case it.text == "[" && (i == 0 || items[i-1].isSeparator || strings.HasSuffix(before, " ")):
+			cost += 10 + it.width/10 + expressionCost(it.inner, depth)
+		case it.text == "{":
+			cost += 30 + expressionCost(it.inner, depth)
+		default:
+			cost += 1 + expressionCost(it.inner, depth)
+		}
+	}
+	return cost
+}
+
+// choiceCost is that of all conditions, and of the most expensive choice.
+func choiceCost(parts [][]item, between []string, depth int) int {
+	conditions, choice := 0, 0
+	for i, part := range parts {
+		cost := expressionCost(part, depth)
+		if i < len(between) && between[i] == " ? " {
+			conditions += cost
+		} else {
+			choice = max(choice, cost)
+		}
+	}
+	return conditions + choice
+}
+
+func isMacro(before string) bool {
+	for _, macro := range macros {
+		if strings.HasSuffix(before, macro) {
+			return true
+		}
+	}
+	return false
+}
+
+// elements is the number of elements of the list before a macro: the pod and the old one, the containers, and what they have.
+func elements(before []item, depth int) int {
+	if depth == 0 {
+		return 2
+	}
+	for i := len(before) - 1; i >= max(0, len(before)-4); i-- {
+		if depth == 1 && strings.Contains(before[i].text, "ontainers.") {
+			return costContainers
+		}
+	}
+	return elementsOfEach
+}
+
+// textCost is one for each field and operator, and a tenth of the length of what is compared.
+func textCost(text string) int {
+	return strings.Count(text, ".") + strings.Count(text, " && ") + strings.Count(text, "==") + len(text)/20
+}
