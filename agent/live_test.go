@@ -162,6 +162,20 @@ func TestTwoAgents(t *testing.T) {
 	api.Pods.Put(livePod("three", "nginx:latest"))
 	eventually(t, "the change is in the scores", a.counts(2))
 	eventually(t, "the violation is in the log", func() bool { return strings.Contains(a.log.String(), `"pod":"three"`) })
+	// changes reports whether the replica shows changes, and that of the pod.
+	changes := func(l *liveAgent, pod string) (shows, has bool) {
+		status, body := l.get("/changes")
+		return status == http.StatusOK, strings.Contains(body, `<span class="mono">`+pod+"</span>")
+	}
+	if shows, has := changes(a, "three"); !shows || !has {
+		t.Error("the change is not on the page of the leader")
+	}
+	for _, path := range []string{"/", "/namespaces/shop", "/waivers", "/policy", "/changes"} {
+		status, body := b.get(path)
+		if status != http.StatusServiceUnavailable || !strings.Contains(body, `<span class="mono" id="leader">a</span>`) || strings.Contains(body, "latest_tag") {
+			t.Errorf("%s of a standby: %d %s", path, status, body)
+		}
+	}
 
 	// A standby does not log violations: it has no permission.
 	err := b.evaluator.Publish(t.Context(), func(context.Context) error {
@@ -177,6 +191,12 @@ func TestTwoAgents(t *testing.T) {
 	eventually(t, "b publishes", b.counts(2))
 	if a.leads() {
 		t.Error("two replicas lead")
+	}
+	if shows, _ := changes(a, "three"); shows {
+		t.Error("a replica shows changes after its term")
+	}
+	if shows, has := changes(b, "three"); !shows || has {
+		t.Errorf("the new leader shows changes: %t; one of the earlier leader's: %t", shows, has)
 	}
 	evaluated, _ := a.value("kube_devops_evaluation_duration_seconds_count")
 	api.Pods.Put(livePod("four", "nginx:latest"))
@@ -197,6 +217,9 @@ func TestTwoAgents(t *testing.T) {
 		t.Errorf("the stop of b: %v", err)
 	}
 	eventually(t, "a publishes again", a.counts(3))
+	if shows, has := changes(a, "three"); !shows || has {
+		t.Errorf("a shows changes: %t; one of its first term: %t", shows, has)
+	}
 	if strings.Contains(a.log.String(), "scores under the new policy") {
 		t.Error("a has kept the state of its first term, and compares the new one with it")
 	}

@@ -130,10 +130,13 @@ func equalsReport(t *testing.T, overview *tab, agent *blackbox.Agent) {
 			want = append(want, fmt.Sprintf("%s %d %v %d", ns.Namespace, ns.Pods, ns.Compliance, violations))
 		}
 		var got []string
-		overview.eval(t, `[...document.querySelectorAll("#namespaces tr[data-key]")].map((row) => {
+		err = overview.eval(t, `[...document.querySelectorAll("#namespaces tr[data-key]")].map((row) => {
 			const value = (label) => row.querySelector('td[data-label="' + label + '"]').dataset.value;
 			return row.dataset.key + " " + value("Pods") + " " + value("Compliance") + " " + value("Violations");
 		}).sort()`, &got)
+		if err != nil {
+			return err
+		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
 			return fmt.Errorf("the page has %v, the report %v", got, want)
 		}
@@ -270,7 +273,7 @@ func (tab *tab) await(t *testing.T, condition string) {
 		if err := tab.eval(t, condition, &holds); err != nil || !holds {
 			var text string
 			_ = tab.eval(t, `document.getElementById("main").innerText.slice(0, 1000)`, &text)
-			return fmt.Errorf("%v; it has:\n%s", err, text)
+			return errors.Join(err, errors.New("it has:\n"+text))
 		}
 		return nil
 	})
