@@ -68,6 +68,7 @@ func New(ctx context.Context, o Options) (*Agent, error) {
 	}
 	process, standby := prometheus.NewRegistry(), prometheus.NewRegistry()
 	registerProcess(process, o.Version)
+	registerPage(process, o.ExternalURL)
 	source, table, err := policysource.New(ctx, policysource.Options{
 		Policies: o.Policies, Waivers: o.Waivers, Reload: o.Reload, Log: o.Log, Registerer: process,
 	})

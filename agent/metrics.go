@@ -22,6 +22,20 @@ func registerProcess(reg prometheus.Registerer, version string) {
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 }
 
+// registerPage adds the address of the status page, by which a dashboard of many clusters links to that of each; nothing without one.
+func registerPage(reg prometheus.Registerer, url string) {
+	if url == "" {
+		return
+	}
+	info := prometheus.NewGauge(prometheus.GaugeOpts{
+		Name:        "kube_devops_page_info",
+		Help:        "Always 1; the label is the address of the status page. Only with `--external-url`.",
+		ConstLabels: prometheus.Labels{"url": url},
+	})
+	info.Set(1)
+	reg.MustRegister(info)
+}
+
 // registerSoleLeader says of a replica without election what the elector says of others.
 func registerSoleLeader(reg prometheus.Registerer) {
 	leader := prometheus.NewGauge(prometheus.GaugeOpts{

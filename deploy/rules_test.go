@@ -214,6 +214,7 @@ func exported(t *testing.T) map[string]metric {
 		// Of the API server, for the policies that it enforces. TestEnforcementRelease in agent/e2e reads these labels there.
 		"apiserver_validating_admission_policy_check_total": {append(slices.Clone(scraped), "policy", "policy_binding", "error_type", "enforcement_action")},
 		"kube_devops_watched_namespace_permitted":           {append(slices.Clone(scraped), "namespace")}, // of an agent with --namespaces alone
+		"kube_devops_page_info":                             {append(slices.Clone(scraped), "url")},       // of an agent with --external-url alone
 	}
 	_, table, found := strings.Cut(string(content(t, "../agent/README.md")), "<!-- metrics: from the code -->\n")
 	if !found {

@@ -113,9 +113,9 @@ func TestREADMEMetrics(t *testing.T) {
 	defer server.Close()
 	kubeconfig := writeKubeconfig(t, server.URL)
 	standby := scrape(t, "--kubeconfig", kubeconfig)
-	for name, family := range scrape(t, "--kubeconfig", kubeconfig, "--namespaces", "shop") {
+	for name, family := range scrape(t, "--kubeconfig", kubeconfig, "--namespaces", "shop", "--external-url", "https://governance.example.com/") {
 		if standby[name] == nil {
-			standby[name] = family // exported only with --namespaces
+			standby[name] = family // exported only with --namespaces, or with --external-url
 		}
 	}
 	for name, family := range scrape(t, "--replay", "testdata/unknown/pod.json", "--policy", "testdata/unknown/policy.yaml") {
