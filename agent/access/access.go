@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -240,10 +241,24 @@ func (r *Reviewer) review(ctx context.Context, token, path string, queue *review
 	if err != nil {
 		return err
 	}
-	if err := queue.wait(ctx); err != nil {
-		return err
+	for _, right := range rights(path) {
+		if err := queue.wait(ctx); err != nil {
+			return err
+		}
+		if err := r.authorize(ctx, user, right); err != nil {
+			return err
+		}
 	}
-	return r.authorize(ctx, user, path)
+	return nil
+}
+
+// rights are the paths that a user must be permitted to get for a page. Below /api, the path alone permits nothing: the ClusterRole
+// system:discovery of every cluster permits /api/* to all authenticated users.
+func rights(path string) []string {
+	if strings.HasPrefix(path, "/api/") {
+		return []string{path, "/metrics"}
+	}
+	return []string{path}
 }
 
 func (r *Reviewer) authenticate(ctx context.Context, token string) (authenticationv1.UserInfo, error) {

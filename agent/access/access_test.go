@@ -136,7 +136,7 @@ const mayMetrics = "may ann 1 [all] map[k:[v]] get /metrics"
 // TestReviews: each answer is asked for once, used for its time, and asked for again.
 func TestReviews(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		s := &reviewServer{users: map[string]string{"a": "ann", "b": "bob"}, may: map[string]bool{"ann /metrics": true}}
+		s := &reviewServer{users: map[string]string{"a": "ann", "b": "bob", "c": "cat"}, may: map[string]bool{"ann /metrics": true, "cat /api/v1/report": true}}
 		r, logs := newTestReviewer(t, s)
 		life := r.lifetimes
 		forbidden := fmt.Errorf("%w: bob may not get /metrics", server.ErrForbidden)
@@ -160,6 +160,7 @@ func TestReviews(t *testing.T) {
 			{"given back, too soon", life.refused - 1, true, "a", "/metrics", taken, nil},
 			{"given back", 1, true, "a", "/metrics", nil, whole},
 			{"another page", 0, true, "a", "/api/v1/report", fmt.Errorf("%w: ann may not get /api/v1/report", server.ErrForbidden), []string{"who is a", "may ann 1 [all] map[k:[v]] get /api/v1/report"}},
+			{"a page that every user may get by system:discovery", 0, true, "c", "/api/v1/report", fmt.Errorf("%w: cat may not get /metrics", server.ErrForbidden), []string{"who is c", "may cat 1 [all] map[k:[v]] get /api/v1/report", "may cat 1 [all] map[k:[v]] get /metrics"}},
 			{"another user", 0, true, "b", "/metrics", forbidden, []string{"who is b", "may bob 1 [all] map[k:[v]] get /metrics"}},
 			{"an invented token", 0, true, "x", "/metrics", server.ErrUnknown, []string{"who is x"}},
 			{"an invented token again", 0, true, "x", "/metrics", server.ErrUnknown, nil},

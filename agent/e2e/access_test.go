@@ -41,9 +41,11 @@ func TestAccess(t *testing.T) {
 		path, token string
 		want        int
 	}{
-		"no token":             {"/metrics", "", 401},
-		"an unknown token":     {"/metrics", "made-up", 401},
-		"an account without":   {"/metrics", token(t, "stranger"), 403},
+		"no token":           {"/metrics", "", 401},
+		"an unknown token":   {"/metrics", "made-up", 401},
+		"an account without": {"/metrics", token(t, "stranger"), 403},
+		// Every account may get /api/* by the ClusterRole system:discovery.
+		"the report, without":  {"/api/v1/report", token(t, "stranger"), 403},
 		"the agent's own":      {"/metrics", token(t, env.installation.Name), 403},
 		"an account with":      {"/metrics", token(t, "reader"), 200},
 		"health, with nothing": {"/healthz", "", 200},

@@ -246,6 +246,9 @@ func get(ctx context.Context, client http.RoundTripper, path, accept string) (*h
 	case http.StatusUnauthorized:
 		return nil, fmt.Errorf("the agent does not accept your token: %s", reason)
 	case http.StatusForbidden:
+		if path == reportPath {
+			path += " and on /metrics"
+		}
 		return nil, fmt.Errorf("your user lacks the right: get on the non-resource URL %s", path)
 	case http.StatusNotFound:
 		return nil, fmt.Errorf("the agent has no page %s: upgrade it, or name its port with --port", path)

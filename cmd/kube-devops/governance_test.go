@@ -143,7 +143,7 @@ func TestGovernanceErrors(t *testing.T) {
 		text   string
 		want   string
 	}{
-		{http.StatusForbidden, "forbidden", "your user lacks the right: get on the non-resource URL /api/v1/report"},
+		{http.StatusForbidden, "forbidden", "your user lacks the right: get on the non-resource URL /api/v1/report and on /metrics"},
 		{http.StatusServiceUnavailable, "this replica does not hold the lease\n", "the agent has no data now: this replica does not hold the lease"},
 		{http.StatusNotFound, "", "the agent has no page /api/v1/report: upgrade it, or name its port with --port"},
 		{http.StatusInternalServerError, "a\nb", `the agent answers /api/v1/report with status 500: a b`},

@@ -60,6 +60,7 @@ func closed(t *testing.T) {
 			{"anonymous", "/api/v1/report", "", http.StatusUnauthorized},
 			{"a made-up token", "/metrics", "made-up", http.StatusUnauthorized},
 			{"an account without permission", "/metrics", token(t, "stranger"), http.StatusForbidden},
+			{"an account without permission", "/api/v1/report", token(t, "stranger"), http.StatusForbidden},
 			{"an account with permission", "/metrics", token(t, "reader"), http.StatusOK},
 			{"the kubelet, which has no token", "/readyz", "", http.StatusOK},
 		} {
