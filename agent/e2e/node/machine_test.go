@@ -96,7 +96,7 @@ func (m *machine) files(context.Context) error {
 	if err := clientcmd.WriteToFile(*config, m.path("admin.kubeconfig")); err != nil {
 		return err
 	}
-	fill := strings.NewReplacer("DIR", m.dir, "SOCKET", m.socket, "CGROUP", cgroupRoot, "NETWORK", podNetwork, "PLUGINS", cniPlugins)
+	fill := strings.NewReplacer("DIR", m.dir, "SOCKET", m.socket, "CGROUP", cgroupRoot, "NETWORK", podNetwork, "PLUGINS", cniPlugins, "ADDRESS", nodeIP)
 	for name, text := range map[string]string{
 		// No other machine can connect to this API server.
 		"tokens.csv":             "admin,admin,admin,system:masters\n",
@@ -151,7 +151,7 @@ const networkConfig = `{
 // A node reads a changed ConfigMap at its next sync, which is a minute apart by default.
 const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
-address: 127.0.0.1
+address: ADDRESS
 authentication: {anonymous: {enabled: true}, webhook: {enabled: false}}
 authorization: {mode: AlwaysAllow}
 cgroupDriver: cgroupfs
@@ -263,7 +263,8 @@ func (m *machine) controlPlane(ctx context.Context) error {
 		"--authorization-mode", "RBAC", "--token-auth-file", m.path("tokens.csv"),
 		"--service-account-issuer", "https://kubernetes.default.svc",
 		"--service-account-key-file", m.path("signing.key"), "--service-account-signing-key-file", m.path("signing.key"),
-		"--service-cluster-ip-range", "10.0.0.0/24", "--endpoint-reconciler-type", "none", "--allow-privileged")
+		"--service-cluster-ip-range", "10.0.0.0/24", "--endpoint-reconciler-type", "none", "--allow-privileged",
+		"--kubelet-preferred-address-types", "InternalIP") // there is no DNS for the name of the node
 	if err != nil {
 		return err
 	}

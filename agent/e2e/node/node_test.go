@@ -49,13 +49,16 @@ func TestNode(t *testing.T) {
 		{"install", installChart},
 		{"one leader", oneLeader},
 		{"workloads of all shapes", allShapes},
+		{"kubectl governance", asksByPlugin},
 		{"rolling update", rollingUpdate},
 		{"policy of a ConfigMap", editPolicy},
 		{"leader deleted", deleteLeader},
+		{"page of the next leader", openSurvives},
 		{"leader killed", killLeader},
 		{"memory limits", memoryLimits},
 		{"Prometheus", scraped},
 		{"TLS and authorization", closed},
+		{"kubectl governance with a token", guardedPlugin},
 		{"uninstall", uninstall},
 	} {
 		begun := time.Now()
