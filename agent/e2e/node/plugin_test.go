@@ -283,7 +283,7 @@ func guardedPlugin(t *testing.T) {
 		t.Errorf("with another CA: %v %q", err, stderr)
 	}
 	kubectl(t, "", "delete", "clusterrolebinding", "governance-viewer")
-	eventually(t, "the user may not read the page any more", 2*time.Minute, func() error {
+	eventually(t, "the user may not read the page any more", 90*time.Second, func() error {
 		_, stderr, err := plugin(t.Context(), user, "score")
 		if want := "your user lacks the right: get on the non-resource URL /api/v1/report"; err == nil || !strings.Contains(stderr, want) {
 			return fmt.Errorf("%w: %q", err, stderr)
