@@ -162,7 +162,11 @@ func caseOf(found []Finding, b *BaselineDiff) junitCase {
 	f := found[0]
 	c := junitCase{Name: f.Check.ID + " " + f.owner, File: f.File}
 	if f.Waiver != nil {
-		c.Skipped = outcomeOf(fmt.Sprintf("waived until %s by %s: %s", expiry(f.Waiver), f.Waiver.ID, f.Waiver.Reason))
+		text := fmt.Sprintf("waived until %s by %s: %s", expiry(f.Waiver), f.Waiver.ID, f.Waiver.Reason)
+		if f.Enforce != "" {
+			text += "; " + outcomes[f.Enforce] + " at admission, where the waiver does not hold"
+		}
+		c.Skipped = outcomeOf(text)
 		return c
 	}
 	if b != nil {

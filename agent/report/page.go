@@ -138,6 +138,9 @@ func newPage(scan *Scan, o Options) *page {
 		Pods: totals.TotalPods, Namespaces: scan.scoredNamespaces(), Violations: sum(totals.Violations),
 		Severities: scan.bySeverity(), Notes: scan.notes(),
 	}
+	if len(scan.Admission) > 0 {
+		p.Notes = append(p.Notes, refusedHeadline(o.Refusals)+".")
+	}
 	if o.Target != "" {
 		p.Target = name(o.Target)
 	}

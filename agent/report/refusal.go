@@ -87,7 +87,21 @@ func (f *Finding) when() When {
 }
 
 // Refused counts the workloads that the API server would refuse.
-func Refused(refusals []Refusal) (workloads int) { return len(RefusedWorkloads(refusals)) }
+func Refused(refusals []Refusal) (workloads int) {
+	return workloadsIn(slices.DeleteFunc(slices.Clone(refusals), func(r Refusal) bool { return r.Action != rules.Deny }))
+}
+
+func workloadsIn(refusals []Refusal) int {
+	type key struct {
+		namespace string
+		workloadKey
+	}
+	workloads := make(map[key]bool)
+	for i := range refusals {
+		workloads[key{refusals[i].Namespace, refusals[i].workloadKey()}] = true
+	}
+	return len(workloads)
+}
 
 // A RefusedWorkload is a workload, and the checks by which it is refused.
 type RefusedWorkload struct {

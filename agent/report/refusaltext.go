@@ -3,6 +3,7 @@ package report
 import (
 	"bufio"
 	"encoding/json"
+	"fmt"
 	"io"
 	"slices"
 	"strings"
@@ -14,11 +15,11 @@ import (
 
 // momentTexts name the moments in a table, and explain them below it.
 var momentTexts = map[When]struct{ name, explanation string }{
-	AtRestart: {"next restart", "the next pod is refused: it is not a controller of Kubernetes that creates the pods. " +
+	AtRestart: {"next restart", "the next pod is created, and not by a controller of Kubernetes. " +
 		"Fix the workload first, or exempt the account of its operator (policy export vap --controller-user)."},
-	AtRollOut: {"next roll-out", "the next ReplicaSet is refused: it is not a Deployment that creates it. Restarts of pods are admitted."},
-	AtCreate: {"creation", "the object is refused when somebody creates it, or deletes and creates it again. Updates and restarts of its pods are admitted, " +
-		"because an update is refused only for violations that the object did not have before."},
+	AtRollOut: {"next roll-out", "the next ReplicaSet is created, and not by a Deployment. Restarts of pods are admitted."},
+	AtCreate: {"creation", "somebody creates the object, or deletes and creates it again. Updates of the object and restarts of its pods are admitted: " +
+		"an update is judged only by violations that the object did not have before."},
 }
 
 // refused lists what the API server would refuse, the first moment first.
@@ -43,6 +44,9 @@ func (w *tableWriter) refused() {
 	w.refusalGrid(first, true, nil)
 	w.more(len(refused)-len(first), "refused finding")
 	w.explainMoments(refused)
+	if n := w.scan.StaticPods(); n > 0 {
+		w.wrapped(staticPods(n), "  ")
+	}
 }
 
 // refusedHeadline counts the workloads.
@@ -127,43 +131,44 @@ func PreviewText(to io.Writer, p *Preview, o Options) error {
 	w := &tableWriter{to: bufio.NewWriter(to), o: o}
 	w.wrapped("Policy "+name(p.After.Table.Name())+": admission refuses "+english.Plural(Refused(p.After.Refusals), "workload", "")+" ("+
 		english.Plural(len(p.added()), "finding", "")+" new); policy "+name(p.Before.Table.Name())+" refuses "+number(Refused(p.Before.Refusals))+".", "  ")
-	if others := otherActions(p.After.Refusals); others != "" {
-		w.wrapped("Not refused: "+others+".", "  ")
-	}
-	var refused []Refusal
 	var known map[refusalKey]bool
 	if len(p.Before.Refusals) > 0 {
 		known = keysOf(p.Before.Refusals)
 	}
-	checks := p.After.Table.Checks()
-	for i := range checks {
-		c := &checks[i]
-		var of []Refusal
-		for _, r := range p.After.Refusals {
-			if r.Action == rules.Deny && r.Check.ID == c.ID {
-				of = append(of, r)
-			}
+	for _, action := range rules.Enforcements() {
+		for i := range p.After.Table.Checks() {
+			w.previewOf(action, &p.After.Table.Checks()[i], p.After.Refusals, known)
 		}
-		if len(of) == 0 {
-			continue
-		}
-		refused = append(refused, of...)
-		w.line("")
-		lines := Wrap(c.ID+" ("+english.Plural(Refused(of), "workload", "")+"): "+strings.TrimSpace(strings.TrimSuffix(prose(c.Message(), 300), ".")+". "+prose(c.Remediation, 600)), w.o.Width, "  ")
-		lines[0] = w.in(bold, c.ID) + strings.TrimPrefix(lines[0], c.ID)
-		for _, line := range lines {
-			w.line("%s", line)
-		}
-		w.refusalGrid(of, false, known)
 	}
-	if len(refused) > 0 {
+	if len(p.After.Refusals) > 0 {
 		w.line("")
-		w.explainMoments(refused)
+		w.explainMoments(p.After.Refusals)
 	}
 	for _, text := range p.notes() {
 		w.wrapped(text, "  ")
 	}
 	return w.to.Flush()
+}
+
+// previewOf writes the workloads about which the API server does something by one check, and what to do.
+func (w *tableWriter) previewOf(action rules.Enforce, c *rules.Check, all []Refusal, known map[refusalKey]bool) {
+	var of []Refusal
+	for _, r := range all {
+		if r.Action == action && r.Check.ID == c.ID {
+			of = append(of, r)
+		}
+	}
+	if len(of) == 0 {
+		return
+	}
+	w.line("")
+	text := strings.TrimSpace(strings.TrimSuffix(prose(c.Message(), 300), ".") + ". " + prose(c.Remediation, 600))
+	lines := Wrap(fmt.Sprintf("%s (%s, %s): %s", c.ID, action, english.Plural(workloadsIn(of), "workload", ""), text), w.o.Width, "  ")
+	lines[0] = w.in(bold, c.ID) + strings.TrimPrefix(lines[0], c.ID)
+	for _, line := range lines {
+		w.line("%s", line)
+	}
+	w.refusalGrid(of, false, known)
 }
 
 // notes say what is not in the list.
@@ -173,7 +178,7 @@ func (p *Preview) notes() []string {
 		notes = append(notes, english.Plural(n, "finding", "")+" refused by policy "+name(p.Before.Table.Name())+" only.")
 	}
 	if p.StaticPods > 0 {
-		notes = append(notes, english.Plural(p.StaticPods, "static pod", "")+" not judged: the kubelet runs static pods, whatever the API server refuses.")
+		notes = append(notes, staticPods(p.StaticPods))
 	}
 	for _, text := range p.LeftOut {
 		notes = append(notes, prose(text, 400))
@@ -182,20 +187,21 @@ func (p *Preview) notes() []string {
 }
 
 // A refusalKey identifies a refusal by any table.
-type refusalKey struct{ namespace, workload, check, container, subject string }
+type refusalKey struct {
+	action                                         rules.Enforce
+	namespace, workload, check, container, subject string
+}
 
 func keysOf(refusals []Refusal) map[refusalKey]bool {
 	keys := make(map[refusalKey]bool)
 	for i := range refusals {
-		if r := &refusals[i]; r.Action == rules.Deny {
-			keys[r.refusalKey()] = true
-		}
+		keys[refusals[i].refusalKey()] = true
 	}
 	return keys
 }
 
 func (r *Refusal) refusalKey() refusalKey {
-	return refusalKey{r.Namespace, r.Workload.String() + "\x00" + r.File, r.Check.ID, r.Container, r.Subject + "\x00" + r.pathAlone()}
+	return refusalKey{r.Action, r.Namespace, r.Workload.String() + "\x00" + r.File, r.Check.ID, r.Container, r.Subject + "\x00" + r.pathAlone()}
 }
 
 // added are the refusals that the old table does not have, and gone those that only the old table has.
@@ -222,7 +228,7 @@ type (
 	}
 	previewRefusalJSON struct {
 		refusalJSON
-		New bool `json:"new"` // the old table does not refuse it
+		New bool `json:"new"` // by the old table, the API server does not do so
 	}
 )
 
@@ -238,7 +244,7 @@ func PreviewJSON(to io.Writer, p *Preview) error {
 	known := keysOf(p.Before.Refusals)
 	for i := range p.After.Refusals {
 		r := &p.After.Refusals[i]
-		out.Refusals = append(out.Refusals, previewRefusalJSON{r.json(), r.Action == rules.Deny && !known[r.refusalKey()]})
+		out.Refusals = append(out.Refusals, previewRefusalJSON{r.json(), !known[r.refusalKey()]})
 	}
 	for _, r := range p.gone() {
 		out.Gone = append(out.Gone, r.json())
@@ -246,4 +252,8 @@ func PreviewJSON(to io.Writer, p *Preview) error {
 	encoder := json.NewEncoder(to)
 	encoder.SetIndent("", "  ")
 	return encoder.Encode(out)
+}
+
+func staticPods(n int) string {
+	return english.Plural(n, "static pod", "") + " not judged: the kubelet runs static pods, whatever the API server refuses."
 }
