@@ -87,8 +87,9 @@ test: ## Run the tests (under a minute once built; needs no cluster)
 	go test -short ./...
 
 .PHONY: test-long
-test-long: ## Run the tests, including the slow properties and long differentials
+test-long: ## Run the tests, including the slow properties and long differentials, and CEL in process
 	go test ./...
+	cd $(E2E) && go test ./celtest
 
 .PHONY: test-deploy
 test-deploy: ## Test the chart, alert rules, dashboards and the image (the first run compiles helm: ~4 min)
@@ -108,7 +109,7 @@ e2e: export ENFORCE := $(ENFORCE)
 e2e: ## Test the binary against a real API server (the first run builds kube-apiserver and etcd: ~5 min)
 	@# The first run executes no test and builds the dependencies without a time limit, so the limit applies to the tests alone.
 	cd $(E2E) && go test -count=1 -timeout 0 -run '^$$' .
-	cd $(E2E) && go test -v -count=1 -timeout 40m $$(go list ./... | grep -v /faults$$)
+	cd $(E2E) && go test -v -count=1 -timeout 40m $$(go list ./... | grep -v -e /faults$$ -e /celtest$$)
 
 # A row spends most of its time waiting for a Lease to expire, so eight rows run in parallel.
 FAULTS := cd $(E2E) && go test -v -count=1 -parallel 8

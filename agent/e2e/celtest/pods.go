@@ -23,18 +23,29 @@ type Random struct {
 	*rand.Rand
 	// Texts are those of a table, so that its checks often hold and often fail.
 	Texts []string
+	// Longest is the length of the longest text; 0 for any.
+	Longest int
 	// Now is when all objects are created.
 	Now time.Time
 }
 
 // texts are of interest for any table.
-var texts = []string{"", "a", "app", "x-1", "Always", "ALL", "true", "latest", "0", "é🙂", "a\nb", "two words", `"quoted" \ back`, "1Gi", "500m", "0.3Gi", "1e3", "-5",
+var texts = []string{"", "a", "app", "x-1", "Always", "ALL", "all", ".", "+", "true", "latest", "0", "é🙂", "a\nb", "two words", `"quoted" \ back`, "1Gi", "500m", "0.3Gi", "1e3", "-5",
 	"nginx", "nginx:latest", "nginx:1.27", "library/nginx:latest", "docker.io/nginx", "docker.io/library/nginx@sha256:" + sixtyFour, "index.docker.io/org/app:1",
 	"localhost/app", "localhost:5000/app:latest", "registry.example.com/team/app:1", "REGISTRY.example.com/team/app", "ghcr.io/org/app:v1@sha256:" + sixtyFour,
 	"bad image", "a..b", "a__b/c:latest", "[::1]:5000/app", sixtyFour, "org/app.name/x", "a.b/c", strings.Repeat("a/", 130) + "b:latest", "a.b/" + strings.Repeat("c", 255) + ":latest",
 	"a_b/" + strings.Repeat("c", 255) + ":latest", strings.Repeat("1", 70), "1e200", "1e-200", "100e-3", "0.0000000001", "9223372036854775807", "16Ei"}
 
 const sixtyFour = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+
+var images = func() (of []string) {
+	for _, text := range texts {
+		if strings.ContainsAny(text, "/:") || text == sixtyFour || text == "nginx" {
+			of = append(of, text)
+		}
+	}
+	return of
+}()
 
 var quantities = []string{"0", "1", "100m", "0.5", "1500m", "2", "64Mi", "1Gi", "1.5Gi", "0.3Gi", "1e3", "16Ei", "1n", "12345678901234567890", "3E"}
 
@@ -44,6 +55,14 @@ var names = []string{"app", "db", "web", "init-a", "side-car", "x"}
 
 // Text is a text of the table, or another one.
 func (r *Random) Text() string {
+	for {
+		if text := r.anyText(); r.Longest == 0 || len(text) <= r.Longest {
+			return text
+		}
+	}
+}
+
+func (r *Random) anyText() string {
 	if len(r.Texts) > 0 && r.IntN(2) == 0 {
 		return r.Texts[r.IntN(len(r.Texts))]
 	}
@@ -105,6 +124,10 @@ func (r *Random) fill(v reflect.Value, field string, depth int) {
 			v.SetMapIndex(reflect.ValueOf(keys[r.IntN(len(keys))]).Convert(v.Type().Key()), value)
 		}
 	case reflect.String:
+		if field == "Image" && r.Longest == 0 && r.IntN(2) == 0 {
+			v.SetString(images[r.IntN(len(images))])
+			return
+		}
 		v.SetString(r.Text())
 	case reflect.Bool:
 		v.SetBool(r.IntN(2) == 0)

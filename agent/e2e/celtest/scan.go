@@ -38,11 +38,22 @@ func (b Binary) run(now time.Time, args ...string) ([]byte, error) {
 
 // Export exports the checks of a table, by its name or file, in a policy that audits every request, without those that CEL cannot say.
 func (b Binary) Export(table string) (*admissionregistrationv1.ValidatingAdmissionPolicy, error) {
-	text, err := b.run(time.Time{}, "policy", "export", "vap", "--policy", table, "--action", "audit", "--partial")
+	text, err := b.ExportText(table)
 	if err != nil {
 		return nil, err
 	}
-	for _, document := range strings.Split(string(text), "\n---\n") {
+	return Parse(text)
+}
+
+// ExportText is Export as YAML, with the binding.
+func (b Binary) ExportText(table string) (string, error) {
+	text, err := b.run(time.Time{}, "policy", "export", "vap", "--policy", table, "--action", "audit", "--partial")
+	return string(text), err
+}
+
+// Parse returns the first policy of an export.
+func Parse(export string) (*admissionregistrationv1.ValidatingAdmissionPolicy, error) {
+	for _, document := range strings.Split(export, "\n---\n") {
 		policy := new(admissionregistrationv1.ValidatingAdmissionPolicy)
 		if err := yaml.Unmarshal([]byte(document), policy); err != nil {
 			return nil, err
@@ -51,7 +62,7 @@ func (b Binary) Export(table string) (*admissionregistrationv1.ValidatingAdmissi
 			return policy, nil
 		}
 	}
-	return nil, fmt.Errorf("the export of %s has no policy", table)
+	return nil, fmt.Errorf("the export has no policy")
 }
 
 // Scan returns the violations of each object by its name, in the form of an exported policy: by check, those that no waiver accepts.
