@@ -136,7 +136,7 @@ func TestStates(t *testing.T) {
 			t.Errorf("%s%s: %s with the report %q", test.member.URL, test.member.File, answers[i].State, texts[i])
 		}
 	}
-	if got := (*header.Load()).Get("Authorization"); got != "" {
+	if got := header.Load().Get("Authorization"); got != "" {
 		t.Errorf("a member without a token got %q", got)
 	}
 }

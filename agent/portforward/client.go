@@ -246,7 +246,7 @@ func (c *Client) send(way *route, r *http.Request, withToken bool) (*http.Respon
 		if !way.leader.tls {
 			return nil, &authError{fmt.Errorf("%s asks for a token without TLS: it is not sent unencrypted", way.leader)}
 		}
-		token, err := c.token.get(r.Context())
+		token, err := c.token.get(r.Context()) //nolint:contextcheck // r has the context of the request
 		if err != nil {
 			return nil, &authError{err}
 		}

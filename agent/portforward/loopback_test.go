@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/cookiejar"
+	"net/url"
 	"strings"
 	"testing"
 )
@@ -61,9 +62,15 @@ func browser(t *testing.T) *http.Client {
 	return &http.Client{Jar: jar}
 }
 
-func open(t *testing.T, client *http.Client, url string, change func(*http.Request)) (int, string, *http.Response) {
+// A shown is what a browser shows, and where.
+type shown struct {
+	header http.Header
+	at     *url.URL
+}
+
+func open(t *testing.T, client *http.Client, address string, change func(*http.Request)) (int, string, shown) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+	r, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,21 +86,21 @@ func open(t *testing.T, client *http.Client, url string, change func(*http.Reque
 	if err != nil {
 		t.Fatal(err)
 	}
-	return response.StatusCode, string(text), response
+	return response.StatusCode, string(text), shown{response.Header, response.Request.URL}
 }
 
 // TestLoopback: a browser that opens the URL gets the pages from then on. The agent gets neither the key nor what else the browser has.
 func TestLoopback(t *testing.T) {
 	l, agent := serveLoopback(t)
 	client := browser(t)
-	status, text, response := open(t, client, l.URL(), func(r *http.Request) {
+	status, text, page := open(t, client, l.URL(), func(r *http.Request) {
 		r.Header.Set("Authorization", "Bearer of-another-site")
 		r.Header.Set("Cookie", "session=secret")
 	})
-	if status != http.StatusOK || text != "the page" || response.Request.URL.RawQuery != "" || response.Request.URL.Path != "/" {
-		t.Errorf("%d %q at %s", status, text, response.Request.URL)
+	if status != http.StatusOK || text != "the page" || page.at.RawQuery != "" || page.at.Path != "/" {
+		t.Errorf("%d %q at %s", status, text, page.at)
 	}
-	if got := response.Header; got.Get("Etag") != `"1"` || got.Get("Set-Cookie") != "" || got.Get("Strict-Transport-Security") != "" {
+	if got := page.header; got.Get("Etag") != `"1"` || got.Get("Set-Cookie") != "" || got.Get("Strict-Transport-Security") != "" {
 		t.Errorf("header %v", got)
 	}
 	base := "http://" + l.hosts[0]
@@ -143,11 +150,11 @@ func TestLoopbackRefuses(t *testing.T) {
 		}
 	}
 	stranger.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
-	if _, _, response := open(t, stranger, strings.Replace(l.URL(), "/?", "//example.com?", 1), nil); response.Header.Get("Location") != "/example.com" {
-		t.Errorf("redirects to %q", response.Header.Get("Location"))
+	if _, _, page := open(t, stranger, strings.Replace(l.URL(), "/?", "//example.com?", 1), nil); page.header.Get("Location") != "/example.com" {
+		t.Errorf("redirects to %q", page.header.Get("Location"))
 	}
 	agent.err = errors.New("no agent leads now:\n<script>")
-	if status, text, response := open(t, known, base+"/", nil); status != http.StatusBadGateway || text != "no agent leads now: <script>\n" || !strings.HasPrefix(response.Header.Get("Content-Type"), "text/plain") {
+	if status, text, page := open(t, known, base+"/", nil); status != http.StatusBadGateway || text != "no agent leads now: <script>\n" || !strings.HasPrefix(page.header.Get("Content-Type"), "text/plain") {
 		t.Errorf("an error: %d %q", status, text)
 	}
 }

@@ -46,7 +46,7 @@ func clusterWithAgent(t *testing.T, address string) (api *fakeapi.Forwarder, kub
 // plugin runs the plugin of kubectl.
 func plugin(ctx context.Context, args ...string) (code int, stdout, stderr string) {
 	var out, err output
-	code = execute(ctx, newPluginCommand(), args, strings.NewReader(""), &out, &err)
+	code = execute(ctx, newPluginCommand(), args, strings.NewReader(""), &out, &err) //nolint:contextcheck // cobra passes the context
 	return code, out.String(), err.String()
 }
 
@@ -182,6 +182,7 @@ func TestGovernanceOpen(t *testing.T) {
 	var stdout, stderr output
 	ended := make(chan int, 1)
 	go func() {
+		//nolint:contextcheck // cobra passes the context
 		ended <- execute(ctx, newPluginCommand(), []string{"open", "--no-browser", "--kubeconfig", kubeconfig}, strings.NewReader(""), &stdout, &stderr)
 	}()
 	waitFor(t, "the URL", func() bool { return strings.HasSuffix(stdout.String(), "\n") })
@@ -192,7 +193,8 @@ func TestGovernanceOpen(t *testing.T) {
 	client := &http.Client{Jar: jar, Transport: &http.Transport{}}
 	defer client.CloseIdleConnections()
 	url := strings.TrimSpace(stdout.String())
-	for _, page := range []string{url, url[:strings.Index(url, "?")] + "waivers"} {
+	base, _, _ := strings.Cut(url, "?")
+	for _, page := range []string{url, base + "waivers"} {
 		response, err := client.Get(page)
 		if err != nil {
 			t.Fatal(err)

@@ -225,7 +225,8 @@ func open(t *testing.T, user string) *openPage {
 func (p *openPage) get(path string) (int, string, error) {
 	url := p.url
 	if path != "" {
-		url = url[:strings.Index(url, "/?")] + path
+		base, _, _ := strings.Cut(url, "/?")
+		url = base + path
 	}
 	res, err := p.browser.Get(url)
 	if err != nil {
