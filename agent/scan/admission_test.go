@@ -112,3 +112,42 @@ func TestAdmissionOfOwnedTemplates(t *testing.T) {
 		t.Errorf("refusals %+v, want one of Deployment/web", refusals)
 	}
 }
+
+// TestAdmissionOfClaimedWorkloads: a waiver of a workload holds for its template and the pods that Kubernetes makes of it, and not for a pod
+// that something else creates: it only claims to have the workload.
+func TestAdmissionOfClaimedWorkloads(t *testing.T) {
+	table, err := open(t, "default").WithWaivers("w.yaml", []byte(`apiVersion: kube-devops.io/v1
+kind: Waivers
+waivers:
+  - {id: web, reason: r, expires: 2099-01-01, workload: Deployment/web}
+  - {id: broker, reason: r, expires: 2099-01-01, workload: Broker/broker}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	selections, err := vap.Select(table, vap.Options{Action: rules.Deny})
+	if err != nil {
+		t.Fatal(err)
+	}
+	pod := func(kind, name, uid, owner string) string {
+		return fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"name":%q,"namespace":"a"%s,"labels":{"pod-template-hash":"1"},"ownerReferences":[{"apiVersion":"x/v1","kind":%q,"name":%q,"controller":true}]},
+"spec":{"containers":[{"name":"c","image":"x:latest","livenessProbe":{},"readinessProbe":{}}]}}`, name, uid, kind, owner)
+	}
+	for _, test := range []struct {
+		name, pod string
+		want      int
+	}{
+		{"a recorded pod of the workload", pod("ReplicaSet", "web-1-a", `,"uid":"1"`, "web-1"), 0},
+		{"a recorded pod of an operator", pod("Broker", "broker-0", `,"uid":"1"`, "broker"), 1},
+		{"a manifest that claims the workload", pod("ReplicaSet", "web-1-a", "", "web-1"), 1},
+	} {
+		text := `{"apiVersion":"v1","kind":"List","items":[` + test.pod + `]}`
+		scanned, err := Run(t.Context(), Options{Table: table, Now: time.Now(), Found: dump.Found{Files: []dump.File{{Path: "-"}}}, Stdin: strings.NewReader(text), Admission: selections})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := len(scanned.Refusals(nil)); got != test.want {
+			t.Errorf("%s: %d refusals, want %d", test.name, got, test.want)
+		}
+	}
+}
