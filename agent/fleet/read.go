@@ -157,7 +157,7 @@ func (f *Fleet) readURL(ctx context.Context, m *Member, read func(io.Reader) err
 	return f.timeOf(response), read(&limited{ctx: ctx, from: response.Body, left: maxReport})
 }
 
-// client makes a client that follows no redirects: the token would be sent to a host that nobody has named.
+// client makes a client that follows no redirects: the token would be sent to a host that the configuration does not name.
 func (m *Member) client() (*http.Client, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}

@@ -40,7 +40,7 @@ type Options struct {
 	// TokenFile has the bearer token for an agent with --metrics-auth; empty for the token of the kubeconfig.
 	TokenFile string
 	// CAFile has the certificates that must have signed that of an agent with TLS. Without it the certificate is not checked: the API
-	// server has connected to this pod, and nobody between has the connection.
+	// server has connected to this pod, and no other host has the connection.
 	CAFile string
 	// ServerName is the name in the certificate, with CAFile; empty for that of the Service of the chart.
 	ServerName string
