@@ -121,7 +121,7 @@ return [head.textContent + " " + head.ariaSort, document.querySelector("#namespa
 		for _, letter := range "media-prod-1" {
 			tab.Press(t, string(letter))
 		}
-		tab.Wait(t, `document.getElementById("found").textContent === "2 of 250 namespaces"`)
+		tab.Wait(t, `document.getElementById("found").textContent === "2 of 250 namespaces, worst first"`)
 		var got []string
 		tab.Eval(t, `[`+shownNames+`, document.activeElement.id, document.activeElement.value, location.search]`, &got)
 		want := []string{"media-prod-124 media-prod-164", "filter-text", "media-prod-1", "?filter=media-prod-1"}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/dustin/go-humanize/english"
 
@@ -26,6 +27,9 @@ func mostPods(counts []PodCount) []PodCount {
 		return cmp.Or(cmp.Compare(b.Pods, a.Pods), cmp.Compare(a.Name, b.Name))
 	}))
 }
+
+// showsValue reports whether a finding has a value that its message does not contain.
+func showsValue(f Finding) bool { return f.Value != "" && !strings.Contains(f.Message, f.Value) }
 
 // maxPods is how many pods of a finding a page names.
 const maxPods = 4
@@ -151,8 +155,11 @@ func (c column) inWords() string {
 }
 
 // found says which rows are on the page.
-func (f *frame) found() string {
+func (f *frame) found() (text string) {
 	q := f.query
+	if f.sorts && q.Sort == SortWorst && q.Found > 1 {
+		defer func() { text += ", worst first" }()
+	}
 	all := english.Plural(q.All, f.rows, "")
 	if q.All >= 1000 {
 		all = base.Number(q.All) + " " + english.PluralWord(q.All, f.rows, "")

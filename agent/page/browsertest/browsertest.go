@@ -279,6 +279,22 @@ func (tab *Tab) Go(t testing.TB, url string) {
 // Eval runs an expression in the page, waits for it if it is a promise, and decodes its value; into may be nil.
 func (tab *Tab) Eval(t testing.TB, expression string, into any) {
 	t.Helper()
+	value, err := tab.evaluate(expression)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if into != nil {
+		decode(t, value, into)
+	}
+}
+
+func (tab *Tab) evaluate(expression string) (json.RawMessage, error) {
+	text, err := tab.browser.call(tab.session, "Runtime.evaluate", map[string]any{
+		"expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true,
+	})
+	if err != nil {
+		return nil, err
+	}
 	var result struct {
 		Result           struct{ Value json.RawMessage }
 		ExceptionDetails *struct {
@@ -286,28 +302,30 @@ func (tab *Tab) Eval(t testing.TB, expression string, into any) {
 			Exception struct{ Description string }
 		}
 	}
-	decode(t, tab.call(t, "Runtime.evaluate", map[string]any{
-		"expression": expression, "awaitPromise": true, "returnByValue": true, "userGesture": true,
-	}), &result)
+	if err := json.Unmarshal(text, &result); err != nil {
+		return nil, err
+	}
 	if e := result.ExceptionDetails; e != nil {
-		t.Fatalf("%s %s\n%.300s", e.Text, e.Exception.Description, expression)
+		return nil, fmt.Errorf("%s %s\n%.300s", e.Text, e.Exception.Description, expression)
 	}
-	if into != nil {
-		decode(t, result.Result.Value, into)
-	}
+	return result.Result.Value, nil
 }
 
-// Wait waits until an expression of the page is true.
+// Wait waits until an expression of the page is true. The page may open another one meanwhile.
 func (tab *Tab) Wait(t testing.TB, condition string) {
 	t.Helper()
-	var holds bool
-	tab.Eval(t, fmt.Sprintf(`new Promise((resolve) => {
-  const end = performance.now() + %d;
-  const look = () => (%s) ? resolve(true) : performance.now() > end ? resolve(false) : setTimeout(look, 20);
-  look();
-})`, (limit/2).Milliseconds(), condition), &holds)
-	if !holds {
-		t.Fatalf("this did not become true in %v: %s", limit/2, condition)
+	deadline := time.Now().Add(limit / 2)
+	poll := time.NewTicker(20 * time.Millisecond)
+	defer poll.Stop()
+	for {
+		value, err := tab.evaluate("Boolean(" + condition + ")")
+		if err == nil && string(value) == "true" {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("this did not become true in %v: %s (%v)", limit/2, condition, err)
+		}
+		<-poll.C
 	}
 }
 
