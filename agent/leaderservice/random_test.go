@@ -52,7 +52,7 @@ func lateWriters(t *testing.T, random *rand.Rand) {
 	}
 	var next, leader atomic.Int64 // leader is 0 while no gate is open
 	lasts := map[string]int{}     // the last term of each address
-	latest := 0                   // the latest term of which the slice has had the address
+	latest := 0                   // the latest term whose leader the slice has named
 	s.stored = func(slice *discoveryv1.EndpointSlice) {
 		if len(slice.Endpoints) == 0 {
 			return
@@ -65,7 +65,7 @@ func lateWriters(t *testing.T, random *rand.Rand) {
 	}
 	all := make([]*replica, replicas)
 	begin := func(i int) {
-		c := connection{store: s, delay: func() { time.Sleep(delays[int(next.Add(1))%len(delays)]) }}
+		c := connection{store: s, delay: func() { <-time.After(delays[int(next.Add(1))%len(delays)]) }}
 		all[i] = start(t.Context(), c, fmt.Sprint("process ", i, " of ", time.Now()), fmt.Sprint("10.0.0.", i+1))
 		all[i].options.Permitted = func(context.Context) error {
 			if leader.Load() != int64(i+1) {
@@ -91,14 +91,14 @@ func lateWriters(t *testing.T, random *rand.Rand) {
 		ctx, ends[i] = context.WithCancel(t.Context())
 		all[i].Lead(ctx)
 		if term == 12 {
-			time.Sleep(time.Minute)
+			<-time.After(time.Minute)
 			synctest.Wait()
 			if want, got := []string{fmt.Sprint("10.0.0.", i+1)}, s.addresses(t, slice4); !slices.Equal(got, want) {
 				t.Errorf("the slice has %v, want %v", got, want)
 			}
 			break
 		}
-		time.Sleep(time.Duration(random.Int64N(int64(5 * time.Second))))
+		<-time.After(time.Duration(random.Int64N(int64(5 * time.Second))))
 		leader.Store(0)
 		if random.IntN(2) == 0 {
 			ends[i]()
@@ -117,5 +117,5 @@ func lateWriters(t *testing.T, random *rand.Rand) {
 			ends[i]()
 		}
 	}
-	time.Sleep(time.Minute) // the requests end
+	<-time.After(time.Minute) // the requests end
 }

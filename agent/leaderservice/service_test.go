@@ -72,7 +72,7 @@ func TestFills(t *testing.T) {
 				t.Errorf("%s has labels %v and annotations %v", name, got.Labels, got.Annotations)
 			}
 		}
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if n := s.updated(); n != 2 {
 			t.Errorf("%d updates in a quiet minute, want 2", n)
 		}
@@ -97,7 +97,7 @@ func TestOneFamily(t *testing.T) {
 			t.Errorf("the slice of the other family has %v", got)
 		}
 		s.remove(slice6)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if warned := r.logs.FilterLevelExact(zap.WarnLevel); warned.Len() > 0 {
 			t.Errorf("without the slice of the other family it warns: %v", warned.All())
 		}
@@ -123,7 +123,7 @@ func TestRepairs(t *testing.T) {
 				synctest.Wait()
 				want, _ := s.get(slice4)
 				s.change(slice4, change)
-				time.Sleep(checkPeriod)
+				<-time.After(checkPeriod)
 				synctest.Wait()
 				got, _ := s.get(slice4)
 				want.ResourceVersion = got.ResourceVersion
@@ -145,14 +145,14 @@ func TestMissing(t *testing.T) {
 		r := start(t.Context(), connection{store: s}, "a", "10.0.0.1")
 		defer r.end()
 		r.Lead(t.Context())
-		time.Sleep(10 * time.Minute)
+		<-time.After(10 * time.Minute)
 		if lines := r.logs.All(); len(lines) != 1 || !strings.Contains(lines[0].ContextMap()["error"].(string), slice4) {
 			t.Errorf("the log has %d lines, the first is %v; want one that names the slice", len(lines), lines[0])
 		}
 		s.mu.Lock()
 		s.slices = newStore(slice4).slices
 		s.mu.Unlock()
-		time.Sleep(checkPeriod)
+		<-time.After(checkPeriod)
 		synctest.Wait()
 		if got := s.addresses(t, slice4); !slices.Equal(got, []string{"10.0.0.1"}) {
 			t.Errorf("the slice has %v", got)
@@ -172,7 +172,7 @@ func TestRetries(t *testing.T) {
 		}}, "a", "10.0.0.1")
 		defer r.end()
 		r.Lead(t.Context())
-		time.Sleep(time.Second)
+		<-time.After(time.Second)
 		if got := s.addresses(t, slice4); !slices.Equal(got, []string{"10.0.0.1"}) {
 			t.Errorf("after a second the slice has %v", got)
 		}
@@ -188,9 +188,9 @@ func TestOldTerm(t *testing.T) {
 		r.options.Permitted = func(context.Context) error { return errors.New("the gate is closed") }
 		term, end := context.WithCancel(t.Context())
 		r.Lead(term)
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		end()
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		if n := s.updated(); n != 0 {
 			t.Errorf("%d updates without permission", n)
 		}
@@ -237,7 +237,7 @@ func TestStop(t *testing.T) {
 func TestNeverLed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t.Context(), connection{store: newStore(), fail: func() error { t.Error("a request"); return nil }}, "a", "10.0.0.1")
-		time.Sleep(time.Minute)
+		<-time.After(time.Minute)
 		r.end()
 	})
 }
@@ -248,7 +248,7 @@ func TestStopHangs(t *testing.T) {
 		s, hang := newStore(slice4, slice6), false
 		r := start(t.Context(), connection{store: s, delay: func() {
 			if hang {
-				time.Sleep(time.Hour)
+				<-time.After(time.Hour)
 			}
 		}}, "a", "10.0.0.1")
 		r.Lead(t.Context())
@@ -262,7 +262,7 @@ func TestStopHangs(t *testing.T) {
 		if r.logs.FilterMessageSnippet("still has the address").Len() != 1 {
 			t.Errorf("the log has %v", r.logs.All())
 		}
-		time.Sleep(3 * time.Hour) // the requests end
+		<-time.After(3 * time.Hour) // the requests end
 	})
 }
 
