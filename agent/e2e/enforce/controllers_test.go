@@ -16,7 +16,7 @@ import (
 )
 
 // startControllers runs kube-controller-manager with these controllers, each under its own account, until the test ends.
-func startControllers(t *testing.T, controllers ...string) {
+func startControllers(t *testing.T, controllers ...string) *process.Process {
 	t.Helper()
 	dir := filepath.Join(env.dir, "controllers-"+t.Name())
 	if err := os.MkdirAll(dir, 0o755); err != nil {
@@ -39,6 +39,7 @@ func startControllers(t *testing.T, controllers ...string) {
 		}
 		proc.Kill()
 	})
+	return proc
 }
 
 // podNames lists the pods of the scenario.
