@@ -188,7 +188,7 @@ func waiversOfPods(t *testing.T) string {
 	return waiversWith(t, func(line string) bool { return !strings.Contains(line, "workload:") })
 }
 
-// waiversWith writes those waivers of testdata, each of which is one line, that are kept.
+// waiversWith writes those waivers of testdata, one a line, that are kept.
 func waiversWith(t *testing.T, keep func(line string) bool) string {
 	t.Helper()
 	b, err := os.ReadFile("testdata/forms-waivers.yaml")

@@ -453,7 +453,7 @@ func clone(value any) any {
 // A workloadKind is a kind whose pod template is judged.
 type workloadKind struct{ kind, version, resource string }
 
-// workloadKinds are the kinds that DESIGN names for --kinds workloads.
+// workloadKinds are the kinds of --kinds workloads.
 var workloadKinds = []workloadKind{
 	{"Deployment", "apps/v1", "deployments"}, {"StatefulSet", "apps/v1", "statefulsets"}, {"DaemonSet", "apps/v1", "daemonsets"},
 	{"ReplicaSet", "apps/v1", "replicasets"}, {"ReplicationController", "v1", "replicationcontrollers"}, {"Job", "batch/v1", "jobs"},
