@@ -62,8 +62,8 @@ func Start(t testing.TB) *Browser {
 	if err := command.Start(); err != nil {
 		t.Fatal(err)
 	}
-	commands.Close()
-	events.Close()
+	_ = commands.Close()
+	_ = events.Close()
 	b := &Browser{to: fromUs, answers: make(map[int]chan answer), tabs: make(map[string]*Tab)}
 	done := make(chan struct{})
 	go func() {
@@ -73,11 +73,11 @@ func Start(t testing.TB) *Browser {
 	t.Cleanup(func() {
 		// Its helpers write to the profile until it has ended: ask first.
 		_, _ = b.call("", "Browser.close", nil)
-		fromUs.Close()
+		_ = fromUs.Close()
 		timer := time.AfterFunc(10*time.Second, func() { _ = command.Process.Kill() })
 		_ = command.Wait()
 		timer.Stop()
-		toUs.Close()
+		_ = toUs.Close()
 		<-done
 	})
 	return b
