@@ -64,7 +64,12 @@ func newSample(t *testing.T, seed uint64, pods, workloads int) *sample {
 	}
 	s := &sample{stored: make(map[string]object)}
 	space := namespace(t, "e2e-sample", nil)
-	s.pods = s.valid(t, pods, func(i int) object { return r.pod(space, fmt.Sprintf("p%d", i)) })
+	s.pods = s.valid(t, pods, func(i int) object {
+		if i < len(oddImages) { // each border of the grammar of images, whatever the seed
+			return newPod(space, fmt.Sprintf("p%d", i), container{name: "web", image: oddImages[i]})
+		}
+		return r.pod(space, fmt.Sprintf("p%d", i))
+	})
 	s.workloads = s.valid(t, workloads, func(i int) object { return r.workload(space, fmt.Sprintf("w%d", i)) })
 	t.Logf("%d pods and %d workloads, and %d others that are invalid", len(s.pods), len(s.workloads), s.rejected)
 	return s
