@@ -76,7 +76,7 @@ type recordedPods struct {
 	projection *rules.Projection
 	forms      map[state.Pod][]byte // of pods without UID
 	excluded   map[string]int       // the pods of the namespaces that the policy excludes
-	known      map[state.Pod]bool   // those pods, of which some may occur twice
+	known      map[state.Pod]bool   // those pods; some may occur twice
 }
 
 func newRecordedPods(table *rules.Table) (*recordedPods, error) {

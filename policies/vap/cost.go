@@ -26,7 +26,7 @@ const iteration = 12
 // failedCost is the cost of the message for a check with as many violations.
 const failedCost = 4000
 
-// costWarnings says of which checks, and of which policies, the API server may end the evaluation for an update of a large pod. The estimates
+// costWarnings names the checks and policies whose evaluation the API server may end for an update of a large pod. The estimates
 // are upper bounds: every condition is true that makes the rest of an expression necessary.
 func costWarnings(policy string, variables []named) []string {
 	var warnings, checks []string

@@ -107,7 +107,7 @@ func (x *Translator) Violations(check *rules.Check) (string, error) {
 	return expression, nil
 }
 
-// annotated refuses a check of which annotations of pods waive violations.
+// annotated refuses a check whose violations annotations of pods may waive.
 func (x *Translator) annotated(check *rules.Check) {
 	if a := x.table.AnnotationWaivers(); a != nil && slices.Contains(a.CheckIDs, check.ID) {
 		x.unsupported("is waived by an annotation of the pod (annotationWaivers), which any user may write")

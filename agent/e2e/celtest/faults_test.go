@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// faults are changes to an exported policy, each of which breaks one form of expression.
+// faults are changes to an exported policy. Each breaks one form of expression.
 var faults = []struct{ name, before, after string }{
 	{"a test of one value", ".orValue(false)", ".orValue(true)"},
 	{"a negated test of one value", ".orValue(true)", ".orValue(false)"},

@@ -97,7 +97,7 @@ func find(t testing.TB) string {
 	return ""
 }
 
-// read takes messages, each of which ends with a zero byte, until the browser ends.
+// read takes messages until the browser ends. A zero byte ends each message.
 func (b *Browser) read(from io.Reader) {
 	messages := bufio.NewReader(from)
 	for {
