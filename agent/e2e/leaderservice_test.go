@@ -166,7 +166,7 @@ func (r release) uninstall(t *testing.T) {
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
-		return fmt.Errorf("it is still there (%v)", err)
+		return fmt.Errorf("it is still there (%w)", err)
 	})
 }
 
