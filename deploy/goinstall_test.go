@@ -24,11 +24,12 @@ func TestGoInstall(t *testing.T) {
 		t.Fatal(err)
 	}
 	for name, content := range map[string][]byte{
-		".info": fmt.Appendf(nil, `{"Version": %q, "Time": "2026-01-01T00:00:00Z"}`, version),
-		".mod":  content(t, "../go.mod"),
-		".zip":  moduleZip(t, module+"@"+version),
+		"list":            []byte(version + "\n"),
+		version + ".info": fmt.Appendf(nil, `{"Version": %q, "Time": "2026-01-01T00:00:00Z"}`, version),
+		version + ".mod":  content(t, "../go.mod"),
+		version + ".zip":  moduleZip(t, module+"@"+version),
 	} {
-		if err := os.WriteFile(filepath.Join(folder, version+name), content, 0o644); err != nil {
+		if err := os.WriteFile(filepath.Join(folder, name), content, 0o644); err != nil {
 			t.Fatal(err)
 		}
 	}
