@@ -51,7 +51,7 @@ func TestPageFollowsCluster(t *testing.T) {
 	}
 	equalsReport(t, overview, leader)
 	findings := openPage(t, leader, "/namespaces/"+namespace)
-	findings.await(t, `document.body.textContent.includes("Value: nginx:latest")`)
+	findings.await(t, `document.body.textContent.includes("nginx:latest")`)
 	if _, err := env.Kubectl(ctx, nil, "delete", "pod", "bad-0", "-n", namespace, "--now"); err != nil {
 		t.Fatal(err)
 	}
