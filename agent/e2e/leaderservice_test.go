@@ -2,6 +2,7 @@ package e2e_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/http"
 	"os/exec"
@@ -166,7 +167,10 @@ func (r release) uninstall(t *testing.T) {
 		if apierrors.IsNotFound(err) {
 			return nil
 		}
-		return fmt.Errorf("it is still there (%w)", err)
+		if err != nil {
+			return err
+		}
+		return errors.New("the slice still exists")
 	})
 }
 

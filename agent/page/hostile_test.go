@@ -11,7 +11,7 @@ import (
 	"golang.org/x/net/html"
 )
 
-// attacks are texts that somebody may write into a pod, a waiver or a policy.
+// attacks are hostile texts in the fields of a pod, a waiver or a policy.
 var attacks = []string{
 	`</script><script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `javascript:alert(1)`, `' onmouseover='alert(1)`, `</style><style>*{display:none}`,
 	`</title><script>alert(1)</script>`, "{{.Leader}}", "a\u202Egnp.exe", "a\x00b\x1b[31m\u2028c", "../../policy", "?grade=x#y", "\xff\xfe",

@@ -239,7 +239,7 @@ type waiverRow struct {
 	Class, State, Left string
 }
 
-// soonDays is from when on a waiver is marked, so that somebody renews it or fixes the violations.
+// soonDays is the number of days before its expiry at which a waiver is marked, so that its owner renews it or fixes the violations.
 const soonDays = 14
 
 // WaiverRows are the waivers of the view.

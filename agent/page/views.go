@@ -87,7 +87,7 @@ type NamespaceRow struct {
 	Counts
 }
 
-// Uncounted is what is in no score, so that nothing is left out silently.
+// Uncounted has the numbers of pods that no score includes, by the reason.
 type Uncounted struct {
 	// Unevaluated counts the pods that could not be evaluated.
 	Unevaluated int `json:"unevaluated"`

@@ -122,7 +122,7 @@ type Result struct {
 func (p *Policy) Evaluate(r Request) (Result, error) {
 	result := Result{Matched: true, Violations: make(map[string][]string), Costs: make(map[string]int64)}
 	attributes := admission.NewAttributesRecord(r.Object, r.OldObject, r.Kind, r.Namespace, r.Name, r.Resource, "", r.Operation, &metav1.CreateOptions{}, false,
-		&user.DefaultInfo{Name: "somebody"})
+		&user.DefaultInfo{Name: "developer"})
 	versioned := &admission.VersionedAttributes{Attributes: attributes, VersionedKind: r.Kind}
 	versioned.VersionedObject = admission.NewLazyObject(r.Object)
 	if r.OldObject != nil {

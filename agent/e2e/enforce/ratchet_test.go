@@ -21,7 +21,7 @@ func TestRatchet(t *testing.T) {
 	broken := container{name: "web", image: "registry.example.com/web:latest", privileged: true} // three faults
 	for _, o := range []object{
 		newPod(s.namespace, "old", bad),
-		newPod(s.namespace, "mended", bad),
+		newPod(s.namespace, "fixed", bad),
 		workload("Deployment", s.namespace, "web", 0, broken),
 		workload("Deployment", s.namespace, "two", 0, broken),
 		workload("CronJob", s.namespace, "nightly", 0, broken),
@@ -44,13 +44,13 @@ func TestRatchet(t *testing.T) {
 	})
 
 	t.Run("mend", func(t *testing.T) {
-		s.allowed(t, "mending the image of an old pod", "", "set", "image", "pod/mended", "web=registry.example.com/web:1.29")
-		s.refused(t, "going back", "", []string{"set", "image", "pod/mended", "web=registry.example.com/web:latest"}, "latest_tag/web")
+		s.allowed(t, "fixing the image of an old pod", "", "set", "image", "pod/fixed", "web=registry.example.com/web:1.29")
+		s.refused(t, "restoring the old image", "", []string{"set", "image", "pod/fixed", "web=registry.example.com/web:latest"}, "latest_tag/web")
 
-		s.allowed(t, "mending one of three faults", "", "set", "image", "deployment/web", "web=registry.example.com/web:1.29")
+		s.allowed(t, "fixing one of three violations", "", "set", "image", "deployment/web", "web=registry.example.com/web:1.29")
 		s.refused(t, "going back with a Deployment", "", []string{"set", "image", "deployment/web", "web=registry.example.com/web:latest"}, "latest_tag/web")
 		s.allowed(t, "a change without a new violation", "", "set", "env", "deployment/web", "LEVEL=debug")
-		s.allowed(t, "mending one of three faults of a CronJob", "", "set", "image", "cronjob/nightly", "web=registry.example.com/web:1.29")
+		s.allowed(t, "fixing one of three violations of a CronJob", "", "set", "image", "cronjob/nightly", "web=registry.example.com/web:1.29")
 		s.refused(t, "going back with a CronJob", "", []string{"set", "image", "cronjob/nightly", "web=registry.example.com/web:latest"}, "latest_tag/web")
 	})
 

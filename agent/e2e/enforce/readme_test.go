@@ -22,7 +22,7 @@ func block(t *testing.T, page, name string) []string {
 	return strings.Split(strings.TrimSuffix(found[1], "\n"), "\n")
 }
 
-// shell runs a command line of a page, in a folder of its own, as somebody whose kubeconfig is that of the cluster's administrator.
+// shell runs a command line of a page in a temporary folder, with the kubeconfig of the cluster's administrator.
 func shell(t *testing.T, dir, line string) result {
 	t.Helper()
 	bin := filepath.Join(env.dir, "path")
