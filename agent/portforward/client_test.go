@@ -26,7 +26,12 @@ import (
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain ignores the goroutines in which the SPDY library waits, without a limit, for the streams of a connection that the other side
+// ends.
+func TestMain(m *testing.M) {
+	const shutdown = "github.com/moby/spdystream.(*Connection).shutdown"
+	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(shutdown), goleak.IgnoreAnyFunction(shutdown+".func1"))
+}
 
 // A world is an API server with agents.
 type world struct {
