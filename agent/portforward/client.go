@@ -253,6 +253,9 @@ func (c *Client) send(way *route, r *http.Request, withToken bool) (*http.Respon
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
 	response, err := way.transport.RoundTrip(r)
+	if failure, ok := errors.AsType[*kubeletError](err); ok {
+		err = failure // without what net/http adds if the error comes before the request is sent
+	}
 	if err != nil {
 		return nil, fmt.Errorf("ask %s at port %d: %w", way.leader, way.leader.port, err)
 	}

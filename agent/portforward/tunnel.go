@@ -135,13 +135,18 @@ func (t *tunnel) dial() (net.Conn, error) {
 	go func() {
 		message, _ := io.ReadAll(io.LimitReader(failure, maxMessage)) // what was read before an error is the message
 		if len(message) > 0 {
-			c.failed <- errors.New(strings.Join(strings.Fields(string(message)), " "))
+			c.failed <- &kubeletError{strings.Join(strings.Fields(string(message)), " ")}
 			c.end() // the kubelet does not close the data
 		}
 		close(c.failed)
 	}()
 	return c, nil
 }
+
+// A kubeletError is what the kubelet says about a port that it cannot reach.
+type kubeletError struct{ message string }
+
+func (e *kubeletError) Error() string { return e.message }
 
 // maxMessage is the longest error of a kubelet.
 const maxMessage = 4 << 10
