@@ -337,6 +337,28 @@ func (m *machine) check(t *rapid.T) {
 	}
 	gotScores, ok := got.Cluster()
 	m.sameScores(t, mean(clusterScores), mean(clusterCompliances), total.Violations, gotScores, ok)
+	m.checkOneNamespace(t)
+}
+
+// checkOneNamespace compares the snapshot of one namespace, and which pods exist, with the model of its pods alone.
+func (m *machine) checkOneNamespace(t *rapid.T) {
+	pod := podGen.Draw(t, "looked up")
+	if _, want := m.model[podKey{pod.Namespace, pod.Name}]; m.live.Has(pod) != want {
+		t.Fatalf("has %v is %v, want %v", pod, !want, want)
+	}
+	alone := make(model)
+	for key, p := range m.model {
+		if key.namespace == pod.Namespace {
+			alone[key] = p
+		}
+	}
+	got := m.live.SnapshotOf(pod.Namespace)
+	if diff := cmp.Diff(alone.snapshotAt(m.policy, m.now), viewOf(got), sameTable, sameWaiver, cmpopts.EquateEmpty()); diff != "" {
+		t.Fatalf("namespace %q (-scratch +live):\n%s", pod.Namespace, diff)
+	}
+	if !got.Time().Equal(m.now) {
+		t.Fatalf("the snapshot of the namespace is of %v, want %v", got.Time(), m.now)
+	}
 }
 
 // sameScores compares scores with exact fractions; nil means no data. Scores and means are rounded once, so that
