@@ -82,9 +82,12 @@ run: build ## Serve the scores of a recorded dump on :8080 (needs no cluster); t
 	@echo 'Serving $(REPLAY) on $(LISTEN). In another terminal: curl localhost:$(lastword $(subst :, ,$(LISTEN)))/metrics   (Ctrl-C stops the agent.)'
 	@exec bin/kube-devops agent --replay '$(REPLAY)' --listen '$(LISTEN)'
 
+# The tests that run in parallel spend their time waiting for a Lease, so eight run at once even on two cores.
+SHORT := -short -parallel 8
+
 .PHONY: test
 test: ## Run the tests (under a minute once built; needs no cluster)
-	go test -short ./...
+	go test $(SHORT) ./...
 
 .PHONY: test-long
 test-long: ## Run the tests, including the slow properties and long differentials, and CEL in process
@@ -97,7 +100,7 @@ test-deploy: ## Test the chart, alert rules, dashboards and the image (the first
 
 .PHONY: race
 race: ## Run the tests of make test with the race detector (needs a C compiler)
-	CGO_ENABLED=1 go test -race -short ./...
+	CGO_ENABLED=1 go test -race $(SHORT) ./...
 
 .PHONY: cover
 cover: ## Measure the coverage of rules, rules/lint and agent/state by their own tests; fails below 95 %
