@@ -3,6 +3,7 @@ package vap
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -31,8 +32,9 @@ func Export(t *rules.Table, o Options) (*Exported, error) {
 	}
 	e := &Exported{Selections: selections}
 	var b bytes.Buffer
-	b.WriteString(header(t, o, selections))
-	for _, p := range policiesOf(t, o, selections) {
+	made := policiesOf(t, o, selections)
+	b.WriteString(header(t, o, selections, made))
+	for _, p := range made {
 		object, err := p.object(t)
 		if err != nil {
 			return nil, err
@@ -81,13 +83,17 @@ func policiesOf(t *rules.Table, o Options, selections []Selection) []policy {
 }
 
 // header is the comment at the top.
-func header(t *rules.Table, o Options, selections []Selection) string {
+func header(t *rules.Table, o Options, selections []Selection, made []policy) string {
 	var b strings.Builder
 	line := func(format string, args ...any) { b.WriteString("# " + fmt.Sprintf(format, args...) + "\n") }
 	line("ValidatingAdmissionPolicies of the policy table %s, for Kubernetes 1.30 and later.", t.Name())
 	line("Made by: %s", oneLine(o.Command))
 	line("Hash: %s", t.Hash())
 	line("Remove: kubectl delete validatingadmissionpolicies,validatingadmissionpolicybindings -l %s=%s", TableLabel, t.Name())
+	if actions, names := others(t, made); len(names) > 0 {
+		line("Not in this file: %s. Applying it does not delete such a policy of an earlier export. To do so:", strings.Join(actions, ", "))
+		line("  kubectl delete validatingadmissionpolicy,validatingadmissionpolicybinding %s --ignore-not-found", strings.Join(names, " "))
+	}
 	for _, s := range selections {
 		for i, l := range s.LeftOut {
 			if i == 0 {
@@ -99,10 +105,22 @@ func header(t *rules.Table, o Options, selections []Selection) string {
 	return b.String()
 }
 
-// objectName is the name of the objects of an action.
-func (p *policy) objectName(t *rules.Table) string {
-	return "kube-devops-" + t.Name() + "-" + string(p.action)
+// others are the actions that an export does not have, and the names of the objects that another export of the table has for them.
+func others(t *rules.Table, made []policy) (actions, names []string) {
+	for _, action := range rules.Enforcements() {
+		if !slices.ContainsFunc(made, func(p policy) bool { return p.action == action }) {
+			actions, names = append(actions, string(action)), append(names, objectName(t, action))
+		}
+	}
+	return actions, names
 }
+
+// objectName is the name of the objects of an action.
+func objectName(t *rules.Table, action rules.Enforce) string {
+	return "kube-devops-" + t.Name() + "-" + string(action)
+}
+
+func (p *policy) objectName(t *rules.Table) string { return objectName(t, p.action) }
 
 func (p *policy) object(t *rules.Table) (*policyObject, error) {
 	variables, err := p.variables()
