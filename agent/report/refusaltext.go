@@ -18,8 +18,8 @@ var momentTexts = map[When]struct{ name, explanation string }{
 	AtRestart: {"next restart", "the next pod is created, and not by a controller of Kubernetes. " +
 		"Fix the workload first, or exempt the account of its operator (policy export vap --controller-user)."},
 	AtRollOut: {"next roll-out", "the next ReplicaSet is created, and not by a Deployment. Restarts of pods are admitted."},
-	AtCreate: {"creation", "somebody creates the object, or deletes and creates it again. Updates of the object and restarts of its pods are admitted: " +
-		"an update is judged only by violations that the object did not have before."},
+	AtCreate: {"creation", "somebody creates the object, or deletes and creates it again. Restarts of its pods are admitted, and updates that " +
+		"add no violation. A roll-back to an older revision, or another name for a container, can add one."},
 }
 
 // refused lists what the API server would refuse, the first moment first.
