@@ -78,7 +78,10 @@ func TestReadme(t *testing.T) {
 			}
 			continue
 		case 2, 4:
-			inForce(t)
+			if !strings.Contains(step[0], "&& sleep 2") {
+				t.Errorf("%s: the next command comes before the API server has taken up the policy", step[0])
+			}
+			inForce(t) // a busy machine may need longer than the page waits
 		}
 		if diff := cmp.Diff(step[1], printed); step[1] != "" && diff != "" {
 			t.Errorf("%s (-page +got):\n%s", step[0], diff)
@@ -95,6 +98,42 @@ func TestReadme(t *testing.T) {
 	if left := mustKubectl(t, "", "get", "validatingadmissionpolicies,validatingadmissionpolicybindings", "-o", "name"); strings.Contains(left, "kube-devops-default") {
 		t.Errorf("something is left: %s", left)
 	}
+}
+
+// TestFromDenyToWarn goes from deny to warn with the commands of the page: what was refused is admitted with a warning, and nothing else of
+// the table is left. The last command is the one that the comment of the export has.
+func TestFromDenyToWarn(t *testing.T) {
+	install(t, export(t, "default", "--action", "deny").stdout)
+	inForce(t)
+	pod := text(t, newPod("default", "warned", bad))
+	create := []string{"create", "--dry-run=server", "-f", "-"}
+	if res := kubectl(t, pod, create...); res.code == 0 {
+		t.Fatalf("deny does not refuse: %s", res.stdout)
+	}
+	dir, command := t.TempDir(), ""
+	for _, line := range block(t, "deploy/README.md", "warn") {
+		command = strings.TrimSpace(line)
+		if res := shell(t, dir, command); res.code != 0 {
+			t.Fatalf("%s: exit code %d\n%s", command, res.code, res.stderr)
+		}
+	}
+	inForce(t)
+	if res := kubectl(t, pod, create...); res.code != 0 || !strings.Contains(res.stderr, "Warning: Validation failed for ValidatingAdmissionPolicy 'kube-devops-default-warn'") {
+		t.Errorf("exit code %d: %s", res.code, res.stderr)
+	}
+	left := mustKubectl(t, "", "get", "validatingadmissionpolicies,validatingadmissionpolicybindings", "-l", "kube-devops.io/policy-table=default", "-o", "name")
+	if names := strings.Fields(left); len(names) != 2 || strings.Count(left, "/kube-devops-default-warn\n") != 2 {
+		t.Errorf("the cluster has %q, want the policy and the binding for warn", names)
+	}
+	exported, err := os.ReadFile(filepath.Join(dir, "enforce.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(string(exported), "\n#   "+command+"\n") {
+		t.Errorf("the export does not have the command %s:\n%.900s", command, exported)
+	}
+	mustKubectl(t, string(exported), "delete", "-f", "-")
+	inForce(t)
 }
 
 // TestRefusalInReadme compares the refusal that deploy/README.md shows.
