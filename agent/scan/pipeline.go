@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"sync"
 
 	"github.com/tidwall/gjson"
@@ -29,6 +30,7 @@ type batch struct {
 	details   []report.Detail
 	describer describer
 	admission []vap.Selection
+	seed      maphash.Seed // of the hashes of owners
 	pods      []batchedPod
 	leftOut   string
 	done      chan struct{} // receives when the batch is evaluated
@@ -45,6 +47,7 @@ type batchedPod struct {
 	admission []judged // by each selection
 	err       error
 	owner     rules.Workload // of a recorded pod that has violations
+	ownerHash uint64         // of its workload in a cluster; 0 if it has none
 	waiveLine int            // of the annotation, if its waivers have mistakes
 	unnamed   bool           // of a manifest: no container has a name
 	patch     bool           // a part of a manifest
@@ -75,7 +78,7 @@ func (s *scan) newPipeline(ctx context.Context) *pipeline {
 	n := 2*workers + 2
 	p := &pipeline{ctx: ctx, scan: s, free: make(chan *batch, n), todo: make(chan *batch, n), inOrder: make(chan *batch, n)}
 	for range n {
-		p.free <- &batch{done: make(chan struct{}, 1), admission: s.options.Admission}
+		p.free <- &batch{done: make(chan struct{}, 1), admission: s.options.Admission, seed: s.podsOf.seed}
 	}
 	for range workers {
 		p.running.Go(func() {
@@ -179,7 +182,7 @@ func (b *batch) evaluate(table *rules.Table, projection *rules.Projection) {
 		p := &b.pods[i]
 		text := b.text[start:p.end]
 		start = p.end
-		p.owner, p.unnamed, p.patch, p.details, p.waiveLine = rules.Workload{}, false, false, nil, 0
+		p.owner, p.ownerHash, p.unnamed, p.patch, p.details, p.waiveLine = rules.Workload{}, 0, false, false, nil, 0
 		if p.Op == dump.Delete {
 			continue
 		}
@@ -207,6 +210,7 @@ func (b *batch) evaluatePod(p *batchedPod, text []byte, table *rules.Table, proj
 	if p.Template || !p.Recorded && p.UID == "" {
 		p.unnamed = !gjson.GetBytes(text, "spec.containers.0.name").Exists()
 	}
+	p.ownerHash = b.hashOwner(p, reduced)
 	p.checkAnnotation(text, table)
 	b.describe(p, &p.judged, table, text, reduced)
 	if violates := b.judge(p, text, reduced) || p.violates(); !violates || p.Template {
@@ -290,6 +294,7 @@ func (s *scan) put(p *batchedPod, key state.Pod) {
 	key.UID = ""
 	if !replaced {
 		*s.total(p)++
+		s.podsOf.put(p)
 	} else if !p.Watched {
 		s.noteDuplicate(p, key, false)
 	}

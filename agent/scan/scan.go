@@ -83,6 +83,7 @@ func newScan(options Options, cancel context.CancelFunc) *scan {
 	s := &scan{
 		options: options,
 		state:   state.New(options.Table),
+		podsOf:  newPodsOf(),
 		origins: make(map[sharedOrigin]*report.Origin),
 		result:  &report.Scan{Inputs: report.Inputs{Files: len(options.Found.Files)}},
 		cancel:  cancel,
@@ -121,6 +122,7 @@ type scan struct {
 	result     *report.Scan
 	identities *identities
 	workloads  workloads
+	podsOf     podsOf
 	details    details
 	origins    map[sharedOrigin]*report.Origin // of recorded pods of one source
 	originsOf  *source
@@ -176,6 +178,7 @@ func (s *scan) finish() (*report.Scan, error) {
 		}
 	}
 	s.warn()
+	s.warnOfPods()
 	r.Snapshot = s.state.SnapshotWithViolations()
 	s.warnOfNamespaces()
 	s.finishAdmission()
