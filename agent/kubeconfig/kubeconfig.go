@@ -157,11 +157,14 @@ func (c *Cluster) Server() string {
 }
 
 // String describes the cluster for messages.
-func (c *Cluster) String() string {
+func (c *Cluster) String() string { return c.Name() + " (" + c.Server() + ")" }
+
+// Name describes the cluster in reports, which do not have the address of its API server.
+func (c *Cluster) Name() string {
 	if c.Context == inCluster {
-		return "the cluster of this pod (" + c.Server() + ")"
+		return "the cluster of this pod"
 	}
-	return "context " + c.Context + " (" + c.Server() + ")"
+	return "context " + c.Context
 }
 
 // oneLine removes line breaks from the text of an error.

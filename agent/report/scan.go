@@ -224,7 +224,9 @@ func (s *Scan) detail(v state.PodViolation, origin *Origin) Detail {
 // Inputs counts what was read.
 type Inputs struct {
 	Files int
-	Pods  int // recorded pods, without duplicates
+	// Cluster describes the cluster whose pods are read in place of a file; empty if files are.
+	Cluster string
+	Pods    int // recorded pods, without duplicates
 	// Templates counts the pod templates of workload manifests. Each is evaluated as one pod.
 	Templates int
 	// OtherKinds counts the objects without pods, by kind.

@@ -163,7 +163,11 @@ func (s *Scan) notes() []string {
 			notes = append(notes, text)
 		}
 	}
-	read := "Read " + english.Plural(in.Files, "file", "") + ": " + english.Plural(in.Pods, "pod", "")
+	read := english.Plural(in.Files, "file", "")
+	if in.Cluster != "" {
+		read = display(in.Cluster, 200)
+	}
+	read = "Read " + read + ": " + english.Plural(in.Pods, "pod", "")
 	if in.Templates > 0 {
 		read += " and " + english.Plural(in.Templates, "pod template", "")
 	}
@@ -190,6 +194,10 @@ func (s *Scan) notes() []string {
 	}
 	if note := s.enforcementNote(); note != "" {
 		notes = append(notes, note)
+	}
+	if in.Cluster != "" && len(s.Admission) > 0 {
+		notes = append(notes, "Admission is judged by pods alone: templates are not read, such as those of CronJobs that do not run now. "+
+			"For these, scan a recording of both (kubectl get pods,deploy,sts,ds,jobs,cronjobs -A -o json).")
 	}
 	for _, warning := range s.warnings() {
 		notes = append(notes, prose(warning, 400))

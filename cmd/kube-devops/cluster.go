@@ -5,9 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
+	"strings"
 
+	"github.com/dustin/go-humanize/english"
 	"github.com/spf13/pflag"
 
+	"github.com/kube-devops/kube-devops/agent/dump"
 	"github.com/kube-devops/kube-devops/agent/kubeconfig"
 	"github.com/kube-devops/kube-devops/agent/podlist"
 	"github.com/kube-devops/kube-devops/agent/report"
@@ -42,8 +46,10 @@ func (f *clusterFlags) validate(args []string) error {
 // A podReader reads the pods of a cluster as the input of a scan.
 type podReader struct {
 	*podlist.Reader
-	name string // of the cluster, for messages
-	stop context.CancelFunc
+	name  string // of the cluster, for messages
+	title string // the same for reports
+	in    string // the namespaces that are read, for messages
+	stop  context.CancelFunc
 }
 
 // open finds the cluster. It sends no request to the API server.
@@ -67,7 +73,7 @@ func (f *clusterFlags) open(ctx context.Context, namespaces []string, warn func(
 		stop()
 		return nil, fmt.Errorf("read %s: %w", cluster, err)
 	}
-	return &podReader{reader, f.name, stop}, nil
+	return &podReader{reader, f.name, cluster.Name(), namespacesText(options.Namespaces), stop}, nil
 }
 
 // scan is scan.Run with the pods of the cluster as standard input. It prefers the error of the API server to the error about
@@ -79,5 +85,23 @@ func (r *podReader) scan(ctx context.Context, o scan.Options) (*report.Scan, err
 	if own := r.Err(); own != nil && (err != nil || r.Pages() == 0) {
 		return nil, fmt.Errorf("read %s: %w", r.name, own)
 	}
+	if errors.Is(err, dump.ErrNoPods) {
+		return nil, fmt.Errorf("read %s: %w in %s; --allow-empty accepts that", r.name, dump.ErrNoPods, r.in)
+	}
+	if found != nil {
+		found.Inputs.Cluster = r.title
+	}
 	return found, err
+}
+
+// namespacesText names namespaces in a message; none stand for all.
+func namespacesText(namespaces []string) string {
+	if len(namespaces) == 0 {
+		return "the cluster"
+	}
+	quoted := make([]string, len(namespaces))
+	for i, name := range namespaces {
+		quoted[i] = strconv.Quote(name)
+	}
+	return english.PluralWord(len(namespaces), "namespace", "") + " " + strings.Join(quoted, ", ")
 }

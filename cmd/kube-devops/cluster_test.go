@@ -32,7 +32,7 @@ func serveShop(t *testing.T) (kubeconfig string, requests func() []string) {
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		asked <- r.URL.Path
 		namespace, _ := strings.CutSuffix(strings.TrimPrefix(r.URL.Path, "/api/v1/namespaces/"), "/pods")
-		var items []map[string]any
+		items := []map[string]any{} // an API server does not send null
 		for _, item := range recording.Items {
 			if r.URL.Path == "/api/v1/pods" || item["metadata"].(map[string]any)["namespace"] == namespace {
 				items = append(items, item)
@@ -101,6 +101,10 @@ func TestScanOfAClusterErrors(t *testing.T) {
 	t.Setenv("HOME", t.TempDir())
 	t.Setenv("KUBERNETES_SERVICE_HOST", "") // these tests may run in a pod
 	const help = " (see kube-devops scan --help)"
+	empty := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = fmt.Fprint(w, `{"kind":"PodList","apiVersion":"v1","metadata":{},"items":[]}`)
+	}))
+	t.Cleanup(empty.Close)
 	for _, tt := range []struct{ args, want string }{
 		{"--cluster " + shop, `--cluster and "` + shop + `" are mutually exclusive: scan either the cluster or files` + help},
 		{"- --context c", "--context needs --cluster" + help},
@@ -110,12 +114,38 @@ func TestScanOfAClusterErrors(t *testing.T) {
 		{"--cluster --context d --kubeconfig " + kubeconfig, `read the kubeconfig: --kubeconfig ` + kubeconfig + ` has no context "d"; did you mean "c"?`},
 		{"--cluster --kubeconfig " + writeKubeconfig(t, unreachable), "read context c (https://127.0.0.1:1): list pods in all namespaces: the API server cannot be reached: dial tcp 127.0.0.1:1: connect: connection refused"},
 		{"--cluster -n legacy --keep-going --kubeconfig " + kubeconfig, "list pods in namespace legacy: forbidden: the account needs the verb list on the resource pods: pods is forbidden"},
-		{"--cluster -n nowhere --kubeconfig " + kubeconfig, "read context c (http://127.0.0.1:"},
+		{"--cluster -n nowhere --kubeconfig " + kubeconfig, `): no pods in namespace "nowhere"; --allow-empty accepts that` + "\n"},
+		{"--cluster -n nowhere,neither --kubeconfig " + kubeconfig, `): no pods in namespaces "neither", "nowhere"; --allow-empty accepts that` + "\n"},
+		{"--cluster --kubeconfig " + writeKubeconfig(t, empty.URL), "): no pods in the cluster; --allow-empty accepts that\n"},
+		{"--cluster -n no* --kubeconfig " + writeKubeconfig(t, empty.URL), "): no pods in the cluster; --allow-empty accepts that\n"},
 	} {
 		code, stdout, stderr := runScan(t, "", strings.Fields(tt.args)...)
 		if code != exitFailed || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, tt.want) {
 			t.Errorf("scan %s: code %d, stdout %q, stderr:\n%s\nwant %s", tt.args, code, stdout, stderr, tt.want)
 		}
+	}
+}
+
+// TestReportOfACluster: a report names the context and not a file, and with --enforce it says that templates are not read.
+func TestReportOfACluster(t *testing.T) {
+	kubeconfig, _ := serveShop(t)
+	inFolder(t, map[string]string{"table.yaml": enforcing})
+	const templates = "Admission is judged by pods alone: templates are not read"
+	for _, enforce := range []bool{false, true} {
+		args := []string{"--cluster", "--kubeconfig", kubeconfig, "-n", "search", "--policy", "table.yaml", "-q", "-o", "table", "-o", "markdown=report.md", fmt.Sprint("--enforce=", enforce)}
+		_, stdout, stderr := runScan(t, "", args...)
+		markdown, err := os.ReadFile("report.md")
+		if err != nil {
+			t.Fatalf("%v, %s", err, stderr)
+		}
+		for format, text := range map[string]string{"table": stdout, "markdown": string(markdown)} {
+			if !strings.Contains(text, "Read context c: 5 pods.") || strings.Contains(text, "1 file") || strings.Contains(text, templates) != enforce {
+				t.Errorf("--enforce=%t, %s:\n%s", enforce, format, text)
+			}
+		}
+	}
+	if code, stdout, stderr := runScan(t, "", "--cluster", "--kubeconfig", kubeconfig, "-n", "nowhere", "--allow-empty"); code != exitDone || !strings.Contains(stdout, "Read context c: 0 pods.") {
+		t.Errorf("--allow-empty: code %d, %q:\n%s", code, stderr, stdout)
 	}
 }
 
