@@ -118,11 +118,14 @@ func (f *Finding) place() string {
 	return fileName(f.File)
 }
 
-// id names the check, and says if the API server refuses the object, and if the answer is unknown.
+// id names the check, and says if the API server refuses the object or warns of it, and if the answer is unknown.
 func (f *Finding) id() string {
 	var marks []string
-	if f.Enforce == rules.Deny {
-		marks = append(marks, outcomes[rules.Deny])
+	switch f.Enforce {
+	case rules.Deny:
+		marks = append(marks, "refused")
+	case rules.Warn:
+		marks = append(marks, "warned")
 	}
 	if f.Unknown {
 		marks = append(marks, "unknown")
