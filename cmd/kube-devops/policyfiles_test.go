@@ -61,11 +61,30 @@ func TestLintOfAFolder(t *testing.T) {
 func TestPolicyList(t *testing.T) {
 	t.Chdir("../..")
 	got := strings.Join(strings.Fields(transcript(t, "policy list")), " ") // without the widths of columns
-	if !strings.Contains(got, " default 3 The three checks of the default table") || !strings.Contains(got, " recommended ") || strings.Contains(got, "yaml-language-server") {
+	if !strings.Contains(got, " default 3 The three checks of the default table") || !strings.Contains(got, " recommended ") || !strings.Contains(got, "The table recommended, and the other checks") || strings.Contains(got, "yaml-language-server") {
 		t.Error(got)
 	}
 	if got := transcript(t, "policy list -o json"); !strings.Contains(got, `"name": "recommended"`) || !strings.Contains(got, `"hash": "sha256:`) {
 		t.Error(got)
+	}
+}
+
+// TestPolicyListOnATerminal: descriptions are wrapped below their column.
+func TestPolicyListOnATerminal(t *testing.T) {
+	tables := []tableJSON{{Name: "pss-restricted", Checks: 7, Description: strings.Repeat("word ", 20) + "end"}, {Name: "b", Checks: 100, Description: "short"}}
+	const want = `NAME            CHECKS  DESCRIPTION
+pss-restricted  7       word word word word word word word word word word word
+                        word word word word word word word word word end
+b               100     short
+`
+	if got := tableList(tables, 80); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	if got := tableList(tables, 0); strings.Count(got, "\n") != 3 {
+		t.Errorf("without a terminal: %s", got)
+	}
+	if got := tableList(tables, 10); strings.Count(got, "\n") < 5 {
+		t.Errorf("on a narrow terminal: %s", got)
 	}
 }
 

@@ -1,13 +1,12 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 
 	"github.com/spf13/cobra"
 
@@ -73,15 +72,31 @@ func listTables(to io.Writer, format string) error {
 		encoder.SetIndent("", "  ")
 		return encoder.Encode(map[string]any{"tables": tables})
 	}
-	var text bytes.Buffer
-	w := tabwriter.NewWriter(&text, 0, 0, 2, ' ', 0)
-	_, _ = fmt.Fprintln(w, "NAME\tCHECKS\tDESCRIPTION") // writing to a buffer does not fail, here and below
-	for _, t := range tables {
-		_, _ = fmt.Fprintf(w, "%s\t%d\t%s\n", t.Name, t.Checks, t.Description)
-	}
-	_ = w.Flush()
-	_, err := text.WriteTo(to)
+	_, err := io.WriteString(to, tableList(tables, screenOf(to).width))
 	return err
+}
+
+// tableList is the list as text. It wraps descriptions to a width, unless that is 0.
+func tableList(tables []tableJSON, width int) string {
+	name := len("NAME")
+	for _, t := range tables {
+		name = max(name, len(t.Name))
+	}
+	const checks, least = len("CHECKS"), 20
+	start := name + 2 + checks + 2
+	if width > 0 {
+		width = max(width, start+least)
+	}
+	var text strings.Builder
+	row := func(first, second, description string) {
+		line := fmt.Sprintf("%-*s  %-*s  %s", name, first, checks, second, description)
+		text.WriteString(strings.Join(report.Wrap(line, width, strings.Repeat(" ", start)), "\n") + "\n")
+	}
+	row("NAME", "CHECKS", "DESCRIPTION")
+	for _, t := range tables {
+		row(t.Name, strconv.Itoa(t.Checks), t.Description)
+	}
+	return text.String()
 }
 
 // describe returns the first sentence of the comment at the top of a table.
