@@ -31,7 +31,10 @@ func TestPolicy(t *testing.T) {
 		{"lint-warnings", "lint " + in + "suspicious.yaml"},
 		{"lint-warnings-strict", "lint --strict " + in + "suspicious.yaml " + in + "strict.yaml"},
 		{"lint-waivers", "lint " + in + "waivers.yaml"},
-		{"lint-waivers-dump", "lint " + in + "waivers.yaml " + in + "strict.yaml --dump " + shop},
+		{"lint-waivers-dump", "lint " + in + "waivers.yaml " + in + "strict.yaml --policy default --dump " + shop},
+		{"lint-waivers-of-table", "lint " + in + "waivers-strict.yaml " + in + "strict.yaml"},
+		{"lint-waivers-of-tables", "lint " + in + "waivers-strict.yaml " + in + "strict.yaml " + in + "suspicious.yaml"},
+		{"lint-waivers-of-mistakes", "lint " + in + "waivers-strict.yaml " + in + "bad.yaml"},
 		{"lint-waivers-policy", "lint " + in + "waivers.yaml --policy recommended"},
 		{"lint-waivers-mistakes", "lint " + in + "waivers-bad.yaml"},
 		{"lint-waivers-no-policy", "lint " + in + "waivers.yaml --policy none.yaml"},
@@ -213,5 +216,30 @@ func TestPolicyDiffStdin(t *testing.T) {
 	want := transcript(t, "policy diff default recommended "+shop)
 	if !strings.HasSuffix(want, "\n"+fromStdin.String()) {
 		t.Errorf("from standard input:\n%s\nfrom the file:\n%s", fromStdin.String(), want)
+	}
+}
+
+// TestExportWarnsOfExpiredWaivers: an export warns as lint does. What it prints does not depend on the day.
+func TestExportWarnsOfExpiredWaivers(t *testing.T) {
+	args := []string{"policy", "export", "vap", "--action", "deny", "--waivers", "testdata/policy/waivers.yaml"}
+	var texts []string
+	for day, want := range map[string]string{
+		"946684800": "", // 2000-01-01
+		"978307200": "kube-devops: warning: waiver old: the waiver expired at 2001-01-01 00:00 UTC: its violations count\n",
+	} {
+		t.Setenv("SOURCE_DATE_EPOCH", day)
+		var stdout, stderr output
+		if code := run(t.Context(), args, nil, &stdout, &stderr); code != exitDone || stderr.String() != want {
+			t.Errorf("on day %s: code %d, stderr %q, want %q", day, code, stderr.String(), want)
+		}
+		texts = append(texts, stdout.String())
+	}
+	if texts[0] != texts[1] || texts[0] == "" {
+		t.Error("the export depends on the day")
+	}
+	var stdout, stderr output
+	run(t.Context(), []string{"policy", "lint", "testdata/policy/waivers.yaml"}, nil, &stdout, &stderr)
+	if want := "warning: waiver old: the waiver expired at 2001-01-01 00:00 UTC: its violations count\n"; !strings.Contains(stdout.String(), want) {
+		t.Errorf("lint prints %q, want %q", stdout.String(), want)
 	}
 }

@@ -120,6 +120,15 @@ func (o *vapOptions) run(cmd *cobra.Command) error {
 	for _, warning := range table.Warnings() {
 		printLine(cmd.ErrOrStderr(), "warning: "+warning.Error())
 	}
+	now, err := currentTime()
+	if err != nil {
+		return err
+	}
+	for _, w := range table.Waivers() {
+		if !w.Active(now) {
+			printLine(cmd.ErrOrStderr(), "warning: waiver "+w.ID+": the waiver expired at "+w.Expires.UTC().Format("2006-01-02 15:04 MST")+": its violations count")
+		}
+	}
 	o.Command, o.Pods = commandLine(cmd), policies.PodSchema()
 	exported, err := vap.Export(table, o.Options)
 	if err != nil {

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"path/filepath"
@@ -31,7 +30,7 @@ func (l *linting) readAll(args []string, stdin io.Reader) {
 	for _, arg := range args {
 		found := dump.Find([]string{arg}, nil)
 		if len(found.Errors) > 0 && slices.Contains(policies.Names(), arg) {
-			l.errs = append(l.errs, fmt.Errorf("%w (lint takes files, and this is the name of a built-in table)", errors.Join(found.Errors...)))
+			l.errs = append(l.errs, fmt.Errorf("%s is a built-in table, and lint takes files; kube-devops policy show %[1]s prints the table", arg))
 		} else {
 			l.errs = append(l.errs, found.Errors...)
 		}

@@ -32,8 +32,11 @@ func newPolicyLintCommand() *cobra.Command {
 		Long: `Print all errors in policy tables, files of waivers and policy tests, and
 warnings about probable mistakes: for example a path that no Pod has, a check
 that can never fail, or a waiver that has expired. A waiver expires at the first
-moment of its date in UTC. lint does not run policy tests: it looks for their
-policies, the checks and waivers that they name, and the files of their pods.
+moment of its date in UTC. A file of waivers is for the table of --policy;
+without that flag for the one among the files that no other one extends, and if
+there are several or none, for the table default. lint does not run policy
+tests: it looks for their policies, the checks and waivers that they name, and
+the files of their pods.
 
 In a folder, lint reads the files of apiVersion ` + rules.APIVersion + ` and counts
 the others; - is standard input.
@@ -50,6 +53,7 @@ otherwise.`,
 				return err
 			}
 			l.readAll(args, cmd.InOrStdin())
+			l.loadWaivers(cmd.Flags().Changed("policy"))
 			if l.recording != "" {
 				if err := readPods(cmd.Context(), l.recording, cmd.InOrStdin(), l.observe); err != nil {
 					return err
@@ -58,7 +62,7 @@ otherwise.`,
 			return l.report(cmd.OutOrStdout(), now, strict)
 		},
 	}
-	command.Flags().StringSliceVar(&l.policies, "policy", []string{policies.Default}, "policy table that the waivers apply to: a `file`, or the name of a built-in table; may be repeated, as for scan")
+	command.Flags().StringSliceVar(&l.policies, "policy", []string{policies.Default}, "policy table that files of waivers are for: a `file`, or the name of a built-in table; may be repeated, as for scan")
 	command.Flags().Lookup("policy").DefValue = strconv.Quote(policies.Default)
 	command.Flags().StringVar(&l.recording, "dump", "", "`file` of recorded pods, or - for standard input: warn about waivers that match none of their violations")
 	command.Flags().BoolVar(&strict, "strict", false, "fail on warnings, too")
@@ -80,6 +84,7 @@ type linting struct {
 type lintedFile struct {
 	name      string
 	text      []byte
+	kind      string
 	below     []rules.Source // the tables that it extends
 	table     *rules.Table   // nil if there are errors, and for policy tests
 	mistakes  rules.LoadErrors
@@ -88,18 +93,12 @@ type lintedFile struct {
 
 // load loads a text by its kind.
 func (l *linting) load(name string, text []byte) {
-	f := lintedFile{name: name, text: text, accepting: make(map[string]bool)}
+	f := lintedFile{name: name, text: text, kind: rules.KindOf(text), accepting: make(map[string]bool)}
 	var err error
-	switch rules.KindOf(text) {
+	switch f.kind {
 	case policytest.Kind:
 		err = policytest.Check(name, text)
-	case rules.WaiversKind:
-		var table *rules.Table
-		if table, err = policies.Open(l.policies...); err != nil {
-			l.errs = append(l.errs, fmt.Errorf("load the policy for %s: %w", name, err))
-			return
-		}
-		f.table, err = table.WithWaivers(name, text)
+	case rules.WaiversKind: // see loadWaivers, when all tables are known
 	default:
 		err = f.loadTable()
 	}
@@ -128,14 +127,20 @@ func (f *lintedFile) loadTable() error {
 // ofPart finds the errors of a table that does not load without those that it is meant to change.
 var ofPart = regexp.MustCompile(`^missing field "(checks|weight|violation)" |^disable: the table extends no other table|^unknown check |: unknown list `)
 
-// leaveOutParts drops the errors of files that only make sense as a part of another one, which are checked as such.
-func (l *linting) leaveOutParts() {
+// parts are the files that others extend.
+func (l *linting) parts() map[string]bool {
 	parts := make(map[string]bool)
 	for _, f := range l.files {
 		for _, source := range f.below {
 			parts[filepath.Clean(source.File)] = true
 		}
 	}
+	return parts
+}
+
+// leaveOutParts drops the errors of files that only make sense as a part of another one, which are checked as such.
+func (l *linting) leaveOutParts() {
+	parts := l.parts()
 	for i := range l.files {
 		if f := &l.files[i]; parts[filepath.Clean(f.name)] {
 			f.mistakes = slices.DeleteFunc(f.mistakes, func(m strictyaml.Error) bool { return ofPart.MatchString(m.Msg) })
@@ -180,7 +185,7 @@ func (l *linting) report(to io.Writer, now time.Time, strict bool) error {
 			mistakes += print(m.Error())
 		}
 		if f.table == nil {
-			unchecked = unchecked || len(f.mistakes) > 0 && rules.KindOf(f.text) != policytest.Kind
+			unchecked = unchecked || len(f.mistakes) > 0 && f.kind != policytest.Kind || f.kind == rules.WaiversKind
 			continue
 		}
 		known := lint.Options{Pods: policies.PodSchema(), Below: f.below, LeftOut: leftOut(f.table), Now: now}
