@@ -21,10 +21,10 @@ func (c *Check) Reads(keys ...string) bool {
 	return root.reads(keys)
 }
 
-// reads reports whether something at a path of keys is wanted. What wants all entries of an object wants each of its fields.
+// reads reports whether something at a path of keys is wanted. What wants all entries of an object, or their number, wants each of its fields.
 func (w *wanted) reads(keys []string) bool {
 	for _, key := range keys {
-		if w.whole || w.entries != nil {
+		if w.whole || w.counted || w.entries != nil {
 			return true
 		}
 		if w = w.find([]byte(key)); w == nil {

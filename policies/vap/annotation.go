@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/kube-devops/kube-devops/rules"
+	"github.com/kube-devops/kube-devops/rules/cel"
 )
 
 // annotatedChecks are the checks of a table whose violations annotations may accept.
@@ -51,7 +52,7 @@ func (p *policy) accepted() string {
 	const head, ids = `l.substring(0, l.indexOf(":")).trim()`, `h.substring(0, size(h) - 10).trim()`
 	inTime := fmt.Sprintf(`variables.now < t && t <= %s + duration("%dh")`, from, a.MaxDays*24)
 	return "(size(bytes(variables.annotation)) <= " + fmt.Sprint(maxAnnotation) + ` ? variables.annotation.split("\n") : [])` +
-		`.filter(l, l.matches(` + quote(waiveLine) + `)).map(l, ` + head + `)` +
+		`.filter(l, l.matches(` + cel.Quote(waiveLine) + `)).map(l, ` + head + `)` +
 		`.filter(h, [timestamp(h.substring(size(h) - 10) + "T00:00:00Z")].exists(t, ` + inTime + `))` +
 		`.map(h, ` + ids + `).map(h, h.substring(0, size(h) - size("expires")).split(",").map(i, i.trim()))` +
 		`.filter(ids, ids.all(i, i in [` + quotedList(allowed) + `])).map(ids, "," + ids.join(",") + ",")`

@@ -108,14 +108,15 @@ func (p *policy) variables() ([]named, error) {
 	}
 	annotated := len(annotatedChecks(p.table)) > 0
 	if annotated || len(p.table.Waivers()) > 0 {
-		add("now", cel.Now(objectOf, "request.operation"))
+		add("now", cel.Now(objectOf, oldObjectOf, "request.operation"))
 	}
-	skipped, err := p.translator("variables.pods[0]").Skipped()
+	// A pod that the table skips has no violations, so that those of an old one do not excuse the same in the new one.
+	skipped, err := translator.Skipped()
 	if err != nil {
 		return nil, err
 	}
 	if skipped != "false" {
-		add("skipped", skipped)
+		add("skipped", "variables.pods.map(pod, "+skipped+")")
 	}
 	if len(p.exempted) > 0 && len(p.exempted) < len(p.table.Checks()) {
 		add("exempt", p.exempt())
@@ -126,17 +127,21 @@ func (p *policy) variables() ([]named, error) {
 		if err != nil {
 			return nil, err
 		}
-		add("check_"+c.ID, "variables.pods.map(pod, "+violations+")")
+		add("check_"+c.ID, judging(violations))
 	}
 	if annotated {
 		add("annotation", annotation)
 		add("accepted", p.accepted())
 		add("waived", p.waived())
 	}
-	add("failed", p.failed(skipped != "false", annotated))
+	entries := p.entries()
+	for _, e := range entries {
+		add(e.Name, string(e.Expression))
+	}
+	add("failed", p.failed(entries, skipped != "false", annotated))
 	add("lines", lines)
 	add("message", message)
-	return variables, nil
+	return variables, tooLong(variables)
 }
 
 func (p *policy) translator(root string) *cel.Translator { return translator(p.table, root, p.Options) }
@@ -232,12 +237,7 @@ func (p *policy) workload() string {
 func quotedList(texts []string) string {
 	quoted := make([]string, len(texts))
 	for i, t := range texts {
-		quoted[i] = quote(t)
+		quoted[i] = cel.Quote(t)
 	}
 	return strings.Join(quoted, ", ")
-}
-
-// quote writes a string literal of CEL. Its text has no control characters.
-func quote(text string) string {
-	return `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(text) + `"`
 }

@@ -1,6 +1,8 @@
 package vap
 
 import (
+	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -16,8 +18,12 @@ const (
 	maxName  = "253"
 )
 
-// failed is, for each check with violations that the old object does not have: its id, the names of the subjects in lines, and what to do.
-func (p *policy) failed(skips, annotated bool) string {
+// maxEntries is how many checks an expression lists, so that their texts stay far below its greatest length.
+const maxEntries = 100
+
+// entries are variables that list the checks, those that judge every object and then those that judge only what deny exempts: for each
+// its id and what to do, and the names of the subjects in which the new and the old pod violate it.
+func (p *policy) entries() []named {
 	var always, exempted []string
 	for i := range p.table.Checks() {
 		c := &p.table.Checks()[i]
@@ -28,31 +34,45 @@ func (p *policy) failed(skips, annotated bool) string {
 			always = append(always, entry)
 		}
 	}
-	var lists []string
-	if len(always) > 0 {
-		lists = append(lists, "["+strings.Join(always, ", ")+"]")
+	var lists []named
+	add := func(entries []string, of string) {
+		for part := range slices.Chunk(entries, maxEntries) {
+			lists = append(lists, named{fmt.Sprintf("checks_%d", len(lists)+1), text(fmt.Sprintf(of, "["+strings.Join(part, ", ")+"]"))})
+		}
 	}
-	switch {
-	case len(exempted) > 0 && len(always) > 0:
-		lists = append(lists, "(variables.exempt ? ["+strings.Join(exempted, ", ")+"] : [])")
-	case len(exempted) > 0:
-		lists = append(lists, "["+strings.Join(exempted, ", ")+"]")
+	add(always, "%s")
+	if len(always) > 0 {
+		add(exempted, "variables.exempt ? %s : []")
+	} else {
+		add(exempted, "%s")
+	}
+	return lists
+}
+
+// failed is, for each check with violations that the old object does not have: its id, the names of the subjects in lines, and what to do.
+func (p *policy) failed(entries []named, skips, annotated bool) string {
+	var lists []string
+	for _, e := range entries {
+		lists = append(lists, "variables."+e.Name)
 	}
 	judged := strings.Join(lists, " + ")
 	if len(lists) > 1 {
 		judged = "(" + judged + ")"
 	}
+	onlyNew := "size(c) < 3"
 	if skips {
-		judged = "(variables.skipped ? [] : " + judged + ")"
+		judged = "(variables.skipped[0] ? [] : " + judged + ")"
+		onlyNew = "(size(c) < 3 || variables.skipped[1])"
 	}
 	waived := ""
 	if annotated {
 		waived = "c[0][0] in variables.waived ? [] : "
 	}
-	// The comparison of names is quadratic, and most updates change no violation.
-	newOnes := waived + "size(c) < 3 ? c[1] : c[1] == c[2] ? [] : c[1].filter(v, !(v in c[2]))"
+	// Subjects may share a name, so that names are counted. The comparison is quadratic, and most updates change no violation.
+	newOnes := waived + onlyNew + " ? c[1] : c[1] == c[2] ? [] : " +
+		"c[1].filter(v, !(v in c[2]) || size(c[1].filter(w, w == v)) > size(c[2].filter(w, w == v)))"
 	return judged + ".map(c, [c[0], " + newOnes + "]).filter(c, size(c[1]) > 0).map(c, [c[0][0], c[1]" +
-		".map(v, (size(v) > " + maxName + " ? v.substring(0, " + maxName + ") + \"...\" : v).replace(\"\\n\", \" \"))" +
+		".map(v, (size(v) > " + maxName + " ? v.substring(0, " + maxName + ") + \"...\" : v).replace(\"\\n\", \" \").replace(\"\\r\", \" \"))" +
 		".join(\"\\n\"), c[0][1]])"
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/kube-devops/kube-devops/rules"
 	"github.com/kube-devops/kube-devops/rules/cel"
@@ -55,7 +56,7 @@ func Select(t *rules.Table, o Options) ([]Selection, error) {
 				continue
 			}
 			enforced = true
-			err := enforceable(write, &c)
+			err := enforceable(write, &c, o)
 			switch {
 			case err == nil:
 				ids = append(ids, c.ID)
@@ -83,21 +84,54 @@ func Select(t *rules.Table, o Options) ([]Selection, error) {
 }
 
 // enforceable returns an error for a check that cannot be the same at admission as on the stored object.
-func enforceable(write *cel.Translator, c *rules.Check) error {
+func enforceable(write *cel.Translator, c *rules.Check, o Options) error {
 	for _, keys := range setLater {
 		if c.Reads(keys...) {
 			return fmt.Errorf("it reads %s, which is not known when the object is created", strings.Join(keys, "."))
 		}
 	}
-	_, err := write.Violations(c)
+	for _, keys := range notInTemplates {
+		if !o.WithoutWorkloads && c.Reads(keys...) {
+			return fmt.Errorf("it reads %s, which differs between a template and its pods: use --kinds pods", strings.Join(keys, "."))
+		}
+	}
+	violations, err := write.Violations(c)
 	if unsupported, ok := errors.AsType[*cel.Unsupported](err); ok {
 		return errors.New("it " + unsupported.Reason)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if n := utf8.RuneCountInString(format(judging(violations))); n > maxExpression {
+		return fmt.Errorf("its CEL expression has %d characters, and the API server accepts %d: split its lists of values, or reduce its waivers", n, maxExpression)
+	}
+	return nil
+}
+
+// maxExpression is how many characters an expression may have: the default of cel-go.
+const maxExpression = 100_000
+
+// judging is the expression of a check for the new pod and the old one.
+func judging(violations string) string { return "variables.pods.map(pod, " + violations + ")" }
+
+// tooLong returns an error for an expression that the API server does not accept.
+func tooLong(expressions []named) error {
+	for _, e := range expressions {
+		if n := utf8.RuneCountInString(string(e.Expression)); n > maxExpression {
+			return fmt.Errorf("the CEL expression %s has %d characters, and the API server accepts %d: split the table, or export fewer of its checks", e.Name, n, maxExpression)
+		}
+	}
+	return nil
 }
 
 // setLater are the fields that the API server sets after the admission of the object.
 var setLater = [][]string{{"status"}, {"metadata", "resourceVersion"}, {"metadata", "deletionTimestamp"}, {"metadata", "deletionGracePeriodSeconds"}}
+
+// notInTemplates are fields of pods that templates do not have, or that the API server ignores there.
+var notInTemplates = [][]string{
+	{"kind"}, {"apiVersion"}, {"metadata", "generateName"}, {"metadata", "finalizers"}, {"metadata", "uid"}, {"metadata", "generation"},
+	{"metadata", "managedFields"}, {"metadata", "selfLink"},
+}
 
 // writable are the fields that may say of an object what is not true: whoever may create it may write them.
 var writable = []struct {

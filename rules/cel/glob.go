@@ -12,20 +12,20 @@ import (
 // glob reports whether a glob matches a whole text without slashes, or one whose slashes no wildcard matches.
 func glob(expr, pattern string, slashes bool) string {
 	if !strings.ContainsAny(pattern, `*?[\`) {
-		return expr + " == " + quote(pattern)
+		return expr + " == " + Quote(pattern)
 	}
 	rest := strings.Trim(pattern, "*")
 	if plain := !slashes && !strings.ContainsAny(rest, `*?[\`); plain {
 		switch pattern {
 		case rest + "*":
-			return expr + ".startsWith(" + quote(rest) + ")"
+			return expr + ".startsWith(" + Quote(rest) + ")"
 		case "*" + rest:
-			return expr + ".endsWith(" + quote(rest) + ")"
+			return expr + ".endsWith(" + Quote(rest) + ")"
 		case "*":
 			return "true"
 		}
 	}
-	return expr + ".matches(" + quote(globExpression(pattern, "[^/]")) + ")"
+	return expr + ".matches(" + Quote(globExpression(pattern, "[^/]")) + ")"
 }
 
 // A globPart is one part of a glob: a wildcard, a character class, or a literal character.
@@ -117,7 +117,7 @@ func Namespaces(t *rules.Table, expr string) string {
 			if strings.ContainsAny(node.Value, `*?[\`) {
 				parts = append(parts, glob(expr, node.Value, false))
 			} else {
-				names = append(names, quote(node.Value))
+				names = append(names, Quote(node.Value))
 			}
 		}
 		if len(names) > 0 {

@@ -21,7 +21,7 @@ const (
 
 // pathFits bounds the path of an image on its registry, which a regular expression cannot do.
 func pathFits(v string) string {
-	return "(size(" + v + ") <= 255 || size((" + v + ".matches(" + quote("^"+domain+"/") + ") ? " +
+	return "(size(" + v + ") <= 255 || size((" + v + ".matches(" + Quote("^"+domain+"/") + ") ? " +
 		v + `.substring(` + v + `.indexOf("/") + 1) : ` + v + `).find("^[^:@]*")) <= 255)`
 }
 
@@ -31,7 +31,7 @@ func imageTag(v, want string) string {
 	if want == "latest" {
 		end = "(" + end + ")?"
 	}
-	return v + ".matches(" + quote("^("+domain+"/)?"+component+"(/"+component+")*"+end+"$") + ")" + and + pathFits(v)
+	return v + ".matches(" + Quote("^("+domain+"/)?"+component+"(/"+component+")*"+end+"$") + ")" + and + pathFits(v)
 }
 
 // The registry of images that name none, and the path of its images that name no path.
@@ -53,7 +53,7 @@ var isDomain = regexp.MustCompile("^" + domain + "$")
 func imageFrom(v string, operand *yaml.Node) string {
 	names, hub := sourceNames(operand)
 	matches := func(name string) string {
-		return v + ".matches(" + quote("^("+name+")(:"+tag+")?(@"+digest+")?$") + ")"
+		return v + ".matches(" + Quote("^("+name+")(:"+tag+")?(@"+digest+")?$") + ")"
 	}
 	is := matches(strings.Join(names, "|"))
 	if hub {

@@ -9,8 +9,8 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
-// quote writes a string literal, in printable characters.
-func quote(text string) string {
+// Quote writes a string literal, in printable characters.
+func Quote(text string) string {
 	var b strings.Builder
 	b.WriteByte('"')
 	for _, r := range text {
@@ -38,7 +38,7 @@ func quote(text string) string {
 func literal(s strictyaml.Scalar) string {
 	switch s.Kind {
 	case strictyaml.TextScalar:
-		return quote(s.Text)
+		return Quote(s.Text)
 	case strictyaml.BoolScalar:
 		return strconv.FormatBool(s.Bool)
 	case strictyaml.IntScalar:

@@ -45,7 +45,7 @@ func (x *Translator) operator(operator string, operand *yaml.Node, v value, must
 	case "in":
 		return ofScalar(v, inList(v.expr, operand))
 	case "hasPrefix", "hasSuffix", "matches":
-		return ofKind(v, schema.String, v.expr+"."+texts[operator]+"("+quote(operand.Value)+")")
+		return ofKind(v, schema.String, v.expr+"."+texts[operator]+"("+Quote(operand.Value)+")")
 	case "contains":
 		want, _ := strictyaml.ParseScalar(operand)
 		parts := []string{ofKind(v, schema.Array, literal(want)+" in "+v.expr)}
@@ -67,7 +67,7 @@ func (x *Translator) operator(operator string, operand *yaml.Node, v value, must
 	case "imageFrom":
 		return ofKind(v, schema.String, imageFrom(v.expr, operand))
 	case "quantityGreaterThan", "quantityLessThan", "quantityEquals":
-		return x.quantity(operator, v, "quantity("+quote(operand.Value)+")", must)
+		return x.quantity(operator, v, "quantity("+Quote(operand.Value)+")", must)
 	}
 	x.unsupported("has the operator %s, which CEL does not have", operator)
 	return "false"

@@ -122,7 +122,7 @@ func (x *Translator) elements(q quantifier, v value, must bool, answer func(valu
 			if name == "value" {
 				of = v.entry.value
 			}
-			parts = append(parts, answer(value{entry: &entry{value{expr: "dyn(" + quote(name) + ")", kind: &schema.Type{Type: "string"}}, of}}))
+			parts = append(parts, answer(value{entry: &entry{value{expr: "dyn(" + Quote(name) + ")", kind: &schema.Type{Type: "string"}}, of}}))
 		}
 		return joined(parts, q.operator)
 	case v.isList():

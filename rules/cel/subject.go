@@ -211,7 +211,7 @@ func (w *walk) place(subject value, container string, isContainer bool) *place {
 		return p
 	}
 	p.paths = w.paths()
-	path := quote(w.listName())
+	path := Quote(w.listName())
 	if subject.kinds() != schema.Any && !subject.isMap() {
 		if fieldpath.MayBeSecret(w.path.Steps) {
 			p.name, p.nameless = path, "true"

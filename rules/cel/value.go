@@ -159,7 +159,7 @@ func member(key string, index bool) string {
 	case isIdentifier(key):
 		return ".?" + key
 	}
-	return "[?" + quote(key) + "]"
+	return "[?" + Quote(key) + "]"
 }
 
 // list is the expression of a list, which is empty where there is none. It returns false where there is never one.
@@ -222,9 +222,9 @@ func (x *Translator) selects(element value, s *fieldpath.Step) string {
 	case of.nothing || of.kinds()&schema.String == 0 || element.kinds() != schema.Any && !element.isMap():
 		return "false"
 	case of.kinds() == schema.String && element.isMap():
-		return of.expr + " == optional.of(" + quote(s.Literal) + ")"
+		return of.expr + " == optional.of(" + Quote(s.Literal) + ")"
 	}
-	is := x.of(exists, of, func(v value) string { return ofKind(v, schema.String, v.expr+" == "+quote(s.Literal)) })
+	is := x.of(exists, of, func(v value) string { return ofKind(v, schema.String, v.expr+" == "+Quote(s.Literal)) })
 	if element.isMap() {
 		return is
 	}

@@ -12,14 +12,19 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
+// afterAll is a moment after any expiry.
+const afterAll = "9999-12-31T23:59:59Z"
+
 // Now is the moment of an admission by the clock of the API server, an expression of type timestamp. The API server sets the creation of
-// a new object, and the time of an entry of managedFields at each change. Without such entries it is a moment after any expiry.
-// The arguments are expressions of the object and of the operation.
-func Now(object, operation string) string {
-	const never = `timestamp("9999-12-31T23:59:59Z")`
-	fields := object + ".metadata.?managedFields.orValue([])"
-	return "(" + operation + ` == "CREATE" ? timestamp(string(` + object + ".metadata.creationTimestamp)) : size(" + fields + ") > 0 ? " +
-		fields + ".map(m, m.?time.optMap(t, timestamp(string(t))).orValue(" + never + ")).max() : " + never + ")"
+// a new object. On an update it sets the time of an entry of managedFields, but not if the update only removes fields, and the client
+// writes the other entries. So the newest time counts only if it is later than those of the old object; else it is a moment after any expiry.
+// The arguments are expressions of the object, of the old object and of the operation.
+func Now(object, old, operation string) string {
+	newest := func(object string) string {
+		return object + `.metadata.?managedFields.orValue([]).map(m, m.?time.optMap(t, timestamp(string(t))).orValue(timestamp("` + afterAll + `")))`
+	}
+	return "(" + operation + ` == "CREATE" ? timestamp(string(` + object + ".metadata.creationTimestamp)) : " +
+		"[(" + newest(object) + " + [timestamp(0)]).max()].map(t, t > (" + newest(old) + ` + [timestamp(0)]).max() ? t : timestamp("` + afterAll + `"))[0])`
 }
 
 // Workload is the text KIND/NAME of the workload of a pod, an expression of type string: as the engine finds it, from the owner of the
@@ -70,13 +75,13 @@ func (x *Translator) accepts(w *rules.Waiver, node *yaml.Node, p *place) string 
 	if labels := strictyaml.Field(node, "labels"); labels != nil {
 		for i := 0; i+1 < len(labels.Content); i += 2 {
 			name, want := labels.Content[i].Value, labels.Content[i+1].Value
-			parts = append(parts, x.Root+".?metadata.?labels"+member(name, false)+" == optional.of("+quote(want)+")")
+			parts = append(parts, x.Root+".?metadata.?labels"+member(name, false)+" == optional.of("+Quote(want)+")")
 		}
 	}
 	if owner := strictyaml.Field(node, "owner"); owner != nil {
 		var is []string
 		if kind := strictyaml.FieldValue(owner, "kind"); kind != "" {
-			is = append(is, "v1.kind == "+quote(kind))
+			is = append(is, "v1.kind == "+Quote(kind))
 		}
 		if name := strictyaml.FieldValue(owner, "name"); name != "" {
 			is = append(is, glob("v1.name", name, true))
@@ -96,7 +101,11 @@ func (x *Translator) accepts(w *rules.Waiver, node *yaml.Node, p *place) string 
 	if w.Subject != "" {
 		parts = append(parts, x.subjectNamed(w, p, w.Subject))
 	}
-	parts = append(parts, x.Now+" < timestamp("+quote(w.Expires.UTC().Format(time.RFC3339Nano))+")")
+	expires := w.Expires.UTC().Format(time.RFC3339Nano)
+	if w.Expires.UTC().Year() > 9999 { // an hour before the end of the last year, in a zone behind UTC
+		expires = afterAll
+	}
+	parts = append(parts, x.Now+" < timestamp("+Quote(expires)+")")
 	return joined(parts, and)
 }
 
@@ -120,7 +129,7 @@ func (x *Translator) subjectNamed(w *rules.Waiver, p *place, pattern string) str
 // subjectGlob reports whether a glob matches a whole name, in which a slash is an ordinary character.
 func (x *Translator) subjectGlob(w *rules.Waiver, expr, pattern string) string {
 	if !strings.ContainsAny(pattern, `*?[\`) {
-		return expr + " == " + quote(pattern)
+		return expr + " == " + Quote(pattern)
 	}
 	for _, part := range globParts(pattern) {
 		for _, r := range part.class {
@@ -129,7 +138,7 @@ func (x *Translator) subjectGlob(w *rules.Waiver, expr, pattern string) string {
 			}
 		}
 	}
-	return expr + ".matches(" + quote(globExpression(pattern, `(?s:.)`)) + ")"
+	return expr + ".matches(" + Quote(globExpression(pattern, `(?s:.)`)) + ")"
 }
 
 // pathNamed reports whether a glob matches the path of a nameless subject, whose indexes CEL does not know: it must match all or none.

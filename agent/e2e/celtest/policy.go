@@ -78,7 +78,7 @@ func Compile(v *version.Version, p *admissionregistrationv1.ValidatingAdmissionP
 			c.violations = append(c.violations, compiled(id, "variables."+variable.Name))
 		}
 		if variable.Name == "skipped" {
-			c.skipped = compiled("skipped", "variables.skipped")
+			c.skipped = compiled("skipped", "variables.skipped[0]")
 		}
 	}
 	for _, condition := range p.Spec.MatchConditions {

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
 	"golang.org/x/sync/errgroup"
 	"k8s.io/apimachinery/pkg/types"
 )
@@ -188,4 +189,64 @@ func TestClock(t *testing.T) {
 	}
 
 	s.allowed(t, "a change of a pod that was accepted before the expiry", "", "label", "pod/accepted", "team=shop")
+}
+
+// TestClockOfRemovals removes a field, whose absence a waiver accepts until it expires. The API server does not set the time of such an
+// update: it is not known to be before the expiry, whatever times the client writes.
+func TestClockOfRemovals(t *testing.T) {
+	s := newScenarioOf(t, "removals", scenarioTable+"waivers:\n  - {id: until, reason: a test of the clock, expires: "+expiry+", check: missing_liveness}\n")
+	apply := []string{"apply", "--server-side", "-f", "-"}
+	unready := good
+	unready.live = false
+	const remove = `[{"op": "remove", "path": "/spec/template/spec/containers/0/livenessProbe"}]`
+	const change = `{"spec": {"template": {"spec": {"containers": [{"name": "web", "image": "registry.example.com/web:1.30", "livenessProbe": null}]}}}}`
+	for _, name := range []string{"web", "other"} {
+		mustKubectl(t, text(t, workload("Deployment", s.namespace, name, 0, good)), apply...)
+	}
+	var stored object
+	if err := json.Unmarshal([]byte(mustKubectl(t, "", "--namespace", s.namespace, "get", "deployment", "web", "-o", "json", "--show-managed-fields")), &stored); err != nil {
+		t.Fatal(err)
+	}
+	delete(stored["spec"].(object)["template"].(object)["spec"].(object)["containers"].([]any)[0].(object), "livenessProbe")
+	forged := clone(stored).(object)
+	for _, m := range list(forged["metadata"].(object)["managedFields"]) {
+		m.(object)["time"] = "2000-01-01T00:00:00Z"
+	}
+	removals := []struct {
+		name, stdin string
+		args        []string
+	}{
+		{"JSON patch", "", []string{"patch", "deployment/web", "--type=json", "--patch", remove}},
+		{"strategic merge patch", "", []string{"patch", "deployment/web", "--patch", `{"spec": {"template": {"spec": {"containers": [{"name": "web", "livenessProbe": null}]}}}}`}},
+		{"replace", text(t, stored), []string{"replace", "-f", "-"}},
+		{"replace with old times", text(t, forged), []string{"replace", "-f", "-"}},
+	}
+	refuse := func(when string) {
+		t.Helper()
+		for _, r := range removals {
+			s.refused(t, r.name+" "+when, r.stdin, append(r.args, "--dry-run=server"), "missing_liveness/web")
+		}
+	}
+
+	expires := time.Now().Add(6 * time.Second).Truncate(time.Second)
+	s.policies = expireAt(t, s.policies, expires)
+	s.enforce(t)
+	s.allowed(t, "a removal with another change before the expiry", "", "patch", "deployment/other", "--patch", change)
+	refuse("before the expiry")
+	if !time.Now().Before(expires) {
+		t.Fatal("the waiver expired before the requests ended")
+	}
+	created := []byte(text(t, workload("Deployment", s.namespace, "fresh", 0, unready)))
+	err := cluster.Eventually(t.Context(), 20*time.Second, 100*time.Millisecond, func() error {
+		err := client().Post().AbsPath(collection(stored)).Param("dryRun", "All").SetHeader("Content-Type", "application/json").Body(created).Do(t.Context()).Error()
+		if _, refused := isRefused(err); !refused {
+			return fmt.Errorf("a new Deployment is not refused: %w", err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	refuse("after the expiry")
+	s.refused(t, "a removal with another change after the expiry", "", []string{"patch", "deployment/web", "--dry-run=server", "--patch", change}, "missing_liveness/web")
 }

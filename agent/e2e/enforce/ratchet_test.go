@@ -114,3 +114,66 @@ checks:
 	s.allowed(t, "a resize that mends", "", patch("old", "512Mi")...)
 	s.refused(t, "a resize that goes back", "", patch("old", "2Gi"), "much_memory/web")
 }
+
+// TestRatchetCounts adds a second violation to an old object, whose subject has the name of the first one.
+func TestRatchetCounts(t *testing.T) {
+	s := newScenarioOf(t, "counts", `apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: %s}
+namespaces: {include: [%s], exclude: []}
+checks:
+  - id: insecure_argument
+    remediation: Remove it.
+    weight: 1
+    forEach: spec.containers.#.args
+    violation: {operator: hasPrefix, value: "--insecure"}
+  - id: latest_tag
+    remediation: Pin the image.
+    weight: 1
+    forEach: spec.containers
+    violation: {path: image, operator: imageTag, value: latest}
+`)
+	withArgs := func(image string, args ...any) string {
+		deployment := workload("Deployment", s.namespace, "web", 0, container{name: "web", image: image, live: true})
+		containers := deployment["spec"].(object)["template"].(object)["spec"].(object)["containers"].([]any)
+		containers[0].(object)["args"] = args
+		return text(t, deployment)
+	}
+	apply := []string{"apply", "-f", "-"}
+	mustKubectl(t, withArgs(bad.image, "--insecure-a", "--quiet"), apply...)
+	s.enforce(t)
+	s.refused(t, "a second argument with the violation", withArgs(bad.image, "--insecure-a", "--insecure-b"), apply, "insecure_argument/web/args", "insecure_argument/web/args")
+	s.allowed(t, "another argument", withArgs(bad.image, "--insecure-a", "--verbose"), apply...)
+	s.allowed(t, "another value of the old violation", withArgs(bad.image, "--verbose", "--insecure-c"), apply...)
+	s.allowed(t, "no argument with the violation", withArgs(bad.image, "--verbose"), apply...)
+	s.refused(t, "going back", withArgs(bad.image, "--insecure-a"), apply, "insecure_argument/web/args")
+}
+
+// TestRatchetOfSkipped changes an old object that the table skips so that the table judges it: none of its violations is an old one.
+func TestRatchetOfSkipped(t *testing.T) {
+	s := newScenarioOf(t, "unskipped", `apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: %s}
+namespaces: {include: [%s], exclude: []}
+pods:
+  skip:
+    - {reason: node_agent, when: {path: spec.hostNetwork, operator: equals, value: true}}
+checks:
+  - id: latest_tag
+    remediation: Pin the image.
+    weight: 1
+    forEach: spec.containers
+    violation: {path: image, operator: imageTag, value: latest}
+`)
+	s.enforce(t)
+	deployment := func(c container, hostNetwork bool) string {
+		o := workload("Deployment", s.namespace, "web", 0, c)
+		o["spec"].(object)["template"].(object)["spec"].(object)["hostNetwork"] = hostNetwork
+		return text(t, o)
+	}
+	apply := []string{"apply", "-f", "-"}
+	s.allowed(t, "an object that is skipped", deployment(bad, true), apply...)
+	s.refused(t, "the same, no longer skipped", deployment(bad, false), apply, "latest_tag/web")
+	s.allowed(t, "without the violation", deployment(good, false), apply...)
+	s.allowed(t, "with the violation, skipped again", deployment(bad, true), apply...)
+}
