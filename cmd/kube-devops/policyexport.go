@@ -44,7 +44,9 @@ webhook:
 Each check is exported for the action of its field enforce; with --action every
 check for this one action. An update is judged by the violations that the old
 object did not have. Beside deny, an audit policy judges what deny exempts: the
-objects that controllers and exempt groups create.
+objects that controllers and exempt groups create. Applying an export does not
+delete the policies of an earlier one for another action: the comment at the top
+has the command that does.
 
 What cannot be enforced, such as a check on status, is an error; --partial
 leaves it out with a warning. Skips and waivers that rest on what any user may

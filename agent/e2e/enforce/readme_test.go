@@ -184,3 +184,35 @@ func TestStopEnforcement(t *testing.T) {
 		})
 	}
 }
+
+// TestChangeOfAction goes through the actions in both directions. After each export, the command of its comment leaves the policies of
+// this export alone.
+func TestChangeOfAction(t *testing.T) {
+	s := newScenario(t, "actions")
+	install(t, s.policies) // removes what is left when the test ends
+	for _, action := range []string{"audit", "warn", "deny", "warn", "audit"} {
+		exported := export(t, s.table, "--action", action).stdout
+		install(t, exported)
+		command := ""
+		for line := range strings.Lines(exported) {
+			if found, ok := strings.CutPrefix(line, "#   kubectl delete "); ok {
+				command = "kubectl delete " + strings.TrimSpace(found)
+			}
+		}
+		if res := shell(t, t.TempDir(), command); command == "" || res.code != 0 {
+			t.Fatalf("%s: %q: exit code %d\n%s", action, command, res.code, res.stderr)
+		}
+		want := []string{"kube-devops-" + s.name + "-" + action}
+		if action == "deny" {
+			want = append(want, "kube-devops-"+s.name+"-audit")
+		}
+		slices.Sort(want)
+		for _, kind := range []string{"validatingadmissionpolicies", "validatingadmissionpolicybindings"} {
+			got := strings.Fields(mustKubectl(t, "", "get", kind, "-l", "kube-devops.io/policy-table="+s.name, "-o", "jsonpath={.items[*].metadata.name}"))
+			slices.Sort(got)
+			if diff := cmp.Diff(want, got); diff != "" {
+				t.Errorf("%s: %s (-want +got):\n%s", action, kind, diff)
+			}
+		}
+	}
+}
