@@ -223,10 +223,11 @@ func TestPolicyDiffStdin(t *testing.T) {
 func TestExportWarnsOfExpiredWaivers(t *testing.T) {
 	args := []string{"policy", "export", "vap", "--action", "deny", "--waivers", "testdata/policy/waivers.yaml"}
 	var texts []string
-	for day, want := range map[string]string{
-		"946684800": "", // 2000-01-01
-		"978307200": "kube-devops: warning: waiver old: the waiver expired at 2001-01-01 00:00 UTC: its violations count\n",
+	for _, tt := range []struct{ day, want string }{
+		{"946684800", ""}, // 2000-01-01
+		{"978307200", "kube-devops: warning: waiver old: the waiver expired at 2001-01-01 00:00 UTC: its violations count\n"},
 	} {
+		day, want := tt.day, tt.want
 		t.Setenv("SOURCE_DATE_EPOCH", day)
 		var stdout, stderr output
 		if code := run(t.Context(), args, nil, &stdout, &stderr); code != exitDone || stderr.String() != want {
