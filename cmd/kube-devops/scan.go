@@ -217,7 +217,7 @@ func (o *scanOptions) judge(found *report.Scan, printing report.Options) error {
 		if o.isSet("max-score") && scores.Score > o.maxScore {
 			crossed = append(crossed, fmt.Errorf("--max-score %g: the score of the cluster is %.4g", o.maxScore, scores.Score))
 		}
-	} else if set := o.thresholds(); len(set) > 0 && !o.allowEmpty {
+	} else if set := o.thresholds(found); len(set) > 0 && !o.allowEmpty {
 		code = exitFailed
 		crossed = append(crossed, fmt.Errorf("no pod was evaluated: there is nothing to compare with %s", strings.Join(set, " and ")))
 	}
@@ -235,13 +235,19 @@ func (o *scanOptions) judge(found *report.Scan, printing report.Options) error {
 	return exitError{code, errors.Join(crossed...)}
 }
 
-func (o *scanOptions) thresholds() (set []string) {
+// thresholds lists the flags that need evaluated pods. What the API server would judge counts for --enforce, and for the baseline of it: a
+// pod that the score skips can be refused.
+func (o *scanOptions) thresholds(found *report.Scan) (set []string) {
+	judged := slices.ContainsFunc(found.Admission, func(a report.Admission) bool {
+		_, ok := a.Scan.Snapshot.Cluster()
+		return ok
+	})
 	for _, flag := range []string{"fail-on", "fail-under", "max-score", "baseline"} {
-		if o.isSet(flag) {
+		if o.isSet(flag) && !(flag == "baseline" && judged) {
 			set = append(set, "--"+flag)
 		}
 	}
-	if o.enforce {
+	if o.enforce && !judged {
 		set = append(set, "--enforce")
 	}
 	return set

@@ -127,6 +127,34 @@ func TestScanEnforceAgainstBaseline(t *testing.T) {
 	}
 }
 
+// TestScanEnforceOfSkippedPods: what only the score skips is judged at admission, so there is a result to compare.
+func TestScanEnforceOfSkippedPods(t *testing.T) {
+	table := strings.Replace(enforcing, "skip: [", `skip: [{reason: lab, when: {path: metadata.namespace, operator: equals, value: lab}}, `, 1)
+	inFolder(t, map[string]string{
+		"table.yaml": table, "bad.yaml": template("Job", "shop", "batch", "", "web:latest"), "good.yaml": template("Job", "shop", "batch", "", "web:1"),
+		"skipped.yaml": template("Job", "lab", "batch", "", "web:latest"),
+	})
+	if code, _, stderr := runScan(t, "", "bad.yaml", "--policy", "table.yaml", "-o", "json=base.json", "-q"); code != exitDone {
+		t.Fatal(stderr)
+	}
+	for _, test := range []struct {
+		args   []string
+		code   int
+		stderr string
+	}{
+		{[]string{"bad.yaml"}, exitCrossed, "kube-devops: --enforce: shop/Job/batch in bad.yaml would be refused: latest_tag\nkube-devops: --enforce: 1 workload would be refused\n"},
+		{[]string{"good.yaml"}, exitDone, ""},
+		{[]string{"good.yaml", "--baseline", "base.json"}, exitDone, ""},
+		{[]string{"good.yaml", "--fail-on", "critical"}, exitFailed, "kube-devops: no pod was evaluated: there is nothing to compare with --fail-on\n"},
+		{[]string{"skipped.yaml"}, exitFailed, "kube-devops: no pod was evaluated: there is nothing to compare with --enforce\n"},
+	} {
+		code, _, stderr := runScan(t, "", append(test.args, "--policy", "table.yaml", "--enforce", "-q")...)
+		if code != test.code || stderr != test.stderr {
+			t.Errorf("%v: code %d, want %d, %q, want %q", test.args, code, test.code, stderr, test.stderr)
+		}
+	}
+}
+
 // TestScanEnforceNeedsTheField: a table in which nothing is enforced cannot refuse anything, which is an error and no success.
 func TestScanEnforceNeedsTheField(t *testing.T) {
 	code, _, stderr := runScan(t, badPod, "-", "--enforce")
