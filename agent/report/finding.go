@@ -44,6 +44,8 @@ type Finding struct {
 	owner  string // the label of the workload, unique in the namespace
 	suffix string // distinguishes its fingerprint from those of findings with the same names
 
+	stored, template bool // as in Origin
+
 	more []int // the pods with a second violation, a third and so on, because subjects of one name are one finding
 }
 
@@ -238,7 +240,7 @@ func (r *findingBuilder) add(v state.PodViolation, waived bool) {
 		r.found = append(r.found, Finding{
 			Namespace: v.Namespace, Workload: origin.Workload, Check: &r.scan.Snapshot.Table.Checks()[v.Check], check: v.Check,
 			Container: v.Container, Subject: v.Subject, Path: v.Path, Detail: detail.Detail, Pod: origin.Pod,
-			File: origin.File, Document: origin.Document, Line: detail.Line, Dump: origin.Dump, Waiver: waiver,
+			File: origin.File, Document: origin.Document, stored: origin.Stored, template: origin.Template, Line: detail.Line, Dump: origin.Dump, Waiver: waiver,
 			Enforce: r.scan.enforced().of(v.Check, waiver),
 		})
 	}

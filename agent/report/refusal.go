@@ -21,7 +21,8 @@ type When string
 
 // The moments, the earliest first.
 const (
-	// AtRestart: when the next pod is created. Something creates the pods that is not a controller of Kubernetes, such as an operator.
+	// AtRestart: when the next pod is created. Something creates the pods that is not a controller of Kubernetes, such as an operator: the
+	// API server does not know the templates of other kinds.
 	AtRestart When = "restart"
 	// AtRollOut: when the next ReplicaSet is created. Something creates it that is not a Deployment, such as a controller of canary releases.
 	AtRollOut When = "rollout"
@@ -73,14 +74,17 @@ func (s *Scan) Refusals(b *Baseline) []Refusal {
 // isJudgedAgain reports whether the subject is in the object that is created next. Ephemeral containers are not, and static pods run
 // whatever the API server says of their mirror pods.
 func (f *Finding) isJudgedAgain() bool {
-	return f.isManifest() || f.Workload.Kind != "Node" && !strings.HasPrefix(f.Path, "spec.ephemeralContainers.")
+	return f.isApplied() || f.Workload.Kind != "Node" && !strings.HasPrefix(f.Path, "spec.ephemeralContainers.")
 }
 
+// isApplied reports whether the finding is in a manifest that somebody applies, and not in an object that a cluster printed.
+func (f *Finding) isApplied() bool { return f.isManifest() && !f.stored }
+
 func (f *Finding) when() When {
-	switch {
-	case f.isManifest() || f.Workload.Kind == "Pod" || IsExempt(f.Workload.Kind) && f.Workload.Kind != "ReplicaSet":
+	switch kind := f.Workload.Kind; {
+	case f.isApplied() && (!f.template || IsExempt(kind)), kind == "Pod", IsExempt(kind) && kind != "ReplicaSet":
 		return AtCreate
-	case f.Workload.Kind == "ReplicaSet":
+	case kind == "ReplicaSet", kind == "Rollout": // a Rollout of Argo creates ReplicaSets
 		return AtRollOut
 	}
 	return AtRestart
@@ -170,7 +174,7 @@ func (s *Scan) StaticPods() int {
 	pods := make(map[state.Pod]bool)
 	for _, a := range s.Admission {
 		for v := range a.Scan.Snapshot.Violations() {
-			if origin := originOf(v); origin.File == "" && origin.Document == 0 && origin.Workload.Kind == "Node" {
+			if origin := originOf(v); origin.Workload.Kind == "Node" && (origin.Stored || origin.File == "" && origin.Document == 0) {
 				pods[v.Pod] = true
 			}
 		}

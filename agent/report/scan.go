@@ -113,6 +113,10 @@ type Origin struct {
 	// Document is the 1-based position of a manifest in its input; 0 for a recorded pod. File and Document distinguish
 	// manifests with the same name.
 	Document int
+	// Stored is a manifest with a UID: a cluster printed the object, alone.
+	Stored bool
+	// Template is a manifest of a workload with a template, and not of a pod.
+	Template bool
 	// Pod is the name of the pod or template for readers; empty if it is the name in the state, which may be only a key.
 	Pod string
 	// AnnotationLine is the 1-based line of the annotation of a manifest whose waivers have mistakes; 0 if it is not known.

@@ -20,6 +20,9 @@ func asOf(selections []vap.Selection, now time.Time) []vap.Selection {
 	return selections
 }
 
+// isStored reports whether a cluster printed the object. An object that kubectl printed alone is a manifest for the score, and has a UID.
+func (p *batchedPod) isStored() bool { return p.Recorded || p.UID != "" }
+
 // judge evaluates a pod by each selection, as the API server would judge it. It reports whether there are violations.
 func (b *batch) judge(p *batchedPod, text, reduced []byte) (violates bool) {
 	if p.admission = p.admission[:min(len(p.admission), len(b.admission))]; len(p.admission) < len(b.admission) {
@@ -28,9 +31,10 @@ func (b *batch) judge(p *batchedPod, text, reduced []byte) (violates bool) {
 	for i, selection := range b.admission {
 		j := &p.admission[i]
 		j.details = nil
-		// A pod of a workload stands for the template of the workload. Any other pod is judged itself, whatever owner it claims to have.
+		// The API server judges the templates of the workloads of Kubernetes, and a stored pod of one stands for its template. Any other pod
+		// is judged itself, whatever owner it claims to have.
 		table := selection.PodTable
-		if p.Template || p.Recorded && report.IsExempt(rules.WorkloadOf(reduced).Kind) {
+		if (p.Template || p.isStored()) && report.IsExempt(rules.WorkloadOf(reduced).Kind) {
 			table = selection.Table
 		}
 		if p.err = table.EvaluateInto(&j.verdict, reduced); p.err != nil {
@@ -71,7 +75,8 @@ func (s *scan) finishAdmission() {
 		var pods []state.Pod
 		for v := range judged.SnapshotWithViolations().AllViolations() {
 			origin, ok := v.Origin.(*report.Origin)
-			if ok && origin.Document == 0 && recorded[workloadName{namespace: v.Namespace, kind: origin.Workload.Kind, name: origin.Workload.Name}] && !s.isTemplate(v.Pod) {
+			if ok && (origin.Stored || origin.Document == 0) && !s.isTemplate(v.Pod) &&
+				recorded[workloadName{namespace: v.Namespace, kind: origin.Workload.Kind, name: origin.Workload.Name}] {
 				pods = append(pods, v.Pod)
 			}
 		}

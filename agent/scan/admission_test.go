@@ -141,13 +141,70 @@ waivers:
 		{"a recorded pod of an operator", pod("Broker", "broker-0", `,"uid":"1"`, "broker"), 1},
 		{"a manifest that claims the workload", pod("ReplicaSet", "web-1-a", "", "web-1"), 1},
 	} {
-		text := `{"apiVersion":"v1","kind":"List","items":[` + test.pod + `]}`
-		scanned, err := Run(t.Context(), Options{Table: table, Now: time.Now(), Found: dump.Found{Files: []dump.File{{Path: "-"}}}, Stdin: strings.NewReader(text), Admission: selections})
-		if err != nil {
-			t.Fatal(err)
+		for _, text := range []string{`{"apiVersion":"v1","kind":"List","items":[` + test.pod + `]}`, test.pod} {
+			if got := len(refusals(t, table, selections, text)); got != test.want {
+				t.Errorf("%s: %d refusals, want %d, in %s", test.name, got, test.want, text)
+			}
 		}
-		if got := len(scanned.Refusals(nil)); got != test.want {
-			t.Errorf("%s: %d refusals, want %d", test.name, got, test.want)
+	}
+}
+
+// refusals are those of one input.
+func refusals(t *testing.T, table *rules.Table, selections []vap.Selection, text string) []report.Refusal {
+	t.Helper()
+	scanned, err := Run(t.Context(), Options{Table: table, Now: time.Now(), Found: dump.Found{Files: []dump.File{{Path: "-"}}}, Stdin: strings.NewReader(text), Admission: selections})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return scanned.Refusals(nil)
+}
+
+// TestAdmissionMoments: the API server judges the templates of its own kinds. For other kinds it judges what their controllers create, so that
+// a waiver of the workload does not hold either. An object that kubectl printed alone is judged as in a list.
+func TestAdmissionMoments(t *testing.T) {
+	table, err := open(t, "default").WithWaivers("w.yaml", []byte("apiVersion: kube-devops.io/v1\nkind: Waivers\nwaivers:\n"+
+		"- {id: d, reason: r, expires: 2099-01-01, workload: Deployment/waived}\n- {id: r, reason: r, expires: 2099-01-01, workload: Rollout/waived}\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	selections, err := vap.Select(table, vap.Options{Action: rules.Deny})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const spec = `{"containers":[{"name":"c","image":"x:latest","livenessProbe":{},"readinessProbe":{}}]}`
+	workload := func(kind, metadata string) string {
+		return fmt.Sprintf(`{"apiVersion":"x/v1","kind":%q,"metadata":{"namespace":"a",%s},"spec":{"template":{"spec":%s}}}`, kind, metadata, spec)
+	}
+	pod := func(metadata string) string {
+		return fmt.Sprintf(`{"apiVersion":"v1","kind":"Pod","metadata":{"namespace":"a",%s},"spec":%s}`, metadata, spec)
+	}
+	const broker, node = `,"ownerReferences":[{"kind":"Broker","name":"b","controller":true}]`, `,"ownerReferences":[{"kind":"Node","name":"n","controller":true}]`
+	for _, test := range []struct {
+		text string
+		want report.When // empty: it is not refused
+	}{
+		{workload("Deployment", `"name":"web"`), report.AtCreate},
+		{workload("Deployment", `"name":"waived"`), ""},
+		{workload("ReplicaSet", `"name":"web"`), report.AtCreate},
+		{workload("ReplicaSet", `"name":"web","uid":"1"`), report.AtRollOut},
+		{workload("Rollout", `"name":"web"`), report.AtRollOut},
+		{workload("Rollout", `"name":"waived"`), report.AtRollOut},
+		{workload("Rollout", `"name":"web","uid":"1"`), report.AtRollOut},
+		{workload("Broker", `"name":"web"`), report.AtRestart},
+		{workload("Broker", `"name":"web","uid":"1"`), report.AtRestart},
+		{pod(`"name":"alone"`), report.AtCreate},
+		{pod(`"name":"alone","uid":"1"`), report.AtCreate},
+		{pod(`"name":"b-0"` + broker), report.AtCreate},
+		{pod(`"name":"b-0","uid":"1"` + broker), report.AtRestart},
+		{pod(`"name":"static"` + node), report.AtCreate},
+		{pod(`"name":"static","uid":"1"` + node), ""},
+	} {
+		var got report.When
+		for _, r := range refusals(t, table, selections, test.text) {
+			got = r.When
+		}
+		if got != test.want {
+			t.Errorf("%q, want %q: %s", got, test.want, test.text)
 		}
 	}
 }

@@ -45,7 +45,9 @@ func (s *scan) origin(p *batchedPod, j *judged, key state.Pod) any {
 	if p.Recorded {
 		return s.originRecorded(p, j, key)
 	}
-	o := &report.Origin{Workload: p.workload(), Document: p.Item, AnnotationLine: p.waiveLine, Details: s.details.of(p, j)}
+	o := &report.Origin{
+		Workload: p.workload(), Document: p.Item, AnnotationLine: p.waiveLine, Details: s.details.of(p, j), Stored: p.isStored(), Template: p.Template,
+	}
 	if p.from.file != "" {
 		o.File, o.Line = p.from.file, p.Line
 	}
