@@ -129,7 +129,7 @@ var setLater = [][]string{{"status"}, {"metadata", "resourceVersion"}, {"metadat
 
 // notInTemplates are fields of pods that templates do not have, or that the API server ignores there.
 var notInTemplates = [][]string{
-	{"kind"}, {"apiVersion"}, {"metadata", "generateName"}, {"metadata", "finalizers"}, {"metadata", "uid"}, {"metadata", "generation"},
+	{"kind"}, {"apiVersion"}, {"metadata", "generateName"}, {"metadata", "finalizers"}, {"metadata", "generation"},
 	{"metadata", "managedFields"}, {"metadata", "selfLink"},
 }
 

@@ -3,6 +3,7 @@ package enforce_test
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -120,9 +121,15 @@ func TestClock(t *testing.T) {
 	s := newScenarioOf(t, "clock", clockTable)
 	requests := clockRequests(t, s)
 	// The API server takes up a change within about a second.
-	expires := time.Now().Add(4 * time.Second).Truncate(time.Second)
+	expires := time.Now().Add(5 * time.Second).Truncate(time.Second)
 	s.policies = expireAt(t, s.policies, expires)
 	s.enforce(t)
+	// In the second in which an object was made, the time of a change is not later.
+	for _, request := range requests {
+		if err := cluster.Eventually(t.Context(), 2*time.Second, 20*time.Millisecond, func() error { return request.send(t.Context()) }); err != nil {
+			t.Fatalf("%s before the expiry: %v", request.name, err)
+		}
+	}
 	if time.Until(expires) < 200*time.Millisecond {
 		t.Fatalf("the policy was in force only %s before the expiry", time.Until(expires))
 	}
@@ -231,13 +238,22 @@ func TestClockOfRemovals(t *testing.T) {
 	expires := time.Now().Add(6 * time.Second).Truncate(time.Second)
 	s.policies = expireAt(t, s.policies, expires)
 	s.enforce(t)
-	s.allowed(t, "a removal with another change before the expiry", "", "patch", "deployment/other", "--patch", change)
+	// The times of two changes within one second are equal.
+	err := cluster.Eventually(t.Context(), 3*time.Second, 100*time.Millisecond, func() error {
+		if res := s.kubectl(t, "", "patch", "deployment/other", "--patch", change); res.code != 0 {
+			return errors.New(res.stderr)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Errorf("a removal with another change before the expiry is refused: %v", err)
+	}
 	refuse("before the expiry")
 	if !time.Now().Before(expires) {
 		t.Fatal("the waiver expired before the requests ended")
 	}
 	created := []byte(text(t, workload("Deployment", s.namespace, "fresh", 0, unready)))
-	err := cluster.Eventually(t.Context(), 20*time.Second, 100*time.Millisecond, func() error {
+	err = cluster.Eventually(t.Context(), 20*time.Second, 100*time.Millisecond, func() error {
 		err := client().Post().AbsPath(collection(stored)).Param("dryRun", "All").SetHeader("Content-Type", "application/json").Body(created).Do(t.Context()).Error()
 		if _, refused := isRefused(err); !refused {
 			return fmt.Errorf("a new Deployment is not refused: %w", err)
