@@ -24,6 +24,7 @@ func (a *Agent) pages() *server.Pages {
 	o := status.Options{
 		State: a.evaluator.Current, History: a.history.Load, Pod: a.podJSON, Excluded: a.excludedPods, Source: a.policyStatus,
 		Scope: a.options.Namespaces, Version: a.options.Version, HistoryURL: a.options.HistoryURL, Now: time.Now,
+		LimitedAccess: a.options.MetricsAuth,
 	}
 	if a.watch != nil {
 		o.Forbidden = a.watch.Forbidden
@@ -94,7 +95,7 @@ func (a *Agent) policyStatus() status.Source {
 }
 
 // excludedPods counts the pods of the namespaces that a table excludes.
-func (a *Agent) excludedPods(table *rules.Table) []page.PodCount {
+func (a *Agent) excludedPods(table *rules.Table) map[string]int {
 	pods := make(map[string]int)
 	if a.watch != nil {
 		for pod := range a.watch.All() {
@@ -103,13 +104,13 @@ func (a *Agent) excludedPods(table *rules.Table) []page.PodCount {
 	} else if r := a.recorded.Load(); r != nil {
 		pods = r.excluded
 	}
-	counts := []page.PodCount{}
+	excluded := make(map[string]int)
 	for namespace, n := range pods {
 		if !table.Includes(namespace) {
-			counts = append(counts, page.PodCount{Name: namespace, Pods: n})
+			excluded[namespace] = n
 		}
 	}
-	return counts
+	return excluded
 }
 
 // validateURL returns what is wrong with the address of a page; nil if it may be empty, and is.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/kube-devops/kube-devops/agent/page/browsertest"
 )
@@ -228,6 +229,59 @@ return [head.textContent + " " + head.ariaSort, document.querySelector("#namespa
 	if errors := tab.Errors(); len(errors) > 0 {
 		t.Errorf("errors: %q", errors)
 	}
+}
+
+// TestRefreshOfEqualRows: waivers with one id, as those of annotations, stay apart when the script refreshes the page, and a new change
+// above the focused one leaves the focus where it is.
+func TestRefreshOfEqualRows(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser takes seconds")
+	}
+	browser := browsertest.Start(t)
+	waivers, changes := waivers(), changes(9)
+	for i := range waivers.Waivers {
+		waivers.Waivers[i].ID, waivers.Waivers[i].Source = "kube-devops.io/waive", fmt.Sprint("annotation of Deployment/web-", i)
+	}
+	waivers.Waivers = append(waivers.Waivers, waivers.Waivers[0]) // even with one key
+	site := named(t, map[string]View{"waivers": waivers, "changes": changes})
+	tab := browser.Tab(t)
+	const sources = `[...document.querySelectorAll("#waivers .source")].map((source) => source.textContent)`
+	tab.Go(t, site.URL+"/waivers")
+	var before, after []string
+	tab.Eval(t, sources, &before)
+	for _, round := range []string{"2031-01-01", "2032-01-01"} {
+		site.with(func() { waivers.Waived, waivers.Time = waivers.Waived+1, parsedDay(t, round) })
+		tab.Wait(t, `document.getElementById("time").textContent.startsWith("`+round+`")`)
+		tab.Eval(t, sources, &after)
+		if len(before) != 7 || !slices.Equal(before, after) {
+			t.Errorf("the sources are %q, after a refresh %q", before, after)
+		}
+	}
+
+	tab.Go(t, site.URL+"/changes")
+	tab.Eval(t, `document.querySelectorAll("#changes tbody a")[2].focus()`, nil)
+	var focused string
+	const row = `document.activeElement.closest("tr")?.textContent ?? document.activeElement.nodeName`
+	tab.Eval(t, row, &focused)
+	site.with(func() {
+		first := changes.Changes[0]
+		first.Time, first.Namespace = first.Time.Add(time.Second), "brand-new"
+		changes.Changes = append([]Change{first}, changes.Changes...)
+	})
+	tab.Wait(t, `document.querySelector("#changes tbody a").textContent === "brand-new"`)
+	var still string
+	if tab.Eval(t, row, &still); still != focused {
+		t.Errorf("the focus moved from %q to %q", focused, still)
+	}
+}
+
+func parsedDay(t *testing.T, text string) time.Time {
+	t.Helper()
+	day, err := time.Parse(time.DateOnly, text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return day
 }
 
 // most is the namespace with the most violations, or the fewest.

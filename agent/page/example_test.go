@@ -146,6 +146,7 @@ func namespace(n int) *Namespace {
 				Check: c.ID, Category: c.Category, Severity: c.Severity, Weight: c.Weight, Container: "main", Message: c.Message, Remediation: c.Remediation,
 				Violations: w.Pods, Points: w.Pods * c.Weight, Gain: ptr(float64(w.Pods*c.Weight) / 9),
 			}
+			f.PodCount = w.Pods
 			for p := range w.Pods {
 				f.Pods = append(f.Pods, fmt.Sprintf("%s-7d9f8b6c5-%05d", w.Name, p*1711+i))
 			}

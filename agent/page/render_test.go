@@ -159,6 +159,49 @@ func TestFoundRows(t *testing.T) {
 	}
 }
 
+// TestPodsOfFinding counts pods, and not their violations.
+func TestPodsOfFinding(t *testing.T) {
+	for want, f := range map[string]Finding{
+		"":               {Violations: 2, PodCount: 1, Pods: []string{"a"}},
+		"and 1 more pod": {Violations: 7, PodCount: 5, Pods: []string{"a", "b", "c", "d", "e"}},
+	} {
+		if got := morePods(f); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
+// TestRowKeys: each row of the waivers and of the changes has a key of its own, by which the script finds it again.
+func TestRowKeys(t *testing.T) {
+	w := waiverRow{Waiver: Waiver{ID: "kube-devops.io/waive", Source: "annotation of Deployment/web", Expires: moment, Selects: []Condition{{"namespace", "a"}}}}
+	c := changes(1).Changes[0]
+	keys := map[string]string{w.Key(): "waiver", c.Key(): "change"}
+	of := func(name, key string) {
+		if other, ok := keys[key]; ok {
+			t.Errorf("%s has the key of %s", name, other)
+		}
+		keys[key] = name
+	}
+	other := w
+	other.Selects = []Condition{{"namespace", "b"}}
+	of("waiver of another namespace", other.Key())
+	other = w
+	other.Source = "annotation of Deployment/api"
+	of("waiver of another workload", other.Key())
+	other = w
+	other.Expires = moment.Add(1)
+	of("waiver until later", other.Key())
+	for name, change := range map[string]func(c *Change){
+		"time": func(c *Change) { c.Time = c.Time.Add(1) }, "direction": func(c *Change) { c.Opened = !c.Opened },
+		"namespace": func(c *Change) { c.Namespace = "x" }, "pod": func(c *Change) { c.Pod = "x" }, "check": func(c *Change) { c.Check = "x" },
+		"container": func(c *Change) { c.Container = "x" }, "subject": func(c *Change) { c.Subject = "x" },
+	} {
+		other := c
+		change(&other)
+		of("change with another "+name, other.Key())
+	}
+}
+
 func TestDelta(t *testing.T) {
 	for want, change := range map[delta]*float64{
 		{"na", "n/a"}: nil, {"same", "±0.0"}: ptr(-0.04), {"up", "+1.3"}: ptr(1.26), {"down", "−12.0"}: ptr(-12.0), {"down", "−0.1"}: ptr(-0.05),

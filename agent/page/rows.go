@@ -3,10 +3,13 @@ package page
 import (
 	"cmp"
 	"fmt"
+	"hash/fnv"
+	"io"
 	"net/url"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/dustin/go-humanize/english"
 
@@ -36,8 +39,8 @@ const maxPods = 4
 
 func fewPods(pods []string) []string { return pods[:min(len(pods), maxPods)] }
 
-// morePods counts the pods of a finding that are not named. Each has one violation.
-func morePods(f Finding) string { return base.More(f.Violations-len(fewPods(f.Pods)), "pod") }
+// morePods counts the pods of a finding that are not named.
+func morePods(f Finding) string { return base.More(f.PodCount-len(fewPods(f.Pods)), "pod") }
 
 // NamespacePath is the path of the view of a namespace below a root, such as "/" or "https://governance.example.com/".
 func NamespacePath(root, name string) string { return root + "namespaces/" + url.PathEscape(name) }
@@ -237,6 +240,27 @@ func (f *frame) Unfolded() bool { return len(f.View.(*Namespace).Workloads) <= m
 type waiverRow struct {
 	Waiver
 	Class, State, Left string
+}
+
+// Key identifies a row: the waivers of annotations have one id.
+func (w waiverRow) Key() string {
+	parts := []string{w.ID, w.Source, w.Reason, w.Expires.UTC().Format(time.RFC3339Nano)}
+	for _, c := range w.Selects {
+		parts = append(parts, c.Field, c.Value)
+	}
+	return keyOf(parts...)
+}
+
+// Key identifies a change among those of the view, so that a row keeps the focus when newer ones come.
+func (c Change) Key() string {
+	return keyOf(c.Time.UTC().Format(time.RFC3339Nano), strconv.FormatBool(c.Opened), c.Namespace, c.Pod, c.Check, c.Container, c.Subject)
+}
+
+// keyOf is a short key of what identifies a row.
+func keyOf(parts ...string) string {
+	hash := fnv.New64a()
+	_, _ = io.WriteString(hash, strings.Join(parts, "\x00"))
+	return strconv.FormatUint(hash.Sum64(), 36)
 }
 
 // soonDays is the number of days before its expiry at which a waiver is marked, so that its owner renews it or fixes the violations.

@@ -25,13 +25,16 @@ function morph(from, to) {
     if (from.getAttribute(name) !== value && !(name === "open" && from.nodeName === "DETAILS")) from.setAttribute(name, value);
   }
   if (from.nodeName === "SELECT") return;
-  const old = new Map();
+  const old = new Map(); // those with a key that stand for no new node yet
   for (const child of from.childNodes) {
-    if (keyOf(child)) old.set(child.nodeName + keyOf(child), child);
+    if (!keyOf(child)) continue;
+    const key = child.nodeName + keyOf(child);
+    if (!old.has(key)) old.set(key, []);
+    old.get(key).push(child);
   }
   let at = from.firstChild;
   for (const child of [...to.childNodes]) {
-    const known = keyOf(child) ? old.get(child.nodeName + keyOf(child)) : at && same(at, child) ? at : null;
+    const known = keyOf(child) ? old.get(child.nodeName + keyOf(child))?.shift() : at && same(at, child) ? at : null;
     if (known) {
       if (known === at) at = at.nextSibling;
       else from.insertBefore(known, at);

@@ -182,8 +182,9 @@ type Finding struct {
 	// Waiver is the id of the waiver that accepts it, until Expires; empty if it counts.
 	Waiver  string     `json:"waiver,omitempty"`
 	Expires *time.Time `json:"expires,omitempty"`
-	// Violations counts the pods. Pods are some of their names.
+	// PodCount counts the pods, which can have several violations each. Pods are some of their names.
 	Violations int      `json:"violations"`
+	PodCount   int      `json:"podCount"`
 	Pods       []string `json:"pods"`
 	Points     int      `json:"points"`
 	// Gain is by how many percentage points a fix raises the compliance of the namespace; null without data.

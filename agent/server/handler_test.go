@@ -238,6 +238,17 @@ func TestTextIsNotSniffed(t *testing.T) {
 	}
 }
 
+// TestReportIsNotStored: the report has the headers of the pages, because it has their data.
+func TestReportIsNotStored(t *testing.T) {
+	recorder := httptest.NewRecorder()
+	Handler(options()).ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "/api/v1/report", nil))
+	for name, want := range map[string]string{"X-Content-Type-Options": "nosniff", "Cache-Control": "no-store", "Content-Type": "application/json"} {
+		if got := recorder.Header().Get(name); recorder.Code != http.StatusOK || got != want {
+			t.Errorf("%d, %s is %q, want %q", recorder.Code, name, got, want)
+		}
+	}
+}
+
 // Each response asks for the permission once, whatever the result.
 func TestPermissionIsRequestedOnce(t *testing.T) {
 	for _, target := range []string{"/metrics", "/api/v1/report"} {

@@ -175,6 +175,8 @@ func readyz(checks []Check) http.HandlerFunc {
 // reportPage writes the report as JSON, compressed if the client accepts gzip.
 func reportPage(report func(io.Writer) error) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Content-Type-Options", "nosniff")
+		w.Header().Set("Cache-Control", "no-store") // access and leader may change
 		if err := writeCompressed(w, r, "application/json", report); err != nil {
 			w.Header().Del("Content-Encoding")
 			answer(w, http.StatusServiceUnavailable, err.Error()+"\n")

@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strings"
 
+	"k8s.io/apimachinery/pkg/util/validation"
+
 	"github.com/kube-devops/kube-devops/agent/page"
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/agent/state"
@@ -78,11 +80,15 @@ func (q *request) notFound(name string, snap *state.Snapshot) *page.NotFound {
 // maxNear is how many similar names a view suggests.
 const maxNear = 10
 
-// near are the namespaces whose name contains the other one, or the other way round.
+// near are the namespaces whose name contains the other one, or the other way round. Where access is limited there are none: a client
+// that may read one namespace must not learn the names of others.
 func (q *request) near(name string) []string {
 	near := []string{}
+	if q.LimitedAccess || len(validation.IsDNS1123Label(name)) > 0 {
+		return near
+	}
 	for _, r := range q.scores().rows {
-		if name != "" && (strings.Contains(r.name, name) || strings.Contains(name, r.name)) {
+		if strings.Contains(r.name, name) || strings.Contains(name, r.name) {
 			near = append(near, r.name)
 		}
 	}
@@ -131,7 +137,9 @@ type finding struct {
 	violations         int
 	unknown            int           // of them
 	waiver             *rules.Waiver // nil if it counts
-	pods               []string
+	pods               []string      // the names of the first ones
+	podCount           int
+	last               string // the pod that was counted last
 }
 
 // A findingKey identifies a finding of a workload.
@@ -176,8 +184,12 @@ func (q *request) workloads(snap *state.Snapshot) []*workload {
 		if v.Unknown {
 			found.unknown++
 		}
-		if n := len(found.pods); n < maxPods && (n == 0 || found.pods[n-1] != v.Name) {
-			found.pods = append(found.pods, v.Name)
+		if found.last != v.Name {
+			found.last = v.Name
+			found.podCount++
+			if len(found.pods) < maxPods {
+				found.pods = append(found.pods, v.Name)
+			}
 		}
 		if !waived {
 			of.points += snap.Table.Checks()[v.Check].Weight
@@ -261,7 +273,7 @@ func (q *request) finding(f *finding, fix *fixes) page.Finding {
 	out := page.Finding{
 		Check: c.ID, Category: string(c.Category), Severity: string(c.Severity), Weight: c.Weight,
 		Container: f.Container, Path: f.Path, Value: detail.Value, Message: c.MessageOf(f.Container, f.Subject, detail), Remediation: c.Remediation,
-		Unknown: f.unknown > 0, Violations: f.violations, Pods: f.pods,
+		Unknown: f.unknown > 0, Violations: f.violations, PodCount: f.podCount, Pods: f.pods,
 	}
 	if f.Subject != f.Container {
 		out.Subject = f.Subject

@@ -27,12 +27,14 @@ type Options struct {
 	// Pod returns the present form of a pod, by its name, as JSON; nil if there is none.
 	Pod func(pod state.Pod) []byte
 	// Excluded counts the pods of the namespaces that a table excludes, by namespace; nil if they are not known.
-	Excluded func(table *rules.Table) []page.PodCount
+	Excluded func(table *rules.Table) map[string]int
 	// Source says where the policy comes from.
 	Source func() Source
 	// Scope are the namespaces that the agent watches; empty for all. Forbidden returns those that it may not read.
 	Scope     []string
 	Forbidden func() []string
+	// LimitedAccess says that a client may be permitted to read some pages and not others.
+	LimitedAccess bool
 	// Cluster names what is shown; Version is that of the agent. Both may be empty.
 	Cluster, Version string
 	// HistoryURL is where older data is kept; empty if that is not known. "{namespace}" in it stands for the namespace of the page.

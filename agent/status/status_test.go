@@ -418,6 +418,67 @@ func TestNamespaceNotFound(t *testing.T) {
 	}
 }
 
+// TestNoSuggestions: a client whose access is limited to some pages learns no names of other namespaces, and what cannot be a name has
+// no similar ones.
+func TestNoSuggestions(t *testing.T) {
+	f := newFixture(t)
+	f.fill(t)
+	if view := viewOf[page.NotFound](t, f, "/namespaces/Shop"); len(view.Near) != 0 {
+		t.Errorf("near a name that is not a DNS label: %v", view.Near)
+	}
+	f.LimitedAccess = true
+	if view := viewOf[page.NotFound](t, f, "/namespaces/sho"); len(view.Near) != 0 {
+		t.Errorf("near, with limited access: %v", view.Near)
+	}
+}
+
+// TestExcludedOrder: the excluded namespaces have one order, with the most pods first, so that the version of the page stays.
+func TestExcludedOrder(t *testing.T) {
+	f := newFixture(t)
+	f.fill(t)
+	f.Excluded = func(*rules.Table) map[string]int {
+		pods := make(map[string]int)
+		for i := range 60 {
+			pods[fmt.Sprintf("kube-%02d", i)] = i / 10
+		}
+		return pods
+	}
+	_, first := f.ask("/", "text/html")
+	f.now = f.now.Add(countFor + time.Second)
+	if _, second := f.ask("/", "text/html"); second.Version != first.Version {
+		t.Errorf("version %s, then %s", first.Version, second.Version)
+	}
+	counts := viewOf[page.Overview](t, f, "/").Uncounted.Excluded
+	if got := fmt.Sprint(counts[:2], counts[59]); len(counts) != 60 || got != "[{kube-50 5} {kube-51 5}] {kube-09 0}" {
+		t.Errorf("%d namespaces: %s", len(counts), got)
+	}
+}
+
+// TestPodCount: a pod with two violations of a finding is one pod.
+func TestPodCount(t *testing.T) {
+	table, err := rules.Load("policy.yaml", []byte(`
+apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: two}
+checks:
+  - {id: tolerates, severity: low, weight: 1, forEach: spec.tolerations, violation: {path: operator, operator: equals, value: Exists}}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFixture(t)
+	f.state = state.New(table)
+	const tolerations = `,"tolerations":[{"key":"a","operator":"Exists"},{"key":"a","operator":"Exists"}]`
+	f.add(t, "shop", "web", "web-abc-0", good, tolerations)
+	for pods := 1; pods <= maxPods+5; pods++ {
+		found := viewOf[page.Namespace](t, f, "/namespaces/shop").Workloads[0].Findings[0]
+		if found.Violations != 2*pods || found.PodCount != pods || len(found.Pods) != min(pods, maxPods) {
+			t.Errorf("%d violations in %d pods %q, want %d in %d", found.Violations, found.PodCount, found.Pods, 2*pods, pods)
+		}
+		f.add(t, "shop", "web", fmt.Sprint("web-abc-", pods), good, tolerations)
+	}
+}
+
 func TestWaiversView(t *testing.T) {
 	f := newFixture(t)
 	f.fill(t)

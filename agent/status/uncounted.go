@@ -31,7 +31,7 @@ func (q *request) excludedPods(table *rules.Table) []page.PodCount {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if age := q.now.Sub(c.at); c.hash != table.Hash() || age < 0 || age > countFor {
-		c.count, c.hash, c.at = q.Excluded(table), table.Hash(), q.now
+		c.count, c.hash, c.at = podCounts(q.Excluded(table)), table.Hash(), q.now
 	}
 	return c.count
 }
