@@ -3,10 +3,9 @@ package status
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
-
-	"k8s.io/apimachinery/pkg/util/validation"
 
 	"github.com/kube-devops/kube-devops/agent/page"
 	"github.com/kube-devops/kube-devops/agent/report"
@@ -80,11 +79,14 @@ func (q *request) notFound(name string, snap *state.Snapshot) *page.NotFound {
 // maxNear is how many similar names a view suggests.
 const maxNear = 10
 
+// possibleName is the form of the name of a namespace: a DNS label.
+var possibleName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
+
 // near are the namespaces whose name contains the other one, or the other way round. Where access is limited there are none: a client
 // that may read one namespace must not learn the names of others.
 func (q *request) near(name string) []string {
 	near := []string{}
-	if q.LimitedAccess || len(validation.IsDNS1123Label(name)) > 0 {
+	if q.LimitedAccess || !possibleName.MatchString(name) {
 		return near
 	}
 	for _, r := range q.scores().rows {
