@@ -104,7 +104,7 @@ func (o *Options) AddFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&o.Certificate.KeyFile, "tls-private-key-file", o.Certificate.KeyFile, "PEM file of the private key")
 	flags.BoolVar(&o.MetricsAuth, "metrics-auth", o.MetricsAuth, "serve metrics and report only to clients that the API server authenticates (TokenReview) and authorizes to get the path (SubjectAccessReview); requires TLS")
 	flags.StringSliceVar(&o.MetricsAuthAudiences, "metrics-auth-audiences", o.MetricsAuthAudiences, "with --metrics-auth: audiences that a token may be for (default: those of the API server)")
-	flags.StringVar(&o.ExternalURL, "external-url", o.ExternalURL, "address under which people reach the status page of the leader; the page of a standby links to it")
+	flags.StringVar(&o.ExternalURL, externalURL, o.ExternalURL, "address under which people reach the status page of the leader; the page of a standby links to it")
 	flags.StringVar(&o.HistoryURL, "history-url", o.HistoryURL, "address of a dashboard with the scores of more than a day, which the status page links to; {namespace} in it stands for the namespace of the page")
 	flags.StringVar(&o.Kubeconfig, "kubeconfig", o.Kubeconfig, "kubeconfig file (default: the files of KUBECONFIG, else the in-cluster configuration, else ~/.kube/config)")
 	flags.StringVar(&o.Context, "context", o.Context, "context of the kubeconfig (default: the current one)")
@@ -141,7 +141,7 @@ func (o *Options) Validate() error {
 		mistakes = append(mistakes, fmt.Errorf("--profile-listen %q must be a loopback address, for example 127.0.0.1:6060", o.ProfileListen))
 	}
 	mistakes = append(mistakes, o.validateAccess(), o.validateNamespaces(), o.validateLeaderService(),
-		validateURL("external-url", o.ExternalURL), validateURL("history-url", o.HistoryURL))
+		validateURL(externalURL, o.ExternalURL), validateURL("history-url", o.HistoryURL))
 	if o.Replay != "" && o.Kubeconfig != "" {
 		mistakes = append(mistakes, errors.New("--replay and --kubeconfig cannot be combined: a recording needs no cluster"))
 	}

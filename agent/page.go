@@ -58,6 +58,9 @@ func (a *Agent) standby(r *http.Request, reason error) *page.Standby {
 	view.Leader, view.Reason = other.Leader, other.Reason
 	if a.options.ExternalURL != "" {
 		view.URL = strings.TrimSuffix(a.options.ExternalURL, "/") + r.URL.EscapedPath()
+		if parameters := r.URL.Query().Encode(); parameters != "" { // encoded again: the client may have written anything
+			view.URL += "?" + parameters
+		}
 	}
 	view.Command = portForward(ownNamespace(namespaceFile), other.Leader, a.Addr())
 	return view
@@ -113,6 +116,9 @@ func (a *Agent) excludedPods(table *rules.Table) map[string]int {
 	return excluded
 }
 
+// externalURL is the flag of the address to which the paths of the pages are added.
+const externalURL = "external-url"
+
 // validateURL returns what is wrong with the address of a page; nil if it may be empty, and is.
 func validateURL(flag, text string) error {
 	if text == "" {
@@ -121,6 +127,9 @@ func validateURL(flag, text string) error {
 	u, err := url.Parse(text)
 	if err == nil && (u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil) {
 		err = errors.New("it must begin with http:// or https:// and a host, without a user")
+	}
+	if err == nil && flag == externalURL && strings.ContainsAny(text, "?#") {
+		err = errors.New("it must not have a query or a fragment, because the paths of the pages are added to it")
 	}
 	if err != nil {
 		return errors.New("--" + flag + " is not the address of a page, such as https://governance.example.com: " + strings.TrimPrefix(err.Error(), "parse "))

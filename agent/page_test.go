@@ -29,7 +29,7 @@ import (
 func TestStandbyNamesTheLeader(t *testing.T) {
 	a := &Agent{}
 	a.options.Election.Identity, a.options.ExternalURL = "agent-b_1", "https://governance.example.com/east/"
-	request := httptest.NewRequest(http.MethodGet, "/namespaces/a%20b?filter=x", nil)
+	request := httptest.NewRequest(http.MethodGet, "/namespaces/a%20b?sort=pods&filter=x%22%3Cb%3E&a;b", nil)
 	view := a.standby(request, errors.New("no permission"))
 	if view.Leader != "" || view.Replica != "agent-b_1" || view.Reason != "no permission" || view.URL != "" || view.Command != "" {
 		t.Errorf("without a Lease: %+v", view)
@@ -42,7 +42,7 @@ func TestStandbyNamesTheLeader(t *testing.T) {
 	}
 	defer a.server.Close()
 	view = a.standby(request, fmt.Errorf("no: %w", &election.NotLeaderError{Leader: "agent-a_2", Reason: "this replica does not hold the lease"}))
-	if view.Leader != "agent-a_2" || view.Reason != "this replica does not hold the lease" || view.URL != "https://governance.example.com/east/namespaces/a%20b" {
+	if view.Leader != "agent-a_2" || view.Reason != "this replica does not hold the lease" || view.URL != "https://governance.example.com/east/namespaces/a%20b?filter=x%22%3Cb%3E&sort=pods" {
 		t.Errorf("with a leader: %+v", view)
 	}
 	for leader, want := range map[string]string{
@@ -60,12 +60,25 @@ func TestStandbyNamesTheLeader(t *testing.T) {
 
 func TestValidateURL(t *testing.T) {
 	for text, want := range map[string]bool{
-		"": true, "https://governance.example.com": true, "http://10.0.0.1:8080/x/": true, "https://grafana/d/1?var-namespace={namespace}": true,
+		"": true, "https://governance.example.com": true, "http://10.0.0.1:8080/x/": true, "HTTPS://grafana/{namespace}": true,
 		"governance.example.com": false, "javascript:alert(1)": false, "https://": false, "https://u:p@host": false, "https://a b": false, "//host": false,
 	} {
 		err := validateURL("external-url", text)
 		if (err == nil) != want || err != nil && (!strings.HasPrefix(err.Error(), "--external-url is not the address of a page") || strings.Contains(err.Error(), "\n")) {
 			t.Errorf("%q: %v, want it to be taken: %t", text, err, want)
+		}
+	}
+}
+
+// TestExternalURLHasNoQuery: the paths of the pages are added to it, so that a query would end up in the middle.
+func TestExternalURLHasNoQuery(t *testing.T) {
+	for _, text := range []string{"https://a/?x=1", "https://a/?", "https://a/#x", "https://a#"} {
+		err := validateURL(externalURL, text)
+		if err == nil || !strings.Contains(err.Error(), "query or a fragment") || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%q: %v", text, err)
+		}
+		if err := validateURL("history-url", text); err != nil {
+			t.Error(err)
 		}
 	}
 }

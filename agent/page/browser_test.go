@@ -166,7 +166,7 @@ return [head.textContent + " " + head.ariaSort, document.querySelector("#namespa
 
 	t.Run("an error is shown, and goes away", func(t *testing.T) {
 		site.with(func() { site.down = true })
-		tab.Wait(t, `!document.getElementById("problem").hidden && document.getElementById("problem").textContent.includes("403")`)
+		tab.Wait(t, `!document.getElementById("problem").hidden && document.getElementById("problem").textContent.includes("403 Forbidden: no permission.")`)
 		site.with(func() { site.down = false })
 		tab.Wait(t, `document.getElementById("problem").hidden`)
 		tab.Errors() // the browser logs the answer 403
@@ -272,6 +272,35 @@ func TestRefreshOfEqualRows(t *testing.T) {
 	var still string
 	if tab.Eval(t, row, &still); still != focused {
 		t.Errorf("the focus moved from %q to %q", focused, still)
+	}
+}
+
+// TestSortOnAPhone: the table has no heads there. Another column has its own direction, and a link reverses it, without scripts too.
+func TestSortOnAPhone(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a browser takes seconds")
+	}
+	browser := browsertest.Start(t)
+	rows := rowsOf(20)
+	site := serve(t, cluster(rows))
+	tab := browser.Tab(t)
+	tab.Screen(t, 390, 900, false)
+	tab.Go(t, site.URL+"/?sort=pods&order=asc")
+	tab.Eval(t, `(() => { const sort = document.getElementById("sort"); sort.value = "violations"; sort.dispatchEvent(new Event("input", { bubbles: true })) })()`, nil)
+	tab.Wait(t, `location.search === "?sort=violations" && document.querySelector("#namespaces tbody th").textContent === "`+most(rows, true)+`"`)
+	tab.Scripts(t, false)
+	defer tab.Scripts(t, true)
+	for _, worst := range []bool{false, true} {
+		var path string
+		tab.Eval(t, `document.querySelector(".sorts a").checkVisibility() ? document.querySelector(".sorts a").href : ""`, &path)
+		tab.Go(t, path)
+		var first string
+		if tab.Eval(t, `document.querySelector("#namespaces tbody th").textContent`, &first); first != most(rows, worst) {
+			t.Errorf("%s: %s is first, want %s", path, first, most(rows, worst))
+		}
+	}
+	if errors := tab.Errors(); len(errors) > 0 {
+		t.Errorf("errors: %q", errors)
 	}
 }
 

@@ -180,7 +180,7 @@ func namespace(n int) *Namespace {
 }
 
 func waivers() *Waivers {
-	v := &Waivers{Head: head(), Waived: 61, Mistakes: []string{"search-prod/Deployment/indexer: line 1: the check latest-tag does not exist; did you mean latest_tag?"}}
+	v := &Waivers{Head: head(), Waived: 30, CountAgain: 12, Mistakes: []string{"search-prod/Deployment/indexer: line 1: the check latest-tag does not exist; did you mean latest_tag?"}}
 	for i, days := range []int{-3, 5, 60, 90, 170, 200} {
 		w := Waiver{
 			ID: fmt.Sprintf("SEC-%d", 117+i), Reason: "The vendor ships this image with root; ticket VENDOR-3310, accepted by the security team.", Source: "waivers.yaml",
@@ -233,6 +233,10 @@ func notFound() *NotFound {
 	return &NotFound{Head: head(), Name: "serach-prod", Near: []string{"search-prod", "search-dev"}}
 }
 
+func rejected() *Rejected {
+	return &Rejected{Head: head(), Path: "waivers", Reason: `unknown grade "A"; there are Healthy, Stable, Degraded, Critical`}
+}
+
 func standby() *Standby {
 	return &Standby{
 		Replica: "kube-devops-6d5f7c9b8-x2k4q_b1c2", Leader: "kube-devops-6d5f7c9b8-8fjzn_77aa", URL: "https://governance.example.com/",
@@ -244,6 +248,6 @@ func standby() *Standby {
 func examples() map[string]View {
 	return map[string]View{
 		"overview": overview(60, PerPage, 1), "empty": overview(0, PerPage, 1), "namespace": namespace(8), "waivers": waivers(), "policy": policy(),
-		"changes": changes(40), "not-found": notFound(), "standby": standby(),
+		"changes": changes(40), "not-found": notFound(), "rejected": rejected(), "standby": standby(),
 	}
 }

@@ -135,6 +135,10 @@ func (n *NotFound) frame() frame {
 	return newFrame(n, "not found", "namespaces/", "No namespace "+base.Name(n.Name), &n.Head, nil)
 }
 
+func (r *Rejected) frame() frame {
+	return newFrame(r, "rejected", r.Path, "Invalid parameters", &r.Head, nil)
+}
+
 func (s *Standby) frame() frame {
 	return newFrame(s, "standby", "", "Standby", nil, nil)
 }
@@ -189,7 +193,8 @@ func shortHash(hash string) string { return base.Sanitized(base.Head(hash, len("
 
 // web returns an address if a page may link it; empty if not.
 func web(address string) string {
-	if strings.HasPrefix(address, "https://") || strings.HasPrefix(address, "http://") {
+	scheme, _, found := strings.Cut(address, "://")
+	if found && (strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "http")) {
 		return address
 	}
 	return ""

@@ -202,6 +202,16 @@ func TestRowKeys(t *testing.T) {
 	}
 }
 
+func TestWebAddresses(t *testing.T) {
+	for address, want := range map[string]bool{
+		"https://a": true, "HTTPS://a": true, "Http://a": true, "javascript:alert(1)": false, "javascript://a": false, "//a": false, "": false,
+	} {
+		if got := web(address); got != address && want || got != "" && !want {
+			t.Errorf("%q becomes %q", address, got)
+		}
+	}
+}
+
 func TestDelta(t *testing.T) {
 	for want, change := range map[delta]*float64{
 		{"na", "n/a"}: nil, {"same", "±0.0"}: ptr(-0.04), {"up", "+1.3"}: ptr(1.26), {"down", "−12.0"}: ptr(-12.0), {"down", "−0.1"}: ptr(-0.05),

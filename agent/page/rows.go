@@ -116,6 +116,8 @@ type filter struct {
 	Hint, Found, Clear string
 	Hidden             []hidden
 	Sorts              []option
+	// Reverse is the link to the other direction; empty if the rows are not sorted by a column.
+	Reverse string
 }
 
 type hidden struct{ Name, Value string }
@@ -139,6 +141,10 @@ func (f *frame) Filter() filter {
 		form.Sorts = []option{{"", "worst first", q.Sort == SortWorst}}
 		for _, c := range columns {
 			form.Sorts = append(form.Sorts, option{c.sort, c.inWords(), q.Sort == c.sort})
+		}
+		if reversed := q; q.Sort != SortWorst {
+			reversed.Descending, reversed.Page = !q.Descending, 1
+			form.Reverse = reversed.link()
 		}
 	}
 	q.Filter, q.Page = "", 1
@@ -261,6 +267,14 @@ func keyOf(parts ...string) string {
 	hash := fnv.New64a()
 	_, _ = io.WriteString(hash, strings.Join(parts, "\x00"))
 	return strconv.FormatUint(hash.Sum64(), 36)
+}
+
+// CountAgain says that the violations of an expired waiver are in the scores.
+func (w waiverRow) CountAgain() string {
+	if !w.Expired || w.Violations == 0 {
+		return ""
+	}
+	return english.PluralWord(w.Violations, "counts", "count") + " again"
 }
 
 // soonDays is the number of days before its expiry at which a waiver is marked, so that its owner renews it or fixes the violations.

@@ -87,7 +87,8 @@ async function refresh() {
       complain("");
     } else {
       etag = "";
-      complain(`This page is not up to date: the agent answers ${response.status} ${response.statusText}.`);
+      const reason = response.status < 500 && (response.headers.get("Content-Type") ?? "").startsWith("text/plain") ? await response.text() : "";
+      complain(`This page is not up to date: the agent answers ${response.status} ${response.statusText}${reason && ": " + reason.trim().slice(0, 300)}.`);
     }
   } catch (error) {
     if (mine.signal.aborted) return;
@@ -127,6 +128,8 @@ main.addEventListener("input", (event) => {
   const form = event.target.closest("form.filter");
   if (!form) return;
   clearTimeout(typing);
+  // Each column has its own direction, which shows the worst first.
+  if (event.target.name === "sort") form.elements.namedItem("order")?.remove();
   typing = setTimeout(() => search(form), event.target.nodeName === "SELECT" ? 0 : 150);
 });
 

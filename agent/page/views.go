@@ -2,7 +2,7 @@ package page
 
 import "time"
 
-// A View is one of the pages: Overview, Namespace, Waivers, Policy, Changes, NotFound and Standby.
+// A View is one of the pages: Overview, Namespace, Waivers, Policy, Changes, NotFound, Rejected and Standby.
 type View interface{ frame() frame }
 
 // A Head is what each view says about the agent and its data.
@@ -224,6 +224,8 @@ type Waivers struct {
 	Query Query `json:"query"`
 	// Waived counts the violations that waivers accept now.
 	Waived int `json:"waived"`
+	// CountAgain counts the violations that only waivers accepted that have expired.
+	CountAgain int `json:"countAgain"`
 	// Waivers are those that expire first, first.
 	Waivers []Waiver `json:"waivers"`
 	// Mistakes are annotations that accept nothing, each with its place.
@@ -310,6 +312,15 @@ type NotFound struct {
 	Reason string `json:"reason,omitempty"`
 	// Near are namespaces with similar names.
 	Near []string `json:"near"`
+}
+
+// Rejected is the answer to a request whose parameters the agent does not understand.
+type Rejected struct {
+	Head
+	// Path is that of the view below the root: "" or "waivers"; "namespaces/" for any namespace.
+	Path string `json:"path"`
+	// Reason is what is wrong with the parameters, without a period.
+	Reason string `json:"reason"`
 }
 
 // A Standby is the whole page of a replica that does not lead. It has no data.

@@ -7,6 +7,15 @@ import (
 
 // wantsJSON reports whether the header Accept prefers JSON to HTML. A range such as */* prefers neither, and gets HTML.
 func wantsJSON(accept []string) bool {
+	weight := weights(accept)
+	return weight["application/json"] > max(weight["text/html"], weight["application/xhtml+xml"])
+}
+
+// wantsHTML reports whether the header Accept names HTML, as that of browsers does, and does not prefer JSON.
+func wantsHTML(accept []string) bool { return weights(accept)["text/html"] > 0 && !wantsJSON(accept) }
+
+// weights are those of the ranges of a header Accept.
+func weights(accept []string) map[string]float64 {
 	weight := map[string]float64{}
 	for part := range strings.SplitSeq(strings.Join(accept, ","), ",") {
 		name, parameters, _ := strings.Cut(part, ";")
@@ -18,5 +27,5 @@ func wantsJSON(accept []string) bool {
 		}
 		weight[strings.ToLower(strings.TrimSpace(name))] = q
 	}
-	return weight["application/json"] > max(weight["text/html"], weight["application/xhtml+xml"])
+	return weight
 }

@@ -80,11 +80,11 @@ func (v *Views) Answer(r *http.Request) Answer {
 	if st == nil {
 		return Standby(r, &page.Standby{Reason: "The pods are not evaluated yet."})
 	}
+	q := request{Views: v, now: v.Now(), history: v.History(), state: st}
 	query, err := parse(r.URL.RawQuery, st.Table())
 	if err != nil {
-		return failure(http.StatusBadRequest, err)
+		return q.rejected(r, err)
 	}
-	q := request{Views: v, now: v.Now(), history: v.History(), state: st}
 	status, view := http.StatusOK, page.View(nil)
 	switch name := r.PathValue("name"); {
 	case name != "":
@@ -102,6 +102,20 @@ func (v *Views) Answer(r *http.Request) Answer {
 		view = q.overview(query)
 	}
 	return answerOf(r, status, view)
+}
+
+// rejected is the answer to parameters that are not understood: one line, or a page with a way out for a browser.
+func (q *request) rejected(r *http.Request, err error) Answer {
+	if !wantsHTML(r.Header.Values("Accept")) {
+		return failure(http.StatusBadRequest, err)
+	}
+	path := strings.TrimPrefix(r.URL.Path, "/")
+	if r.PathValue("name") != "" {
+		path = "namespaces/"
+	}
+	a := answerOf(r, http.StatusBadRequest, &page.Rejected{Head: q.head(q.state.Table(), ""), Path: path, Reason: err.Error()})
+	a.Version = ""
+	return a
 }
 
 // Standby is the answer of a replica that has no data to show.
@@ -136,27 +150,29 @@ func (q *request) head(table *rules.Table, namespace string) page.Head {
 	return h
 }
 
-// historyURL puts a namespace into an address. Without one, the parameters that need it are left out.
+// historyURL puts a namespace into an address, and keeps all else as it is. Without one, the parameters that need it are left out.
 func historyURL(text, namespace string) string {
 	const placeholder = "{namespace}"
-	u, err := url.Parse(text)
-	if err != nil || !strings.Contains(text, placeholder) {
+	if !strings.Contains(text, placeholder) {
 		return text
 	}
-	parameters := u.Query()
-	for name, values := range parameters {
-		for i, value := range values {
-			if strings.Contains(value, placeholder) && namespace == "" {
-				delete(parameters, name)
-				break
-			}
-			values[i] = strings.ReplaceAll(value, placeholder, namespace)
+	rest, fragment, hasFragment := strings.Cut(text, "#")
+	path, query, _ := strings.Cut(rest, "?")
+	escaped := url.PathEscape(namespace)
+	var parameters []string
+	for parameter := range strings.SplitSeq(query, "&") {
+		if parameter != "" && (namespace != "" || !strings.Contains(parameter, placeholder)) {
+			parameters = append(parameters, strings.ReplaceAll(parameter, placeholder, url.QueryEscape(namespace)))
 		}
 	}
-	u.RawQuery = parameters.Encode()
-	u.Path, u.RawPath = strings.ReplaceAll(u.Path, placeholder, namespace), ""
-	u.Fragment = strings.ReplaceAll(u.Fragment, placeholder, namespace)
-	return u.String()
+	address := strings.ReplaceAll(path, placeholder, escaped)
+	if len(parameters) > 0 {
+		address += "?" + strings.Join(parameters, "&")
+	}
+	if hasFragment {
+		address += "#" + strings.ReplaceAll(fragment, placeholder, escaped)
+	}
+	return address
 }
 
 // maxWarnings is how many warnings of a policy a view has.

@@ -287,6 +287,27 @@ func TestOverviewQueries(t *testing.T) {
 	}
 }
 
+// TestRejectedInBrowser: a browser gets a page that says what is wrong, with a way out; scripts get one line.
+func TestRejectedInBrowser(t *testing.T) {
+	f := newFixture(t)
+	f.fill(t)
+	for path, root := range map[string]string{"/": "./", "/waivers": "./", "/policy": "./", "/changes": "./", "/namespaces/shop": "../"} {
+		recorder, answer := f.ask(path+"?grade=%3Cb%3E", "text/html,application/xhtml+xml,*/*;q=0.8")
+		text := recorder.Body.String()
+		for _, want := range []string{`unknown grade &#34;&lt;b&gt;&#34;; there are Good, Fair, Bad.`, `<a href="?" id="plain">`, `<a href="` + root + `waivers"`} {
+			if answer.Status != http.StatusBadRequest || answer.Type != "text/html; charset=utf-8" || answer.Security == "" || answer.Version != "" ||
+				!strings.Contains(text, want) {
+				t.Errorf("%s: %d %s, want %s in %s", path, answer.Status, answer.Type, want, text)
+			}
+		}
+		for _, accept := range []string{"", "*/*", "application/json", "text/html;q=0.5, application/json"} {
+			if _, answer := f.ask(path+"?page=x", accept); answer.Status != http.StatusBadRequest || answer.Type != "text/plain; charset=utf-8" {
+				t.Errorf("%s as %q: %d %s", path, accept, answer.Status, answer.Type)
+			}
+		}
+	}
+}
+
 // TestHistoryInOverview: changes and trends are absent until there is data of that age.
 func TestHistoryInOverview(t *testing.T) {
 	f := newFixture(t)
@@ -483,6 +504,17 @@ func TestWaiversView(t *testing.T) {
 	f := newFixture(t)
 	f.fill(t)
 	view := viewOf[page.Waivers](t, f, "/waivers")
+	active, expired := 0, 0
+	for _, w := range view.Waivers {
+		if w.Expired {
+			expired += w.Violations
+		} else {
+			active += w.Violations
+		}
+	}
+	if active != view.Waived || expired != view.CountAgain || expired == 0 {
+		t.Errorf("the rows accept %d and accepted %d, the view has %d and %d", active, expired, view.Waived, view.CountAgain)
+	}
 	var lines []string
 	for _, w := range view.Waivers {
 		lines = append(lines, fmt.Sprintf("%s %v expired=%t days=%d violations=%d", w.ID, w.Selects, w.Expired, w.Days, w.Violations))
@@ -573,10 +605,14 @@ func TestHistoryURL(t *testing.T) {
 	for _, test := range []struct{ url, namespace, want string }{
 		{"", "shop", ""},
 		{"https://grafana/d/1", "shop", "https://grafana/d/1"},
-		{"https://grafana/d/1?var-namespace={namespace}&from=now-7d", "shop", "https://grafana/d/1?from=now-7d&var-namespace=shop"},
+		{"https://grafana/d/1?var-namespace={namespace}&from=now-7d", "shop", "https://grafana/d/1?var-namespace=shop&from=now-7d"},
 		{"https://grafana/d/1?var-namespace={namespace}&from=now-7d", "", "https://grafana/d/1?from=now-7d"},
 		{"https://grafana/d/1?var-namespace={namespace}", "a&b=c", "https://grafana/d/1?var-namespace=a%26b%3Dc"},
 		{"https://grafana/{namespace}/x", "shop", "https://grafana/shop/x"},
+		{"https://grafana/d/a%2Fb/{namespace}#{namespace}", "shop", "https://grafana/d/a%2Fb/shop#shop"},
+		{"https://grafana/d/1?a=1;b=2&n={namespace}", "shop", "https://grafana/d/1?a=1;b=2&n=shop"},
+		{"https://grafana/d/1?a=1;b=2&n={namespace}", "", "https://grafana/d/1?a=1;b=2"},
+		{"HTTPS://grafana/d/1?n={namespace}", "", "HTTPS://grafana/d/1"},
 	} {
 		if got := historyURL(test.url, test.namespace); got != test.want {
 			t.Errorf("%s of %q: %s, want %s", test.url, test.namespace, got, test.want)

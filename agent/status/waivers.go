@@ -19,6 +19,11 @@ func (q *request) waivers(query page.Query) *page.Waivers {
 	snap := q.state.SnapshotWithViolations()
 	view := &page.Waivers{Head: q.head(snap.Table, ""), Query: query, Waived: sum(snap.Totals().Waived), Mistakes: q.mistakes(snap)}
 	all := q.waiverUses(snap, snap.Table.Waivers())
+	for _, w := range all {
+		if w.Expired {
+			view.CountAgain += w.Violations
+		}
+	}
 	view.Query.All = len(all)
 	all = slices.DeleteFunc(all, func(w page.Waiver) bool { return !query.Matches(waiverTexts(w)...) })
 	start, end := view.Query.Slice(len(all))
