@@ -54,7 +54,7 @@ func parsed() *template.Template {
 		"delta": deltaOf, "trend": curveOf, "gain": gain,
 		"iso": iso, "second": second, "minute": minute, "day": day, "clock": clock,
 		"word": func(n int, singular string) string { return english.PluralWord(n, singular, "") }, "wordOf": english.PluralWord,
-		"few": few[string], "fewItems": few[Unavailable], "most": mostPods, "more": more, "moreOf": base.More, "shows": showsValue, "fewPods": fewPods, "morePods": morePods,
+		"few": few[string], "fewItems": few[Unavailable], "most": mostPods, "more": more, "moreOf": base.More, "shows": showsValue, "fewPods": fewPods, "admission": admission, "morePods": morePods,
 	}, all...)
 }
 

@@ -34,6 +34,19 @@ func mostPods(counts []PodCount) []PodCount {
 // showsValue reports whether a finding has a value that its message does not contain.
 func showsValue(f Finding) bool { return f.Value != "" && !strings.Contains(f.Message, f.Value) }
 
+// outcomes say what becomes of an object at admission, by the field enforce of the check.
+var outcomes = map[string]string{"deny": "refused", "warn": "warned about", "audit": "audited"}
+
+// admission says what becomes of the object of a finding; empty if nothing.
+func admission(f Finding) string { return outcomes[f.Enforce] }
+
+// Enforced reports whether the API server acts on a finding of the view.
+func (f *frame) Enforced() bool {
+	return slices.ContainsFunc(f.View.(*Namespace).Workloads, func(w Workload) bool {
+		return slices.ContainsFunc(w.Findings, func(f Finding) bool { return admission(f) != "" })
+	})
+}
+
 // maxPods is how many pods of a finding a page names.
 const maxPods = 4
 

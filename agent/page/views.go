@@ -178,7 +178,10 @@ type Finding struct {
 	Value       string `json:"value,omitempty"`
 	Message     string `json:"message"`
 	Remediation string `json:"remediation,omitempty"`
-	Unknown     bool   `json:"unknown,omitempty"`
+	// Enforce is what the API server does when the object is created, once the policies exported from the table are installed: deny, warn
+	// or audit; empty if it does nothing.
+	Enforce string `json:"enforce,omitempty"`
+	Unknown bool   `json:"unknown,omitempty"`
 	// Waiver is the id of the waiver that accepts it, until Expires; empty if it counts.
 	Waiver  string     `json:"waiver,omitempty"`
 	Expires *time.Time `json:"expires,omitempty"`

@@ -301,7 +301,7 @@ func (s *Scan) explained(ns *state.NamespaceSnapshot) explainedNamespaceJSON {
 		fewer := make([]int, len(checks))
 		fewer[i] = n
 		out.Checks = append(out.Checks, explainedCheckJSON{
-			c.ID, c.Category, c.Severity, c.Weight, s.enforced().of(i, nil), n, ns.Subjects[i], n * c.Weight, c.Message(), c.Remediation, scoresOrNull(without(table, ns, fewer), true),
+			c.ID, c.Category, c.Severity, c.Weight, s.enforced().Of(i, nil), n, ns.Subjects[i], n * c.Weight, c.Message(), c.Remediation, scoresOrNull(without(table, ns, fewer), true),
 		})
 	}
 	rows, _ := s.worstWorkloads(0, &ns.Name)

@@ -241,7 +241,7 @@ func (r *findingBuilder) add(v state.PodViolation, waived bool) {
 			Namespace: v.Namespace, Workload: origin.Workload, Check: &r.scan.Snapshot.Table.Checks()[v.Check], check: v.Check,
 			Container: v.Container, Subject: v.Subject, Path: v.Path, Detail: detail.Detail, Pod: origin.Pod,
 			File: origin.File, Document: origin.Document, stored: origin.Stored, template: origin.Template, Line: detail.Line, Dump: origin.Dump, Waiver: waiver,
-			Enforce: r.scan.enforced().of(v.Check, waiver),
+			Enforce: r.scan.enforced().Of(v.Check, waiver),
 		})
 	}
 	f := &r.found[at]

@@ -115,7 +115,7 @@ func (s *Scan) violation(v state.PodViolation, b *BaselineDiff, waived bool) vio
 	out := violationJSON{
 		Namespace: v.Namespace, Pod: origin.Pod, Check: check.ID, Category: check.Category, Severity: check.Severity, Weight: check.Weight,
 		Container: v.Container, Subject: v.Subject, Path: v.Path, Value: detail.Value, Message: check.MessageOf(v.Container, v.Subject, detail.Detail),
-		Remediation: check.Remediation, Unknown: v.Unknown, Enforce: s.enforced().of(v.Check, acceptedBy(v, waived)), Workload: origin.Workload.String(), File: origin.File, Line: detail.Line,
+		Remediation: check.Remediation, Unknown: v.Unknown, Enforce: s.enforced().Of(v.Check, acceptedBy(v, waived)), Workload: origin.Workload.String(), File: origin.File, Line: detail.Line,
 	}
 	if b != nil {
 		known, isNew := b.newFrom(v.Namespace, keyOf(v, &origin, waived))

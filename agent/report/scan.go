@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/policies/vap"
 	"github.com/kube-devops/kube-devops/rules"
 )
 
@@ -29,7 +30,7 @@ type Scan struct {
 
 	scope *Scope // of an agent that watches only some namespaces
 
-	enforcement      *enforcement // of the table; see enforced
+	enforcement      *vap.Actions // of the table; see enforced
 	enforcementKnown bool
 }
 

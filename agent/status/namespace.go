@@ -10,6 +10,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/page"
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/agent/state"
+	"github.com/kube-devops/kube-devops/policies/vap"
 	"github.com/kube-devops/kube-devops/rules"
 )
 
@@ -39,7 +40,7 @@ func (q *request) namespace(name string, query page.Query) page.View {
 	view.Query.All = len(workloads)
 	workloads = slices.DeleteFunc(workloads, func(w *workload) bool { return !query.Matches(w.texts(table)...) })
 	start, end := view.Query.Slice(len(workloads))
-	f := fixes{table: table, counts: ns.LiveMetrics, grade: r.scores.Grade}
+	f := fixes{table: table, counts: ns.LiveMetrics, grade: r.scores.Grade, actions: q.actions(table)}
 	left := maxFindings
 	for _, w := range workloads[start:end] {
 		shown := w.view(columns)
@@ -275,7 +276,7 @@ func (q *request) finding(f *finding, fix *fixes) page.Finding {
 	out := page.Finding{
 		Check: c.ID, Category: string(c.Category), Severity: string(c.Severity), Weight: c.Weight,
 		Container: f.Container, Path: f.Path, Value: detail.Value, Message: c.MessageOf(f.Container, f.Subject, detail), Remediation: c.Remediation,
-		Unknown: f.unknown > 0, Violations: f.violations, PodCount: f.podCount, Pods: f.pods,
+		Enforce: string(fix.actions.Of(f.Check, f.waiver)), Unknown: f.unknown > 0, Violations: f.violations, PodCount: f.podCount, Pods: f.pods,
 	}
 	if f.Subject != f.Container {
 		out.Subject = f.Subject
@@ -295,6 +296,8 @@ type fixes struct {
 	table  *rules.Table
 	counts state.LiveMetrics
 	grade  string // now
+	// actions are what the API server does about violations.
+	actions *vap.Actions
 }
 
 func (f *fixes) of(check, violations int) (gain *float64, gradeAfter string) {

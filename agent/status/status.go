@@ -58,6 +58,7 @@ type Views struct {
 	Options
 	overviews overviews
 	excluded  counted
+	enforced  enforced
 }
 
 // New returns the views of an agent.

@@ -500,6 +500,53 @@ checks:
 	}
 }
 
+// TestEnforce: a finding says what the API server does about it. The table is translated once.
+func TestEnforce(t *testing.T) {
+	table, err := rules.Load("policy.yaml", []byte(`
+apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: enforced}
+checks:
+  - {id: latest_tag, weight: 5, enforce: deny, forEach: spec.containers, violation: {path: image, operator: hasSuffix, value: ":latest"}}
+  - {id: privileged, weight: 5, enforce: warn, forEach: spec.containers, violation: {path: securityContext.privileged, operator: equals, value: true}}
+  - {id: host_network, weight: 5, violation: {path: spec.hostNetwork, operator: equals, value: true}}
+waivers:
+  - {id: holds, reason: Ada, expires: 2099-01-01, namespace: shop, check: privileged}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFixture(t)
+	f.state = state.New(table)
+	for _, namespace := range []string{"shop", "other"} {
+		f.add(t, namespace, "", "debug", latest+","+rooted, `,"hostNetwork":true`)
+	}
+	for namespace, want := range map[string]string{
+		"other": "host_network= latest_tag=deny privileged=warn", "shop": "host_network= latest_tag=deny privileged=",
+	} {
+		var got []string
+		for _, found := range viewOf[page.Namespace](t, f, "/namespaces/"+namespace).Workloads[0].Findings {
+			got = append(got, found.Check+"="+found.Enforce)
+		}
+		slices.Sort(got)
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %s, want %s", namespace, got, want)
+		}
+		recorder, _ := f.ask("/namespaces/"+namespace, "text/html")
+		if text := recorder.Body.String(); strings.Count(text, "refused at admission</span>") != 1 ||
+			strings.Contains(text, "warned about at admission</span>") != (namespace == "other") {
+			t.Errorf("%s: %s", namespace, text)
+		}
+	}
+	first := f.actions(f.state.Table())
+	f.now = f.now.Add(time.Hour)
+	f.state.ExpireWaivers(f.now)
+	f.ask("/namespaces/shop", "text/html")
+	if again := f.actions(f.state.SnapshotOf("shop").Table); first == nil || again != first {
+		t.Error("the table was translated again")
+	}
+}
+
 func TestWaiversView(t *testing.T) {
 	f := newFixture(t)
 	f.fill(t)
