@@ -56,6 +56,11 @@ func (a *Agent) standby(r *http.Request, reason error) *page.Standby {
 		return view
 	}
 	view.Leader, view.Reason = other.Leader, other.Reason
+	if other.Wait > 0 {
+		from := time.Now().Add(other.Wait).UTC().Round(time.Second)
+		view.From = &from
+		return view // there is no other replica to go to
+	}
 	if a.options.ExternalURL != "" {
 		view.URL = strings.TrimSuffix(a.options.ExternalURL, "/") + r.URL.EscapedPath()
 		if parameters := r.URL.Query().Encode(); parameters != "" { // encoded again: the client may have written anything

@@ -45,6 +45,10 @@ func TestStandbyNamesTheLeader(t *testing.T) {
 	if view.Leader != "agent-a_2" || view.Reason != "this replica does not hold the lease" || view.URL != "https://governance.example.com/east/namespaces/a%20b?filter=x%22%3Cb%3E&sort=pods" {
 		t.Errorf("with a leader: %+v", view)
 	}
+	view = a.standby(request, &election.NotLeaderError{Leader: "agent-b_1", Reason: "an earlier leader may still publish", Wait: 12 * time.Second})
+	if left := time.Until(*view.From); left < 10*time.Second || left > 13*time.Second || view.URL != "" || view.Command != "" {
+		t.Errorf("with the Lease, %s before it publishes: %+v", left, view)
+	}
 	for leader, want := range map[string]string{
 		"agent-a_xyz": "kubectl port-forward -n tools pod/agent-a 8080", "agent-a": "kubectl port-forward -n tools pod/agent-a 8080",
 		"": "", "x; rm -rf ~_1": "", "$(reboot)_1": "", "--kubeconfig=x_1": "", "a/b_1": "",

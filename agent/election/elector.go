@@ -38,10 +38,17 @@ type NotLeaderError struct {
 	Leader string
 	// Reason is why this replica may not publish.
 	Reason string
+	// Wait is for how long this replica, which holds the Lease, waits until no earlier leader can publish; 0 if it does not wait for that.
+	Wait time.Duration
 }
 
 // Error returns one line with the reason and the leader.
 func (e *NotLeaderError) Error() string {
+	if e.Wait > 0 {
+		// A person who starts the first replica of a cluster must not look for another leader.
+		wait := max(time.Second, e.Wait.Round(time.Second))
+		return fmt.Sprintf("may not publish: this replica holds the lease and publishes in %s; until then %s; the leader is %s", wait, e.Reason, e.Leader)
+	}
 	if e.Leader == "" {
 		return fmt.Sprintf("may not publish: %s; no leader is known", e.Reason)
 	}
@@ -102,7 +109,7 @@ func (e *Elector) Publish(ctx context.Context, publish func(ctx context.Context)
 	}
 	ctx, done, state := e.gate.begin(ctx)
 	if !state.open {
-		return &NotLeaderError{Leader: e.Leader(), Reason: state.reason}
+		return &NotLeaderError{Leader: e.Leader(), Reason: state.reason, Wait: state.wait}
 	}
 	defer done()
 	return publish(ctx)

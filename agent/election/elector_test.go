@@ -525,7 +525,7 @@ func TestElectorPublish(t *testing.T) {
 		got = append(got, publish())
 		want := []string{
 			"may not publish: this replica does not hold the lease; no leader is known",
-			"may not publish: an earlier leader may still publish; the leader is a",
+			"may not publish: this replica holds the lease and publishes in 5s; until then an earlier leader may still publish; the leader is a",
 			"from the publisher",
 			"may not publish: this replica does not hold the lease; the leader is b",
 			"may not publish: this replica does not hold the lease; the leader is b",

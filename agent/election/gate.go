@@ -57,6 +57,7 @@ type gateState struct {
 	ready     bool // open if the term were admitted
 	open      bool
 	reason    string          // why it is closed
+	wait      time.Duration   // until no earlier leader can publish; 0 if it is closed for another reason
 	remaining time.Duration   // how long it stays open without a renewal; 0 if closed
 	wake      time.Duration   // check again after this time even if nothing has changed; 0: no need
 	changed   <-chan struct{} // closed at the next change

@@ -30,6 +30,7 @@ func TestGateState(t *testing.T) {
 		Term, Ready, Open bool
 		Reason            string
 		Remaining, Wake   time.Duration
+		Wait              time.Duration
 	}
 	closed := func(reason string) seen { return seen{Reason: reason} }
 	open := func(remaining time.Duration) seen {
@@ -46,9 +47,9 @@ func TestGateState(t *testing.T) {
 		{"one nanosecond left", 0, func(c *handClock, _ *gate) { c.pass(13*time.Second - 1) }, open(1)},
 		{"expired", 0, func(c *handClock, _ *gate) { c.pass(13 * time.Second) }, closed(reasonExpired)},
 		{"before the term", 15 * time.Second, func(c *handClock, _ *gate) { c.pass(time.Second) },
-			seen{Term: true, Reason: reasonNotBefore, Wake: 12 * time.Second}},
+			seen{Term: true, Reason: reasonNotBefore, Wake: 12 * time.Second, Wait: 14 * time.Second}},
 		{"term about to begin", 5 * time.Second, func(c *handClock, _ *gate) { c.pass(5*time.Second - 1) },
-			seen{Term: true, Reason: reasonNotBefore, Wake: 1}},
+			seen{Term: true, Reason: reasonNotBefore, Wake: 1, Wait: 1}},
 		{"term begins", 5 * time.Second, func(c *handClock, _ *gate) { c.pass(5 * time.Second) }, open(8 * time.Second)},
 		{"wall clock a little ahead", 0, func(c *handClock, _ *gate) { c.wall = c.wall.Add(time.Second) }, open(12 * time.Second)},
 		{"wall clock a little behind", 0, func(c *handClock, _ *gate) { c.wall = c.wall.Add(-time.Second) }, open(13 * time.Second)},
@@ -92,7 +93,7 @@ func TestGateState(t *testing.T) {
 				tt.after(c, g)
 			}
 			v := g.state()
-			got := seen{v.term != nil, v.ready, v.open, v.reason, v.remaining, v.wake}
+			got := seen{v.term != nil, v.ready, v.open, v.reason, v.remaining, v.wake, v.wait}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Errorf("look (-want +got):\n%s", diff)
 			}

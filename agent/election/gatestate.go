@@ -21,7 +21,7 @@ func (g *gate) stateLocked() gateState {
 	case g.stopping:
 		v.reason = reasonStopping
 	case wait > 0:
-		v.reason, v.wake = reasonNotBefore, min(wait, remaining)
+		v.reason, v.wait, v.wake = reasonNotBefore, wait, min(wait, remaining)
 	case !agree:
 		v.reason = reasonClocks
 	case !t.admitted:

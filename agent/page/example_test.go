@@ -247,10 +247,17 @@ func standby() *Standby {
 	}
 }
 
+func aboutToLead() *Standby {
+	return &Standby{
+		Replica: "kube-devops-6d5f7c9b8-x2k4q_b1c2", Leader: "kube-devops-6d5f7c9b8-x2k4q_b1c2", Reason: "an earlier leader may still publish",
+		From: ptr(moment.Add(12 * time.Second)),
+	}
+}
+
 // examples are all views, by the name of their golden file.
 func examples() map[string]View {
 	return map[string]View{
 		"overview": overview(60, PerPage, 1), "empty": overview(0, PerPage, 1), "namespace": namespace(8), "waivers": waivers(), "policy": policy(),
-		"changes": changes(40), "not-found": notFound(), "rejected": rejected(), "standby": standby(),
+		"changes": changes(40), "not-found": notFound(), "rejected": rejected(), "standby": standby(), "about-to-lead": aboutToLead(),
 	}
 }

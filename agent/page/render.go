@@ -140,7 +140,11 @@ func (r *Rejected) frame() frame {
 }
 
 func (s *Standby) frame() frame {
-	return newFrame(s, "standby", "", "Standby", nil, nil)
+	title := "Standby"
+	if s.From != nil {
+		title = "About to lead"
+	}
+	return newFrame(s, "standby", "", title, nil, nil)
 }
 
 // NamespaceLink is the path of the view of a namespace.

@@ -337,4 +337,6 @@ type Standby struct {
 	Command string `json:"command,omitempty"`
 	// Reason says why this replica has no data though the Lease names none else: it is not in sync yet.
 	Reason string `json:"reason,omitempty"`
+	// From is when this replica, which holds the Lease, publishes; null if it does not hold it, or does not know.
+	From *time.Time `json:"from,omitempty"`
 }
