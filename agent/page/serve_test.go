@@ -59,6 +59,9 @@ func (s *site) answer(t testing.TB, w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
+	if _, ok := view.(*Rejected); ok {
+		w.WriteHeader(http.StatusBadRequest)
+	}
 	_, _ = w.Write(content.Bytes())
 }
 
