@@ -34,7 +34,7 @@ func TestManifests(t *testing.T) {
 		{"StatefulSet", workload("StatefulSet"), []string{owned("StatefulSet", "shop", "web", "StatefulSet", "apps/v1", labels)}, nil},
 		{"DaemonSet", workload("DaemonSet"), []string{owned("DaemonSet", "shop", "web", "DaemonSet", "apps/v1", labels)}, nil},
 		{"Job", workload("Job"), []string{owned("Job", "shop", "web", "Job", "apps/v1", labels)}, nil},
-		{"a kind of somebody", workload("Rollout"), []string{owned("Rollout", "shop", "web", "Rollout", "apps/v1", labels)}, nil},
+		{"a custom kind", workload("Rollout"), []string{owned("Rollout", "shop", "web", "Rollout", "apps/v1", labels)}, nil},
 		{"CronJob", `{"apiVersion":"batch/v1","kind":"CronJob","spec":{"jobTemplate":{"spec":{"template":` + template + `}}},"metadata":{"name":"web"}}`,
 			[]string{owned("CronJob", "default", "web", "Job", "batch/v1", labels)}, nil},
 		{"keys in another order", `{"spec":{"template":{"spec":{"containers":[{"name":"c","image":"i:latest"}]},"metadata":null}},"metadata":{"name":"web","namespace":"shop"},"kind":"Deployment","apiVersion":"apps/v1"}`,

@@ -59,7 +59,7 @@ func (s *site) answer(t testing.TB, w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	if _, ok := view.(*Rejected); ok {
+	if _, ok := view.(*Rejected); ok && r.URL.RawQuery != "" {
 		w.WriteHeader(http.StatusBadRequest)
 	}
 	_, _ = w.Write(content.Bytes())

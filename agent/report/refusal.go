@@ -26,7 +26,7 @@ const (
 	AtRestart When = "restart"
 	// AtRollOut: when the next ReplicaSet is created. Something creates it that is not a Deployment, such as a controller of canary releases.
 	AtRollOut When = "rollout"
-	// AtCreate: when somebody creates the object again, as after a deletion, or in another cluster. Its pods may restart.
+	// AtCreate: when the object is created again, as after a deletion, or in another cluster. Its pods may restart.
 	AtCreate When = "create"
 )
 
@@ -77,7 +77,7 @@ func (f *Finding) isJudgedAgain() bool {
 	return f.isApplied() || f.Workload.Kind != "Node" && !strings.HasPrefix(f.Path, "spec.ephemeralContainers.")
 }
 
-// isApplied reports whether the finding is in a manifest that somebody applies, and not in an object that a cluster printed.
+// isApplied reports whether the finding is in a manifest, and not in an object that was read from a cluster.
 func (f *Finding) isApplied() bool { return f.isManifest() && !f.stored }
 
 func (f *Finding) when() When {

@@ -18,7 +18,7 @@ var momentTexts = map[When]struct{ name, explanation string }{
 	AtRestart: {"next restart", "the next pod is created, and not by a controller of Kubernetes. " +
 		"Fix the workload first, or exempt the account of its operator (policy export vap --controller-user)."},
 	AtRollOut: {"next roll-out", "the next ReplicaSet is created, and not by a Deployment. Restarts of pods are admitted."},
-	AtCreate: {"creation", "somebody creates the object, or deletes and creates it again. Restarts of its pods are admitted, and updates that " +
+	AtCreate: {"creation", "the object is created, or deleted and created again. Restarts of its pods are admitted, and updates that " +
 		"add no violation. A roll-back to an older revision, or another name for a container, can add one."},
 }
 

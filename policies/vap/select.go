@@ -17,7 +17,7 @@ type Selection struct {
 	// Table is the table as exported: on a pod template, and so on a pod of a roll-out, its violations are those for which the API server
 	// acts.
 	Table *rules.Table
-	// PodTable is the same for a pod that somebody creates without a workload. In deny it lacks the waivers of workloads, since a pod only
+	// PodTable is the same for a pod that is created without a workload. In deny it lacks the waivers of workloads, since a pod only
 	// claims to have one, by its owner references.
 	PodTable *rules.Table
 	// Controllers is the table by which the audit policy judges what deny does not: the objects that controllers and exempt groups create.

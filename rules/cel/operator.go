@@ -48,14 +48,13 @@ func (x *Translator) operator(operator string, operand *yaml.Node, v value, must
 		return ofKind(v, schema.String, v.expr+"."+texts[operator]+"("+Quote(operand.Value)+")")
 	case "contains":
 		want, _ := strictyaml.ParseScalar(operand)
-		parts := []string{ofKind(v, schema.Array, literal(want)+" in "+v.expr)}
+		parts := []string{x.anyElement(v, func(element value) string { return element.expr + " == " + literal(want) })}
 		if want.Kind == strictyaml.TextScalar {
 			parts = append(parts, ofKind(v, schema.String, v.expr+".contains("+literal(want)+")"))
 		}
 		return joined(parts, or)
 	case "oneOf":
-		n := x.variable()
-		element := ofKind(v, schema.Array, v.expr+".exists("+n+", "+bare(inList(n, operand))+")")
+		element := x.anyElement(v, func(element value) string { return inList(element.expr, operand) })
 		return joined([]string{element, ofScalar(v, inList(v.expr, operand))}, or)
 	case "greaterThan", "lessThan":
 		want, _ := strictyaml.ParseScalar(operand)
@@ -71,6 +70,16 @@ func (x *Translator) operator(operator string, operand *yaml.Node, v value, must
 	}
 	x.unsupported("has the operator %s, which CEL does not have", operator)
 	return "false"
+}
+
+// anyElement reports whether an element of a list, neither a list nor a map, is as the comparison says.
+func (x *Translator) anyElement(v value, comparison func(element value) string) string {
+	element := value{expr: x.variable(), kind: v.items()}
+	is := ofScalar(element, comparison(element))
+	if is == "false" {
+		return is
+	}
+	return ofKind(v, schema.Array, v.expr+".exists("+element.expr+", "+bare(is)+")")
 }
 
 func orderSign(operator string) string {
@@ -143,8 +152,7 @@ func (x *Translator) compareWith(operator string, v, o value, times string, must
 		return joined([]string{ofKind(o, schema.String, "true"), ofKind(v, schema.String, v.expr+"."+texts[operator]+"("+o.expr+")")}, and)
 	case "contains":
 		text := joined([]string{ofKind(o, schema.String, "true"), ofKind(v, schema.String, v.expr+".contains("+o.expr+")")}, and)
-		n := x.variable()
-		element := ofKind(v, schema.Array, v.expr+".exists("+n+", "+bare(sameScalar(value{expr: n, kind: v.items()}, o))+")")
+		element := x.anyElement(v, func(element value) string { return ofScalar(o, element.expr+" == "+o.expr) })
 		return joined([]string{element, text}, or)
 	case "greaterThan", "lessThan":
 		if times == "" {
