@@ -77,14 +77,21 @@ func TestParseMember(t *testing.T) {
 			t.Errorf("%s: %v %s", text, err, diff)
 		}
 	}
-	for _, text := range []string{"", "a", "a=", "=x"} {
+	for _, text := range []string{
+		"", "a", "a=", "=x", "https://user:secret@host/", "https://secret@host", "https://host/?token=secret", "https://user:secret@host/x=y",
+		"user:secret@host/x", "https://user:sec/secret@host", "a b://user:secret@host", "https://user:12#secret@host", "https://\x7f:secret@host",
+		"a=https://user:secret@host", "a=https://user:\x7fsecret@host", "user:secret@a b=c",
+	} {
 		m, err := ParseMember(text)
 		if err == nil {
 			err = m.Complete()
 		}
-		if err == nil {
-			t.Errorf("%q is accepted: %+v", text, m)
+		if err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %+v, %v", text, m, err)
 		}
+	}
+	if _, err := ParseMember("https://user:secret@host/x?y#z"); err == nil || err.Error() != `"https://xxxxx@host/x" must be NAME=FILE or NAME=URL` {
+		t.Errorf("got %v", err)
 	}
 	if err := Check([]Member{{Name: "a"}, {Name: "b"}, {Name: "a"}}); err == nil || err.Error() != "cluster a is there twice: each needs a name of its own" {
 		t.Errorf("got %v", err)

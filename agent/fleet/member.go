@@ -39,8 +39,8 @@ var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,252}$`)
 // ParseMember reads NAME=FILE or NAME=URL. Complete must follow, when all fields are set.
 func ParseMember(text string) (Member, error) {
 	name, where, ok := strings.Cut(text, "=")
-	if !ok || where == "" {
-		return Member{}, fmt.Errorf("%q must be NAME=FILE or NAME=URL", clipped(text))
+	if !ok || where == "" || strings.Contains(name, "://") {
+		return Member{}, fmt.Errorf("%q must be NAME=FILE or NAME=URL", shown(text))
 	}
 	m := Member{Name: name, Timeout: DefaultTimeout, MaxAge: DefaultMaxAge}
 	if scheme, _, found := strings.Cut(where, "://"); found && !strings.Contains(scheme, "/") {
@@ -54,28 +54,28 @@ func ParseMember(text string) (Member, error) {
 // Complete checks a member, and completes its URL and the address of its page.
 func (m *Member) Complete() error {
 	var errs []error
-	if !nameForm.MatchString(m.Name) {
-		errs = append(errs, fmt.Errorf("name %q: letters, digits and ._:/@- are permitted, and the first must be a letter or digit", clipped(m.Name)))
+	if !nameForm.MatchString(m.Name) || strings.Contains(m.Name, "://") {
+		errs = append(errs, fmt.Errorf("name %q: letters, digits and ._:/@- are permitted, not ://, and the first must be a letter or digit", shown(m.Name)))
 	}
 	if m.Timeout <= 0 {
-		errs = append(errs, fmt.Errorf("%s: timeout must be greater than 0, got %s", clipped(m.Name), m.Timeout))
+		errs = append(errs, fmt.Errorf("%s: timeout must be greater than 0, got %s", shown(m.Name), m.Timeout))
 	}
 	if m.MaxAge < 0 {
-		errs = append(errs, fmt.Errorf("%s: maxAge must be 0 or greater, got %s", clipped(m.Name), m.MaxAge))
+		errs = append(errs, fmt.Errorf("%s: maxAge must be 0 or greater, got %s", shown(m.Name), m.MaxAge))
 	}
 	switch {
 	case m.URL == "" && m.File == "":
-		errs = append(errs, fmt.Errorf("%s: name a file or a url", clipped(m.Name)))
+		errs = append(errs, fmt.Errorf("%s: name a file or a url", shown(m.Name)))
 	case m.URL != "" && m.File != "":
-		errs = append(errs, fmt.Errorf("%s: name a file or a url, not both", clipped(m.Name)))
+		errs = append(errs, fmt.Errorf("%s: name a file or a url, not both", shown(m.Name)))
 	case m.File != "" && (m.TokenFile != "" || m.CAFile != ""):
-		errs = append(errs, fmt.Errorf("%s: a token and a CA are for a url, not for a file", clipped(m.Name)))
+		errs = append(errs, fmt.Errorf("%s: a token and a CA are for a url, not for a file", shown(m.Name)))
 	case m.URL != "":
 		errs = append(errs, m.completeURL())
 	}
 	if m.Page != "" {
 		if page, err := url.Parse(m.Page); err != nil || page.Scheme != "http" && page.Scheme != "https" || page.Host == "" || page.User != nil {
-			errs = append(errs, fmt.Errorf("%s: page must be an http or https URL without a password", clipped(m.Name)))
+			errs = append(errs, fmt.Errorf("%s: page must be an http or https URL without a password", shown(m.Name)))
 		}
 	}
 	return errors.Join(errs...)
@@ -85,18 +85,20 @@ func (m *Member) completeURL() error {
 	at, err := url.Parse(m.URL)
 	switch {
 	case err != nil || at.Scheme != "http" && at.Scheme != "https" || at.Host == "":
-		return fmt.Errorf("%s: the url must be an http or https URL", clipped(m.Name))
+		return fmt.Errorf("%s: the url must be an http or https URL", shown(m.Name))
 	case at.User != nil:
-		return fmt.Errorf("%s: the url has a password: put a token into a file, as its tokenFile", clipped(m.Name))
+		return fmt.Errorf("%s: the url has a password: put a token into a file, as its tokenFile", shown(m.Name))
 	case m.TokenFile != "" && at.Scheme != "https" && !isLoopback(at.Hostname()):
-		return fmt.Errorf("%s: a token is not sent unencrypted: use https", clipped(m.Name))
+		return fmt.Errorf("%s: a token is not sent unencrypted: use https", shown(m.Name))
 	case m.CAFile != "" && at.Scheme != "https":
-		return fmt.Errorf("%s: a CA is for https", clipped(m.Name))
+		return fmt.Errorf("%s: a CA is for https", shown(m.Name))
 	}
 	// The address of an agent, or of a report that is stored elsewhere.
 	if !strings.HasSuffix(at.Path, ReportPath) && !strings.HasSuffix(at.Path, ".json") {
 		if m.Page == "" {
-			m.Page = at.JoinPath("/").String()
+			page := at.JoinPath("/")
+			page.RawQuery, page.ForceQuery, page.Fragment, page.RawFragment = "", false, "", "" // it is published
+			m.Page = page.String()
 		}
 		at = at.JoinPath(ReportPath)
 	}
@@ -108,6 +110,9 @@ func isLoopback(host string) bool {
 	ip, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && ip.IsLoopback()
 }
+
+// shown is what a message repeats of a text that may be an address.
+func shown(text string) string { return clipped(withoutSecrets(text)) }
 
 // clipped limits what a message repeats.
 func clipped(text string) string { return clippedTo(text, 100) }

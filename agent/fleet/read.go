@@ -11,6 +11,7 @@ import (
 	"io"
 	"io/fs"
 	"net/http"
+	"net/textproto"
 	"net/url"
 	"os"
 	"strconv"
@@ -121,47 +122,83 @@ func readFile(ctx context.Context, m *Member, read func(io.Reader) error) (time.
 }
 
 func (f *Fleet) readURL(ctx context.Context, m *Member, read func(io.Reader) error) (time.Time, error) {
-	client, err := m.client()
+	transport, err := m.transport()
 	if err != nil {
 		return time.Time{}, err
 	}
-	defer client.CloseIdleConnections()
+	defer transport.CloseIdleConnections()
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, m.URL, nil)
 	if err != nil {
 		return time.Time{}, err
 	}
 	r.Header.Set("Accept", "application/json")
 	r.Header.Set("User-Agent", f.UserAgent)
-	if m.TokenFile != "" {
-		text, err := os.ReadFile(m.TokenFile)
-		if err != nil {
-			return time.Time{}, fmt.Errorf("read the token: %w", err)
-		}
-		token := strings.TrimSpace(string(text))
-		if token == "" || strings.ContainsAny(token, " \r\n") {
-			return time.Time{}, fmt.Errorf("%s does not have one token", m.TokenFile)
-		}
+	token, err := m.token()
+	if err != nil {
+		return time.Time{}, err
+	}
+	if token != "" {
 		r.Header.Set("Authorization", "Bearer "+token)
 	}
-	response, err := client.Do(r)
+	at, err := f.ask(transport, r, m, read)
+	return at, secretsOf(token, r.URL).hideIn(err)
+}
+
+// ask sends one request. No redirect is followed: the token would be sent to a host that the configuration does not name.
+func (f *Fleet) ask(transport *http.Transport, r *http.Request, m *Member, read func(io.Reader) error) (time.Time, error) {
+	response, err := transport.RoundTrip(r)
 	if err != nil {
-		if failed, ok := errors.AsType[*url.Error](err); ok {
-			err = failed.Err // the address is in the configuration
-		}
-		return time.Time{}, err
+		return time.Time{}, m.explained(err)
 	}
 	defer func() { _ = response.Body.Close() }()
 	if err := refusal(response); err != nil {
 		return time.Time{}, err
 	}
-	return f.timeOf(response), read(&limited{ctx: ctx, from: response.Body, left: maxReport})
+	return f.timeOf(response), read(&limited{ctx: r.Context(), from: response.Body, left: maxReport})
 }
 
-// client makes a client that follows no redirects: the token would be sent to a host that the configuration does not name.
-func (m *Member) client() (*http.Client, error) {
+// token returns the token of a member; empty if it has none.
+func (m *Member) token() (string, error) {
+	if m.TokenFile == "" {
+		return "", nil
+	}
+	text, err := os.ReadFile(m.TokenFile)
+	if err != nil {
+		return "", fmt.Errorf("read the token: %w", err)
+	}
+	token := strings.TrimSpace(string(text))
+	if token == "" || strings.ContainsAny(token, " \r\n") {
+		return "", fmt.Errorf("%s does not have one token", m.TokenFile)
+	}
+	return token, nil
+}
+
+// explained is the error of a connection, with what to do about it.
+func (m *Member) explained(err error) error {
+	_, malformed := errors.AsType[textproto.ProtocolError](err)
+	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
+	switch {
+	case malformed: // the error has the whole line of the header
+		return errors.New("the header of the answer is not valid")
+	case !unknown:
+		return err
+	case m.CAFile != "":
+		return fmt.Errorf("%w: the certificates in %s have not signed that of the server (--ca-file, caFile)", err, m.CAFile)
+	}
+	return fmt.Errorf("%w: name a file with the CA of the server: --ca-file %s=FILE, or caFile in the configuration", err, m.Name)
+}
+
+func (m *Member) transport() (*http.Transport, error) {
 	transport := http.DefaultTransport.(*http.Transport).Clone()
 	transport.TLSClientConfig = &tls.Config{MinVersion: tls.VersionTLS12}
 	transport.MaxResponseHeaderBytes = 64 << 10
+	transport.Proxy = func(r *http.Request) (*url.URL, error) {
+		proxy, err := http.ProxyFromEnvironment(r)
+		if err != nil { // which has the address of the proxy, with its password
+			return nil, errors.New("the address of the proxy in the environment is not valid (HTTPS_PROXY, HTTP_PROXY)")
+		}
+		return proxy, nil
+	}
 	if m.CAFile != "" {
 		text, err := os.ReadFile(m.CAFile)
 		if err != nil {
@@ -173,10 +210,7 @@ func (m *Member) client() (*http.Client, error) {
 		}
 		transport.TLSClientConfig.RootCAs = roots
 	}
-	return &http.Client{
-		Transport:     transport,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}, nil
+	return transport, nil
 }
 
 // A standbyError is the answer of an agent that does not lead.
@@ -189,7 +223,7 @@ func refusal(response *http.Response) error {
 	if response.StatusCode == http.StatusOK {
 		return nil
 	}
-	text, _ := io.ReadAll(io.LimitReader(response.Body, 300)) // a part of the reason is better than none
+	text, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10)) // a part of the reason is better than none
 	reason := strings.TrimSpace(string(text))
 	switch status := response.StatusCode; {
 	case status == http.StatusServiceUnavailable && strings.HasPrefix(reason, standbyText):
