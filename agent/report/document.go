@@ -1,10 +1,15 @@
 package report
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"math"
+	"slices"
+	"strings"
 )
 
 // A Document is a report as an agent serves it at /api/v1/report, and as scan -o json writes it. It may come from another machine and
@@ -35,6 +40,37 @@ type DocumentCounts struct {
 	Compliance *float64       `json:"compliance"`
 	Grade      *string        `json:"grade"`
 	Violations map[string]int `json:"violations"` // by check
+}
+
+// What no report of an agent reaches. Sums over a fleet stay in an int, and columns narrow.
+const (
+	maxCount = math.MaxInt32
+	maxScore = 1e12
+)
+
+// check returns which number cannot be that of a cluster or a namespace: it would ruin the numbers of a whole fleet.
+func (c *DocumentCounts) check() error {
+	for _, score := range []struct {
+		name  string
+		value *float64
+		most  float64
+	}{{"compliance", c.Compliance, 100}, {"score", c.Score, maxScore}} {
+		if score.value != nil && !(*score.value >= 0 && *score.value <= score.most) {
+			return fmt.Errorf("%s is %g", score.name, *score.value)
+		}
+	}
+	errs := []error{checkCount("namespaces", c.Count), checkCount("pods", c.Pods)}
+	for _, check := range slices.Sorted(maps.Keys(c.Violations)) {
+		errs = append(errs, checkCount("violations of "+head(check, 40), c.Violations[check]))
+	}
+	return cmp.Or(errs...)
+}
+
+func checkCount(name string, count int) error {
+	if count < 0 || count > maxCount {
+		return fmt.Errorf("%s is %d", name, count)
+	}
+	return nil
 }
 
 // A DocumentNamespace is a namespace of a report.
@@ -106,6 +142,9 @@ type documentReader struct {
 
 func (r *documentReader) read() (*Document, error) {
 	if err := r.delimiter('{'); err != nil {
+		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok && strings.HasPrefix(syntax.Error(), "invalid character '<'") {
+			return nil, errors.New("the answer is HTML; is it a login page?")
+		}
 		return nil, err
 	}
 	var doc Document
@@ -151,16 +190,20 @@ func (r *documentReader) member(name string, doc *Document, version *int) error 
 	case "incomplete":
 		return r.value(&doc.Incomplete)
 	case "cluster":
-		return r.value(&doc.Cluster)
+		return cmp.Or(r.value(&doc.Cluster), doc.Cluster.check())
 	case "warnings":
 		return r.value(&doc.Warnings)
 	case "version":
 		return r.value(version)
 	case "namespaces":
-		return eachElement(r, r.options.Namespace != nil, func(ns *DocumentNamespace) {
+		return eachElement(r, r.options.Namespace != nil, func(ns *DocumentNamespace) error {
+			if err := ns.check(); err != nil {
+				return fmt.Errorf("%q: %w", head(ns.Namespace, 63), err)
+			}
 			if r.options.Namespace(ns) {
 				doc.Namespaces = append(doc.Namespaces, *ns)
 			}
+			return nil
 		})
 	case "violations":
 		return r.violations(&doc.Violations)
@@ -171,15 +214,16 @@ func (r *documentReader) member(name string, doc *Document, version *int) error 
 }
 
 func (r *documentReader) violations(into *[]DocumentViolation) error {
-	return eachElement(r, r.options.Violations != nil, func(v *DocumentViolation) {
+	return eachElement(r, r.options.Violations != nil, func(v *DocumentViolation) error {
 		if r.options.Violations(v.Namespace) {
 			*into = append(*into, *v)
 		}
+		return nil
 	})
 }
 
 // eachElement reads the elements of an array one by one, or skips all of them.
-func eachElement[T any](r *documentReader, wanted bool, each func(*T)) error {
+func eachElement[T any](r *documentReader, wanted bool, each func(*T) error) error {
 	if !wanted {
 		return r.skip()
 	}
@@ -191,7 +235,9 @@ func eachElement[T any](r *documentReader, wanted bool, each func(*T)) error {
 		if err := r.value(&element); err != nil {
 			return err
 		}
-		each(&element)
+		if err := each(&element); err != nil {
+			return err
+		}
 	}
 	return r.delimiter(']')
 }

@@ -84,6 +84,40 @@ func TestDocumentErrors(t *testing.T) {
 			t.Errorf("%.60s: %v, want %q", text, err, want)
 		}
 	}
+	for text, want := range map[string]string{
+		" \n<!DOCTYPE html>": "not a report: the answer is HTML; is it a login page?", "<html>": "not a report: the answer is HTML; is it a login page?",
+	} {
+		if _, err := ReadDocument(strings.NewReader(text), keepAll); err == nil || err.Error() != want {
+			t.Errorf("%q: %v, want %q", text, err, want)
+		}
+	}
+}
+
+// TestDocumentNumbers: a report with numbers that no cluster has is not believed, neither those of the cluster nor of a namespace.
+func TestDocumentNumbers(t *testing.T) {
+	for counts, want := range map[string]string{
+		``: "", `"compliance":0`: "", `"compliance":100,"score":0`: "", `"compliance":null`: "", `"pods":2147483647`: "", `"violations":{"c":0}`: "",
+		`"compliance":-5`: "compliance is -5", `"compliance":100.5`: "compliance is 100.5", `"compliance":1e300`: "compliance is 1e+300",
+		`"score":-1`: "score is -1", `"score":1e308`: "score is 1e+308",
+		`"pods":-3`: "pods is -3", `"pods":9223372036854775807`: "pods is 9223372036854775807", `"namespaces":-1`: "namespaces is -1",
+		`"violations":{"c":-1}`: "violations of c is -1", `"violations":{"c":0,"d":2147483648}`: "violations of d is 2147483648",
+	} {
+		for place, text := range map[string]string{
+			`"cluster": `:            `{"version":1,"policy":{},"cluster":{%s},"namespaces":[]}`,
+			`"namespaces": "team": `: `{"version":1,"policy":{},"cluster":{},"namespaces":[{"namespace":"team"},{%s,"namespace":"team"}]}`,
+		} {
+			text = strings.Replace(fmt.Sprintf(text, counts), "{,", "{", 1)
+			_, err := ReadDocument(strings.NewReader(text), keepAll)
+			if got := fmt.Sprint(err); want == "" && err != nil || want != "" && got != "not a report: "+place+want {
+				t.Errorf("%s: %v, want %q", text, err, want)
+			}
+		}
+	}
+	for _, counts := range []string{`"compliance":1e999`, `"pods":9223372036854775808`, `"pods":1.5`} {
+		if _, err := ReadDocument(strings.NewReader(`{"version":1,"policy":{},"cluster":{`+counts+`},"namespaces":[]}`), keepAll); err == nil {
+			t.Errorf("%s is accepted", counts)
+		}
+	}
 }
 
 // TestDocumentMemory: a report of many violations needs no more memory than one of a few.

@@ -153,6 +153,41 @@ standby standby "this replica does not hold the lease; the leader is kube-devops
 	}
 }
 
+// TestFleetIsReproducible: SOURCE_DATE_EPOCH limits the times of files and answers, so that the same reports give the same bytes.
+func TestFleetIsReproducible(t *testing.T) {
+	fleetFiles(t)
+	text, err := os.ReadFile("west.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	date := ""
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Date", date)
+		_, _ = w.Write(text)
+	}))
+	defer server.Close()
+	for _, format := range []string{"table", "json", "html"} {
+		var outputs []string
+		for _, at := range []time.Time{time.Unix(1900000001, 0), time.Unix(1950000000, 0)} {
+			date = at.UTC().Format(http.TimeFormat)
+			if err := os.Chtimes("west.json", at, at); err != nil {
+				t.Fatal(err)
+			}
+			code, stdout, stderr := runFleet(t, "file=west.json", "url="+server.URL, "old=old.json", "-o", format, "--max-age", "0")
+			if code != exitDone {
+				t.Fatalf("code %d, %s", code, stderr)
+			}
+			outputs = append(outputs, stdout)
+		}
+		if outputs[0] != outputs[1] {
+			t.Errorf("two days give\n%s\nand\n%s", outputs[0], outputs[1])
+		}
+		if format == "json" && (strings.Count(outputs[0], `"time": "2030-03-17T17:46:40Z"`) != 2 || !strings.Contains(outputs[0], `"time": "2030-03-14T17:46:40Z"`)) {
+			t.Errorf("the times are not those of SOURCE_DATE_EPOCH and of the file:\n%s", outputs[0])
+		}
+	}
+}
+
 // TestFleetHostile: a report that is huge, or never ends, needs little memory and ends.
 func TestFleetHostile(t *testing.T) {
 	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -167,6 +202,16 @@ func TestFleetHostile(t *testing.T) {
 	code, stdout, _ := runFleet(t, "a="+endless.URL, "-o", "json")
 	if code != exitFailed || !strings.Contains(stdout, `not a report: \"policy\": an element is larger than 1048576 bytes`) {
 		t.Errorf("code %d, %s", code, stdout)
+	}
+	nonsense := filepath.Join(t.TempDir(), "nonsense.json")
+	if err := os.WriteFile(nonsense, []byte(`{"version":1,"policy":{},"cluster":{"compliance":-5,"pods":1},"namespaces":[]}`), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	code, stdout, _ = runFleet(t, "a="+nonsense, "-o", "json")
+	for _, want := range []string{`"state": "away"`, `"reason": "not a report: \"cluster\": compliance is -5"`, `"compliance": null`} {
+		if code != exitFailed || !strings.Contains(stdout, want) {
+			t.Errorf("code %d, %s\nwant %s", code, stdout, want)
+		}
 	}
 	deep := filepath.Join(t.TempDir(), "deep.json")
 	if err := os.WriteFile(deep, []byte(`{"x":`+strings.Repeat("[", 1000)), 0o600); err != nil {
