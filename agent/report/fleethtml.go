@@ -5,6 +5,7 @@ import (
 	_ "embed"
 	"fmt"
 	"io"
+	"strconv"
 	"time"
 
 	"github.com/kube-devops/kube-devops/agent/page/base"
@@ -27,6 +28,7 @@ type (
 	}
 	fleetRow struct {
 		Name, State, Reason, Page, Age string
+		Seconds                        string // of the age; empty if unknown
 		Current, HasReport, Differs    bool
 		HasScores                      bool
 		Compliance, Score              float64
@@ -62,6 +64,9 @@ func FleetHTML(to io.Writer, f *Fleet, _ Options) error {
 		pages[m.Name] = m.Page
 		row := fleetRow{
 			Name: name(m.Name), State: m.State, Reason: prose(m.Reason, 400), Page: m.Page, Age: f.age(m), Current: m.IsCurrent(), Differs: m.differs(policies),
+		}
+		if !m.Time.IsZero() {
+			row.Seconds = strconv.Itoa(int(max(0, f.Now.Sub(m.Time)).Seconds()))
 		}
 		if doc := m.Report; doc != nil {
 			c := &doc.Cluster

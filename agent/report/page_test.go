@@ -1,10 +1,12 @@
 package report
 
 import (
+	"bytes"
 	"fmt"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/net/html"
@@ -44,6 +46,12 @@ for (const column of [0, 0, 1, 1]) {
   const head = doc.querySelector("#namespaces th[aria-sort]");
   write(head.textContent + " " + head.ariaSort + ": " + names.join(" "));
 }`}
+	all["fleet sorts by age"] = frame{string(printedFleet(t)), 1280, `
+const head = [...doc.querySelectorAll("#clusters th")].find((head) => head.textContent === "Age");
+for (const click of [1, 2]) {
+  head.querySelector("button").click();
+  write(head.ariaSort + ": " + [...doc.querySelectorAll("#clusters tbody tr")].map((row) => row.cells[head.cellIndex].textContent).join(" "));
+}`}
 	categories := categorized(t)
 	all["sorts in categories"] = frame{page(categories, Options{}), 1280, `
 doc.querySelectorAll("#checks th button")[0].click();
@@ -64,7 +72,30 @@ for (const words of ["LEGACY  intranet", "nothing has this", ""]) {
 	return all
 }
 
+// printedFleet is the page of clusters with reports of several ages, and of one without a report.
+func printedFleet(t *testing.T) []byte {
+	t.Helper()
+	f := &Fleet{Now: moment}
+	for i, age := range []time.Duration{90 * time.Minute, 9 * time.Second, 72 * time.Hour, 10 * time.Minute, 5 * time.Hour} {
+		f.Members = append(f.Members, FleetMember{Name: fmt.Sprint("c", i), State: FleetCurrent, Time: moment.Add(-age), Report: &Document{Cluster: DocumentCounts{Compliance: new(50.0)}}})
+	}
+	f.Members = append(f.Members, FleetMember{Name: "gone", State: "away", Reason: "no such file"})
+	var page bytes.Buffer
+	if err := FleetHTML(&page, f, Options{}); err != nil {
+		t.Fatal(err)
+	}
+	return page.Bytes()
+}
+
 func exact(x float64) string { return strconv.FormatFloat(x, 'f', -1, 64) }
+
+// TestFleetSorts: the column of ages sorts by time, and not by text. A cluster without a report comes last.
+func TestFleetSorts(t *testing.T) {
+	want := "descending: 3d 5h 90m 10m 9s -\nascending: 9s 10m 90m 5h 3d -"
+	if got := viewOf(t, "fleet sorts by age").wrote; got != want {
+		t.Errorf("got\n%s\nwant\n%s", got, want)
+	}
+}
 
 // TestPageInABrowser opens the pages of three recordings in Chromium, and compares what stands there with the snapshot.
 func TestPageInABrowser(t *testing.T) {
