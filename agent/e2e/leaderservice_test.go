@@ -148,11 +148,12 @@ func (r release) upgrade(t *testing.T, set string) {
 	}
 }
 
-// emptySlices does what a client does that knows nothing of the leader.
+// emptySlices does what a client does that knows nothing of the leader: it removes the endpoints, and the label of the Service.
 func emptySlices(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{leaderSlice4, leaderSlice6} {
-		_, err := env.Kubectl(t.Context(), nil, "-n", env.installation.Name, "patch", "endpointslice", name, "--type=merge", "-p", `{"endpoints": [], "ports": []}`)
+		_, err := env.Kubectl(t.Context(), nil, "-n", env.installation.Name, "patch", "endpointslice", name, "--type=merge", "-p",
+			`{"endpoints": [], "ports": [], "metadata": {"labels": {"kubernetes.io/service-name": null}}}`)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -332,6 +333,9 @@ func (f *followers) named(ctx context.Context, r leaderReplica) error {
 		}
 		if len(slice.Ports) != 1 || *slice.Ports[0].Name != "http" || !strings.HasSuffix(r.Addr, fmt.Sprint(":", *slice.Ports[0].Port)) {
 			return fmt.Errorf("%s has the ports %v, want http at that of %s", name, slice.Ports, r.Addr)
+		}
+		if slice.Labels[discoveryv1.LabelServiceName] != leaderRelease+"-leader" || slice.Labels[discoveryv1.LabelManagedBy] != "kube-devops" {
+			return fmt.Errorf("%s has the labels %v", name, slice.Labels)
 		}
 	}
 	return nil

@@ -3,9 +3,9 @@
 //
 // The slices exist already, one for each address family, as NAME-ipv4 and NAME-ipv6; the chart makes them empty. The leader reads
 // and updates them by name, which is all that its account may do. It fills them when its term begins, and checks them every two
-// seconds, so that it repairs what another client has changed. When the process stops, it takes its own address out. A replica that
-// is killed, or that loses the Lease and goes on as a standby, leaves its address to the next leader to replace; until then clients
-// get no connection, or status 503.
+// seconds, so that it repairs what another client has changed, the labels too. The type of the addresses cannot be changed: another
+// one is an error in the log. When the process stops, it takes its own address out. A replica that is killed, or that loses the Lease
+// and goes on as a standby, leaves its address to the next leader to replace; until then clients get no connection, or status 503.
 //
 // The package must not know the Lease, what is published, nor HTTP: the agent begins the terms (Service.Lead) and answers whether
 // this replica may write now (Options.Permitted).

@@ -21,6 +21,8 @@ const (
 	firstRetry = 50 * time.Millisecond
 	// callTimeout bounds one request.
 	callTimeout = 3 * time.Second
+	// nextFailure is the least time between two lines about different failures, which may alternate.
+	nextFailure = time.Minute
 	// withdrawWithin bounds the removal of the address when the process stops.
 	withdrawWithin = time.Second
 )
@@ -39,8 +41,9 @@ type Service struct {
 	wanted  []wanted
 	terms   chan context.Context
 
-	written map[string]bool // slices that this process may have written
-	failure string          // that was logged last
+	written  map[string]bool // slices that this process may have written
+	failure  string          // that was logged last; empty after a success
+	failedAt time.Time       // when it was logged
 }
 
 // New prepares a Service; it makes no request.
@@ -92,6 +95,7 @@ func (s *Service) hold(ctx, term context.Context) {
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
 	current := make(map[string]bool) // slices that were written in this term
+	s.failure = ""
 	retry := firstRetry
 	for {
 		err := s.write(term, current)
@@ -104,7 +108,7 @@ func (s *Service) hold(ctx, term context.Context) {
 		} else {
 			retry = firstRetry
 		}
-		s.logFailure(err)
+		s.logResult(err)
 		select {
 		case <-term.Done():
 			return
@@ -113,17 +117,18 @@ func (s *Service) hold(ctx, term context.Context) {
 	}
 }
 
-// logFailure logs a failure once, however often it repeats. A conflict is normal while two leaders hand over.
-func (s *Service) logFailure(err error) {
-	if err == nil {
+// logResult logs a failure once, however long it lasts, a different one after a while, and the end of it. A conflict is normal while
+// two leaders hand over.
+func (s *Service) logResult(err error) {
+	switch {
+	case err == nil && s.failure != "":
 		s.failure = ""
-		return
+		s.log.Info("the Service of the leader can be kept up to date again")
+	case err == nil || apierrors.IsConflict(err) || err.Error() == s.failure:
+	case s.failure == "" || time.Since(s.failedAt) >= nextFailure:
+		s.failure, s.failedAt = err.Error(), time.Now()
+		s.log.Warn("the Service of the leader does not lead to this replica yet; retrying", zap.Error(err))
 	}
-	if apierrors.IsConflict(err) || err.Error() == s.failure {
-		return
-	}
-	s.failure = err.Error()
-	s.log.Warn("the Service of the leader does not lead to this replica yet; retrying", zap.Error(err))
 }
 
 // write reads each slice, and writes those that are not as they should be.
@@ -145,8 +150,8 @@ func (s *Service) writeSlice(term context.Context, w wanted, current map[string]
 	if err != nil {
 		return fmt.Errorf("read EndpointSlice %s: %w", w.name, err)
 	}
-	if w.holds(slice) {
-		return nil
+	if err := w.fits(slice); err != nil || w.holds(slice) {
+		return err
 	}
 	// After the read, not before: see the package comment.
 	if err := s.options.Permitted(term); err != nil {

@@ -3,9 +3,11 @@ package leaderservice
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -63,7 +65,8 @@ func TestFills(t *testing.T) {
 				Endpoints: []discoveryv1.Endpoint{{Addresses: []string{address}, Conditions: discoveryv1.EndpointConditions{
 					Ready: new(true), Serving: new(true), Terminating: new(false),
 				}}},
-				Ports: []discoveryv1.EndpointPort{{Name: new("http"), Port: new(int32(8080)), Protocol: new(corev1.ProtocolTCP)}},
+				Ports:       []discoveryv1.EndpointPort{{Name: new("http"), Port: new(int32(8080)), Protocol: new(corev1.ProtocolTCP)}},
+				AddressType: map[string]discoveryv1.AddressType{slice4: discoveryv1.AddressTypeIPv4, slice6: discoveryv1.AddressTypeIPv6}[name],
 			}
 			if diff := cmp.Diff(want, got); diff != "" {
 				t.Errorf("%s (-want +got):\n%s", name, diff)
@@ -107,11 +110,17 @@ func TestOneFamily(t *testing.T) {
 // TestRepairs: what another client changes, such as a replacement by the manifest of the chart, is repaired within two seconds.
 func TestRepairs(t *testing.T) {
 	for name, change := range map[string]func(*discoveryv1.EndpointSlice){
-		"emptied":      func(slice *discoveryv1.EndpointSlice) { slice.Endpoints = nil },
-		"ports":        func(slice *discoveryv1.EndpointSlice) { slice.Ports = nil },
-		"no address":   func(slice *discoveryv1.EndpointSlice) { slice.Endpoints[0].Addresses = []string{"10.9.9.9"} },
-		"not ready":    func(slice *discoveryv1.EndpointSlice) { slice.Endpoints[0].Conditions.Ready = new(false) },
-		"no author":    func(slice *discoveryv1.EndpointSlice) { slice.Annotations = nil },
+		"emptied":       func(slice *discoveryv1.EndpointSlice) { slice.Endpoints = nil },
+		"ports":         func(slice *discoveryv1.EndpointSlice) { slice.Ports = nil },
+		"no address":    func(slice *discoveryv1.EndpointSlice) { slice.Endpoints[0].Addresses = []string{"10.9.9.9"} },
+		"not ready":     func(slice *discoveryv1.EndpointSlice) { slice.Endpoints[0].Conditions.Ready = new(false) },
+		"no author":     func(slice *discoveryv1.EndpointSlice) { slice.Annotations = nil },
+		"no label":      func(slice *discoveryv1.EndpointSlice) { delete(slice.Labels, discoveryv1.LabelServiceName) },
+		"no labels":     func(slice *discoveryv1.EndpointSlice) { slice.Labels = map[string]string{"team": "core"} },
+		"other Service": func(slice *discoveryv1.EndpointSlice) { slice.Labels[discoveryv1.LabelServiceName] = "other" },
+		"other manager": func(slice *discoveryv1.EndpointSlice) {
+			slice.Labels[discoveryv1.LabelManagedBy] = "endpointslice-controller.k8s.io"
+		},
 		"a second one": func(slice *discoveryv1.EndpointSlice) { slice.Endpoints = append(slice.Endpoints, slice.Endpoints[0]) },
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -136,6 +145,86 @@ func TestRepairs(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestAddressType: a slice of another address type, which cannot be changed, is an error that says what to do. It is not written.
+func TestAddressType(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(slice4, slice6)
+		s.change(slice4, func(slice *discoveryv1.EndpointSlice) { slice.AddressType = discoveryv1.AddressTypeFQDN })
+		s.change(slice6, func(slice *discoveryv1.EndpointSlice) { slice.AddressType = discoveryv1.AddressTypeFQDN })
+		r := start(t.Context(), connection{store: s}, "a", "10.0.0.1")
+		defer r.end()
+		r.Lead(t.Context())
+		<-time.After(10 * time.Minute)
+		want := "EndpointSlice leader-ipv4 has the addressType FQDN, not IPv4, which cannot be changed: delete it and let the chart create it again"
+		if lines := r.logs.All(); len(lines) != 1 || lines[0].ContextMap()["error"] != want || s.updated() != 0 {
+			t.Errorf("%d updates, the log is %v", s.updated(), lines)
+		}
+		s.mu.Lock()
+		s.slices = newStore(slice4, slice6).slices
+		s.mu.Unlock()
+		<-time.After(checkPeriod)
+		synctest.Wait()
+		if got := s.addresses(t, slice4); !slices.Equal(got, []string{"10.0.0.1"}) {
+			t.Errorf("created again, the slice has %v", got)
+		}
+	})
+}
+
+// TestLogOfFailures: a failure that lasts is one line, failures that alternate are one line a minute, and a success ends them with a line.
+// Another term logs the same failure again.
+func TestLogOfFailures(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s := newStore(slice4, slice6)
+		var failing atomic.Value // a func() error
+		fail := func(f func() error) { failing.Store(f) }
+		fail(func() error { return nil })
+		r := start(t.Context(), connection{store: s, fail: func() error { return failing.Load().(func() error)() }}, "a", "10.0.0.1")
+		defer r.end()
+		check := func(doing string, warnings, recoveries int) {
+			t.Helper()
+			synctest.Wait()
+			lines := r.logs.TakeAll()
+			warned, recovered := 0, 0
+			for _, line := range lines {
+				if line.Level == zap.WarnLevel {
+					warned++
+				}
+				if strings.HasSuffix(line.Message, "can be kept up to date again") {
+					recovered++
+				}
+			}
+			if warned != warnings || recovered != recoveries {
+				t.Errorf("%s: %d warnings and %d recoveries, want %d and %d: %v", doing, warned, recovered, warnings, recoveries, lines)
+			}
+		}
+		term, end := context.WithCancel(t.Context())
+		r.Lead(term)
+		<-time.After(time.Minute)
+		check("a success", 0, 0)
+		fail(func() error { return errors.New("unavailable") })
+		<-time.After(time.Hour)
+		check("a failure", 1, 0)
+		n := 0
+		fail(func() error {
+			n++
+			return fmt.Errorf("failure %d", n)
+		})
+		<-time.After(10 * time.Minute)
+		check("other failures", 10, 0)
+		fail(func() error { return nil })
+		<-time.After(time.Minute)
+		check("a success again", 0, 1)
+		fail(func() error { return errors.New("unavailable") })
+		<-time.After(time.Minute)
+		check("a new failure", 1, 0)
+		end()
+		synctest.Wait()
+		r.Lead(t.Context())
+		<-time.After(time.Minute)
+		check("a new term", 1, 0)
+	})
 }
 
 // TestMissing: without the slice, one line says so, however long that lasts; when it is there, it is filled within two seconds.

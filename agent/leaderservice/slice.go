@@ -1,11 +1,13 @@
 package leaderservice
 
 import (
+	"fmt"
 	"net/netip"
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
 	apiequality "k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 const (
@@ -13,11 +15,15 @@ const (
 	Annotation = "kube-devops.io/leader"
 	// portName is the name of the port in the Service.
 	portName = "http"
+	// manager is who manages the slices, so that no controller of Kubernetes does.
+	manager = "kube-devops"
 )
 
 // A wanted is what a slice should have while this replica leads.
 type wanted struct {
 	name      string
+	family    discoveryv1.AddressType
+	labels    map[string]string // without them the Service has no such slice
 	identity  string
 	endpoints []discoveryv1.Endpoint // empty if the pod has no address of this family
 	ports     []discoveryv1.EndpointPort
@@ -26,12 +32,14 @@ type wanted struct {
 // wantedSlices returns the slices of both address families, first those for which the pod has an address.
 func wantedSlices(o Options) []wanted {
 	ports := []discoveryv1.EndpointPort{{Name: new(portName), Port: new(int32(o.Port)), Protocol: new(corev1.ProtocolTCP)}}
+	labels := map[string]string{discoveryv1.LabelServiceName: o.Name, discoveryv1.LabelManagedBy: manager}
 	var with, without []wanted
 	for _, family := range []struct {
 		suffix string
+		name   discoveryv1.AddressType
 		has    func(netip.Addr) bool
-	}{{"-ipv4", netip.Addr.Is4}, {"-ipv6", netip.Addr.Is6}} {
-		w := wanted{name: o.Name + family.suffix, identity: o.Identity, ports: ports}
+	}{{"-ipv4", discoveryv1.AddressTypeIPv4, netip.Addr.Is4}, {"-ipv6", discoveryv1.AddressTypeIPv6, netip.Addr.Is6}} {
+		w := wanted{name: o.Name + family.suffix, family: family.name, labels: labels, identity: o.Identity, ports: ports}
 		for _, ip := range o.IPs {
 			if family.has(ip) {
 				w.endpoints = append(w.endpoints, discoveryv1.Endpoint{
@@ -50,21 +58,38 @@ func wantedSlices(o Options) []wanted {
 	return append(with, without...)
 }
 
+// fits returns why a slice can never have the addresses of its family: the API server does not change its type.
+func (w wanted) fits(slice *discoveryv1.EndpointSlice) error {
+	if slice.AddressType == w.family || len(w.endpoints) == 0 {
+		return nil
+	}
+	return fmt.Errorf("EndpointSlice %s has the addressType %s, not %s, which cannot be changed: delete it and let the chart create it again", w.name, slice.AddressType, w.family)
+}
+
 // holds reports whether a slice is as it should be. One without an address must only be empty, whoever has written it.
 func (w wanted) holds(slice *discoveryv1.EndpointSlice) bool {
 	if !apiequality.Semantic.DeepEqual(slice.Endpoints, w.endpoints) {
 		return false
 	}
-	return len(w.endpoints) == 0 || slice.Annotations[Annotation] == w.identity && apiequality.Semantic.DeepEqual(slice.Ports, w.ports)
+	return len(w.endpoints) == 0 || slice.Annotations[Annotation] == w.identity && w.labeled(slice) && apiequality.Semantic.DeepEqual(slice.Ports, w.ports)
 }
 
-// apply changes a copy of a slice. What else it has, such as the labels of the chart, stays.
+func (w wanted) labeled(slice *discoveryv1.EndpointSlice) bool {
+	for name, value := range w.labels {
+		if slice.Labels[name] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// apply changes a copy of a slice. What else it has, such as the other labels of the chart, stays.
 func (w wanted) apply(slice *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
 	slice = slice.DeepCopy()
-	if slice.Annotations == nil {
-		slice.Annotations = make(map[string]string, 1)
+	metav1.SetMetaDataAnnotation(&slice.ObjectMeta, Annotation, w.identity)
+	for name, value := range w.labels {
+		metav1.SetMetaDataLabel(&slice.ObjectMeta, name, value)
 	}
-	slice.Annotations[Annotation] = w.identity
 	slice.Endpoints, slice.Ports = w.endpoints, w.ports
 	return slice
 }

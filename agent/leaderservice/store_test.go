@@ -30,8 +30,9 @@ func newStore(names ...string) *store {
 	for _, name := range names {
 		s.version++
 		s.slices[name] = &discoveryv1.EndpointSlice{ObjectMeta: metav1.ObjectMeta{
-			Name: name, ResourceVersion: strconv.Itoa(s.version), Labels: map[string]string{discoveryv1.LabelServiceName: "leader"},
-		}}
+			Name: name, ResourceVersion: strconv.Itoa(s.version),
+			Labels: map[string]string{discoveryv1.LabelServiceName: "leader", discoveryv1.LabelManagedBy: "kube-devops", "team": "core"},
+		}, AddressType: map[string]discoveryv1.AddressType{slice4: discoveryv1.AddressTypeIPv4, slice6: discoveryv1.AddressTypeIPv6}[name]}
 	}
 	return s
 }
