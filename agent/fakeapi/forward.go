@@ -16,9 +16,10 @@ import (
 
 // A Forwarder is an API server with a Lease and pods whose ports it forwards, over SPDY alone as older ones do.
 type Forwarder struct {
-	Leases *Leases
+	Leases *Leases // of the namespace default
 
 	mu     sync.Mutex
+	others map[string]*Leases      // by namespace
 	pods   map[string]forwardedPod // by namespace/name
 	denied map[string]bool
 	open   []httpstream.Connection
@@ -32,7 +33,20 @@ type forwardedPod struct {
 
 // NewForwarder makes a server without pods and without a Lease.
 func NewForwarder() *Forwarder {
-	return &Forwarder{Leases: &Leases{}, pods: make(map[string]forwardedPod), denied: make(map[string]bool)}
+	return &Forwarder{Leases: &Leases{}, others: make(map[string]*Leases), pods: make(map[string]forwardedPod), denied: make(map[string]bool)}
+}
+
+// LeasesIn are those of a namespace.
+func (f *Forwarder) LeasesIn(namespace string) *Leases {
+	if namespace == "default" {
+		return f.Leases
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.others[namespace] == nil {
+		f.others[namespace] = &Leases{}
+	}
+	return f.others[namespace]
 }
 
 // Put adds or replaces a pod. dial connects to a port of it.
@@ -84,12 +98,13 @@ func (f *Forwarder) Opened() int {
 
 // ServeHTTP answers a request.
 func (f *Forwarder) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if strings.HasPrefix(r.URL.Path, "/apis/coordination.k8s.io/v1/namespaces/") {
+	if path, ok := strings.CutPrefix(r.URL.Path, "/apis/coordination.k8s.io/v1/namespaces/"); ok {
 		if f.denies("leases") {
 			Status(http.StatusForbidden, metav1.StatusReasonForbidden)(w, r)
 			return
 		}
-		f.Leases.ServeHTTP(w, r)
+		namespace, _, _ := strings.Cut(path, "/")
+		f.LeasesIn(namespace).ServeHTTP(w, r)
 		return
 	}
 	parts := strings.Split(strings.TrimPrefix(r.URL.Path, "/api/v1/namespaces/"), "/")

@@ -31,7 +31,7 @@ type Options struct {
 	// Namespace is that of the agents' pods. A Lease does not name it on purpose: who may write the Lease could choose the pod that
 	// receives the token of the user.
 	Namespace string
-	// LeaseNamespace and LeaseName are the Lease. An empty namespace means DefaultLeaseNamespace, then Namespace.
+	// LeaseNamespace and LeaseName are the Lease. An empty namespace means Namespace, then DefaultLeaseNamespace.
 	LeaseNamespace, LeaseName string
 	// Pod is the pod to connect to, instead of the holder of the Lease.
 	Pod string

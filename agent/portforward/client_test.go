@@ -202,7 +202,7 @@ func TestErrors(t *testing.T) {
 	}{
 		"no Lease": {
 			change: func(_ *testing.T, w *world) { w.api.Leases.Delete() },
-			want:   "there is no Lease kube-devops-leader in namespace default or kube-devops: install the agent, or name its Lease with --lease-namespace and --lease-name",
+			want:   "there is no Lease kube-devops-leader in namespace kube-devops or default: install the agent, or name its Lease with --lease-namespace and --lease-name",
 		},
 		"no holder": {
 			change: func(t *testing.T, w *world) { w.leads(t, "") },
@@ -210,18 +210,37 @@ func TestErrors(t *testing.T) {
 		},
 		"no pod": {
 			change: func(t *testing.T, w *world) { w.leads(t, "other_a") },
-			want:   "the leader other has no pod in namespace kube-devops: its pod is gone and another one takes over soon, or the agent runs in another namespace (--namespace), or its pod has another name (--pod)",
+			want:   "the leader other has no pod in namespace kube-devops: its pod is gone and another one takes over soon, or the agent runs in another namespace (--namespace), or its pod has another name (--pod), or the agent runs outside of the cluster (ask it by its address: kube-devops fleet NAME=URL)",
 		},
-		"no such pod":    {options: Options{Pod: "three"}, want: "there is no pod three in namespace kube-devops (--pod, --namespace)"},
-		"lease denied":   {change: deny("leases"), want: "find the leader: your user lacks the right: get on leases.coordination.k8s.io kube-devops-leader in namespace default or kube-devops"},
-		"pods denied":    {change: deny("pods"), want: "read the pod of the leader: your user lacks the right: get on pods in namespace kube-devops"},
-		"forward denied": {change: deny("portforward"), want: "forward a port to pod kube-devops/one: your user lacks the right: create and get on pods/portforward in namespace kube-devops"},
-		"wrong port":     {options: Options{Port: 1}, want: "ask pod kube-devops/one at port 1: failed to connect to port 1 of the pod: nothing listens on port 1"},
+		"a holder of two lines": {
+			change: func(t *testing.T, w *world) { w.leads(t, "other\n\x1b[31m_a") },
+			want:   `the leader other\n\x1b[31m has no pod in namespace kube-devops: its pod is gone and another one takes over soon, or the agent runs in another namespace (--namespace), or its pod has another name (--pod), or the agent runs outside of the cluster (ask it by its address: kube-devops fleet NAME=URL)`,
+		},
+		"pending pod": {
+			change:  phase(corev1.PodPending, false),
+			options: Options{Pod: "one"}, want: "pod kube-devops/one is pending: it does not answer until it runs",
+		},
+		"ended pod": {
+			change:  phase(corev1.PodSucceeded, false),
+			options: Options{Pod: "one"}, want: "pod kube-devops/one is succeeded: it does not answer any more; name another one with --pod, or none for the leader",
+		},
+		"terminating pod": {
+			change:  phase(corev1.PodRunning, true),
+			options: Options{Pod: "one"}, want: "pod kube-devops/one is terminating: it does not answer any more; name another one with --pod, or none for the leader",
+		},
+		"pod that is pending": {
+			change: phase(corev1.PodPending, false),
+			want:   "the pod kube-devops/one of the leader is pending: another one takes over soon, try again",
+		},
+		"named pod denied": {change: deny("pods"), options: Options{Pod: "one"}, want: "read pod kube-devops/one: your user lacks the right: get on pods in namespace kube-devops"},
+		"no such pod":      {options: Options{Pod: "three"}, want: "there is no pod three in namespace kube-devops (--pod, --namespace)"},
+		"lease denied":     {change: deny("leases"), want: "find the leader: your user lacks the right: get on leases.coordination.k8s.io kube-devops-leader in namespace kube-devops or default"},
+		"pods denied":      {change: deny("pods"), want: "read the pod of the leader: your user lacks the right: get on pods in namespace kube-devops"},
+		"forward denied":   {change: deny("portforward"), want: "forward a port to pod kube-devops/one: your user lacks the right: create and get on pods/portforward in namespace kube-devops"},
+		"wrong port":       {options: Options{Port: 1}, want: "ask pod kube-devops/one at port 1: failed to connect to port 1 of the pod: nothing listens on port 1"},
 		"pod that has failed": {
-			change: func(_ *testing.T, w *world) {
-				w.api.Put(&corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: DefaultNamespace, Name: "one"}, Status: corev1.PodStatus{Phase: corev1.PodFailed}}, nil)
-			},
-			want: "the pod kube-devops/one of the leader is failed: another one takes over soon, try again",
+			change: phase(corev1.PodFailed, false),
+			want:   "the pod kube-devops/one of the leader is failed: another one takes over soon, try again",
 		},
 	}
 	for name, test := range tests {
@@ -236,6 +255,17 @@ func TestErrors(t *testing.T) {
 				t.Errorf("got  %s\nwant error: %s", got, test.want)
 			}
 		})
+	}
+}
+
+// phase replaces the pod of the leader.
+func phase(phase corev1.PodPhase, terminating bool) func(*testing.T, *world) {
+	return func(_ *testing.T, w *world) {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: DefaultNamespace, Name: "one"}, Status: corev1.PodStatus{Phase: phase}}
+		if terminating {
+			pod.DeletionTimestamp = new(metav1.Now())
+		}
+		w.api.Put(pod, nil)
 	}
 }
 
@@ -323,6 +353,66 @@ func TestCA(t *testing.T) {
 	}
 }
 
+// TestTwoLeases: an agent with --namespaces has its Lease beside its pods, another agent has one in the namespace default. The holder is
+// the one that has a pod in the namespace of the user.
+func TestTwoLeases(t *testing.T) {
+	const stale = "gone_a"
+	for name, test := range map[string]struct {
+		own, other string // the holders of the Leases in kube-devops and in default
+		options    Options
+		want       string
+	}{
+		"both":                       {"one_a", "two_a", Options{}, "200 from one"},
+		"the own is stale":           {stale, "two_a", Options{}, "200 from two"},
+		"the own has no holder":      {"", "two_a", Options{}, "200 from two"},
+		"the other is elsewhere":     {"one_a", stale, Options{}, "200 from one"},
+		"both are stale":             {stale, "other_a", Options{}, "error: the leader gone has no pod in namespace kube-devops"},
+		"the flag names the other":   {"one_a", "two_a", Options{LeaseNamespace: "default"}, "200 from two"},
+		"the flag names a stale one": {"one_a", stale, Options{LeaseNamespace: "default"}, "error: the leader gone has no pod"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.agent(t, "one", false, says("from one"))
+			w.agent(t, "two", false, says("from two"))
+			w.leads(t, test.other)
+			own := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: DefaultNamespace, Name: DefaultLeaseName}}
+			own.Spec.HolderIdentity = &test.own
+			if _, err := w.api.LeasesIn(DefaultNamespace).Create(own); err != nil {
+				t.Fatal(err)
+			}
+			if got := ask(t, w.client(t, rest.Config{}, test.options)); !strings.HasPrefix(got, test.want) {
+				t.Errorf("got %s, want %s", got, test.want)
+			}
+		})
+	}
+}
+
+// TestHungKubelet: the message says who does not answer.
+func TestHungKubelet(t *testing.T) {
+	api := fakeapi.NewForwarder()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasSuffix(r.URL.Path, "/portforward") {
+			fakeapi.NeverAnswer(w, r)
+			return
+		}
+		api.ServeHTTP(w, r)
+	}))
+	defer server.Close()
+	defer server.CloseClientConnections()
+	api.Put(&corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "n", Name: "one"}, Spec: corev1.PodSpec{NodeName: "worker-1"}, Status: corev1.PodStatus{Phase: corev1.PodRunning},
+	}, nil)
+	c, err := NewClient(&rest.Config{Host: server.URL}, Options{Namespace: "n", Pod: "one", Timeout: 200 * time.Millisecond})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	want := "error: forward a port to pod n/one: the kubelet of node worker-1 did not answer the API server in time (--request-timeout)"
+	if got := ask(t, c); got != want {
+		t.Errorf("got  %s\nwant %s", got, want)
+	}
+}
+
 // TestTimeout: an API server that does not answer ends the call.
 func TestTimeout(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(fakeapi.NeverAnswer))
@@ -332,7 +422,7 @@ func TestTimeout(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if got := ask(t, c); got != "error: read the Lease default/l: the API server did not answer in time" {
+	if got := ask(t, c); got != "error: read the Lease n/l: the API server did not answer in time" {
 		t.Errorf("got %q", got)
 	}
 	ctx, cancel := context.WithCancel(t.Context())

@@ -24,11 +24,19 @@ const defaultPort = 8080
 type leader struct {
 	holder         string // the identity in the Lease; empty if the user named the pod
 	namespace, pod string
+	node           string
 	port           int
 	tls            bool
 }
 
 func (l *leader) String() string { return "pod " + l.namespace + "/" + l.pod }
+
+func (l *leader) nodeText() string {
+	if l.node == "" {
+		return "its node"
+	}
+	return "node " + l.node
+}
 
 // A finder finds the pod that leads.
 type finder struct {
@@ -38,71 +46,114 @@ type finder struct {
 }
 
 func (f *finder) find(ctx context.Context) (*leader, error) {
-	name, holder := f.options.Pod, ""
-	if name == "" {
-		var err error
-		if holder, err = f.holder(ctx); err != nil {
-			return nil, err
-		}
-		name = podOf(holder)
+	if f.options.Pod != "" {
+		return f.named(ctx)
 	}
+	// An agent with --namespaces has its Lease in its own namespace; another agent may have one in the default namespace.
+	namespaces := []string{f.options.LeaseNamespace}
+	if f.options.LeaseNamespace == "" {
+		namespaces = slices.Compact([]string{f.options.Namespace, DefaultLeaseNamespace})
+	}
+	var gone, denied error
+	for _, namespace := range namespaces {
+		to, err := f.holder(ctx, namespace)
+		_, isGone := errors.AsType[*goneError](err)
+		switch {
+		case isGone:
+			gone = cmp.Or(gone, err)
+		case apierrors.IsForbidden(err):
+			denied = cmp.Or(denied, err)
+		case !apierrors.IsNotFound(err):
+			return to, err
+		}
+	}
+	in := strings.Join(namespaces, " or ")
+	switch {
+	case gone != nil:
+		return nil, gone
+	case denied != nil:
+		// That the user may not read one Lease matters only where there is no other.
+		return nil, explained(denied, fmt.Sprintf("get on leases.coordination.k8s.io %s in namespace %s", f.options.LeaseName, in), "find the leader")
+	}
+	return nil, fmt.Errorf("there is no Lease %s in namespace %s: install the agent, or name its Lease with --lease-namespace and --lease-name", f.options.LeaseName, in)
+}
+
+// named returns the pod that the user has named.
+func (f *finder) named(ctx context.Context) (*leader, error) {
+	pod, err := f.pods.Pods(f.options.Namespace).Get(ctx, f.options.Pod, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err):
+		return nil, fmt.Errorf("there is no pod %s in namespace %s (--pod, --namespace)", f.options.Pod, f.options.Namespace)
+	case err != nil:
+		return nil, f.podError(err, "read pod "+f.options.Namespace+"/"+f.options.Pod)
+	}
+	switch state := stateOf(pod); state {
+	case running:
+		return f.leader(pod, "")
+	case pending:
+		return nil, fmt.Errorf("pod %s/%s is %s: it does not answer until it runs", pod.Namespace, pod.Name, state)
+	default:
+		return nil, fmt.Errorf("pod %s/%s is %s: it does not answer any more; name another one with --pod, or none for the leader", pod.Namespace, pod.Name, state)
+	}
+}
+
+// holder returns the pod of the holder of the Lease in a namespace. An error of the API server about the Lease is as it is if there is no
+// such Lease, or if the user may not read it.
+func (f *finder) holder(ctx context.Context, namespace string) (*leader, error) {
+	lease, err := f.leases.Leases(namespace).Get(ctx, f.options.LeaseName, metav1.GetOptions{})
+	switch {
+	case apierrors.IsNotFound(err) || apierrors.IsForbidden(err):
+		return nil, err
+	case err != nil:
+		return nil, explained(err, "", "read the Lease "+namespace+"/"+f.options.LeaseName)
+	}
+	holder, err := holderOf(lease)
+	if err != nil {
+		return nil, err
+	}
+	name := podOf(holder)
 	pod, err := f.pods.Pods(f.options.Namespace).Get(ctx, name, metav1.GetOptions{})
 	switch {
-	case apierrors.IsNotFound(err) && holder != "":
-		return nil, &goneError{fmt.Errorf(
-			"the leader %s has no pod in namespace %s: its pod is gone and another one takes over soon, or the agent runs in another namespace (--namespace), or its pod has another name (--pod)",
-			name, f.options.Namespace)}
 	case apierrors.IsNotFound(err):
-		return nil, fmt.Errorf("there is no pod %s in namespace %s (--pod, --namespace)", name, f.options.Namespace)
+		return nil, &goneError{fmt.Errorf(
+			"the leader %s has no pod in namespace %s: its pod is gone and another one takes over soon, or the agent runs in another namespace (--namespace), "+
+				"or its pod has another name (--pod), or the agent runs outside of the cluster (ask it by its address: kube-devops fleet NAME=URL)",
+			printable(name), f.options.Namespace)}
 	case err != nil:
-		return nil, explained(err, fmt.Sprintf("get on pods in namespace %s", f.options.Namespace), "read the pod of the leader")
+		return nil, f.podError(err, "read the pod of the leader")
 	}
-	if pod.Status.Phase != corev1.PodRunning || pod.DeletionTimestamp != nil {
-		state := cmp.Or(string(pod.Status.Phase), "not started")
-		if pod.DeletionTimestamp != nil {
-			state = "terminating"
-		}
-		return nil, &goneError{fmt.Errorf("the pod %s/%s of the leader is %s: another one takes over soon, try again", pod.Namespace, pod.Name, strings.ToLower(state))}
+	if state := stateOf(pod); state != running {
+		return nil, &goneError{fmt.Errorf("the pod %s/%s of the leader is %s: another one takes over soon, try again", pod.Namespace, pod.Name, state)}
 	}
+	return f.leader(pod, holder)
+}
+
+// podError is the error of a request for a pod. It is not that of a Lease, even if it has the same reason.
+func (f *finder) podError(err error, doing string) error {
+	return explained(err, "get on pods in namespace "+f.options.Namespace, doing)
+}
+
+func (f *finder) leader(pod *corev1.Pod, holder string) (*leader, error) {
 	port, err := f.port(pod)
 	if err != nil {
 		return nil, err
 	}
-	return &leader{holder: holder, namespace: pod.Namespace, pod: pod.Name, port: port, tls: servesTLS(pod, port)}, nil
+	return &leader{holder: holder, namespace: pod.Namespace, pod: pod.Name, node: pod.Spec.NodeName, port: port, tls: servesTLS(pod, port)}, nil
 }
 
-// holder returns the identity in the Lease. An agent with --namespaces has its Lease in its own namespace.
-func (f *finder) holder(ctx context.Context) (string, error) {
-	namespaces := []string{f.options.LeaseNamespace}
-	if f.options.LeaseNamespace == "" {
-		namespaces = slices.Compact([]string{DefaultLeaseNamespace, f.options.Namespace})
+const running, pending = "running", "pending"
+
+func stateOf(pod *corev1.Pod) string {
+	if pod.DeletionTimestamp != nil {
+		return "terminating"
 	}
-	var first error
-	for _, namespace := range namespaces {
-		lease, err := f.leases.Leases(namespace).Get(ctx, f.options.LeaseName, metav1.GetOptions{})
-		if err == nil {
-			return holderOf(lease)
-		}
-		if !apierrors.IsNotFound(err) && !apierrors.IsForbidden(err) {
-			return "", explained(err, "", "read the Lease "+namespace+"/"+f.options.LeaseName)
-		}
-		// That the user may not read one Lease matters only where there is no other.
-		if first == nil || apierrors.IsNotFound(first) {
-			first = cmp.Or(forbiddenOnly(err), first, err)
-		}
-	}
-	if apierrors.IsForbidden(first) {
-		return "", explained(first, fmt.Sprintf("get on leases.coordination.k8s.io %s in namespace %s", f.options.LeaseName, strings.Join(namespaces, " or ")), "find the leader")
-	}
-	return "", fmt.Errorf("there is no Lease %s in namespace %s: install the agent, or name its Lease with --lease-namespace and --lease-name",
-		f.options.LeaseName, strings.Join(namespaces, " or "))
+	return cmp.Or(strings.ToLower(string(pod.Status.Phase)), pending)
 }
 
-func forbiddenOnly(err error) error {
-	if apierrors.IsForbidden(err) {
-		return err
-	}
-	return nil
+// printable escapes what a Lease may have and one line of a terminal may not.
+func printable(text string) string {
+	quoted := strconv.Quote(text)
+	return quoted[1 : len(quoted)-1]
 }
 
 func holderOf(lease *coordinationv1.Lease) (string, error) {

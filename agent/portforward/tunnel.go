@@ -60,6 +60,9 @@ func openTunnel(ctx context.Context, config *rest.Config, to *leader) (*tunnel, 
 				_ = late.connection.Close()
 			}
 		}()
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // the API server has just answered
+			return nil, fmt.Errorf("forward a port to %s: the kubelet of %s did not answer the API server in time (--request-timeout)", to, to.nodeText())
+		}
 		return nil, fmt.Errorf("forward a port to %s: %w", to, ctx.Err())
 	}
 }
@@ -90,6 +93,8 @@ func dialError(err error, to *leader) error {
 	switch {
 	case strings.Contains(text, "forbidden"):
 		return fmt.Errorf("forward a port to %s: your user lacks the right: create and get on pods/portforward in namespace %s", to, to.namespace)
+	case strings.Contains(text, "not found") && to.holder == "":
+		return fmt.Errorf("%s is gone: name another one with --pod, or none for the leader", to)
 	case strings.Contains(text, "not found"):
 		return &goneError{fmt.Errorf("the pod %s/%s of the leader is gone: another one takes over soon, try again", to.namespace, to.pod)}
 	}

@@ -59,7 +59,7 @@ pods/portforward in the namespace of the agent, and, of an agent with
 	flags.StringVarP(&g.reach.Namespace, "namespace", "n", portforward.DefaultNamespace, "`namespace` of the agent")
 	flags.StringVar(&g.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default: the files in KUBECONFIG, otherwise the in-cluster configuration, otherwise ~/.kube/config)")
 	flags.StringVar(&g.context, "context", "", "kubeconfig `context` (default: the current one)")
-	flags.StringVar(&g.reach.LeaseNamespace, "lease-namespace", "", "`namespace` of the Lease (default: default, otherwise that of the agent)")
+	flags.StringVar(&g.reach.LeaseNamespace, "lease-namespace", "", "`namespace` of the Lease (default: that of the agent, otherwise default)")
 	flags.StringVar(&g.reach.LeaseName, "lease-name", portforward.DefaultLeaseName, "`name` of the Lease")
 	flags.StringVar(&g.reach.Pod, "pod", "", "`pod` to ask, instead of the holder of the Lease")
 	flags.IntVar(&g.reach.Port, "port", 0, "`port` of the agent in its pod (default: the one named http)")

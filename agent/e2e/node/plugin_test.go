@@ -136,14 +136,14 @@ func asksByPlugin(t *testing.T) {
 	for flags, want := range map[string]string{
 		"--port 81":                "connection refused",
 		"--pod " + standby[0].Name: "the agent has no data now",
-		"--lease-name other":       "your user lacks the right: get on leases.coordination.k8s.io other in namespace default or kube-devops",
+		"--lease-name other":       "your user lacks the right: get on leases.coordination.k8s.io other in namespace kube-devops or default",
 		"--namespace default":      "your user lacks the right: get on pods in namespace default",
 	} {
 		if _, stderr, err := plugin(t.Context(), user, append([]string{"score"}, strings.Fields(flags)...)...); err == nil || !strings.Contains(stderr, want) || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("kubectl governance score %s: %v, %q, want %q", flags, err, stderr, want)
 		}
 	}
-	if _, stderr, err := plugin(t.Context(), env.path("admin.kubeconfig"), "score", "--lease-name", "other"); err == nil || !strings.Contains(stderr, "there is no Lease other in namespace default or kube-devops") {
+	if _, stderr, err := plugin(t.Context(), env.path("admin.kubeconfig"), "score", "--lease-name", "other"); err == nil || !strings.Contains(stderr, "there is no Lease other in namespace kube-devops or default") {
 		t.Errorf("no Lease: %v, %q", err, stderr)
 	}
 	lackingRights(t, user)
@@ -166,7 +166,7 @@ func lackingRights(t *testing.T, user string) {
 		})
 	}
 	for _, test := range []struct{ what, with, without, want string }{
-		{"no Lease", "resources: [leases]", "resources: [none]", "lacks the right: get on leases.coordination.k8s.io kube-devops-leader in namespace default or kube-devops"},
+		{"no Lease", "resources: [leases]", "resources: [none]", "lacks the right: get on leases.coordination.k8s.io kube-devops-leader in namespace kube-devops or default"},
 		{"no pods", "resources: [pods]", "resources: [none]", "lacks the right: get on pods in namespace kube-devops"},
 		{"no port-forward", "resources: [pods/portforward]", "resources: [none]", "lacks the right: create and get on pods/portforward in namespace kube-devops"},
 		// An API server before WebSockets needs create alone, and so do the older clients.
