@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -383,46 +382,15 @@ func TestPageFits(t *testing.T) {
 	}
 }
 
-// TestAccessibility runs axe-core on all views, in both color schemes and at the widths of a phone and a desktop. It is not part of the
-// repository: `npm install axe-core` in any folder, and AXE names its axe.min.js.
+// TestAccessibility runs axe-core on all views.
 func TestAccessibility(t *testing.T) {
-	file := os.Getenv("AXE")
-	if file == "" {
-		t.Skip("AXE names no axe.min.js; npm install axe-core")
-	}
-	axe, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
+	axe := browsertest.Axe(t)
 	views := examples()
 	views["hostile overview"], views["hostile namespace"] = hostileOverview(), hostileNamespace()
 	site := named(t, views)
-	tab := browsertest.Start(t).Tab(t)
-	passed := 0
+	pages := make(map[string]string)
 	for name := range views {
-		for _, width := range []int{390, 1440} {
-			for _, dark := range []bool{false, true} {
-				tab.Screen(t, width, 900, dark)
-				tab.Go(t, site.URL+"/"+url.PathEscape(name))
-				tab.Eval(t, `for (const details of document.querySelectorAll("details")) details.open = true`, nil)
-				tab.Eval(t, string(axe)+"\n;0", nil)
-				var got struct {
-					Passes     int
-					Violations []string
-				}
-				tab.Eval(t, `axe.run().then((result) => ({
-  Passes: result.passes.length,
-  Violations: result.violations.map((v) => v.id + ": " + v.help + ": " + v.nodes.slice(0, 3).map((node) => node.html.slice(0, 160) + " (" + node.failureSummary + ")").join("; ")),
-}))`, &got)
-				passed += got.Passes
-				for _, v := range got.Violations {
-					t.Errorf("%s, width %d, dark %v: %s", name, width, dark, v)
-				}
-				if got.Passes < 10 {
-					t.Errorf("%s: only %d rules were applied", name, got.Passes)
-				}
-			}
-		}
+		pages[name] = site.URL + "/" + url.PathEscape(name)
 	}
-	t.Logf("%d views, 2 widths, 2 schemes: %d rules passed", len(views), passed)
+	browsertest.Accessible(t, axe, pages)
 }

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/kube-devops/kube-devops/agent/election"
+	"github.com/kube-devops/kube-devops/agent/page/browsertest"
 	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
@@ -74,6 +75,21 @@ func TestFleet(t *testing.T) {
 		}
 		golden.Compare(t, filepath.Join(here, "testdata", "fleet", file), stdout)
 	}
+}
+
+// TestFleetAccessibility runs axe-core on the page of a fleet, with clusters in all states, and on that of a fleet without any problem.
+func TestFleetAccessibility(t *testing.T) {
+	axe := browsertest.Axe(t)
+	fleetFiles(t)
+	_, mixed, _ := runFleet(t, "east=east.json", "strict=strict.json", "old=old.json", "nothing=nothing.json", "gone=gone.json", "url=http://127.0.0.1:1", "-o", "html")
+	_, current, _ := runFleet(t, "west=west.json", "-o", "html")
+	pages := http.NewServeMux()
+	for path, page := range map[string]string{"/mixed": mixed, "/current": current} {
+		pages.HandleFunc(path, func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, page) })
+	}
+	server := httptest.NewServer(pages)
+	defer server.Close()
+	browsertest.Accessible(t, axe, map[string]string{"mixed": server.URL + "/mixed", "current": server.URL + "/current"})
 }
 
 func TestFleetExitCodes(t *testing.T) {
