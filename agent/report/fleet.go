@@ -295,7 +295,11 @@ func (w *tableWriter) fleetNotes(f *Fleet) {
 	var notes []string
 	for _, m := range f.sorted() {
 		if !m.IsCurrent() {
-			notes = append(notes, fmt.Sprintf("%s is %s: %s.", name(m.Name), stateText(m.State), strings.TrimSuffix(prose(m.Reason, 400), ".")))
+			note := fmt.Sprintf("%s is %s: %s", name(m.Name), stateText(m.State), prose(m.Reason, 400))
+			if !strings.HasSuffix(note, ".") && !strings.HasSuffix(note, "?") {
+				note += "."
+			}
+			notes = append(notes, note)
 		}
 	}
 	notes = append(notes, f.policyNotes()...)

@@ -229,6 +229,13 @@ func TestFleetHostile(t *testing.T) {
 			t.Errorf("code %d, %s\nwant %s", code, stdout, want)
 		}
 	}
+	login := filepath.Join(t.TempDir(), "login.json")
+	if err := os.WriteFile(login, []byte("<!DOCTYPE html>"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, stdout, _ = runFleet(t, "a="+login); !strings.HasSuffix(stdout, "\na is away: not a report: the answer is HTML; is it a login page?\n") {
+		t.Error(stdout)
+	}
 	deep := filepath.Join(t.TempDir(), "deep.json")
 	if err := os.WriteFile(deep, []byte(`{"x":`+strings.Repeat("[", 1000)), 0o600); err != nil {
 		t.Fatal(err)
