@@ -85,7 +85,7 @@ func TestDocumentErrors(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		" \n<!DOCTYPE html>": "not a report: the answer is HTML; is it a login page?", "<html>": "not a report: the answer is HTML; is it a login page?",
+		"<!DOCTYPE html>": "not a report: the answer is HTML; is it a login page?", "<html>": "not a report: the answer is HTML; is it a login page?",
 	} {
 		if _, err := ReadDocument(strings.NewReader(text), keepAll); err == nil || err.Error() != want {
 			t.Errorf("%q: %v, want %q", text, err, want)
