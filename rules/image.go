@@ -13,6 +13,10 @@ func effectiveTag(image string) (string, bool) {
 	return tag, ok
 }
 
+// ImageTag returns the tag by which a container runtime pulls an image, as the operator imageTag reads it: empty for an image with a digest,
+// and latest for one with neither. It returns false for an invalid reference.
+func ImageTag(image string) (tag string, ok bool) { return effectiveTag(image) }
+
 // parseImage splits a reference into its name and its effective tag.
 func parseImage(image string) (name, tag string, ok bool) {
 	name, digest, pinned := strings.Cut(image, "@")

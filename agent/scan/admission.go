@@ -2,8 +2,10 @@ package scan
 
 import (
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/kube-devops/kube-devops/agent/defaults"
 	"github.com/kube-devops/kube-devops/agent/report"
 	"github.com/kube-devops/kube-devops/agent/state"
 	"github.com/kube-devops/kube-devops/policies/vap"
@@ -24,7 +26,12 @@ func asOf(selections []vap.Selection, now time.Time) []vap.Selection {
 func (p *batchedPod) isStored() bool { return p.Recorded || p.UID != "" }
 
 // judge evaluates a pod by each selection, as the API server would judge it. It reports whether there are violations.
-func (b *batch) judge(p *batchedPod, text, reduced []byte) (violates bool) {
+func (b *batch) judge(p *batchedPod, text, reduced []byte, projection *rules.Projection) (violates bool) {
+	if len(b.admission) > 0 && !p.isStored() {
+		if reduced, p.err = projection.AppendTo(nil, withDefaults(p, text)); p.err != nil {
+			return false
+		}
+	}
 	if p.admission = p.admission[:min(len(p.admission), len(b.admission))]; len(p.admission) < len(b.admission) {
 		p.admission = make([]judged, len(b.admission))
 	}
@@ -44,6 +51,15 @@ func (b *batch) judge(p *batchedPod, text, reduced []byte) (violates bool) {
 		violates = violates || j.violates()
 	}
 	return violates
+}
+
+// withDefaults returns a manifest as the API server judges it. What controllers of other kinds create are pods, except for ReplicaSets.
+func withDefaults(p *batchedPod, text []byte) []byte {
+	kind, _, _ := strings.Cut(p.Name, "/")
+	if p.Template && (report.IsExempt(kind) || kind == "Rollout") {
+		return defaults.Template(text)
+	}
+	return defaults.Pod(text)
 }
 
 func (s *scan) putAdmission(p *batchedPod, key state.Pod) {

@@ -2,6 +2,9 @@ package scan
 
 import (
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -92,7 +95,8 @@ func TestAdmissionOfDeletedPods(t *testing.T) {
 	}
 }
 
-// TestAdmissionOfOwnedTemplates: a workload that another one of the input creates is judged by the template of that one.
+// TestAdmissionOfOwnedTemplates: a stored workload that another one of the input created is judged by the template of that one. A manifest is
+// judged itself.
 func TestAdmissionOfOwnedTemplates(t *testing.T) {
 	table := open(t, "default")
 	selections, err := vap.Select(table, vap.Options{Action: rules.Deny})
@@ -103,13 +107,12 @@ func TestAdmissionOfOwnedTemplates(t *testing.T) {
 {"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"web","namespace":"a","uid":"1"},"spec":{"template":{"spec":{"containers":[{"name":"c","image":"x:latest","livenessProbe":{},"readinessProbe":{}}]}}}},
 {"apiVersion":"apps/v1","kind":"ReplicaSet","metadata":{"name":"web-1","namespace":"a","uid":"2","ownerReferences":[{"apiVersion":"apps/v1","kind":"Deployment","name":"web","uid":"1","controller":true}]},
  "spec":{"template":{"spec":{"containers":[{"name":"c","image":"x:latest","livenessProbe":{},"readinessProbe":{}}]}}}}]}`
-	scanned, err := Run(t.Context(), Options{Table: table, Now: time.Now(), Found: dump.Found{Files: []dump.File{{Path: "-"}}}, Stdin: strings.NewReader(text), Admission: selections})
-	if err != nil {
-		t.Fatal(err)
+	found := refusals(t, table, selections, text)
+	if len(found) != 1 || found[0].Workload.String() != "Deployment/web" || found[0].Violations != 1 {
+		t.Errorf("refusals %+v, want one of Deployment/web", found)
 	}
-	refusals := scanned.Refusals(nil)
-	if len(refusals) != 1 || refusals[0].Workload.String() != "Deployment/web" || refusals[0].Violations != 1 {
-		t.Errorf("refusals %+v, want one of Deployment/web", refusals)
+	if found = refusals(t, table, selections, strings.Replace(text, `"uid":"2",`, "", 1)); len(found) != 2 {
+		t.Errorf("refusals %+v, want those of the Deployment and of the manifest of a ReplicaSet", found)
 	}
 }
 
@@ -205,6 +208,64 @@ func TestAdmissionMoments(t *testing.T) {
 		}
 		if got != test.want {
 			t.Errorf("%q, want %q: %s", got, test.want, test.text)
+		}
+	}
+}
+
+// TestAdmissionOfDefaults: a manifest is judged with the defaults of the API server, at its own lines, and a stored object as it is. The score
+// is that of the manifest as written.
+func TestAdmissionOfDefaults(t *testing.T) {
+	const checks = `apiVersion: kube-devops.io/v1
+kind: PolicyTable
+metadata: {name: defaults}
+checks:
+  - {id: empty_dir, weight: 1, enforce: deny, forEach: spec.volumes, violation: {path: emptyDir, operator: exists}}
+  - {id: host_port, weight: 1, enforce: deny, forEach: spec.containers.#.ports, violation: {path: hostPort, operator: exists}}
+  - {id: grace, weight: 1, enforce: deny, violation: {path: spec.terminationGracePeriodSeconds, operator: absent}}
+`
+	table, err := rules.Load("table.yaml", []byte(checks))
+	if err != nil {
+		t.Fatal(err)
+	}
+	selections, err := vap.Select(table, vap.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := "hostNetwork: true\n%[1]scontainers:\n%[1]s- {name: c, image: x, ports: [{containerPort: 80}]}\n%[1]svolumes:\n%[1]s- {name: a, secret: {secretName: a}}\n%[1]s- {name: v}\n"
+	pod := "apiVersion: v1\nkind: Pod\nmetadata: {name: a%s}\nspec:\n  " + fmt.Sprintf(spec, "  ")
+	workload := "apiVersion: x/v1\nkind: %s\nmetadata: {name: a}\nspec:\n  template:\n    spec:\n      " + fmt.Sprintf(spec, "      ")
+	for _, test := range []struct {
+		text string
+		want []string // the check, and the line
+	}{
+		{fmt.Sprintf(pod, ""), []string{"empty_dir 10", "host_port 7"}},
+		{fmt.Sprintf(pod, ", uid: u"), []string{"grace 1"}},
+		{fmt.Sprintf(workload, "Deployment"), []string{"empty_dir 12"}},
+		{fmt.Sprintf(workload, "Rollout"), []string{"empty_dir 12"}},
+		{fmt.Sprintf(workload, "Broker"), []string{"empty_dir 12", "host_port 9"}},
+	} {
+		file := filepath.Join(t.TempDir(), "a.yaml")
+		if err := os.WriteFile(file, []byte(test.text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		scanned, err := Run(t.Context(), Options{Table: table, Now: time.Now(), Found: dump.Find([]string{file}, nil), Admission: selections})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []string
+		for _, r := range scanned.Refusals(nil) {
+			got = append(got, fmt.Sprintf("%s %d", r.Check.ID, r.Line))
+		}
+		slices.Sort(got)
+		if diff := cmp.Diff(test.want, got); diff != "" {
+			t.Errorf("refusals (-want +got):\n%s\n%s", diff, test.text)
+		}
+		var scored []string
+		for v := range scanned.Snapshot.Violations() {
+			scored = append(scored, table.Checks()[v.Check].ID)
+		}
+		if diff := cmp.Diff([]string{"grace"}, scored); diff != "" {
+			t.Errorf("violations as written (-want +got):\n%s\n%s", diff, test.text)
 		}
 	}
 }

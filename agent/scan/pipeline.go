@@ -213,7 +213,7 @@ func (b *batch) evaluatePod(p *batchedPod, text []byte, table *rules.Table, proj
 	p.ownerHash = b.hashOwner(p, reduced)
 	p.checkAnnotation(text, table)
 	b.describe(p, &p.judged, table, text, reduced)
-	if violates := b.judge(p, text, reduced) || p.violates(); !violates || p.Template {
+	if violates := b.judge(p, text, reduced, projection) || p.violates(); !violates || p.Template {
 		return false
 	}
 	p.owner = rules.WorkloadOf(reduced)

@@ -138,7 +138,9 @@ func (s *scan) removeOwned() {
 	s.workloads.markOwned()
 	for _, of := range s.workloads.all {
 		if of.left && s.state.Remove(of.key) {
-			s.removeAdmission(of.key)
+			if of.uid != "" { // the API server judges a manifest, whatever owns it
+				s.removeAdmission(of.key)
+			}
 			s.result.Inputs.Templates--
 			s.other(of.kind, 1)
 			s.note(ownedWorkload, of.title, of.from)

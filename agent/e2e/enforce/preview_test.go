@@ -57,17 +57,15 @@ func TestPreviewIsWhatIsRefused(t *testing.T) {
 	for _, id := range []string{"latest_tag", "privileged", "host_namespaces", "host_path", "docker_socket"} { // others hold for nearly no random pod
 		table += "  - {id: " + id + ", enforce: deny}\n"
 	}
+	table += "  - {id: default_volume, weight: 1, enforce: deny, forEach: spec.volumes, violation: {path: emptyDir, operator: exists}}\n" +
+		"  - {id: default_port, weight: 1, enforce: deny, forEach: spec.containers.#.ports, violation: {path: hostPort, operator: exists}}\n" +
+		"  - {id: default_account, weight: 1, enforce: deny, violation: {path: spec.serviceAccount, operator: equals, value: web}}\n" +
+		"  - {id: quantity, weight: 1, enforce: deny, forEach: spec.containers, violation: {path: resources.requests.cpu, operator: equals, value: \"1\"}}\n" +
+		"  - {id: default_policy, weight: 1, enforce: deny, forEach: spec.initContainers, violation: {path: imagePullPolicy, operator: equals, value: Always}}\n"
 	file := writeFile(t, "table.yaml", table)
 	install(t, export(t, file).stdout)
 	inForce(t)
 
-	// What a client sends is scanned in the form that the API server judges: with its defaults.
-	var manifests []object
-	for _, o := range slices.Concat(s.storedIn(space, s.pods), s.storedIn(space, s.workloads)) {
-		o = clone(o).(object)
-		remove(o["metadata"].(object), []string{"uid", "ownerReferences"})
-		manifests = append(manifests, o)
-	}
 	requests := slices.Concat(in(space, s.pods), in(space, s.workloads))
 	for _, o := range requests {
 		remove(o["metadata"].(object), []string{"ownerReferences"})
@@ -97,7 +95,7 @@ func TestPreviewIsWhatIsRefused(t *testing.T) {
 	if workloads < 20 || workloads > len(requests)-20 {
 		t.Errorf("%d of %d are refused, so the comparison shows little", workloads, len(requests))
 	}
-	list := listOf(t, manifests)
+	list := listOf(t, requests) // as a client sends them: the preview knows the defaults of the API server
 	for _, args := range [][]string{{"scan", list, "--policy", file, "--enforce", "-o", "json", "-q"}, {"policy", "diff", "default", file, list, "--enforce", "-o", "json"}} {
 		if diff := differ(want, checksOf(preview(t, args...))); diff != "" {
 			t.Errorf("kube-devops %s (-refused +previewed):\n%s", args[0], diff)
