@@ -126,11 +126,19 @@ func setContainer(c *corev1.Container) {
 	}
 }
 
-// pullPolicy is Always for the tag latest, which an image without a tag and a digest has, and beside a digest too.
+// mostOfficial is the length of the longest name of an official image, which has 255 characters with "library/".
+const mostOfficial = 255 - len("library/")
+
+// pullPolicy is Always for the tag latest, which an image without a tag and a digest has, and beside a digest too. It is not for a
+// reference that is not valid.
 func pullPolicy(image string) corev1.PullPolicy {
 	tag, ok := rules.ImageTag(image)
-	if name, _, pinned := strings.Cut(image, "@"); pinned && strings.HasSuffix(name, ":latest") {
+	name, _, pinned := strings.Cut(image, "@")
+	if pinned && strings.HasSuffix(name, ":latest") {
 		tag = "latest"
+	}
+	if !strings.Contains(name, "/") && len(strings.TrimSuffix(name, ":latest")) > mostOfficial {
+		ok = false
 	}
 	if ok && tag == "latest" {
 		return corev1.PullAlways

@@ -52,6 +52,7 @@ func TestPullPolicies(t *testing.T) {
 	for image, always := range map[string]bool{
 		"nginx": true, "nginx:latest": true, "nginx:latest" + digest: true, "registry:5000/nginx": true,
 		"nginx:1": false, "nginx" + digest: false, "nginx:1" + digest: false, "nginx:Latest": false, "a//b:latest": false, "": false,
+		strings.Repeat("a", 247) + ":latest": true, strings.Repeat("a", 248) + ":latest": false,
 	} {
 		if got := pullPolicy(image) == "Always"; got != always {
 			t.Errorf("%q: always %v, want %v", image, got, always)
