@@ -49,7 +49,7 @@ func TestLoadErrors(t *testing.T) {
 		head + "- {name: a, url: http://a, tokenFile: t}\n":              `f.yaml:4: a: a token is not sent unencrypted: use https`,
 		head + "- {name: a, url: http://a, caFile: t}\n":                 `f.yaml:4: a: a CA is for https`,
 		head + "- {name: a, url: https://a, page: 'javascript:alert()'}": `f.yaml:4: a: page must be an http or https URL without a password`,
-		head + "- {name: 'a b', file: c}\n":                              `f.yaml:4: name "a b": letters, digits and ._:/@- are permitted`,
+		head + "- {name: 'a b', file: c}\n":                              `f.yaml:4: name "a b": at most 253 letters, digits and ._:/@- are permitted`,
 		head + "- {name: a, file: c, timeout: soon}\n":                   `f.yaml:4: timeout must be a duration such as 10s or 24h, got "soon"`,
 		head + "- {name: a, file: c, timeout: 0s}\n":                     `f.yaml:4: a: timeout must be greater than 0, got 0s`,
 		head + "- {name: a, file: c, maxAge: -1h}\n":                     `f.yaml:4: a: maxAge must be 0 or greater, got -1h0m0s`,

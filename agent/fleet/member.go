@@ -34,7 +34,9 @@ const (
 )
 
 // nameForm is that of the names of clusters. They are the names of kubeconfig contexts and labels of Prometheus, too.
-var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]{0,252}$`)
+var nameForm = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._:/@-]*$`)
+
+const maxName = 253 // bytes
 
 // ParseMember reads NAME=FILE or NAME=URL. Complete must follow, when all fields are set.
 func ParseMember(text string) (Member, error) {
@@ -54,8 +56,8 @@ func ParseMember(text string) (Member, error) {
 // Complete checks a member, and completes its URL and the address of its page.
 func (m *Member) Complete() error {
 	var errs []error
-	if !nameForm.MatchString(m.Name) || strings.Contains(m.Name, "://") {
-		errs = append(errs, fmt.Errorf("name %q: letters, digits and ._:/@- are permitted, not ://, and the first must be a letter or digit", shown(m.Name)))
+	if len(m.Name) > maxName || !nameForm.MatchString(m.Name) || strings.Contains(m.Name, "://") {
+		errs = append(errs, fmt.Errorf("name %q: at most 253 letters, digits and ._:/@- are permitted, not ://, and the first must be a letter or digit", shown(m.Name)))
 	}
 	if m.Timeout <= 0 {
 		errs = append(errs, fmt.Errorf("%s: timeout must be greater than 0, got %s", shown(m.Name), m.Timeout))

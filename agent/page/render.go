@@ -7,6 +7,7 @@ import (
 	"html/template"
 	"io"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/dustin/go-humanize/english"
@@ -23,7 +24,7 @@ var (
 	script string
 
 	design    = base.NewDesign(style, script, "connect-src 'self'; form-action 'self'; frame-ancestors 'none'")
-	templates = parsed()
+	templates = sync.OnceValue(parsed)
 )
 
 // SecurityPolicy is the value of the header Content-Security-Policy of all views.
@@ -34,7 +35,7 @@ func Render(to io.Writer, view View) error {
 	f := view.frame()
 	f.Document.Design = design
 	buffer := bufio.NewWriter(to)
-	if err := templates.ExecuteTemplate(buffer, f.template, &f); err != nil {
+	if err := templates().ExecuteTemplate(buffer, f.template, &f); err != nil {
 		return err
 	}
 	return buffer.Flush()

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	_ "embed"
 	"fmt"
+	"html/template"
 	"io"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/kube-devops/kube-devops/agent/page/base"
@@ -14,7 +16,7 @@ import (
 //go:embed fleet.html
 var fleetText string
 
-var fleetTemplate = base.Parse(nil, fleetText).Lookup("fleet")
+var fleetTemplate = sync.OnceValue(func() *template.Template { return base.Parse(nil, fleetText).Lookup("fleet") })
 
 type (
 	fleetPage struct {
@@ -88,7 +90,7 @@ func FleetHTML(to io.Writer, f *Fleet, _ Options) error {
 		p.Namespaces = append(p.Namespaces, fleetNamespaceRow{name(ns.Cluster), pages[ns.Cluster], name(ns.Namespace), grade, *ns.Compliance, byCount(nonzero(ns.Violations))})
 	}
 	buffer := bufio.NewWriter(to)
-	if err := fleetTemplate.Execute(buffer, p); err != nil {
+	if err := fleetTemplate().Execute(buffer, p); err != nil {
 		return err
 	}
 	return buffer.Flush()

@@ -4,8 +4,10 @@ import (
 	"bufio"
 	"cmp"
 	_ "embed"
+	"html/template"
 	"io"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/dustin/go-humanize/english"
@@ -32,14 +34,14 @@ var (
 	pageScript string
 
 	pageDesign   = base.NewDesign(pageStyle, pageScript, "form-action 'none'")
-	pageTemplate = base.Parse(nil, pageText).Lookup("report")
+	pageTemplate = sync.OnceValue(func() *template.Template { return base.Parse(nil, pageText).Lookup("report") })
 )
 
 // HTML writes one self-contained page, which loads nothing. Its Content-Security-Policy allows only its own style and script, so that a
 // browser never runs a text of a recording.
 func HTML(to io.Writer, scan *Scan, o Options) error {
 	buffer := bufio.NewWriter(to)
-	if err := pageTemplate.Execute(buffer, newPage(scan, o)); err != nil {
+	if err := pageTemplate().Execute(buffer, newPage(scan, o)); err != nil {
 		return err
 	}
 	return buffer.Flush()
