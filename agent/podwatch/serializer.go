@@ -143,11 +143,11 @@ var (
 )
 
 func kindOf(text []byte) metav1.TypeMeta {
-	object := gjson.ParseBytes(text)
-	if !object.IsObject() {
+	if !bytes.HasPrefix(bytes.TrimLeft(text, " \t\r\n"), []byte("{")) {
 		return podKind // the decoder returns the error
 	}
-	return metav1.TypeMeta{APIVersion: object.Get("apiVersion").String(), Kind: object.Get("kind").String()}
+	// GetBytes, other than ParseBytes, does not copy the pod.
+	return metav1.TypeMeta{APIVersion: gjson.GetBytes(text, "apiVersion").String(), Kind: gjson.GetBytes(text, "kind").String()}
 }
 
 // wrongKind is the error for another object than a pod: the agent must not score what a server, or a proxy before it, sent by
