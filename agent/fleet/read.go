@@ -240,7 +240,7 @@ func refusal(response *http.Response) error {
 	case status == http.StatusUnauthorized:
 		return errors.New("status 401: the token is missing or not valid (tokenFile)")
 	case status == http.StatusForbidden:
-		return errors.New("status 403: the token lacks the right: get on the non-resource URL " + ReportPath + " and on /metrics")
+		return errors.New("status 403: the token lacks the permission: get on the non-resource URL " + ReportPath + " and on /metrics")
 	case status == http.StatusNotFound:
 		return errors.New("status 404: there is no report at this address")
 	}

@@ -112,7 +112,7 @@ func TestStates(t *testing.T) {
 		{Member{URL: server.URL + "/proxy"}, Away, "status 503 no healthy upstream"},
 		{Member{URL: server.URL + "/moved"}, Away, "redirects to https://elsewhere.example.com/x: name that address"},
 		{Member{URL: server.URL + "/unknown"}, Away, "status 401: the token is missing or not valid (tokenFile)"},
-		{Member{URL: server.URL + "/forbidden"}, Away, "status 403: the token lacks the right: get on the non-resource URL /api/v1/report and on /metrics"},
+		{Member{URL: server.URL + "/forbidden"}, Away, "status 403: the token lacks the permission: get on the non-resource URL /api/v1/report and on /metrics"},
 		{Member{URL: server.URL + "/none"}, Away, "status 404: there is no report at this address"},
 		{Member{URL: server.URL + "/page"}, Away, "not a report"},
 		{Member{URL: server.URL + "/slow", Timeout: 30 * time.Millisecond}, Away, "no complete answer within 30ms"},

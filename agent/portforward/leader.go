@@ -222,7 +222,7 @@ func (e *goneError) Unwrap() error { return e.error }
 func explained(err error, right, doing string) error {
 	switch {
 	case apierrors.IsForbidden(err) && right != "":
-		return fmt.Errorf("%s: your user lacks the right: %s", doing, right)
+		return fmt.Errorf("%s: your user lacks the permission: %s", doing, right)
 	case apierrors.IsUnauthorized(err):
 		return fmt.Errorf("%s: the API server does not accept your credentials: log in again", doing)
 	case errors.Is(err, context.DeadlineExceeded):

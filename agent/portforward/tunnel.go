@@ -92,7 +92,7 @@ func dialError(err error, to *leader) error {
 	text := strings.ToLower(err.Error())
 	switch {
 	case strings.Contains(text, "forbidden"):
-		return fmt.Errorf("forward a port to %s: your user lacks the right: create and get on pods/portforward in namespace %s", to, to.namespace)
+		return fmt.Errorf("forward a port to %s: your user lacks the permission: create and get on pods/portforward in namespace %s", to, to.namespace)
 	case strings.Contains(text, "not found") && to.holder == "":
 		return fmt.Errorf("%s is gone: name another one with --pod, or none for the leader", to)
 	case strings.Contains(text, "not found"):

@@ -27,7 +27,7 @@ type fleetOptions struct {
 	samePolicy      bool
 	output          *choice
 	members         []fleet.Member
-	errors          []error // of the arguments
+	errors          []error // from parsing the arguments
 }
 
 func newFleetCommand() *cobra.Command {
@@ -35,24 +35,25 @@ func newFleetCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "fleet [NAME=FILE|URL...]",
 		Short: "Print the reports of the agents of many clusters",
-		Long: `Print the reports of many clusters as one table: each is a file that
-"kube-devops scan -o json" has written, the address of an agent, or the address
-of a stored report that ends with .json. --config reads the clusters from a file:
+		Long: `Print the reports of many clusters as one table. A report is a file written by
+"kube-devops scan -o json", the address of an agent, or the address of a stored
+report that ends with .json. --config reads the clusters from a file:
 
   apiVersion: kube-devops.io/v1
   kind: Fleet
-  timeout: 10s                 # for each report
-  maxAge: 24h                  # an older report is stale; 0s: never
+  timeout: 10s                 # to read one report
+  maxAge: 24h                  # an older report is stale; 0s: no limit
   clusters:
     - name: prod-eu
       url: https://kube-devops.prod-eu.example.com
       tokenFile: prod-eu.token # for http.auth
-      caFile: prod-eu.pem      # default: the CAs of the system
+      caFile: prod-eu.pem      # default: the system's CAs
     - {name: dev, file: dev.json, maxAge: 48h}
 
-No redirects are followed. A cluster whose report cannot be read is away, one
-whose address leads to a replica that does not lead is standby, and one whose
-report is too old is stale; none of them counts in the numbers of the fleet.
+The command does not follow redirects. A cluster is away if its report cannot be
+read, standby if its address belongs to a replica that is not the leader, and
+stale if its report is too old. These clusters are not included in the numbers
+of the fleet.
 
 The exit code is 2 after an error or if a cluster is not current, 1 if a
 threshold is crossed (--fail-under, --same-policy), and 0 otherwise.`,
@@ -60,10 +61,10 @@ threshold is crossed (--fail-under, --same-policy), and 0 otherwise.`,
 	}
 	flags := command.Flags()
 	flags.StringVar(&o.config, "config", "", "`file` with clusters, in addition to the arguments")
-	flags.StringArrayVar(&o.tokens, "token-file", nil, "`NAME=FILE` with the bearer token for a cluster of the arguments; may be repeated")
-	flags.StringArrayVar(&o.cas, "ca-file", nil, "`NAME=FILE` with the CA of the server of a cluster of the arguments; may be repeated")
-	flags.DurationVar(&o.timeout, "timeout", fleet.DefaultTimeout, "`time` for the report of each cluster of the arguments")
-	flags.DurationVar(&o.maxAge, "max-age", fleet.DefaultMaxAge, "`age` from which a report of the arguments is stale; 0 for never")
+	flags.StringArrayVar(&o.tokens, "token-file", nil, "`NAME=FILE`: file with the bearer token for the cluster NAME of the arguments; may be repeated")
+	flags.StringArrayVar(&o.cas, "ca-file", nil, "`NAME=FILE`: file with the CA of the server for the cluster NAME of the arguments; may be repeated")
+	flags.DurationVar(&o.timeout, "timeout", fleet.DefaultTimeout, "maximum `time` to read the report of a cluster of the arguments")
+	flags.DurationVar(&o.maxAge, "max-age", fleet.DefaultMaxAge, "`age` above which the report of a cluster of the arguments is stale; 0 for no limit")
 	flags.Float64Var(&o.failUnder, "fail-under", 0, "exit 1 if the compliance of a cluster is below this `percentage`")
 	flags.BoolVar(&o.samePolicy, "same-policy", false, "exit 1 if the policies of the clusters differ")
 	o.output = addOutputFlag(command, "table", "json", "html")
@@ -77,7 +78,7 @@ threshold is crossed (--fail-under, --same-policy), and 0 otherwise.`,
 	return command
 }
 
-// withArguments reads the clusters before the other checks, so that all mistakes are reported together.
+// withArguments parses the clusters before it calls then, so that the errors of arguments and flags are reported together.
 func (o *fleetOptions) withArguments(then cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, args []string) error {
 		o.members, o.errors = nil, nil
@@ -116,7 +117,7 @@ func (o *fleetOptions) validate() error {
 	return errors.Join(errs...)
 }
 
-// assign sets a file of the members that NAME=FILE names.
+// assign parses NAME=FILE values, and sets the file in the field of the member NAME.
 func (o *fleetOptions) assign(flag string, values []string, of func(*fleet.Member) *string) error {
 	var errs []error
 	for _, value := range values {
@@ -171,7 +172,7 @@ func (o *fleetOptions) run(cmd *cobra.Command, _ []string) error {
 		m := &found.Members[i]
 		m.Name, m.State, m.Reason, m.Page, m.Time = o.members[i].Name, string(answer.State), answer.Reason, o.members[i].Page, answer.Time
 		if answer.State == fleet.Away {
-			m.Report = nil // a part of it
+			m.Report = nil // it may be incomplete
 		}
 	}
 	found.Settle()
@@ -189,7 +190,7 @@ func (o *fleetOptions) print(to io.Writer, found *report.Fleet) error {
 	}[o.output.value](to, found, printing)
 }
 
-// judge returns an error with the clusters that are not current, and the thresholds that are crossed.
+// judge returns an error that lists the crossed thresholds and counts the clusters that are not current.
 func (o *fleetOptions) judge(found *report.Fleet) error {
 	var crossed []error
 	code, absent := exitCrossed, 0

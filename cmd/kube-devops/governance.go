@@ -20,12 +20,12 @@ import (
 )
 
 const (
-	// pluginName is the name of the program as a plugin of kubectl, and completionName that by which kubectl asks it for completions.
+	// pluginName is the program's name when it is installed as a kubectl plugin. kubectl runs completionName to complete its arguments.
 	pluginName     = "kubectl-governance"
 	completionName = "kubectl_complete-governance"
 )
 
-// pluginArgs returns the arguments for a program of a name: as the plugin of kubectl it is the command governance.
+// pluginArgs reports whether the program runs as the kubectl plugin, and returns the arguments to parse.
 func pluginArgs(program string, args []string) (plugin bool, _ []string) {
 	switch strings.TrimSuffix(filepath.Base(program), ".exe") {
 	case pluginName:
@@ -36,7 +36,7 @@ func pluginArgs(program string, args []string) (plugin bool, _ []string) {
 	return false, args
 }
 
-// governance asks the agent that leads.
+// governance holds the flags of the commands that query the leading agent.
 type governance struct {
 	kubeconfig, context string
 	reach               portforward.Options
@@ -46,27 +46,28 @@ type governance struct {
 
 func newGovernanceCommand() *cobra.Command {
 	g := &governance{}
-	command := newGroup("governance", "Ask the agent in a cluster, as kubectl governance",
+	command := newGroup("governance", "Query the agent in a cluster, also as kubectl governance",
 		g.newScoreCommand(), g.newExplainCommand(), g.newWaiversCommand(), g.newOpenCommand())
-	command.Long = `Ask the agent that leads in a cluster, from outside of it: find its pod by the
-Lease, and forward a port to it with your own rights. As kubectl-governance in
-the PATH, this program is the plugin "kubectl governance".
+	command.Long = `Query the leading agent of a cluster from a machine outside the cluster. The
+command reads the Lease to find the leader's pod, and forwards a port to that
+pod with your own permissions. If this program is in the PATH under the name
+kubectl-governance, it is the kubectl plugin "kubectl governance".
 
-Your user needs these rights: get on the Lease, get on pods, create and get on
-pods/portforward in the namespace of the agent, and, of an agent with
---metrics-auth, get on the non-resource URLs, such as /api/v1/report.`
+Your user needs these permissions: get on the Lease; get on pods, and create and
+get on pods/portforward, in the namespace of the agent; and, if the agent runs
+with --metrics-auth, get on the non-resource URLs, such as /api/v1/report.`
 	flags := command.PersistentFlags()
 	flags.StringVarP(&g.reach.Namespace, "namespace", "n", portforward.DefaultNamespace, "`namespace` of the agent")
 	flags.StringVar(&g.kubeconfig, "kubeconfig", "", "kubeconfig `file` (default: the files in KUBECONFIG, otherwise the in-cluster configuration, otherwise ~/.kube/config)")
 	flags.StringVar(&g.context, "context", "", "kubeconfig `context` (default: the current one)")
-	flags.StringVar(&g.reach.LeaseNamespace, "lease-namespace", "", "`namespace` of the Lease (default: that of the agent, otherwise default)")
+	flags.StringVar(&g.reach.LeaseNamespace, "lease-namespace", "", "`namespace` of the Lease (default: the namespace of the agent, then the namespace default)")
 	flags.StringVar(&g.reach.LeaseName, "lease-name", portforward.DefaultLeaseName, "`name` of the Lease")
-	flags.StringVar(&g.reach.Pod, "pod", "", "`pod` to ask, instead of the holder of the Lease")
-	flags.IntVar(&g.reach.Port, "port", 0, "`port` of the agent in its pod (default: the one named http)")
+	flags.StringVar(&g.reach.Pod, "pod", "", "`pod` to query, instead of the holder of the Lease")
+	flags.IntVar(&g.reach.Port, "port", 0, "`port` of the agent in its pod (default: the port named http)")
 	flags.StringVar(&g.reach.TokenFile, "token-file", "", "`file` with the bearer token for an agent with --metrics-auth (default: the token of the kubeconfig)")
-	flags.StringVar(&g.reach.CAFile, "agent-ca", "", "`file` with the CA of the agent's certificate (default: the certificate is not checked, because the API server has connected to the pod)")
+	flags.StringVar(&g.reach.CAFile, "agent-ca", "", "`file` with the CA of the agent's certificate (default: the certificate is not verified, because the API server itself connects to the pod)")
 	flags.StringVar(&g.reach.ServerName, "agent-server-name", "", "`name` in the agent's certificate, with --agent-ca (default: kube-devops.NAMESPACE.svc)")
-	flags.DurationVar(&g.reach.Timeout, "request-timeout", 20*time.Second, "`time` to find the agent and connect to it")
+	flags.DurationVar(&g.reach.Timeout, "request-timeout", 20*time.Second, "maximum `time` to find the agent and connect to it")
 	complete(command, "context", completeContexts)
 	return command
 }
@@ -90,7 +91,7 @@ func everyNamespace(*report.DocumentNamespace) bool { return true }
 
 func (g *governance) newExplainCommand() *cobra.Command {
 	command := &cobra.Command{
-		Use: "explain NAMESPACE", Short: "Print the findings of a namespace and what to do about them", Args: args(1, 1, "a namespace"),
+		Use: "explain NAMESPACE", Short: "Print the findings of a namespace and how to fix them", Args: args(1, 1, "a namespace"),
 	}
 	g.addOutput(command)
 	command.RunE = func(cmd *cobra.Command, args []string) error {
@@ -113,7 +114,7 @@ func (g *governance) newExplainCommand() *cobra.Command {
 	return command
 }
 
-// namespaceWords lists the namespaces of the report; none if the agent cannot be reached in time.
+// namespaceWords returns the namespaces of the report to complete. It returns nil if the agent does not respond in time.
 func (g *governance) namespaceWords(ctx context.Context) (words []string) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), completionTimeout)
 	defer cancel()
@@ -129,7 +130,7 @@ func (g *governance) namespaceWords(ctx context.Context) (words []string) {
 
 func (g *governance) newWaiversCommand() *cobra.Command {
 	command := &cobra.Command{
-		Use: "waivers", Short: "Print what waivers accept, the next to expire first", Args: args(0, 0, ""),
+		Use: "waivers", Short: "Print the violations that waivers accept, sorted by expiry", Args: args(0, 0, ""),
 	}
 	g.addOutput(command)
 	command.RunE = func(cmd *cobra.Command, _ []string) error {
@@ -184,10 +185,10 @@ func (g *governance) print(
 	return table(cmd.OutOrStdout(), doc, o)
 }
 
-// nextLeader is how long a standby takes to lead after a leader that has stopped.
+// nextLeader is how long a standby takes to become the leader after the leader has stopped.
 const nextLeader = 2 * time.Second
 
-// client makes a client of the agent. It sends no request yet.
+// client returns a client of the agent. It does not send a request.
 func (g *governance) client() (*portforward.Client, error) {
 	cluster, err := kubeconfig.FindCluster(g.kubeconfig, g.context)
 	if errors.Is(err, kubeconfig.ErrNoCluster) {
@@ -202,7 +203,7 @@ func (g *governance) client() (*portforward.Client, error) {
 	return portforward.NewClient(cluster.Config, o)
 }
 
-// report reads the report of the leader. A leader that changes meanwhile cuts it off, so it is read twice at the most.
+// report reads the report of the leader. It retries once, because a change of the leader cuts the response off.
 func (g *governance) report(ctx context.Context, o report.ReadOptions) (*report.Document, error) {
 	client, err := g.client()
 	if err != nil {
@@ -228,7 +229,7 @@ func readReport(ctx context.Context, client *portforward.Client, o report.ReadOp
 	return report.ReadDocument(response.Body, o)
 }
 
-// get requests a page of the leader. A status other than 200 is an error that says what to do.
+// get requests a page from the leader. For a status other than 200 it returns an error that says how to fix the problem.
 func get(ctx context.Context, client http.RoundTripper, path, accept string) (*http.Response, error) {
 	r, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://agent"+path, nil)
 	if err != nil {
@@ -240,7 +241,7 @@ func get(ctx context.Context, client http.RoundTripper, path, accept string) (*h
 		return response, err
 	}
 	defer func() { _ = response.Body.Close() }()
-	text, _ := io.ReadAll(io.LimitReader(response.Body, 300)) // a part of the reason is better than none
+	text, _ := io.ReadAll(io.LimitReader(response.Body, 300)) // on a read error, show the part that was read
 	reason := dump.OneLine(strings.Join(strings.Fields(string(text)), " "))
 	switch response.StatusCode {
 	case http.StatusUnauthorized:
@@ -249,11 +250,11 @@ func get(ctx context.Context, client http.RoundTripper, path, accept string) (*h
 		if path == reportPath {
 			path += " and on /metrics"
 		}
-		return nil, fmt.Errorf("your user lacks the right: get on the non-resource URL %s", path)
+		return nil, fmt.Errorf("your user lacks the permission: get on the non-resource URL %s", path)
 	case http.StatusNotFound:
-		return nil, fmt.Errorf("the agent has no page %s: upgrade it, or name its port with --port", path)
+		return nil, fmt.Errorf("the agent does not serve %s: upgrade the agent, or set its port with --port", path)
 	case http.StatusServiceUnavailable:
-		return nil, fmt.Errorf("the agent has no data now: %s", reason)
+		return nil, fmt.Errorf("the agent has no data at the moment: %s", reason)
 	}
-	return nil, fmt.Errorf("the agent answers %s with status %d: %s", path, response.StatusCode, reason)
+	return nil, fmt.Errorf("the agent returned status %d for %s: %s", response.StatusCode, path, reason)
 }

@@ -143,10 +143,10 @@ func TestGovernanceErrors(t *testing.T) {
 		text   string
 		want   string
 	}{
-		{http.StatusForbidden, "forbidden", "your user lacks the right: get on the non-resource URL /api/v1/report and on /metrics"},
-		{http.StatusServiceUnavailable, "this replica does not hold the lease\n", "the agent has no data now: this replica does not hold the lease"},
-		{http.StatusNotFound, "", "the agent has no page /api/v1/report: upgrade it, or name its port with --port"},
-		{http.StatusInternalServerError, "a\nb", `the agent answers /api/v1/report with status 500: a b`},
+		{http.StatusForbidden, "forbidden", "your user lacks the permission: get on the non-resource URL /api/v1/report and on /metrics"},
+		{http.StatusServiceUnavailable, "this replica does not hold the lease\n", "the agent has no data at the moment: this replica does not hold the lease"},
+		{http.StatusNotFound, "", "the agent does not serve /api/v1/report: upgrade the agent, or set its port with --port"},
+		{http.StatusInternalServerError, "a\nb", `the agent returned status 500 for /api/v1/report: a b`},
 		{http.StatusOK, `{"policy":{}`, "not a report: the JSON ends early: unexpected EOF"},
 		{http.StatusOK, `[]`, `not a report: "{" is missing`},
 		{http.StatusOK, `{"version":2,"policy":{},"cluster":{},"namespaces":[]}`, "not a report: its version is 2, this program reads version 1: upgrade it"},
@@ -157,7 +157,7 @@ func TestGovernanceErrors(t *testing.T) {
 		}
 	}
 	api.Deny("portforward")
-	if code, _, stderr := plugin(t.Context(), "open", "--no-browser", "--kubeconfig", kubeconfig); code != exitFailed || !strings.Contains(stderr, "your user lacks the right: create and get on pods/portforward in namespace kube-devops") {
+	if code, _, stderr := plugin(t.Context(), "open", "--no-browser", "--kubeconfig", kubeconfig); code != exitFailed || !strings.Contains(stderr, "your user lacks the permission: create and get on pods/portforward in namespace kube-devops") {
 		t.Errorf("code %d, %q", code, stderr)
 	}
 	for flags, want := range map[string]string{
@@ -206,7 +206,7 @@ func TestGovernanceOpen(t *testing.T) {
 		}
 	}
 	cancel()
-	if code := <-ended; code != exitDone || !strings.Contains(stderr.String(), "serving the pages of kube-devops/kube-devops-7d9f-x2x4z until Ctrl-C") {
+	if code := <-ended; code != exitDone || !strings.Contains(stderr.String(), "serving the pages of kube-devops/kube-devops-7d9f-x2x4z; press Ctrl-C to stop") {
 		t.Errorf("code %d, %q", code, stderr.String())
 	}
 }

@@ -21,13 +21,13 @@ func (g *governance) newOpenCommand() *cobra.Command {
 		Use:   "open",
 		Short: "Open the status page in a browser",
 		Long: `Serve the status page of the agent on a loopback address, print its URL, and
-open it in a browser. The command runs until Ctrl-C. It adds your own token
-where the agent asks for one (--metrics-auth). Only who has the key in the URL
-gets an answer, and only to GET.`,
+open it in a browser. The command runs until you press Ctrl-C. It adds your
+token to the requests if the agent requires one (--metrics-auth). It serves only
+GET and HEAD requests of a browser that opened the URL with its key.`,
 		Args: args(0, 0, ""),
 	}
-	command.Flags().IntVar(&port, "local-port", 0, "`port` to listen on at 127.0.0.1 (default: any that is free)")
-	command.Flags().BoolVar(&noBrowser, "no-browser", false, "print the URL only")
+	command.Flags().IntVar(&port, "local-port", 0, "`port` on 127.0.0.1 to listen on (default: any free port)")
+	command.Flags().BoolVar(&noBrowser, "no-browser", false, "print the URL without opening a browser")
 	validateTogether(command, func() error {
 		if port < 0 || port > 65535 {
 			return fmt.Errorf("--local-port must be from 1 to 65535, got %d", port)
@@ -40,7 +40,7 @@ gets an answer, and only to GET.`,
 			return err
 		}
 		defer client.Close()
-		// What is missing shows here, and not in the browser.
+		// Request the page once, so that an error is printed here and not in the browser.
 		response, err := get(cmd.Context(), client, "/", "text/html")
 		if err != nil {
 			return err
@@ -61,7 +61,7 @@ gets an answer, and only to GET.`,
 		if _, err := fmt.Fprintf(cmd.OutOrStdout(), "%s\n", loopback.URL()); err != nil {
 			return err
 		}
-		printLine(cmd.ErrOrStderr(), "serving the pages of "+leader+" until Ctrl-C")
+		printLine(cmd.ErrOrStderr(), "serving the pages of "+leader+"; press Ctrl-C to stop")
 		if !noBrowser {
 			openBrowser(cmd.Context(), loopback.LaunchURL())
 		}
@@ -70,7 +70,7 @@ gets an answer, and only to GET.`,
 	return command
 }
 
-// openBrowser opens a URL where there is a browser. Where there is none, the user has the printed URL.
+// openBrowser opens a URL if there is a browser. It ignores errors because the URL is printed, too.
 func openBrowser(ctx context.Context, url string) {
 	var command []string
 	switch {

@@ -28,21 +28,21 @@ Each table is a file, or the name of a built-in table, or several with commas
 between them: each changes those before it. --waivers applies to both
 tables; --old-waivers replaces it for OLD, and may be empty.
 
---enforce prints which workloads the API server would refuse by the policies
-that "policy export vap" makes of NEW, by check, with what to do, and when:
+--enforce prints the workloads that the API server would refuse with the
+policies that "policy export vap" generates from NEW. For each check it prints
+how to fix the workloads, and when they would be refused:
 
   next restart   an operator creates the pods: the next pod is refused
   next roll-out  a controller other than a Deployment creates ReplicaSets: the
-                 next one is refused
+                 next ReplicaSet is refused
   creation       the object is refused if it is created again, for example
-                 after a deletion or in another cluster; updates of it are
-                 admitted, because an update is refused only for violations that
-                 the object did not have before
+                 after a deletion or in another cluster; updates of the object
+                 that add no violation are admitted
 
 A recorded pod of a Deployment, StatefulSet or other built-in workload stands
-for the template of the workload, which the API server judges; the pod itself is
-admitted. A recording of pods has what admission webhooks and LimitRanges added.
-Record the workloads, too, and their templates count:
+for the template of the workload, which the API server evaluates; the pod itself
+is admitted. Recorded pods include what admission webhooks and LimitRanges
+added. To evaluate the templates instead, record the workloads too:
 
   kubectl get pods,deploy,sts,ds,jobs,cronjobs -A -o json`,
 		Args: args(3, 3, "two policy tables and a recording"),
@@ -50,7 +50,7 @@ Record the workloads, too, and their templates count:
 	format := addOutputFlag(command, "text", "json")
 	command.RunE = func(cmd *cobra.Command, args []string) error {
 		if action.value != "" && !enforce {
-			return usageError{errors.New("--action is for --enforce")}
+			return usageError{errors.New("--action needs --enforce")}
 		}
 		now, err := currentTime()
 		if err != nil {
@@ -73,8 +73,8 @@ Record the workloads, too, and their templates count:
 		return printDifference(cmd, tables, now, args[2], format.value)
 	}
 	command.Flags().BoolVar(&enforce, "enforce", false, "print which workloads the API server would refuse, instead of the scores")
-	command.Flags().Var(&action, "action", "with --enforce: judge every check that can be exported by this `action`: "+strings.Join(action.words, ", ")+
-		" (default: the checks with the field enforce, each by its own)")
+	command.Flags().Var(&action, "action", "with --enforce: use this `action` for every check that can be exported: "+strings.Join(action.words, ", ")+
+		" (default: the checks with the field enforce, each with its own action)")
 	complete(command, "action", fixed(action.words...))
 	command.Flags().StringVar(&waivers, "waivers", "", "`file` with waivers for both tables")
 	command.Flags().StringVar(&oldWaivers, "old-waivers", "", "`file` with waivers for OLD, instead of --waivers")

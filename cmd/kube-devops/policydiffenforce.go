@@ -17,9 +17,9 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// A previewing prints what the API server would refuse.
+// A previewing prints the workloads that the API server would refuse.
 type previewing struct {
-	action rules.Enforce // empty: that of each check
+	action rules.Enforce // empty: the action of each check
 	now    time.Time
 	input  string
 	cmd    *cobra.Command
@@ -55,7 +55,7 @@ func (p *previewing) print(before, after *rules.Table, format string) error {
 	return report.PreviewText(stdout, preview, report.Options{Width: screen.width, Color: useColor("", screen, os.Getenv)})
 }
 
-// enforcedBy returns what the old table has the API server judge; nothing if it enforces nothing.
+// enforcedBy returns the selections of the old table. It returns nil if that table enforces no check.
 func (p *previewing) enforcedBy(table *rules.Table) []vap.Selection {
 	selections, err := vap.Select(table, vap.Options{Action: p.action, Partial: true})
 	if err != nil {
@@ -64,7 +64,7 @@ func (p *previewing) enforcedBy(table *rules.Table) []vap.Selection {
 	return selections
 }
 
-// file returns the input as a file that can be read twice.
+// file returns the name of a file that can be read twice: the input, or a temporary copy of standard input. done removes the copy.
 func (p *previewing) file() (name string, done func(), err error) {
 	if p.input != "-" {
 		return p.input, func() {}, nil

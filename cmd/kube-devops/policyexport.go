@@ -16,10 +16,10 @@ import (
 )
 
 func newPolicyExportCommand() *cobra.Command {
-	return newGroup("export", "Print a policy table as objects of Kubernetes", newExportVAPCommand())
+	return newGroup("export", "Print a policy table as Kubernetes objects", newExportVAPCommand())
 }
 
-// vapOptions are the flags of export vap.
+// vapOptions holds the flags of the command export vap.
 type vapOptions struct {
 	policies      []string
 	waivers       string
@@ -34,38 +34,38 @@ func newExportVAPCommand() *cobra.Command {
 	command := &cobra.Command{
 		Use:   "vap",
 		Short: "Print ValidatingAdmissionPolicies that enforce a policy table",
-		Long: `Print the checks of a policy table as ValidatingAdmissionPolicies and their
+		Long: `Print the checks of a policy table as ValidatingAdmissionPolicies with their
 bindings. The API server of Kubernetes 1.30 and later enforces them without a
 webhook:
 
   kube-devops policy export vap --policy team.yaml > enforce.yaml
   kubectl apply --server-side -f enforce.yaml
 
-Each check is exported for the action of its field enforce; with --action every
-check for this one action. An update is judged by the violations that the old
-object did not have. Beside deny, an audit policy judges what deny exempts: the
-objects that controllers and exempt groups create. Applying an export does not
-delete the policies of an earlier one for another action: the comment at the top
-has the command that does.
+Each check is exported with the action in its field enforce; --action exports
+every check with one action. For an update, only violations that the old object
+did not have count. Deny exempts the objects that controllers and exempt groups
+create; an additional audit policy covers them. Applying an export does not
+delete the policies of an earlier export for another action: the comment at the
+top of the export has the command that deletes them.
 
-What cannot be enforced, such as a check on status, is an error; --partial
-leaves it out with a warning. Skips and waivers that rest on what any user may
-write (owner references, labels, annotations) are left out of deny with a
-warning.`,
+A check that cannot be enforced, such as a check on status, is an error;
+--partial leaves it out with a warning. Skips and waivers that depend on fields
+that any user may write (owner references, labels, annotations) are left out of
+deny with a warning.`,
 		Args: args(0, 0, ""),
 		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(cmd) },
 	}
 	flags := command.Flags()
 	flags.StringSliceVar(&o.policies, "policy", []string{policies.Default}, policyHelp)
 	flags.StringVar(&o.waivers, "waivers", "", "`file` with waivers in addition to those of the table")
-	flags.Var(&o.action, "action", "export every check for this `action`: "+strings.Join(o.action.words, ", ")+" (default: each check that has enforce, for its own)")
-	flags.StringSliceVar(&o.kinds, "kinds", kindWords, "what is judged: pods, workloads (their pod templates), or both")
+	flags.Var(&o.action, "action", "export every check with this `action`: "+strings.Join(o.action.words, ", ")+" (default: the checks with the field enforce, each with its own action)")
+	flags.StringSliceVar(&o.kinds, "kinds", kindWords, "objects to evaluate: pods, workloads (their pod templates), or both")
 	flags.Var(o.failurePolicy, "failure-policy", "`what` the API server does when it cannot evaluate a policy: Fail or Ignore")
 	flags.StringArrayVar(&o.ControllerUsers, "controller-user", vap.DefaultControllerUsers(),
-		"shell `glob` of users whose objects are audited and not denied, since their template was judged; repeatable, replaces the default")
-	flags.StringArrayVar(&o.ExemptGroups, "exempt-group", nil, "`group` whose members are audited and not denied, for emergencies; repeatable")
+		"shell `glob` of users whose objects are audited and not denied, because the API server has evaluated their template; may be repeated, and replaces the default")
+	flags.StringArrayVar(&o.ExemptGroups, "exempt-group", nil, "`group` of users whose objects are audited and not denied, for emergencies; may be repeated")
 	flags.BoolVar(&o.NamespaceOptOut, "namespace-opt-out", false, "exempt namespaces with the label "+vap.OptOutLabel+`: "off"`)
-	flags.BoolVar(&o.Partial, "partial", false, "leave out what cannot be enforced, with a warning")
+	flags.BoolVar(&o.Partial, "partial", false, "leave out checks that cannot be enforced, with a warning")
 	complete(command, "policy", completePolicies)
 	complete(command, "action", fixed(o.action.words...))
 	complete(command, "failure-policy", fixed(o.failurePolicy.words...))
@@ -147,7 +147,7 @@ func (o *vapOptions) run(cmd *cobra.Command) error {
 	}
 	for _, flag := range []string{"controller-user", "exempt-group"} {
 		if !denies && cmd.Flags().Changed(flag) {
-			printLine(cmd.ErrOrStderr(), "warning: --"+flag+" has no effect: the export has no deny")
+			printLine(cmd.ErrOrStderr(), "warning: --"+flag+" has no effect: the export has no deny policy")
 		}
 	}
 	if denies && table.Includes("kube-system") {
@@ -160,7 +160,7 @@ func (o *vapOptions) run(cmd *cobra.Command) error {
 	return err
 }
 
-// commandLine is the command with the flags that are set, in the order of their names.
+// commandLine returns the command with the flags that are set, sorted by name.
 func commandLine(cmd *cobra.Command) string {
 	words := []string{cmd.CommandPath()}
 	cmd.Flags().Visit(func(flag *pflag.Flag) {

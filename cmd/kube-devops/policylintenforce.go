@@ -8,7 +8,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules/lint"
 )
 
-// leftOut lists what of a table is not exported for admission, and why. A reader of the documentation knows the rest.
+// leftOut returns the parts of a table that are not exported for admission, except those that the documentation mentions.
 func leftOut(table *rules.Table) []lint.LeftOut {
 	var left []lint.LeftOut
 	for _, c := range table.Checks() {

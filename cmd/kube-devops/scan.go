@@ -89,7 +89,7 @@ see "kube-devops completion --help".`,
 	flags.StringVar(&o.baseline, "baseline", "", "older report, a `file` written by -o json: --fail-on applies to new violations only, and is any by default")
 	flags.StringSliceVarP(&o.namespaces, "namespace", "n", nil, "`namespaces` to scan, names or patterns; may be repeated (default: those of the policy)")
 	flags.StringSliceVar(&o.checks, "check", nil, "`ids` of the checks to run; may be repeated (default: those of the policy)")
-	flags.BoolVar(&o.enforce, "enforce", false, "exit 1 if the API server would refuse something by the checks that the policy enforces (enforce: deny); with --cluster only pods are judged, and no templates, such as those of CronJobs")
+	flags.BoolVar(&o.enforce, "enforce", false, "exit 1 if the API server would refuse an object because of a check with enforce: deny; with --cluster only pods are evaluated, and no templates, such as those of CronJobs")
 	flags.IntVar(&o.top, "top", topUnset, "`number` of namespaces and workloads to list, worst first; 0 for all (default: 20 on a terminal, otherwise all)")
 	flags.StringSliceVar(&o.explain, "explain", nil, "show where these `namespaces` (names or patterns) lost points, instead of the table; as JSON with -o json; may be repeated")
 	flags.StringArrayVar(&o.exclude, "exclude", nil, "`pattern` of files and folders to skip in folders, such as charts or **/testdata; may be repeated")

@@ -16,7 +16,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// admission returns what the API server would judge the input by; nothing without --enforce.
+// admission returns the selections by which the API server would evaluate the input. It returns nil without --enforce.
 func (o *scanOptions) admission(table *rules.Table, stderr io.Writer) ([]vap.Selection, error) {
 	if !o.enforce {
 		return nil, nil
@@ -34,7 +34,7 @@ func (o *scanOptions) admission(table *rules.Table, stderr io.Writer) ([]vap.Sel
 	return selections, nil
 }
 
-// notJudged says which checks are not exported, and which skips and waivers do not hold.
+// notJudged describes the checks, skips and waivers of the table that the selections leave out.
 func notJudged(table *rules.Table, selections []vap.Selection) []string {
 	var texts []string
 	for _, s := range selections {
@@ -45,7 +45,8 @@ func notJudged(table *rules.Table, selections []vap.Selection) []string {
 	return texts
 }
 
-// unexpected lists what a selection leaves out, without what the documentation of the export and of the built-in tables says.
+// unexpected returns the parts of the table that a selection leaves out, except those that the documentation of the export or of a
+// built-in table mentions.
 func unexpected(table *rules.Table, s vap.Selection) []vap.LeftOut {
 	return slices.DeleteFunc(slices.Clone(s.LeftOut), func(left vap.LeftOut) bool {
 		return left.Expected || slices.ContainsFunc(table.Skips(), func(skip rules.Skip) bool {
@@ -62,7 +63,7 @@ func isBuiltIn(skip rules.Skip) bool {
 	})
 }
 
-// judgeAdmission names the workloads that would be refused.
+// judgeAdmission returns errors that name the workloads that the API server would refuse.
 func judgeAdmission(refusals []report.Refusal) []error {
 	const listed = 10
 	var errs []error

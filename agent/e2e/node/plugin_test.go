@@ -135,9 +135,9 @@ func asksByPlugin(t *testing.T) {
 	}
 	for flags, want := range map[string]string{
 		"--port 81":                "connection refused",
-		"--pod " + standby[0].Name: "the agent has no data now",
-		"--lease-name other":       "your user lacks the right: get on leases.coordination.k8s.io other in namespace kube-devops or default",
-		"--namespace default":      "your user lacks the right: get on pods in namespace default",
+		"--pod " + standby[0].Name: "the agent has no data at the moment",
+		"--lease-name other":       "your user lacks the permission: get on leases.coordination.k8s.io other in namespace kube-devops or default",
+		"--namespace default":      "your user lacks the permission: get on pods in namespace default",
 	} {
 		if _, stderr, err := plugin(t.Context(), user, append([]string{"score"}, strings.Fields(flags)...)...); err == nil || !strings.Contains(stderr, want) || strings.Count(stderr, "\n") != 1 {
 			t.Errorf("kubectl governance score %s: %v, %q, want %q", flags, err, stderr, want)
@@ -166,9 +166,9 @@ func lackingRights(t *testing.T, user string) {
 		})
 	}
 	for _, test := range []struct{ what, with, without, want string }{
-		{"no Lease", "resources: [leases]", "resources: [none]", "lacks the right: get on leases.coordination.k8s.io kube-devops-leader in namespace kube-devops or default"},
-		{"no pods", "resources: [pods]", "resources: [none]", "lacks the right: get on pods in namespace kube-devops"},
-		{"no port-forward", "resources: [pods/portforward]", "resources: [none]", "lacks the right: create and get on pods/portforward in namespace kube-devops"},
+		{"no Lease", "resources: [leases]", "resources: [none]", "lacks the permission: get on leases.coordination.k8s.io kube-devops-leader in namespace kube-devops or default"},
+		{"no pods", "resources: [pods]", "resources: [none]", "lacks the permission: get on pods in namespace kube-devops"},
+		{"no port-forward", "resources: [pods/portforward]", "resources: [none]", "lacks the permission: create and get on pods/portforward in namespace kube-devops"},
 		// An API server before WebSockets needs create alone, and so do the older clients.
 		{"SPDY alone", "resources: [pods/portforward], verbs: [create, get]", "resources: [pods/portforward], verbs: [create]", ""},
 	} {
@@ -286,7 +286,7 @@ func guardedPlugin(t *testing.T) {
 	kubectl(t, "", "delete", "clusterrolebinding", "governance-viewer")
 	eventually(t, "the user may not read the page any more", 90*time.Second, func() error {
 		_, stderr, err := plugin(t.Context(), user, "score")
-		if want := "your user lacks the right: get on the non-resource URL /api/v1/report"; err == nil || !strings.Contains(stderr, want) {
+		if want := "your user lacks the permission: get on the non-resource URL /api/v1/report"; err == nil || !strings.Contains(stderr, want) {
 			return fmt.Errorf("%w: %q", err, stderr)
 		}
 		return nil
