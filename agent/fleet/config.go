@@ -12,16 +12,16 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
-// The apiVersion and kind of a configuration file.
+// The apiVersion and the kind of a configuration file.
 const (
 	APIVersion = "kube-devops.io/v1"
 	Kind       = "Fleet"
 )
 
-// MaxMembers bounds a fleet.
+// MaxMembers is the maximum number of members of a fleet.
 const MaxMembers = 2000
 
-// Load reads a configuration file. Its paths are relative to its folder.
+// Load parses a configuration file. Relative paths in it refer to the folder of the file.
 func Load(file string, text []byte) ([]Member, error) {
 	r := strictyaml.NewReader(file)
 	root := r.Parse(text)
@@ -86,13 +86,13 @@ func durationInto(r *strictyaml.Reader, into *time.Duration, what string) func(*
 	}
 }
 
-// Check returns what is wrong with the members together.
+// Check validates the members as a whole: their names and their number.
 func Check(members []Member) error {
 	var errs []error
 	seen := make(map[string]bool)
 	for _, m := range members {
 		if seen[m.Name] {
-			errs = append(errs, fmt.Errorf("cluster %s is there twice: each needs a name of its own", m.Name))
+			errs = append(errs, fmt.Errorf("cluster %s is listed twice: each cluster needs a unique name", m.Name))
 		}
 		seen[m.Name] = true
 	}

@@ -41,15 +41,15 @@ func TestLoadErrors(t *testing.T) {
 		"kind: Fleet\nclusters: []\n":                                    `f.yaml:1: missing field "apiVersion" in a fleet`,
 		head + "- {url: https://a}\n":                                    `f.yaml:4: missing field "name" in a cluster`,
 		head + "- {name: a, url: https://a, token: x}\n":                 `f.yaml:4: unknown field "token" in a cluster`,
-		head + "- {name: a}\n":                                           `f.yaml:4: a: name a file or a url`,
-		head + "- {name: a, file: b, url: https://a}\n":                  `f.yaml:4: a: name a file or a url, not both`,
-		head + "- {name: a, file: b, tokenFile: c}\n":                    `f.yaml:4: a: a token and a CA are for a url, not for a file`,
+		head + "- {name: a}\n":                                           `f.yaml:4: a: set a file or a url`,
+		head + "- {name: a, file: b, url: https://a}\n":                  `f.yaml:4: a: set a file or a url, not both`,
+		head + "- {name: a, file: b, tokenFile: c}\n":                    `f.yaml:4: a: a token and a CA need a url, not a file`,
 		head + "- {name: a, url: ftp://a}\n":                             `f.yaml:4: a: the url must be an http or https URL`,
-		head + "- {name: a, url: 'https://u:secret@a'}\n":                `f.yaml:4: a: the url has a password: put a token into a file, as its tokenFile`,
-		head + "- {name: a, url: http://a, tokenFile: t}\n":              `f.yaml:4: a: a token is not sent unencrypted: use https`,
-		head + "- {name: a, url: http://a, caFile: t}\n":                 `f.yaml:4: a: a CA is for https`,
+		head + "- {name: a, url: 'https://u:secret@a'}\n":                `f.yaml:4: a: the url contains a password: put a token into a file, and set tokenFile`,
+		head + "- {name: a, url: http://a, tokenFile: t}\n":              `f.yaml:4: a: a token must not be sent unencrypted: use https`,
+		head + "- {name: a, url: http://a, caFile: t}\n":                 `f.yaml:4: a: a CA needs an https url`,
 		head + "- {name: a, url: https://a, page: 'javascript:alert()'}": `f.yaml:4: a: page must be an http or https URL without a password`,
-		head + "- {name: 'a b', file: c}\n":                              `f.yaml:4: name "a b": at most 253 letters, digits and ._:/@- are permitted`,
+		head + "- {name: 'a b', file: c}\n":                              `f.yaml:4: name "a b" must consist of at most 253 letters, digits and ._:/@- characters`,
 		head + "- {name: a, file: c, timeout: soon}\n":                   `f.yaml:4: timeout must be a duration such as 10s or 24h, got "soon"`,
 		head + "- {name: a, file: c, timeout: 0s}\n":                     `f.yaml:4: a: timeout must be greater than 0, got 0s`,
 		head + "- {name: a, file: c, maxAge: -1h}\n":                     `f.yaml:4: a: maxAge must be 0 or greater, got -1h0m0s`,
@@ -93,7 +93,7 @@ func TestParseMember(t *testing.T) {
 	if _, err := ParseMember("https://user:secret@host/x?y#z"); err == nil || err.Error() != `"https://xxxxx@host/x" must be NAME=FILE or NAME=URL` {
 		t.Errorf("got %v", err)
 	}
-	if err := Check([]Member{{Name: "a"}, {Name: "b"}, {Name: "a"}}); err == nil || err.Error() != "cluster a is there twice: each needs a name of its own" {
+	if err := Check([]Member{{Name: "a"}, {Name: "b"}, {Name: "a"}}); err == nil || err.Error() != "cluster a is listed twice: each cluster needs a unique name" {
 		t.Errorf("got %v", err)
 	}
 }

@@ -1,3 +1,3 @@
-// Package fleet reads the reports of many agents, from their URLs and from files, at the same time and within limits. It knows no
-// Kubernetes, and nothing of what a report says.
+// Package fleet reads the reports of many agents from URLs and files, concurrently and within limits. It does not depend on Kubernetes or
+// on the content of a report.
 package fleet

@@ -22,43 +22,43 @@ import (
 )
 
 const (
-	// concurrency is how many reports are read at the same time. Each needs a small part of its report in memory.
+	// concurrency is the number of reports that are read at the same time. Each keeps only a small part of the report in memory.
 	concurrency = 32
-	// maxReport is the largest report that is read, without compression.
+	// maxReport is the maximum size of a report, after decompression.
 	maxReport = 1 << 30
-	// standbyText begins the answer of an agent that does not lead.
+	// standbyText is the prefix of the response of an agent that is not the leader.
 	standbyText = "may not publish: "
 )
 
-// A State says whether a report can be relied on.
+// A State describes whether the report of a member is usable.
 type State string
 
 // The states of a member.
 const (
 	Current State = "current"
 	Stale   State = "stale"   // the report is older than MaxAge
-	Standby State = "standby" // the address leads to a replica that does not lead
+	Standby State = "standby" // the replica at the address is not the leader
 	Away    State = "away"    // there is no report
 )
 
-// An Answer is what became of one member.
+// An Answer is the result of reading the report of one member.
 type Answer struct {
 	State  State
 	Reason string    // on one line; empty for Current
-	Time   time.Time // of the report; zero if there is none
+	Time   time.Time // when the report was made; zero if there is none
 }
 
 // A Fleet reads the reports of its members.
 type Fleet struct {
 	Members []Member
-	// Now is the time from which the age of a report counts. No report is younger.
+	// Now is the time from which the ages of reports are computed. A later report has the age 0.
 	Now time.Time
-	// UserAgent names the program to servers.
+	// UserAgent is the value of the header User-Agent.
 	UserAgent string
 }
 
-// Read reads all reports, several at a time. For each it calls read with the index of the member. A member whose report cannot be
-// read is Away; the others do not wait for it. The error is that of ctx.
+// Read reads all reports concurrently, and calls read for each with the index of the member. A member whose report cannot be read is Away;
+// it does not delay the others. Read returns an error only if ctx is done.
 func (f *Fleet) Read(ctx context.Context, read func(member int, report io.Reader) error) ([]Answer, error) {
 	answers := make([]Answer, len(f.Members))
 	group, ctx := errgroup.WithContext(ctx)
@@ -76,7 +76,7 @@ func (f *Fleet) Read(ctx context.Context, read func(member int, report io.Reader
 
 func (f *Fleet) judge(m *Member, at time.Time, err error) Answer {
 	if at.After(f.Now) {
-		at = f.Now // by another clock, or Now is that of a reproducible run
+		at = f.Now // the clocks differ, or a reproducible run sets Now
 	}
 	standby, isStandby := errors.AsType[*standbyError](err)
 	switch age := f.Now.Sub(at); {
@@ -92,7 +92,7 @@ func (f *Fleet) judge(m *Member, at time.Time, err error) Answer {
 
 func oneLine(text string) string { return clippedTo(strings.Join(strings.Fields(text), " "), 400) }
 
-// readMember reads one report, and returns when it was made, as far as this is known.
+// readMember reads one report, and returns when it was made; the zero time if that is unknown.
 func (f *Fleet) readMember(ctx context.Context, m *Member, read func(io.Reader) error) (time.Time, error) {
 	ctx, cancel := context.WithTimeout(ctx, m.Timeout)
 	defer cancel()
@@ -101,7 +101,7 @@ func (f *Fleet) readMember(ctx context.Context, m *Member, read func(io.Reader) 
 	}
 	at, err := f.readURL(ctx, m, read)
 	if errors.Is(ctx.Err(), context.DeadlineExceeded) {
-		err = fmt.Errorf("no complete answer within %s", m.Timeout)
+		err = fmt.Errorf("no complete response within %s", m.Timeout)
 	}
 	return at, err
 }
@@ -147,7 +147,7 @@ func (f *Fleet) readURL(ctx context.Context, m *Member, read func(io.Reader) err
 	return at, secretsOf(token, r.URL).hideIn(err)
 }
 
-// ask sends one request. No redirect is followed: the token would be sent to a host that the configuration does not name.
+// ask sends one request. It does not follow redirects, because that would send the token to a host that is not configured.
 func (f *Fleet) ask(transport *http.Transport, r *http.Request, m *Member, read func(io.Reader) error) (time.Time, error) {
 	response, err := transport.RoundTrip(r)
 	if err != nil {
@@ -160,7 +160,7 @@ func (f *Fleet) ask(transport *http.Transport, r *http.Request, m *Member, read 
 	return f.timeOf(response), read(&limited{ctx: r.Context(), from: response.Body, left: maxReport})
 }
 
-// token returns the token of a member; empty if it has none.
+// token reads the token of a member. It returns "" if the member has no token file.
 func (m *Member) token() (string, error) {
 	if m.TokenFile == "" {
 		return "", nil
@@ -171,24 +171,24 @@ func (m *Member) token() (string, error) {
 	}
 	token := strings.TrimSpace(string(text))
 	if token == "" || strings.ContainsAny(token, " \r\n") {
-		return "", fmt.Errorf("%s does not have one token", m.TokenFile)
+		return "", fmt.Errorf("%s must contain exactly one token", m.TokenFile)
 	}
 	return token, nil
 }
 
-// explained is the error of a connection, with what to do about it.
+// explained adds to the error of a connection how to fix it.
 func (m *Member) explained(err error) error {
 	_, malformed := errors.AsType[textproto.ProtocolError](err)
 	_, unknown := errors.AsType[x509.UnknownAuthorityError](err)
 	switch {
-	case malformed: // the error has the whole line of the header
-		return errors.New("the header of the answer is not valid")
+	case malformed: // the error contains the whole line of the header, which may repeat the token
+		return errors.New("the header of the response is not valid")
 	case !unknown:
 		return err
 	case m.CAFile != "":
-		return fmt.Errorf("%w: the certificates in %s have not signed that of the server (--ca-file, caFile)", err, m.CAFile)
+		return fmt.Errorf("%w: %s does not contain the CA of the server's certificate (--ca-file, caFile)", err, m.CAFile)
 	}
-	return fmt.Errorf("%w: name a file with the CA of the server: --ca-file %s=FILE, or caFile in the configuration", err, m.Name)
+	return fmt.Errorf("%w: set the file with the CA of the server: --ca-file %s=FILE, or caFile in the configuration", err, m.Name)
 }
 
 func (m *Member) transport() (*http.Transport, error) {
@@ -197,8 +197,8 @@ func (m *Member) transport() (*http.Transport, error) {
 	transport.MaxResponseHeaderBytes = 64 << 10
 	transport.Proxy = func(r *http.Request) (*url.URL, error) {
 		proxy, err := http.ProxyFromEnvironment(r)
-		if err != nil { // which has the address of the proxy, with its password
-			return nil, errors.New("the address of the proxy in the environment is not valid (HTTPS_PROXY, HTTP_PROXY)")
+		if err != nil { // the error contains the address of the proxy, with its password
+			return nil, errors.New("the proxy address in the environment is not valid (HTTPS_PROXY, HTTP_PROXY)")
 		}
 		return proxy, nil
 	}
@@ -209,24 +209,24 @@ func (m *Member) transport() (*http.Transport, error) {
 		}
 		roots := x509.NewCertPool()
 		if !roots.AppendCertsFromPEM(text) {
-			return nil, fmt.Errorf("%s has no certificate in PEM", m.CAFile)
+			return nil, fmt.Errorf("%s does not contain a PEM certificate", m.CAFile)
 		}
 		transport.TLSClientConfig.RootCAs = roots
 	}
 	return transport, nil
 }
 
-// A standbyError is the answer of an agent that does not lead.
+// A standbyError is the response of an agent that is not the leader.
 type standbyError struct{ text string }
 
 func (e *standbyError) Error() string { return e.text }
 
-// refusal returns why an answer is not a report; nil if it may be one.
+// refusal returns an error if the status of a response shows that it is not a report.
 func refusal(response *http.Response) error {
 	if response.StatusCode == http.StatusOK {
 		return nil
 	}
-	text, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10)) // a part of the reason is better than none
+	text, _ := io.ReadAll(io.LimitReader(response.Body, 4<<10)) // on a read error, show the part that was read
 	reason := strings.TrimSpace(string(text))
 	switch status := response.StatusCode; {
 	case status == http.StatusServiceUnavailable && strings.HasPrefix(reason, standbyText):
@@ -236,7 +236,7 @@ func refusal(response *http.Response) error {
 		if at, err := response.Location(); err == nil {
 			to = (&url.URL{Scheme: at.Scheme, Host: at.Host, Path: at.Path}).String()
 		}
-		return fmt.Errorf("redirects to %s: name that address", to)
+		return fmt.Errorf("the server redirects to %s: use that address", to)
 	case status == http.StatusUnauthorized:
 		return errors.New("status 401: the token is missing or not valid (tokenFile)")
 	case status == http.StatusForbidden:
@@ -247,7 +247,7 @@ func refusal(response *http.Response) error {
 	return fmt.Errorf("status %d %s", response.StatusCode, reason)
 }
 
-// timeOf is when a report was made: that of a stored one, or of the answer, less the time that it has been in caches.
+// timeOf returns when a report was made: the modification time of a stored report, or else the time of the response minus its age in caches.
 func (f *Fleet) timeOf(response *http.Response) time.Time {
 	at := f.Now
 	if date, err := http.ParseTime(response.Header.Get("Date")); err == nil {
@@ -262,7 +262,7 @@ func (f *Fleet) timeOf(response *http.Response) time.Time {
 	return at
 }
 
-// A limited reader ends with its context, and after a number of bytes.
+// A limited reader fails when its context is done, or after a number of bytes.
 type limited struct {
 	ctx  context.Context //nolint:containedctx // an io.Reader takes no context
 	from io.Reader

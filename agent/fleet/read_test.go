@@ -110,12 +110,12 @@ func TestStates(t *testing.T) {
 		{Member{URL: server.URL + "/cached", MaxAge: 24 * time.Hour}, Stale, "the report is 25h0m0s old, more than 24h0m0s"},
 		{Member{URL: server.URL + "/standby"}, Standby, "this replica does not hold the lease; the leader is kd-1_a"},
 		{Member{URL: server.URL + "/proxy"}, Away, "status 503 no healthy upstream"},
-		{Member{URL: server.URL + "/moved"}, Away, "redirects to https://elsewhere.example.com/x: name that address"},
+		{Member{URL: server.URL + "/moved"}, Away, "the server redirects to https://elsewhere.example.com/x: use that address"},
 		{Member{URL: server.URL + "/unknown"}, Away, "status 401: the token is missing or not valid (tokenFile)"},
 		{Member{URL: server.URL + "/forbidden"}, Away, "status 403: the token lacks the permission: get on the non-resource URL /api/v1/report and on /metrics"},
 		{Member{URL: server.URL + "/none"}, Away, "status 404: there is no report at this address"},
 		{Member{URL: server.URL + "/page"}, Away, "not a report"},
-		{Member{URL: server.URL + "/slow", Timeout: 30 * time.Millisecond}, Away, "no complete answer within 30ms"},
+		{Member{URL: server.URL + "/slow", Timeout: 30 * time.Millisecond}, Away, "no complete response within 30ms"},
 		{Member{URL: "http://127.0.0.1:1"}, Away, "dial tcp 127.0.0.1:1: connect: connection refused"},
 		{Member{File: file, MaxAge: 24 * time.Hour}, Current, ""},
 		{Member{File: old, MaxAge: 24 * time.Hour}, Stale, "the report is 30h0m0s old, more than 24h0m0s"},
@@ -161,7 +161,7 @@ func TestTokenAndCA(t *testing.T) {
 		Member{Name: "wrong-CA", URL: server.URL, CAFile: token},
 		Member{Name: "two-tokens", URL: server.URL, CAFile: ca, TokenFile: many},
 	)
-	for i, want := range []string{"", "status 401", "certificate", "has no certificate in PEM", "does not have one token"} {
+	for i, want := range []string{"", "status 401", "certificate", "does not contain a PEM certificate", "must contain exactly one token"} {
 		if got := answers[i]; !strings.Contains(got.Reason, want) || (want == "") != (got.State == Current) {
 			t.Errorf("%d: %+v, want %q", i, got, want)
 		}

@@ -8,17 +8,17 @@ import (
 )
 
 const (
-	// leastQuerySecret is the length from which a value of a query counts as a secret, such as a signature. A shorter one may be a
-	// part of any word.
+	// leastQuerySecret is the minimum length at which a query value is treated as a secret, such as a signature. Hiding a shorter value
+	// would hide parts of ordinary words.
 	leastQuerySecret = 8
-	// knownPart is how much of a secret is recognized, so that one that is cut off is hidden too.
+	// knownPart is the length of the prefix by which a secret is recognized, so that a truncated secret is hidden, too.
 	knownPart = 12
 )
 
-// secrets are texts that no output may have: outputs are published, and servers repeat what they were sent.
+// secrets are texts that must not appear in any output: reports are published, and a server may repeat a request in its response.
 type secrets []string
 
-// secretsOf returns the secrets of a request: its token, and the values of its query.
+// secretsOf returns the secrets of a request: the token and the values of the query.
 func secretsOf(token string, at *url.URL) secrets {
 	var s secrets
 	if token != "" {
@@ -34,7 +34,7 @@ func secretsOf(token string, at *url.URL) secrets {
 	return s
 }
 
-// userinfo is the user and the password in an address.
+// userinfo matches the user and the password of an address.
 var userinfo = regexp.MustCompile(`://[^/?#\s]*@`)
 
 // hide replaces the secrets in a text, and the users and passwords of addresses.
@@ -52,7 +52,7 @@ func (s secrets) hide(text string) string {
 	return userinfo.ReplaceAllString(b.String(), "://xxxxx@")
 }
 
-// length is how much of a secret a text begins with; 0 if it is too little.
+// length returns the length of the longest secret, or prefix of one, with which a text begins; 0 if there is none or it is too short.
 func (s secrets) length(text string) int {
 	longest := 0
 	for _, secret := range s {
@@ -67,7 +67,7 @@ func (s secrets) length(text string) int {
 	return longest
 }
 
-// hideIn is an error without the secrets.
+// hideIn returns an error without the secrets.
 func (s secrets) hideIn(err error) error {
 	if standby, ok := errors.AsType[*standbyError](err); ok {
 		return &standbyError{s.hide(standby.text)}
@@ -78,7 +78,7 @@ func (s secrets) hideIn(err error) error {
 	return nil
 }
 
-// withoutSecrets is an address, or what may be meant as one, as a message may show it: without user, password, query and fragment.
+// withoutSecrets removes the user, password, query and fragment from a text that may be an address, so that a message can show it.
 func withoutSecrets(text string) string {
 	scheme, rest, isURL := strings.Cut(text, "://")
 	if !isURL {
@@ -89,7 +89,7 @@ func withoutSecrets(text string) string {
 	}
 	at, err := url.Parse("//" + rest)
 	if err != nil || strings.ContainsAny(scheme, ":@") || at.User == nil && strings.Contains(rest, "@") {
-		return "(an address that is not valid)"
+		return "(invalid address)"
 	}
 	if at.User != nil {
 		at.User = url.User("xxxxx") // as URL.Redacted; a user may be a token

@@ -65,9 +65,9 @@ func TestSecrets(t *testing.T) {
 // TestMalformedRedirect: an address that cannot be parsed is not repeated.
 func TestMalformedRedirect(t *testing.T) {
 	for location, want := range map[string]string{
-		"https://user:password@elsewhere/\x1b[31m?t=1": "the header of the answer is not valid",
-		"https://user:password@elsewhere/%zz?t=1":      "redirects to another address: name that address",
-		"https://user:password@elsewhere/x?t=1":        "redirects to https://elsewhere/x: name that address",
+		"https://user:password@elsewhere/\x1b[31m?t=1": "the header of the response is not valid",
+		"https://user:password@elsewhere/%zz?t=1":      "the server redirects to another address: use that address",
+		"https://user:password@elsewhere/x?t=1":        "the server redirects to https://elsewhere/x: use that address",
 	} {
 		server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 			conn, _, err := w.(http.Hijacker).Hijack() // a ResponseWriter replaces control characters
@@ -95,8 +95,8 @@ func TestUnknownCA(t *testing.T) {
 	other := write(t, "ca.pem", newCA(t))
 	answers, _ := readAll(t, Member{Name: "none", URL: server.URL}, Member{Name: "other", URL: server.URL, CAFile: other})
 	for i, want := range []string{
-		"name a file with the CA of the server: --ca-file none=FILE, or caFile in the configuration",
-		"the certificates in " + other + " have not signed that of the server (--ca-file, caFile)",
+		"set the file with the CA of the server: --ca-file none=FILE, or caFile in the configuration",
+		other + " does not contain the CA of the server's certificate (--ca-file, caFile)",
 	} {
 		if got := answers[i].Reason; !strings.HasSuffix(got, want) || !strings.Contains(got, "unknown authority") {
 			t.Errorf("got %q, want %q", got, want)

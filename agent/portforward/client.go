@@ -19,49 +19,49 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// What an installation of the chart has.
+// Values of an installation with the default values of the chart.
 const (
 	DefaultNamespace      = "kube-devops"
 	DefaultLeaseNamespace = "default"
 	DefaultLeaseName      = "kube-devops-leader"
 )
 
-// Options say where the agent is. The zero values are those of an installation of the chart.
+// Options describe how to find and reach the agent. The zero values of optional fields fit an installation with the chart.
 type Options struct {
-	// Namespace is that of the agents' pods. A Lease does not name it on purpose: who may write the Lease could choose the pod that
-	// receives the token of the user.
+	// Namespace is the namespace of the agents' pods. It does not come from the Lease: whoever may write the Lease could then choose the
+	// pod that receives the token of the user.
 	Namespace string
-	// LeaseNamespace and LeaseName are the Lease. An empty namespace means Namespace, then DefaultLeaseNamespace.
+	// LeaseNamespace and LeaseName identify the Lease. An empty LeaseNamespace means Namespace, then DefaultLeaseNamespace.
 	LeaseNamespace, LeaseName string
 	// Pod is the pod to connect to, instead of the holder of the Lease.
 	Pod string
-	// Port is that of the agent; 0 for the one that the pod declares.
+	// Port is the port of the agent; 0 for the port that the pod declares.
 	Port int
-	// TokenFile has the bearer token for an agent with --metrics-auth; empty for the token of the kubeconfig.
+	// TokenFile contains the bearer token for an agent with --metrics-auth; empty for the token of the kubeconfig.
 	TokenFile string
-	// CAFile has the certificates that must have signed that of an agent with TLS. Without it the certificate is not checked: the API
-	// server has connected to this pod, and no other host has the connection.
+	// CAFile contains the CA certificates of an agent with TLS. If it is empty, the certificate is not verified: the API server itself
+	// connects to the pod, so no other host can answer.
 	CAFile string
-	// ServerName is the name in the certificate, with CAFile; empty for that of the Service of the chart.
+	// ServerName is the expected name in the certificate if CAFile is set; empty for the name of the chart's Service.
 	ServerName string
-	// Timeout is for finding the leader and connecting to it.
+	// Timeout limits the time to find the leader and connect to it.
 	Timeout time.Duration
-	// Pause is how long to wait for the next leader when one is gone, before the only other try.
+	// Pause is how long to wait for the next leader before the single retry, if the leader is gone.
 	Pause time.Duration
 }
 
-// A Client sends HTTP requests to the agent that leads. It is an http.RoundTripper for requests without a body; the host of their
-// URL does not matter. When the leader changes it finds the next one, and sends the request once more.
+// A Client sends HTTP requests to the leading agent. It is an http.RoundTripper for requests without a body, and ignores the host of their
+// URLs. If the leader changes, the client finds the new leader and sends the request once more.
 type Client struct {
 	config  *rest.Config
 	options Options
 	finder  *finder
-	roots   *x509.CertPool // nil: not checked
+	roots   *x509.CertPool // nil: the certificate is not verified
 	token   *tokenSource
 
 	mu    sync.Mutex
 	route *route // nil: not connected
-	needs bool   // the agent asks for a token
+	needs bool   // the agent requires a token
 }
 
 // A route is a connection to a leader.
@@ -71,7 +71,7 @@ type route struct {
 	transport *http.Transport
 }
 
-// NewClient makes a client. It sends no request yet.
+// NewClient returns a client. It does not send a request.
 func NewClient(config *rest.Config, o Options) (*Client, error) {
 	leases, err := coordinationv1client.NewForConfig(config)
 	if err != nil {
@@ -94,12 +94,12 @@ func NewClient(config *rest.Config, o Options) (*Client, error) {
 		return nil, fmt.Errorf("--agent-ca: %w", err)
 	}
 	if c.roots = x509.NewCertPool(); !c.roots.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("--agent-ca: %s has no certificate in PEM", o.CAFile)
+		return nil, fmt.Errorf("--agent-ca: %s does not contain a PEM certificate", o.CAFile)
 	}
 	return c, nil
 }
 
-// Leader finds the leader and connects to it, unless this has been done, and returns its pod.
+// Leader returns the pod of the leader, after connecting to it if there is no connection yet.
 func (c *Client) Leader(ctx context.Context) (string, error) {
 	r, err := c.connect(ctx, nil)
 	if err != nil {
@@ -123,7 +123,7 @@ func (c *Client) drop() {
 	}
 }
 
-// connect returns a route to the leader. One that has failed is not used again.
+// connect returns a route to the leader. It reuses the current route, unless that is closed or is the failed one.
 func (c *Client) connect(ctx context.Context, failed *route) (*route, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -161,7 +161,7 @@ func (c *Client) tls(to *leader) *tls.Config {
 	return &tls.Config{RootCAs: c.roots, ServerName: name, MinVersion: tls.VersionTLS12}
 }
 
-// RoundTrip sends a request to the leader. It adds the token of the user if the agent asks for one.
+// RoundTrip sends a request to the leader. It adds the token of the user if the agent requires one.
 func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Body != nil && r.Body != http.NoBody {
 		return nil, errors.New("only requests without a body can be sent twice")
@@ -193,7 +193,7 @@ func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 	return response, err
 }
 
-// pause waits, and reports whether the context still lives.
+// pause waits for d, and reports whether the context is still active.
 func pause(ctx context.Context, d time.Duration) bool {
 	timer := time.NewTimer(d)
 	defer timer.Stop()
@@ -205,7 +205,7 @@ func pause(ctx context.Context, d time.Duration) bool {
 	}
 }
 
-// moved reports whether another pod leads now. A standby answers 503.
+// moved reports whether another pod is the leader now: a standby responds with status 503.
 func (c *Client) moved(ctx context.Context, way *route) bool {
 	ctx, cancel := context.WithTimeout(ctx, c.options.Timeout)
 	defer cancel()
@@ -213,12 +213,12 @@ func (c *Client) moved(ctx context.Context, way *route) bool {
 	return err == nil && (now.pod != way.leader.pod || now.holder != way.leader.holder)
 }
 
-// An authError is about the token of the user, so that another leader would not help.
+// An authError is a problem with the token of the user, which a retry with another leader cannot fix.
 type authError struct{ error }
 
 func (e *authError) Unwrap() error { return e.error }
 
-// authorized sends a request, with the token if the agent asks for one.
+// authorized sends a request. It adds the token only after the agent has responded that it requires one.
 func (c *Client) authorized(way *route, r *http.Request) (*http.Response, error) {
 	c.mu.Lock()
 	needs := c.needs
@@ -227,7 +227,7 @@ func (c *Client) authorized(way *route, r *http.Request) (*http.Response, error)
 	if err != nil || needs || response.StatusCode != http.StatusUnauthorized || !strings.HasPrefix(response.Header.Get("WWW-Authenticate"), "Bearer") {
 		return response, err
 	}
-	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxMessage)) // so that the connection is used again
+	_, _ = io.Copy(io.Discard, io.LimitReader(response.Body, maxMessage)) // allows net/http to reuse the connection
 	_ = response.Body.Close()
 	c.mu.Lock()
 	c.needs = true
@@ -244,7 +244,7 @@ func (c *Client) send(way *route, r *http.Request, withToken bool) (*http.Respon
 	}
 	if withToken {
 		if !way.leader.tls {
-			return nil, &authError{fmt.Errorf("%s asks for a token without TLS: it is not sent unencrypted", way.leader)}
+			return nil, &authError{fmt.Errorf("%s requires a token, but does not serve TLS: the token is not sent unencrypted", way.leader)}
 		}
 		token, err := c.token.get(r.Context()) //nolint:contextcheck // r has the context of the request
 		if err != nil {
@@ -254,10 +254,10 @@ func (c *Client) send(way *route, r *http.Request, withToken bool) (*http.Respon
 	}
 	response, err := way.transport.RoundTrip(r)
 	if failure, ok := errors.AsType[*kubeletError](err); ok {
-		err = failure // without what net/http adds if the error comes before the request is sent
+		err = failure // drop the text that net/http adds if the error occurs before the request is sent
 	}
 	if err != nil {
-		return nil, fmt.Errorf("ask %s at port %d: %w", way.leader, way.leader.port, err)
+		return nil, fmt.Errorf("query %s on port %d: %w", way.leader, way.leader.port, err)
 	}
 	return response, nil
 }

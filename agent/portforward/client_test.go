@@ -183,7 +183,7 @@ func TestLeaderChanges(t *testing.T) {
 		t.Errorf("after a standby answered: %q", got)
 	}
 	w.api.Remove(DefaultNamespace, "two")
-	if got := ask(t, c); !strings.Contains(got, "has no pod in namespace kube-devops") {
+	if got := ask(t, c); !strings.Contains(got, "there is no pod of the leader two in namespace kube-devops") {
 		t.Errorf("the pod is gone, and no other leads: %q", got)
 	}
 	w.leads(t, "one_c")
@@ -202,45 +202,45 @@ func TestErrors(t *testing.T) {
 	}{
 		"no Lease": {
 			change: func(_ *testing.T, w *world) { w.api.Leases.Delete() },
-			want:   "there is no Lease kube-devops-leader in namespace kube-devops or default: install the agent, or name its Lease with --lease-namespace and --lease-name",
+			want:   "there is no Lease kube-devops-leader in namespace kube-devops or default: install the agent, or set the Lease with --lease-namespace and --lease-name",
 		},
 		"no holder": {
 			change: func(t *testing.T, w *world) { w.leads(t, "") },
-			want:   "no agent leads now: the Lease default/kube-devops-leader has no holder; see why the agents are not in sync: kubectl logs",
+			want:   "there is no leader at the moment: the Lease default/kube-devops-leader has no holder; run kubectl logs to see why the agents are not in sync",
 		},
 		"no pod": {
 			change: func(t *testing.T, w *world) { w.leads(t, "other_a") },
-			want:   "the leader other has no pod in namespace kube-devops: its pod is gone and another one takes over soon, or the agent runs in another namespace (--namespace), or its pod has another name (--pod), or the agent runs outside of the cluster (ask it by its address: kube-devops fleet NAME=URL)",
+			want:   "there is no pod of the leader other in namespace kube-devops: the pod was deleted and another replica takes over soon, or the agent runs in another namespace (--namespace), its pod has another name (--pod), or it runs outside the cluster (use its address: kube-devops fleet NAME=URL)",
 		},
 		"a holder of two lines": {
 			change: func(t *testing.T, w *world) { w.leads(t, "other\n\x1b[31m_a") },
-			want:   `the leader other\n\x1b[31m has no pod in namespace kube-devops: its pod is gone and another one takes over soon, or the agent runs in another namespace (--namespace), or its pod has another name (--pod), or the agent runs outside of the cluster (ask it by its address: kube-devops fleet NAME=URL)`,
+			want:   `there is no pod of the leader other\n\x1b[31m in namespace kube-devops: the pod was deleted and another replica takes over soon, or the agent runs in another namespace (--namespace), its pod has another name (--pod), or it runs outside the cluster (use its address: kube-devops fleet NAME=URL)`,
 		},
 		"pending pod": {
 			change:  phase(corev1.PodPending, false),
-			options: Options{Pod: "one"}, want: "pod kube-devops/one is pending: it does not answer until it runs",
+			options: Options{Pod: "one"}, want: "pod kube-devops/one is pending: try again when it is running",
 		},
 		"ended pod": {
 			change:  phase(corev1.PodSucceeded, false),
-			options: Options{Pod: "one"}, want: "pod kube-devops/one is succeeded: it does not answer any more; name another one with --pod, or none for the leader",
+			options: Options{Pod: "one"}, want: "pod kube-devops/one is succeeded: set another pod with --pod, or omit --pod for the leader",
 		},
 		"terminating pod": {
 			change:  phase(corev1.PodRunning, true),
-			options: Options{Pod: "one"}, want: "pod kube-devops/one is terminating: it does not answer any more; name another one with --pod, or none for the leader",
+			options: Options{Pod: "one"}, want: "pod kube-devops/one is terminating: set another pod with --pod, or omit --pod for the leader",
 		},
 		"pod that is pending": {
 			change: phase(corev1.PodPending, false),
-			want:   "the pod kube-devops/one of the leader is pending: another one takes over soon, try again",
+			want:   "the leader's pod kube-devops/one is pending: try again when another replica has taken over",
 		},
 		"named pod denied": {change: deny("pods"), options: Options{Pod: "one"}, want: "read pod kube-devops/one: your user lacks the permission: get on pods in namespace kube-devops"},
 		"no such pod":      {options: Options{Pod: "three"}, want: "there is no pod three in namespace kube-devops (--pod, --namespace)"},
 		"lease denied":     {change: deny("leases"), want: "find the leader: your user lacks the permission: get on leases.coordination.k8s.io kube-devops-leader in namespace kube-devops or default"},
 		"pods denied":      {change: deny("pods"), want: "read the pod of the leader: your user lacks the permission: get on pods in namespace kube-devops"},
 		"forward denied":   {change: deny("portforward"), want: "forward a port to pod kube-devops/one: your user lacks the permission: create and get on pods/portforward in namespace kube-devops"},
-		"wrong port":       {options: Options{Port: 1}, want: "ask pod kube-devops/one at port 1: failed to connect to port 1 of the pod: nothing listens on port 1"},
+		"wrong port":       {options: Options{Port: 1}, want: "query pod kube-devops/one on port 1: failed to connect to port 1 of the pod: nothing listens on port 1"},
 		"pod that has failed": {
 			change: phase(corev1.PodFailed, false),
-			want:   "the pod kube-devops/one of the leader is failed: another one takes over soon, try again",
+			want:   "the leader's pod kube-devops/one is failed: try again when another replica has taken over",
 		},
 	}
 	for name, test := range tests {
@@ -304,7 +304,7 @@ func TestToken(t *testing.T) {
 		"wrong":           {config: rest.Config{BearerToken: "other"}, want: "401 this page needs a bearer token\n"},
 		"none":            {want: "error: " + errNoToken.Error()},
 		"password":        {config: rest.Config{Username: "u", Password: "p"}, want: "error: " + errNoToken.Error()},
-		"without TLS":     {config: rest.Config{BearerToken: "mine"}, plain: true, want: "error: pod kube-devops/one asks for a token without TLS: it is not sent unencrypted"},
+		"without TLS":     {config: rest.Config{BearerToken: "mine"}, plain: true, want: "error: pod kube-devops/one requires a token, but does not serve TLS: the token is not sent unencrypted"},
 	}
 	for name, test := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -366,9 +366,9 @@ func TestTwoLeases(t *testing.T) {
 		"the own is stale":           {stale, "two_a", Options{}, "200 from two"},
 		"the own has no holder":      {"", "two_a", Options{}, "200 from two"},
 		"the other is elsewhere":     {"one_a", stale, Options{}, "200 from one"},
-		"both are stale":             {stale, "other_a", Options{}, "error: the leader gone has no pod in namespace kube-devops"},
+		"both are stale":             {stale, "other_a", Options{}, "error: there is no pod of the leader gone in namespace kube-devops"},
 		"the flag names the other":   {"one_a", "two_a", Options{LeaseNamespace: "default"}, "200 from two"},
-		"the flag names a stale one": {"one_a", stale, Options{LeaseNamespace: "default"}, "error: the leader gone has no pod"},
+		"the flag names a stale one": {"one_a", stale, Options{LeaseNamespace: "default"}, "error: there is no pod of the leader gone"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -1,6 +1,6 @@
-// Package portforward reaches the agent that leads from outside of the cluster: it finds its pod by the Lease, and sends HTTP
-// requests to it through the port-forward of the API server, with the rights of the user. The pod proxy of the API server would
-// not do, because it removes the token that an agent with --metrics-auth asks for.
+// Package portforward connects to the leading agent from outside the cluster. It finds the leader's pod through the Lease, and sends HTTP
+// requests to it over a port-forward of the API server, with the permissions of the user. It does not use the pod proxy of the API server,
+// because that removes the token that an agent with --metrics-auth requires.
 //
-// It knows nothing of what the agent answers.
+// The package does not depend on the content of the responses.
 package portforward

@@ -17,7 +17,7 @@ import (
 	corev1client "k8s.io/client-go/kubernetes/typed/core/v1"
 )
 
-// defaultPort is that of an agent without a named port in its pod.
+// defaultPort is the port of an agent whose pod does not declare one.
 const defaultPort = 8080
 
 // A leader is a pod to connect to.
@@ -38,7 +38,7 @@ func (l *leader) nodeText() string {
 	return "node " + l.node
 }
 
-// A finder finds the pod that leads.
+// A finder finds the pod of the leader.
 type finder struct {
 	options Options
 	leases  coordinationv1client.LeasesGetter
@@ -49,7 +49,7 @@ func (f *finder) find(ctx context.Context) (*leader, error) {
 	if f.options.Pod != "" {
 		return f.named(ctx)
 	}
-	// An agent with --namespaces has its Lease in its own namespace; another agent may have one in the default namespace.
+	// An agent with --namespaces has its Lease in its own namespace; other agents have it in the namespace default.
 	namespaces := []string{f.options.LeaseNamespace}
 	if f.options.LeaseNamespace == "" {
 		namespaces = slices.Compact([]string{f.options.Namespace, DefaultLeaseNamespace})
@@ -72,13 +72,13 @@ func (f *finder) find(ctx context.Context) (*leader, error) {
 	case gone != nil:
 		return nil, gone
 	case denied != nil:
-		// That the user may not read one Lease matters only where there is no other.
+		// A missing permission for one Lease matters only if there is no other Lease.
 		return nil, explained(denied, fmt.Sprintf("get on leases.coordination.k8s.io %s in namespace %s", f.options.LeaseName, in), "find the leader")
 	}
-	return nil, fmt.Errorf("there is no Lease %s in namespace %s: install the agent, or name its Lease with --lease-namespace and --lease-name", f.options.LeaseName, in)
+	return nil, fmt.Errorf("there is no Lease %s in namespace %s: install the agent, or set the Lease with --lease-namespace and --lease-name", f.options.LeaseName, in)
 }
 
-// named returns the pod that the user has named.
+// named returns the pod of Options.Pod.
 func (f *finder) named(ctx context.Context) (*leader, error) {
 	pod, err := f.pods.Pods(f.options.Namespace).Get(ctx, f.options.Pod, metav1.GetOptions{})
 	switch {
@@ -91,14 +91,14 @@ func (f *finder) named(ctx context.Context) (*leader, error) {
 	case running:
 		return f.leader(pod, "")
 	case pending:
-		return nil, fmt.Errorf("pod %s/%s is %s: it does not answer until it runs", pod.Namespace, pod.Name, state)
+		return nil, fmt.Errorf("pod %s/%s is %s: try again when it is running", pod.Namespace, pod.Name, state)
 	default:
-		return nil, fmt.Errorf("pod %s/%s is %s: it does not answer any more; name another one with --pod, or none for the leader", pod.Namespace, pod.Name, state)
+		return nil, fmt.Errorf("pod %s/%s is %s: set another pod with --pod, or omit --pod for the leader", pod.Namespace, pod.Name, state)
 	}
 }
 
-// holder returns the pod of the holder of the Lease in a namespace. An error of the API server about the Lease is as it is if there is no
-// such Lease, or if the user may not read it.
+// holder returns the pod of the holder of the Lease in a namespace. It returns the API server's error unchanged if the Lease does not
+// exist, or if the user may not read it.
 func (f *finder) holder(ctx context.Context, namespace string) (*leader, error) {
 	lease, err := f.leases.Leases(namespace).Get(ctx, f.options.LeaseName, metav1.GetOptions{})
 	switch {
@@ -116,19 +116,19 @@ func (f *finder) holder(ctx context.Context, namespace string) (*leader, error) 
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, &goneError{fmt.Errorf(
-			"the leader %s has no pod in namespace %s: its pod is gone and another one takes over soon, or the agent runs in another namespace (--namespace), "+
-				"or its pod has another name (--pod), or the agent runs outside of the cluster (ask it by its address: kube-devops fleet NAME=URL)",
+			"there is no pod of the leader %s in namespace %s: the pod was deleted and another replica takes over soon, or the agent runs in "+
+				"another namespace (--namespace), its pod has another name (--pod), or it runs outside the cluster (use its address: kube-devops fleet NAME=URL)",
 			printable(name), f.options.Namespace)}
 	case err != nil:
 		return nil, f.podError(err, "read the pod of the leader")
 	}
 	if state := stateOf(pod); state != running {
-		return nil, &goneError{fmt.Errorf("the pod %s/%s of the leader is %s: another one takes over soon, try again", pod.Namespace, pod.Name, state)}
+		return nil, &goneError{fmt.Errorf("the leader's pod %s/%s is %s: try again when another replica has taken over", pod.Namespace, pod.Name, state)}
 	}
 	return f.leader(pod, holder)
 }
 
-// podError is the error of a request for a pod. It is not that of a Lease, even if it has the same reason.
+// podError describes the error of a request for a pod. It does not wrap a Forbidden status, because find would take that for the Lease.
 func (f *finder) podError(err error, doing string) error {
 	return explained(err, "get on pods in namespace "+f.options.Namespace, doing)
 }
@@ -150,7 +150,7 @@ func stateOf(pod *corev1.Pod) string {
 	return cmp.Or(strings.ToLower(string(pod.Status.Phase)), pending)
 }
 
-// printable escapes what a Lease may have and one line of a terminal may not.
+// printable escapes control characters and line breaks, which a Lease may contain, for output on a terminal.
 func printable(text string) string {
 	quoted := strconv.Quote(text)
 	return quoted[1 : len(quoted)-1]
@@ -160,10 +160,10 @@ func holderOf(lease *coordinationv1.Lease) (string, error) {
 	if holder := lease.Spec.HolderIdentity; holder != nil && *holder != "" {
 		return *holder, nil
 	}
-	return "", &goneError{fmt.Errorf("no agent leads now: the Lease %s/%s has no holder; see why the agents are not in sync: kubectl logs", lease.Namespace, lease.Name)}
+	return "", &goneError{fmt.Errorf("there is no leader at the moment: the Lease %s/%s has no holder; run kubectl logs to see why the agents are not in sync", lease.Namespace, lease.Name)}
 }
 
-// podOf returns the name of the pod in an identity, whose random part follows the last underscore.
+// podOf returns the pod name in an identity of the form POD_RANDOM.
 func podOf(identity string) string {
 	if i := strings.LastIndexByte(identity, '_'); i > 0 {
 		return identity[:i]
@@ -171,7 +171,7 @@ func podOf(identity string) string {
 	return identity
 }
 
-// port returns the port of the agent: that of the options, or the one named http, or that of the scrape annotation.
+// port returns the port of the agent: from the options, the port named http, or the scrape annotation, in this order.
 func (f *finder) port(pod *corev1.Pod) (int, error) {
 	if f.options.Port > 0 {
 		return f.options.Port, nil
@@ -189,12 +189,12 @@ func (f *finder) port(pod *corev1.Pod) (int, error) {
 	}
 	port, err := strconv.ParseUint(text, 10, 16)
 	if err != nil || port == 0 {
-		return 0, fmt.Errorf("the annotation prometheus.io/port of pod %s/%s is not a port: name it with --port", pod.Namespace, pod.Name)
+		return 0, fmt.Errorf("the annotation prometheus.io/port of pod %s/%s is not a valid port: set --port", pod.Namespace, pod.Name)
 	}
 	return int(port), nil
 }
 
-// servesTLS reports whether the agent in a pod serves TLS: by its flags, by how it is probed, or by how it is scraped.
+// servesTLS reports whether the agent in a pod serves TLS, according to its flags, its readiness probe or its scrape annotation.
 func servesTLS(pod *corev1.Pod, port int) bool {
 	if pod.Annotations["prometheus.io/scheme"] == "https" {
 		return true
@@ -213,18 +213,18 @@ func servesTLS(pod *corev1.Pod, port int) bool {
 	return false
 }
 
-// A goneError means that the leader changes: another try may find the next one.
+// A goneError means that the leader is changing: a retry may find the next leader.
 type goneError struct{ error }
 
 func (e *goneError) Unwrap() error { return e.error }
 
-// explained is the error of a request to the API server, with the right that the user lacks.
-func explained(err error, right, doing string) error {
+// explained describes the error of a request to the API server, including the permission that the user lacks.
+func explained(err error, permission, doing string) error {
 	switch {
-	case apierrors.IsForbidden(err) && right != "":
-		return fmt.Errorf("%s: your user lacks the permission: %s", doing, right)
+	case apierrors.IsForbidden(err) && permission != "":
+		return fmt.Errorf("%s: your user lacks the permission: %s", doing, permission)
 	case apierrors.IsUnauthorized(err):
-		return fmt.Errorf("%s: the API server does not accept your credentials: log in again", doing)
+		return fmt.Errorf("%s: the API server rejects your credentials: log in again", doing)
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s: the API server did not answer in time", doing)
 	}

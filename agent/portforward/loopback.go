@@ -17,12 +17,13 @@ import (
 	"time"
 )
 
-// keyName is the parameter and the cookie with the key of a loopback proxy. A cookie is for all ports of a host, so its name has the port.
+// keyName is the name of the query parameter with the key of a loopback proxy. The cookie has this name plus the port, because browsers
+// send a cookie to all ports of a host.
 const keyName = "kube-devops-key"
 
-// A Loopback serves the pages of an agent to a browser on this machine. It sends requests with the rights of the user, so it answers
-// only who has its key: not other users of the machine, and not a page of another site, which reaches a loopback address by a form, by
-// an image, or by a name that resolves to it.
+// A Loopback serves the pages of an agent to a browser on this machine. It sends requests with the permissions of the user, so it requires
+// a key. The key keeps out other users of the machine, and pages of other sites, which can reach a loopback address through a form, an
+// image, or a name that resolves to it.
 type Loopback struct {
 	listener net.Listener
 	key      string
@@ -30,10 +31,10 @@ type Loopback struct {
 	proxy    *httputil.ReverseProxy
 
 	mu   sync.Mutex
-	once string // a key that works once; empty when it has been used
+	once string // the one-time key of LaunchURL; empty after its use
 }
 
-// NewLoopback makes a proxy that answers at a listener on a loopback address, and sends requests by a Client.
+// NewLoopback returns a proxy that listens on a loopback address, and forwards requests through a Client.
 func NewLoopback(listener net.Listener, by http.RoundTripper) (*Loopback, error) {
 	at, ok := listener.Addr().(*net.TCPAddr)
 	if !ok || !at.IP.IsLoopback() {
@@ -49,7 +50,7 @@ func NewLoopback(listener net.Listener, by http.RoundTripper) (*Loopback, error)
 			}
 		},
 		ModifyResponse: func(r *http.Response) error {
-			// They would apply to all that is served on this host.
+			// These headers would apply to every server on this host.
 			r.Header.Del("Set-Cookie")
 			r.Header.Del("Strict-Transport-Security")
 			return nil
@@ -63,10 +64,10 @@ func NewLoopback(listener net.Listener, by http.RoundTripper) (*Loopback, error)
 	return l, nil
 }
 
-// URL is the address to open. It has the key, which the browser keeps as a cookie from then on.
+// URL returns the address to open. It contains the key, which the browser then keeps as a cookie.
 func (l *Loopback) URL() string { return l.urlWith(l.key) }
 
-// LaunchURL is an address that works once, for the command line of a browser, which other users of the machine can read.
+// LaunchURL returns an address that works once. It is for the command line of a browser, which other users of the machine can read.
 func (l *Loopback) LaunchURL() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -78,7 +79,7 @@ func (l *Loopback) urlWith(key string) string {
 	return (&url.URL{Scheme: "http", Host: l.hosts[0], Path: "/", RawQuery: url.Values{keyName: {key}}.Encode()}).String()
 }
 
-// Serve answers requests until ctx is done.
+// Serve serves requests until ctx is done.
 func (l *Loopback) Serve(ctx context.Context) error {
 	server := &http.Server{Handler: l, ReadHeaderTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
 	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
@@ -92,7 +93,7 @@ func (l *Loopback) Serve(ctx context.Context) error {
 func (l *Loopback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !slices.Contains(l.hosts, r.Host):
-		answer(w, http.StatusMisdirectedRequest, "this address answers only as "+strings.Join(l.hosts, " or "))
+		answer(w, http.StatusMisdirectedRequest, "use the host "+strings.Join(l.hosts, " or "))
 		return
 	case r.Method != http.MethodGet && r.Method != http.MethodHead:
 		w.Header().Set("Allow", "GET, HEAD")
@@ -103,14 +104,14 @@ func (l *Loopback) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	cookie := &http.Cookie{Name: keyName + "-" + l.port(), Value: l.key, Path: "/", HttpOnly: true, SameSite: http.SameSiteLaxMode}
 	if key := query.Get(keyName); equal(key, l.key) || l.isLaunch(key) {
 		query.Del(keyName)
-		to := url.URL{Path: "/" + strings.TrimLeft(r.URL.Path, "/"), RawQuery: query.Encode()} // a path of two slashes is another host
+		to := url.URL{Path: "/" + strings.TrimLeft(r.URL.Path, "/"), RawQuery: query.Encode()} // a path that begins with two slashes would be another host
 		http.SetCookie(w, cookie)
 		w.Header().Set("Referrer-Policy", "no-referrer")
 		http.Redirect(w, r, to.String(), http.StatusSeeOther)
 		return
 	}
 	if sent, err := r.Cookie(cookie.Name); err != nil || !equal(sent.Value, l.key) {
-		answer(w, http.StatusForbidden, "open the address that the command has printed, with its key")
+		answer(w, http.StatusForbidden, "open the URL that the command printed, including its key")
 		return
 	}
 	l.proxy.ServeHTTP(w, r)
@@ -121,7 +122,7 @@ func (l *Loopback) port() string {
 	return port
 }
 
-// isLaunch reports whether a key is that of LaunchURL, which it uses up.
+// isLaunch reports whether a key is the unused key of LaunchURL, and marks it as used.
 func (l *Loopback) isLaunch(key string) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()

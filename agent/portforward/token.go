@@ -14,8 +14,8 @@ import (
 // A tokenSource returns the token with which the user authenticates to the API server.
 type tokenSource struct {
 	file string
-	// authenticate adds the credentials of the kubeconfig to a request, as for the API server: a token, the token of a file or of a
-	// credential plugin.
+	// authenticate adds the credentials of the kubeconfig to a request, as for a request to the API server: a token, the token of a file,
+	// or the token of a credential plugin.
 	authenticate http.RoundTripper
 }
 
@@ -27,9 +27,8 @@ func newTokenSource(config *rest.Config, file string) (*tokenSource, error) {
 	return &tokenSource{file, wrapped}, nil
 }
 
-// errNoToken says what to do where the kubeconfig has no token.
-var errNoToken = errors.New("the agent asks for a bearer token (--metrics-auth), and your kubeconfig has none, for example because it has a client certificate: " +
-	"name a file with one with --token-file, such as <(kubectl create token ACCOUNT)")
+var errNoToken = errors.New("the agent requires a bearer token (--metrics-auth), but your kubeconfig has none, for example because it has a client certificate: " +
+	"set --token-file, for example --token-file <(kubectl create token ACCOUNT)")
 
 func (s *tokenSource) get(ctx context.Context) (string, error) {
 	if s.file != "" {
@@ -39,7 +38,7 @@ func (s *tokenSource) get(ctx context.Context) (string, error) {
 		}
 		token := strings.TrimSpace(string(text))
 		if token == "" || strings.ContainsAny(token, " \r\n") {
-			return "", fmt.Errorf("--token-file: %s does not have one token", s.file)
+			return "", fmt.Errorf("--token-file: %s must contain exactly one token", s.file)
 		}
 		return token, nil
 	}
@@ -59,7 +58,7 @@ func (s *tokenSource) get(ctx context.Context) (string, error) {
 	return token, nil
 }
 
-// capture answers a request with itself, and sends nothing.
+// capture returns the request as part of the response, without sending it.
 type capture struct{}
 
 func (capture) RoundTrip(r *http.Request) (*http.Response, error) {

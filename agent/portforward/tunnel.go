@@ -21,16 +21,16 @@ import (
 	"k8s.io/streaming/pkg/httpstream"
 )
 
-// A tunnel is a port-forward to one port of a pod. Unlike kubectl port-forward it opens no local port, which every user of the
-// machine could connect to.
+// A tunnel is a port-forward to one port of a pod. Unlike kubectl port-forward, it does not open a local port, because every user of the
+// machine could connect to that.
 type tunnel struct {
 	connection httpstream.Connection
 	port       int
 	requests   atomic.Int64
 }
 
-// openTunnel opens a port-forward over a WebSocket, and over SPDY where the API server or a proxy before it does not support that,
-// as kubectl does.
+// openTunnel opens a port-forward over a WebSocket. Like kubectl, it falls back to SPDY if the API server or a proxy before it does not
+// support WebSockets.
 func openTunnel(ctx context.Context, config *rest.Config, to *leader) (*tunnel, error) {
 	dialer, err := newDialer(config, to)
 	if err != nil {
@@ -60,7 +60,7 @@ func openTunnel(ctx context.Context, config *rest.Config, to *leader) (*tunnel, 
 				_ = late.connection.Close()
 			}
 		}()
-		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // the API server has just answered
+		if errors.Is(ctx.Err(), context.DeadlineExceeded) { // the API server itself has responded to earlier requests
 			return nil, fmt.Errorf("forward a port to %s: the kubelet of %s did not answer the API server in time (--request-timeout)", to, to.nodeText())
 		}
 		return nil, fmt.Errorf("forward a port to %s: %w", to, ctx.Err())
@@ -87,23 +87,23 @@ func newDialer(config *rest.Config, to *leader) (httpstream.Dialer, error) {
 	}), nil
 }
 
-// dialError says what to do about a port-forward that is refused. The dialers return the status as text.
+// dialError adds to the error of a port-forward how to fix it. It searches the text, because the dialers return the status as text.
 func dialError(err error, to *leader) error {
 	text := strings.ToLower(err.Error())
 	switch {
 	case strings.Contains(text, "forbidden"):
 		return fmt.Errorf("forward a port to %s: your user lacks the permission: create and get on pods/portforward in namespace %s", to, to.namespace)
 	case strings.Contains(text, "not found") && to.holder == "":
-		return fmt.Errorf("%s is gone: name another one with --pod, or none for the leader", to)
+		return fmt.Errorf("%s is gone: set another pod with --pod, or omit --pod for the leader", to)
 	case strings.Contains(text, "not found"):
-		return &goneError{fmt.Errorf("the pod %s/%s of the leader is gone: another one takes over soon, try again", to.namespace, to.pod)}
+		return &goneError{fmt.Errorf("the leader's pod %s/%s is gone: try again when another replica has taken over", to.namespace, to.pod)}
 	}
 	return fmt.Errorf("forward a port to %s: %w", to, err)
 }
 
 func (t *tunnel) close() { _ = t.connection.Close() }
 
-// closed reports whether the port-forward has ended, for example because its pod has.
+// closed reports whether the port-forward has ended, for example because the pod was deleted.
 func (t *tunnel) closed() bool {
 	select {
 	case <-t.connection.CloseChan():
@@ -113,7 +113,7 @@ func (t *tunnel) closed() bool {
 	}
 }
 
-// dial opens a connection to the port of the pod: a stream for its data, and one for the error of the kubelet.
+// dial opens a connection to the port of the pod. It consists of a stream for the data and a stream for the error of the kubelet.
 func (t *tunnel) dial() (net.Conn, error) {
 	header := http.Header{}
 	header.Set(corev1.PortHeader, strconv.Itoa(t.port))
@@ -133,30 +133,30 @@ func (t *tunnel) dial() (net.Conn, error) {
 	c := &streamConn{Stream: data, failed: make(chan error, 1)}
 	c.end = sync.OnceFunc(func() {
 		_ = data.Close()
-		_ = data.Reset() // discards what the pod still sends
+		_ = data.Reset() // discards data that the pod still sends
 		_ = failure.Reset()
 		t.connection.RemoveStreams(data, failure)
 	})
 	go func() {
-		message, _ := io.ReadAll(io.LimitReader(failure, maxMessage)) // what was read before an error is the message
+		message, _ := io.ReadAll(io.LimitReader(failure, maxMessage)) // on a read error, use the part that was read
 		if len(message) > 0 {
 			c.failed <- &kubeletError{strings.Join(strings.Fields(string(message)), " ")}
-			c.end() // the kubelet does not close the data
+			c.end() // the kubelet does not close the data stream
 		}
 		close(c.failed)
 	}()
 	return c, nil
 }
 
-// A kubeletError is what the kubelet says about a port that it cannot reach.
+// A kubeletError is the error message of the kubelet about a port that it cannot reach.
 type kubeletError struct{ message string }
 
 func (e *kubeletError) Error() string { return e.message }
 
-// maxMessage is the longest error of a kubelet.
+// maxMessage limits the length of a kubelet's error message, in bytes.
 const maxMessage = 4 << 10
 
-// A streamConn is a stream as a net.Conn. It has no deadlines: net/http closes a connection that takes too long.
+// A streamConn implements net.Conn on a stream. It ignores deadlines: net/http closes a connection that takes too long.
 type streamConn struct {
 	httpstream.Stream
 	failed   chan error // the error of the kubelet; closed at the end
@@ -164,7 +164,7 @@ type streamConn struct {
 	end      func()
 }
 
-// Read reads from the pod. Where nothing listens there, the kubelet ends the data, and its error may arrive a moment later.
+// Read reads from the pod. If nothing listens on the port, the kubelet ends the data stream, and its error may arrive a moment later.
 func (c *streamConn) Read(p []byte) (int, error) {
 	n, err := c.Stream.Read(p)
 	if n > 0 {
@@ -185,7 +185,7 @@ func (c *streamConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// failureWait is how long the end of a connection without an answer waits for the error of the kubelet.
+// failureWait is how long Read waits for the error of the kubelet when a connection ends without data.
 const failureWait = time.Second
 
 func (c *streamConn) Close() error {

@@ -107,9 +107,9 @@ func TestFleetExitCodes(t *testing.T) {
 		"east=east.json gone=gone.json --fail-under 70":   "2 kube-devops: --fail-under 70: the compliance of east is 60.53 %\nkube-devops: the fleet is incomplete: 1 cluster is not current\n",
 		"":                                "2 kube-devops: missing argument: name clusters as NAME=FILE or NAME=URL, or a file with --config (see kube-devops fleet --help)\n",
 		"west":                            "2 kube-devops: \"west\" must be NAME=FILE or NAME=URL (see kube-devops fleet --help)\n",
-		"west=west.json west=east.json":   "2 kube-devops: cluster west is there twice: each needs a name of its own\n",
+		"west=west.json west=east.json":   "2 kube-devops: cluster west is listed twice: each cluster needs a unique name\n",
 		"west=https://x --token-file y=z": "2 kube-devops: --token-file \"y=z\": no argument names the cluster y (see kube-devops fleet --help)\n",
-		"west=http://x.example --token-file west=z --max-age -1h": "2 kube-devops: --max-age must be 0 or greater, got -1h0m0s (see kube-devops fleet --help)\nkube-devops: west: maxAge must be 0 or greater, got -1h0m0s (see kube-devops fleet --help)\nkube-devops: west: a token is not sent unencrypted: use https (see kube-devops fleet --help)\n",
+		"west=http://x.example --token-file west=z --max-age -1h": "2 kube-devops: --max-age must be 0 or greater, got -1h0m0s (see kube-devops fleet --help)\nkube-devops: west: maxAge must be 0 or greater, got -1h0m0s (see kube-devops fleet --help)\nkube-devops: west: a token must not be sent unencrypted: use https (see kube-devops fleet --help)\n",
 		"--config no.yaml": "2 kube-devops: read no.yaml: no such file or directory\n",
 		"west=west.json --config west.json --fail-under 101 --top 1": "2 kube-devops: unknown flag: --top (see kube-devops fleet --help)\n",
 	} {
