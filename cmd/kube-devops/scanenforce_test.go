@@ -51,8 +51,8 @@ func inFolder(t *testing.T, files map[string]string) {
 }
 
 const leftOutOfDeny = `kube-devops: warning: --enforce: deny leaves out check pending: it reads status, which is not known when the object is created
-kube-devops: warning: --enforce: deny leaves out skip job: any user may write the owner references that it rests on
-kube-devops: warning: --enforce: deny leaves out waiver old: any user may write the labels that it rests on
+kube-devops: warning: --enforce: deny leaves out skip job: it depends on the owner references, which any user may write
+kube-devops: warning: --enforce: deny leaves out waiver old: it depends on the labels, which any user may write
 `
 
 // TestScanEnforce: the exit code is 1 where the API server would refuse something, whatever the score is.

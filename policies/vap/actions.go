@@ -2,14 +2,15 @@ package vap
 
 import "github.com/kube-devops/kube-devops/rules"
 
-// Actions are what the API server does about violations of a table, once the policies that the table is exported as are installed.
+// Actions are the actions that the API server takes for the violations of a table, once the exported policies of the table are installed.
 type Actions struct {
 	actions []rules.Enforce // by the index of the check; empty for one that is not exported
-	// holding are the ids of the waivers that hold at admission, for each action.
+	// holding has, for each action, the ids of the waivers that apply at admission.
 	holding map[rules.Enforce]map[string]bool
 }
 
-// ActionsOf returns nil if no check of the table is enforced. It translates each check of the table: keep the result.
+// ActionsOf returns the actions for a table, and nil if none of its checks is enforced. It translates each check, which is slow: callers
+// should keep the result.
 func ActionsOf(table *rules.Table) *Actions {
 	selections, err := Select(table, Options{Partial: true})
 	if err != nil {
@@ -35,8 +36,8 @@ func ActionsOf(table *rules.Table) *Actions {
 	return a
 }
 
-// Of returns what the API server does about a violation of a check, given by its index, which the waiver accepts unless it is nil.
-// Empty: nothing, as always for nil actions.
+// Of returns the action for a violation of the check with an index. w is the waiver that accepts the violation, or nil. Of returns "" if the
+// API server takes no action, and always if a is nil.
 func (a *Actions) Of(check int, w *rules.Waiver) rules.Enforce {
 	if a == nil || w != nil && a.holding[a.actions[check]][w.ID] {
 		return ""

@@ -5,29 +5,29 @@ import (
 	"strings"
 )
 
-// The API server ends the evaluation of one expression, and that of all expressions of a policy for one object, at these costs.
+// The API server's cost limits, for one expression and for all expressions of a policy per object. It stops the evaluation at these costs.
 const (
 	maxCheckCost  = 1_000_000
 	maxPolicyCost = 10_000_000
 )
 
-// The number of containers for which costs are estimated, and of the elements of each other list: ports and variables of a container, volumes.
+// The sizes of the lists in the pod for which costs are estimated: the containers, and each other list, such as ports and volumes.
 const (
 	costContainers = 100
 	elementsOfEach = 5
 )
 
-// textBytes is the length of a text that an expression reads.
+// textBytes is the assumed length of a text in the pod.
 const textBytes = 128
 
-// iteration is the cost of one element in a macro, without the expression.
+// iteration is the cost of one step of a macro, without its expression.
 const iteration = 12
 
-// failedCost is the cost of the message for a check with as many violations.
+// failedCost is the cost of the message for a check that every container violates.
 const failedCost = 4000
 
-// costWarnings names the checks and policies whose evaluation the API server may end for an update of a large pod. The estimates
-// are upper bounds: every condition is true that makes the rest of an expression necessary.
+// costWarnings returns warnings about the checks and policies that may exceed a cost limit for the update of a large pod. The estimates are
+// upper bounds: they assume that no condition skips the rest of an expression.
 func costWarnings(policy string, variables []named) []string {
 	var warnings, checks []string
 	sum := 0
@@ -42,23 +42,23 @@ func costWarnings(policy string, variables []named) []string {
 			}
 		}
 	}
-	about := fmt.Sprintf("for a pod with %d containers that have %d ports, environment variables and so on each, "+
-		"so that --failure-policy applies to such pods", costContainers, elementsOfEach)
+	about := fmt.Sprintf("for a pod with %d containers that each have %d ports, environment variables and so on; "+
+		"--failure-policy then applies to the pod", costContainers, elementsOfEach)
 	if len(checks) > 0 {
-		warnings = append(warnings, fmt.Sprintf("%s: %s may pass the cost limit of the API server %s",
+		warnings = append(warnings, fmt.Sprintf("%s: %s may exceed the cost limit of the API server %s",
 			policy, strings.Join(checks, ", "), about))
 	}
 	// All expressions are evaluated twice: for the decision and for the message.
 	if 2*sum > maxPolicyCost {
-		warnings = append(warnings, fmt.Sprintf("%s: all checks together may pass the cost limit of the API server %s", policy, about))
+		warnings = append(warnings, fmt.Sprintf("%s: all checks together may exceed the cost limit of the API server %s", policy, about))
 	}
 	return warnings
 }
 
-// macros evaluate what is between their brackets for each element of a list.
+// macros are the CEL macros that evaluate an expression for each element of a list.
 var macros = []string{".map", ".filter", ".exists", ".all"}
 
-// expressionCost estimates the cost of an expression within a number of macros.
+// expressionCost estimates the cost of an expression. depth is the number of macros around it.
 func expressionCost(items []item, depth int) int {
 	if parts, between := split(items, []string{" ? ", " : "}); len(between) > 0 {
 		return choiceCost(parts, between, depth)
@@ -88,7 +88,7 @@ func expressionCost(items []item, depth int) int {
 	return cost
 }
 
-// choiceCost is that of all conditions, and of the most expensive choice.
+// choiceCost estimates the cost of a conditional expression: all its conditions and its most expensive branch.
 func choiceCost(parts [][]item, between []string, depth int) int {
 	conditions, choice := 0, 0
 	for i, part := range parts {
@@ -111,7 +111,7 @@ func isMacro(before string) bool {
 	return false
 }
 
-// elements is the number of elements of the list before a macro: the pod and the old one, the containers, and what they have.
+// elements returns the assumed length of the list before a macro: two pods (new and old), containers, or any other list.
 func elements(before []item, depth int) int {
 	if depth == 0 {
 		return 2
@@ -124,7 +124,7 @@ func elements(before []item, depth int) int {
 	return elementsOfEach
 }
 
-// textCost is one for each field and operator, and a tenth of the length of what is compared.
+// textCost estimates the cost of a text without brackets: 1 for each field and operator, plus the cost of comparing its literals.
 func textCost(text string) int {
 	return strings.Count(text, ".") + strings.Count(text, " && ") + strings.Count(text, "==") + len(text)/20
 }

@@ -137,7 +137,7 @@ func TestWarnings(t *testing.T) {
 		{id: cheap, weight: 1, forEach: spec.containers, violation: {path: image, operator: matches, value: a}},
 		{id: costly, weight: 1, forEach: allContainers.env, violation: {path: value, operator: matches, value: "`
 	got := warnings(load(t, costly+strings.Repeat("a|", 300)+`"}}]}`))
-	if !strings.HasPrefix(got, "kube-devops-t-warn: costly may pass the cost limit of the API server for a pod with 100 containers") {
+	if !strings.HasPrefix(got, "kube-devops-t-warn: costly may exceed the cost limit of the API server for a pod with 100 containers") {
 		t.Errorf("warnings %q", got)
 	}
 }

@@ -9,29 +9,30 @@ import (
 	"github.com/kube-devops/kube-devops/rules/cel"
 )
 
-// A named is an expression with its name: a variable or a match condition.
+// A named is a CEL expression with a name: a variable or a match condition.
 type named struct {
 	Name       string `yaml:"name"`
 	Expression text   `yaml:"expression"`
 }
 
-// A policy is one ValidatingAdmissionPolicy in the making.
+// A policy generates one ValidatingAdmissionPolicy.
 type policy struct {
 	Options
 	action rules.Enforce
 	table  *rules.Table
-	// exempted are the checks that judge only what deny exempts; the others judge every object.
+	// exempted has the ids of the checks that apply only to objects that deny exempts. The other checks apply to every object.
 	exempted map[string]bool
 }
 
-// The object and the old one, as values of type dyn: where the API server checks types, the fields of one kind are unknown in another.
+// The new and the old object, with the type dyn. With their own types, the API server's type check would report fields that another kind
+// does not have.
 const (
 	objectOf    = "dyn(object)"
 	oldObjectOf = "dyn(oldObject)"
 	isPod       = `request.kind.kind == "Pod"`
 )
 
-// matchConditions decide whether the policy judges a request at all.
+// matchConditions returns the conditions under which the policy evaluates a request.
 func (p *policy) matchConditions() []named {
 	var conditions []named
 	add := func(name, expression string) {
@@ -49,8 +50,8 @@ func (p *policy) matchConditions() []named {
 	return conditions
 }
 
-// exempt reports whether deny does not apply to whoever makes the request: controllers, whose template was judged; exempt groups; and
-// nodes, whose pods run before they ask.
+// exempt returns the condition under which deny does not apply to a request. It exempts controllers, because the API server has evaluated
+// the template of their objects; exempt groups; and nodes, because their static pods run before they create the mirror pods.
 func (p *policy) exempt() string {
 	var parts []string
 	for _, glob := range p.ControllerUsers {
@@ -69,7 +70,7 @@ func (p *policy) exempt() string {
 	return strings.Join(parts, " || ")
 }
 
-// changed reports whether a request changes what the checks look at: the pod, or the template. Nothing else is ever refused.
+// changed returns the condition that a request changes the spec of the pod, or the template. No other request is refused.
 func (p *policy) changed() string {
 	return `request.operation == "CREATE" || (` + p.byKind(
 		objectOf+".spec != "+oldObjectOf+".spec",
@@ -77,7 +78,7 @@ func (p *policy) changed() string {
 		objectOf+".spec.?template != "+oldObjectOf+".spec.?template") + ")"
 }
 
-// byKind chooses the expression for a pod, a CronJob or another workload.
+// byKind returns an expression that selects between those for a pod, for a CronJob and for any other workload.
 func (p *policy) byKind(pod, cronJob, workload string) string {
 	if cronJob != workload {
 		workload = `request.kind.kind == "CronJob" ? ` + cronJob + " : " + workload
@@ -91,7 +92,7 @@ func (p *policy) byKind(pod, cronJob, workload string) string {
 	return isPod + " ? " + pod + " : " + workload
 }
 
-// variables are what the validation consists of. Each is evaluated at most once.
+// variables returns the variables that the validation uses. The API server evaluates each of them at most once.
 func (p *policy) variables() ([]named, error) {
 	var variables []named
 	add := func(name, expression string) {
@@ -110,7 +111,7 @@ func (p *policy) variables() ([]named, error) {
 	if annotated || len(p.table.Waivers()) > 0 {
 		add("now", cel.Now(objectOf, oldObjectOf, "request.operation"))
 	}
-	// A pod that the table skips has no violations, so that those of an old one do not excuse the same in the new one.
+	// A skipped pod has no violations. So the violations of a skipped old pod do not excuse the same violations of the new pod.
 	skipped, err := translator.Skipped()
 	if err != nil {
 		return nil, err
@@ -146,14 +147,16 @@ func (p *policy) variables() ([]named, error) {
 
 func (p *policy) translator(root string) *cel.Translator { return translator(p.table, root, p.Options) }
 
-// translator writes the checks of a table. Package vap writes the waivers of annotations, which are about all subjects of a check.
+// translator returns a translator for the checks of a table, without annotation waivers. Package vap translates those, because they apply to
+// all subjects of a check.
 func translator(t *rules.Table, root string, o Options) *cel.Translator {
 	return cel.New(t.Keeping(everySkip, everyWaiver, false), cel.Options{
 		Root: root, Name: "variables.name", Namespace: "request.namespace", Now: "variables.now", Workload: "variables.workload", Pods: o.Pods,
 	})
 }
 
-// pods are the pod and, on an update, the old one. That of a template has the name and the owner that the engine gives it.
+// pods returns the expression for the list of the pod and, on an update, the old pod. The pod of a template gets the name and the owner that
+// the engine gives it.
 func (p *policy) pods() string {
 	objects := `request.operation == "UPDATE" ? [` + objectOf + ", " + oldObjectOf + "] : [" + objectOf + "]"
 	if p.WithoutWorkloads {
@@ -210,7 +213,7 @@ func (p *policy) selectsBy(field string) bool {
 	return slices.ContainsFunc(p.table.Waivers(), func(w *rules.Waiver) bool { return selects(w, field) })
 }
 
-// name is the name by which waivers select the pod: KIND/NAME for a template.
+// name returns the expression for the name by which waivers select the pod. It is KIND/NAME for a template.
 func (p *policy) name() string {
 	name := "string(" + objectOf + ".metadata.name)"
 	if p.WithoutWorkloads {
@@ -223,8 +226,8 @@ func (p *policy) name() string {
 	return isPod + " ? " + name + " : " + template
 }
 
-// workload is the workload by which waivers select the pod. In deny, a pod has none: it would only claim to, by its owner references.
-// Elsewhere the template of a ReplicaSet or a Job is part of the workload that owns it.
+// workload returns the expression for the workload by which waivers select the pod. With deny, a pod has no workload, because any user may
+// write its owner references. With other actions, the template of a ReplicaSet or a Job belongs to the workload that owns it.
 func (p *policy) workload() string {
 	if p.action == rules.Deny {
 		return p.byKind(`""`, "variables.name", "variables.name")

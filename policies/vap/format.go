@@ -5,10 +5,10 @@ import (
 	"unicode/utf8"
 )
 
-// lineWidth is the width to which expressions are broken, as far as their parts allow it.
+// lineWidth is the width at which long expressions are broken into lines. Parts that cannot be broken may be longer.
 const lineWidth = 100
 
-// format breaks an expression of CEL, in which operators have spaces around them, into lines that a person can read.
+// format breaks a CEL expression into readable lines. The expression must have spaces around its operators.
 func format(expression string) string {
 	if !strings.Contains(expression, "\n") && utf8.RuneCountInString(expression) <= lineWidth {
 		return expression
@@ -19,11 +19,11 @@ func format(expression string) string {
 	return b.String()
 }
 
-// An item is a piece of text without brackets, or what is between two brackets.
+// An item is a text without brackets, or a group: a pair of brackets with its content.
 type item struct {
-	text        string // or the opening bracket
+	text        string // the text, or the opening bracket of a group
 	inner       []item
-	closing     string // empty for a text
+	closing     string // the closing bracket of a group; empty for a text
 	isSeparator bool
 	width       int // on one line
 }
@@ -40,10 +40,10 @@ func width(items []item) int {
 	return sum
 }
 
-// separators are where an expression may be broken, the loosest first. What follows the second one begins a line.
+// separators are the texts at which an expression may be broken, from the loosest binding to the tightest.
 var separators = [][]string{{", "}, {" ? ", " : "}, {" || "}, {" && "}, {" + "}}
 
-// parseItems reads items up to a closing bracket that has no opening one.
+// parseItems parses items up to the end of the text, or up to a closing bracket without an opening one. rest is the unparsed text.
 func parseItems(text string) (items []item, rest string) {
 	var plain strings.Builder
 	flush := func() {
@@ -114,7 +114,7 @@ func writeFlat(b *strings.Builder, items []item) {
 	}
 }
 
-// layout writes items at an indentation, on one line if they fit.
+// layout writes items with an indentation, on one line if they fit.
 func layout(b *strings.Builder, items []item, indent int) {
 	if indent+width(items) <= lineWidth {
 		writeFlat(b, items)
@@ -142,7 +142,7 @@ func layout(b *strings.Builder, items []item, indent int) {
 	}
 }
 
-// layoutGroup writes what is between two brackets on lines of its own. The variable of a macro stays on the line of the bracket.
+// layoutGroup writes the content of a group on its own lines. The variable of a macro stays on the line of the opening bracket.
 func layoutGroup(b *strings.Builder, group *item, indent int) {
 	const step = 2
 	b.WriteString(group.text)

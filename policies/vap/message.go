@@ -10,19 +10,19 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// The API server takes a message of at most 5,120 bytes in one line; a longer one it replaces by a fixed text. The bounds below keep each
-// line of a check so short that at least one fits, whatever characters its names have.
+// The API server accepts a message of one line with at most 5,120 bytes, and replaces any other message with a fixed text. With the limits
+// below, the text of at least one check always fits.
 const (
-	maxText  = 500 // bytes of what to do about a check
+	maxText  = 500 // bytes of the remediation of a check
 	maxNames = "500"
 	maxName  = "253"
 )
 
-// maxEntries is how many checks an expression lists, so that their texts stay far below its greatest length.
+// maxEntries is the maximum number of checks in one expression. It keeps expressions far below their maximum length.
 const maxEntries = 100
 
-// entries are variables that list the checks, those that judge every object and then those that judge only what deny exempts: for each
-// its id and what to do, and the names of the subjects in which the new and the old pod violate it.
+// entries returns variables that list the checks: first those that apply to every object, then those that apply only to objects that deny
+// exempts. The entry of a check has its id, its remediation, and the names of its violating subjects in the new and in the old pod.
 func (p *policy) entries() []named {
 	var always, exempted []string
 	for i := range p.table.Checks() {
@@ -49,7 +49,8 @@ func (p *policy) entries() []named {
 	return lists
 }
 
-// failed is, for each check with violations that the old object does not have: its id, the names of the subjects in lines, and what to do.
+// failed returns the expression for the checks with violations that the old object does not have. The entry of a check has its id, the names
+// of the subjects, one on each line, and its remediation.
 func (p *policy) failed(entries []named, skips, annotated bool) string {
 	var lists []string
 	for _, e := range entries {
@@ -68,7 +69,7 @@ func (p *policy) failed(entries []named, skips, annotated bool) string {
 	if annotated {
 		waived = "c[0][0] in variables.waived ? [] : "
 	}
-	// Subjects may share a name, so that names are counted. The comparison is quadratic, and most updates change no violation.
+	// Count the names, because subjects may have the same name. Counting is quadratic, so first test the common case of equal lists.
 	newOnes := waived + onlyNew + " ? c[1] : c[1] == c[2] ? [] : " +
 		"c[1].filter(v, !(v in c[2]) || size(c[1].filter(w, w == v)) > size(c[2].filter(w, w == v)))"
 	return judged + ".map(c, [c[0], " + newOnes + "]).filter(c, size(c[1]) > 0).map(c, [c[0][0], c[1]" +
@@ -76,7 +77,7 @@ func (p *policy) failed(entries []named, skips, annotated bool) string {
 		".join(\"\\n\"), c[0][1]])"
 }
 
-// whatToDo is what the message says about a check.
+// whatToDo returns the remediation of a check for the message; the message of the check if it has no remediation.
 func whatToDo(c *rules.Check) string {
 	t := c.Remediation
 	if t == "" {
@@ -99,13 +100,15 @@ func clip(t string, most int) string {
 	return t[:most] + ellipsis
 }
 
-// lines are the violations of each check in one line: its id, the subjects unless it is the pod, and what to do.
+// lines is the expression for one line for each failed check: its id, the names of its subjects unless the subject is the pod, and its
+// remediation.
 const lines = `variables.failed.map(f, ` +
 	`[size(f[1]) <= ` + maxNames + ` ? f[1] : f[1].substring(0, f[1].substring(0, ` + maxNames + `).lastIndexOf("\n"))].map(n, ` +
 	`f[0] + (n == "" ? "" : " (" + n.replace("\n", ", ") + ` +
 	`(n == f[1] ? "" : " and " + string(size(f[1].split("\n")) - size(n.split("\n"))) + " more") + ")") + ": " + f[2])[0])`
 
-// message joins the lines, as many as fit. Where characters have several bytes, the bound is lower.
+// message is the expression that joins as many lines as fit. substring counts characters, so the limit is lower if characters have several
+// bytes.
 const message = `[variables.lines.join("\n")].map(m, size(bytes(m)) <= 5000 ? m : ` +
 	`m.substring(0, m.substring(0, size(bytes(m.substring(0, 4900))) <= 5000 ? 4900 : 1225).lastIndexOf("\n")))` +
 	`.map(m, m.replace("\n", "; ") + (m == "" || size(m.split("\n")) == size(variables.lines) ? "" : ` +

@@ -6,7 +6,7 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-// The objects have the fields in the order in which kubectl prints them.
+// These types have their fields in the order in which kubectl prints them.
 type (
 	objectHead struct {
 		APIVersion string   `yaml:"apiVersion"`
@@ -64,7 +64,7 @@ type (
 	}
 )
 
-// A text is an expression. It is written as a block, in which nothing is quoted.
+// A text is a CEL expression. It is encoded as a literal block if quoting would make it harder to read.
 type text string
 
 // MarshalYAML implements yaml.Marshaler.
@@ -76,7 +76,7 @@ func (t text) MarshalYAML() (any, error) {
 	return node, nil
 }
 
-// inLine is a list on one line.
+// inLine is a list that is encoded on one line.
 type inLine []string
 
 // MarshalYAML implements yaml.Marshaler.
@@ -88,7 +88,7 @@ func (l inLine) MarshalYAML() (any, error) {
 	return node, nil
 }
 
-// pairs is a mapping in its order.
+// pairs is a mapping that keeps its order.
 type pairs [][2]string
 
 // MarshalYAML implements yaml.Marshaler.
@@ -100,7 +100,7 @@ func (p pairs) MarshalYAML() (any, error) {
 	return node, nil
 }
 
-// stringNode is a string, which is quoted if it could be read as another type, by YAML 1.1 too.
+// stringNode returns the node of a string, quoted if a YAML 1.1 or 1.2 parser could read it as another type.
 func stringNode(s string) *yaml.Node {
 	var node yaml.Node
 	if err := node.Encode(s); err != nil {

@@ -5,29 +5,30 @@ import (
 	"github.com/kube-devops/kube-devops/rules/schema"
 )
 
-// Options say what is exported and how.
+// Options select what is exported, and how.
 type Options struct {
-	// Action exports every check for this one action; empty: each check for its own.
+	// Action exports every check with this action. If it is empty, each check with the field enforce is exported with its own action.
 	Action rules.Enforce
-	// Partial leaves out what cannot be enforced, instead of refusing the table.
+	// Partial leaves out checks that cannot be enforced. Otherwise they are errors.
 	Partial bool
 	// WithoutPods and WithoutWorkloads leave out pods, and the templates of workloads.
 	WithoutPods, WithoutWorkloads bool
-	// Ignore admits a request for which the policy cannot be evaluated; otherwise it counts as a violation.
+	// Ignore admits a request if the policy cannot be evaluated. Otherwise such a request is a violation.
 	Ignore bool
-	// ControllerUsers are shell globs of the users that create the objects of a template that was judged before. Deny does not apply to them.
+	// ControllerUsers are shell globs for the users that create objects from a template that the API server has evaluated. Deny does not
+	// apply to these users.
 	ControllerUsers []string
-	// ExemptGroups are the groups whose members deny does not apply to.
+	// ExemptGroups are groups of users to which deny does not apply.
 	ExemptGroups []string
-	// NamespaceOptOut exempts the namespaces with the label OptOutLabel and the value off.
+	// NamespaceOptOut exempts namespaces whose label OptOutLabel has the value off.
 	NamespaceOptOut bool
-	// Command is the command that makes the export, for its comment.
+	// Command is the command line that generates the export, for the comment at the top.
 	Command string
-	// Pods has the types of the fields of a Pod, which shorten the expressions; nil for none.
+	// Pods has the types of the fields of a Pod, which make the expressions shorter. It may be nil.
 	Pods *schema.Schema
 }
 
-// DefaultControllerUsers are the users of the controllers of Kubernetes that create pods and other objects with a template.
+// DefaultControllerUsers returns globs for the users of the built-in controllers that create pods and other objects with a pod template.
 func DefaultControllerUsers() []string {
 	return []string{"system:serviceaccount:kube-system:*-controller", "system:kube-controller-manager"}
 }

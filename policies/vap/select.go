@@ -11,19 +11,18 @@ import (
 	"github.com/kube-devops/kube-devops/rules/cel"
 )
 
-// A Selection is what the API server judges by one action: the checks of a table, with the skips and the waivers that hold at admission.
+// A Selection is the part of a table that the API server evaluates for one action: checks, and the skips and waivers that apply at admission.
 type Selection struct {
 	Action rules.Enforce
-	// Table is the table as exported: on a pod template, and so on a pod of a roll-out, its violations are those for which the API server
-	// acts.
+	// Table is the table as exported, for pod templates and the pods of a roll-out.
 	Table *rules.Table
-	// PodTable is the same for a pod that is created without a workload. In deny it lacks the waivers of workloads, since a pod only
-	// claims to have one, by its owner references.
+	// PodTable is the table for a pod that is created without a workload. With deny it does not have the waivers for workloads, because any
+	// user may write the owner references of a pod.
 	PodTable *rules.Table
-	// Controllers is the table by which the audit policy judges what deny does not: the objects that controllers and exempt groups create.
-	// Nil for actions other than deny.
+	// Controllers is the table of the audit policy for the objects that deny exempts: those that controllers and exempt groups create. It is
+	// nil for actions other than deny.
 	Controllers *rules.Table
-	// LeftOut is what of the table the API server does not judge.
+	// LeftOut lists the parts of the table that the API server does not evaluate.
 	LeftOut []LeftOut
 }
 
@@ -32,12 +31,12 @@ type LeftOut struct {
 	// What names the part: "check restarts", "skip mirror", "waiver legacy" or "annotationWaivers".
 	What   string
 	Reason string
-	// Expected: a person who has read the documentation knows it, so that it needs no warning.
+	// Expected means that the documentation explains it, so it needs no warning.
 	Expected bool
 }
 
-// Select chooses the checks of a table to be exported: for each action those that have it as their enforce; with Options.Action all of
-// them, for this one action. The error names every check that cannot be enforced; with Options.Partial they are left out instead.
+// Select returns one selection for each action: the checks whose field enforce has this action, or with Options.Action all checks. Checks that
+// cannot be enforced are an error, which names all of them. With Options.Partial they are left out instead.
 func Select(t *rules.Table, o Options) ([]Selection, error) {
 	actions := []rules.Enforce{o.Action}
 	if o.Action == "" {
@@ -76,14 +75,14 @@ func Select(t *rules.Table, o Options) ([]Selection, error) {
 	case len(errs) > 0:
 		return nil, fmt.Errorf("%w (--partial leaves such checks out)", errors.Join(errs...))
 	case !enforced:
-		return nil, fmt.Errorf("policy %s: no check has the field enforce; set it, or export every check by --action deny, warn or audit", t.Name())
+		return nil, fmt.Errorf("policy %s: no check has the field enforce; set it, or export every check with --action deny, warn or audit", t.Name())
 	case len(selections) == 0:
 		return nil, fmt.Errorf("policy %s: none of its checks can be enforced", t.Name())
 	}
 	return selections, nil
 }
 
-// enforceable returns an error for a check that cannot be the same at admission as on the stored object.
+// enforceable returns an error if a check can have another result at admission than for the stored object, or if CEL cannot express it.
 func enforceable(write *cel.Translator, c *rules.Check, o Options) error {
 	for _, keys := range setLater {
 		if c.Reads(keys...) {
@@ -103,37 +102,37 @@ func enforceable(write *cel.Translator, c *rules.Check, o Options) error {
 		return err
 	}
 	if n := utf8.RuneCountInString(format(judging(violations))); n > maxExpression {
-		return fmt.Errorf("its CEL expression has %d characters, and the API server accepts %d: split its lists of values, or reduce its waivers", n, maxExpression)
+		return fmt.Errorf("its CEL expression has %d characters, but the API server accepts at most %d: split its lists of values, or remove waivers", n, maxExpression)
 	}
 	return nil
 }
 
-// maxExpression is how many characters an expression may have: the default of cel-go.
+// maxExpression is the maximum length of an expression in characters: the default of cel-go.
 const maxExpression = 100_000
 
-// judging is the expression of a check for the new pod and the old one.
+// judging returns the expression for the violations of a check in the new and in the old pod.
 func judging(violations string) string { return "variables.pods.map(pod, " + violations + ")" }
 
-// tooLong returns an error for an expression that the API server does not accept.
+// tooLong returns an error if an expression is longer than the API server accepts.
 func tooLong(expressions []named) error {
 	for _, e := range expressions {
 		if n := utf8.RuneCountInString(string(e.Expression)); n > maxExpression {
-			return fmt.Errorf("the CEL expression %s has %d characters, and the API server accepts %d: split the table, or export fewer of its checks", e.Name, n, maxExpression)
+			return fmt.Errorf("the CEL expression %s has %d characters, but the API server accepts at most %d: split the table, or export fewer checks", e.Name, n, maxExpression)
 		}
 	}
 	return nil
 }
 
-// setLater are the fields that the API server sets after the admission of the object.
+// setLater lists the fields that the API server sets after admission.
 var setLater = [][]string{{"status"}, {"metadata", "resourceVersion"}, {"metadata", "deletionTimestamp"}, {"metadata", "deletionGracePeriodSeconds"}}
 
-// notInTemplates are fields of pods that templates do not have, or that the API server ignores there.
+// notInTemplates lists the fields of pods that pod templates do not have, or that the API server ignores in them.
 var notInTemplates = [][]string{
 	{"kind"}, {"apiVersion"}, {"metadata", "generateName"}, {"metadata", "finalizers"}, {"metadata", "generation"},
 	{"metadata", "managedFields"}, {"metadata", "selfLink"},
 }
 
-// writable are the fields that may say of an object what is not true: whoever may create it may write them.
+// writable lists the fields that deny must not trust: whoever may create an object may write them.
 var writable = []struct {
 	keys []string
 	name string
@@ -146,7 +145,7 @@ var writable = []struct {
 func everySkip(int) bool             { return true }
 func everyWaiver(*rules.Waiver) bool { return true }
 
-// subset is Subset for ids that the table has.
+// subset returns the table with only the checks of the given ids, which must exist.
 func subset(t *rules.Table, ids []string) *rules.Table {
 	s, err := t.Subset(ids...)
 	if err != nil {
@@ -155,18 +154,18 @@ func subset(t *rules.Table, ids []string) *rules.Table {
 	return s
 }
 
-// knownLater reports whether a skip looks at what the API server sets only later, so that it is false at admission.
+// knownLater reports whether a skip reads a field that the API server sets after admission. Such a skip is false at admission.
 func knownLater(t *rules.Table, skip int) bool {
 	return slices.ContainsFunc(setLater, func(keys []string) bool { return t.SkipReads(skip, keys...) })
 }
 
-// observed is the table by which an action that refuses nothing judges these checks: with the skips and waivers that hold at admission.
+// observed returns the table with these checks for warn or audit, with the skips and waivers that apply at admission.
 func observed(t *rules.Table, ids []string) *rules.Table {
 	chosen := subset(t, ids)
 	return chosen.Keeping(func(i int) bool { return !knownLater(chosen, i) }, everyWaiver, true)
 }
 
-// selected makes the selection of an action for these checks.
+// selected returns the selection of an action for these checks.
 func selected(t *rules.Table, action rules.Enforce, ids []string) Selection {
 	chosen := subset(t, ids)
 	s := Selection{Action: action, Table: observed(t, ids)}
@@ -175,7 +174,7 @@ func selected(t *rules.Table, action rules.Enforce, ids []string) Selection {
 	for i, skip := range chosen.Skips() {
 		what := "skip " + skip.Reason
 		if knownLater(chosen, i) {
-			s.LeftOut = append(s.LeftOut, LeftOut{what, "it reads what is not known at admission, such as the status, so it is false", true})
+			s.LeftOut = append(s.LeftOut, LeftOut{what, "it reads a field that is not known at admission, such as the status, so it is false", true})
 			continue
 		}
 		var rests []string
@@ -198,7 +197,7 @@ func selected(t *rules.Table, action rules.Enforce, ids []string) Selection {
 	return s
 }
 
-// denies takes out of a selection what a deny must not rest on.
+// denies removes from a selection the skips and waivers that deny must not trust.
 func (s *Selection) denies(chosen *rules.Table, trusted []bool) {
 	for _, w := range chosen.Waivers() {
 		var rests []string
@@ -212,7 +211,7 @@ func (s *Selection) denies(chosen *rules.Table, trusted []bool) {
 			s.LeftOut = append(s.LeftOut, LeftOut{What: "waiver " + w.ID, Reason: restsOn(rests)})
 		} else if selects(w, "workload") {
 			s.LeftOut = append(s.LeftOut, LeftOut{"waiver " + w.ID + " for pods",
-				"a pod only claims to have a workload, by its owner references; the waiver holds for the template of the workload", true})
+				"any user may write the owner references that assign a pod to a workload; the waiver applies to the template of the workload", true})
 		}
 	}
 	s.Table = chosen.Keeping(func(i int) bool { return trusted[i] },
@@ -223,5 +222,5 @@ func (s *Selection) denies(chosen *rules.Table, trusted []bool) {
 func selects(w *rules.Waiver, field string) bool { return slices.Contains(w.Selectors(), field) }
 
 func restsOn(fields []string) string {
-	return "any user may write the " + strings.Join(fields, " and the ") + " that it rests on"
+	return "it depends on the " + strings.Join(fields, " and the ") + ", which any user may write"
 }

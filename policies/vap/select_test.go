@@ -96,18 +96,18 @@ func TestSelect(t *testing.T) {
 	want := []string{
 		"deny", "latest_tag skip:windows waiver:legacy waiver:web", "latest_tag skip:windows waiver:legacy",
 		"latest_tag skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned",
-		"skip finished: it reads what is not known at admission, such as the status, so it is false",
-		"skip job: any user may write the owner references that it rests on",
+		"skip finished: it reads a field that is not known at admission, such as the status, so it is false",
+		"skip job: it depends on the owner references, which any user may write",
 		"annotationWaivers: any user may write the annotation",
-		"waiver web for pods: a pod only claims to have a workload, by its owner references; the waiver holds for the template of the workload",
-		"waiver team: any user may write the labels that it rests on",
-		"waiver owned: any user may write the owner references that it rests on",
+		"waiver web for pods: any user may write the owner references that assign a pod to a workload; the waiver applies to the template of the workload",
+		"waiver team: it depends on the labels, which any user may write",
+		"waiver owned: it depends on the owner references, which any user may write",
 		"warn", "no_team skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned",
 		"no_team skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned", "none",
-		"skip finished: it reads what is not known at admission, such as the status, so it is false",
+		"skip finished: it reads a field that is not known at admission, such as the status, so it is false",
 		"audit", "host_network skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned",
 		"host_network skip:job skip:windows waiver:legacy waiver:web waiver:team waiver:owned", "none",
-		"skip finished: it reads what is not known at admission, such as the status, so it is false",
+		"skip finished: it reads a field that is not known at admission, such as the status, so it is false",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
@@ -125,7 +125,7 @@ func TestSelectNothing(t *testing.T) {
 		options            vap.Options
 	}{
 		{"no enforce", "{id: a, weight: 1, violation: {path: spec.a, operator: exists}}",
-			"policy t: no check has the field enforce; set it, or export every check by --action deny, warn or audit", vap.Options{}},
+			"policy t: no check has the field enforce; set it, or export every check with --action deny, warn or audit", vap.Options{}},
 		{"status", "{id: a, weight: 1, violation: {path: status.a, operator: exists}}",
 			"check a cannot be enforced: it reads status, which is not known when the object is created (--partial leaves such checks out)", vap.Options{Action: rules.Deny}},
 		{"status for each", "{id: a, weight: 1, forEach: status.containerStatuses, violation: {path: a, operator: exists}}",

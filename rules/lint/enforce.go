@@ -70,12 +70,12 @@ func (l *linter) enforcedCheck(check *yaml.Node) {
 	ofPod := forEach == nil || l.Removed(forEach)
 	if when := strictyaml.Field(check, "when"); when != nil && !l.Removed(when) {
 		if c := writtenIn(when, ofPod); c.vetoes {
-			l.Errorf(when, "deny rests on the %s in when: any user may write them, and so avoid the check; remove when, or use enforce: warn", c.what())
+			l.Errorf(when, "deny depends on the %s in when: any user may write them, and so avoid the check; remove when, or use enforce: warn", c.what())
 		}
 	}
 	violation := strictyaml.Field(check, "violation")
 	if c := writtenIn(violation, ofPod); c.vetoes && c.others {
-		l.Errorf(violation, "deny rests on the %s in the violation: any user may write them, and so avoid the check; remove them, or use enforce: warn", c.what())
+		l.Errorf(violation, "deny depends on the %s in the violation: any user may write them, and so avoid the check; remove them, or use enforce: warn", c.what())
 	}
 }
 
@@ -96,7 +96,7 @@ func (w *written) what() string {
 // userWritten are the fields of metadata that any user may write, whatever the pod does.
 var userWritten = map[string]string{"labels": "labels", "annotations": "annotations", "ownerReferences": "owner references"}
 
-// writtenIn finds what a predicate rests on. Its subject may be the pod.
+// writtenIn finds the fields that a predicate depends on. Its subject may be the pod.
 func writtenIn(node *yaml.Node, ofPod bool) written {
 	for _, word := range []string{"all", "any"} {
 		of := strictyaml.Field(node, word)

@@ -15,18 +15,18 @@ func TestDenyThatUsersAvoid(t *testing.T) {
 		want                           string // the part of the message; empty: no warning
 	}{
 		{"the label is required", "", "", "{not: " + label + "}", ""},
-		{"a label excepts", "", "", "{all: [" + spec + ", {not: " + label + "}]}", "deny rests on the labels in the violation"},
+		{"a label excepts", "", "", "{all: [" + spec + ", {not: " + label + "}]}", "deny depends on the labels in the violation"},
 		{"a label is another reason", "", "", "{any: [" + spec + ", " + label + "]}", ""},
 		{"a label excepts one of two reasons", "", "", "{any: [" + spec + ", {all: [" + label + ", " + spec + "]}]}", ""},
-		{"the opposite of a reason", "", "", "{not: {any: [" + spec + ", " + label + "]}}", "deny rests on the labels in the violation"},
+		{"the opposite of a reason", "", "", "{not: {any: [" + spec + ", " + label + "]}}", "deny depends on the labels in the violation"},
 		{"the opposite of both", "", "", "{not: {all: [" + spec + ", " + label + "]}}", ""},
-		{"an owner", "spec.containers", "", "{all: [{path: image, operator: exists}, {path: $.metadata.ownerReferences.#.kind, operator: notEquals, value: Job}]}", "deny rests on the owner references in the violation"},
+		{"an owner", "spec.containers", "", "{all: [{path: image, operator: exists}, {path: $.metadata.ownerReferences.#.kind, operator: notEquals, value: Job}]}", "deny depends on the owner references in the violation"},
 		{"the element has such a field", "spec.containers", "", "{all: [{path: image, operator: exists}, {path: metadata.labels.x, operator: absent}]}", ""},
-		{"a label before the setting", "", "", "{path: [metadata.labels.x, spec.x], operator: equals, value: a}", "deny rests on the labels in the violation"},
+		{"a label before the setting", "", "", "{path: [metadata.labels.x, spec.x], operator: equals, value: a}", "deny depends on the labels in the violation"},
 		{"a label behind the setting", "", "", "{path: [spec.x, metadata.labels.x], operator: equals, value: a}", ""},
-		{"no entry of a map", "", "", "{all: [" + spec + ", {every: {in: metadata.annotations, is: {path: key, operator: notEquals, value: a}}}]}", "deny rests on the annotations in the violation"},
-		{"a label for each volume", "", "", "{some: {in: spec.volumes, is: {all: [{path: hostPath, operator: exists}, {path: $.metadata.labels.x, operator: absent}]}}}", "deny rests on the labels in the violation"},
-		{"when a label", "", label, spec, "deny rests on the labels in when"},
+		{"no entry of a map", "", "", "{all: [" + spec + ", {every: {in: metadata.annotations, is: {path: key, operator: notEquals, value: a}}}]}", "deny depends on the annotations in the violation"},
+		{"a label for each volume", "", "", "{some: {in: spec.volumes, is: {all: [{path: hostPath, operator: exists}, {path: $.metadata.labels.x, operator: absent}]}}}", "deny depends on the labels in the violation"},
+		{"when a label", "", label, spec, "deny depends on the labels in when"},
 		{"when another setting", "", spec, spec, ""},
 		{"when a label or a setting", "", "{any: [" + label + ", " + spec + "]}", spec, ""},
 	} {
@@ -42,7 +42,7 @@ func TestDenyThatUsersAvoid(t *testing.T) {
 				text := strings.Replace(text, "enforce: deny", "enforce: "+enforce, 1)
 				got := ""
 				for _, warning := range lint.Warnings(load(t, text), "f", []byte(text), lint.Options{Now: newYear}) {
-					if strings.Contains(warning.Msg, "rests on") {
+					if strings.Contains(warning.Msg, "depends on") {
 						got += warning.Msg
 					}
 				}
