@@ -11,7 +11,7 @@ import (
 // A delta is a change of compliance in percentage points.
 type delta struct{ Class, Text string }
 
-// deltaOf rounds a change to one decimal. It always has a sign, so that the color is not needed.
+// deltaOf rounds a change to one decimal. The text always has a sign, so that it does not depend on the color.
 func deltaOf(change *float64) delta {
 	switch {
 	case change == nil:
@@ -24,10 +24,10 @@ func deltaOf(change *float64) delta {
 	return delta{"down", fmt.Sprintf("−%.1f", -*change)}
 }
 
-// A curve is a trend as the path of an SVG of 100 by 24, and in words.
+// A curve is a trend: as a path for an SVG of 100 by 24, and as a label in words.
 type curve struct{ Path, Label string }
 
-// leastSpan is the least difference of compliance that a curve shows at its full height, in percentage points. A smaller change would look
+// leastSpan is the minimum range of compliance that the height of a curve covers, in percentage points. Without it, a small change would look
 // like a large one.
 const leastSpan = 10
 
@@ -57,7 +57,7 @@ func curveOf(t Trend) curve {
 	known := func(i int) bool { return i >= 0 && i < len(t) && !math.IsNaN(float64(t[i])) }
 	var path []byte
 	for i := range t {
-		// The points within a level line are not needed.
+		// Omit points in the middle of a horizontal line.
 		if !known(i) || known(i-1) && known(i+1) && t[i-1] == t[i] && t[i] == t[i+1] {
 			continue
 		}
@@ -72,13 +72,13 @@ func curveOf(t Trend) curve {
 		path = strconv.AppendFloat(append(path, command), x, 'g', 4, 64)
 		path = strconv.AppendFloat(append(path, ' '), 22-20*(float64(t[i])-bottom)/(top-bottom), 'g', 4, 64)
 		if !known(i-1) && !known(i+1) {
-			path = append(path, "h0"...) // a line of no length, which has round ends
+			path = append(path, "h0"...) // a line of length 0, which is visible because of its round ends
 		}
 	}
 	return curve{string(path), label}
 }
 
-// gain says what a fix gives back: "+5.6, then Healthy".
+// gain describes the effect of a fix on compliance and grade: "+5.6, then Healthy".
 func gain(f Finding) string {
 	if f.Gain == nil || f.Waiver != "" {
 		return ""

@@ -1,7 +1,7 @@
 // Package page renders the status page of an agent: an overview of the namespaces, one namespace, the waivers, the policy, the changes,
-// and the page of a standby. The types of the views are the data of the page: `Accept: application/json` gets them as JSON, and Render
-// writes them as HTML. The page works without scripts; its script only refreshes it, filters as the reader types, and pauses.
+// and the page of a standby. The view types are the data of the page: a request with `Accept: application/json` gets them as JSON, and Render
+// writes them as HTML. The page works without scripts; its script only refreshes it, filters while the user types, and pauses.
 //
-// All text that comes from pods and policies is escaped, sanitized and shortened, because anyone may have written it. The package must not
-// know a clock, a state, or HTTP: data in, bytes out.
+// All text from pods and policies is escaped, sanitized and shortened, because anyone may have written it. The package only turns data into
+// bytes: it must not depend on a clock, a state, or HTTP.
 package page

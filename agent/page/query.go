@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// The columns that an overview can be sorted by. SortWorst is the default: the lowest compliance first.
+// Columns by which an overview can be sorted. SortWorst is the default: lowest compliance first.
 const (
 	SortWorst      = ""
 	SortNamespace  = "namespace"
@@ -21,36 +21,36 @@ const (
 	SortUnknown    = "unknown"
 )
 
-// PerPage is the number of rows of a page that does not ask for another one, and MostPerPage the most.
+// PerPage is the default number of rows of a page, and MostPerPage the maximum.
 const (
 	PerPage     = 100
 	MostPerPage = 500
 )
 
-// maxFilter bounds a filter, in bytes. A namespace has at most 63 characters.
+// maxFilter is the maximum length of a filter, in bytes. A namespace has at most 63 characters.
 const maxFilter = 200
 
-// A Query is what a reader asks for in the parameters of a URL, and what was found.
+// A Query is the parameters of a request for a view, and the numbers of rows found.
 type Query struct {
-	// Filter are words that a row must contain, regardless of case.
+	// Filter has the words that a row must contain, ignoring case.
 	Filter string `json:"filter"`
-	// Grade is the grade that a row must have; empty for any.
+	// Grade is the grade that a row must have; empty for any grade.
 	Grade string `json:"grade"`
-	// Sort is one of the constants. Descending is the direction.
+	// Sort is the column: one of the Sort constants. Descending is the order.
 	Sort       string `json:"sort"`
 	Descending bool   `json:"descending"`
 	// Page is the 1-based number of the page. Pages is at least 1.
 	Page    int `json:"page"`
 	PerPage int `json:"perPage"`
 
-	// Pages, Found and All are for the one who answers to set: the number of pages, of rows that match, and of all rows.
+	// Pages, Found and All are results: the numbers of pages, of matching rows, and of all rows.
 	Pages int `json:"pages"`
 	Found int `json:"found"`
 	All   int `json:"all"`
 }
 
-// ParseQuery reads the parameters filter, grade, sort, order, page and per. What it does not understand has its default, so that an old
-// link still shows a page.
+// ParseQuery reads the parameters filter, grade, sort, order, page and per. It replaces invalid values with defaults, so that an old link still
+// shows a page.
 func ParseQuery(values url.Values) Query {
 	q := Query{
 		Filter: strings.ToValidUTF8(values.Get("filter"), "\uFFFD"), Grade: strings.ToValidUTF8(values.Get("grade"), "\uFFFD"),
@@ -80,10 +80,10 @@ func ParseQuery(values url.Values) Query {
 	return q
 }
 
-// Words are the words of the filter, in lower case.
+// Words returns the words of the filter in lower case.
 func (q Query) Words() []string { return strings.Fields(strings.ToLower(q.Filter)) }
 
-// Matches reports whether the texts of a row contain all words of the filter. It does not look at the grade.
+// Matches reports whether the texts of a row contain all words of the filter. It ignores the grade.
 func (q Query) Matches(texts ...string) bool {
 	words := q.Words()
 	if len(words) == 0 {
@@ -98,7 +98,7 @@ func (q Query) Matches(texts ...string) bool {
 	return true
 }
 
-// Slice sets Pages and Found, brings Page into range, and returns which of the rows are on the page: those from start up to end.
+// Slice sets Pages and Found for a number of matching rows, limits Page to the existing pages, and returns the range of rows on the page.
 func (q *Query) Slice(found int) (start, end int) {
 	q.Found = found
 	q.Pages = max(1, (found+q.PerPage-1)/q.PerPage)
@@ -107,7 +107,7 @@ func (q *Query) Slice(found int) (start, end int) {
 	return start, min(start+q.PerPage, found)
 }
 
-// values are the parameters of the query; those with their default are left out.
+// values returns the parameters of the query, without those that have their default values.
 func (q Query) values() url.Values {
 	values := make(url.Values)
 	set := func(name, value string) {
@@ -132,16 +132,16 @@ func (q Query) values() url.Values {
 	return values
 }
 
-// link is a relative URL with the parameters of the query.
+// link returns a relative URL with the parameters of the query.
 func (q Query) link() string { return "?" + q.values().Encode() }
 
-// A column is a column of the overview by which it can be sorted.
+// A column is a column by which the overview can be sorted.
 type column struct {
 	sort       string
 	head       string
-	title      string // explains the head
+	title      string // the tooltip of the head
 	class      string
-	descending bool // the direction that shows the worst first
+	descending bool // the default order, which shows the worst first
 }
 
 var columns = []column{

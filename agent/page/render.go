@@ -27,10 +27,10 @@ var (
 	templates = sync.OnceValue(parsed)
 )
 
-// SecurityPolicy is the value of the header Content-Security-Policy of all views.
+// SecurityPolicy returns the value of the header Content-Security-Policy for all views.
 func SecurityPolicy() string { return design.Security }
 
-// Render writes a view as a page of HTML. Its links are relative, so that it works below any path.
+// Render writes a view as HTML. The links are relative, so that the page works under any path.
 func Render(to io.Writer, view View) error {
 	f := view.frame()
 	f.Document.Design = design
@@ -59,21 +59,21 @@ func parsed() *template.Template {
 	}, all...)
 }
 
-// A frame is a view, and what is around it.
+// A frame is the data of a page: a view and the parts that all views have.
 type frame struct {
 	base.Document
 	template string
 	// Head is nil on a standby.
 	Head *Head
-	// Root is the relative path of the overview, and Here that of the page.
+	// Root is the relative path of the overview, and Here the relative path of this page.
 	Root, Here string
 	Links      []link
 	View       any
 
-	query *Query // nil for none
+	query *Query // nil if the view has no rows to filter
 	hint  string
-	rows  string // what the query finds, in the singular
-	sorts bool   // the rows have grades, and can be sorted
+	rows  string // what a row is, in the singular
+	sorts bool   // whether the rows have grades and can be sorted
 }
 
 type link struct {
@@ -81,7 +81,7 @@ type link struct {
 	Current    bool
 }
 
-// newFrame makes the frame of a view at a path below the root: "" or "waivers".
+// newFrame returns the frame of a view. path is relative to the root, such as "" or "waivers".
 func newFrame(view View, name, path, title string, head *Head, query *Query) frame {
 	f := frame{template: name, Head: head, Root: "./", Here: "?", View: view, query: query}
 	if query != nil {
@@ -148,10 +148,10 @@ func (s *Standby) frame() frame {
 	return newFrame(s, "standby", "", title, nil, nil)
 }
 
-// NamespaceLink is the path of the view of a namespace.
+// NamespaceLink returns the relative path of the view of a namespace.
 func (f *frame) NamespaceLink(name string) string { return NamespacePath(f.Root, name) }
 
-// Grade is the badge of a grade; its text is empty without data.
+// Grade returns the badge of a grade. Its text is empty if grade is nil.
 func (f *frame) Grade(grade *string) base.Badge {
 	if grade == nil {
 		return base.Badge{}
@@ -159,7 +159,7 @@ func (f *frame) Grade(grade *string) base.Badge {
 	return f.GradeNamed(*grade)
 }
 
-// GradeNamed is the badge of a grade.
+// GradeNamed returns the badge of the grade with a name.
 func (f *frame) GradeNamed(grade string) base.Badge {
 	return base.Badge{Class: base.GradeClass(f.Head.Grades, grade), Text: base.Display(grade, 40)}
 }
@@ -170,7 +170,7 @@ type bar struct {
 	Width float64
 }
 
-// Bar is the bar of a compliance.
+// Bar returns the bar of a compliance, which must not be nil.
 func (f *frame) Bar(s Scores) bar { return bar{f.Grade(s.Grade).Class, *s.Compliance} }
 
 func iso(t time.Time) string    { return t.UTC().Format(time.RFC3339) }
@@ -179,7 +179,7 @@ func minute(t time.Time) string { return t.UTC().Format("2006-01-02 15:04 MST") 
 func day(t time.Time) string    { return t.UTC().Format(time.DateOnly) }
 func clock(t time.Time) string  { return t.UTC().Format(time.DateTime) }
 
-// exact is a number that is not rounded, for scripts; empty without data.
+// exact formats a number without rounding, for scripts. It returns "" for nil.
 func exact(x *float64) string {
 	if x == nil {
 		return ""
@@ -196,7 +196,7 @@ func score(x *float64) string {
 
 func shortHash(hash string) string { return base.Sanitized(base.Head(hash, len("sha256:")+12)) }
 
-// web returns an address if a page may link it; empty if not.
+// web returns an address if it is an HTTP or HTTPS URL, which a page may link. Otherwise it returns "".
 func web(address string) string {
 	scheme, _, found := strings.Cut(address, "://")
 	if found && (strings.EqualFold(scheme, "https") || strings.EqualFold(scheme, "http")) {
@@ -205,7 +205,7 @@ func web(address string) string {
 	return ""
 }
 
-// severityClass is the class of a severity's badge. Only known severities are one.
+// severityClass returns the class of a severity's badge. It returns "low" for an unknown severity.
 func severityClass(severity string) string {
 	switch severity {
 	case "critical", "high", "medium", "low":
@@ -214,7 +214,7 @@ func severityClass(severity string) string {
 	return "low"
 }
 
-// lines prepares a text of several lines.
+// lines prepares a text of several lines for output.
 func lines(text string, width int) string {
 	all := strings.Split(base.Head(text, 4*width), "\n")
 	for i, line := range all {

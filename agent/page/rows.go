@@ -16,38 +16,38 @@ import (
 	"github.com/kube-devops/kube-devops/agent/page/base"
 )
 
-// maxFew is how many items of an enumeration a page lists. The page counts the others.
+// maxFew is the maximum number of items that an enumeration lists. The page counts the others.
 const maxFew = 20
 
 func few[T any](items []T) []T { return items[:min(len(items), maxFew)] }
 
-// more counts what few leaves out.
+// more counts the items that few omits.
 func more(n int, what string) string { return base.More(n-maxFew, what) }
 
-// mostPods are the first of an enumeration, those with the most pods first.
+// mostPods returns the items with the most pods, in descending order.
 func mostPods(counts []PodCount) []PodCount {
 	return few(slices.SortedFunc(slices.Values(counts), func(a, b PodCount) int {
 		return cmp.Or(cmp.Compare(b.Pods, a.Pods), cmp.Compare(a.Name, b.Name))
 	}))
 }
 
-// showsValue reports whether a finding has a value that its message does not contain.
+// showsValue reports whether the page shows the value of a finding: the message does not contain it already.
 func showsValue(f Finding) bool { return f.Value != "" && !strings.Contains(f.Message, f.Value) }
 
-// outcomes say what becomes of an object at admission, by the field enforce of the check.
+// outcomes describes what happens to an object at admission, by the field enforce of the check.
 var outcomes = map[string]string{"deny": "refused", "warn": "warned about", "audit": "audited"}
 
-// admission says what becomes of the object of a finding; empty if nothing.
+// admission describes what happens to the object of a finding at admission. It returns "" if nothing happens.
 func admission(f Finding) string { return outcomes[f.Enforce] }
 
-// Enforced reports whether the API server acts on a finding of the view.
+// Enforced reports whether any finding of the view has an action at admission.
 func (f *frame) Enforced() bool {
 	return slices.ContainsFunc(f.View.(*Namespace).Workloads, func(w Workload) bool {
 		return slices.ContainsFunc(w.Findings, func(f Finding) bool { return admission(f) != "" })
 	})
 }
 
-// maxPods is how many pods of a finding a page names.
+// maxPods is the maximum number of pods that a page names for a finding.
 const maxPods = 4
 
 func fewPods(pods []string) []string { return pods[:min(len(pods), maxPods)] }
@@ -55,18 +55,18 @@ func fewPods(pods []string) []string { return pods[:min(len(pods), maxPods)] }
 // morePods counts the pods of a finding that are not named.
 func morePods(f Finding) string { return base.More(f.PodCount-len(fewPods(f.Pods)), "pod") }
 
-// NamespacePath is the path of the view of a namespace below a root, such as "/" or "https://governance.example.com/".
+// NamespacePath returns the path of the view of a namespace under a root, such as "/" or "https://governance.example.com/".
 func NamespacePath(root, name string) string { return root + "namespaces/" + url.PathEscape(name) }
 
-// Any reports whether something is not counted.
+// Any reports whether there are pods, namespaces or checks that are not counted.
 func (u Uncounted) Any() bool {
 	return u.Unevaluated > 0 || len(u.Skipped) > 0 || len(u.Excluded) > 0 || len(u.Unavailable) > 0
 }
 
-// Label is kind and name: "Deployment/web".
+// Label returns the kind and the name, such as "Deployment/web".
 func (w Workload) Label() string { return w.Kind + "/" + w.Name }
 
-// Anchor is the id of the workload's findings.
+// Anchor returns the id of the element with the workload's findings.
 func (w Workload) Anchor() string { return "findings-" + url.PathEscape(w.Label()) }
 
 // A gradeLink selects the namespaces of a grade.
@@ -76,7 +76,7 @@ type gradeLink struct {
 	Current           bool
 }
 
-// GradeLinks are a link for all namespaces, and one for each grade, the best first.
+// GradeLinks returns a link for all namespaces, and one for each grade, best first.
 func (f *frame) GradeLinks() []gradeLink {
 	o := f.View.(*Overview)
 	q := o.Query
@@ -96,10 +96,10 @@ func (f *frame) GradeLinks() []gradeLink {
 	return links
 }
 
-// A columnHead is the head of a column, and the link that sorts by it.
+// A columnHead is the head of a column, with the link that sorts by the column.
 type columnHead struct{ Head, Title, Class, Sorted, Path string }
 
-// Columns are the columns of the overview.
+// Columns returns the column heads of the overview.
 func (f *frame) Columns() []columnHead {
 	var heads []columnHead
 	for _, c := range columns {
@@ -123,13 +123,13 @@ func (f *frame) Columns() []columnHead {
 	return heads
 }
 
-// A filter is the form above the rows.
+// A filter is the filter form above the rows.
 type filter struct {
 	Query              Query
 	Hint, Found, Clear string
 	Hidden             []hidden
 	Sorts              []option
-	// Reverse is the link to the other direction; empty if the rows are not sorted by a column.
+	// Reverse is the link that reverses the order; empty if the rows are not sorted by a column.
 	Reverse string
 }
 
@@ -140,7 +140,7 @@ type option struct {
 	Selected    bool
 }
 
-// Filter is the form of the view's query.
+// Filter returns the filter form for the view's query.
 func (f *frame) Filter() filter {
 	q := *f.query
 	form := filter{Query: q, Hint: f.hint, Found: f.found()}
@@ -165,7 +165,7 @@ func (f *frame) Filter() filter {
 	return form
 }
 
-// inWords names a column where its head has no context.
+// inWords returns a name of the column that is clear outside the table.
 func (c column) inWords() string {
 	switch c.sort {
 	case SortHour:
@@ -176,7 +176,7 @@ func (c column) inWords() string {
 	return c.head
 }
 
-// found says which rows are on the page.
+// found describes which rows are on the page.
 func (f *frame) found() (text string) {
 	q := f.query
 	if f.sorts && q.Sort == SortWorst && q.Found > 1 {
@@ -199,13 +199,13 @@ func (f *frame) found() (text string) {
 	return all
 }
 
-// A pages is the links to the other pages of a view.
+// pages has the links to the other pages of a view.
 type pages struct {
 	Query Query
 	Steps []link
 }
 
-// Pages are the links to the other pages.
+// Pages returns the links to the other pages of the view.
 func (f *frame) Pages() pages {
 	q := *f.query
 	to := func(page int, text string) link {
@@ -222,7 +222,7 @@ func (f *frame) Pages() pages {
 	}}
 }
 
-// CheckID is the id of a column of the grid.
+// CheckID returns the id of the check in column i of the grid.
 func (f *frame) CheckID(i int) string {
 	if checks := f.View.(*Namespace).Checks; i < len(checks) {
 		return base.Name(checks[i].ID)
@@ -230,7 +230,7 @@ func (f *frame) CheckID(i int) string {
 	return ""
 }
 
-// CellClass marks a cell of the grid by the severity of its check.
+// CellClass returns the class of a cell in column i of the grid, by the severity of its check.
 func (f *frame) CellClass(i int, c Cell) string {
 	if checks := f.View.(*Namespace).Checks; i < len(checks) && c.Violations > 0 {
 		return severityClass(checks[i].Severity)
@@ -238,7 +238,7 @@ func (f *frame) CellClass(i int, c Cell) string {
 	return "none"
 }
 
-// CellCounts are the counts of a workload in words: "latest_tag 3".
+// CellCounts returns the counts of a workload in words, such as "latest_tag 3".
 func (f *frame) CellCounts(w Workload) []string {
 	var counts []string
 	for i, c := range w.Cells {
@@ -249,19 +249,19 @@ func (f *frame) CellCounts(w Workload) []string {
 	return counts
 }
 
-// maxUnfolded is how many workloads a page shows with their findings unfolded.
+// maxUnfolded is the maximum number of workloads for which a page shows the findings unfolded.
 const maxUnfolded = 10
 
-// Unfolded reports whether the findings are shown at once.
+// Unfolded reports whether the page shows the findings unfolded.
 func (f *frame) Unfolded() bool { return len(f.View.(*Namespace).Workloads) <= maxUnfolded }
 
-// A waiverRow is a waiver, with its state and the time that is left.
+// A waiverRow is a waiver with its state and the time until it expires.
 type waiverRow struct {
 	Waiver
 	Class, State, Left string
 }
 
-// Key identifies a row: the waivers of annotations have one id.
+// Key identifies a row. The id is not enough, because all annotation waivers have the same id.
 func (w waiverRow) Key() string {
 	parts := []string{w.ID, w.Source, w.Reason, w.Expires.UTC().Format(time.RFC3339Nano)}
 	for _, c := range w.Selects {
@@ -270,19 +270,19 @@ func (w waiverRow) Key() string {
 	return keyOf(parts...)
 }
 
-// Key identifies a change among those of the view, so that a row keeps the focus when newer ones come.
+// Key identifies a change, so that its row keeps the focus when newer changes are added.
 func (c Change) Key() string {
 	return keyOf(c.Time.UTC().Format(time.RFC3339Nano), strconv.FormatBool(c.Opened), c.Namespace, c.Pod, c.Check, c.Container, c.Subject)
 }
 
-// keyOf is a short key of what identifies a row.
+// keyOf returns a short key for the values that identify a row.
 func keyOf(parts ...string) string {
 	hash := fnv.New64a()
 	_, _ = io.WriteString(hash, strings.Join(parts, "\x00"))
 	return strconv.FormatUint(hash.Sum64(), 36)
 }
 
-// CountAgain says that the violations of an expired waiver are in the scores.
+// CountAgain returns the text for an expired waiver whose violations count in the scores again.
 func (w waiverRow) CountAgain() string {
 	if !w.Expired || w.Violations == 0 {
 		return ""
@@ -290,10 +290,10 @@ func (w waiverRow) CountAgain() string {
 	return english.PluralWord(w.Violations, "counts", "count") + " again"
 }
 
-// soonDays is the number of days before its expiry at which a waiver is marked, so that its owner renews it or fixes the violations.
+// soonDays is the number of days before expiry from which a waiver is marked, so that its owner can renew it or fix the violations.
 const soonDays = 14
 
-// WaiverRows are the waivers of the view.
+// WaiverRows returns the rows for the waivers of the view.
 func (f *frame) WaiverRows() []waiverRow {
 	var waivers []Waiver
 	switch view := f.View.(type) {
@@ -332,7 +332,7 @@ type checkGroup struct {
 	Checks []PolicyCheck
 }
 
-// CheckGroups are the checks of the policy by category, in the order of the table. Without categories there is one group without a title.
+// CheckGroups returns the checks of the policy by category, in the order of the table. Without categories there is one group without a title.
 func (f *frame) CheckGroups() []checkGroup {
 	var groups []checkGroup
 	for _, check := range f.View.(*Policy).Checks {

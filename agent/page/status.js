@@ -1,17 +1,17 @@
 
-// The page works without this script, which refreshes it, filters as the reader types, and pauses.
-const interval = 1500; // a change is on the page within two seconds
+// This script refreshes the page, filters while the user types, and pauses. The page works without it.
+const interval = 1500; // shows a change within two seconds
 const main = document.getElementById("main");
 const problem = document.getElementById("problem");
 const pause = document.getElementById("pause");
 let etag = "", paused = false, request = null, timer = 0, typing = 0;
 
-// same reports whether a node of the page stands for a node of the new one.
+// same reports whether a node of the current page corresponds to a node of the new page.
 const keyOf = (node) => (node.nodeType === 1 ? node.id || node.dataset.key || "" : "");
 const same = (a, b) => a.nodeName === b.nodeName && keyOf(a) === keyOf(b);
 
-// morph makes a node equal to another one and changes only what differs, so that focus, selection, scroll positions, texts in fields and
-// open details stay.
+// morph changes only the differences between a node and its new version. So the page keeps its focus, selection, scroll positions, input
+// texts and open details.
 function morph(from, to) {
   if (from.nodeType !== 1) {
     if (from.nodeValue !== to.nodeValue) from.nodeValue = to.nodeValue;
@@ -25,7 +25,7 @@ function morph(from, to) {
     if (from.getAttribute(name) !== value && !(name === "open" && from.nodeName === "DETAILS")) from.setAttribute(name, value);
   }
   if (from.nodeName === "SELECT") return;
-  const old = new Map(); // those with a key that stand for no new node yet
+  const old = new Map(); // children with a key that do not correspond to a new node yet
   for (const child of from.childNodes) {
     if (!keyOf(child)) continue;
     const key = child.nodeName + keyOf(child);
@@ -55,7 +55,7 @@ function show(text) {
   const focused = document.activeElement;
   if (document.title !== fresh.title) document.title = fresh.title;
   morph(document.body, fresh.body);
-  // A row that moved lost the focus.
+  // Moving a row removes its focus.
   if (focused && focused !== document.activeElement && focused.isConnected) focused.focus({ preventScroll: true });
 }
 
@@ -88,11 +88,11 @@ async function refresh() {
     } else {
       etag = "";
       const reason = response.status < 500 && (response.headers.get("Content-Type") ?? "").startsWith("text/plain") ? await response.text() : "";
-      complain(`This page is not up to date: the agent answers ${response.status} ${response.statusText}${reason && ": " + reason.trim().slice(0, 300)}.`);
+      complain(`This page is not up to date: the agent returned ${response.status} ${response.statusText}${reason && ": " + reason.trim().slice(0, 300)}.`);
     }
   } catch (error) {
     if (mine.signal.aborted) return;
-    complain("This page is not up to date: the agent does not answer.");
+    complain("This page is not up to date: the agent does not respond.");
   }
   schedule();
 }
@@ -116,7 +116,7 @@ pause.addEventListener("click", () => {
   else refresh();
 });
 
-// The filter is part of the address, so that a reload and a link show the same.
+// The filter is part of the address, so that a reload or a link shows the same rows.
 function search(form) {
   const parameters = new URLSearchParams([...new FormData(form)].filter(([, value]) => value !== ""));
   history.replaceState(null, "", "?" + parameters);
@@ -128,7 +128,7 @@ main.addEventListener("input", (event) => {
   const form = event.target.closest("form.filter");
   if (!form) return;
   clearTimeout(typing);
-  // Each column has its own direction, which shows the worst first.
+  // A new column starts with its own default order, which shows the worst first.
   if (event.target.name === "sort") form.elements.namedItem("order")?.remove();
   typing = setTimeout(() => search(form), event.target.nodeName === "SELECT" ? 0 : 150);
 });

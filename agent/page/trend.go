@@ -6,11 +6,11 @@ import (
 	"strconv"
 )
 
-// A Trend is the compliance in percent at equal distances over the 24 hours that end at Head.Time, the oldest first. NaN, and null in
-// JSON, is where there is no data.
+// A Trend is the compliance in percent at regular intervals over the 24 hours before Head.Time, oldest first. A point without data is NaN,
+// and null in JSON.
 type Trend []float32
 
-// MarshalJSON writes null for NaN, which JSON does not have.
+// MarshalJSON writes null for NaN, because JSON has no NaN.
 func (t Trend) MarshalJSON() ([]byte, error) {
 	text := []byte{'['}
 	for i, value := range t {

@@ -1,7 +1,7 @@
-// Package base is what the status page and the HTML report of a scan have in common, so that both look alike: the beginning and the end of
-// a document, its style, the Content-Security-Policy, and how texts and numbers are written.
+// Package base has the common parts of the status page and the HTML reports, so that they look alike: the beginning and the end of a
+// document, its style, the Content-Security-Policy, and the formats of texts and numbers.
 //
-// It must not know what the pages show.
+// It must not depend on what the pages show.
 package base
 
 import (
@@ -21,36 +21,37 @@ var (
 	baseStyle string
 )
 
-// A Design is the style and the script of all documents of one kind. Its Content-Security-Policy allows nothing else, so that a browser
-// never runs a text of a pod or a policy.
+// A Design is the style and the script of all documents of one kind. Its Content-Security-Policy allows no other style or script, so a browser
+// never runs text from a pod or a policy.
 type Design struct {
 	Style    template.CSS
 	Script   template.JS
 	Security string // the Content-Security-Policy
 }
 
-// NewDesign adds a style to the common one. The directives of the Content-Security-Policy are for what is not 'none'.
+// NewDesign returns the design of a style, which is added to the common style, and a script. directives are those of the
+// Content-Security-Policy that are not 'none'.
 func NewDesign(style, script, directives string) Design {
 	style = baseStyle + style
 	security := "default-src 'none'; base-uri 'none'; " + directives + "; style-src " + sourceHash(style) + "; script-src " + sourceHash(script)
 	return Design{template.CSS(style), template.JS(script), security}
 }
 
-// sourceHash identifies a style or a script in a Content-Security-Policy.
+// sourceHash returns the hash source of a style or a script for a Content-Security-Policy.
 func sourceHash(text string) string {
 	hash := sha256.Sum256([]byte(text))
 	return "'sha256-" + base64.StdEncoding.EncodeToString(hash[:]) + "'"
 }
 
-// A Document is what the templates "start" and "end" need.
+// A Document is the data of the templates "start" and "end".
 type Document struct {
 	Design
 	Title string
-	// Meta is true if the Content-Security-Policy is part of the document, because no header has it.
+	// Meta adds the Content-Security-Policy to the document, for documents that are served without a header.
 	Meta bool
 }
 
-// Parse parses templates that use those of this package.
+// Parse parses templates that may use the templates of this package.
 func Parse(functions template.FuncMap, texts ...string) *template.Template {
 	t := template.New("base").Funcs(template.FuncMap{"number": Number, "plural": english.Plural, "percent": Percent}).Funcs(functions)
 	for _, text := range append([]string{baseText}, texts...) {
@@ -59,10 +60,10 @@ func Parse(functions template.FuncMap, texts ...string) *template.Template {
 	return t
 }
 
-// A Badge is a word with a class that has a color and, for grades, a mark that distinguishes it without the color.
+// A Badge is a word with a class. The class sets the color and, for grades, a mark, so that grades differ without their colors.
 type Badge struct{ Class, Text string }
 
-// GradeClass is the class of a grade by its position among the grades, the best first: best, fair, poor or worst.
+// GradeClass returns the class of a grade: best, fair, poor or worst, by its position in grades, which are sorted best first.
 func GradeClass(grades []string, grade string) string {
 	at := slices.Index(grades, grade)
 	switch {

@@ -1,5 +1,5 @@
-// Package browsertest drives Chromium in tests: it opens pages, runs scripts in them, presses keys and takes pictures. It speaks the
-// DevTools protocol over a pipe, so that it needs no port and no library. Only tests may import it.
+// Package browsertest drives Chromium in tests: it opens pages, runs scripts in them, presses keys and takes pictures. It uses the DevTools
+// protocol over a pipe, so it needs no port and no library. Only tests may import it.
 package browsertest
 
 import (
@@ -17,7 +17,7 @@ import (
 	"time"
 )
 
-// limit is how long a page may take until a condition holds. A busy machine of two cores starts a browser in ten seconds.
+// limit is how long a test waits for a condition of a page. On a busy machine with two cores, a browser takes ten seconds to start.
 const limit = time.Minute
 
 // A Browser is a running Chromium.
@@ -44,7 +44,7 @@ type message struct {
 	answer
 }
 
-// Start starts Chromium until the test ends. The test is skipped if the machine has none, except in CI, where it must be there.
+// Start starts Chromium, and stops it when the test ends. It skips the test if Chromium is not installed, except in CI, where it must be.
 func Start(t testing.TB) *Browser {
 	t.Helper()
 	program := find(t)
@@ -232,7 +232,7 @@ func (tab *Tab) event(m *message) {
 	}
 }
 
-// Errors are the errors of scripts and of the Content-Security-Policy since the last call.
+// Errors returns the errors of scripts and of the Content-Security-Policy since the last call.
 func (tab *Tab) Errors() []string {
 	tab.browser.mu.Lock()
 	defer tab.browser.mu.Unlock()
@@ -241,7 +241,7 @@ func (tab *Tab) Errors() []string {
 	return errors
 }
 
-// Screen sets the size of the page and the color scheme that the reader prefers.
+// Screen sets the size of the page and the preferred color scheme.
 func (tab *Tab) Screen(t testing.TB, width, height int, dark bool) {
 	t.Helper()
 	tab.call(t, "Emulation.setDeviceMetricsOverride", map[string]any{"width": width, "height": height, "deviceScaleFactor": 1, "mobile": false})
@@ -249,16 +249,10 @@ func (tab *Tab) Screen(t testing.TB, width, height int, dark bool) {
 	tab.call(t, "Emulation.setEmulatedMedia", map[string]any{"features": []any{map[string]string{"name": "prefers-color-scheme", "value": scheme}}})
 }
 
-// Scripts switches scripts of the page off and on.
+// Scripts enables or disables the scripts of the page.
 func (tab *Tab) Scripts(t testing.TB, on bool) {
 	t.Helper()
 	tab.call(t, "Emulation.setScriptExecutionDisabled", map[string]any{"value": !on})
-}
-
-// Headers are added to each request of the page.
-func (tab *Tab) Headers(t testing.TB, headers map[string]string) {
-	t.Helper()
-	tab.call(t, "Network.setExtraHTTPHeaders", map[string]any{"headers": headers})
 }
 
 // Go opens an address and waits until the page is loaded.
