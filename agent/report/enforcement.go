@@ -10,7 +10,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// enforced returns what the API server does about violations. It is nil if it does nothing.
+// enforced returns the actions of the API server for violations. It returns nil if no check is enforced.
 func (s *Scan) enforced() *vap.Actions {
 	if !s.enforcementKnown {
 		s.enforcement, s.enforcementKnown = vap.ActionsOf(s.Snapshot.Table), true
@@ -18,11 +18,11 @@ func (s *Scan) enforced() *vap.Actions {
 	return s.enforcement
 }
 
-// enforcementNote counts what the API server would refuse and warn about. It is empty if no check is enforced.
+// enforcementNote describes how many violations the API server would refuse, warn about and audit. It returns "" if no check is enforced.
 func (s *Scan) enforcementNote() string {
 	e := s.enforced()
 	if e == nil || len(s.Admission) > 0 {
-		return "" // what is refused is listed
+		return "" // the report lists the refusals
 	}
 	counts := make(map[rules.Enforce]int)
 	for v, waived := range s.Snapshot.AllViolations() {
@@ -41,7 +41,7 @@ func (s *Scan) enforcementNote() string {
 		", if the objects are created. An update is refused only for violations that the object did not have before."
 }
 
-// outcomes say what becomes of an object.
+// outcomes describes what happens to an object, by action.
 var outcomes = map[rules.Enforce]string{rules.Deny: "refused", rules.Warn: "warned about", rules.Audit: "audited"}
 
 // acceptedBy returns the waiver that accepts a violation; nil if the violation counts.

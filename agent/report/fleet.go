@@ -24,21 +24,21 @@ type Fleet struct {
 // A FleetMember is one cluster.
 type FleetMember struct {
 	Name string
-	// State says whether the report can be relied on; FleetCurrent if it can. Reason is empty then.
+	// State is FleetCurrent if the report is usable. Otherwise Reason explains why it is not.
 	State, Reason string
 	Page          string    // the address of the status page; empty if unknown
-	Time          time.Time // of the report; zero if unknown
-	Report        *Document // nil without a report. Its namespaces are the worst ones.
+	Time          time.Time // when the report was made; zero if unknown
+	Report        *Document // nil without a report. It has only the worst namespaces.
 }
 
-// The states of members that printers distinguish. A report that is there may still be incomplete or without data.
+// The states that this package sets or tests. A report that was read can still be incomplete or without data.
 const (
 	FleetCurrent    = "current"
 	fleetIncomplete = "incomplete"
 	fleetNoData     = "no-data"
 )
 
-// Settle sets the states of reports that were read, but do not say how the cluster is.
+// Settle corrects the states of members whose reports were read, but are incomplete or have no data.
 func (f *Fleet) Settle() {
 	for i := range f.Members {
 		m := &f.Members[i]
@@ -54,16 +54,16 @@ func (f *Fleet) Settle() {
 	}
 }
 
-// IsCurrent reports whether a member has a report that can be relied on.
+// IsCurrent reports whether a member has a usable report.
 func (m *FleetMember) IsCurrent() bool { return m.State == FleetCurrent }
 
-// A FleetPolicy is a policy table, and the clusters that have it.
+// A FleetPolicy is a policy table with the clusters that use it.
 type FleetPolicy struct {
 	PolicyName
 	Clusters []string `json:"clusters"`
 }
 
-// Policies returns the tables by their hashes, the most common first.
+// Policies returns the tables of the fleet, most common first.
 func (f *Fleet) Policies() []FleetPolicy {
 	at := make(map[PolicyName]*FleetPolicy)
 	for i := range f.Members {
@@ -89,18 +89,18 @@ func (f *Fleet) Policies() []FleetPolicy {
 	return policies
 }
 
-// PoliciesDiffer reports whether the hashes of the tables differ.
+// PoliciesDiffer reports whether the tables have different hashes.
 func (f *Fleet) PoliciesDiffer() bool {
 	policies := f.Policies()
 	return slices.ContainsFunc(policies, func(p FleetPolicy) bool { return p.Hash != policies[0].Hash })
 }
 
-// differs reports whether a member has another table than most others.
+// differs reports whether a member has another table than the most common one, which is policies[0].
 func (m *FleetMember) differs(policies []FleetPolicy) bool {
 	return m.Report != nil && m.Report.Policy.Hash != policies[0].Hash
 }
 
-// sorted returns the members: first those that are not current, then the worst.
+// sorted returns the members that are not current, and then the others, worst first.
 func (f *Fleet) sorted() []*FleetMember {
 	members := make([]*FleetMember, len(f.Members))
 	for i := range members {
@@ -125,7 +125,7 @@ func (f *Fleet) sorted() []*FleetMember {
 	return members
 }
 
-// fleetTotals are of the members that are current.
+// fleetTotals has the totals of the current members.
 type fleetTotals struct {
 	Clusters   int      `json:"clusters"`
 	Current    int      `json:"current"`
@@ -164,10 +164,10 @@ type fleetNamespace struct {
 	DocumentNamespace
 }
 
-// fleetNamespaces is how many of the worst namespaces of the fleet are listed.
+// fleetNamespaces is the number of worst namespaces that a fleet report lists.
 const fleetNamespaces = 20
 
-// worstNamespaces returns the worst namespaces of the members that are current.
+// worstNamespaces returns the worst namespaces of the current members.
 func (f *Fleet) worstNamespaces() []fleetNamespace {
 	all := worst[fleetNamespace]{most: fleetNamespaces, compare: func(a, b fleetNamespace) int {
 		return cmp.Or(compareNamespaces(a.DocumentNamespace, b.DocumentNamespace), cmp.Compare(a.Cluster, b.Cluster))
@@ -185,27 +185,27 @@ func (f *Fleet) worstNamespaces() []fleetNamespace {
 	return first
 }
 
-// A WorstNamespaces keeps the worst namespaces of one report, and drops the others while it is read.
+// A WorstNamespaces collects the worst namespaces of a report while the report is read, so that the others need no memory.
 type WorstNamespaces struct{ all worst[DocumentNamespace] }
 
-// NewWorstNamespaces keeps as many as a fleet lists.
+// NewWorstNamespaces returns a collection of as many namespaces as a fleet report lists.
 func NewWorstNamespaces() *WorstNamespaces {
 	return &WorstNamespaces{worst[DocumentNamespace]{most: fleetNamespaces, compare: compareNamespaces}}
 }
 
-// Add is for ReadOptions.Namespace.
+// Add adds a namespace. It is for ReadOptions.Namespace, and returns false so that the document does not keep the namespace.
 func (w *WorstNamespaces) Add(ns *DocumentNamespace) bool {
 	w.all.add(*ns)
 	return false
 }
 
-// List returns them, the worst first.
+// List returns the namespaces, worst first.
 func (w *WorstNamespaces) List() []DocumentNamespace {
 	first, _ := w.all.trim()
 	return first
 }
 
-// headline is the result of the fleet in one sentence.
+// headline returns the result of the fleet in one sentence.
 func (f *Fleet) headline() string {
 	t := f.totals()
 	if t.Current == 0 {
@@ -216,19 +216,19 @@ func (f *Fleet) headline() string {
 		english.Plural(t.Namespaces, "namespace", ""), english.Plural(t.Pods, "pod", ""), english.Plural(t.Violations, "violation", ""))
 }
 
-// policyNotes say which clusters have which table, if they differ.
+// policyNotes returns lines about which clusters have which table. It returns nil if the tables do not differ.
 func (f *Fleet) policyNotes() []string {
 	if !f.PoliciesDiffer() {
 		return nil
 	}
-	notes := []string{"The policies differ, so that the numbers cannot be compared:"}
+	notes := []string{"The policies differ, so the numbers cannot be compared:"}
 	for _, p := range f.Policies() {
 		notes = append(notes, p.String()+": "+listed(names(p.Clusters), 10))
 	}
 	return notes
 }
 
-// age is the age of a report for readers.
+// age formats the age of a member's report.
 func (f *Fleet) age(m *FleetMember) string {
 	if m.Time.IsZero() {
 		return "-"
@@ -245,7 +245,7 @@ func (f *Fleet) age(m *FleetMember) string {
 	}
 }
 
-// FleetTable writes the clusters, those that are not current first, then the worst, and the worst namespaces.
+// FleetTable writes the clusters, first those that are not current and then worst first, and the worst namespaces.
 func FleetTable(to io.Writer, f *Fleet, o Options) error {
 	w := &tableWriter{to: bufio.NewWriter(to), o: o}
 	for _, line := range Wrap(f.headline(), o.Width, "  ") {
@@ -311,7 +311,7 @@ func (w *tableWriter) fleetNotes(f *Fleet) {
 	}
 }
 
-// stateText is a state in a sentence: "prod is without data".
+// stateText returns a state for a sentence, such as "prod is without data".
 func stateText(state string) string {
 	if state == fleetNoData {
 		return "without data"
@@ -324,7 +324,7 @@ type fleetMemberJSON struct {
 	State         string         `json:"state"`
 	Reason        string         `json:"reason,omitempty"`
 	Page          string         `json:"page,omitempty"`
-	Time          *time.Time     `json:"time"`   // of the report; null if unknown
+	Time          *time.Time     `json:"time"`   // when the report was made; null if unknown
 	Policy        *PolicyName    `json:"policy"` // null without a report
 	PolicyDiffers bool           `json:"policyDiffers"`
 	Namespaces    *int           `json:"namespaces"`
@@ -335,7 +335,7 @@ type fleetMemberJSON struct {
 	Violations    map[string]int `json:"violations"`
 }
 
-// FleetJSON writes the fleet as one JSON object, the clusters sorted by name. Numbers are not rounded, and null without a report.
+// FleetJSON writes the fleet as one JSON object, with the clusters sorted by name. Numbers are not rounded; they are null without a report.
 func FleetJSON(to io.Writer, f *Fleet, _ Options) error {
 	policies := f.Policies()
 	out := struct {

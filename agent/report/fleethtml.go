@@ -30,7 +30,7 @@ type (
 	}
 	fleetRow struct {
 		Name, State, Reason, Page, Age string
-		Seconds                        string // of the age; empty if unknown
+		Seconds                        string // the age in seconds; empty if unknown
 		Current, HasReport, Differs    bool
 		HasScores                      bool
 		Compliance, Score              float64
@@ -48,7 +48,7 @@ type (
 	}
 )
 
-// FleetHTML writes one self-contained page, in the look of the HTML report of a scan. It links to the status page of each cluster.
+// FleetHTML writes one self-contained page with the design of a scan's HTML report. It links to the status page of each cluster.
 func FleetHTML(to io.Writer, f *Fleet, _ Options) error {
 	p := &fleetPage{
 		Document: base.Document{Design: pageDesign, Title: "kube-devops: fleet", Meta: true},

@@ -9,44 +9,45 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// An Admission is a scan by what the API server would judge, for one action.
+// An Admission is a scan as the API server would evaluate the input, for one action.
 type Admission struct {
 	Action rules.Enforce
 	Scan   *Scan
 }
 
-// When says when the API server judges a violation that an object has now. An update of the object does not count: it is refused only for
-// violations that the object did not have before.
+// When is the event at which the API server evaluates an existing violation of an object. Updates are not among them, because an update is
+// refused only for violations that the object did not have before.
 type When string
 
-// The moments, the earliest first.
+// The values of When, earliest first.
 const (
-	// AtRestart: when the next pod is created. Something creates the pods that is not a controller of Kubernetes, such as an operator: the
-	// API server does not know the templates of other kinds.
+	// AtRestart is the creation of the next pod. It applies to pods that something other than a built-in controller creates, such as an
+	// operator, because the API server does not evaluate the templates of custom resources.
 	AtRestart When = "restart"
-	// AtRollOut: when the next ReplicaSet is created. Something creates it that is not a Deployment, such as a controller of canary releases.
+	// AtRollOut is the creation of the next ReplicaSet. It applies to ReplicaSets that something other than a Deployment creates, such as a
+	// controller for canary releases.
 	AtRollOut When = "rollout"
-	// AtCreate: when the object is created again, as after a deletion, or in another cluster. Its pods may restart.
+	// AtCreate is the creation of the object, for example after a deletion or in another cluster. Its pods can restart.
 	AtCreate When = "create"
 )
 
 var moments = []When{AtRestart, AtRollOut, AtCreate}
 
-// builtIn are the kinds whose pods the controllers of Kubernetes create, which admission does not refuse: their template was judged.
+// builtIn has the kinds whose pods built-in controllers create. Admission does not refuse these pods, because it evaluates their template.
 var builtIn = []string{"CronJob", "DaemonSet", "Deployment", "Job", "ReplicaSet", "ReplicationController", "StatefulSet"}
 
-// IsExempt reports whether a pod of a workload of this kind is created by a controller of Kubernetes.
+// IsExempt reports whether a built-in controller creates the pods of workloads of this kind.
 func IsExempt(kind string) bool { return slices.Contains(builtIn, kind) }
 
-// A Refusal is a finding about which the API server would do something.
+// A Refusal is a finding for which the API server would take an action.
 type Refusal struct {
 	Finding
 	Action rules.Enforce
 	When   When
 }
 
-// Refusals lists what the API server would refuse, warn about and audit, in this order; those that come first in each. It leaves out
-// what is in the baseline, unless that is nil: it is there already, so that an update is not refused.
+// Refusals returns the findings that the API server would refuse, warn about and audit, in this order, and for each action in the order of
+// When. It omits findings of the baseline, because an update of an object that has them is not refused. b may be nil.
 func (s *Scan) Refusals(b *Baseline) []Refusal {
 	var refusals []Refusal
 	for _, a := range s.Admission {
@@ -71,13 +72,13 @@ func (s *Scan) Refusals(b *Baseline) []Refusal {
 	return refusals
 }
 
-// isJudgedAgain reports whether the subject is in the object that is created next. Ephemeral containers are not, and static pods run
-// whatever the API server says of their mirror pods.
+// isJudgedAgain reports whether the next created object has the subject. It does not have ephemeral containers. Static pods are not evaluated,
+// because they run even if the API server refuses their mirror pods.
 func (f *Finding) isJudgedAgain() bool {
 	return f.isApplied() || f.Workload.Kind != "Node" && !strings.HasPrefix(f.Path, "spec.ephemeralContainers.")
 }
 
-// isApplied reports whether the finding is in a manifest, and not in an object that was read from a cluster.
+// isApplied reports whether the finding is in a manifest, not in an object from a cluster.
 func (f *Finding) isApplied() bool { return f.isManifest() && !f.stored }
 
 func (f *Finding) when() When {
@@ -90,7 +91,7 @@ func (f *Finding) when() When {
 	return AtRestart
 }
 
-// Refused counts the workloads that the API server would refuse.
+// Refused returns the number of workloads that the API server would refuse.
 func Refused(refusals []Refusal) (workloads int) {
 	return workloadsIn(slices.DeleteFunc(slices.Clone(refusals), func(r Refusal) bool { return r.Action != rules.Deny }))
 }
@@ -107,13 +108,13 @@ func workloadsIn(refusals []Refusal) int {
 	return len(workloads)
 }
 
-// A RefusedWorkload is a workload, and the checks by which it is refused.
+// A RefusedWorkload is a workload with the checks that refuse it.
 type RefusedWorkload struct {
-	Name   string // with its namespace, and where it is
+	Name   string // includes the namespace and the file
 	Checks []string
 }
 
-// RefusedWorkloads lists the workloads that the API server would refuse, in the order of the refusals.
+// RefusedWorkloads returns the workloads that the API server would refuse, in the order of the refusals.
 func RefusedWorkloads(refusals []Refusal) []RefusedWorkload {
 	type key struct {
 		namespace string
@@ -169,7 +170,7 @@ func (r *Refusal) json() refusalJSON {
 	}
 }
 
-// StaticPods counts the static pods about which the API server would do something. The kubelet runs them nevertheless.
+// StaticPods returns the number of static pods for which the API server would take an action. The kubelet runs them nevertheless.
 func (s *Scan) StaticPods() int {
 	pods := make(map[state.Pod]bool)
 	for _, a := range s.Admission {

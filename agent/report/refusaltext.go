@@ -13,16 +13,16 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// momentTexts name the moments in a table, and explain them below it.
+// momentTexts has the names of the moments in a table, and their explanations below it.
 var momentTexts = map[When]struct{ name, explanation string }{
-	AtRestart: {"next restart", "the next pod is created, and not by a controller of Kubernetes. " +
-		"Fix the workload first, or exempt the account of its operator (policy export vap --controller-user)."},
-	AtRollOut: {"next roll-out", "the next ReplicaSet is created, and not by a Deployment. Restarts of pods are admitted."},
-	AtCreate: {"creation", "the object is created, or deleted and created again. Restarts of its pods are admitted, and updates that " +
-		"add no violation. A roll-back to an older revision, or another name for a container, can add one."},
+	AtRestart: {"next restart", "when the next pod is created, because its owner is not a built-in workload. " +
+		"Fix the workload first, or exempt the service account of its operator (policy export vap --controller-user)."},
+	AtRollOut: {"next roll-out", "when the next ReplicaSet is created, because its owner is not a Deployment. Restarts of pods are admitted."},
+	AtCreate: {"creation", "when the object is created, or deleted and created again. Restarts of its pods, and updates that add no " +
+		"violation, are admitted. A rollback to an older revision, or a new name for a container, can add a violation."},
 }
 
-// refused lists what the API server would refuse, the first moment first.
+// refused lists the findings that the API server would refuse, earliest moment first.
 func (w *tableWriter) refused() {
 	if len(w.scan.Admission) == 0 {
 		return
@@ -49,7 +49,7 @@ func (w *tableWriter) refused() {
 	}
 }
 
-// refusedHeadline counts the workloads.
+// refusedHeadline returns the numbers of refused workloads, and of findings with other actions.
 func refusedHeadline(refusals []Refusal) string {
 	text := "Admission refuses " + english.Plural(Refused(refusals), "workload", "")
 	if others := otherActions(refusals); others != "" {
@@ -58,7 +58,7 @@ func refusedHeadline(refusals []Refusal) string {
 	return text
 }
 
-// otherActions counts the findings about which the API server warns, and those that it audits.
+// otherActions returns the numbers of findings that the API server warns about and audits. It returns "" if there are none.
 func otherActions(refusals []Refusal) string {
 	counts := make(map[rules.Enforce]int)
 	for _, r := range refusals {
@@ -73,8 +73,7 @@ func otherActions(refusals []Refusal) string {
 	return strings.Join(words, ", ")
 }
 
-// refusalGrid lists refusals: with their checks, unless a heading names the check, and with those that are not among known, unless that is
-// nil.
+// refusalGrid lists refusals. checks adds a column for the check. If known is not nil, a column marks the refusals that are not in it as new.
 func (w *tableWriter) refusalGrid(refusals []Refusal, checks bool, known map[refusalKey]bool) {
 	if len(refusals) == 0 {
 		return
@@ -101,7 +100,7 @@ func (w *tableWriter) refusalGrid(refusals []Refusal, checks bool, known map[ref
 	w.grid(g, cells)
 }
 
-// explainMoments says what the moments in the table mean.
+// explainMoments explains the moments that the table has.
 func (w *tableWriter) explainMoments(refusals []Refusal) {
 	for _, moment := range moments {
 		if slices.ContainsFunc(refusals, func(r Refusal) bool { return r.When == moment }) {
@@ -111,22 +110,22 @@ func (w *tableWriter) explainMoments(refusals []Refusal) {
 	}
 }
 
-// A Preview is what the API server would do once another table is exported and installed, beside what it does by the old one.
+// A Preview compares what the API server refuses with the exported policies of two tables.
 type Preview struct {
 	Before, After PreviewSide
-	// LeftOut are sentences about what of the new table is not judged.
+	// LeftOut has sentences about the parts of the new table that are not evaluated.
 	LeftOut []string
-	// StaticPods counts the static pods with violations, which run whatever the API server says.
+	// StaticPods is the number of static pods with violations. They run even if the API server refuses their mirror pods.
 	StaticPods int
 }
 
-// A PreviewSide is a table, and what the API server does by it; nothing if the table enforces nothing.
+// A PreviewSide is a table with its refusals. There are none if the table enforces no check.
 type PreviewSide struct {
 	Table    *rules.Table
 	Refusals []Refusal
 }
 
-// PreviewText writes the workloads that are refused, by check, with what to do.
+// PreviewText writes the refused workloads by check, with the remediation of each check.
 func PreviewText(to io.Writer, p *Preview, o Options) error {
 	w := &tableWriter{to: bufio.NewWriter(to), o: o}
 	w.wrapped("Policy "+name(p.After.Table.Name())+": admission refuses "+english.Plural(Refused(p.After.Refusals), "workload", "")+" ("+
@@ -150,7 +149,7 @@ func PreviewText(to io.Writer, p *Preview, o Options) error {
 	return w.to.Flush()
 }
 
-// previewOf writes the workloads about which the API server does something by one check, and what to do.
+// previewOf writes the refusals of one check for one action, with the remediation of the check.
 func (w *tableWriter) previewOf(action rules.Enforce, c *rules.Check, all []Refusal, known map[refusalKey]bool) {
 	var of []Refusal
 	for _, r := range all {
@@ -171,7 +170,7 @@ func (w *tableWriter) previewOf(action rules.Enforce, c *rules.Check, all []Refu
 	w.refusalGrid(of, false, known)
 }
 
-// notes say what is not in the list.
+// notes returns sentences about what the list does not include.
 func (p *Preview) notes() []string {
 	var notes []string
 	if n := len(p.gone()); n > 0 {
@@ -186,7 +185,7 @@ func (p *Preview) notes() []string {
 	return notes
 }
 
-// A refusalKey identifies a refusal by any table.
+// A refusalKey identifies a refusal independently of the table.
 type refusalKey struct {
 	action                                         rules.Enforce
 	namespace, workload, check, container, subject string
@@ -204,7 +203,7 @@ func (r *Refusal) refusalKey() refusalKey {
 	return refusalKey{r.Action, r.Namespace, r.Workload.String() + "\x00" + r.File, r.Check.ID, r.Container, r.Subject + "\x00" + r.pathAlone()}
 }
 
-// added are the refusals that the old table does not have, and gone those that only the old table has.
+// added returns the refusals that only the new table has, and gone those that only the old table has.
 func (p *Preview) added() []Refusal { return lacking(p.After.Refusals, p.Before.Refusals) }
 func (p *Preview) gone() []Refusal  { return lacking(p.Before.Refusals, p.After.Refusals) }
 
@@ -228,11 +227,11 @@ type (
 	}
 	previewRefusalJSON struct {
 		refusalJSON
-		New bool `json:"new"` // by the old table, the API server does not do so
+		New bool `json:"new"` // the old table does not have this refusal
 	}
 )
 
-// PreviewJSON writes the same as one JSON object.
+// PreviewJSON writes the preview as one JSON object.
 func PreviewJSON(to io.Writer, p *Preview) error {
 	side := func(s PreviewSide) previewSideJSON {
 		return previewSideJSON{policyJSON{s.Table.Name(), s.Table.Hash()}, Refused(s.Refusals)}
@@ -255,5 +254,5 @@ func PreviewJSON(to io.Writer, p *Preview) error {
 }
 
 func staticPods(n int) string {
-	return english.Plural(n, "static pod", "") + " not judged: the kubelet runs static pods, whatever the API server refuses."
+	return english.Plural(n, "static pod", "") + " not evaluated: the kubelet runs static pods even if the API server refuses their mirror pods."
 }

@@ -12,7 +12,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// asOf returns the selections for a moment, from which annotations of manifests count.
+// asOf returns copies of the selections whose tables evaluate the annotations of manifests as of now.
 func asOf(selections []vap.Selection, now time.Time) []vap.Selection {
 	selections = slices.Clone(selections)
 	for i := range selections {
@@ -22,10 +22,11 @@ func asOf(selections []vap.Selection, now time.Time) []vap.Selection {
 	return selections
 }
 
-// isStored reports whether a cluster printed the object. An object that kubectl printed alone is a manifest for the score, and has a UID.
+// isStored reports whether the object was read from a cluster. The scores treat a single object printed by kubectl as a manifest, but it has
+// a UID.
 func (p *batchedPod) isStored() bool { return p.Recorded || p.UID != "" }
 
-// judge evaluates a pod by each selection, as the API server would judge it. It reports whether there are violations.
+// judge evaluates a pod for each selection, as the API server would. It reports whether there are violations.
 func (b *batch) judge(p *batchedPod, text, reduced []byte, projection *rules.Projection) (violates bool) {
 	if len(b.admission) > 0 && !p.isStored() {
 		if reduced, p.err = projection.AppendTo(nil, withDefaults(p, text)); p.err != nil {
@@ -38,8 +39,8 @@ func (b *batch) judge(p *batchedPod, text, reduced []byte, projection *rules.Pro
 	for i, selection := range b.admission {
 		j := &p.admission[i]
 		j.details = nil
-		// The API server judges the templates of the workloads of Kubernetes, and a stored pod of one stands for its template. Any other pod
-		// is judged itself, whatever owner it claims to have.
+		// The API server evaluates the templates of built-in workloads, and a stored pod of such a workload stands for its template. Any other
+		// pod is evaluated itself, even if its owner references name a workload.
 		table := selection.PodTable
 		if (p.Template || p.isStored()) && report.IsExempt(rules.WorkloadOf(reduced).Kind) {
 			table = selection.Table
@@ -53,7 +54,8 @@ func (b *batch) judge(p *batchedPod, text, reduced []byte, projection *rules.Pro
 	return violates
 }
 
-// withDefaults returns a manifest as the API server judges it. What controllers of other kinds create are pods, except for ReplicaSets.
+// withDefaults returns a manifest with the defaults of the API server. Controllers of custom resources create pods, which get all defaults;
+// only those of Rollouts create ReplicaSets, whose templates get fewer.
 func withDefaults(p *batchedPod, text []byte) []byte {
 	kind, _, _ := strings.Cut(p.Name, "/")
 	if p.Template && (report.IsExempt(kind) || kind == "Rollout") {
@@ -78,8 +80,8 @@ func (s *scan) removeAdmission(key state.Pod) {
 	}
 }
 
-// finishAdmission adds to the result what the API server would judge. Where a recording has a workload, its template counts, and not its
-// pods: they may have what was added after the template was admitted.
+// finishAdmission adds the scans for admission to the result. If a recording has a workload, the violations of its template count and not
+// those of its pods, because pods include what was added after the template was admitted.
 func (s *scan) finishAdmission() {
 	recorded := make(map[workloadName]bool)
 	for _, of := range s.workloads.all {
