@@ -8,28 +8,28 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// MaxChanges is how many changes a history keeps.
+// MaxChanges is the maximum number of changes that a history keeps.
 const MaxChanges = 200
 
-// A Change is one check that a pod began to violate, or violates no more.
+// A Change is a violation of a check by a pod that began or ended.
 type Change struct {
 	Time           time.Time
 	Namespace, Pod string
-	// Workload is the object that creates the pod, as Deployment/web; empty if it is not known.
+	// Workload is the object that creates the pod, such as Deployment/web; empty if unknown.
 	Workload string
-	// Check is the id of the check, Severity what it had then.
+	// Check is the id of the check, and Severity its severity at the time of the change.
 	Check    string
 	Severity rules.Severity
-	// Opened says that the violation began; else it was resolved.
+	// Opened is true if the violation began, and false if it was resolved.
 	Opened bool
 	Cause  Cause
 }
 
-// A Cause is why violations changed.
+// A Cause is the cause of a change.
 type Cause int
 
 const (
-	// PodChanged means that the pod is new, or not as before.
+	// PodChanged means that the pod is new or was changed.
 	PodChanged Cause = iota
 	// PodGone means that the pod was deleted.
 	PodGone
@@ -37,11 +37,11 @@ const (
 	WaiverExpired
 )
 
-// changes are the last ones, in a ring.
+// changes has the last changes, in a ring.
 type changes struct {
 	ring []Change
-	next int // where the oldest one is, once the ring is full
-	all  int // all changes, including those that the ring has no more
+	next int // the index of the oldest change, if the ring is full
+	all  int // the number of all changes, including those that were dropped
 }
 
 func (c *changes) add(change Change) {
@@ -54,8 +54,8 @@ func (c *changes) add(change Change) {
 	c.next = (c.next + 1) % MaxChanges
 }
 
-// Observe adds what a transition of a pod opened and resolved, both in the order of the table. workload may be empty: a pod that has
-// gone has the workload of its last change.
+// Observe adds the violations that a change of a pod resolved and opened, both in the order of the table. If workload is empty, as for a deleted
+// pod, Observe uses the workload of the pod's last change.
 func (h *History) Observe(now time.Time, table *rules.Table, change state.Change, workload string, cause Cause) {
 	if !change.Changed() {
 		return
@@ -78,7 +78,7 @@ func (h *History) Observe(now time.Time, table *rules.Table, change state.Change
 	add(change.After, change.Before, true)
 }
 
-// workloadOf finds the workload of a pod in its last change.
+// workloadOf returns the workload of a pod from one of its changes; empty if there is none.
 func (c *changes) workloadOf(pod state.Pod) string {
 	for i := range c.ring {
 		if change := &c.ring[i]; change.Pod == pod.Name && change.Namespace == pod.Namespace && change.Workload != "" {
@@ -88,7 +88,7 @@ func (c *changes) workloadOf(pod state.Pod) string {
 	return ""
 }
 
-// Changes returns the last changes, the newest first, and how many earlier ones of the term are not kept.
+// Changes returns the last changes, newest first, and the number of earlier changes of the term that were dropped.
 func (h *History) Changes() (last []Change, earlier int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()

@@ -13,19 +13,19 @@ import (
 )
 
 const (
-	// Span is how far the history reaches back.
+	// Span is the time that the history covers.
 	Span = 24 * time.Hour
 	// Period is the time between two points.
 	Period = 10 * time.Minute
-	// MaxNamespaces is how many namespaces have a history: whoever may create namespaces must not be able to fill the memory of
-	// the agent.
+	// MaxNamespaces is the maximum number of namespaces with a history. It keeps users who may create namespaces from exhausting the memory
+	// of the agent.
 	MaxNamespaces = 5000
 
-	// points are those of the span with both of its ends.
+	// points is the number of points in the span, including both ends.
 	points = int(Span/Period) + 1
 )
 
-// A History begins empty, and belongs to one term: a replica that takes over does not know the time before. It is safe for
+// A History is the history of one term. It starts empty, because a replica that becomes the leader has no earlier data. It is safe for
 // concurrent use.
 type History struct {
 	since time.Time
@@ -41,30 +41,30 @@ type History struct {
 // New returns an empty history that begins now.
 func New(now time.Time) *History { return &History{since: now, namespaces: make(map[string]*series)} }
 
-// Since is when the history began.
+// Since returns when the history began.
 func (h *History) Since() time.Time { return h.since }
 
-// ReplacePolicy notes that another policy is in force. The changes do not include what that opened and resolved.
+// ReplacePolicy records that the policy was replaced. The changes do not include the violations that this opened and resolved.
 func (h *History) ReplacePolicy(now time.Time) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.replaced = now
 }
 
-// PolicyReplaced is when the policy was last replaced; the zero time if it never was.
+// PolicyReplaced returns when the policy was last replaced; the zero time if it never was.
 func (h *History) PolicyReplaced() time.Time {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.replaced
 }
 
-// A series is the compliance at the beginning of each period, at the number of the period modulo the number of points.
+// A series is a ring of the compliance at the beginning of each period. Its index is the number of the period modulo the number of points.
 type series struct {
 	last int64 // the number of the newest period that has a point
 	of   [points]point
 }
 
-// A point is a compliance in hundredths of a percent, plus 1; 0 for none. A float64 would take four times the memory.
+// A point is a compliance in hundredths of a percent, plus 1; 0 means no data. A float64 would need four times the memory.
 type point uint16
 
 func pointOf(compliance float64) point { return 1 + point(math.Round(100*compliance)) }
@@ -80,8 +80,8 @@ func index(period int64) int { return int(period % int64(points)) }
 
 func periodOf(at time.Time) int64 { return max(0, at.Unix()) / int64(Period/time.Second) }
 
-// Record adds the scores of a snapshot. The first ones of a period are its point; later ones are ignored, except those of
-// namespaces that have none yet. A time before the newest period is taken as the newest one.
+// Record adds the scores of a snapshot. For each namespace, the first score in a period becomes its point, and later scores are ignored. A time
+// before the newest period counts as the newest period.
 func (h *History) Record(now time.Time, snap *state.Snapshot) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -103,13 +103,13 @@ func (h *History) Record(now time.Time, snap *state.Snapshot) {
 			if of = h.admit(snap); of == nil {
 				continue
 			}
-			h.namespaces[strings.Clone(ns.Name)] = of // the name may keep an earlier state in memory
+			h.namespaces[strings.Clone(ns.Name)] = of // the name may share memory with a larger text
 		}
 		of.add(h.newest, scores.Compliance)
 	}
 }
 
-// advance moves the newest period forward, and forgets what has become older than the span.
+// advance moves the newest period forward, and removes the points that are older than the span.
 func (h *History) advance(to int64) {
 	from := h.newest
 	if to <= from {
@@ -119,14 +119,14 @@ func (h *History) advance(to int64) {
 	h.cluster.forget(from, to)
 	for name, of := range h.namespaces {
 		if to-of.last >= int64(points) {
-			delete(h.namespaces, name) // it has had no pods for the whole span
+			delete(h.namespaces, name) // no scored pods for the whole span
 			continue
 		}
 		of.forget(from, to)
 	}
 }
 
-// forget removes the points whose places the periods after from, up to to, take.
+// forget clears the points for the periods after from, up to and including to.
 func (s *series) forget(from, to int64) {
 	for period := max(from+1, to-int64(points)+1); period <= to; period++ {
 		s.of[index(period)] = 0
@@ -139,13 +139,13 @@ func (s *series) add(period int64, compliance float64) {
 	}
 }
 
-// admit returns an empty series for one more namespace. If there are too many, that of a namespace that has gone makes room; nil
-// if there is none.
+// admit returns an empty series for one more namespace. At the limit, it removes the series of deleted namespaces. It returns nil if there are
+// none.
 func (h *History) admit(snap *state.Snapshot) *series {
 	if len(h.namespaces) < MaxNamespaces {
 		return new(series)
 	}
-	// All that have gone are removed at once, so that a flood of new namespaces does not search for each of them anew.
+	// Remove all deleted namespaces at once, so that many new namespaces do not each cause a search.
 	maps.DeleteFunc(h.namespaces, func(name string, _ *series) bool {
 		_, found := slices.BinarySearchFunc(snap.Namespaces, name, func(ns state.NamespaceSnapshot, name string) int {
 			return cmp.Compare(ns.Name, name)
@@ -172,15 +172,15 @@ func (h *History) Namespace(name string, now time.Time) Trend {
 	return h.trend(h.namespaces[name], now)
 }
 
-// Ago returns the compliance of a namespace that long ago; false where it is not known.
+// Ago returns the compliance of a namespace a time ago; false if it is unknown.
 func (h *History) Ago(name string, now time.Time, ago time.Duration) (float64, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	return h.ago(h.namespaces[name], now, ago)
 }
 
-// A Trend is the compliance of a namespace, or of the cluster, at the beginning of each period of the span, the oldest first;
-// NaN where it is not known. The last one is that of the current period.
+// A Trend is the compliance of a namespace or of the cluster at the beginning of each period of the span, oldest first. Unknown points are NaN.
+// The last point is that of the current period.
 type Trend []float64
 
 func (h *History) trend(of *series, now time.Time) Trend {
@@ -204,7 +204,7 @@ func (h *History) ago(of *series, now time.Time, ago time.Duration) (float64, bo
 	return h.at(of, periodOf(now.Add(-ago)))
 }
 
-// at returns the point of a period; false for one that is not known any more, or not yet.
+// at returns the compliance of a period; false if the period is outside the history or has no data.
 func (h *History) at(of *series, period int64) (float64, bool) {
 	if period < 0 || period > h.newest || period <= h.newest-int64(points) {
 		return 0, false

@@ -237,7 +237,7 @@ func notFound() *NotFound {
 }
 
 func rejected() *Rejected {
-	return &Rejected{Head: head(), Path: "waivers", Reason: `unknown grade "A"; there are Healthy, Stable, Degraded, Critical`}
+	return &Rejected{Head: head(), Path: "waivers", Reason: `unknown grade "A"; valid values are Healthy, Stable, Degraded, Critical`}
 }
 
 func standby() *Standby {

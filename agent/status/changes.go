@@ -7,13 +7,13 @@ import (
 	"github.com/kube-devops/kube-devops/agent/page"
 )
 
-// reasons say why a violation changed, if the pod did not.
+// reasons explains changes of violations that a change of the pod did not cause.
 var reasons = map[history.Cause]string{
 	history.PodGone:       "The pod is gone.",
 	history.WaiverExpired: "A waiver has expired.",
 }
 
-// changes is the view of the last violations that were opened and resolved.
+// changes returns the view of the last violations that were opened and resolved.
 func (q *request) changes(query page.Query) *page.Changes {
 	view := &page.Changes{Head: q.head(q.state.Table(), ""), Query: query, Most: history.MaxChanges, Changes: []page.Change{}}
 	if q.history == nil { // the term has just ended

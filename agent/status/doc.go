@@ -1,6 +1,6 @@
-// Package status makes the data of the status page from a snapshot of the state, the history of the term, and the pods in the cache. It
-// answers HTTP requests for the views as HTML or JSON.
+// Package status builds the views of the status page from a snapshot of the state, the history of the term, and the pods in the cache. It
+// responds to HTTP requests for the views with HTML or JSON.
 //
-// It knows agent/state, agent/history and agent/page, and asks policies/vap what is enforced. It must not know who leads, where pods
-// come from, or how a page is served: agent/server does that, and asks for the permission to publish first.
+// It uses agent/state, agent/history and agent/page, and policies/vap for the enforced checks. It must not depend on leader election, the
+// source of the pods, or the HTTP server: agent/server serves the views, after it has checked that this replica may publish.
 package status

@@ -7,14 +7,14 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// enforced keeps what the API server does about the violations of the last table: to find it out takes a translation of all checks.
+// enforced caches the actions of the API server for the last table, because computing them translates all checks.
 type enforced struct {
 	mu      sync.Mutex
 	of      *rules.Table
 	actions *vap.Actions
 }
 
-// actions are those of a table, once its exported policies are installed.
+// actions returns the actions for the violations of a table, if its exported policies are installed.
 func (v *Views) actions(table *rules.Table) *vap.Actions {
 	e := &v.enforced
 	e.mu.Lock()

@@ -15,14 +15,14 @@ import (
 )
 
 const (
-	// maxFindings is how many findings a view of a namespace has, and maxOfWorkload how many of one workload; the others are counted.
+	// maxFindings is the maximum number of findings in a view, and maxOfWorkload that for one workload. The view counts the others.
 	maxFindings   = 2000
 	maxOfWorkload = 100
-	// maxPods is how many pods of a finding are named.
+	// maxPods is the maximum number of pods that a finding names.
 	maxPods = 20
 )
 
-// namespace is the view of one namespace.
+// namespace returns the view of one namespace.
 func (q *request) namespace(name string, query page.Query) page.View {
 	snap := q.state.SnapshotOf(name)
 	if len(snap.Namespaces) == 0 {
@@ -58,7 +58,7 @@ func (q *request) namespace(name string, query page.Query) page.View {
 	return view
 }
 
-// notFound says why there is no namespace of that name.
+// notFound returns the view for a namespace without counted pods, with the reason if it is known.
 func (q *request) notFound(name string, snap *state.Snapshot) *page.NotFound {
 	view := &page.NotFound{Head: q.head(snap.Table, ""), Name: name, Near: q.near(name)}
 	pattern, excluded := snap.Table.ExcludedBy(name)
@@ -77,13 +77,13 @@ func (q *request) notFound(name string, snap *state.Snapshot) *page.NotFound {
 	return view
 }
 
-// maxNear is how many similar names a view suggests.
+// maxNear is the maximum number of similar names that a view suggests.
 const maxNear = 10
 
-// possibleName is the form of the name of a namespace: a DNS label.
+// possibleName matches a valid namespace name, which is a DNS label.
 var possibleName = regexp.MustCompile(`^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$`)
 
-// near are the namespaces whose name contains the other one, or the other way round. Where access is limited there are none: a client
+// near returns the namespaces whose names contain the given name or are contained in it. With limited access it returns none, because a client
 // that may read one namespace must not learn the names of others.
 func (q *request) near(name string) []string {
 	near := []string{}
@@ -126,7 +126,7 @@ func checkCount(table *rules.Table, m state.LiveMetrics, i int) page.CheckCount 
 	return count
 }
 
-// A workload is the violations of the pods of one workload.
+// A workload has the violations of the pods of one workload.
 type workload struct {
 	rules.Workload
 	findings     []*finding // the most severe first, waived ones last
@@ -138,21 +138,21 @@ type finding struct {
 	state.PodViolation // the first one
 	workload           *workload
 	violations         int
-	unknown            int           // of them
-	waiver             *rules.Waiver // nil if it counts
-	pods               []string      // the names of the first ones
+	unknown            int           // how many of the violations are unknown
+	waiver             *rules.Waiver // nil if the finding counts
+	pods               []string      // the names of the first pods
 	podCount           int
-	last               string // the pod that was counted last
+	last               string // the last counted pod
 }
 
 // A findingKey identifies a finding of a workload.
 type findingKey struct {
 	check              int
 	container, subject string
-	waiver             string // and its expiry: those of annotations have one id
+	waiver             string // includes the expiry, because annotation waivers have the same id
 }
 
-// workloads groups the violations of a namespace: those with the most points first.
+// workloads groups the violations of a namespace by workload, most points first.
 func (q *request) workloads(snap *state.Snapshot) []*workload {
 	byName := make(map[rules.Workload]*workload)
 	findings := make(map[*workload]map[findingKey]*finding)
@@ -219,7 +219,7 @@ func (q *request) workloads(snap *state.Snapshot) []*workload {
 	return all
 }
 
-// pathAlone is the path of a subject that has no name.
+// pathAlone returns the path of a subject outside a container, which identifies the subject if it has no name.
 func pathAlone(v state.PodViolation) string {
 	if v.Container != "" {
 		return ""
@@ -227,7 +227,7 @@ func pathAlone(v state.PodViolation) string {
 	return v.Path
 }
 
-// workloadOf is the object that creates a pod: the pod itself, if there is none or it is not known.
+// workloadOf returns the workload that creates a pod. It returns the pod itself if there is none, or if it is unknown.
 func (q *request) workloadOf(pod state.Pod) rules.Workload {
 	if json := q.Pod(pod); json != nil {
 		if of := rules.WorkloadOf(json); of != (rules.Workload{}) {
@@ -237,7 +237,7 @@ func (q *request) workloadOf(pod state.Pod) rules.Workload {
 	return rules.Workload{Kind: "Pod", Name: pod.Name}
 }
 
-// texts are what a filter of workloads looks at.
+// texts returns the texts that a filter of workloads searches.
 func (w *workload) texts(table *rules.Table) []string {
 	texts := []string{w.Kind + "/" + w.Name}
 	for _, f := range w.findings {
@@ -246,7 +246,7 @@ func (w *workload) texts(table *rules.Table) []string {
 	return texts
 }
 
-// view is a workload without its findings.
+// view returns the view of a workload without its findings.
 func (w *workload) view(columns []int) page.Workload {
 	out := page.Workload{Kind: w.Kind, Name: w.Name, Pods: w.pods, Points: w.points, Findings: []page.Finding{}}
 	for _, column := range columns {
@@ -266,7 +266,7 @@ func (w *workload) view(columns []int) page.Workload {
 	return out
 }
 
-// finding is the view of a finding. It reads the first of its pods.
+// finding returns the view of a finding. The value in it is that of the first pod.
 func (q *request) finding(f *finding, fix *fixes) page.Finding {
 	c := &fix.table.Checks()[f.Check]
 	detail := rules.Detail{Withheld: true}
@@ -291,12 +291,12 @@ func (q *request) finding(f *finding, fix *fixes) page.Finding {
 	return out
 }
 
-// fixes computes what the fix of a finding gives back to its namespace.
+// fixes computes the effect of fixing a finding on the compliance and the grade of its namespace.
 type fixes struct {
 	table  *rules.Table
 	counts state.LiveMetrics
-	grade  string // now
-	// actions are what the API server does about violations.
+	grade  string // the current grade
+	// actions has the actions of the API server for violations.
 	actions *vap.Actions
 }
 

@@ -15,11 +15,11 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// shareFor is how long requests share the scores that were computed for one of them: many readers of an overview that refreshes itself
-// must not cost more than one. It is short beside the two seconds between two refreshes.
+// shareFor is how long requests share computed scores, so that many open overviews cost no more than one. It is short compared to the refresh
+// interval of the page, which is one and a half seconds.
 const shareFor = 200 * time.Millisecond
 
-// overviews shares the scores of all namespaces.
+// overviews caches the scores of all namespaces.
 type overviews struct {
 	mu sync.Mutex
 	of weak.Pointer[state.ClusterState] // does not keep the state of an earlier term in memory
@@ -27,7 +27,7 @@ type overviews struct {
 	*scored
 }
 
-// scored are the scores of all namespaces at one moment. They do not change.
+// scored has the scores of all namespaces at one time. It is immutable.
 type scored struct {
 	table   *rules.Table
 	rows    []row // worst first
@@ -41,12 +41,12 @@ type row struct {
 	name   string
 	scores state.Scores
 	scored bool
-	grade  int // the index of its grade, the best first
+	grade  int // the index of its grade, where 0 is the best
 	reason string
 	page.Counts
 }
 
-// scores computes the scores of all namespaces, or returns those that were computed just before.
+// scores returns the scores of all namespaces. It computes them unless they were computed within shareFor.
 func (q *request) scores() *scored {
 	o := &q.overviews
 	o.mu.Lock()
@@ -82,7 +82,7 @@ func score(snap *state.Snapshot) *scored {
 	return s
 }
 
-// worst sorts namespaces as the report of a scan does: by lowest compliance, by highest score, by name. Those without data come last.
+// worst compares namespaces in the order of a scan report: lowest compliance, highest score, name. Namespaces without data come last.
 func worst(a, b row) int {
 	if a.scored != b.scored {
 		return map[bool]int{true: -1, false: 1}[a.scored]
@@ -102,7 +102,7 @@ func sum(counts []int) int {
 	return total
 }
 
-// bySeverity counts violations, the most severe first, without severities that have none.
+// bySeverity counts violations by severity, most severe first. It omits severities without violations.
 func bySeverity(table *rules.Table, violations []int) []page.SeverityCount {
 	counts := make([]int, len(rules.Severities()))
 	for i, check := range table.Checks() {
@@ -124,7 +124,7 @@ func scoresOf(s state.Scores, ok bool, reason string) page.Scores {
 	return page.Scores{Score: &s.Score, Compliance: &s.Compliance, Grade: &s.Grade, GradeReason: reason}
 }
 
-// overview is the view of all namespaces.
+// overview returns the view of all namespaces.
 func (q *request) overview(query page.Query) *page.Overview {
 	s := q.scores()
 	o := &page.Overview{Head: q.head(s.table, ""), Total: s.total, Query: query, Namespaces: []page.NamespaceRow{}}
@@ -148,7 +148,7 @@ func (q *request) overview(query page.Query) *page.Overview {
 	return o
 }
 
-// row is a row of the overview, with its history.
+// row returns the row of a namespace, with its history.
 func (q *request) row(r *row) page.NamespaceRow {
 	out := page.NamespaceRow{Name: r.name, Scores: scoresOf(r.scores, r.scored, r.reason), Counts: r.Counts}
 	if q.history != nil && r.scored {
@@ -158,7 +158,7 @@ func (q *request) row(r *row) page.NamespaceRow {
 	return out
 }
 
-// change is that of the compliance since a while ago; nil if it is not known.
+// change returns the change of the compliance since a time ago; nil if it is unknown.
 func (q *request) change(r *row, ago time.Duration) *float64 {
 	if q.history == nil || !r.scored {
 		return nil
@@ -187,13 +187,13 @@ func (q *request) cluster(s *page.Scores) {
 	s.Trend = trendOf(trend, *s.Compliance)
 }
 
-// rounded is a difference in hundredths: that is how precise the history is.
+// rounded rounds a difference to hundredths, the precision of the history.
 func rounded(difference float64) *float64 {
 	difference = math.Round(100*difference)/100 + 0 // not -0
 	return &difference
 }
 
-// trendOf is the compliance of the last day, and that of now at its end. It has no points until there is more than the present.
+// trendOf returns a trend with the current compliance as its last point. It returns nil if there are no earlier points.
 func trendOf(trend history.Trend, now float64) page.Trend {
 	known := false
 	for _, value := range trend[:max(0, len(trend)-1)] {
@@ -210,7 +210,8 @@ func trendOf(trend history.Trend, now float64) page.Trend {
 	return points
 }
 
-// sort sorts the namespaces, which are sorted worst first, by a column. Those without a value come last in both directions.
+// sort sorts namespaces by the column of the query. They must be sorted worst first, which is the order of equal values. Namespaces without
+// a value come last in both directions.
 func (q *request) sort(rows []*row, query page.Query) {
 	var value func(*row) (float64, bool)
 	number := func(n func(*row) int) func(*row) (float64, bool) {

@@ -5,7 +5,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/state"
 )
 
-// policy is the view of the policy in force.
+// policy returns the view of the current policy.
 func (q *request) policy() *page.Policy {
 	snap := q.state.Snapshot()
 	table, totals, source := snap.Table, snap.Totals(), q.Source()

@@ -11,22 +11,22 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// sorts are the values of the parameter sort.
+// sorts has the valid values of the parameter sort.
 var sorts = []string{
 	page.SortNamespace, page.SortGrade, page.SortCompliance, page.SortHour, page.SortDay, page.SortScore, page.SortPods,
 	page.SortViolations, page.SortWaived, page.SortUnknown,
 }
 
-// parse reads the parameters of a request. What a view would not understand is an error of one line: a script must not mistake another
-// page for the one that it asked for. Parameters that are empty, as those of a form, have their default, and unknown ones are ignored.
+// parse reads the parameters of a request. An invalid value is an error of one line, so that a script does not get another page than it
+// requested. Empty parameters, such as those of a form, get their defaults. Unknown parameters are ignored.
 func parse(raw string, table *rules.Table) (page.Query, error) {
 	values, err := url.ParseQuery(raw)
 	if err != nil {
-		return page.Query{}, fmt.Errorf("the query %.100q is not encoded as a URL", raw)
+		return page.Query{}, fmt.Errorf("the query %.100q is not a valid URL query", raw)
 	}
 	oneOf := func(name string, known ...string) error {
 		if value := values.Get(name); value != "" && !slices.Contains(known, value) {
-			return fmt.Errorf("unknown %s %.100q; there are %s", name, value, strings.Join(known, ", "))
+			return fmt.Errorf("unknown %s %.100q; valid values are %s", name, value, strings.Join(known, ", "))
 		}
 		return nil
 	}

@@ -18,42 +18,42 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// Options are where the data of the views comes from.
+// Options are the sources of the data of the views.
 type Options struct {
 	// State returns the state to show; nil if there is none yet.
 	State func() *state.ClusterState
-	// History returns the history of the term; nil outside of one.
+	// History returns the history of the current term; nil if this replica is not the leader.
 	History func() *history.History
-	// Pod returns the present form of a pod, by its name, as JSON; nil if there is none.
+	// Pod returns the current JSON of a pod; nil if the pod does not exist.
 	Pod func(pod state.Pod) []byte
-	// Excluded counts the pods of the namespaces that a table excludes, by namespace; nil if they are not known.
+	// Excluded returns the number of pods in each namespace that a table excludes. The field is nil if these pods are not watched.
 	Excluded func(table *rules.Table) map[string]int
-	// Source says where the policy comes from.
+	// Source returns the source of the policy.
 	Source func() Source
-	// Scope are the namespaces that the agent watches; empty for all. Forbidden returns those that it may not read.
+	// Scope has the namespaces that the agent watches; empty for all. Forbidden returns those that it may not read.
 	Scope     []string
 	Forbidden func() []string
-	// LimitedAccess says that a client may be permitted to read some pages and not others.
+	// LimitedAccess means that a client may be permitted to read only some of the pages.
 	LimitedAccess bool
-	// Cluster names what is shown; Version is that of the agent. Both may be empty.
+	// Cluster is the name of the cluster, and Version the version of the agent. Both may be empty.
 	Cluster, Version string
-	// HistoryURL is where older data is kept; empty if that is not known. "{namespace}" in it stands for the namespace of the page.
+	// HistoryURL is the address of older history; empty if unknown. "{namespace}" in it is replaced by the namespace of the page.
 	HistoryURL string
 	// Now is the clock.
 	Now func() time.Time
 }
 
-// A Source is where a policy comes from.
+// A Source describes the source of a policy.
 type Source struct {
 	// Text names the files and built-in tables.
 	Text string
 	// Loaded is when the policy was last read successfully.
 	Loaded time.Time
-	// Problem is why the last attempt failed; empty if it did not.
+	// Problem is the error of the last attempt to read it; empty if that was successful.
 	Problem string
 }
 
-// Views answers requests for the views.
+// Views responds to requests for the views.
 type Views struct {
 	Options
 	overviews overviews
@@ -69,13 +69,13 @@ type Answer struct {
 	Status int
 	// Type is the Content-Type, and Security the Content-Security-Policy.
 	Type, Security string
-	// Version differs between two contents that differ in more than the time; empty for an error.
+	// Version identifies the content apart from its time; empty for an error.
 	Version string
 	// Write writes the content.
 	Write func(to io.Writer) error
 }
 
-// Answer returns the view that a request asks for. The path is one of those that agent/server serves.
+// Answer returns the response to a request. Its path must be one that agent/server serves.
 func (v *Views) Answer(r *http.Request) Answer {
 	st := v.State()
 	if st == nil {
@@ -105,7 +105,7 @@ func (v *Views) Answer(r *http.Request) Answer {
 	return answerOf(r, status, view)
 }
 
-// rejected is the answer to parameters that are not understood: one line, or a page with a way out for a browser.
+// rejected returns the response to invalid parameters: for a browser a page with a link to the view without parameters, otherwise one line.
 func (q *request) rejected(r *http.Request, err error) Answer {
 	if !wantsHTML(r.Header.Values("Accept")) {
 		return failure(http.StatusBadRequest, err)
@@ -119,14 +119,14 @@ func (q *request) rejected(r *http.Request, err error) Answer {
 	return a
 }
 
-// Standby is the answer of a replica that has no data to show.
+// Standby returns the response of a replica that has no data to show.
 func Standby(r *http.Request, view *page.Standby) Answer {
 	a := answerOf(r, http.StatusServiceUnavailable, view)
 	a.Version = ""
 	return a
 }
 
-// request is one request for a view.
+// A request is one request for a view.
 type request struct {
 	*Views
 	now     time.Time
@@ -134,7 +134,7 @@ type request struct {
 	state   *state.ClusterState
 }
 
-// head is what all views begin with.
+// head returns the head of a view. namespace is empty for a view that is not about one namespace.
 func (q *request) head(table *rules.Table, namespace string) page.Head {
 	h := page.Head{
 		Time: q.now.UTC().Truncate(time.Second), Cluster: q.Cluster, Scope: q.Scope, Version: q.Version,
@@ -151,7 +151,7 @@ func (q *request) head(table *rules.Table, namespace string) page.Head {
 	return h
 }
 
-// historyURL puts a namespace into an address, and keeps all else as it is. Without one, the parameters that need it are left out.
+// historyURL replaces the placeholder in an address with a namespace. Without a namespace, it removes the query parameters with the placeholder.
 func historyURL(text, namespace string) string {
 	const placeholder = "{namespace}"
 	if !strings.Contains(text, placeholder) {
@@ -176,7 +176,7 @@ func historyURL(text, namespace string) string {
 	return address
 }
 
-// maxWarnings is how many warnings of a policy a view has.
+// maxWarnings is the maximum number of policy warnings in a view.
 const maxWarnings = 20
 
 func warnings(all rules.LoadErrors) []string {
@@ -190,7 +190,7 @@ func warnings(all rules.LoadErrors) []string {
 	return texts
 }
 
-// answerOf writes a view as the request accepts it: as HTML, unless it asks for JSON.
+// answerOf returns the response with a view: JSON if the request prefers it, otherwise HTML.
 func answerOf(r *http.Request, status int, view page.View) Answer {
 	text, err := json.Marshal(view)
 	if err != nil {
@@ -210,8 +210,8 @@ func answerOf(r *http.Request, status int, view page.View) Answer {
 	return a
 }
 
-// version identifies the content of a view, given as JSON, apart from its time: a page on which nothing else has changed is the same.
-// The security policy stands for style and script.
+// version returns a hash of a view, given as JSON, without its time, so that a page does not change with the time alone. The hash includes the
+// security policy, which changes with the style and the script.
 func version(text []byte) string {
 	hash := sha256.New()
 	_, _ = io.WriteString(hash, page.SecurityPolicy())
@@ -228,7 +228,7 @@ func withoutTime(text []byte) []byte {
 	return text
 }
 
-// failure is an answer of one line.
+// failure returns a response of one line.
 func failure(status int, err error) Answer {
 	return Answer{Status: status, Type: "text/plain; charset=utf-8", Write: func(to io.Writer) error {
 		_, err := fmt.Fprintln(to, err)

@@ -268,14 +268,14 @@ func TestOverviewQueries(t *testing.T) {
 		}
 	}
 	for query, want := range map[string]string{
-		"?sort=pod":    `unknown sort "pod"; there are namespace, grade,`,
-		"?order=up":    `unknown order "up"; there are asc, desc`,
-		"?grade=A":     `unknown grade "A"; there are Good, Fair, Bad`,
+		"?sort=pod":    `unknown sort "pod"; valid values are namespace, grade,`,
+		"?order=up":    `unknown order "up"; valid values are asc, desc`,
+		"?grade=A":     `unknown grade "A"; valid values are Good, Fair, Bad`,
 		"?page=0":      `page must be an integer from 1 to 1000000, got "0"`,
 		"?page=x":      `page must be an integer`,
 		"?per=501":     `per must be an integer from 1 to 500, got "501"`,
-		"?filter=%zz":  `the query "filter=%zz" is not encoded as a URL`,
-		"?a=1;sort=up": `is not encoded as a URL`,
+		"?filter=%zz":  `the query "filter=%zz" is not a valid URL query`,
+		"?a=1;sort=up": `is not a valid URL query`,
 	} {
 		for _, path := range []string{"/", "/waivers", "/policy", "/changes", "/namespaces/shop"} {
 			recorder, answer := f.ask(path+query, "application/json")
@@ -294,7 +294,7 @@ func TestRejectedInBrowser(t *testing.T) {
 	for path, root := range map[string]string{"/": "./", "/waivers": "./", "/policy": "./", "/changes": "./", "/namespaces/shop": "../"} {
 		recorder, answer := f.ask(path+"?grade=%3Cb%3E", "text/html,application/xhtml+xml,*/*;q=0.8")
 		text := recorder.Body.String()
-		for _, want := range []string{`unknown grade &#34;&lt;b&gt;&#34;; there are Good, Fair, Bad.`, `<a href="?" id="plain">`, `<a href="` + root + `waivers"`} {
+		for _, want := range []string{`unknown grade &#34;&lt;b&gt;&#34;; valid values are Good, Fair, Bad.`, `<a href="?" id="plain">`, `<a href="` + root + `waivers"`} {
 			if answer.Status != http.StatusBadRequest || answer.Type != "text/html; charset=utf-8" || answer.Security == "" || answer.Version != "" ||
 				!strings.Contains(text, want) {
 				t.Errorf("%s: %d %s, want %s in %s", path, answer.Status, answer.Type, want, text)

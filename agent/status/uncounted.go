@@ -11,14 +11,14 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// countFor is how long the counts of excluded pods stay as they are: to count them takes a look at all pods.
+// countFor is how long the counts of excluded pods are cached, because counting reads all pods.
 const countFor = 10 * time.Second
 
-// counted keeps the counts of excluded pods.
+// counted caches the counts of excluded pods.
 type counted struct {
 	mu    sync.Mutex
 	at    time.Time
-	hash  string // of the table
+	hash  string // the hash of the table
 	count []page.PodCount
 }
 
@@ -36,14 +36,14 @@ func (q *request) excludedPods(table *rules.Table) []page.PodCount {
 	return c.count
 }
 
-// uncounted is what is in no score of the cluster.
+// uncounted returns the pods that are in no score of the cluster.
 func (q *request) uncounted(s *scored) page.Uncounted {
 	return page.Uncounted{
 		Unevaluated: s.unknown, Skipped: podCounts(s.skipped), Excluded: q.excludedPods(s.table), Unavailable: q.unavailable(""),
 	}
 }
 
-// unavailable lists the namespaces that the agent may not read; only one of them, if that is not empty.
+// unavailable returns the namespaces that the agent may not read. If only is not empty, it returns no other namespace.
 func (q *request) unavailable(only string) []page.Unavailable {
 	if q.Forbidden == nil {
 		return nil
@@ -57,7 +57,7 @@ func (q *request) unavailable(only string) []page.Unavailable {
 	return found
 }
 
-// podCounts are sorted: the most pods first.
+// podCounts returns the counts as a list, most pods first.
 func podCounts(of map[string]int) []page.PodCount {
 	counts := []page.PodCount{}
 	for _, name := range slices.Sorted(maps.Keys(of)) {

@@ -11,10 +11,10 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// maxMistakes is how many annotations that accept nothing a view names.
+// maxMistakes is the maximum number of annotations without effect that a view lists.
 const maxMistakes = 100
 
-// waivers is the view of all waivers.
+// waivers returns the view of all waivers.
 func (q *request) waivers(query page.Query) *page.Waivers {
 	snap := q.state.SnapshotWithViolations()
 	view := &page.Waivers{Head: q.head(snap.Table, ""), Query: query, Waived: sum(snap.Totals().Waived), Mistakes: q.mistakes(snap)}
@@ -39,7 +39,7 @@ func waiverTexts(w page.Waiver) []string {
 	return texts
 }
 
-// waiversOf are the waivers that accept violations of a namespace, or could. The snapshot is of that namespace.
+// waiversOf returns the waivers that accept, or could accept, violations of a namespace. snap must be the snapshot of that namespace.
 func (q *request) waiversOf(snap *state.Snapshot, namespace string) []page.Waiver {
 	var about []*rules.Waiver
 	for _, w := range snap.Table.Waivers() {
@@ -51,7 +51,7 @@ func (q *request) waiversOf(snap *state.Snapshot, namespace string) []page.Waive
 	return slices.DeleteFunc(all, func(w page.Waiver) bool { return w.Expired && w.Violations == 0 })
 }
 
-// An annotation is where the waivers of annotations with equal texts are.
+// An annotation identifies equal annotations of the pods of a workload.
 type annotation struct {
 	namespace string
 	rules.Workload
@@ -59,7 +59,8 @@ type annotation struct {
 	expires        time.Time
 }
 
-// waiverUses counts what waivers of the table, and all those of annotations, accept. Those that expire first are first.
+// waiverUses returns the given waivers of the table and all annotation waivers, with the numbers of violations that they accept. They are sorted
+// by expiry, earliest first.
 func (q *request) waiverUses(snap *state.Snapshot, waivers []*rules.Waiver) []page.Waiver {
 	violations := make(map[*rules.Waiver]int)
 	annotations := make(map[annotation]int)
@@ -104,7 +105,7 @@ func (q *request) waiverUses(snap *state.Snapshot, waivers []*rules.Waiver) []pa
 	return all
 }
 
-// mistakes names the annotations that accept nothing. The pods of a workload have the same ones.
+// mistakes describes the annotations that accept nothing. It omits duplicates, because the pods of a workload have the same annotations.
 func (q *request) mistakes(snap *state.Snapshot) []string {
 	var texts []string
 	seen := make(map[string]bool)
