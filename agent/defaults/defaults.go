@@ -12,7 +12,8 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// Pod returns the JSON of a pod with the defaults of a pod. It returns what is not a Pod as it is: the API server does not store that.
+// Pod returns the JSON of a pod with the defaults of a pod. It returns a text that is not a valid Pod unchanged, because the API server would
+// not store that.
 func Pod(pod []byte) []byte {
 	return complete(pod, func(spec *corev1.PodSpec) {
 		setPod(spec)
@@ -20,7 +21,7 @@ func Pod(pod []byte) []byte {
 	})
 }
 
-// Template is Pod for the template of a workload, which gets fewer defaults.
+// Template returns the JSON of a pod with the defaults of a workload's pod template, which are fewer than those of a pod.
 func Template(pod []byte) []byte { return complete(pod, setSpec) }
 
 func complete(text []byte, set func(*corev1.PodSpec)) []byte {
@@ -38,7 +39,7 @@ func complete(text []byte, set func(*corev1.PodSpec)) []byte {
 	return completed.Bytes()
 }
 
-// setIfZero sets a value that is not set. The API server takes an empty text and 0 for values that are not set.
+// setIfZero sets a value if it is the zero value, which the API server treats as not set.
 func setIfZero[T comparable](value *T, to T) {
 	var zero T
 	if *value == zero {
@@ -46,14 +47,14 @@ func setIfZero[T comparable](value *T, to T) {
 	}
 }
 
-// setIfNil sets an optional value, for which 0 and false are values.
+// setIfNil sets a pointer if it is nil. For a pointer, 0 and false are values that are set.
 func setIfNil[T any](value **T, to T) {
 	if *value == nil {
 		*value = &to
 	}
 }
 
-// setPod sets what templates do not get.
+// setPod sets the defaults that pods have and pod templates do not.
 func setPod(spec *corev1.PodSpec) {
 	if seconds := spec.TerminationGracePeriodSeconds; seconds != nil && *seconds < 0 {
 		*seconds = 1
@@ -126,11 +127,11 @@ func setContainer(c *corev1.Container) {
 	}
 }
 
-// mostOfficial is the length of the longest name of an official image, which has 255 characters with "library/".
+// mostOfficial is the maximum length of an official image's name: 255 characters including "library/".
 const mostOfficial = 255 - len("library/")
 
-// pullPolicy is Always for the tag latest, which an image without a tag and a digest has, and beside a digest too. It is not for a
-// reference that is not valid.
+// pullPolicy returns the default pull policy of an image: Always for the tag latest, even with a digest, and for an image without tag and
+// digest. For any other image, and for an invalid reference, it returns IfNotPresent.
 func pullPolicy(image string) corev1.PullPolicy {
 	tag, ok := rules.ImageTag(image)
 	name, _, pinned := strings.Cut(image, "@")
@@ -213,7 +214,7 @@ func setItems(items []corev1.DownwardAPIVolumeFile) {
 	}
 }
 
-// round rounds quantities up to thousandths.
+// round rounds quantities up to multiples of a thousandth, as the API server does.
 func round(quantities corev1.ResourceList) {
 	for name, quantity := range quantities {
 		quantity.RoundUp(resource.Milli)

@@ -13,23 +13,23 @@ import (
 	"k8s.io/apimachinery/pkg/util/validation"
 )
 
-// Options of a Service.
+// Options are the options of a Service.
 type Options struct {
-	// Namespace and Name are those of the Service without selector. Its EndpointSlices are NAME-ipv4 and NAME-ipv6.
+	// Namespace and Name identify the Service without a selector. Its EndpointSlices are NAME-ipv4 and NAME-ipv6.
 	Namespace, Name string
-	// IPs are the addresses of this pod: one, or one for each address family.
+	// IPs has the addresses of this pod, at most one for each address family.
 	IPs []netip.Addr
-	// Port is where this replica serves. In the slices its name is http; the port of the Service must have the same name.
+	// Port is the port of this replica. Its name in the slices is http, and the port of the Service must have the same name.
 	Port uint16
-	// Identity is that of this process, as in the Lease.
+	// Identity is the identity of this process in the Lease.
 	Identity string
-	// Permitted returns nil if this replica may publish now.
+	// Permitted returns nil if this replica may publish.
 	Permitted func(ctx context.Context) error
-	// Log receives what was written and why it could not be.
+	// Log logs writes and their errors.
 	Log *zap.Logger
 }
 
-// ParseName splits NAMESPACE/NAME.
+// ParseName parses NAMESPACE/NAME of a Service.
 func ParseName(text string) (namespace, name string, err error) {
 	namespace, name, _ = strings.Cut(text, "/")
 	if len(validation.IsDNS1123Label(namespace)) > 0 || len(validation.IsDNS1123Label(name)) > 0 {
@@ -38,7 +38,7 @@ func ParseName(text string) (namespace, name string, err error) {
 	return namespace, name, nil
 }
 
-// ParseIPs reads the addresses of a pod. Those that an EndpointSlice cannot have are errors.
+// ParseIPs parses the addresses of a pod. It returns an error for addresses that an EndpointSlice cannot have.
 func ParseIPs(texts []string) ([]netip.Addr, error) {
 	var ips []netip.Addr
 	var mistakes []error
@@ -65,7 +65,7 @@ func ParseIPs(texts []string) ([]netip.Addr, error) {
 	return ips, errors.Join(mistakes...)
 }
 
-// PortOf returns the port of an address to which a listener is bound.
+// PortOf returns the port of a listener's address.
 func PortOf(address string) (uint16, error) {
 	_, text, err := net.SplitHostPort(address)
 	if err != nil {

@@ -15,19 +15,19 @@ import (
 )
 
 const (
-	// checkPeriod is the time between two checks of the slices. What another client changes is repaired within it.
+	// checkPeriod is the time between two checks of the slices, and so the maximum time until changes of other clients are repaired.
 	checkPeriod = 2 * time.Second
-	// firstRetry is the pause after a first failure. Each further one doubles it, up to checkPeriod.
+	// firstRetry is the pause after the first failure. Each further failure doubles it, up to checkPeriod.
 	firstRetry = 50 * time.Millisecond
-	// callTimeout bounds one request.
+	// callTimeout is the timeout of one request.
 	callTimeout = 3 * time.Second
-	// nextFailure is the least time between two lines about different failures, which may alternate.
+	// nextFailure is the minimum time between two log lines about different failures, because failures may alternate.
 	nextFailure = time.Minute
-	// withdrawWithin bounds the removal of the address when the process stops.
+	// withdrawWithin is the timeout for the removal of the address when the process stops.
 	withdrawWithin = time.Second
 )
 
-// client has the two verbs that the account of the agent may use.
+// client has the two verbs for which the account of the agent has permissions.
 type client interface {
 	Get(ctx context.Context, name string, o metav1.GetOptions) (*discoveryv1.EndpointSlice, error)
 	Update(ctx context.Context, slice *discoveryv1.EndpointSlice, o metav1.UpdateOptions) (*discoveryv1.EndpointSlice, error)
@@ -41,16 +41,16 @@ type Service struct {
 	wanted  []wanted
 	terms   chan context.Context
 
-	written  map[string]bool // slices that this process may have written
-	failure  string          // that was logged last; empty after a success
-	failedAt time.Time       // when it was logged
+	written  map[string]bool // the names of slices that this process may have written
+	failure  string          // the last logged failure; empty after a success
+	failedAt time.Time       // when that failure was logged
 }
 
-// New prepares a Service; it makes no request.
+// New returns a Service. It does not send a request.
 func New(cfg *rest.Config, o Options) (*Service, error) {
 	cfg = rest.CopyConfig(cfg)
 	cfg.Timeout, cfg.QPS = callTimeout, -1
-	// As for the Lease: over HTTP/2 all requests would wait for the same dead connection.
+	// HTTP/1.1, as for the Lease: over HTTP/2, all requests would wait for the same dead connection.
 	cfg.NextProtos = []string{"http/1.1"}
 	cfg.UserAgent += "/leader-service"
 	typed, err := discoveryv1client.NewForConfig(cfg)
@@ -67,16 +67,16 @@ func newWithClient(c client, o Options) *Service {
 	}
 }
 
-// Lead begins a term, which ends with its context. It returns at once.
+// Lead begins a term, which ends when its context is done. It does not block.
 func (s *Service) Lead(term context.Context) {
 	select {
-	case <-s.terms: // a term that has ended before Run knew of it
+	case <-s.terms: // a term that ended before Run received it
 	default:
 	}
 	s.terms <- term
 }
 
-// Run writes the slices during the terms that Lead begins, until ctx is done. Then it takes the address of this replica out.
+// Run writes the slices during the terms that Lead begins, until ctx is done. It then removes the address of this replica.
 func (s *Service) Run(ctx context.Context) error {
 	for {
 		select {
@@ -94,7 +94,7 @@ func (s *Service) hold(ctx, term context.Context) {
 	term, cancel := context.WithCancel(term)
 	defer cancel()
 	defer context.AfterFunc(ctx, cancel)()
-	current := make(map[string]bool) // slices that were written in this term
+	current := make(map[string]bool) // the names of slices that were written in this term
 	s.failure = ""
 	retry := firstRetry
 	for {
@@ -117,8 +117,8 @@ func (s *Service) hold(ctx, term context.Context) {
 	}
 }
 
-// logResult logs a failure once, however long it lasts, a different one after a while, and the end of it. A conflict is normal while
-// two leaders hand over.
+// logResult logs a failure once, a different failure after nextFailure at the earliest, and the end of the failures. It ignores conflicts, which
+// are normal when the leader changes.
 func (s *Service) logResult(err error) {
 	switch {
 	case err == nil && s.failure != "":
@@ -131,7 +131,7 @@ func (s *Service) logResult(err error) {
 	}
 }
 
-// write reads each slice, and writes those that are not as they should be.
+// write reads each slice, and updates the slices that are not up to date.
 func (s *Service) write(term context.Context, current map[string]bool) error {
 	var failed []error
 	for _, w := range s.wanted {
@@ -145,7 +145,7 @@ func (s *Service) write(term context.Context, current map[string]bool) error {
 func (s *Service) writeSlice(term context.Context, w wanted, current map[string]bool) error {
 	slice, err := s.client.Get(term, w.name, metav1.GetOptions{})
 	if apierrors.IsNotFound(err) && len(w.endpoints) == 0 {
-		return nil // without an address of this family there is nothing to write
+		return nil // the pod has no address of this family, so the slice is not needed
 	}
 	if err != nil {
 		return fmt.Errorf("read EndpointSlice %s: %w", w.name, err)
@@ -153,17 +153,17 @@ func (s *Service) writeSlice(term context.Context, w wanted, current map[string]
 	if err := w.fits(slice); err != nil || w.holds(slice) {
 		return err
 	}
-	// After the read, not before: see the package comment.
+	// Check the permission after the read, not before it: see the package comment.
 	if err := s.options.Permitted(term); err != nil {
 		return fmt.Errorf("write EndpointSlice %s: %w", w.name, err)
 	}
-	s.written[w.name] = true // even if the response is lost
+	s.written[w.name] = true // before the update, because its response may be lost
 	updated, err := s.client.Update(term, w.apply(slice), metav1.UpdateOptions{})
 	if err != nil {
 		return fmt.Errorf("write EndpointSlice %s: %w", w.name, err)
 	}
 	if !w.holds(updated) {
-		return fmt.Errorf("write EndpointSlice %s: the API server has stored something else", w.name)
+		return fmt.Errorf("write EndpointSlice %s: the API server stored another content", w.name)
 	}
 	fields := []zap.Field{zap.String("slice", w.name), zap.Strings("addresses", w.addresses()), zap.Uint16("port", s.options.Port)}
 	if current[w.name] {
@@ -175,8 +175,8 @@ func (s *Service) writeSlice(term context.Context, w wanted, current map[string]
 	return nil
 }
 
-// withdraw takes the address out of the slices that this process was the last to write, so that the Service does not lead to another
-// pod that gets the address later. A failure is only logged: the next leader overwrites the slice anyway.
+// withdraw removes the address from the slices that this process was the last to write, because another pod may get the address later. It
+// only logs failures, because the next leader overwrites the slices.
 func (s *Service) withdraw(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, withdrawWithin)
 	defer cancel()
@@ -204,12 +204,12 @@ func (s *Service) withdrawSlice(ctx context.Context, w wanted) error {
 	slice.Endpoints = nil
 	_, err = s.client.Update(ctx, slice, metav1.UpdateOptions{})
 	if apierrors.IsConflict(err) || apierrors.IsNotFound(err) {
-		return nil // another leader was faster, or the Service was uninstalled
+		return nil // another leader has written the slice, or the slice was deleted
 	}
 	return err
 }
 
-// addresses are those of the endpoints, for the log.
+// addresses returns the addresses of the endpoints, for the log.
 func (w wanted) addresses() []string {
 	all := []string{} // not null
 	for _, e := range w.endpoints {

@@ -11,25 +11,25 @@ import (
 )
 
 const (
-	// Annotation names the process that has written an EndpointSlice last, as the Lease does.
+	// Annotation has the identity of the process that was the last to write an EndpointSlice, as in the Lease.
 	Annotation = "kube-devops.io/leader"
 	// portName is the name of the port in the Service.
 	portName = "http"
-	// manager is who manages the slices, so that no controller of Kubernetes does.
+	// manager is the value of the managed-by label. It keeps the controllers of Kubernetes from managing the slices.
 	manager = "kube-devops"
 )
 
-// A wanted is what a slice should have while this replica leads.
+// A wanted is the desired content of a slice while this replica is the leader.
 type wanted struct {
 	name      string
 	family    discoveryv1.AddressType
-	labels    map[string]string // without them the Service has no such slice
+	labels    map[string]string // assign the slice to the Service
 	identity  string
 	endpoints []discoveryv1.Endpoint // empty if the pod has no address of this family
 	ports     []discoveryv1.EndpointPort
 }
 
-// wantedSlices returns the slices of both address families, first those for which the pod has an address.
+// wantedSlices returns the desired slices of both address families, first those for which the pod has an address.
 func wantedSlices(o Options) []wanted {
 	ports := []discoveryv1.EndpointPort{{Name: new(portName), Port: new(int32(o.Port)), Protocol: new(corev1.ProtocolTCP)}}
 	labels := map[string]string{discoveryv1.LabelServiceName: o.Name, discoveryv1.LabelManagedBy: manager}
@@ -44,7 +44,7 @@ func wantedSlices(o Options) []wanted {
 			if family.has(ip) {
 				w.endpoints = append(w.endpoints, discoveryv1.Endpoint{
 					Addresses: []string{ip.String()},
-					// Only the leader is in the slice, and a leader serves: the kubelet is not asked.
+					// The leader is always ready, so the readiness probe of the kubelet does not matter.
 					Conditions: discoveryv1.EndpointConditions{Ready: new(true), Serving: new(true), Terminating: new(false)},
 				})
 			}
@@ -58,7 +58,7 @@ func wantedSlices(o Options) []wanted {
 	return append(with, without...)
 }
 
-// fits returns why a slice can never have the addresses of its family: the API server does not change its type.
+// fits returns an error if a slice has another address type. The type is immutable, so the slice can never have the desired addresses.
 func (w wanted) fits(slice *discoveryv1.EndpointSlice) error {
 	if slice.AddressType == w.family || len(w.endpoints) == 0 {
 		return nil
@@ -66,7 +66,7 @@ func (w wanted) fits(slice *discoveryv1.EndpointSlice) error {
 	return fmt.Errorf("EndpointSlice %s has the addressType %s, not %s, which cannot be changed: delete it and let the chart create it again", w.name, slice.AddressType, w.family)
 }
 
-// holds reports whether a slice is as it should be. One without an address must only be empty, whoever has written it.
+// holds reports whether a slice has the desired content. A slice without an address of its family only needs to be empty.
 func (w wanted) holds(slice *discoveryv1.EndpointSlice) bool {
 	if !apiequality.Semantic.DeepEqual(slice.Endpoints, w.endpoints) {
 		return false
@@ -83,7 +83,7 @@ func (w wanted) labeled(slice *discoveryv1.EndpointSlice) bool {
 	return true
 }
 
-// apply changes a copy of a slice. What else it has, such as the other labels of the chart, stays.
+// apply returns a copy of a slice with the desired content. It keeps all other fields, such as the other labels of the chart.
 func (w wanted) apply(slice *discoveryv1.EndpointSlice) *discoveryv1.EndpointSlice {
 	slice = slice.DeepCopy()
 	metav1.SetMetaDataAnnotation(&slice.ObjectMeta, Annotation, w.identity)

@@ -12,29 +12,29 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
-// Options are the CEL expressions of what the expressions of a table are about. All of them must be free of errors for every object that
-// the policy matches. Where Root is compiled against types, it must be wrapped in dyn().
+// Options has the CEL expressions for the inputs of a check. They must not fail for any object that the policy matches. Where Root is compiled
+// against types, it must be wrapped in dyn().
 type Options struct {
 	// Root is the pod: an object with the fields metadata and spec, of type dyn. For the template of a workload it has the labels and the
 	// annotations of the template.
 	Root string
-	// Name is the name by which waivers select the pod, of type string or dyn: KIND/NAME for the template of a workload.
+	// Name is the name by which waivers select the pod, of type string or dyn. It is KIND/NAME for the template of a workload.
 	Name string
 	// Namespace is the namespace of the pod, of type string or dyn.
 	Namespace string
-	// Now is the moment at which waivers must not have expired, of type timestamp. See Now.
+	// Now is the time at which waivers must not have expired, of type timestamp. See the function Now.
 	Now string
-	// Workload is the text KIND/NAME of the workload of the pod, of type string or dyn; empty to write it out wherever it is used. See
-	// Workload.
+	// Workload is the workload of the pod as KIND/NAME, of type string or dyn. If it is empty, expressions contain the result of the function
+	// Workload wherever they need it.
 	Workload string
-	// Pods has the types of the fields of a Pod, which shorten the expressions; nil for none.
+	// Pods has the types of the fields of a Pod, which make the expressions shorter. It may be nil.
 	Pods *schema.Schema
 }
 
-// Unsupported is the error for what CEL cannot say at admission.
+// Unsupported is the error for a check that CEL cannot express at admission.
 type Unsupported struct {
-	Check  string // its id; empty for an entry of pods.skip
-	Reason string // continues a sentence that begins with the check
+	Check  string // the id of the check; empty for an entry of pods.skip
+	Reason string // a predicate for the subject "the check", such as "reads status.phase"
 }
 
 func (e *Unsupported) Error() string {
@@ -44,18 +44,18 @@ func (e *Unsupported) Error() string {
 	return "check " + e.Check + " " + e.Reason
 }
 
-// A Translator writes the checks of one table as CEL.
+// A Translator translates the checks of one table to CEL.
 type Translator struct {
 	Options
 	table     *rules.Table
 	root      *yaml.Node            // the encoded table
 	checks    map[string]*yaml.Node // by id
 	waivers   map[string]*yaml.Node // by id
-	variables int                   // the number of the last variable of the expression
-	reason    string                // why the expression cannot be written; empty for none
+	variables int                   // the number of the last variable in the current expression
+	reason    string                // why the current expression is not supported; empty if it is
 }
 
-// New prepares a table, with all its waivers. What must not be exported has to be removed from it before.
+// New returns a translator for a table with all its waivers. The caller must remove the parts that must not be exported.
 func New(t *rules.Table, o Options) *Translator {
 	x := &Translator{Options: o, table: t, checks: make(map[string]*yaml.Node), waivers: make(map[string]*yaml.Node)}
 	x.root = parse(t)
@@ -68,7 +68,7 @@ func New(t *rules.Table, o Options) *Translator {
 	return x
 }
 
-// parse returns the encoded table, which has its defaults and no reference to another table.
+// parse returns the YAML of the table, with its defaults and without references to other tables.
 func parse(t *rules.Table) *yaml.Node {
 	var document yaml.Node
 	if err := yaml.Unmarshal(t.YAML(), &document); err != nil {
@@ -84,15 +84,15 @@ func entries(node *yaml.Node, field string) []*yaml.Node {
 	return nil
 }
 
-// Violations is an expression of type list(string): one entry for each violation of the check that no waiver accepts, in the order of the
-// engine. An entry names the subject:
+// Violations returns an expression of type list(string), with one entry for each violation of the check that no waiver accepts, in the order of
+// the engine. An entry is the name of the subject:
 //
 //	""               the pod itself
 //	"app"            the container app
 //	"app/LOG_LEVEL"  LOG_LEVEL within the container app: an environment variable, a port, a capability
 //	"/data"          data within the pod: a volume, a toleration
 //
-// A subject without a name has that of its list: "app/args". The error is an *Unsupported.
+// A subject without a name has the name of its list: "app/args". The error is an *Unsupported if CEL cannot express the check.
 func (x *Translator) Violations(check *rules.Check) (string, error) {
 	node := x.checks[check.ID]
 	if node == nil {
@@ -107,15 +107,15 @@ func (x *Translator) Violations(check *rules.Check) (string, error) {
 	return expression, nil
 }
 
-// annotated refuses a check whose violations annotations of pods may waive.
+// annotated rejects a check whose violations can be waived by annotations of pods.
 func (x *Translator) annotated(check *rules.Check) {
 	if a := x.table.AnnotationWaivers(); a != nil && slices.Contains(a.CheckIDs, check.ID) {
 		x.unsupported("is waived by an annotation of the pod (annotationWaivers), which any user may write")
 	}
 }
 
-// Skipped is an expression of type bool: whether pods.skip excludes the pod. An entry that reads what the API server sets only later, such
-// as the status, is false. The error is an *Unsupported.
+// Skipped returns an expression of type bool that is true if pods.skip excludes the pod. An entry is false if it reads a field that the API
+// server sets after admission, such as the status. The error is an *Unsupported.
 func (x *Translator) Skipped() (string, error) {
 	var skips []string
 	pods := strictyaml.Field(x.root, "pods")
@@ -133,14 +133,14 @@ func (x *Translator) Skipped() (string, error) {
 	return joined(skips, or), nil
 }
 
-// unsupported notes why an expression cannot be written. The first reason counts.
+// unsupported records why an expression is not supported. It keeps the first reason.
 func (x *Translator) unsupported(format string, arguments ...any) {
 	if x.reason == "" {
 		x.reason = fmt.Sprintf(format, arguments...)
 	}
 }
 
-// variable returns a name that no other variable of the expression has.
+// variable returns a new variable name for the current expression.
 func (x *Translator) variable() string {
 	x.variables++
 	return fmt.Sprintf("v%d", x.variables)
@@ -152,7 +152,7 @@ const (
 	or  = " || "
 )
 
-// joined joins expressions of type bool by and or or, and drops constants.
+// joined joins expressions of type bool with an operator, and simplifies constants and duplicates.
 func joined(parts []string, operator string) string {
 	neutral, decisive := "false", "true"
 	if operator == and {

@@ -9,7 +9,8 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
-// glob reports whether a glob matches a whole text without slashes, or one whose slashes no wildcard matches.
+// glob returns an expression that matches a whole text with a glob. slashes must be true if the text may contain slashes, which wildcards do
+// not match.
 func glob(expr, pattern string, slashes bool) string {
 	if !strings.ContainsAny(pattern, `*?[\`) {
 		return expr + " == " + Quote(pattern)
@@ -78,7 +79,7 @@ func globParts(pattern string) []globPart {
 	return parts
 }
 
-// globExpression writes a glob as a regular expression.
+// globExpression returns a glob as a regular expression. wildcard is the expression for a character that a wildcard matches.
 func globExpression(pattern, wildcard string) string {
 	var b strings.Builder
 	b.WriteByte('^')
@@ -108,7 +109,8 @@ func globExpression(pattern, wildcard string) string {
 	return b.String()
 }
 
-// Namespaces is an expression of type bool: whether the table evaluates the pods of a namespace, given as an expression of type string.
+// Namespaces returns an expression of type bool that is true if the table evaluates the pods of a namespace. expr is the expression for the
+// namespace, of type string.
 func Namespaces(t *rules.Table, expr string) string {
 	namespaces := strictyaml.Field(parse(t), "namespaces")
 	anyOf := func(field string) string {

@@ -10,7 +10,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
-// The grammar of the OCI distribution project for a reference to an image.
+// The grammar of image references, as the OCI distribution project defines it.
 const (
 	label     = `[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?`
 	domain    = `(` + label + `(\.` + label + `)*|\[[a-fA-F0-9:]+\])(:[0-9]+)?`
@@ -19,13 +19,13 @@ const (
 	digest    = `[a-zA-Z][a-zA-Z0-9]*([+._-][a-zA-Z][a-zA-Z0-9]*)*:[a-fA-F0-9]{32,}`
 )
 
-// pathFits bounds the path of an image on its registry, which a regular expression cannot do.
+// pathFits returns an expression that checks the length of an image's path, which the regular expressions do not limit.
 func pathFits(v string) string {
 	return "(size(" + v + ") <= 255 || size((" + v + ".matches(" + Quote("^"+domain+"/") + ") ? " +
 		v + `.substring(` + v + `.indexOf("/") + 1) : ` + v + `).find("^[^:@]*")) <= 255)`
 }
 
-// imageTag reports whether an image is pulled by a tag: by latest where it has neither a tag nor a digest.
+// imageTag returns an expression that is true if an image has a tag and no digest. An image without tag and digest has the tag latest.
 func imageTag(v, want string) string {
 	end := ":" + regexp.QuoteMeta(want)
 	if want == "latest" {
@@ -34,7 +34,7 @@ func imageTag(v, want string) string {
 	return v + ".matches(" + Quote("^("+domain+"/)?"+component+"(/"+component+")*"+end+"$") + ")" + and + pathFits(v)
 }
 
-// The registry of images that name none, and the path of its images that name no path.
+// The default registry of images, and its default path for names of one component.
 const (
 	dockerHub = "docker.io"
 	library   = "library"
@@ -43,13 +43,13 @@ const (
 const (
 	hubName = `(?i:(index\.)?docker\.io)/`
 	below   = `(/` + component + `)*`
-	// first is a first component that is not the name of a registry, unless it is localhost.
+	// first matches a first component that is not the name of a registry. It also matches localhost, which is one.
 	first = `[a-z0-9]+((_|__|-+)[a-z0-9]+)*`
 )
 
 var isDomain = regexp.MustCompile("^" + domain + "$")
 
-// imageFrom reports whether an image is from one of the registries and repositories.
+// imageFrom returns an expression that is true if an image is from one of the registries and repositories of the operand.
 func imageFrom(v string, operand *yaml.Node) string {
 	names, hub := sourceNames(operand)
 	matches := func(name string) string {
@@ -62,7 +62,7 @@ func imageFrom(v string, operand *yaml.Node) string {
 	return joined([]string{is, not(v + `.matches("^[0-9a-fA-F]{64}$")`), pathFits(v)}, and)
 }
 
-// sourceNames returns regular expressions of the names of images, and whether all images of Docker Hub are among them.
+// sourceNames returns regular expressions for image names, and whether they include all images of Docker Hub.
 func sourceNames(operand *yaml.Node) (names []string, hub bool) {
 	var registries []string // in order
 	paths := make(map[string][]string)
@@ -96,8 +96,8 @@ func sourceNames(operand *yaml.Node) (names []string, hub bool) {
 	return names, hub
 }
 
-// splitSource splits an operand into a registry and a path, as the engine does. The path of an image of Docker Hub that is one word begins
-// with library, and that of all images of an organization ends with a slash.
+// splitSource splits an operand into a registry and a path, as the engine does. For Docker Hub, the path of a one-word image begins with
+// library/, and an organization ends with a slash.
 func splitSource(text string) (registry, path string) {
 	registry, path, slash := strings.Cut(text, "/")
 	isRegistry := registry == "localhost" || strings.ContainsAny(registry, ".:") || strings.ToLower(registry) != registry
@@ -113,7 +113,7 @@ func splitSource(text string) (registry, path string) {
 	return registry, path
 }
 
-// hubNames are the names of images of Docker Hub in one of the paths. An image whose name is one word is in library.
+// hubNames returns regular expressions for the images of Docker Hub in the paths. Images with a name of one component are in library.
 func hubNames(paths []string) (names []string) {
 	var official, organizations, repositories []string
 	for _, path := range paths {
@@ -154,7 +154,7 @@ func hubNames(paths []string) (names []string) {
 	return names
 }
 
-// oneOf is a regular expression of one of the texts.
+// oneOf returns a regular expression that matches any of the texts.
 func oneOf(texts []string) string {
 	quoted := make([]string, len(texts))
 	for i, text := range texts {

@@ -9,7 +9,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
-// Quote writes a string literal, in printable characters.
+// Quote returns a text as a CEL string literal of printable characters.
 func Quote(text string) string {
 	var b strings.Builder
 	b.WriteByte('"')
@@ -34,7 +34,7 @@ func Quote(text string) string {
 	return b.String()
 }
 
-// literal writes a scalar.
+// literal returns a scalar as a CEL literal.
 func literal(s strictyaml.Scalar) string {
 	switch s.Kind {
 	case strictyaml.TextScalar:
@@ -46,12 +46,12 @@ func literal(s strictyaml.Scalar) string {
 	}
 	text := strconv.FormatFloat(s.Float, 'g', -1, 64)
 	if strings.Trim(text, "-0123456789") == "" {
-		text += ".0" // or else it is an integer
+		text += ".0" // without it, the literal would be an integer
 	}
 	return text
 }
 
-// reserved are names that cannot follow a dot in every version of CEL.
+// reserved has the names that cannot follow a dot in some version of CEL.
 var reserved = map[string]bool{
 	"in": true, "true": true, "false": true, "null": true, "as": true, "break": true, "const": true, "continue": true, "else": true,
 	"for": true, "function": true, "if": true, "import": true, "let": true, "loop": true, "package": true, "namespace": true,

@@ -1,4 +1,4 @@
 package cel
 
-// Matches is an expression of type bool: whether a shell glob matches a text, given as an expression of type string.
+// Matches returns an expression of type bool that is true if a shell glob matches a text. expr is the expression for the text, of type string.
 func Matches(expr, pattern string) string { return glob(expr, pattern, true) }

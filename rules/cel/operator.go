@@ -12,7 +12,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
-// ofKind guards an expression about a value that must have a type.
+// ofKind returns an expression that is false unless the value has a kind, and otherwise evaluates expression.
 func ofKind(v value, kind schema.Kinds, expression string) string {
 	if v.kinds()&kind == 0 {
 		return "false"
@@ -24,7 +24,8 @@ func ofKind(v value, kind schema.Kinds, expression string) string {
 	return "(type(" + v.expr + ") == " + name + and + expression + ")"
 }
 
-// ofScalar guards a comparison of a value, which fails for lists and maps in Kubernetes 1.37.
+// ofScalar returns an expression that is false if the value is a list or a map, and otherwise evaluates expression. Comparing lists and maps
+// fails in Kubernetes 1.37.
 func ofScalar(v value, expression string) string {
 	switch {
 	case v.kinds()&(schema.Array|schema.Object) == 0:
@@ -35,7 +36,7 @@ func ofScalar(v value, expression string) string {
 	return joined([]string{"type(" + v.expr + ") != list", "type(" + v.expr + ") != map", expression}, and)
 }
 
-// operator is the answer of a positive operator for a value.
+// operator returns the expression for a positive operator and a value.
 func (x *Translator) operator(operator string, operand *yaml.Node, v value, must bool) string {
 	texts := map[string]string{"hasPrefix": "startsWith", "hasSuffix": "endsWith", "matches": "matches"}
 	switch operator {
@@ -72,7 +73,7 @@ func (x *Translator) operator(operator string, operand *yaml.Node, v value, must
 	return "false"
 }
 
-// anyElement reports whether an element of a list, neither a list nor a map, is as the comparison says.
+// anyElement returns an expression that is true if the comparison is true for any scalar element of a list.
 func (x *Translator) anyElement(v value, comparison func(element value) string) string {
 	element := value{expr: x.variable(), kind: v.items()}
 	is := ofScalar(element, comparison(element))
@@ -89,7 +90,7 @@ func orderSign(operator string) string {
 	return " > "
 }
 
-// isNumber guards an expression about a number.
+// isNumber returns an expression that is false unless the value is a number, and otherwise evaluates expression.
 func isNumber(v value, expression string) string {
 	switch v.kinds() {
 	case schema.Number:
@@ -100,7 +101,8 @@ func isNumber(v value, expression string) string {
 	return "false"
 }
 
-// inList compares a value with the scalars of a list. The elements of a list in CEL have one type.
+// inList returns an expression that is true if the value equals a scalar of a list. It uses one CEL list for each type, because the elements of
+// a CEL list must have the same type.
 func inList(expr string, list *yaml.Node) string {
 	var kinds [4][]string
 	for _, node := range list.Content {
@@ -120,7 +122,7 @@ func inList(expr string, list *yaml.Node) string {
 	return joined(parts, or)
 }
 
-// length compares the length of a string, a list or a map.
+// length returns an expression that compares the length of a string, a list or a map with the operand.
 func length(v value, operand *yaml.Node) string {
 	least, most, _ := rules.ParseLengths(operand)
 	size := "size(" + v.expr + ")"
@@ -136,7 +138,7 @@ func length(v value, operand *yaml.Node) string {
 	return joined([]string{ofKind(v, schema.String, is), ofKind(v, schema.Array, is), ofKind(v, schema.Object, is)}, or)
 }
 
-// compareWith is the answer of an operator for a value and an operand of the pod.
+// compareWith returns the expression for an operator, a value, and an operand that is a value of the pod, too.
 func (x *Translator) compareWith(operator string, v, o value, times string, must bool) string {
 	if operator == "notEquals" {
 		return not(x.compareWith("equals", v, o, times, !must))
@@ -164,7 +166,7 @@ func (x *Translator) compareWith(operator string, v, o value, times string, must
 	return x.quantityTimes(operator, v, o, times, must)
 }
 
-// sameScalar compares two values, neither a list nor a map.
+// sameScalar returns an expression that is true if two values are equal scalars.
 func sameScalar(v, o value) string {
 	return ofScalar(v, ofScalar(o, v.expr+" == "+o.expr))
 }

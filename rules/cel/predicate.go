@@ -11,8 +11,8 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
-// predicate is an expression of type bool for a predicate about a subject: with must it is whether the predicate is true, without it
-// whether the predicate is true or unknown.
+// predicate returns an expression of type bool for a predicate about a subject. With must, the expression is true if the predicate is true;
+// without must, also if the predicate is unknown.
 func (x *Translator) predicate(node *yaml.Node, subject value, must bool) string {
 	for _, word := range []string{"all", "any"} {
 		field := strictyaml.Field(node, word)
@@ -41,7 +41,7 @@ func (x *Translator) predicate(node *yaml.Node, subject value, must bool) string
 	return x.leaf(node, subject, must)
 }
 
-// from returns where a path begins, and its steps. It is the subject itself for an empty path.
+// from returns the value at which a path begins, and the parsed path. An empty path is the subject itself.
 func (x *Translator) from(source string, subject value) (value, *fieldpath.Path) {
 	if source == "" {
 		return subject, fieldpath.Self
@@ -59,14 +59,14 @@ func (x *Translator) from(source string, subject value) (value, *fieldpath.Path)
 	return subject, path
 }
 
-// admitted refuses a path of the pod whose value the API server sets only later.
+// admitted rejects a path to a field of the pod that the API server sets after admission.
 func (x *Translator) admitted(path *fieldpath.Path) {
 	if isLater(path.Steps) {
 		x.unsupported("reads %s, which is not known at admission", strings.TrimPrefix(path.Source, "$."))
 	}
 }
 
-// isLater reports whether a path of the pod leads to what the API server sets only later.
+// isLater reports whether a path leads to a field of the pod that the API server sets after admission.
 func isLater(steps []fieldpath.Step) bool {
 	if len(steps) == 0 || steps[0].Kind != fieldpath.Keys {
 		return false
@@ -76,7 +76,7 @@ func isLater(steps []fieldpath.Step) bool {
 		first == "metadata" && (second == "deletionTimestamp" || second == "deletionGracePeriodSeconds" || second == "resourceVersion")
 }
 
-// readsLater reports whether a predicate about the pod reads what the API server sets only later.
+// readsLater reports whether a predicate about the pod reads a field that the API server sets after admission.
 func (x *Translator) readsLater(node *yaml.Node) bool {
 	before := *x
 	x.reason = ""
@@ -86,7 +86,7 @@ func (x *Translator) readsLater(node *yaml.Node) bool {
 	return later
 }
 
-// quantified is a predicate about the elements of lists, or the entries of maps.
+// quantified returns the expression for a predicate about the elements of lists or the entries of maps.
 func (x *Translator) quantified(q quantifier, node *yaml.Node, subject value, must bool) string {
 	from, path := x.from(strictyaml.FieldValue(node, "in"), subject)
 	is := strictyaml.Field(node, "is")
@@ -95,7 +95,8 @@ func (x *Translator) quantified(q quantifier, node *yaml.Node, subject value, mu
 	})
 }
 
-// elements joins the answers for the elements of a list, or the entries of a map. They are unknown for anything else.
+// elements returns the expression that joins the answers for the elements of a list or the entries of a map. For any other value, the answer is
+// unknown.
 func (x *Translator) elements(q quantifier, v value, must bool, answer func(value) string) string {
 	unknown := "true"
 	if must {
@@ -135,7 +136,7 @@ func (x *Translator) elements(q quantifier, v value, must bool, answer func(valu
 	return "(type(" + v.expr + ") == list ? " + inList(nil) + " : type(" + v.expr + ") == map ? " + inMap(nil, true) + " : " + unknown + ")"
 }
 
-// macro applies a comprehension, unless it has the same answer for any elements.
+// macro returns a comprehension, or a constant if its result does not depend on the elements.
 func (x *Translator) macro(q quantifier, list, variable, is string) string {
 	if is == q.empty {
 		return q.empty
@@ -143,7 +144,7 @@ func (x *Translator) macro(q quantifier, list, variable, is string) string {
 	return list + "." + q.macro + "(" + variable + ", " + bare(is) + ")"
 }
 
-// leaf compares the values of the first path that leads to a value.
+// leaf returns the expression that compares the values of the first path that has a value.
 func (x *Translator) leaf(node *yaml.Node, subject value, must bool) string {
 	operator := strictyaml.FieldValue(node, "operator")
 	operand := strictyaml.Field(node, "value")
@@ -164,7 +165,7 @@ func (x *Translator) leaf(node *yaml.Node, subject value, must bool) string {
 	return x.firstPath(node, subject, absent, compare)
 }
 
-// firstPath is the answer for the values of the first path that leads to a value, and absent where none does.
+// firstPath returns the expression for the answer for the first path that has a value; absent is the answer if no path has one.
 func (x *Translator) firstPath(node *yaml.Node, subject value, absent bool, compare func(value) string) string {
 	paths := strictyaml.Entries(strictyaml.Field(node, "path"))
 	if len(paths) == 0 {
@@ -174,7 +175,7 @@ func (x *Translator) firstPath(node *yaml.Node, subject value, absent bool, comp
 	if absent {
 		answer = "true"
 	}
-	// From the last path to the first, so that consecutive paths of one value are one optional value.
+	// Go from the last path to the first, so that consecutive paths with at most one value become one optional value.
 	var single []value
 	flush := func() {
 		if len(single) == 0 {
@@ -215,7 +216,7 @@ func (x *Translator) firstPath(node *yaml.Node, subject value, absent bool, comp
 	return answer
 }
 
-// orElse is the answer for a value, and another one where there is none.
+// orElse returns the expression for the answer for a value; absent is the answer if there is no value.
 func (x *Translator) orElse(v value, compare func(value) string, absent string) string {
 	if !v.optional {
 		return compare(v)
@@ -234,7 +235,7 @@ func (x *Translator) orElse(v value, compare func(value) string, absent string) 
 	return v.expr + ".optMap(" + n + ", " + bare(is) + ").orValue(" + absent + ")"
 }
 
-// common is the kind of two values.
+// common returns the type that two values have in common; nil if they have different types.
 func common(a, b *schema.Type) *schema.Type {
 	if a == nil || b == nil || a.Kinds() != b.Kinds() || a.Items != b.Items || a.Values != b.Values || a.Type == "object" && a != b {
 		return nil
@@ -242,7 +243,7 @@ func common(a, b *schema.Type) *schema.Type {
 	return a
 }
 
-// compare is the answer of an operator for a value.
+// compare returns the expression for an operator and a value.
 func (x *Translator) compare(operator string, operand *yaml.Node, v value, must bool) string {
 	switch operator {
 	case "exists":
@@ -254,7 +255,7 @@ func (x *Translator) compare(operator string, operand *yaml.Node, v value, must 
 	case "notIn":
 		return not(x.compare("in", operand, v, !must))
 	}
-	if v.entry != nil { // an object with the fields key and value
+	if v.entry != nil { // it behaves like an object with the fields key and value
 		if operator != "length" {
 			return "false"
 		}

@@ -7,11 +7,11 @@ import (
 	"github.com/kube-devops/kube-devops/rules/schema"
 )
 
-// isQuantity reports whether a value is a quantity: a string, or an integer.
+// isQuantity returns an expression that is true if a value is a quantity: a string or an integer.
 func isQuantity(v value) string {
 	is := "isQuantity(" + text(v) + ")"
 	if v.kinds()&schema.String != 0 && (v.kind == nil || !v.kind.IsQuantity()) {
-		// Kubernetes reads a sign or a point without a digit as 0. The API server writes no quantity like that.
+		// Kubernetes reads a sign or a point without a digit as 0, but the engine does not. The API server never writes such a quantity.
 		is += and + text(v) + `.matches("^[+-]?\\.?[0-9]")`
 	}
 	switch {
@@ -25,11 +25,11 @@ func isQuantity(v value) string {
 
 func text(v value) string { return "string(" + v.expr + ")" }
 
-// tooBig matches the quantities that the engine does not compare: with more than 64 digits, without zeros at either end, or with an
-// exponent above 100. CEL would take long for 1e999999999.
+// tooBig matches the quantities that the engine does not compare: those with more than 64 digits, not counting zeros at either end, or with an
+// exponent above 100. CEL would need a long time for 1e999999999.
 const tooBig = `^[+-]?0*([1-9][0-9]{64}|([1-9](\\.?[0-9]){63}|\\.[0-9]{64})[0-9.]*[1-9])|[eE][+-]?0*([1-9][0-9]{3}|[2-9][0-9]{2}|1[1-9][0-9]|10[1-9])`
 
-// compared is the answer of a comparison of quantities, some of them in the pod.
+// compared returns the expression for a comparison of quantities. of has the values of the pod that the comparison uses.
 func compared(comparison string, must bool, of ...value) string {
 	var parts, big []string
 	for _, v := range of {
@@ -42,7 +42,7 @@ func compared(comparison string, must bool, of ...value) string {
 	return joined(append(parts, joined(append(big, comparison), or)), and)
 }
 
-// comparison compares two quantities.
+// comparison returns the expression that compares two quantities.
 func comparison(operator, left, right string) string {
 	switch operator {
 	case "quantityGreaterThan", "greaterThan":
@@ -53,12 +53,13 @@ func comparison(operator, left, right string) string {
 	return left + ".compareTo(" + right + ") == 0"
 }
 
-// quantity compares a value with a quantity of the table.
+// quantity returns the expression that compares a value with a quantity of the table.
 func (x *Translator) quantity(operator string, v value, want string, must bool) string {
 	return compared(comparison(operator, "quantity("+text(v)+")", want), must, v)
 }
 
-// quantityTimes compares a value with a quantity of the pod times a positive decimal: value * denominator with operand * numerator.
+// quantityTimes returns the expression that compares a value with a quantity of the pod times a positive decimal. The decimal is a fraction, so
+// it compares value * denominator with operand * numerator.
 func (x *Translator) quantityTimes(operator string, v, o value, times string, must bool) string {
 	factor := big.NewRat(1, 1)
 	if times != "" {
@@ -67,8 +68,9 @@ func (x *Translator) quantityTimes(operator string, v, o value, times string, mu
 	return compared(comparison(operator, x.multiplied(v, factor.Denom()), x.multiplied(o, factor.Num())), must, v, o)
 }
 
-// multiplied is a quantity times a positive integer, which CEL can only add: from the highest bit to the lowest it is doubled, and added
-// where the bit is set. Each addition parses the quantity anew because add may change a large quantity in place.
+// multiplied returns the expression for a quantity times a positive integer. CEL can only add quantities. So from the highest bit of the integer
+// to the lowest, the sum is doubled, and the quantity is added if the bit is set. Each addition parses the quantity again, because add may
+// change a large quantity in place.
 func (x *Translator) multiplied(v value, by *big.Int) string {
 	once := "quantity(" + text(v) + ")"
 	if by.BitLen() == 1 {

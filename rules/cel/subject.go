@@ -12,18 +12,18 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
-// A place is a subject of a check: where it is, and what its names are.
+// A place is a subject of a check, with the expressions for its names.
 type place struct {
 	subject   value
-	container string // the expression of the name of its container; empty where there is none
-	name      string // the expression of its name within the container or the pod; empty for a container and for the pod
-	// nameless is the condition under which it has no name, so that the engine names it by its path; "false" for never. paths are all paths
-	// that it may have.
+	container string // the expression for the name of its container; empty if it is not in a container
+	name      string // the expression for its name within the container or the pod; empty for a container and for the pod
+	// nameless is the condition under which the subject has no name, so that the engine names it by its path. "false" means that it always has
+	// a name. paths has all paths that it may have.
 	nameless string
 	paths    iter.Seq[string]
 }
 
-// id is the expression of the entry of a violation.
+// id returns the expression for the entry of a violation. See Translator.Violations.
 func (p *place) id() string {
 	switch {
 	case p.container == "" && p.name == "":
@@ -36,10 +36,10 @@ func (p *place) id() string {
 	return p.container + ` + "/" + ` + p.name
 }
 
-// never is an empty list of texts. The type of [] would be list(dyn).
+// never is an empty list of type list(string). The type of [] would be list(dyn).
 const never = `[""].filter(v1, false)`
 
-// violations lists the violations of a check.
+// violations returns the expression for the violations of a check.
 func (x *Translator) violations(check *rules.Check, node *yaml.Node) string {
 	if len(check.ForEach) == 0 {
 		p := &place{subject: x.pod(), nameless: "false"}
@@ -74,12 +74,12 @@ func (x *Translator) violations(check *rules.Check, node *yaml.Node) string {
 	return strings.Join(lists, " + ")
 }
 
-// violates reports whether a subject has a violation that no waiver accepts.
+// violates returns an expression that is true if a subject has a violation that no waiver accepts.
 func (x *Translator) violates(check *rules.Check, node *yaml.Node, p *place) string {
 	is := x.predicate(strictyaml.Field(node, "violation"), p.subject, false)
 	if when := strictyaml.Field(node, "when"); when != nil {
 		may, must := x.predicate(when, p.subject, false), x.predicate(when, p.subject, true)
-		// A violation is unknown where the condition is.
+		// If the condition is unknown, the violation is unknown.
 		if withoutVariables(may) != withoutVariables(must) {
 			is = joined([]string{is, not(must)}, or)
 		}
@@ -91,7 +91,7 @@ func (x *Translator) violates(check *rules.Check, node *yaml.Node, p *place) str
 	return joined([]string{is, not(x.waived(check, p))}, and)
 }
 
-// withoutVariables makes two expressions equal that differ only in the names of their variables.
+// withoutVariables removes the numbers of variables, so that expressions that differ only in them become equal.
 func withoutVariables(expression string) string {
 	var b strings.Builder
 	for i := 0; i < len(expression); i++ {
@@ -105,7 +105,7 @@ func withoutVariables(expression string) string {
 	return b.String()
 }
 
-// A walk lists the violations of the subjects of one path.
+// A walk translates a check for the subjects of one path.
 type walk struct {
 	*Translator
 	check *rules.Check
@@ -113,7 +113,7 @@ type walk struct {
 	path  *fieldpath.SubjectPath
 }
 
-// list is an expression of type list(string); empty where there is never a violation.
+// list returns the expression for the violations, of type list(string). It returns "" if there is never a violation.
 func (w *walk) list() string {
 	steps := w.path.Steps
 	root := w.pod()
@@ -121,7 +121,7 @@ func (w *walk) list() string {
 	if len(steps) == 2 && steps[0].Kind == fieldpath.Keys {
 		expression = w.last(w.run(root, steps[:1]), &steps[1], "", w.path.Container == 2)
 	} else if text := w.texts(root, steps, ""); text != "" {
-		// CEL cannot flatten lists of lists, but join and split texts. No name has a line break.
+		// CEL cannot flatten a list of lists, but it can join and split texts. Names have no line breaks.
 		n := w.variable()
 		expression = text + `.split("\n").filter(` + n + `, ` + n + ` != "")`
 	}
@@ -137,7 +137,7 @@ func (w *walk) list() string {
 
 func keys(path string) []fieldpath.Step { return []fieldpath.Step{{Kind: fieldpath.Keys, Keys: path}} }
 
-// last lists the violations of the elements of a list, the last one of the path. It is empty where there are none.
+// last returns the expression for the violations in the last list of the path. It returns "" if there is never a violation.
 func (w *walk) last(v value, s *fieldpath.Step, container string, areContainers bool) string {
 	list, ok := w.Translator.list(v)
 	if !ok {
@@ -160,7 +160,8 @@ func (w *walk) last(v value, s *fieldpath.Step, container string, areContainers 
 	return list + ".map(" + n + ", " + bare(condition) + ", " + p.id() + ")"
 }
 
-// texts is an expression of type string: the violations of the subjects below a value, each in a line. It is empty where there are none.
+// texts returns an expression of type string for the violations of the subjects below a value, one on each line. It returns "" if there is never
+// a violation.
 func (w *walk) texts(v value, steps []fieldpath.Step, container string) string {
 	done := len(w.path.Steps) - len(steps)
 	if done == w.path.Container && done > 0 && container == "" {
@@ -200,10 +201,10 @@ func (w *walk) texts(v value, steps []fieldpath.Step, container string) string {
 	return list + ".map(" + n + ", " + inner + `).join("\n")`
 }
 
-// nameOf is the expression of the name of a container, which always has one.
+// nameOf returns the expression for the name of a container, which always exists.
 func nameOf(container string) string { return "string(" + container + ".name)" }
 
-// place names a subject as the engine does: by its name, its key, its port, its text, or else by its path.
+// place returns the place of a subject. As in the engine, the name of a subject is its name, key, port or text, or else its path.
 func (w *walk) place(subject value, container string, isContainer bool) *place {
 	p := &place{subject: subject, container: container, nameless: "false"}
 	if isContainer {
@@ -257,7 +258,7 @@ func (w *walk) place(subject value, container string, isContainer bool) *place {
 	return p
 }
 
-// isNamed reports whether every object of the kind has a name.
+// isNamed reports whether every object of the value's type has a name.
 func (w *walk) isNamed(v value) bool {
 	if v.kind == nil {
 		return false
@@ -270,15 +271,15 @@ func (w *walk) isNamed(v value) bool {
 	return false
 }
 
-// oneLine replaces the line breaks of a text that is not the name of an object.
+// oneLine returns the expression for a text without line breaks.
 func oneLine(text string) string { return text + `.replace("\n", " ")` }
 
-// clipped cuts a text as the engine does.
+// clipped returns the expression for a text that is shortened as in the engine.
 func clipped(text string) string {
 	return "(size(" + text + ") > 200 ? " + text + `.substring(0, 197) + "…" : ` + text + ")"
 }
 
-// listName is the name of a subject without a name: its path within its container or the pod, without its indexes.
+// listName returns the name of a subject without a name: its path within its container or the pod, without indexes.
 func (w *walk) listName() string {
 	var parts []string
 	for _, s := range w.path.Steps[w.path.Container:] {
@@ -289,7 +290,7 @@ func (w *walk) listName() string {
 	return strings.Join(parts, ".")
 }
 
-// paths are the paths of subjects within their container or the pod, with the indexes that the engine can count up to.
+// paths returns the paths that subjects can have within their container or the pod, for as many subjects as the engine evaluates.
 func (w *walk) paths() iter.Seq[string] {
 	steps := w.path.Steps[w.path.Container:]
 	lists := 0

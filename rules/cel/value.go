@@ -8,19 +8,19 @@ import (
 	"github.com/kube-devops/kube-devops/rules/schema"
 )
 
-// A value is an expression of a JSON value: of type dyn, or of type optional_type(dyn).
+// A value is an expression for a JSON value, of type dyn or optional_type(dyn).
 type value struct {
 	expr     string
 	optional bool
-	nothing  bool // there is never a value
-	nullable bool // it may be null
-	// untyped: brackets select it. CEL gives it the type of what it is first compared with, so its variable must be made dyn.
+	nothing  bool // the value is always absent
+	nullable bool // the value may be null
+	// untyped means that brackets select the value. CEL then infers its type from the first comparison, so variables for it must use dyn().
 	untyped bool
-	kind    *schema.Type // nil for any
+	kind    *schema.Type // nil for any type
 	// entry is set for an entry of a map, which has the fields key and value. expr is then empty.
 	entry *entry
-	// inner is the part of expr, an optional value too, that a longer path continues. The macros optMap and optFlatMap write their target
-	// twice: a chain of them would double at each step, and one within another does not.
+	// inner is the part of expr that a longer path continues, an optional value too. The macros optMap and optFlatMap expand their target
+	// twice, so a chain of them would double the expression at each step. Nested macros do not.
 	inner inner
 }
 
@@ -41,7 +41,7 @@ func (v value) kinds() schema.Kinds {
 func (v value) isList() bool { return v.kinds() == schema.Array }
 func (v value) isMap() bool  { return v.kinds() == schema.Object }
 
-// pod is the pod.
+// pod returns the value of the pod.
 func (x *Translator) pod() value {
 	v := value{expr: x.Root}
 	if x.Pods != nil {
@@ -50,7 +50,7 @@ func (x *Translator) pod() value {
 	return v
 }
 
-// asOptional makes a value optional.
+// asOptional returns the value as an optional value.
 func (v value) asOptional() value {
 	if !v.optional {
 		v.expr, v.optional = "optional.of("+v.expr+")", true
@@ -58,7 +58,8 @@ func (v value) asOptional() value {
 	return v
 }
 
-// then continues an optional value with another one. It is an expression of the value; where the guard is true there is none.
+// then continues an optional value with the next one. guard and next return expressions for a variable of v; the result is absent if the guard
+// is true.
 func (x *Translator) then(v value, guard, next func(n string) string) value {
 	n, in := v.expr, v.inner
 	if !v.optional {
@@ -78,7 +79,7 @@ func (x *Translator) then(v value, guard, next func(n string) string) value {
 	return value{expr: in.before + in.expr + in.after, optional: true, inner: in}
 }
 
-// typed is a variable for the value.
+// typed returns the expression for a variable of the value.
 func (v value) typed(variable string) string {
 	if v.untyped {
 		return "dyn(" + variable + ")"
@@ -88,7 +89,7 @@ func (v value) typed(variable string) string {
 
 func unguarded(string) string { return "" }
 
-// notNull makes an optional value that is never null.
+// notNull returns the value as an optional value that is absent instead of null.
 func (x *Translator) notNull(v value) value {
 	if v = v.asOptional(); !v.nullable {
 		return v
@@ -98,7 +99,7 @@ func (x *Translator) notNull(v value) value {
 	return of
 }
 
-// run follows the steps of a path that has at most one value.
+// run returns the value at the end of a path that has at most one value.
 func (x *Translator) run(v value, steps []fieldpath.Step) value {
 	for i := range steps {
 		switch s := &steps[i]; s.Kind {
@@ -117,7 +118,7 @@ func (x *Translator) run(v value, steps []fieldpath.Step) value {
 	return v
 }
 
-// key is the value of a key of a map or an object, or of an index of a list.
+// key returns the value of a key of a map, or of an index of a list.
 func (x *Translator) key(v value, key string) value {
 	index := fieldpath.IsIndex(key)
 	switch {
@@ -151,7 +152,7 @@ func (x *Translator) key(v value, key string) value {
 	return of
 }
 
-// member selects a key or an index that may be absent.
+// member returns the CEL operation that selects a key or an index that may be absent.
 func member(key string, index bool) string {
 	switch {
 	case index:
@@ -162,7 +163,7 @@ func member(key string, index bool) string {
 	return "[?" + Quote(key) + "]"
 }
 
-// list is the expression of a list, which is empty where there is none. It returns false where there is never one.
+// list returns the expression for a list, which is empty if the value is absent or not a list. It returns false if the value is never a list.
 func (x *Translator) list(v value) (string, bool) {
 	switch {
 	case v.nothing || v.entry != nil || v.kinds()&schema.Array == 0:
@@ -182,7 +183,7 @@ func (x *Translator) list(v value) (string, bool) {
 	return of.expr + ".optMap(" + n + ", type(" + n + ") == list ? " + of.typed(n) + " : dyn([])).orValue(dyn([]))", true
 }
 
-// items is the kind of the elements of a list.
+// items returns the type of the elements of a list; nil for any type.
 func (v value) items() *schema.Type {
 	if v.isList() {
 		return v.kind.Items
@@ -190,7 +191,7 @@ func (v value) items() *schema.Type {
 	return nil
 }
 
-// length is the number of the elements of a list.
+// length returns the value for the length of a list.
 func (x *Translator) length(v value) value {
 	if _, ok := x.list(v); !ok {
 		return nothing
@@ -204,7 +205,7 @@ func (x *Translator) length(v value) value {
 	return of
 }
 
-// first is the first element of a list with the literal of a query.
+// first returns the value for the first element of a list that matches a query.
 func (x *Translator) first(v value, s *fieldpath.Step) value {
 	list, ok := x.list(v)
 	if !ok {
@@ -215,7 +216,7 @@ func (x *Translator) first(v value, s *fieldpath.Step) value {
 	return value{expr: list + ".filter(" + n + ", " + x.selects(element, s) + ")[?0]", optional: true, kind: v.items()}
 }
 
-// selects reports whether an element has the literal of a query.
+// selects returns an expression that is true if an element matches a query.
 func (x *Translator) selects(element value, s *fieldpath.Step) string {
 	of := x.key(element, s.Key)
 	switch {
@@ -241,7 +242,7 @@ var (
 	forAll = quantifier{"all", and, "true"}
 )
 
-// each joins the answers for all values of a path, without those that are absent.
+// each returns the expression that joins the answers for all values of a path that exist.
 func (x *Translator) each(q quantifier, v value, steps []fieldpath.Step, answer func(value) string) string {
 	several := 0
 	for several < len(steps) && steps[several].Kind != fieldpath.Each && steps[several].Kind != fieldpath.All {
@@ -271,7 +272,7 @@ func (x *Translator) each(q quantifier, v value, steps []fieldpath.Step, answer 
 	return list + "." + q.macro + "(" + n + ", " + inner + ")"
 }
 
-// of is the answer for a value, and that of an empty list where there is none.
+// of returns the expression for the answer for a value. If the value is absent, the answer is that for an empty list.
 func (x *Translator) of(q quantifier, v value, answer func(value) string) string {
 	if v.nothing {
 		return q.empty
@@ -283,7 +284,7 @@ func (x *Translator) of(q quantifier, v value, answer func(value) string) string
 	return v.expr + ".optMap(" + n + ", " + bare(x.unlessNull(q, of, answer)) + ").orValue(" + q.empty + ")"
 }
 
-// bind returns a variable for an optional value, and the value of the variable.
+// bind returns a new variable for an optional value, and the variable as a value.
 func (x *Translator) bind(v value) (variable string, of value) {
 	n := x.variable()
 	return n, value{expr: v.typed(n), kind: v.kind, nullable: v.nullable}

@@ -12,13 +12,13 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
-// afterAll is a moment after any expiry.
+// afterAll is a time after any expiry.
 const afterAll = "9999-12-31T23:59:59Z"
 
-// Now is the moment of an admission by the clock of the API server, an expression of type timestamp. The API server sets the creation of
-// a new object. On an update it sets the time of an entry of managedFields, but not if the update only removes fields, and the client
-// writes the other entries. So the newest time counts only if it is later than those of the old object; else it is a moment after any expiry.
-// The arguments are expressions of the object, of the old object and of the operation.
+// Now returns an expression of type timestamp for the time of an admission by the clock of the API server. For a new object, it is the creation
+// time, which the API server sets. On an update, the API server sets the time of one entry of managedFields, unless the update only removes
+// fields; the client writes the other entries. So the newest time counts only if it is later than all times of the old object. Otherwise the
+// result is a time after any expiry. The arguments are the expressions for the object, the old object and the operation.
 func Now(object, old, operation string) string {
 	newest := func(object string) string {
 		return object + `.metadata.?managedFields.orValue([]).map(m, m.?time.optMap(t, timestamp(string(t))).orValue(timestamp("` + afterAll + `")))`
@@ -27,8 +27,8 @@ func Now(object, old, operation string) string {
 		"[(" + newest(object) + " + [timestamp(0)]).max()].map(t, t > (" + newest(old) + ` + [timestamp(0)]).max() ? t : timestamp("` + afterAll + `"))[0])`
 }
 
-// Workload is the text KIND/NAME of the workload of a pod, an expression of type string: as the engine finds it, from the owner of the
-// pod. The arguments are expressions as in Options.
+// Workload returns an expression of type string for the workload of a pod as KIND/NAME. Like the engine, it uses the owner of the pod. The
+// arguments are the expressions Options.Root and Options.Name.
 func Workload(root, name string) string {
 	owners := root + ".?metadata.?ownerReferences.orValue([])"
 	hash := root + `.?metadata.?labels[?"pod-template-hash"].orValue("")`
@@ -41,7 +41,7 @@ func Workload(root, name string) string {
 		`string(v1.kind) + "/" + string(v1.name)).orValue("Pod/" + string(` + name + ")))"
 }
 
-// waived reports whether a waiver that has not expired accepts a violation of the subject.
+// waived returns an expression that is true if a waiver accepts a violation of the subject.
 func (x *Translator) waived(check *rules.Check, p *place) string {
 	var accepted []string
 	for _, w := range x.table.Waivers() {
@@ -52,7 +52,7 @@ func (x *Translator) waived(check *rules.Check, p *place) string {
 	return joined(accepted, or)
 }
 
-// accepts reports whether a waiver accepts a violation of the subject.
+// accepts returns an expression that is true if a waiver has not expired and accepts a violation of the subject.
 func (x *Translator) accepts(w *rules.Waiver, node *yaml.Node, p *place) string {
 	var namespaces []string
 	for _, pattern := range w.Namespaces {
@@ -94,7 +94,7 @@ func (x *Translator) accepts(w *rules.Waiver, node *yaml.Node, p *place) string 
 			is = append(is, glob(p.container, w.Container, false))
 		}
 		if p.container == "" && p.name == "" {
-			is = nil // the pod itself
+			is = nil // the subject is the pod itself, which is in no container
 		}
 		parts = append(parts, joined(is, or))
 	}
@@ -102,15 +102,15 @@ func (x *Translator) accepts(w *rules.Waiver, node *yaml.Node, p *place) string 
 		parts = append(parts, x.subjectNamed(w, p, w.Subject))
 	}
 	expires := w.Expires.UTC().Format(time.RFC3339Nano)
-	if w.Expires.UTC().Year() > 9999 { // an hour before the end of the last year, in a zone behind UTC
+	if w.Expires.UTC().Year() > 9999 { // possible for the last day of the year 9999 in a time zone behind UTC
 		expires = afterAll
 	}
 	parts = append(parts, x.Now+" < timestamp("+Quote(expires)+")")
 	return joined(parts, and)
 }
 
-// subjectNamed reports whether a glob matches the name of a subject within its container or the pod, in which a slash is an ordinary
-// character.
+// subjectNamed returns an expression that is true if a glob matches the name of a subject within its container or the pod. Wildcards match
+// slashes, too.
 func (x *Translator) subjectNamed(w *rules.Waiver, p *place, pattern string) string {
 	if p.name == "" {
 		return "false"
@@ -126,7 +126,7 @@ func (x *Translator) subjectNamed(w *rules.Waiver, p *place, pattern string) str
 	return "(" + p.nameless + " ? " + byPath + " : " + byName + ")"
 }
 
-// subjectGlob reports whether a glob matches a whole name, in which a slash is an ordinary character.
+// subjectGlob returns an expression that is true if a glob matches a whole name. Wildcards match slashes, too.
 func (x *Translator) subjectGlob(w *rules.Waiver, expr, pattern string) string {
 	if !strings.ContainsAny(pattern, `*?[\`) {
 		return expr + " == " + Quote(pattern)
@@ -141,7 +141,8 @@ func (x *Translator) subjectGlob(w *rules.Waiver, expr, pattern string) string {
 	return expr + ".matches(" + Quote(globExpression(pattern, `(?s:.)`)) + ")"
 }
 
-// pathNamed reports whether a glob matches the path of a nameless subject, whose indexes CEL does not know: it must match all or none.
+// pathNamed returns "true" or "false" for whether a glob matches the path of a nameless subject. CEL does not know the indexes in the path, so
+// the glob must match all paths or none.
 func (x *Translator) pathNamed(w *rules.Waiver, p *place, pattern string) string {
 	answer := ""
 	for name := range p.paths {
