@@ -11,7 +11,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/kube-devops/kube-devops/agent/e2e/binaries"
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
@@ -35,7 +34,7 @@ func TestMain(m *testing.M) {
 func run(m *testing.M) (code int) {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	dir, remove, err := workDir()
+	dir, remove, err := cluster.WorkDir("kube-devops-e2e-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "e2e:", err)
 		return 1
@@ -64,20 +63,6 @@ func run(m *testing.M) (code int) {
 	case <-ctx.Done(): // tests cannot be interrupted; their processes end with this one
 		return 130
 	}
-}
-
-// workDir returns the folder for data and logs, and what removes it.
-func workDir() (string, func(), error) {
-	if logs := os.Getenv("E2E_LOGS"); logs != "" {
-		logs, err := filepath.Abs(logs)
-		if err != nil {
-			return "", nil, err
-		}
-		dir := filepath.Join(logs, time.Now().UTC().Format("20060102T150405.000Z"))
-		return dir, func() {}, os.MkdirAll(dir, 0o755)
-	}
-	dir, err := os.MkdirTemp("", "kube-devops-e2e-")
-	return dir, func() { _ = os.RemoveAll(dir) }, err
 }
 
 func (e *environment) start(ctx context.Context, dir string) error {

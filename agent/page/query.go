@@ -2,6 +2,7 @@ package page
 
 import (
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -90,12 +91,7 @@ func (q Query) Matches(texts ...string) bool {
 		return true
 	}
 	row := strings.ToLower(strings.Join(texts, "\n"))
-	for _, word := range words {
-		if !strings.Contains(row, word) {
-			return false
-		}
-	}
-	return true
+	return !slices.ContainsFunc(words, func(word string) bool { return !strings.Contains(row, word) })
 }
 
 // Slice sets Pages and Found for a number of matching rows, limits Page to the existing pages, and returns the range of rows on the page.

@@ -177,20 +177,18 @@ func (c *Client) RoundTrip(r *http.Request) (*http.Response, error) {
 	if r.Context().Err() != nil {
 		return response, err
 	}
-	switch {
-	case err != nil && !errors.As(err, new(*authError)):
-		if way, err = c.connect(r.Context(), way); err != nil {
-			return nil, err
-		}
-		return c.authorized(way, r)
-	case err == nil && response.StatusCode == http.StatusServiceUnavailable && c.moved(r.Context(), way):
+	again := err != nil && !errors.As(err, new(*authError))
+	if err == nil && response.StatusCode == http.StatusServiceUnavailable && c.moved(r.Context(), way) {
 		_ = response.Body.Close()
-		if way, err = c.connect(r.Context(), way); err != nil {
-			return nil, err
-		}
-		return c.authorized(way, r)
+		again = true
 	}
-	return response, err
+	if !again {
+		return response, err
+	}
+	if way, err = c.connect(r.Context(), way); err != nil {
+		return nil, err
+	}
+	return c.authorized(way, r)
 }
 
 // pause waits for d, and reports whether the context is still active.

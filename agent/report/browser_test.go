@@ -13,22 +13,9 @@ import (
 	"time"
 
 	"golang.org/x/net/html"
-)
 
-// browser finds Chromium. In CI it must be there; elsewhere a machine may have none.
-func browser(t *testing.T) string {
-	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
-	}
-	if os.Getenv("CI") == "true" {
-		t.Fatal("no Chromium on this machine; .ci/run installs Debian's package chromium")
-	}
-	t.Skip("no Chromium on this machine; install Debian's package chromium")
-	return ""
-}
+	"github.com/kube-devops/kube-devops/agent/page/browsertest"
+)
 
 // A frame is a page that the browser opens, as wide as a screen may be. Code runs when it is loaded: doc is the document of
 // the page, and write takes a line.
@@ -56,7 +43,7 @@ func viewOf(t *testing.T, name string) view {
 	if testing.Short() {
 		t.Skip("a short run starts no browser")
 	}
-	program := browser(t)
+	program := browsertest.Find(t)
 	shared.once.Do(func() { shared.views = open(t, program, frames(t)) })
 	v, ok := shared.views[name]
 	if !ok {

@@ -91,23 +91,6 @@ func (f *Finding) when() When {
 	return AtRestart
 }
 
-// Refused returns the number of workloads that the API server would refuse.
-func Refused(refusals []Refusal) (workloads int) {
-	return workloadsIn(slices.DeleteFunc(slices.Clone(refusals), func(r Refusal) bool { return r.Action != rules.Deny }))
-}
-
-func workloadsIn(refusals []Refusal) int {
-	type key struct {
-		namespace string
-		workloadKey
-	}
-	workloads := make(map[key]bool)
-	for i := range refusals {
-		workloads[key{refusals[i].Namespace, refusals[i].workloadKey()}] = true
-	}
-	return len(workloads)
-}
-
 // A RefusedWorkload is a workload with the checks that refuse it.
 type RefusedWorkload struct {
 	Name   string // includes the namespace and the file
@@ -116,6 +99,10 @@ type RefusedWorkload struct {
 
 // RefusedWorkloads returns the workloads that the API server would refuse, in the order of the refusals.
 func RefusedWorkloads(refusals []Refusal) []RefusedWorkload {
+	return byWorkload(slices.DeleteFunc(slices.Clone(refusals), func(r Refusal) bool { return r.Action != rules.Deny }))
+}
+
+func byWorkload(refusals []Refusal) []RefusedWorkload {
 	type key struct {
 		namespace string
 		workloadKey
@@ -124,9 +111,6 @@ func RefusedWorkloads(refusals []Refusal) []RefusedWorkload {
 	var workloads []RefusedWorkload
 	for i := range refusals {
 		r := &refusals[i]
-		if r.Action != rules.Deny {
-			continue
-		}
 		k := key{r.Namespace, r.workloadKey()}
 		w, known := at[k]
 		if !known {

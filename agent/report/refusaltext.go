@@ -51,7 +51,7 @@ func (w *tableWriter) refused() {
 
 // refusedHeadline returns the numbers of refused workloads, and of findings with other actions.
 func refusedHeadline(refusals []Refusal) string {
-	text := "Admission refuses " + english.Plural(Refused(refusals), "workload", "")
+	text := "Admission refuses " + english.Plural(len(RefusedWorkloads(refusals)), "workload", "")
 	if others := otherActions(refusals); others != "" {
 		text += "; " + others
 	}
@@ -128,8 +128,8 @@ type PreviewSide struct {
 // PreviewText writes the refused workloads by check, with the remediation of each check.
 func PreviewText(to io.Writer, p *Preview, o Options) error {
 	w := &tableWriter{to: bufio.NewWriter(to), o: o}
-	w.wrapped("Policy "+name(p.After.Table.Name())+": admission refuses "+english.Plural(Refused(p.After.Refusals), "workload", "")+" ("+
-		english.Plural(len(p.added()), "finding", "")+" new); policy "+name(p.Before.Table.Name())+" refuses "+number(Refused(p.Before.Refusals))+".", "  ")
+	w.wrapped("Policy "+name(p.After.Table.Name())+": admission refuses "+english.Plural(len(RefusedWorkloads(p.After.Refusals)), "workload", "")+" ("+
+		english.Plural(len(p.added()), "finding", "")+" new); policy "+name(p.Before.Table.Name())+" refuses "+number(len(RefusedWorkloads(p.Before.Refusals)))+".", "  ")
 	var known map[refusalKey]bool
 	if len(p.Before.Refusals) > 0 {
 		known = keysOf(p.Before.Refusals)
@@ -162,7 +162,7 @@ func (w *tableWriter) previewOf(action rules.Enforce, c *rules.Check, all []Refu
 	}
 	w.line("")
 	text := strings.TrimSpace(strings.TrimSuffix(prose(c.Message(), 300), ".") + ". " + prose(c.Remediation, 600))
-	lines := Wrap(fmt.Sprintf("%s (%s, %s): %s", c.ID, action, english.Plural(workloadsIn(of), "workload", ""), text), w.o.Width, "  ")
+	lines := Wrap(fmt.Sprintf("%s (%s, %s): %s", c.ID, action, english.Plural(len(byWorkload(of)), "workload", ""), text), w.o.Width, "  ")
 	lines[0] = w.in(bold, c.ID) + strings.TrimPrefix(lines[0], c.ID)
 	for _, line := range lines {
 		w.line("%s", line)
@@ -234,7 +234,7 @@ type (
 // PreviewJSON writes the preview as one JSON object.
 func PreviewJSON(to io.Writer, p *Preview) error {
 	side := func(s PreviewSide) previewSideJSON {
-		return previewSideJSON{policyJSON{s.Table.Name(), s.Table.Hash()}, Refused(s.Refusals)}
+		return previewSideJSON{policyJSON{s.Table.Name(), s.Table.Hash()}, len(RefusedWorkloads(s.Refusals))}
 	}
 	out := previewJSON{
 		Before: side(p.Before), After: side(p.After), Refusals: []previewRefusalJSON{}, Gone: []refusalJSON{},

@@ -202,8 +202,13 @@ func (q *request) workloads(snap *state.Snapshot) []*workload {
 			}
 		}
 	}
-	checks := snap.Table.Checks()
-	for _, w := range all {
+	sortWorkloads(all, snap.Table.Checks())
+	return all
+}
+
+// sortWorkloads sorts workloads by points, and their findings by severity and points with waived findings last.
+func sortWorkloads(workloads []*workload, checks []rules.Check) {
+	for _, w := range workloads {
 		slices.SortStableFunc(w.findings, func(a, b *finding) int {
 			if (a.waiver == nil) != (b.waiver == nil) {
 				return map[bool]int{true: -1, false: 1}[a.waiver == nil]
@@ -213,10 +218,9 @@ func (q *request) workloads(snap *state.Snapshot) []*workload {
 				cmp.Compare(a.Check, b.Check), cmp.Compare(a.Container, b.Container), cmp.Compare(a.Subject, b.Subject), cmp.Compare(a.Path, b.Path))
 		})
 	}
-	slices.SortFunc(all, func(a, b *workload) int {
+	slices.SortFunc(workloads, func(a, b *workload) int {
 		return cmp.Or(cmp.Compare(b.points, a.points), cmp.Compare(a.Name, b.Name), cmp.Compare(a.Kind, b.Kind))
 	})
-	return all
 }
 
 // pathAlone returns the path of a subject outside a container, which identifies the subject if it has no name.

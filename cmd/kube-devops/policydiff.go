@@ -18,7 +18,7 @@ import (
 func newPolicyDiffCommand() *cobra.Command {
 	var waivers, oldWaivers string
 	var enforce bool
-	action := choice{"", []string{string(rules.Deny), string(rules.Warn), string(rules.Audit)}}
+	action := choice{words: actionWords()}
 	command := &cobra.Command{
 		Use:   "diff OLD NEW DUMP",
 		Short: "Print how another policy table would change the scores",

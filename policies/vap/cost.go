@@ -2,6 +2,7 @@ package vap
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -103,12 +104,7 @@ func choiceCost(parts [][]item, between []string, depth int) int {
 }
 
 func isMacro(before string) bool {
-	for _, macro := range macros {
-		if strings.HasSuffix(before, macro) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(macros, func(macro string) bool { return strings.HasSuffix(before, macro) })
 }
 
 // elements returns the assumed length of the list before a macro: two pods (new and old), containers, or any other list.

@@ -9,6 +9,9 @@ import (
 	"github.com/kube-devops/kube-devops/rules/strictyaml"
 )
 
+// Matches returns an expression of type bool that is true if a shell glob matches a text. expr is the expression for the text, of type string.
+func Matches(expr, pattern string) string { return glob(expr, pattern, true) }
+
 // glob returns an expression that matches a whole text with a glob. slashes must be true if the text may contain slashes, which wildcards do
 // not match.
 func glob(expr, pattern string, slashes bool) string {

@@ -2,6 +2,7 @@ package cel
 
 import (
 	"iter"
+	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -260,15 +261,7 @@ func (w *walk) place(subject value, container string, isContainer bool) *place {
 
 // isNamed reports whether every object of the value's type has a name.
 func (w *walk) isNamed(v value) bool {
-	if v.kind == nil {
-		return false
-	}
-	for _, name := range v.kind.Required {
-		if name == "name" {
-			return true
-		}
-	}
-	return false
+	return v.kind != nil && slices.Contains(v.kind.Required, "name")
 }
 
 // oneLine returns the expression for a text without line breaks.

@@ -8,7 +8,6 @@ import (
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"k8s.io/client-go/rest"
 
@@ -34,7 +33,7 @@ func TestMain(m *testing.M) {
 func run(m *testing.M) int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	dir, remove, err := workDir()
+	dir, remove, err := cluster.WorkDir("kube-devops-enforce-")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "enforce:", err)
 		return 1
@@ -58,20 +57,6 @@ func run(m *testing.M) int {
 	case <-ctx.Done(): // tests cannot be interrupted; their processes end with this one
 		return 130
 	}
-}
-
-// workDir returns the folder for data and logs, and what removes it.
-func workDir() (string, func(), error) {
-	if logs := os.Getenv("E2E_LOGS"); logs != "" {
-		logs, err := filepath.Abs(logs)
-		if err != nil {
-			return "", nil, err
-		}
-		dir := filepath.Join(logs, time.Now().UTC().Format("20060102T150405.000Z"))
-		return dir, func() {}, os.MkdirAll(dir, 0o755)
-	}
-	dir, err := os.MkdirTemp("", "kube-devops-enforce-")
-	return dir, func() { _ = os.RemoveAll(dir) }, err
 }
 
 // Requests that are not dry runs, without their bodies: the result of a policy is an annotation.

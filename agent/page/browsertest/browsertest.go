@@ -44,10 +44,10 @@ type message struct {
 	answer
 }
 
-// Start starts Chromium, and stops it when the test ends. It skips the test if Chromium is not installed, except in CI, where it must be.
+// Start starts the Chromium that Find finds, and stops it when the test ends.
 func Start(t testing.TB) *Browser {
 	t.Helper()
-	program := find(t)
+	program := Find(t)
 	commands, fromUs, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -83,7 +83,8 @@ func Start(t testing.TB) *Browser {
 	return b
 }
 
-func find(t testing.TB) string {
+// Find returns the path of Chromium. It skips the test if Chromium is not installed, except in CI, where it must be.
+func Find(t testing.TB) string {
 	t.Helper()
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
