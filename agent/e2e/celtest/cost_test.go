@@ -47,8 +47,8 @@ func largePod(of int) *corev1.Pod {
 	return p
 }
 
-// TestCost measures what an update of a large pod costs, by the accounting of the API server. What passes its limits is what the export
-// warns about.
+// TestCost measures the cost of an update of a large pod, as the API server computes it. The export must warn about exactly the checks that
+// exceed a limit.
 func TestCost(t *testing.T) {
 	binary := build(t)
 	for _, table := range []string{"default", "recommended", "pss-baseline", "pss-restricted", "extended"} {
@@ -96,7 +96,7 @@ func TestCost(t *testing.T) {
 	}
 }
 
-// updateOf is an update that mends one violation of a pod.
+// updateOf returns an update that fixes one violation of a pod.
 func updateOf(old *corev1.Pod) Request {
 	object := old.DeepCopy()
 	object.Spec.Containers[0].Image = "registry.example.com/app:1"

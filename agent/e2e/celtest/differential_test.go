@@ -44,7 +44,7 @@ func seed(t testing.TB) uint64 {
 	return s
 }
 
-// now is when all objects are created.
+// now is the creation time of all objects.
 var now = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 
 // TestShippedTables compares the built-in tables, with the functions of each supported version of Kubernetes.
@@ -63,12 +63,12 @@ func TestShippedTables(t *testing.T) {
 	}
 }
 
-// TestForms compares forms that random tables seldom have so that they decide a verdict.
+// TestForms compares forms that rarely decide a verdict in random tables.
 func TestForms(t *testing.T) {
 	compare(t, build(t), "testdata/forms.yaml", &Random{Rand: Seeded(seed(t), 0), Now: now}, 400, versions()...)
 }
 
-// TestRandomTables compares tables of all forms. TABLES is their number.
+// TestRandomTables compares random tables of all forms. The environment variable TABLES sets their number.
 func TestRandomTables(t *testing.T) {
 	binary := build(t)
 	s := seed(t)
@@ -103,7 +103,7 @@ func versions() []*version.Version {
 
 var literal = regexp.MustCompile(`[^\s{}\[\],"':]+`)
 
-// literals are the words of a table.
+// literals returns the words of a table.
 func literals(table string) []string {
 	words := literal.FindAllString(table, -1)
 	slices.Sort(words)
@@ -166,8 +166,8 @@ func compare(t *testing.T, binary Binary, table string, r *Random, n int, versio
 	t.Logf("%d objects, %d violations", n, violations)
 }
 
-// difference compares the violations of an exported policy with those of a scan; empty when they are equal. Up to Kubernetes 1.36 the API
-// server evaluates unstructured objects, later typed ones: the number of the object chooses.
+// difference describes how the violations of an exported policy differ from those of a scan; empty if they are equal. Up to Kubernetes 1.36, the
+// API server evaluates unstructured objects, and later typed objects. The number of the object selects the kind.
 func difference(p *Policy, of Request, number int, want map[string]map[string][]string) string {
 	if number%2 == 0 {
 		fields, err := runtime.DefaultUnstructuredConverter.ToUnstructured(of.Object)

@@ -51,7 +51,7 @@ var faults = []struct{ name, before, after string }{
 	{"an excluded namespace", `request.namespace.endsWith("-system")`, "false"},
 }
 
-// broken applies a fault to the parts of a policy that this package of expressions writes. It returns false where the form does not occur.
+// broken applies a fault to the expressions of a policy that package cel writes. It returns false if the form does not occur.
 func broken(export, before, after string) (string, bool) {
 	head, rest, _ := strings.Cut(export, "    - name: failed")
 	if changed := strings.ReplaceAll(head, before, after); changed != head {
@@ -60,8 +60,8 @@ func broken(export, before, after string) (string, bool) {
 	return "", false
 }
 
-// TestPlantedFaults requires that the comparison finds each form that is broken on purpose, in some of a number of tables. Without a seed
-// of its own it always compares the same tables and objects, since a rare form may decide no verdict of others.
+// TestPlantedFaults requires that the comparison finds each planted fault in at least one of several tables. Without SEED it always compares
+// the same tables and objects, because a rare form may not decide any verdict of others.
 func TestPlantedFaults(t *testing.T) {
 	if testing.Short() {
 		t.Skip("runs in make test-long")

@@ -18,18 +18,18 @@ import (
 	"k8s.io/apimachinery/pkg/util/intstr"
 )
 
-// Random makes objects of the types of the API: any field may be set, to any value that its type can have.
+// Random creates random objects of API types. Any field may be set, to any value of its type.
 type Random struct {
 	*rand.Rand
-	// Texts are those of a table, so that its checks often hold and often fail.
+	// Texts has the texts of a table, so that its checks often pass and often fail.
 	Texts []string
-	// Longest is the length of the longest text; 0 for any.
+	// Longest is the maximum length of a text; 0 for no limit.
 	Longest int
-	// Now is when all objects are created.
+	// Now is the creation time of all objects.
 	Now time.Time
 }
 
-// texts are of interest for any table.
+// texts has texts that are useful for any table.
 var texts = []string{"", "a", "app", "x-1", "Always", "ALL", "all", ".", "+", "true", "latest", "0", "é🙂", "a\nb", "two words", `"quoted" \ back`, "1Gi", "500m", "0.3Gi", "1e3", "-5",
 	"nginx", "nginx:latest", "nginx:1.27", "library/nginx:latest", "docker.io/nginx", "docker.io/library/nginx@sha256:" + sixtyFour, "index.docker.io/org/app:1",
 	"localhost/app", "localhost:5000/app:latest", "registry.example.com/team/app:1", "REGISTRY.example.com/team/app", "ghcr.io/org/app:v1@sha256:" + sixtyFour,
@@ -53,7 +53,7 @@ var integers = []int64{0, 0, 1, 1, 2, 3, 5, 22, 30, 31, 80, 443, 1000, 1024, 808
 
 var names = []string{"app", "db", "web", "init-a", "side-car", "x"}
 
-// Text is a text of the table, or another one.
+// Text returns a text of the table, or another text.
 func (r *Random) Text() string {
 	for {
 		if text := r.anyText(); r.Longest == 0 || len(text) <= r.Longest {
@@ -69,7 +69,7 @@ func (r *Random) anyText() string {
 	return texts[r.IntN(len(texts))]
 }
 
-// likely are fields that are set more often than others.
+// likely has the fields that are set more often than others.
 var likely = map[string]bool{"Spec": true, "Containers": true, "Image": true, "SecurityContext": true, "Resources": true, "Ports": true, "Env": true,
 	"Volumes": true, "Limits": true, "Requests": true, "InitContainers": true, "LivenessProbe": true, "Capabilities": true, "Add": true, "Drop": true}
 
@@ -147,7 +147,7 @@ func (r *Random) named(v reflect.Value) {
 	}
 }
 
-// podSpec is any specification of a pod whose containers have names.
+// podSpec returns a random pod specification whose containers have names.
 func (r *Random) podSpec() corev1.PodSpec {
 	var spec corev1.PodSpec
 	r.fill(reflect.ValueOf(&spec).Elem(), "Spec", 1)
@@ -189,7 +189,7 @@ func (r *Random) meta(name string) metav1.ObjectMeta {
 	return meta
 }
 
-// Object is a pod, or a workload with the template of one. The number makes its name unique.
+// Object returns a random pod, or a workload with a random template. The number makes its name unique.
 func (r *Random) Object(i int) Request {
 	name := fmt.Sprintf("%s-%d", names[r.IntN(len(names))], i)
 	meta := r.meta(name)

@@ -1,5 +1,5 @@
-// Package celtest compares exported ValidatingAdmissionPolicies with the verdicts of `kube-devops scan`, in process: by the CEL
-// environments of the API server, from the oldest supported version of Kubernetes to the newest.
+// Package celtest compares exported ValidatingAdmissionPolicies with the verdicts of `kube-devops scan`. It evaluates the policies in process, in
+// the CEL environments of the API server from the oldest supported version of Kubernetes to the newest.
 package celtest
 
 import (
@@ -43,14 +43,15 @@ type Policy struct {
 	messages    cel.ConditionEvaluator
 }
 
-// An expression is one to compile.
+// An expression is a CEL expression to compile.
 type expression struct{ name, text string }
 
 func (e expression) GetName() string            { return e.name }
 func (e expression) GetExpression() string      { return e.text }
 func (e expression) ReturnTypes() []*celgo.Type { return []*celgo.Type{celgo.AnyType} }
 
-// checkPrefix begins the names of the variables with the violations of a check: a list of such lists, of the object and of the old one.
+// checkPrefix is the prefix of the variables with the violations of a check. Such a variable has one list for the object and, on an update, one
+// for the old object.
 const checkPrefix = "check_"
 
 // Compile compiles a policy with the functions that a version of Kubernetes has.
@@ -95,7 +96,7 @@ func Compile(v *version.Version, p *admissionregistrationv1.ValidatingAdmissionP
 	return c, nil
 }
 
-// A Request is what the API server is asked to admit.
+// A Request is an admission request.
 type Request struct {
 	Operation         admission.Operation
 	Object, OldObject runtime.Object
@@ -104,21 +105,21 @@ type Request struct {
 	Namespace, Name   string
 }
 
-// A Result is what a policy says about a request.
+// A Result is the result of a policy for a request.
 type Result struct {
-	// Matched is false when a match condition is not met. Nothing else is then set.
+	// Matched is false if a match condition is not met. No other field is set then.
 	Matched bool
 	Skipped bool
-	// Violations are the entries of each check, in the order of the policy.
+	// Violations has the entries of each check, in the order of the policy.
 	Violations map[string][]string
 	Admitted   bool
 	Message    string
-	// Costs are those of each check, and Cost that of the whole policy.
+	// Costs has the cost of each check, and Cost is the cost of the whole policy.
 	Costs map[string]int64
 	Cost  int64
 }
 
-// Evaluate evaluates all expressions of a policy. The error is that of any of them: the API server refuses the request.
+// Evaluate evaluates all expressions of a policy. It returns an error if any of them fails, for which the API server refuses the request.
 func (p *Policy) Evaluate(r Request) (Result, error) {
 	result := Result{Matched: true, Violations: make(map[string][]string), Costs: make(map[string]int64)}
 	attributes := admission.NewAttributesRecord(r.Object, r.OldObject, r.Kind, r.Namespace, r.Name, r.Resource, "", r.Operation, &metav1.CreateOptions{}, false,
@@ -187,7 +188,7 @@ func (p *Policy) Evaluate(r Request) (Result, error) {
 	return result, nil
 }
 
-// ask evaluates one expression with all variables that it needs, and returns the cost by the accounting of the API server.
+// ask evaluates one expression with the variables that it needs, and returns the cost as the API server computes it.
 func (p *Policy) ask(condition cel.ConditionEvaluator, versioned *admission.VersionedAttributes, request *admissionv1.AdmissionRequest) (ref.Val, int64, error) {
 	ctx := p.compiler.CreateContext(context.Background())
 	results, left, err := condition.ForInput(ctx, versioned, request, cel.OptionalVariableBindings{}, nil, math.MaxInt64)
@@ -197,5 +198,5 @@ func (p *Policy) ask(condition cel.ConditionEvaluator, versioned *admission.Vers
 	return results[0].EvalResult, math.MaxInt64 - left, results[0].Error
 }
 
-// Checks are the ids of the checks of the policy.
+// Checks returns the ids of the checks of the policy.
 func (p *Policy) Checks() []string { return slices.Clone(p.checks) }

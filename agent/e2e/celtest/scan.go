@@ -36,7 +36,7 @@ func (b Binary) run(now time.Time, args ...string) ([]byte, error) {
 	return out.Bytes(), nil
 }
 
-// Export exports the checks of a table, by its name or file, in a policy that audits every request, without those that CEL cannot say.
+// Export exports a table, given by its name or file, as a policy that audits every request. It leaves out checks that CEL cannot express.
 func (b Binary) Export(table string) (*admissionregistrationv1.ValidatingAdmissionPolicy, error) {
 	text, err := b.ExportText(table)
 	if err != nil {
@@ -45,7 +45,7 @@ func (b Binary) Export(table string) (*admissionregistrationv1.ValidatingAdmissi
 	return Parse(text)
 }
 
-// ExportText is Export as YAML, with the binding.
+// ExportText returns the YAML of Export, with the binding.
 func (b Binary) ExportText(table string) (string, error) {
 	text, err := b.run(time.Time{}, "policy", "export", "vap", "--policy", table, "--action", "audit", "--partial")
 	return string(text), err
@@ -65,7 +65,7 @@ func Parse(export string) (*admissionregistrationv1.ValidatingAdmissionPolicy, e
 	return nil, fmt.Errorf("the export has no policy")
 }
 
-// Scan returns the violations of each object by its name, in the form of an exported policy: by check, those that no waiver accepts.
+// Scan returns the violations that no waiver accepts, by object name and check, in the form of an exported policy.
 func (b Binary) Scan(table string, now time.Time, objects []Request) (map[string]map[string][]string, error) {
 	var list struct {
 		APIVersion string `json:"apiVersion"`
@@ -116,7 +116,7 @@ func (b Binary) Scan(table string, now time.Time, objects []Request) (map[string
 
 var index = regexp.MustCompile(`\.[0-9]+`)
 
-// entry is a violation in an exported policy. There, a subject without a name has the path of its list.
+// entry returns a violation in the form of an exported policy, in which a subject without a name has the path of its list.
 func entry(container, subject, path string) string {
 	if subject == "" {
 		return container

@@ -23,7 +23,7 @@ type tableWriter struct {
 
 type object = map[string]any
 
-// Table is a random table, as YAML.
+// Table returns a random table as YAML.
 func Table(r *Random, name string) string {
 	w := &tableWriter{r}
 	w.Texts = nil // tables have general texts, objects those of their table
@@ -58,10 +58,10 @@ func Table(r *Random, name string) string {
 	return string(text)
 }
 
-// aliases are lists of containers.
+// aliases has the aliases for lists of containers.
 var aliases = []string{"allContainers", "mainContainers", "longRunningContainers"}
 
-// subjects are paths of forEach, and the type of their elements.
+// subjects has paths for forEach, with the types of their elements.
 var subjects = []struct {
 	path string
 	kind reflect.Type
@@ -131,7 +131,7 @@ func (w *tableWriter) addPredicates(check object, kind, element reflect.Type) {
 	}
 }
 
-// predicate is about a subject of a type. An element is one of a list, which a leaf without a path may be about.
+// predicate returns a predicate about a subject of a type. A leaf about an element of a list needs no path.
 func (w *tableWriter) predicate(kind, element reflect.Type, depth, quantified int) object {
 	of := func(n int) (all []object) {
 		for range n {
@@ -174,7 +174,7 @@ type anEntry struct {
 	Value any    `json:"value"`
 }
 
-// elementOf is the type of an element of a list, or an entry.
+// elementOf returns the type of an element of a list, or of an entry of a map.
 func elementOf(of reflect.Type) reflect.Type {
 	if of != nil && of.Kind() == reflect.Slice {
 		return plain(of.Elem())
@@ -194,7 +194,7 @@ func plain(of reflect.Type) reflect.Type {
 var isScalar = map[reflect.Type]bool{reflect.TypeFor[metav1.Time](): true, reflect.TypeFor[resource.Quantity](): true, reflect.TypeFor[intstr.IntOrString](): true,
 	reflect.TypeFor[metav1.FieldsV1](): true}
 
-// path is a path from a type, and the type that it leads to. Some paths lead to nothing.
+// path returns a path from a type, and the type of its value. Some paths have no value.
 func (w *tableWriter) path(from reflect.Type, several bool) (string, reflect.Type) {
 	root := ""
 	if from != reflect.TypeFor[corev1.Pod]() && (w.IntN(5) == 0 || from == nil) {
@@ -249,7 +249,7 @@ func (w *tableWriter) steps(at reflect.Type, several bool) (string, reflect.Type
 	return strings.Join(steps, "."), plain(at)
 }
 
-// field is a random field of a structure; those that objects often have are more frequent.
+// field returns a random field of a structure. It prefers fields that objects often have.
 func (w *tableWriter) field(of reflect.Type) (string, reflect.Type) {
 	for {
 		f := of.Field(w.IntN(of.NumField()))
@@ -288,7 +288,7 @@ func (w *tableWriter) leaf(kind, element reflect.Type) object {
 	return leaf
 }
 
-// valueFrom compares with a value of the pod.
+// valueFrom returns a comparison with a value of the pod.
 func (w *tableWriter) valueFrom(leaf object, _ reflect.Type) {
 	operators := []string{"equals", "notEquals", "greaterThan", "lessThan", "quantityGreaterThan", "quantityLessThan", "quantityEquals", "hasPrefix", "hasSuffix", "contains"}
 	operator := operators[w.IntN(len(operators))]

@@ -24,7 +24,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
 )
 
-// priorityClass exists in the cluster, so that pods may name it.
+// priorityClass is a priority class that exists in the cluster, for the pods that use one.
 const priorityClass = "high-priority"
 
 const (
@@ -32,10 +32,10 @@ const (
 	concurrency  = 8                // of dry runs
 )
 
-// client returns the client for requests whose bodies the test writes itself.
+// client returns a client for requests with raw bodies.
 func client() rest.Interface { return env.Admin.CoreV1().RESTClient() }
 
-// dryRun creates an object without storing it, and returns what would be stored.
+// dryRun creates an object in a dry run, and returns the object that would be stored.
 func dryRun(ctx context.Context, o object) ([]byte, error) {
 	text, err := json.Marshal(o)
 	if err != nil {
@@ -62,7 +62,7 @@ func dryRunAll(ctx context.Context, objects []object, each func(i int, stored []
 	return group.Wait()
 }
 
-// isRefused says whether a policy has refused the request, and with which message.
+// isRefused reports whether a policy refused a request, and returns its message.
 func isRefused(err error) (message string, refused bool) {
 	var status apierrors.APIStatus
 	if !errors.As(err, &status) || status.Status().Reason != metav1.StatusReasonForbidden {
@@ -72,8 +72,8 @@ func isRefused(err error) (message string, refused bool) {
 	return message, refused
 }
 
-// inForce waits until every policy and binding that was written before is in force, and no deleted one is. The API server takes up
-// policies and bindings in the order in which they were written; so it waits for one of its own.
+// inForce waits until the API server enforces all policies and bindings that were written before, and no deleted ones. It writes a policy and waits
+// for that, because the API server loads policies and bindings in the order in which they were written.
 func inForce(t *testing.T) {
 	t.Helper()
 	ctx := t.Context()
@@ -122,7 +122,7 @@ func inForce(t *testing.T) {
 	}
 }
 
-// namespace makes a namespace with labels, and returns its name.
+// namespace creates a namespace with labels, and returns its name.
 func namespace(t *testing.T, prefix string, labels map[string]string) string {
 	t.Helper()
 	made, err := env.Admin.CoreV1().Namespaces().Create(t.Context(), &corev1.Namespace{
@@ -134,7 +134,7 @@ func namespace(t *testing.T, prefix string, labels map[string]string) string {
 	return made.Name
 }
 
-// A result is what a command has printed, and its exit code.
+// A result is the output of a command, and its exit code.
 type result struct {
 	stdout, stderr string
 	code           int
@@ -160,7 +160,7 @@ func kubeDevops(t *testing.T, args ...string) result {
 	return run1(t, cmd)
 }
 
-// kubectl runs kubectl as the administrator, and stdin may be empty.
+// kubectl runs kubectl as the administrator. stdin may be empty.
 func kubectl(t *testing.T, stdin string, args ...string) result {
 	t.Helper()
 	cmd := env.KubectlCommand(t.Context(), args...)
@@ -168,7 +168,7 @@ func kubectl(t *testing.T, stdin string, args ...string) result {
 	return run1(t, cmd)
 }
 
-// mustKubectl runs kubectl, which must succeed, and returns what it printed.
+// mustKubectl runs kubectl, which must succeed, and returns its output.
 func mustKubectl(t *testing.T, stdin string, args ...string) string {
 	t.Helper()
 	res := kubectl(t, stdin, args...)
@@ -188,7 +188,7 @@ func writeFile(t *testing.T, name, text string) string {
 	return path
 }
 
-// export prints the policies of a table, without what cannot be enforced.
+// export exports the policies of a table, without checks that cannot be enforced.
 func export(t *testing.T, table string, args ...string) result {
 	t.Helper()
 	res := kubeDevops(t, append([]string{"policy", "export", "vap", "--policy", table, "--partial"}, args...)...)
@@ -198,7 +198,7 @@ func export(t *testing.T, table string, args ...string) result {
 	return res
 }
 
-// install applies exported policies, which are deleted when the test ends. It does not wait for them.
+// install applies exported policies, and deletes them when the test ends. It does not wait until they are enforced.
 func install(t *testing.T, policies string) {
 	t.Helper()
 	mustKubectl(t, policies, "apply", "--server-side", "--validate=strict", "-f", "-")

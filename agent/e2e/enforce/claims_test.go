@@ -5,8 +5,8 @@ import (
 	"time"
 )
 
-// TestClaimsAreNotTrusted creates bad pods that claim to be what a skip or a waiver of the table accepts. Deny does not believe what any
-// user may write; it accepts the same of the template of the workload, and warn and audit accept all of it.
+// TestClaimsAreNotTrusted creates bad pods with owner references, labels and annotations that a skip or a waiver of the table accepts. Deny must
+// not trust these fields of a pod, because any user may write them. It trusts the template of the workload, and warn and audit trust both.
 func TestClaimsAreNotTrusted(t *testing.T) {
 	const table = `apiVersion: kube-devops.io/v1
 kind: PolicyTable

@@ -16,7 +16,7 @@ import (
 )
 
 const (
-	// expiry stands in the table, and is replaced in the exported policy: a table has whole days.
+	// expiry is the expiry in the table. The test replaces it in the exported policy, because a table has whole days.
 	expiry     = "2099-06-30"
 	expiryText = expiry + "T00:00:00Z"
 )
@@ -26,7 +26,7 @@ const clockTable = scenarioTable + `waivers:
   - {id: until, reason: a test of the clock, expires: ` + expiry + `, check: latest_tag, container: web}
 `
 
-// expireAt writes another expiry into exported policies.
+// expireAt replaces the expiry in exported policies.
 func expireAt(t *testing.T, policies string, at time.Time) string {
 	t.Helper()
 	if !strings.Contains(policies, expiryText) {
@@ -35,7 +35,7 @@ func expireAt(t *testing.T, policies string, at time.Time) string {
 	return strings.ReplaceAll(policies, expiryText, at.UTC().Format(time.RFC3339))
 }
 
-// A clockRequest makes the one violation that is waived until the expiry. It is a dry run, so that it can be made again and again.
+// A clockRequest is a request with the violation that is waived until the expiry. It is a dry run, so that it can be repeated.
 type clockRequest struct {
 	name string
 	send func(ctx context.Context) error
@@ -60,7 +60,7 @@ func clockRequests(t *testing.T, s *scenario) []clockRequest {
 	spoil(pod["spec"].(object)["containers"])
 	spoil(web["spec"].(object)["template"].(object)["spec"].(object)["containers"])
 
-	// A client that writes old times for all managers, and a creation of long ago.
+	// The client writes old times for all managers, and an old creation time.
 	old := func(o object) object {
 		o = clone(o).(object)
 		for _, m := range list(o["metadata"].(object)["managedFields"]) {
@@ -115,16 +115,16 @@ func clockRequests(t *testing.T, s *scenario) []clockRequest {
 	}
 }
 
-// TestClock makes the same requests before, at and after the expiry of a waiver. A waiver expires at the second that it names, by the
-// clock of the API server, whatever times a client writes.
+// TestClock sends the same requests before, at and after the expiry of a waiver. A waiver must expire in the second that it names by the clock of
+// the API server, whatever times a client writes.
 func TestClock(t *testing.T) {
 	s := newScenarioOf(t, "clock", clockTable)
 	requests := clockRequests(t, s)
-	// The API server takes up a change within about a second.
+	// The API server loads a changed policy within about a second.
 	expires := time.Now().Add(5 * time.Second).Truncate(time.Second)
 	s.policies = expireAt(t, s.policies, expires)
 	s.enforce(t)
-	// In the second in which an object was made, the time of a change is not later.
+	// A change in the same second as the creation does not have a later time.
 	for _, request := range requests {
 		if err := cluster.Eventually(t.Context(), 2*time.Second, 20*time.Millisecond, func() error { return request.send(t.Context()) }); err != nil {
 			t.Fatalf("%s before the expiry: %v", request.name, err)
@@ -135,7 +135,7 @@ func TestClock(t *testing.T) {
 	}
 
 	mustKubectl(t, text(t, newPod(s.namespace, "accepted", bad)), "apply", "-f", "-")
-	// Without managers there is no time, so nothing is waived.
+	// Without managers the time is unknown, so nothing is waived.
 	emptied := func() error {
 		patch := `[{"op": "replace", "path": "/metadata/managedFields", "value": [{}]}, {"op": "replace", "path": "/spec/containers/0/image", "value": "` + bad.image + `"}]`
 		return client().Patch(types.JSONPatchType).AbsPath(collection(newPod(s.namespace, "web"))+"/web").Param("dryRun", "All").
@@ -198,8 +198,8 @@ func TestClock(t *testing.T) {
 	s.allowed(t, "a change of a pod that was accepted before the expiry", "", "label", "pod/accepted", "team=shop")
 }
 
-// TestClockOfRemovals removes a field, whose absence a waiver accepts until it expires. The API server does not set the time of such an
-// update: it is not known to be before the expiry, whatever times the client writes.
+// TestClockOfRemovals removes a field whose absence a waiver accepts. The API server does not set a time for such an update. So the waiver must
+// not apply, whatever times the client writes.
 func TestClockOfRemovals(t *testing.T) {
 	s := newScenarioOf(t, "removals", scenarioTable+"waivers:\n  - {id: until, reason: a test of the clock, expires: "+expiry+", check: missing_liveness}\n")
 	apply := []string{"apply", "--server-side", "-f", "-"}

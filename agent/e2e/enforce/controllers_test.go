@@ -15,7 +15,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/process"
 )
 
-// startControllers runs kube-controller-manager with these controllers, each under its own account, until the test ends.
+// startControllers runs kube-controller-manager with the given controllers until the test ends. Each controller has its own service account.
 func startControllers(t *testing.T, controllers ...string) *process.Process {
 	t.Helper()
 	dir := filepath.Join(env.dir, "controllers-"+t.Name())
@@ -48,7 +48,7 @@ func (s *scenario) podNames(t *testing.T) []string {
 	return strings.Fields(mustKubectl(t, "", "--namespace", s.namespace, "get", "pods", "-o", "name"))
 }
 
-// waitPods waits until the scenario has so many pods whose name begins with the prefix.
+// waitPods waits until the scenario has a number of pods whose names begin with the prefix.
 func (s *scenario) waitPods(t *testing.T, prefix string, want int) {
 	t.Helper()
 	err := cluster.Eventually(t.Context(), 30*time.Second, 50*time.Millisecond, func() error {
@@ -68,7 +68,7 @@ func (s *scenario) waitPods(t *testing.T, prefix string, want int) {
 	}
 }
 
-// An auditEvent is a line of the audit log, as far as the tests read it.
+// An auditEvent has the fields of an audit log line that the tests read.
 type auditEvent struct {
 	Verb      string
 	User      struct{ Username string }
@@ -102,7 +102,7 @@ func auditEvents(t *testing.T) []auditEvent {
 	return events
 }
 
-// audited says what the audit policy of the scenario found in the pods that a user has created: for each pod its violations.
+// audited returns the violations that the audit policy of the scenario found in the pods that a user created, by pod.
 func (s *scenario) audited(t *testing.T, user string) (found [][]string) {
 	t.Helper()
 	for _, event := range auditEvents(t) {
@@ -120,7 +120,7 @@ func (s *scenario) audited(t *testing.T, user string) (found [][]string) {
 	return found
 }
 
-// An auditFailure is an entry of the annotation of a policy whose action is Audit.
+// An auditFailure is an entry of the audit annotation that a policy with the action Audit adds.
 type auditFailure struct{ Message, Policy, Binding string }
 
 func auditFailures(t *testing.T, event auditEvent) (failures []auditFailure) {
@@ -133,7 +133,7 @@ func auditFailures(t *testing.T, event auditEvent) (failures []auditFailure) {
 	return failures
 }
 
-// wantAudited checks that a user has created so many pods, and that each was audited with these violations.
+// wantAudited checks that a user created a number of pods, and that each was audited with the given violations.
 func (s *scenario) wantAudited(t *testing.T, user string, pods int, want ...string) {
 	t.Helper()
 	found := s.audited(t, user)
@@ -149,8 +149,8 @@ func (s *scenario) wantAudited(t *testing.T, user string, pods int, want ...stri
 
 const controllerUser = "system:serviceaccount:kube-system:"
 
-// TestControllers lets the controllers of Kubernetes make pods of templates that were there before the policy. They are made, and the
-// audit log says what is wrong with them: scaling and draining must not become an outage.
+// TestControllers lets the controllers of Kubernetes create pods from templates that are older than the policy. The pods must be admitted and
+// audited, because otherwise scaling or draining would cause an outage.
 func TestControllers(t *testing.T) {
 	const node = "e2e-node"
 	s := newScenario(t, "controllers")
@@ -197,7 +197,7 @@ func as(user string, groups ...string) []string {
 	return flags
 }
 
-// TestExemptions creates a bad pod as users whom the export names, in namespaces that opt out, and as others.
+// TestExemptions creates a bad pod as exempt users, in namespaces that opt out, and as other users.
 func TestExemptions(t *testing.T) {
 	const operator = "system:serviceaccount:databases:operator"
 	plain := newScenario(t, "plain")

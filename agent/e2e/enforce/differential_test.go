@@ -12,7 +12,7 @@ import (
 	"time"
 )
 
-// sizes are how many pods and workloads are compared for each table.
+// sizes returns the numbers of pods and workloads that are compared for each table.
 func sizes() (pods, workloads int) {
 	if os.Getenv("ENFORCE") == "full" {
 		return 3000, 1000
@@ -26,9 +26,9 @@ type comparedTable struct {
 	extends string // a table that ships, or a file
 	audit   bool   // the policy does not refuse: the audit log says what it finds
 	waivers bool   // those of testdata/forms-waivers.yaml
-	// leftOut are the checks, and skip:REASON, that the export leaves out with a warning.
+	// leftOut has the checks, and skips as skip:REASON, that the export leaves out with a warning.
 	leftOut []string
-	// never are the checks without a violation in any object: the API server refuses or mends what they look for.
+	// never has the checks without a violation in any object, because the API server refuses or corrects such objects.
 	never []string
 }
 
@@ -42,8 +42,8 @@ var comparedTables = []comparedTable{
 	{name: "forms-audit", extends: "./forms-audit.yaml", audit: true},
 }
 
-// The API server refuses the first two, and sets both fields that the third one compares; the namespaces of the tests have names of their
-// own; and ephemeral containers are added later.
+// The API server refuses violations of the first two, and sets both fields that the third one compares. The namespaces of the tests have other
+// names, and ephemeral containers are added later.
 var neverInExtended = []string{"invalid_restart_policy", "invalid_port_name", "deprecated_service_account", "default_namespace", "ephemeral_container"}
 
 func (c comparedTable) action() string {
@@ -53,7 +53,7 @@ func (c comparedTable) action() string {
 	return "deny"
 }
 
-// wrapped writes a table that extends another one for a namespace alone, beside a copy of the files in testdata.
+// wrapped writes a table that extends another table for a single namespace, next to a copy of the files in testdata.
 func wrapped(t *testing.T, name, extends string, disable []string, namespaces ...string) string {
 	t.Helper()
 	dir := t.TempDir()
@@ -79,8 +79,8 @@ func quotedAll(texts []string) string {
 
 var warnedLeftOut = regexp.MustCompile(`(?m)^kube-devops: warning: (check|skip) (\S+) is left out of `)
 
-// TestDifferential compares what policies find with verdicts of the engine on what the API server stores: the same checks for the same
-// subjects, in both directions, for random pods and random templates.
+// TestDifferential compares the refusals of exported policies with the verdicts of the engine for the objects that the API server stores. For random
+// pods and templates, both must find the same checks and subjects.
 func TestDifferential(t *testing.T) {
 	pods, workloads := sizes()
 	s := newSample(t, seed(t), pods, workloads)
@@ -142,8 +142,7 @@ func (c comparedTable) compare(t *testing.T, s *sample, space string) {
 	c.checkVariety(t, table, violating, len(objects))
 }
 
-// checkVariety checks that each check of the table was violated by some objects and not by all: otherwise the comparison says nothing
-// about it.
+// checkVariety checks that some objects violate each check of the table and some do not. Otherwise the comparison does not test the check.
 func (c comparedTable) checkVariety(t *testing.T, table string, violating map[string]int, objects int) {
 	var seldom, always []string
 	for _, found := range regexp.MustCompile(`(?m)^  - id: (\w+)$`).FindAllStringSubmatch(kubeDevops(t, "policy", "show", table, "-o", "yaml").stdout, -1) {
@@ -154,14 +153,14 @@ func (c comparedTable) checkVariety(t *testing.T, table string, violating map[st
 			always = append(always, id)
 		}
 	}
-	// A few checks look for what few objects have; a small sample may have none.
+	// For a few checks, violations are rare, and a small sample may have none.
 	if most := len(violating) / 10; len(seldom) > most {
 		t.Errorf("%d of %d checks have no violation: %s", len(seldom), len(violating), strings.Join(seldom, ", "))
 	}
 	t.Logf("%d checks; without any violation: %s; violated by all: %s", len(violating), strings.Join(seldom, ", "), strings.Join(always, ", "))
 }
 
-// audited reads from the audit log what a policy found in the objects of a namespace, by their names.
+// audited returns from the audit log the violations that a policy found in the objects of a namespace, by object name.
 func audited(t *testing.T, namespace, policy string) map[string]refusal {
 	t.Helper()
 	all := make(map[string]refusal)
@@ -182,13 +181,13 @@ func audited(t *testing.T, namespace, policy string) map[string]refusal {
 	return all
 }
 
-// waiversOfPods writes the waivers of testdata without those of workloads.
+// waiversOfPods writes the waivers of testdata, except those for workloads.
 func waiversOfPods(t *testing.T) string {
 	t.Helper()
 	return waiversWith(t, func(line string) bool { return !strings.Contains(line, "workload:") })
 }
 
-// waiversWith writes those waivers of testdata, one a line, that are kept.
+// waiversWith writes the waivers of testdata, one on each line, that keep selects.
 func waiversWith(t *testing.T, keep func(line string) bool) string {
 	t.Helper()
 	b, err := os.ReadFile("testdata/forms-waivers.yaml")

@@ -67,7 +67,7 @@ func (f plantedFault) broken(t *testing.T, exported string) string {
 	return stream.String()
 }
 
-// TestDifferentialFindsFaults breaks one expression of a policy at a time: the comparison must find each.
+// TestDifferentialFindsFaults breaks one expression of a policy at a time. The comparison must find each fault.
 func TestDifferentialFindsFaults(t *testing.T) {
 	s := newSample(t, seed(t), 300, 100)
 	b, err := os.ReadFile("testdata/forms.yaml")

@@ -24,7 +24,7 @@ func readme(t *testing.T, path string) string {
 	return string(b)
 }
 
-// TestFormsAreWhole finds each operator of the schema, and each other field of a predicate, in the table of all forms.
+// TestFormsAreWhole checks that the table of all forms has each operator of the schema, and each other field of a predicate.
 func TestFormsAreWhole(t *testing.T) {
 	var schema struct {
 		Defs struct {

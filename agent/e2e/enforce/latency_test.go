@@ -10,7 +10,8 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
 )
 
-// TestTimeOfACreate measures what enforcement adds to the creation of a pod, in one run and by turns, and prints a table.
+// TestTimeOfACreate measures the time that enforcement adds to the creation of a pod, and prints a table. It measures with and without
+// enforcement in turn.
 func TestTimeOfACreate(t *testing.T) {
 	const rounds, creates = 3, 250
 	tables := []string{"", "recommended", "extended"}
@@ -19,7 +20,7 @@ func TestTimeOfACreate(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Pods without any violation would be the fastest; these are of all kinds, and each is judged in each round.
+	// The pods have all kinds of violations, because pods without violations would be the fastest. Each round uses each pod.
 	var pods []object
 	for i := 0; len(pods) < creates; i++ {
 		pod := r.pod(space, fmt.Sprintf("p-%d", i))
@@ -55,7 +56,7 @@ func TestTimeOfACreate(t *testing.T) {
 	for _, table := range tables {
 		t.Logf("%-14s %8s %8s %12s %12s", cmpOr(table, "none"), ms(at(table, .5)), ms(at(table, .99)), ms(at(table, .5)-at("", .5)), ms(at(table, .99)-at("", .99)))
 	}
-	// Generous, for a busy machine: the figure is in the log. A policy that is a hundred times dearer is found.
+	// The limit is generous, for a busy machine; the log has the exact figure. It still finds a policy that is a hundred times slower.
 	if added := at("extended", .5) - at("", .5); added > 50*time.Millisecond {
 		t.Errorf("extended adds %s to a create at the median", added)
 	}
@@ -70,13 +71,13 @@ func cmpOr(s, otherwise string) string {
 
 func ms(d time.Duration) string { return fmt.Sprintf("%.2f ms", d.Seconds()*1000) }
 
-// TestMetricOfTheAPIServer reads the metric by which the API server counts decisions. Its labels are those that the documentation names.
+// TestMetricOfTheAPIServer reads the metric with which the API server counts decisions. It must have the labels that the documentation names.
 func TestMetricOfTheAPIServer(t *testing.T) {
 	s := newScenario(t, "metric")
 	s.enforce(t)
 	s.refused(t, "a bad pod", text(t, newPod(s.namespace, "bad", bad)), []string{"apply", "-f", "-"}, "latest_tag/web")
 	const metric = "apiserver_validating_admission_policy_check_total"
-	// A refusal has the error type invalid_error, like an error of evaluation: only compile_error and out_of_budget are errors for sure.
+	// A refusal has the error type invalid_error, like an evaluation error. Only compile_error and out_of_budget are always errors.
 	want := []string{`enforcement_action="deny"`, `error_type="invalid_error"`, `policy="kube-devops-` + s.name + `-deny"`, `policy_binding="kube-devops-` + s.name + `-deny"`}
 	err := cluster.Eventually(t.Context(), 10*time.Second, 100*time.Millisecond, func() error {
 		text, err := client().Get().AbsPath("/metrics").DoRaw(t.Context())

@@ -15,12 +15,12 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
 )
 
-// An environment is shared by all tests: a cluster, and the binary.
+// An environment is the cluster and the binary that all tests share.
 type environment struct {
 	*cluster.Cluster
 	binary   string // path
 	bin      string // folder of kubectl and kube-controller-manager
-	dir      string // for data and logs
+	dir      string // folder for data and logs
 	auditLog string // path
 }
 
@@ -59,7 +59,7 @@ func run(m *testing.M) int {
 	}
 }
 
-// Requests that are not dry runs, without their bodies: the result of a policy is an annotation.
+// auditPolicy logs requests that are not dry runs, without their bodies. The result of a policy is an annotation of a request.
 const auditPolicy = `apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]

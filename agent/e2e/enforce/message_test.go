@@ -13,13 +13,14 @@ import (
 	"sigs.k8s.io/yaml"
 )
 
-// A refusal is what the message of a policy says: the violations of each check, by the names of their subjects.
+// A refusal is a parsed message of a policy: the violations of each check, by the names of their subjects.
 type refusal struct {
 	checks map[string]subjects
 	more   int // checks that the message counts and does not name
 }
 
-// subjects are names: of a container, of a container and what is in it (web/80/TCP), of what is in the pod (/volume); empty for the pod.
+// subjects has the names of subjects: a container (web), an object in a container (web/80/TCP), or an object in the pod (/volume). The name of the
+// pod is empty.
 type subjects struct {
 	names []string // sorted
 	more  int      // subjects that the message counts and does not name
@@ -56,7 +57,7 @@ func parseRefusal(message string) (refusal, bool) {
 	return r, len(r.checks) > 0
 }
 
-// normal is a name without indexes: the engine names what has no name by its path, and the message by the path of its list.
+// normal removes the indexes from a name. The engine names a subject without a name by its path, and the message by the path of its list.
 func normal(name string) string {
 	for index.MatchString(name) {
 		name = index.ReplaceAllString(name, "$1")
@@ -64,10 +65,10 @@ func normal(name string) string {
 	return name
 }
 
-// A verdict is the violations of each check that the engine finds in an object, by the names that a message has.
+// A verdict has the violations that the engine finds in an object, by check, with the names of a message.
 type verdict map[string][]string
 
-// differs says how a refusal differs from the verdict of the engine, in both directions. It is empty where it does not.
+// differs describes how a refusal differs from the verdict of the engine, in both directions. It returns "" if they are equal.
 func (v verdict) differs(r refusal) string {
 	var found []string
 	for _, check := range slices.Sorted(maps.Keys(r.checks)) {
@@ -106,7 +107,7 @@ func isSubset(part, of []string) bool {
 	return true
 }
 
-// violationsOf reads a message that names all violations, and returns each as check/subject.
+// violationsOf parses a message that names all violations, and returns each violation as check/subject.
 func violationsOf(t *testing.T, message string) (all []string) {
 	t.Helper()
 	r, ok := parseRefusal(message)

@@ -9,10 +9,10 @@ import (
 	"testing"
 )
 
-// A previewed workload is one that a preview lists.
+// A previewed is a workload that a preview lists.
 type previewed struct{ Action, When, Workload, Check string }
 
-// preview runs a command that prints refusals as JSON, and returns those of deny.
+// preview runs a command that prints refusals as JSON, and returns the refusals of deny.
 func preview(t *testing.T, args ...string) (refused []previewed) {
 	t.Helper()
 	res := kubeDevops(t, args...)
@@ -28,7 +28,7 @@ func preview(t *testing.T, args ...string) (refused []previewed) {
 	return refused
 }
 
-// checksOf lists the workloads with the checks by which they are refused.
+// checksOf returns the workloads with the checks that refuse them.
 func checksOf(refused []previewed) []string {
 	var names []string
 	for _, r := range refused {
@@ -104,8 +104,8 @@ func TestPreviewIsWhatIsRefused(t *testing.T) {
 	t.Logf("%d of %d are refused, by %d checks", workloads, len(requests), len(want))
 }
 
-// TestPreviewOfRecording previews what is in a namespace, and then updates and creates it: an update is admitted, and what the preview lists
-// is refused at the moment that it names.
+// TestPreviewOfRecording previews the objects of a namespace, and then updates them and creates them again. Updates must be admitted, and the listed
+// objects must be refused at the moment that the preview names.
 func TestPreviewOfRecording(t *testing.T) {
 	s := newScenario(t, "recording")
 	owned := func(o object, kind string) object {

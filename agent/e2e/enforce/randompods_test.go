@@ -18,8 +18,8 @@ import (
 
 type object = map[string]any
 
-// randomPods makes pods from parts of the pods by which the checks of the built-in tables are tested: each check has pods there that
-// pass and pods that fail. The API server refuses some of the combinations.
+// randomPods creates pods from parts of the test pods of the built-in tables, which have passing and failing pods for each check. The API server
+// refuses some of the combinations.
 type randomPods struct {
 	*rand.Rand
 	fixtures    []object // pods
@@ -67,7 +67,7 @@ func newRandomPods(seed uint64) (*randomPods, error) {
 	return r, nil
 }
 
-// Image references near to the borders of the grammar. The API server takes any text.
+// Image references that are barely valid or barely invalid. The API server accepts any text.
 var oddImages = []string{
 	"nginx", "nginx:latest", "eu.registry.example.com/shop/web:1.29", "mirror.example.com/registry.example.com/web:latest", "nginx:1.29", "nginx:", "nginx:Latest", "nginx:latest2", ":latest", "nginx@sha256:latest", "localhost/nginx:latest",
 	"registry.example.com:5000/shop/web", "registry.example.com:5000/shop/web:latest", "docker.io/library/nginx:1", "docker.io/nginx:latest",
@@ -78,7 +78,7 @@ var oddImages = []string{
 
 var digest = strings.Repeat("0123456789abcdef", 4)
 
-// learn adds the parts of a pod to those from which others are made.
+// learn adds the parts of a pod to those from which pods are created.
 func (r *randomPods) learn(pod object) {
 	spec, _ := pod["spec"].(object)
 	metadata, _ := pod["metadata"].(object)
@@ -127,7 +127,7 @@ func (r *randomPods) often(percent int) bool { return r.IntN(100) < percent }
 
 func pick[T any](r *randomPods, from []T) T { return from[r.IntN(len(from))] }
 
-// pod makes a pod with the name and in the namespace given.
+// pod creates a pod with a name and a namespace.
 func (r *randomPods) pod(namespace, name string) object {
 	pod := r.anyPod()
 	metadata := pod["metadata"].(object)
@@ -135,7 +135,7 @@ func (r *randomPods) pod(namespace, name string) object {
 	return pod
 }
 
-// anyPod makes a pod without a name.
+// anyPod creates a pod without a name.
 func (r *randomPods) anyPod() object {
 	base := clone(pick(r, r.fixtures)).(object)
 	metadata := object{}
@@ -232,7 +232,7 @@ var (
 	contextsOfContainers = []string{"allowPrivilegeEscalation", "capabilities", "privileged", "procMount", "readOnlyRootFilesystem"}
 )
 
-// addFields sets fields whose values depend on one another, so that parts of different pods seldom fit.
+// addFields sets fields whose values depend on each other. Parts of different pods rarely fit together.
 func (r *randomPods) addFields(pod object) {
 	metadata, spec := pod["metadata"].(object), pod["spec"].(object)
 	if r.often(30) {
@@ -308,7 +308,7 @@ func (r *randomPods) addContainerFields(c object) {
 	}
 }
 
-// resources are requests that are at most the limits, in several notations.
+// resources returns limits, and requests that do not exceed them, in several notations.
 func (r *randomPods) resources() object {
 	cpus, memories := []any{"100m", "0.25", "1", "1000m", 2, "3"}, []any{"64Mi", "128M", "256Mi", "1Gi", "1024Mi", "3e9"}
 	resources := object{}
@@ -322,8 +322,8 @@ func (r *randomPods) resources() object {
 	return resources
 }
 
-// repair removes what the API server would refuse for a reason that no check is about: duplicate names, and what does not refer to
-// anything.
+// repair removes the parts that the API server would refuse for reasons that no check covers: duplicate names, and references to objects that do
+// not exist.
 func repair(pod object) {
 	metadata, spec := pod["metadata"].(object), pod["spec"].(object)
 	for i, owner := range list(metadata["ownerReferences"]) {
@@ -378,7 +378,7 @@ func repair(pod object) {
 	}
 }
 
-// repairPorts removes ports whose name or port of the node another one has.
+// repairPorts removes ports with a duplicate name or host port.
 func repairPorts(container object, hostNetwork bool, taken map[string]bool) {
 	var kept []any
 	names := make(map[any]bool)
@@ -413,7 +413,7 @@ func remove(from any, keys []string) {
 	}
 }
 
-// unique gives each object of the list a name of its own.
+// unique gives each object of the list a unique name.
 func unique(of any, prefix string) []any {
 	taken := make(map[any]bool)
 	var kept []any
@@ -450,7 +450,7 @@ func clone(value any) any {
 	return value
 }
 
-// A workloadKind is a kind whose pod template is judged.
+// A workloadKind is a kind with a pod template that the API server evaluates.
 type workloadKind struct{ kind, version, resource string }
 
 // workloadKinds are the kinds of --kinds workloads.
@@ -460,12 +460,12 @@ var workloadKinds = []workloadKind{
 	{"CronJob", "batch/v1", "cronjobs"},
 }
 
-// workload makes an object with a pod template.
+// workload creates an object with a pod template.
 func (r *randomPods) workload(namespace, name string) object {
 	return workloadOf(pick(r, workloadKinds).kind, r.pod(namespace, name))
 }
 
-// workloadOf makes an object of a kind with the pod as its template, and the pod's name and namespace.
+// workloadOf creates an object of a kind with the pod as its template, and with the pod's name and namespace.
 func workloadOf(kind string, pod object) object {
 	pod = clone(pod).(object)
 	metadata, podSpec := pod["metadata"].(object), pod["spec"].(object)
@@ -502,7 +502,7 @@ func workloadOf(kind string, pod object) object {
 	return object{"apiVersion": workloadKinds[i].version, "kind": kind, "metadata": own, "spec": spec}
 }
 
-// collection is the path of the list of an object's kind in its namespace.
+// collection returns the API path for creating the object in its namespace.
 func collection(o object) string {
 	version, resource := o["apiVersion"].(string), "pods"
 	for _, k := range workloadKinds {

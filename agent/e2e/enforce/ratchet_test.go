@@ -14,7 +14,7 @@ func text(t *testing.T, o object) string {
 	return string(b)
 }
 
-// TestRatchet changes objects that were there before the policy, with violations. Only violations that are new are refused.
+// TestRatchet changes objects that are older than the policy and have violations. Only new violations must be refused.
 func TestRatchet(t *testing.T) {
 	s := newScenario(t, "ratchet")
 	apply := []string{"apply", "-f", "-"}
@@ -82,7 +82,7 @@ func TestRatchet(t *testing.T) {
 	})
 }
 
-// TestRatchetOfResize changes the resources of running pods by pods/resize, the other subresource that changes a pod's spec.
+// TestRatchetOfResize changes the resources of running pods through pods/resize, the other subresource that changes a pod's spec.
 func TestRatchetOfResize(t *testing.T) {
 	s := newScenarioOf(t, "resize", `apiVersion: kube-devops.io/v1
 kind: PolicyTable
@@ -115,7 +115,7 @@ checks:
 	s.refused(t, "a resize that goes back", "", patch("old", "2Gi"), "much_memory/web")
 }
 
-// TestRatchetCounts adds a second violation to an old object, whose subject has the name of the first one.
+// TestRatchetCounts adds a second violation to an old object. Its subject has the same name as that of the first violation.
 func TestRatchetCounts(t *testing.T) {
 	s := newScenarioOf(t, "counts", `apiVersion: kube-devops.io/v1
 kind: PolicyTable
@@ -149,7 +149,7 @@ checks:
 	s.refused(t, "going back", withArgs(bad.image, "--insecure-a"), apply, "insecure_argument/web/args")
 }
 
-// TestRatchetOfSkipped changes an old object that the table skips so that the table judges it: none of its violations is an old one.
+// TestRatchetOfSkipped changes an old object so that the table does not skip it any more. All of its violations then are new.
 func TestRatchetOfSkipped(t *testing.T) {
 	s := newScenarioOf(t, "unskipped", `apiVersion: kube-devops.io/v1
 kind: PolicyTable

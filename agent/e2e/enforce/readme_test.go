@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// block returns the lines of a page between the marks of a block that the tests run.
+// block returns the lines of a page between the markers of a block that the tests run.
 func block(t *testing.T, page, name string) []string {
 	t.Helper()
 	found := regexp.MustCompile(`(?s)<!-- ` + name + `: run by agent/e2e/enforce -->\n(.*?)<!-- end -->`).FindStringSubmatch(readme(t, page))
@@ -40,7 +40,7 @@ func shell(t *testing.T, dir, line string) result {
 	return run1(t, cmd)
 }
 
-// consoleSteps are the commands of a console block, and what the page says that each prints.
+// consoleSteps returns the commands of a console block, with the output that the page shows for each.
 func consoleSteps(lines []string) (steps [][2]string) {
 	for _, line := range lines {
 		if command, ok := strings.CutPrefix(line, "$ "); ok {
@@ -53,7 +53,7 @@ func consoleSteps(lines []string) (steps [][2]string) {
 	return steps
 }
 
-// TestReadme runs the commands of the README in their order: from the score of a cluster to a refused kubectl apply, and back.
+// TestReadme runs the commands of the README in their order, from the score of a cluster to a refused kubectl apply and back.
 func TestReadme(t *testing.T) {
 	dir := t.TempDir()
 	mustKubectl(t, text(t, newPod("default", "readme", bad)), "apply", "-f", "-") // something to score
@@ -100,8 +100,8 @@ func TestReadme(t *testing.T) {
 	}
 }
 
-// TestFromDenyToWarn goes from deny to warn with the commands of the page: what was refused is admitted with a warning, and nothing else of
-// the table is left. The last command is the one that the comment of the export has.
+// TestFromDenyToWarn changes from deny to warn with the commands of the page. Refused objects must then be admitted with a warning, and no other
+// policy of the table must remain. The last command is the one in the comment of the export.
 func TestFromDenyToWarn(t *testing.T) {
 	install(t, export(t, "default", "--action", "deny").stdout)
 	inForce(t)
@@ -159,7 +159,7 @@ func TestStopEnforcement(t *testing.T) {
 	if len(commands) != 4 {
 		t.Fatalf("the page has %d commands, want 4: %q", len(commands), commands)
 	}
-	// From the narrowest to the widest, so that each finds something to stop.
+	// From the narrowest to the widest, so that each command has something to stop.
 	slices.Reverse(commands)
 	s := newScenario(t, "stop", "--namespace-opt-out")
 	s.enforce(t)
@@ -185,8 +185,8 @@ func TestStopEnforcement(t *testing.T) {
 	}
 }
 
-// TestChangeOfAction goes through the actions in both directions. After each export, the command of its comment leaves the policies of
-// this export alone.
+// TestChangeOfAction changes the action in both directions. After each export, the command in its comment must delete all other policies of the
+// table.
 func TestChangeOfAction(t *testing.T) {
 	s := newScenario(t, "actions")
 	install(t, s.policies) // removes what is left when the test ends

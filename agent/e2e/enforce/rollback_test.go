@@ -9,8 +9,8 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
 )
 
-// TestRollBack goes back to a revision with a violation that the current one does not have. It is refused, until the command that
-// deploy/README.md names for an incident stops enforcement.
+// TestRollBack rolls back to a revision with a violation that the current revision does not have. The rollback must be refused until the command
+// that deploy/README.md names for an incident stops enforcement.
 func TestRollBack(t *testing.T) {
 	s := newScenario(t, "rollback")
 	startControllers(t, "deployment-controller")

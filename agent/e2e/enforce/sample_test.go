@@ -17,7 +17,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
-// seed is that of the random objects, new in each run.
+// seed is the seed of the random objects. It is new in each run.
 func seed(t *testing.T) uint64 {
 	t.Helper()
 	seed := uint64(time.Now().UnixNano())
@@ -31,7 +31,7 @@ func seed(t *testing.T) uint64 {
 	return seed
 }
 
-// A sample is random objects that the API server takes, and what it would store of each.
+// A sample has random objects that the API server accepts, and the objects that it would store for them.
 type sample struct {
 	pods, workloads []object          // as a client sends them
 	stored          map[string]object // by name
@@ -51,7 +51,7 @@ func in(namespace string, objects []object) []object {
 	return moved
 }
 
-// newSample makes so many valid pods and workloads, with the namespace that no policy judges.
+// newSample creates valid pods and workloads, in a namespace that no policy applies to.
 func newSample(t *testing.T, seed uint64, pods, workloads int) *sample {
 	t.Helper()
 	r, err := newRandomPods(seed)
@@ -75,7 +75,7 @@ func newSample(t *testing.T, seed uint64, pods, workloads int) *sample {
 	return s
 }
 
-// valid makes objects until the API server has taken so many of them.
+// valid creates objects until the API server has accepted the wanted number.
 func (s *sample) valid(t *testing.T, want int, next func(i int) object) (valid []object) {
 	t.Helper()
 	var mu sync.Mutex
@@ -116,7 +116,7 @@ func (s *sample) valid(t *testing.T, want int, next func(i int) object) (valid [
 	return valid
 }
 
-// storedIn returns what would be stored of the objects in a namespace.
+// storedIn returns the objects as the API server would store them in a namespace.
 func (s *sample) storedIn(namespace string, objects []object) []object {
 	stored := make([]object, len(objects))
 	for i, o := range objects {
@@ -125,7 +125,7 @@ func (s *sample) storedIn(namespace string, objects []object) []object {
 	return in(namespace, stored)
 }
 
-// refusals creates the objects in dry runs, and returns for each the violations for which a policy refused it.
+// refusals creates the objects in dry runs, and returns for each object the violations for which a policy refused it.
 func refusals(ctx context.Context, t *testing.T, objects []object) map[string]refusal {
 	t.Helper()
 	var mu sync.Mutex

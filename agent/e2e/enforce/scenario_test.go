@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A scenario is a namespace with a policy of its own, which judges nothing else.
+// A scenario is a namespace with a policy that applies only to it.
 type scenario struct {
 	namespace string
 	table     string // path
@@ -15,7 +15,7 @@ type scenario struct {
 	policies  string // as exported
 }
 
-// scenarioTable is the table of the scenarios, about three faults that a container can have each by itself.
+// scenarioTable is the table of the scenarios. It has checks for three independent faults of a container.
 const scenarioTable = `apiVersion: kube-devops.io/v1
 kind: PolicyTable
 metadata: {name: %s}
@@ -38,13 +38,13 @@ checks:
     violation: {path: securityContext.privileged, operator: equals, value: true}
 `
 
-// newScenario makes the namespace and exports the policies. They are not installed yet, so that there can be objects from before.
+// newScenario creates the namespace and exports the policies. It does not install them, so that a test can create objects before that.
 func newScenario(t *testing.T, name string, args ...string) *scenario {
 	t.Helper()
 	return newScenarioOf(t, name, scenarioTable, args...)
 }
 
-// newScenarioOf does that with a table, as a format of its name and its namespace.
+// newScenarioOf is like newScenario with another table, given as a format string for its name and its namespace.
 func newScenarioOf(t *testing.T, name, table string, args ...string) *scenario {
 	t.Helper()
 	s := &scenario{name: "e2e-" + name, namespace: namespace(t, "e2e-"+name, nil)}
@@ -56,7 +56,7 @@ func newScenarioOf(t *testing.T, name, table string, args ...string) *scenario {
 	return s
 }
 
-// enforce installs the policies, and returns when they are in force.
+// enforce installs the policies, and waits until the API server enforces them.
 func (s *scenario) enforce(t *testing.T) {
 	t.Helper()
 	install(t, s.policies)
@@ -77,7 +77,7 @@ func (s *scenario) allowed(t *testing.T, what, stdin string, args ...string) {
 	}
 }
 
-// refused runs a command that the policy must refuse for exactly these violations, each as check/container.
+// refused runs a command that the policy must refuse for exactly the given violations, each as check/container.
 func (s *scenario) refused(t *testing.T, what, stdin string, args []string, want ...string) {
 	t.Helper()
 	res := s.kubectl(t, stdin, args...)
@@ -96,7 +96,7 @@ func (s *scenario) refused(t *testing.T, what, stdin string, args []string, want
 	}
 }
 
-// A container is one of the pods of the scenarios.
+// A container is a container of the scenarios' pods.
 type container struct {
 	name, image      string
 	live, privileged bool
@@ -113,7 +113,7 @@ func (c container) object() object {
 	return o
 }
 
-// newPod makes a pod that no node runs.
+// newPod returns a pod that no node runs.
 func newPod(namespace, name string, containers ...container) object {
 	var all []any
 	for _, c := range containers {
@@ -130,7 +130,7 @@ var (
 	bad  = container{name: "web", image: "registry.example.com/web:latest", live: true}
 )
 
-// workload makes an object of a kind with a template of these containers.
+// workload returns an object of a kind whose template has the given containers.
 func workload(kind, namespace, name string, replicas int, containers ...container) object {
 	o := workloadOf(kind, newPod(namespace, name, containers...))
 	if kind != "DaemonSet" && kind != "Job" && kind != "CronJob" {

@@ -13,7 +13,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/process"
 )
 
-// builtin are the tables that ship.
+// builtin has the names of the built-in tables.
 var builtin = []string{"default", "recommended", "extended", "pss-baseline", "pss-restricted"}
 
 // Flags of the export that change what it prints.
@@ -22,7 +22,7 @@ var exportFlags = [][]string{
 	{"--action", "deny", "--namespace-opt-out", "--exempt-group", "breakglass", "--controller-user", "system:serviceaccount:databases:*", "--failure-policy", "Ignore"},
 }
 
-// exports are exports of all tables, by their flags: each table as deny, which includes audit, and a small one with all other flags too.
+// exports returns exports of all tables, by their flags: each table as deny, which includes audit, and a small table also with all other flags.
 func exports(t *testing.T) map[string]string {
 	t.Helper()
 	all := make(map[string]string)
@@ -39,7 +39,7 @@ func exports(t *testing.T) map[string]string {
 	return all
 }
 
-// policiesOf returns the policies of an export without their bindings, each under a name of its own, so that they judge nothing.
+// policiesOf returns the policies of an export with unique names. It omits their bindings, so that the policies apply to nothing.
 func policiesOf(t *testing.T, exported, suffix string) (policies []object) {
 	t.Helper()
 	for _, o := range documents(t, exported) {
@@ -64,7 +64,7 @@ func TestTypeCheck(t *testing.T) {
 		}
 		n++
 	}
-	// An expression that is valid for a Pod alone, where the policy matches workloads too; and a field that no object has.
+	// An expression that is valid only for a Pod although the policy matches workloads, too; and a field that no object has.
 	planted := policiesOf(t, export(t, "default", "--action", "deny").stdout, "-types-planted")[0]
 	spec := planted["spec"].(object)
 	validations := spec["validations"].([]any)
@@ -118,7 +118,7 @@ func TestTypeCheck(t *testing.T) {
 	t.Logf("%d policies checked in %s, with %s of processor time", len(what), time.Since(begun).Round(time.Second), usage.CPU.Round(time.Second))
 }
 
-// TestExportsApply applies all exports on the server side with strict validation of their fields, twice: the second time changes nothing.
+// TestExportsApply applies all exports twice, with server-side apply and strict field validation. The second time must not change anything.
 func TestExportsApply(t *testing.T) {
 	var stream strings.Builder
 	n := 0
@@ -158,7 +158,7 @@ func merged(a, b object) object {
 	return a
 }
 
-// TestExportIsDeterministic exports twice: the same bytes, so that a repository of manifests has no differences without a reason.
+// TestExportIsDeterministic exports twice and expects the same bytes, so that manifests in a repository change only if the table does.
 func TestExportIsDeterministic(t *testing.T) {
 	first, second := exports(t), exports(t)
 	for name, text := range first {
