@@ -8,8 +8,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// TestPod has what kube-apiserver v1.37 stored of a pod, without what its admission plugins added. TestPreviewIsWhatIsRefused in agent/e2e
-// asks it about random pods.
+// TestPod compares a pod with the pod that kube-apiserver v1.37 stored, without what its admission plugins added. TestPreviewIsWhatIsRefused in
+// agent/e2e compares random pods.
 func TestPod(t *testing.T) {
 	const pod = `{"apiVersion":"v1","kind":"Pod","metadata":{"name":"a"},"spec":{"hostNetwork":true,"hostPID":false,"serviceAccount":"x","containers":[
 {"name":"a","image":"nginx","args":[],"env":[{"name":"x","value":""},{"name":"y","valueFrom":{"fieldRef":{"fieldPath":"metadata.name"}}}],"ports":[{"containerPort":80},{"containerPort":81,"hostPort":81,"protocol":"UDP"}],
@@ -46,7 +46,7 @@ func TestPod(t *testing.T) {
 	}
 }
 
-// TestPullPolicies: the tag latest counts beside a digest, too.
+// TestPullPolicies checks the default pull policy, also for images with a tag and a digest.
 func TestPullPolicies(t *testing.T) {
 	digest := "@sha256:" + strings.Repeat("0123456789abcdef", 4)
 	for image, always := range map[string]bool{
@@ -60,7 +60,7 @@ func TestPullPolicies(t *testing.T) {
 	}
 }
 
-// TestNotAPod: the API server stores nothing of what has values of another type, so nothing is known of it.
+// TestNotAPod checks that a text with values of wrong types is unchanged. The API server does not store such a pod.
 func TestNotAPod(t *testing.T) {
 	const text = `{"kind":"Pod","spec":{"hostNetwork":"yes","containers":[{"image":"nginx"}]}}`
 	if got := string(Pod([]byte(text))); got != text {

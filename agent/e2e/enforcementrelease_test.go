@@ -22,8 +22,9 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/cluster"
 )
 
-// TestEnforcementRelease installs exported policies with the chart: a pod is refused, and the API server counts it with the labels that
-// rules and dashboard use. An upgrade with another table leaves no policy of the first one, and an uninstallation leaves none.
+// TestEnforcementRelease installs exported policies with the chart. A pod must be refused, and the API server must count the refusal with the labels
+// that the rules and the dashboard use. An upgrade with another table must remove the policies of the first table, and an uninstallation all
+// policies.
 func TestEnforcementRelease(t *testing.T) {
 	if env.Own == nil {
 		t.Skip("an existing cluster is not enforced")
@@ -60,7 +61,7 @@ func TestEnforcementRelease(t *testing.T) {
 	})
 }
 
-// exportTable prints a table as policies into a file.
+// exportTable exports a table to a file.
 func exportTable(t *testing.T, flags ...string) string {
 	t.Helper()
 	text, err := exec.CommandContext(t.Context(), env.binary, append([]string{"policy", "export", "vap"}, flags...)...).Output()
@@ -83,7 +84,7 @@ func size(t *testing.T, file string) int64 {
 	return info.Size()
 }
 
-// releaseSize returns the size of the largest Secret in which Helm keeps a release.
+// releaseSize returns the size of the largest Secret with a release of Helm.
 func releaseSize(t *testing.T, name string) int {
 	t.Helper()
 	secrets, err := env.Admin.CoreV1().Secrets(env.installation.Name).List(t.Context(), metav1.ListOptions{LabelSelector: "owner=helm,name=" + name})
@@ -97,7 +98,7 @@ func releaseSize(t *testing.T, name string) int {
 	return largest
 }
 
-// admissionPolicies returns the names of all policies and bindings, sorted, each once.
+// admissionPolicies returns the names of all policies and bindings, sorted and without duplicates.
 func admissionPolicies(t *testing.T) []string {
 	t.Helper()
 	out, err := env.Kubectl(t.Context(), nil, "get", "validatingadmissionpolicies,validatingadmissionpolicybindings",

@@ -24,17 +24,16 @@ import (
 )
 
 const (
-	// leaderRelease is a release of the chart beside the installation of the other tests. No controller makes its pods: the test
-	// starts the agents, as its account.
+	// leaderRelease is a release of the chart in addition to the installation of the other tests. No controller creates its pods: the test
+	// starts the agents with its service account.
 	leaderRelease = "leader-kube-devops"
 	leaderSlice4  = leaderRelease + "-leader-ipv4"
 	leaderSlice6  = leaderRelease + "-leader-ipv6"
 )
 
-// TestLeaderService installs the chart with Helm, and makes ten leaders follow one another, by SIGTERM, SIGKILL and SIGSTOP. A client
-// that follows the EndpointSlice asks for the report all the time. The slice names each leader within a second of the opening of its
-// gate, and no replica serves data after the gate of another has opened. Upgrades by Helm leave the slice as it is; what empties it
-// is repaired.
+// TestLeaderService installs the chart with Helm, and ends ten terms with SIGTERM, SIGKILL and SIGSTOP. A client that follows the EndpointSlice
+// requests the report all the time. The slice must name each leader within a second after the opening of its gate, and no replica may serve data
+// after the gate of another replica has opened. Upgrades with Helm must keep the slice, and a slice that was emptied must be repaired.
 func TestLeaderService(t *testing.T) {
 	if env.Own == nil {
 		t.Skip("the chart is not installed into an existing cluster")
@@ -148,7 +147,7 @@ func (r release) upgrade(t *testing.T, set string) {
 	}
 }
 
-// emptySlices does what a client does that knows nothing of the leader: it removes the endpoints, and the label of the Service.
+// emptySlices removes the endpoints and the label of the Service from the slices, like another client.
 func emptySlices(t *testing.T) {
 	t.Helper()
 	for _, name := range []string{leaderSlice4, leaderSlice6} {
@@ -184,13 +183,13 @@ func getSlice(t *testing.T, name string) *discoveryv1.EndpointSlice {
 	return slice
 }
 
-// A leaderReplica is an agent with addresses of a pod, which stand for its real one.
+// A leaderReplica is an agent with the addresses of a pod instead of its real address.
 type leaderReplica struct {
 	*blackbox.Agent
 	ip4, ip6 string
 }
 
-// followers are clients: one follows the slice, the other asks every replica. Both note who has served data.
+// followers has two clients: one follows the slice, the other queries every replica. Both record which replicas served data.
 type followers struct {
 	cancel context.CancelFunc
 	done   sync.WaitGroup
@@ -209,7 +208,7 @@ type leaderAnswer struct {
 	slice   bool // found by the slice
 }
 
-// startReplica starts an agent that believes to be in a pod.
+// startReplica starts an agent with the environment of a pod.
 func (f *followers) startReplica(t *testing.T, kubeconfig string) leaderReplica {
 	t.Helper()
 	f.mu.Lock()
@@ -248,7 +247,7 @@ func (f *followers) loop(ctx context.Context, do func(ctx context.Context)) {
 	}
 }
 
-// followSlice asks the replica that the slice names, as a node would connect a client of the Service.
+// followSlice queries the replica that the slice names, to which a node would connect a client of the Service.
 func (f *followers) followSlice(ctx context.Context) {
 	slice, err := env.Admin.DiscoveryV1().EndpointSlices(env.installation.Name).Get(ctx, leaderSlice4, metav1.GetOptions{})
 	if err != nil || len(slice.Endpoints) == 0 || len(slice.Ports) == 0 {
@@ -271,7 +270,7 @@ func (f *followers) followSlice(ctx context.Context) {
 	}
 }
 
-// askAll asks each replica, the standby too.
+// askAll queries each replica, including standbys.
 func (f *followers) askAll(context.Context) {
 	f.mu.Lock()
 	all := f.replicas[max(0, len(f.replicas)-2):]
@@ -295,7 +294,7 @@ func (f *followers) ask(r leaderReplica, slice bool) {
 	f.answers = append(f.answers, answer)
 }
 
-// waitNamed waits until both slices name a replica. It returns how long after the opening of its gate a client has seen that.
+// waitNamed waits until both slices name a replica. It returns the time from the opening of its gate until a client detects that.
 func (f *followers) waitNamed(t *testing.T, r leaderReplica, timeout time.Duration) time.Duration {
 	t.Helper()
 	waitFor(t, "the slices name "+r.Name(), timeout, func() error {
@@ -341,7 +340,7 @@ func (f *followers) named(ctx context.Context, r leaderReplica) error {
 	return nil
 }
 
-// stop checks what the clients have seen: data only from the replica whose gate was the last to open.
+// stop stops the clients, and checks that they got data only from the replica whose gate was the last to open.
 func (f *followers) stop(t *testing.T) {
 	t.Helper()
 	f.cancel()
@@ -390,7 +389,7 @@ func (f *followers) stop(t *testing.T) {
 	}
 }
 
-// opening returns when the gate of an agent opened, by its log.
+// opening returns when the gate of an agent opened, according to its log.
 func opening(t *testing.T, agent *blackbox.Agent) time.Time {
 	t.Helper()
 	lines, err := agent.Log()

@@ -18,11 +18,11 @@ import (
 	"github.com/kube-devops/kube-devops/agent/e2e/blackbox"
 )
 
-// pageTimeout bounds the time from the return of kubectl until an open page shows the violation. The page asks each two seconds.
+// pageTimeout limits the time from the end of kubectl until an open page shows the violation. The page refreshes every one and a half seconds.
 const pageTimeout = 2 * time.Second
 
-// TestPageFollowsCluster opens the status page in Chromium, and has kubectl make violations and resolve them. The page shows each within
-// two seconds, without a reload. A standby has no data, before and after it takes over.
+// TestPageFollowsCluster opens the status page in Chromium, and opens and resolves violations with kubectl. The page must show each change within
+// two seconds, without a reload. A standby must have no data until it becomes the leader.
 func TestPageFollowsCluster(t *testing.T) {
 	ctx := t.Context()
 	namespace := newNamespace(t, "e2e-page")
@@ -58,7 +58,7 @@ func TestPageFollowsCluster(t *testing.T) {
 	overview.await(t, rowOf(namespace, "Violations", "12"))
 	hasNoData(t, standby, namespace)
 
-	// A new term knows nothing of what the earlier one saw.
+	// A new term has no history of the previous term.
 	stopAgent(t, leader, syscall.SIGTERM, 0)
 	waitFor(t, "the standby takes over", leadTimeout, func() error {
 		status, body, err := standby.Get("/changes")
@@ -72,12 +72,12 @@ func TestPageFollowsCluster(t *testing.T) {
 	})
 }
 
-// rowOf is the condition that a cell of a namespace has a value.
+// rowOf returns the condition that a cell of a namespace has a value.
 func rowOf(namespace, label, value string) string {
 	return fmt.Sprintf(`document.querySelector('#namespaces tr[data-key=%q] td[data-label=%q]')?.dataset.value === %q`, namespace, label, value)
 }
 
-// hasNoData checks that a standby answers each page with who leads, and nothing else.
+// hasNoData checks that a standby responds to each page only with the name of the leader.
 func hasNoData(t *testing.T, standby *blackbox.Agent, namespace string) {
 	t.Helper()
 	for _, path := range []string{"/", "/namespaces/" + namespace, "/waivers", "/policy", "/changes"} {
@@ -152,7 +152,7 @@ type tab struct {
 	last    int
 }
 
-// openPage opens a page of an agent in a browser of its own, and waits until it is loaded.
+// openPage opens a page of an agent in a new browser, and waits until it is loaded.
 func openPage(t *testing.T, agent *blackbox.Agent, path string) *tab {
 	t.Helper()
 	program, err := exec.LookPath("chromium")
@@ -200,7 +200,7 @@ func openPage(t *testing.T, agent *blackbox.Agent, path string) *tab {
 	return tab
 }
 
-// call sends a command and reads until its answer, past events.
+// call sends a command, and reads messages until its response. It ignores events.
 func (tab *tab) call(method string, params any) (json.RawMessage, error) {
 	tab.last++
 	request := map[string]any{"id": tab.last, "method": method}
@@ -265,7 +265,7 @@ func (tab *tab) eval(t *testing.T, expression string, into any) error {
 	return json.Unmarshal(result.Result.Value, into)
 }
 
-// await waits until a condition of the page holds. Nothing but its own script changes the page meanwhile.
+// await waits until a condition of the page is true. Only the script of the page changes the page meanwhile.
 func (tab *tab) await(t *testing.T, condition string) {
 	t.Helper()
 	waitFor(t, "the page shows: "+condition, 2*seeTimeout, func() error {

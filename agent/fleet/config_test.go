@@ -34,7 +34,7 @@ clusters:
 	}
 }
 
-// TestLoadErrors: each mistake is named with its line.
+// TestLoadErrors checks that each error names its line.
 func TestLoadErrors(t *testing.T) {
 	head := "apiVersion: kube-devops.io/v1\nkind: Fleet\nclusters:\n"
 	for text, want := range map[string]string{

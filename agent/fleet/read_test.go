@@ -59,7 +59,7 @@ func write(t *testing.T, name, text string) string {
 	return path
 }
 
-// TestStates: each member has the state that its answer deserves, and none that is not current passes for current.
+// TestStates checks the state of members for all kinds of responses.
 func TestStates(t *testing.T) {
 	var header atomic.Pointer[http.Header]
 	handle := http.NewServeMux()
@@ -141,7 +141,7 @@ func TestStates(t *testing.T) {
 	}
 }
 
-// TestTokenAndCA: the token goes to its own member alone, over TLS that the CA has signed.
+// TestTokenAndCA checks that a token is sent only to its member, over TLS with a certificate of the CA.
 func TestTokenAndCA(t *testing.T) {
 	server := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer mine" {
@@ -168,7 +168,7 @@ func TestTokenAndCA(t *testing.T) {
 	}
 }
 
-// TestManyMembers: many members are read at the same time, but no more than the limit, and slow ones do not hold up the others.
+// TestManyMembers checks that many members are read at the same time, up to the limit.
 func TestManyMembers(t *testing.T) {
 	many := 200
 	if testing.Short() {
@@ -210,7 +210,7 @@ func TestManyMembers(t *testing.T) {
 	}
 }
 
-// TestLimits: an endless report ends at the limit, and the context ends everything.
+// TestLimits checks that reading ends at the maximum size, and when the context is done.
 func TestLimits(t *testing.T) {
 	over := &limited{ctx: t.Context(), from: zeros{}, left: 1 << 20}
 	if n, err := io.Copy(io.Discard, over); n != 1<<20 || err == nil || err.Error() != "larger than 1024 MiB" {

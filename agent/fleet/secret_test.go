@@ -17,7 +17,7 @@ import (
 	"testing"
 )
 
-// TestSecrets: what a server repeats of a token, or of the query of its address, is in no answer, and the link to a page has no query.
+// TestSecrets checks that answers do not contain a token or query that a server repeats, and that the link to a page has no query.
 func TestSecrets(t *testing.T) {
 	token := "eyJhbGciOiJSUzI1NiJ9." + strings.Repeat("abc+/", 100) + "=="
 	file := write(t, "token", token)
@@ -62,7 +62,7 @@ func TestSecrets(t *testing.T) {
 	}
 }
 
-// TestMalformedRedirect: an address that cannot be parsed is not repeated.
+// TestMalformedRedirect checks that an error does not repeat the secrets of a redirect's address.
 func TestMalformedRedirect(t *testing.T) {
 	for location, want := range map[string]string{
 		"https://user:password@elsewhere/\x1b[31m?t=1": "the header of the response is not valid",
@@ -86,7 +86,7 @@ func TestMalformedRedirect(t *testing.T) {
 	}
 }
 
-// TestUnknownCA: the message names the flag.
+// TestUnknownCA checks that the error names the flag.
 func TestUnknownCA(t *testing.T) {
 	server := httptest.NewUnstartedServer(http.NotFoundHandler())
 	server.Config.ErrorLog = log.New(io.Discard, "", 0)
@@ -104,7 +104,7 @@ func TestUnknownCA(t *testing.T) {
 	}
 }
 
-// newCA makes a certificate that has signed no other.
+// newCA returns a new CA certificate, which has not signed any other certificate.
 func newCA(t *testing.T) string {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)

@@ -48,7 +48,7 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// TestChangesAreTheLast: the ring keeps the last ones in order, and counts the others.
+// TestChangesAreTheLast checks that the ring keeps the last changes in order, and counts the others.
 func TestChangesAreTheLast(t *testing.T) {
 	policy, h := table(t), New(start)
 	const all = 2*MaxChanges + 17
@@ -68,7 +68,7 @@ func TestChangesAreTheLast(t *testing.T) {
 	}
 }
 
-// TestWorkloadOfDeletedPod: a pod that has gone has the workload of its last change.
+// TestWorkloadOfDeletedPod checks that a deleted pod has the workload of its last change.
 func TestWorkloadOfDeletedPod(t *testing.T) {
 	policy, h := table(t), New(start)
 	pod := state.Pod{Namespace: "shop", Name: "web-1"}

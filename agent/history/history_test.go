@@ -34,7 +34,7 @@ checks:
 	return t
 }
 
-// snapshotOf makes a snapshot of namespaces with these compliances, in percent. A negative one is of a namespace whose pods could
+// snapshotOf returns a snapshot of namespaces with compliances in percent. A negative compliance means that the pods of the namespace could
 // not be evaluated.
 func snapshotOf(t *rules.Table, compliances map[string]int) *state.Snapshot {
 	snap := &state.Snapshot{Table: t}
@@ -51,7 +51,7 @@ func snapshotOf(t *rules.Table, compliances map[string]int) *state.Snapshot {
 	return snap
 }
 
-// TestTrend follows one namespace from its first minute: what is not known yet is not made up.
+// TestTrend records one namespace from its first minute. Unknown points must stay unknown.
 func TestTrend(t *testing.T) {
 	policy, h := table(t), New(start)
 	if got := h.Namespace("shop", start); got != nil {
@@ -85,8 +85,8 @@ func TestTrend(t *testing.T) {
 	}
 }
 
-// TestRandomTimes compares the history with a list of all that was recorded, while namespaces come, go and return, and the clock
-// jumps in both directions.
+// TestRandomTimes compares the history with a list of all recorded scores, while namespaces are created, deleted and created again, and the
+// clock jumps in both directions.
 func TestRandomTimes(t *testing.T) {
 	seed := uint64(time.Now().UnixNano())
 	if text := os.Getenv("SEED"); text != "" {
@@ -138,8 +138,8 @@ func TestRandomTimes(t *testing.T) {
 	}
 }
 
-// TestMemory bounds the history of 5,000 namespaces with long names and a whole day of points, and shows that namespaces that
-// have gone make room.
+// TestMemory checks the memory of a history with 5,000 namespaces, long names and all points of a day, and that deleted namespaces free their
+// memory.
 func TestMemory(t *testing.T) {
 	policy, h := table(t), New(start)
 	generation := func(prefix string) *state.Snapshot {
@@ -188,7 +188,7 @@ func TestMemory(t *testing.T) {
 	}
 }
 
-// TestMoreNamespacesThanFit: a namespace too many has no history, and those before it keep theirs.
+// TestMoreNamespacesThanFit checks that a namespace above the limit has no history, and that the others keep theirs.
 func TestMoreNamespacesThanFit(t *testing.T) {
 	policy, h := table(t), New(start)
 	compliances := make(map[string]int)
@@ -204,8 +204,8 @@ func TestMoreNamespacesThanFit(t *testing.T) {
 	}
 }
 
-// TestForgottenNamespace: the history of a namespace without pods lasts as long as the span, so that it is still there when the
-// namespace is scaled up again.
+// TestForgottenNamespace checks that a namespace without pods keeps its history for the span, so that it still has the history when it is scaled
+// up again.
 func TestForgottenNamespace(t *testing.T) {
 	policy, h := table(t), New(start)
 	h.Record(start, snapshotOf(policy, map[string]int{"night": 50}))

@@ -16,8 +16,9 @@ import (
 	discoveryv1 "k8s.io/api/discovery/v1"
 )
 
-// TestLateWriters: replicas lead one after the other, with slow requests that are carried out after the end of the term, with
-// processes that stop, and with processes that stall, so that they learn of the end of their term late. Once a leader has written the slice, no write of an earlier term succeeds, and in the end the slice has the last leader.
+// TestLateWriters lets replicas lead one after the other, with requests that the API server executes after the end of the term, with processes
+// that stop, and with processes that stall and detect the end of their term late. Once a leader has written the slice, no write of an earlier
+// term must succeed, and in the end the slice must have the last leader.
 func TestLateWriters(t *testing.T) {
 	seed := rand.Uint64()
 	if text := os.Getenv("SEED"); text != "" {

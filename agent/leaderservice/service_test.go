@@ -21,7 +21,7 @@ import (
 
 const slice4, slice6 = "leader-ipv4", "leader-ipv6"
 
-// A replica is a Service that runs, with its log.
+// A replica is a running Service with its log.
 type replica struct {
 	*Service
 	logs *observer.ObservedLogs
@@ -47,7 +47,7 @@ func start(ctx context.Context, c client, identity string, ips ...string) *repli
 
 func (r *replica) end() { r.stop(); <-r.done }
 
-// TestFills: a term fills both slices at once with what a Service needs, keeps what others have set, and then only reads.
+// TestFills checks that a term fills both slices at once, keeps the fields that others have set, and then only reads.
 func TestFills(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(slice4, slice6)
@@ -85,7 +85,7 @@ func TestFills(t *testing.T) {
 	})
 }
 
-// TestOneFamily: the slice of a family without an address is emptied of an address of before, and need not exist.
+// TestOneFamily checks that an old address is removed from the slice of a family that the pod does not have, and that this slice need not exist.
 func TestOneFamily(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(slice4, slice6)
@@ -107,7 +107,7 @@ func TestOneFamily(t *testing.T) {
 	})
 }
 
-// TestRepairs: what another client changes, such as a replacement by the manifest of the chart, is repaired within two seconds.
+// TestRepairs checks that changes of another client, such as the chart's manifest, are repaired within two seconds.
 func TestRepairs(t *testing.T) {
 	for name, change := range map[string]func(*discoveryv1.EndpointSlice){
 		"emptied":       func(slice *discoveryv1.EndpointSlice) { slice.Endpoints = nil },
@@ -147,7 +147,7 @@ func TestRepairs(t *testing.T) {
 	}
 }
 
-// TestAddressType: a slice of another address type, which cannot be changed, is an error that says what to do. It is not written.
+// TestAddressType checks that a slice with another address type, which is immutable, is an error with a fix, and that the slice is not written.
 func TestAddressType(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(slice4, slice6)
@@ -172,8 +172,8 @@ func TestAddressType(t *testing.T) {
 	})
 }
 
-// TestLogOfFailures: a failure that lasts is one line, failures that alternate are one line a minute, and a success ends them with a line.
-// Another term logs the same failure again.
+// TestLogOfFailures checks that the log has one line for a lasting failure, one line a minute for alternating failures, and one line for their
+// end. Another term logs the same failure again.
 func TestLogOfFailures(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(slice4, slice6)
@@ -227,7 +227,7 @@ func TestLogOfFailures(t *testing.T) {
 	})
 }
 
-// TestMissing: without the slice, one line says so, however long that lasts; when it is there, it is filled within two seconds.
+// TestMissing checks that a missing slice is one line in the log, and that the slice is filled within two seconds after it is created.
 func TestMissing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore()
@@ -249,7 +249,7 @@ func TestMissing(t *testing.T) {
 	})
 }
 
-// TestRetries: short failures of the API server delay the first write by less than a second.
+// TestRetries checks that short failures of the API server delay the first write by less than a second.
 func TestRetries(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, failing := newStore(slice4, slice6), 4
@@ -268,7 +268,7 @@ func TestRetries(t *testing.T) {
 	})
 }
 
-// TestOldTerm: without permission nothing is written, and after the end of the term nothing is read.
+// TestOldTerm checks that a replica does not write without permission, and does not read after the end of the term.
 func TestOldTerm(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := newStore(slice4, slice6)
@@ -286,7 +286,7 @@ func TestOldTerm(t *testing.T) {
 	})
 }
 
-// TestStop: a process that stops takes out its own address, and never that of another.
+// TestStop checks that a process that stops removes its own address, and never that of another process.
 func TestStop(t *testing.T) {
 	for _, test := range []struct {
 		name string
@@ -322,7 +322,7 @@ func TestStop(t *testing.T) {
 	}
 }
 
-// TestNeverLed: a standby that stops makes no request.
+// TestNeverLed checks that a standby that stops sends no request.
 func TestNeverLed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := start(t.Context(), connection{store: newStore(), fail: func() error { t.Error("a request"); return nil }}, "a", "10.0.0.1")
@@ -331,7 +331,7 @@ func TestNeverLed(t *testing.T) {
 	})
 }
 
-// TestStopHangs: an API server that does not answer delays the stop by a second at most.
+// TestStopHangs checks that an API server that does not respond delays the stop by at most a second.
 func TestStopHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, hang := newStore(slice4, slice6), false

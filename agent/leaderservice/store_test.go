@@ -14,8 +14,8 @@ import (
 
 var resource = schema.GroupResource{Group: "discovery.k8s.io", Resource: "endpointslices"}
 
-// A store has the slices as an API server does: an update with a resourceVersion needs the one that is stored, and an update that
-// changes nothing leaves it.
+// A store stores the slices like an API server: an update with a resourceVersion fails unless it is the stored one, and an update without
+// changes keeps it.
 type store struct {
 	mu      sync.Mutex
 	slices  map[string]*discoveryv1.EndpointSlice
@@ -24,7 +24,7 @@ type store struct {
 	stored  func(*discoveryv1.EndpointSlice) // is called for each change, with the lock held
 }
 
-// newStore has the slices as the chart makes them.
+// newStore returns a store with the slices that the chart creates.
 func newStore(names ...string) *store {
 	s := &store{slices: map[string]*discoveryv1.EndpointSlice{}}
 	for _, name := range names {
@@ -70,7 +70,7 @@ func (s *store) update(slice *discoveryv1.EndpointSlice) (*discoveryv1.EndpointS
 	return after.DeepCopy(), nil
 }
 
-// change is what another client does.
+// change changes a slice, as another client.
 func (s *store) change(name string, change func(*discoveryv1.EndpointSlice)) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -91,7 +91,7 @@ func (s *store) updated() int {
 	return s.updates
 }
 
-// addresses of a slice.
+// addresses returns the addresses of a slice.
 func (s *store) addresses(t *testing.T, name string) []string {
 	t.Helper()
 	slice, err := s.get(name)
@@ -105,8 +105,8 @@ func (s *store) addresses(t *testing.T, name string) []string {
 	return all
 }
 
-// A connection is a replica's way to the store. Each request and its response may take time; a request that was sent is carried out
-// even if the client has given up.
+// A connection connects a replica to the store. Requests and responses may be slow. The store executes a request even if the client has canceled
+// it.
 type connection struct {
 	*store
 	delay func() // nil: none

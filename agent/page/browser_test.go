@@ -14,7 +14,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/page/browsertest"
 )
 
-// cluster answers as the agent does: it filters, sorts and cuts namespaces.
+// cluster returns views like the agent: it filters, sorts and pages namespaces.
 func cluster(rows []NamespaceRow) func(r *http.Request) View {
 	return func(r *http.Request) View {
 		if r.URL.Path != "/" {
@@ -59,7 +59,7 @@ func rowsOf(n int) []NamespaceRow {
 
 const shownNames = `[...document.querySelectorAll("#namespaces tbody th")].map((cell) => cell.textContent).join(" ")`
 
-// TestPageInABrowser uses the page as a reader does, with a keyboard: it filters, sorts, turns pages, and waits for new data.
+// TestPageInABrowser uses the page like a user with a keyboard: it filters, sorts, opens other pages, and waits for new data.
 func TestPageInABrowser(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser takes seconds")
@@ -249,8 +249,8 @@ return [head.textContent + " " + head.ariaSort, document.querySelector("#namespa
 	}
 }
 
-// TestRefreshOfEqualRows: waivers with one id, as those of annotations, stay apart when the script refreshes the page, and a new change
-// above the focused one leaves the focus where it is.
+// TestRefreshOfEqualRows checks that a refresh keeps the rows of waivers with the same id apart, such as those of annotations, and that a new change
+// above the focused row does not move the focus.
 func TestRefreshOfEqualRows(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser takes seconds")
@@ -293,7 +293,8 @@ func TestRefreshOfEqualRows(t *testing.T) {
 	}
 }
 
-// TestSortOnAPhone: the table has no heads there. Another column has its own direction, and a link reverses it, without scripts too.
+// TestSortOnAPhone checks the sort controls of a narrow screen, on which the table has no heads: a new column starts with its default order, and a link
+// reverses the order, also without scripts.
 func TestSortOnAPhone(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser takes seconds")
@@ -331,7 +332,7 @@ func parsedDay(t *testing.T, text string) time.Time {
 	return day
 }
 
-// most is the namespace with the most violations, or the fewest.
+// most returns the namespace with the most violations, or with the fewest if worst is false.
 func most(rows []NamespaceRow, worst bool) string {
 	return slices.MinFunc(rows, func(a, b NamespaceRow) int {
 		c := cmp.Compare(a.Violations, b.Violations)
@@ -342,8 +343,8 @@ func most(rows []NamespaceRow, worst bool) string {
 	}).Name
 }
 
-// TestPageFits opens all views, and such with hostile texts, in all widths: no page scrolls sideways, and on a phone nothing is cut
-// off. Tables of ordinary texts fit too.
+// TestPageFits opens all views, also with hostile texts, in all widths. No page may scroll sideways, on a phone no content may be cut off, and tables
+// with ordinary texts must fit.
 func TestPageFits(t *testing.T) {
 	if testing.Short() {
 		t.Skip("a browser takes seconds")

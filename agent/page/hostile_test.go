@@ -11,14 +11,14 @@ import (
 	"golang.org/x/net/html"
 )
 
-// attacks are hostile texts in the fields of a pod, a waiver or a policy.
+// attacks has hostile texts for the fields of a pod, a waiver or a policy.
 var attacks = []string{
 	`</script><script>alert(1)</script>`, `"><img src=x onerror=alert(1)>`, `javascript:alert(1)`, `' onmouseover='alert(1)`, `</style><style>*{display:none}`,
 	`</title><script>alert(1)</script>`, "{{.Leader}}", "a\u202Egnp.exe", "a\x00b\x1b[31m\u2028c", "../../policy", "?grade=x#y", "\xff\xfe",
 	strings.Repeat("long", 2500), strings.Repeat("W", 10000), "",
 }
 
-// hostile replaces all texts of a view by attacks. Times, numbers and the sizes of lists stay.
+// hostile replaces all texts of a view with attacks. It keeps times, numbers and the sizes of lists.
 func hostile[V any](view V) V {
 	n := 0
 	var replace func(v reflect.Value)
@@ -50,8 +50,8 @@ func hostile[V any](view V) V {
 func hostileOverview() *Overview   { return hostile(overview(30, PerPage, 1)) }
 func hostileNamespace() *Namespace { return hostile(namespace(20)) }
 
-// TestHostileTexts renders views whose texts are all attacks: the document has the elements and the handlers of the templates alone, no
-// link leaves the page for another scheme, and no text has what a viewer may interpret.
+// TestHostileTexts renders views whose texts are all attacks. The document must have only the elements and handlers of the templates, no link may have
+// another scheme, and no text may have characters that a viewer interprets.
 func TestHostileTexts(t *testing.T) {
 	for name, view := range examples() {
 		t.Run(name, func(t *testing.T) {
@@ -100,7 +100,7 @@ func TestHostileTexts(t *testing.T) {
 
 func unprintable(r rune) bool { return r != '\n' && !unicode.IsPrint(r) }
 
-// TestNamespaceLinks opens the link of each namespace and no other path, whatever its name is.
+// TestNamespaceLinks checks that the link of a namespace leads to the path of that namespace, for any name.
 func TestNamespaceLinks(t *testing.T) {
 	for _, name := range append(slices.Clone(attacks), "a/b", "a?b", "a#b", "a b", "ä", "%2e") {
 		path := NamespacePath("/", name)

@@ -9,15 +9,15 @@ import (
 	"github.com/kube-devops/kube-devops/agent/page/browsertest"
 )
 
-// widths are those of a phone, a small window and a desktop.
+// widths has the widths of a phone, a small window and a desktop.
 var widths = []int{390, 800, 1440}
 
-// TestPictures writes pictures of all views, or of the one that VIEW names, to the folder that PICTURES names. Look at them after a change
-// of the style.
+// TestPictures writes pictures of all views to the folder in the environment variable PICTURES, or only of the view in VIEW. Look at them after a
+// change of the style.
 func TestPictures(t *testing.T) {
 	folder := os.Getenv("PICTURES")
 	if folder == "" {
-		t.Skip("PICTURES names no folder")
+		t.Skip("set PICTURES to a folder")
 	}
 	views := examples()
 	views["large"], views["hostile"], views["hostile-namespace"] = overview(5000, PerPage, 3), hostileOverview(), hostileNamespace()
@@ -38,7 +38,7 @@ func TestPictures(t *testing.T) {
 			}
 		}
 	}
-	// Those of the README show the first rows of a small window.
+	// The pictures of the README show the first rows in a small window.
 	for scheme, dark := range map[string]bool{"light": false, "dark": true} {
 		tab.Screen(t, 1140, 600, dark)
 		tab.Go(t, server.URL+"/overview")

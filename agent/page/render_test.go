@@ -43,7 +43,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// TestSecurityPolicy keeps what a browser may do on the page: run the page's own script and style, ask the agent, and send the form to it.
+// TestSecurityPolicy checks that a browser may only use the page's own script and style, send requests to the agent, and submit the form to it.
 func TestSecurityPolicy(t *testing.T) {
 	allowed := map[string]string{
 		"default-src": "'none'", "base-uri": "'none'", "connect-src": "'self'", "form-action": "'self'", "frame-ancestors": "'none'",
@@ -66,7 +66,7 @@ func TestSecurityPolicy(t *testing.T) {
 	}
 }
 
-// TestJSON reads the JSON of a view back. What is not known is null, and a trend keeps its gaps.
+// TestJSON decodes the JSON of a view. Unknown values must be null, and a trend must keep its gaps.
 func TestJSON(t *testing.T) {
 	want := overview(12, PerPage, 1)
 	text, err := json.Marshal(want)
@@ -171,7 +171,7 @@ func TestPodsOfFinding(t *testing.T) {
 	}
 }
 
-// TestRowKeys: each row of the waivers and of the changes has a key of its own, by which the script finds it again.
+// TestRowKeys checks that each row of waivers and changes has a unique key, by which the script finds the row again.
 func TestRowKeys(t *testing.T) {
 	w := waiverRow{Waiver: Waiver{ID: "kube-devops.io/waive", Source: "annotation of Deployment/web", Expires: moment, Selects: []Condition{{"namespace", "a"}}}}
 	c := changes(1).Changes[0]
@@ -222,7 +222,7 @@ func TestDelta(t *testing.T) {
 	}
 }
 
-// TestCurve draws gaps as gaps, small changes small, and nothing where nothing is known.
+// TestCurve checks that a curve has gaps for unknown points, and that small changes look small.
 func TestCurve(t *testing.T) {
 	none := float32(math.NaN())
 	for _, c := range []struct {

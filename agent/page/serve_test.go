@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// A site serves views, as the agent does: with the Content-Security-Policy, with an ETag of the content, and with the date of its clock.
+// A site serves views like the agent: with the Content-Security-Policy, an ETag of the content, and the date of its clock.
 type site struct {
 	*httptest.Server
 

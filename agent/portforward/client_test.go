@@ -26,14 +26,13 @@ import (
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-// TestMain ignores the goroutines in which the SPDY library waits, without a limit, for the streams of a connection that the other side
-// ends.
+// TestMain ignores goroutines of the SPDY library, which waits without a limit for the streams of a connection that the other side has closed.
 func TestMain(m *testing.M) {
 	const shutdown = "github.com/moby/spdystream.(*Connection).shutdown"
 	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction(shutdown), goleak.IgnoreAnyFunction(shutdown+".func1"))
 }
 
-// A world is an API server with agents.
+// A world is a fake API server with agents.
 type world struct {
 	api *fakeapi.Forwarder
 	url string
@@ -50,7 +49,7 @@ func newWorld(t *testing.T) *world {
 	return &world{api, server.URL}
 }
 
-// agent adds a pod that a handler answers for, with TLS if certified.
+// agent adds a pod whose requests a handler serves, with TLS if certified.
 func (w *world) agent(t *testing.T, name string, certified bool, handler http.HandlerFunc) *httptest.Server {
 	t.Helper()
 	server := httptest.NewUnstartedServer(handler)
@@ -75,7 +74,7 @@ func (w *world) agent(t *testing.T, name string, certified bool, handler http.Ha
 	return server
 }
 
-// leads writes the Lease.
+// leads sets the holder of the Lease.
 func (w *world) leads(t *testing.T, holder string) {
 	t.Helper()
 	lease := &coordinationv1.Lease{ObjectMeta: metav1.ObjectMeta{Namespace: DefaultLeaseNamespace, Name: DefaultLeaseName}}
@@ -126,8 +125,8 @@ func says(text string) http.HandlerFunc {
 	return func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, text) }
 }
 
-// TestLeaderAnswers: requests reach the holder of the Lease, over one port-forward. The fake has no WebSockets, so this is SPDY, to
-// which the client falls back.
+// TestLeaderAnswers checks that requests reach the holder of the Lease over one port-forward. The fake API server has no WebSockets, so the client
+// falls back to SPDY.
 func TestLeaderAnswers(t *testing.T) {
 	w := newWorld(t)
 	w.agent(t, "one", false, says("from one"))
@@ -151,7 +150,7 @@ func TestLeaderAnswers(t *testing.T) {
 	}
 }
 
-// TestLeaderChanges: a request that meets a standby, a lost port-forward or a pod that is gone is sent once more, to the next leader.
+// TestLeaderChanges checks that the client sends a request once more to the next leader after a standby, a lost port-forward or a deleted pod.
 func TestLeaderChanges(t *testing.T) {
 	w := newWorld(t)
 	var standby atomic.Bool
@@ -193,7 +192,7 @@ func TestLeaderChanges(t *testing.T) {
 	}
 }
 
-// TestErrors: each says in one line what is missing.
+// TestErrors checks that each error explains the problem in one line.
 func TestErrors(t *testing.T) {
 	tests := map[string]struct {
 		change  func(t *testing.T, w *world)
@@ -258,7 +257,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// phase replaces the pod of the leader.
+// phase replaces the pod of the leader with one that has a phase.
 func phase(phase corev1.PodPhase, terminating bool) func(*testing.T, *world) {
 	return func(_ *testing.T, w *world) {
 		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: DefaultNamespace, Name: "one"}, Status: corev1.PodStatus{Phase: phase}}
@@ -273,7 +272,7 @@ func deny(right string) func(*testing.T, *world) {
 	return func(_ *testing.T, w *world) { w.api.Deny(right) }
 }
 
-// guarded asks for a token, as an agent with --metrics-auth does.
+// guarded requires a token, like an agent with --metrics-auth.
 func guarded(token string) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Authorization") != "Bearer "+token {
@@ -285,7 +284,7 @@ func guarded(token string) http.HandlerFunc {
 	}
 }
 
-// TestToken: the token of the kubeconfig, or of a file, goes to an agent that asks for one, and only over TLS.
+// TestToken checks that an agent that requires a token gets that of the kubeconfig or of a file, and only over TLS.
 func TestToken(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "token")
 	if err := os.WriteFile(file, []byte("mine\n"), 0o600); err != nil {
@@ -321,7 +320,7 @@ func TestToken(t *testing.T) {
 	}
 }
 
-// TestNoTokenUnasked: an agent that does not ask for a token gets none, nor any other credential.
+// TestNoTokenUnasked checks that an agent that does not require a token gets no credentials.
 func TestNoTokenUnasked(t *testing.T) {
 	w := newWorld(t)
 	w.agent(t, "one", true, func(to http.ResponseWriter, r *http.Request) {
@@ -333,7 +332,7 @@ func TestNoTokenUnasked(t *testing.T) {
 	}
 }
 
-// TestCA: with a CA the certificate of the agent is checked.
+// TestCA checks that the client verifies the certificate of the agent if a CA is set.
 func TestCA(t *testing.T) {
 	w := newWorld(t)
 	server := w.agent(t, "one", true, says("welcome"))
@@ -353,8 +352,8 @@ func TestCA(t *testing.T) {
 	}
 }
 
-// TestTwoLeases: an agent with --namespaces has its Lease beside its pods, another agent has one in the namespace default. The holder is
-// the one that has a pod in the namespace of the user.
+// TestTwoLeases checks which Lease counts if an agent with --namespaces has one in its own namespace, and another agent has one in the namespace
+// default: that whose holder has a pod in the namespace of the options.
 func TestTwoLeases(t *testing.T) {
 	const stale = "gone_a"
 	for name, test := range map[string]struct {
@@ -387,7 +386,7 @@ func TestTwoLeases(t *testing.T) {
 	}
 }
 
-// TestHungKubelet: the message says who does not answer.
+// TestHungKubelet checks that the error names the kubelet that does not respond.
 func TestHungKubelet(t *testing.T) {
 	api := fakeapi.NewForwarder()
 	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
@@ -413,7 +412,7 @@ func TestHungKubelet(t *testing.T) {
 	}
 }
 
-// TestTimeout: an API server that does not answer ends the call.
+// TestTimeout checks that a call ends if the API server does not respond.
 func TestTimeout(t *testing.T) {
 	server := httptest.NewServer(http.HandlerFunc(fakeapi.NeverAnswer))
 	defer server.Close()

@@ -62,7 +62,7 @@ func browser(t *testing.T) *http.Client {
 	return &http.Client{Jar: jar}
 }
 
-// A shown is what a browser shows, and where.
+// A shown is the page that a browser shows, with its address.
 type shown struct {
 	header http.Header
 	at     *url.URL
@@ -89,7 +89,7 @@ func open(t *testing.T, client *http.Client, address string, change func(*http.R
 	return response.StatusCode, string(text), shown{response.Header, response.Request.URL}
 }
 
-// TestLoopback: a browser that opens the URL gets the pages from then on. The agent gets neither the key nor what else the browser has.
+// TestLoopback checks that a browser that opened the URL gets the pages, and that the agent gets neither the key nor other data of the browser.
 func TestLoopback(t *testing.T) {
 	l, agent := serveLoopback(t)
 	client := browser(t)
@@ -116,7 +116,7 @@ func TestLoopback(t *testing.T) {
 	}
 }
 
-// TestLoopbackRefuses: other users of the machine, other sites and other methods get nothing from the agent.
+// TestLoopbackRefuses checks that other users of the machine, other sites and other methods get nothing from the agent.
 func TestLoopbackRefuses(t *testing.T) {
 	l, agent := serveLoopback(t)
 	known := browser(t)

@@ -26,8 +26,8 @@ waivers:
   - {id: by-label, reason: r, expires: 2099-01-01, labels: {old: "yes"}}
 `
 
-// enforced has a deployment with all violations, one whose waiver holds at admission, and one whose waiver does not, because anybody may
-// write the label.
+// enforced has a Deployment with all violations, one with a waiver that applies at admission, and one with a waiver that does not, because any user
+// may write the label.
 func enforced(t *testing.T) *Scan {
 	t.Helper()
 	b := newScan(loadTable(t, enforcing))
@@ -41,7 +41,7 @@ func enforced(t *testing.T) *Scan {
 	return b.done()
 }
 
-// TestEnforceOfViolations: the key is absent where the check is scored only, cannot be exported, or has a waiver that holds at admission.
+// TestEnforceOfViolations checks that the key is absent if the check is only scored, cannot be exported, or has a waiver that applies at admission.
 func TestEnforceOfViolations(t *testing.T) {
 	var document struct {
 		Violations, Waived []struct {
@@ -75,7 +75,7 @@ func TestEnforceOfViolations(t *testing.T) {
 	}
 }
 
-// TestReportsOfEnforcement: each format for people says which finding is refused.
+// TestReportsOfEnforcement checks that each human-readable format shows which findings are refused.
 func TestReportsOfEnforcement(t *testing.T) {
 	scan := enforced(t)
 	const note = "Admission, with the exported policies of this table: 2 violations refused, 2 violations warned about, 1 violation audited, if the objects are created."

@@ -19,7 +19,7 @@ checks:
 grades: [{name: Healthy, min: 80, maxSeverity: medium}, {name: Stable, min: 70, maxSeverity: high}, {name: Degraded, min: 60}, {name: Critical, min: 0}]
 `
 
-// strictScan is a scan of namespaces by the images of their containers; none has a probe.
+// strictScan returns a scan of namespaces, given by the images of their containers. No container has a probe.
 func strictScan(t *testing.T, images map[string]string) *Scan {
 	t.Helper()
 	b := newScan(loadTable(t, strictGrades))
@@ -32,7 +32,7 @@ func strictScan(t *testing.T, images map[string]string) *Scan {
 	return b.done()
 }
 
-// TestGradeReason: reports say which severity a grade does not allow.
+// TestGradeReason checks that reports name the severity that a grade does not allow.
 func TestGradeReason(t *testing.T) {
 	scan := strictScan(t, map[string]string{"a": "app:latest", "b": "app:latest", "c": "app:1"})
 	want := []string{
@@ -73,7 +73,7 @@ func TestGradeReason(t *testing.T) {
 	}
 }
 
-// TestNoGradeReason: there is none where the compliance decides, and none without data.
+// TestNoGradeReason checks that there is no reason if the compliance decides the grade, or if there is no data.
 func TestNoGradeReason(t *testing.T) {
 	shop, _ := recorded(t)["shop"]()
 	for name, scan := range map[string]*Scan{"by compliance": shop, "no data": strictScan(t, nil)} {

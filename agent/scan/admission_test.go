@@ -17,7 +17,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// TestAdmissionIsTheTableAsExported compares what a scan says of each pod of two inputs with the verdict of the selected table on the pod.
+// TestAdmissionIsTheTableAsExported compares the result of a scan for each pod of two inputs with the verdict of the selected table.
 func TestAdmissionIsTheTableAsExported(t *testing.T) {
 	t.Chdir("../..")
 	moment := time.Date(2030, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -71,7 +71,7 @@ waivers:
 	}
 }
 
-// TestAdmissionOfDeletedPods: a pod that is gone, or mended, is not refused.
+// TestAdmissionOfDeletedPods checks that deleted and fixed pods are not refused.
 func TestAdmissionOfDeletedPods(t *testing.T) {
 	table := open(t, "default")
 	selections, err := vap.Select(table, vap.Options{Action: rules.Deny})
@@ -95,8 +95,8 @@ func TestAdmissionOfDeletedPods(t *testing.T) {
 	}
 }
 
-// TestAdmissionOfOwnedTemplates: a stored workload that another one of the input created is judged by the template of that one. A manifest is
-// judged itself.
+// TestAdmissionOfOwnedTemplates checks that for a stored workload that another workload of the input created, the template of that workload is
+// evaluated. A manifest is evaluated itself.
 func TestAdmissionOfOwnedTemplates(t *testing.T) {
 	table := open(t, "default")
 	selections, err := vap.Select(table, vap.Options{Action: rules.Deny})
@@ -116,8 +116,8 @@ func TestAdmissionOfOwnedTemplates(t *testing.T) {
 	}
 }
 
-// TestAdmissionOfClaimedWorkloads: a waiver of a workload holds for its template and the pods that Kubernetes makes of it, and not for a pod
-// that something else creates: it only claims to have the workload.
+// TestAdmissionOfClaimedWorkloads checks that a waiver for a workload applies to its template and to the pods that Kubernetes creates from it, and not
+// to other pods whose owner references name the workload.
 func TestAdmissionOfClaimedWorkloads(t *testing.T) {
 	table, err := open(t, "default").WithWaivers("w.yaml", []byte(`apiVersion: kube-devops.io/v1
 kind: Waivers
@@ -152,7 +152,7 @@ waivers:
 	}
 }
 
-// refusals are those of one input.
+// refusals returns the refusals of one input.
 func refusals(t *testing.T, table *rules.Table, selections []vap.Selection, text string) []report.Refusal {
 	t.Helper()
 	scanned, err := Run(t.Context(), Options{Table: table, Now: time.Now(), Found: dump.Found{Files: []dump.File{{Path: "-"}}}, Stdin: strings.NewReader(text), Admission: selections})
@@ -162,8 +162,9 @@ func refusals(t *testing.T, table *rules.Table, selections []vap.Selection, text
 	return scanned.Refusals(nil)
 }
 
-// TestAdmissionMoments: the API server judges the templates of its own kinds. For other kinds it judges what their controllers create, so that
-// a waiver of the workload does not hold either. An object that kubectl printed alone is judged as in a list.
+// TestAdmissionMoments checks at which moment workloads are refused. The API server evaluates the templates of built-in kinds. For other kinds, it
+// evaluates the objects that their controllers create, so a waiver for the workload does not apply. A single object printed by kubectl is evaluated
+// as in a list.
 func TestAdmissionMoments(t *testing.T) {
 	table, err := open(t, "default").WithWaivers("w.yaml", []byte("apiVersion: kube-devops.io/v1\nkind: Waivers\nwaivers:\n"+
 		"- {id: d, reason: r, expires: 2099-01-01, workload: Deployment/waived}\n- {id: r, reason: r, expires: 2099-01-01, workload: Rollout/waived}\n"))
@@ -212,8 +213,8 @@ func TestAdmissionMoments(t *testing.T) {
 	}
 }
 
-// TestAdmissionOfDefaults: a manifest is judged with the defaults of the API server, at its own lines, and a stored object as it is. The score
-// is that of the manifest as written.
+// TestAdmissionOfDefaults checks that a manifest is evaluated with the defaults of the API server and reported with its own lines, and a stored object
+// without changes. The score is that of the manifest without defaults.
 func TestAdmissionOfDefaults(t *testing.T) {
 	const checks = `apiVersion: kube-devops.io/v1
 kind: PolicyTable

@@ -13,7 +13,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/history"
 )
 
-// large is a fixture of n namespaces with two pods each, and a day of history.
+// large returns a fixture with n namespaces of two pods each, and a day of history.
 func large(tb testing.TB, n int) *fixture {
 	tb.Helper()
 	f := newFixture(tb)
@@ -29,8 +29,8 @@ func large(tb testing.TB, n int) *fixture {
 	return f
 }
 
-// TestLargeOverview: an overview of many namespaces is fast, whatever is asked of it. Each request is of another moment, so that none
-// uses the scores of the one before. What counts is the time of the processor, because other tests may run beside this one.
+// TestLargeOverview checks that an overview of many namespaces is fast for all queries. Each request has another time, so that none shares the
+// scores of the previous request. The test measures CPU time, because other tests may run at the same time.
 func TestLargeOverview(t *testing.T) {
 	const limit = 100 * time.Millisecond
 	namespaces, requests := 5000, 300
@@ -58,7 +58,7 @@ func TestLargeOverview(t *testing.T) {
 	}
 }
 
-// processorTime is that of the test until now.
+// processorTime returns the CPU time that the test has used.
 func processorTime(t *testing.T) time.Duration {
 	t.Helper()
 	var usage syscall.Rusage
@@ -68,7 +68,7 @@ func processorTime(t *testing.T) time.Duration {
 	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
-// TestSharedScores: many readers of an overview cost hardly more than one. All see the same moment, and the next one later.
+// TestSharedScores checks that many readers of an overview cost hardly more than one reader: their requests share the scores for a short time.
 func TestSharedScores(t *testing.T) {
 	f := large(t, 50)
 	q := request{Views: f.Views, now: f.now, state: f.state}

@@ -37,7 +37,7 @@ waivers:
   - {id: past, namespace: shop, check: host_network, reason: was accepted, expires: 2026-02-01}
 `
 
-// A fixture is the views of some pods at a moment.
+// A fixture has the views of some pods at a fixed time.
 type fixture struct {
 	*Views
 	table   *rules.Table
@@ -67,7 +67,7 @@ func newFixture(tb testing.TB) *fixture {
 	return f
 }
 
-// add adds a pod of a Deployment, or of none if the name is empty.
+// add adds a pod of a Deployment, or without a Deployment if its name is empty.
 func (f *fixture) add(tb testing.TB, namespace, deployment, pod, containers, more string) {
 	tb.Helper()
 	owner := ""
@@ -221,7 +221,7 @@ func textOf(n *html.Node) string {
 	return strings.TrimSpace(b.String())
 }
 
-// rowsOf are the rows of a table, by their data-key.
+// rowsOf returns the rows of a table by their data-key.
 func rowsOf(document *html.Node, id string) []*html.Node {
 	var rows []*html.Node
 	for n := range document.Descendants() {
@@ -287,7 +287,7 @@ func TestOverviewQueries(t *testing.T) {
 	}
 }
 
-// TestRejectedInBrowser: a browser gets a page that says what is wrong, with a way out; scripts get one line.
+// TestRejectedInBrowser checks that a browser gets a page with the error and a link to the view, and that other clients get one line.
 func TestRejectedInBrowser(t *testing.T) {
 	f := newFixture(t)
 	f.fill(t)
@@ -308,7 +308,7 @@ func TestRejectedInBrowser(t *testing.T) {
 	}
 }
 
-// TestHistoryInOverview: changes and trends are absent until there is data of that age.
+// TestHistoryInOverview checks that changes and trends are absent until there is data of that age.
 func TestHistoryInOverview(t *testing.T) {
 	f := newFixture(t)
 	f.fill(t)
@@ -340,7 +340,7 @@ func TestHistoryInOverview(t *testing.T) {
 	}
 }
 
-// TestVersion: a view has the same version until something but its time has changed.
+// TestVersion checks that the version of a view changes only if more than its time changes.
 func TestVersion(t *testing.T) {
 	for _, path := range []string{"/", "/namespaces/shop", "/namespaces/none", "/waivers", "/policy", "/changes"} {
 		f := newFixture(t)
@@ -439,8 +439,8 @@ func TestNamespaceNotFound(t *testing.T) {
 	}
 }
 
-// TestNoSuggestions: a client whose access is limited to some pages learns no names of other namespaces, and what cannot be a name has
-// no similar ones.
+// TestNoSuggestions checks that a client with limited access does not learn the names of other namespaces, and that an invalid name has no
+// suggestions.
 func TestNoSuggestions(t *testing.T) {
 	f := newFixture(t)
 	f.fill(t)
@@ -453,7 +453,7 @@ func TestNoSuggestions(t *testing.T) {
 	}
 }
 
-// TestExcludedOrder: the excluded namespaces have one order, with the most pods first, so that the version of the page stays.
+// TestExcludedOrder checks that excluded namespaces are sorted, most pods first, so that the version of the page does not change.
 func TestExcludedOrder(t *testing.T) {
 	f := newFixture(t)
 	f.fill(t)
@@ -475,7 +475,7 @@ func TestExcludedOrder(t *testing.T) {
 	}
 }
 
-// TestPodCount: a pod with two violations of a finding is one pod.
+// TestPodCount checks that a pod with two violations of a finding counts once.
 func TestPodCount(t *testing.T) {
 	table, err := rules.Load("policy.yaml", []byte(`
 apiVersion: kube-devops.io/v1
@@ -500,7 +500,7 @@ checks:
 	}
 }
 
-// TestEnforce: a finding says what the API server does about it. The table is translated once.
+// TestEnforce checks that findings have the action of the API server, and that the table is translated only once.
 func TestEnforce(t *testing.T) {
 	table, err := rules.Load("policy.yaml", []byte(`
 apiVersion: kube-devops.io/v1
@@ -617,7 +617,7 @@ func TestChangesView(t *testing.T) {
 	}
 }
 
-// TestNoData: a leader that has not evaluated the pods yet has no data, and a standby neither.
+// TestNoData checks that a standby, and a leader that has not evaluated the pods yet, have no data.
 func TestNoData(t *testing.T) {
 	f := newFixture(t)
 	f.state = nil

@@ -17,7 +17,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules/golden"
 )
 
-// fleetFiles writes the reports of clusters into a new folder, and makes it the working directory. The times are those of SOURCE_DATE_EPOCH.
+// fleetFiles writes the reports of clusters to a new folder, and makes it the working directory. SOURCE_DATE_EPOCH sets the times.
 func fleetFiles(t *testing.T) {
 	t.Helper()
 	shop, err := filepath.Abs(shop)
@@ -60,7 +60,7 @@ func runFleet(t *testing.T, args ...string) (code int, stdout, stderr string) {
 	return code, out.String(), err.String()
 }
 
-// TestFleet prints a fleet in each format. A cluster that is not current is marked, and is in no number of the fleet.
+// TestFleet prints a fleet in each format. Clusters that are not current must be marked, and must not be included in the numbers of the fleet.
 func TestFleet(t *testing.T) {
 	here, err := os.Getwd()
 	if err != nil {
@@ -77,7 +77,7 @@ func TestFleet(t *testing.T) {
 	}
 }
 
-// TestFleetAccessibility runs axe-core on the page of a fleet, with clusters in all states, and on that of a fleet without any problem.
+// TestFleetAccessibility runs axe-core on the page of a fleet with clusters in all states, and of a fleet without problems.
 func TestFleetAccessibility(t *testing.T) {
 	axe := browsertest.Axe(t)
 	fleetFiles(t)
@@ -120,7 +120,7 @@ func TestFleetExitCodes(t *testing.T) {
 	}
 }
 
-// TestFleetOfAgents reads a live agent, a standby and one that does not answer, by a configuration file.
+// TestFleetOfAgents reads an agent, a standby and an agent that does not respond, with a configuration file.
 func TestFleetOfAgents(t *testing.T) {
 	agent := startAgent(t, "--replay", shop)
 	agent.waitReady(t)
@@ -169,7 +169,7 @@ standby standby "this replica does not hold the lease; the leader is kube-devops
 	}
 }
 
-// TestFleetIsReproducible: SOURCE_DATE_EPOCH limits the times of files and answers, so that the same reports give the same bytes.
+// TestFleetIsReproducible checks that SOURCE_DATE_EPOCH limits the times of files and responses, so that the same reports give the same bytes.
 func TestFleetIsReproducible(t *testing.T) {
 	fleetFiles(t)
 	text, err := os.ReadFile("west.json")
@@ -204,7 +204,7 @@ func TestFleetIsReproducible(t *testing.T) {
 	}
 }
 
-// TestFleetHostile: a report that is huge, or never ends, needs little memory and ends.
+// TestFleetHostile checks that a huge or endless report needs little memory and ends.
 func TestFleetHostile(t *testing.T) {
 	endless := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, `{"version":1,"policy":{"name":"`)

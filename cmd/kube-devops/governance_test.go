@@ -20,7 +20,7 @@ import (
 	"github.com/kube-devops/kube-devops/agent/fakeapi"
 )
 
-// clusterWithAgent is a kubeconfig of an API server with one agent, the leader, at an address.
+// clusterWithAgent returns the kubeconfig of an API server with one agent at an address, the leader.
 func clusterWithAgent(t *testing.T, address string) (api *fakeapi.Forwarder, kubeconfig string) {
 	t.Helper()
 	api = fakeapi.NewForwarder()
@@ -43,14 +43,14 @@ func clusterWithAgent(t *testing.T, address string) (api *fakeapi.Forwarder, kub
 	return api, writeKubeconfig(t, server.URL)
 }
 
-// plugin runs the plugin of kubectl.
+// plugin runs the kubectl plugin.
 func plugin(ctx context.Context, args ...string) (code int, stdout, stderr string) {
 	var out, err output
 	code = execute(ctx, newPluginCommand(), args, strings.NewReader(""), &out, &err) //nolint:contextcheck // cobra passes the context
 	return code, out.String(), err.String()
 }
 
-// TestGovernance asks an agent that serves a recording, through the port-forward of an API server.
+// TestGovernance queries an agent that serves a recording, through the port-forward of an API server.
 func TestGovernance(t *testing.T) {
 	waivers := filepath.Join(t.TempDir(), "waivers.yaml")
 	text := `{apiVersion: kube-devops.io/v1, kind: Waivers, waivers: [{id: soon, reason: replaced soon, expires: 2999-01-31, check: latest_tag, namespace: legacy}]}`
@@ -129,7 +129,7 @@ func toJSON(t *testing.T, v any) string {
 	return string(text)
 }
 
-// TestGovernanceErrors: what the agent refuses is one line that says what is missing.
+// TestGovernanceErrors checks that each error of the agent becomes one line that says what is missing.
 func TestGovernanceErrors(t *testing.T) {
 	status, text := 0, ""
 	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -173,7 +173,7 @@ func TestGovernanceErrors(t *testing.T) {
 	}
 }
 
-// TestGovernanceOpen: the command prints a URL that serves the pages of the agent, until it is stopped.
+// TestGovernanceOpen checks that the command prints a URL that serves the pages of the agent until the command is stopped.
 func TestGovernanceOpen(t *testing.T) {
 	agent := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "page "+r.URL.Path) }))
 	defer agent.Close()

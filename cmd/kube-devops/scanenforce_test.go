@@ -12,7 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// enforcing is a table whose skip and second waiver do not hold for deny.
+// enforcing is a table whose skip and second waiver do not apply to deny.
 const enforcing = `apiVersion: kube-devops.io/v1
 kind: PolicyTable
 metadata: {name: enforcing}
@@ -27,13 +27,13 @@ waivers:
   - {id: old, reason: r, expires: 2099-01-01, labels: {old: "yes"}}
 `
 
-// template is a Deployment, or a Job, with one container.
+// template returns a Deployment or a Job with one container.
 func template(kind, namespace, name, labels, image string) string {
 	return fmt.Sprintf("apiVersion: apps/v1\nkind: %s\nmetadata: {name: %s, namespace: %s}\nspec:\n  template:\n    metadata: {labels: {%s}}\n    spec:\n      containers:\n        - {name: main, image: \"%s\"}\n---\n",
 		kind, name, namespace, labels, image)
 }
 
-// enforcedManifests are what is admitted, what a waiver accepts, and what is refused: also a Job, which the score skips.
+// enforcedManifests has manifests that are admitted, that a waiver accepts, and that are refused. A Job, which the score skips, is refused, too.
 func enforcedManifests() string {
 	return template("Deployment", "shop", "pinned", "", "web:1") + template("Deployment", "legacy", "kept", "", "web:latest") +
 		template("Deployment", "shop", "web", "", "web:latest") + template("Deployment", "shop", "labelled", `old: "yes"`, "web:latest") +
@@ -55,7 +55,7 @@ kube-devops: warning: --enforce: deny leaves out skip job: it depends on the own
 kube-devops: warning: --enforce: deny leaves out waiver old: it depends on the labels, which any user may write
 `
 
-// TestScanEnforce: the exit code is 1 where the API server would refuse something, whatever the score is.
+// TestScanEnforce checks that the exit code is 1 if the API server would refuse an object, whatever the score is.
 func TestScanEnforce(t *testing.T) {
 	inFolder(t, map[string]string{"table.yaml": enforcing, "all.yaml": enforcedManifests(), "good.yaml": template("Deployment", "shop", "pinned", "", "web:1")})
 	code, stdout, stderr := runScan(t, "", "all.yaml", "--policy", "table.yaml", "--enforce")
@@ -79,7 +79,7 @@ kube-devops: --enforce: 3 workloads would be refused
 	}
 }
 
-// withoutOrder is a set of lines.
+// withoutOrder returns the lines of a text as a set.
 func withoutOrder(text string) map[string]bool {
 	lines := make(map[string]bool)
 	for line := range strings.Lines(text) {
@@ -110,7 +110,7 @@ func TestScanEnforceAsJSON(t *testing.T) {
 	}
 }
 
-// TestScanEnforceAgainstBaseline: what the baseline has is there already, and an update of it is not refused.
+// TestScanEnforceAgainstBaseline checks that violations of the baseline are not refused, because an update of an object that has them is not refused.
 func TestScanEnforceAgainstBaseline(t *testing.T) {
 	before := template("Deployment", "shop", "web", "", "web:latest")
 	inFolder(t, map[string]string{"table.yaml": enforcing, "before.yaml": before, "after.yaml": before + template("Deployment", "shop", "fresh", "", "web:latest")})
@@ -127,7 +127,7 @@ func TestScanEnforceAgainstBaseline(t *testing.T) {
 	}
 }
 
-// TestScanEnforceOfSkippedPods: what only the score skips is judged at admission, so there is a result to compare.
+// TestScanEnforceOfSkippedPods checks that pods that only the score skips are evaluated for admission, so that there is a result to compare.
 func TestScanEnforceOfSkippedPods(t *testing.T) {
 	table := strings.Replace(enforcing, "skip: [", `skip: [{reason: lab, when: {path: metadata.namespace, operator: equals, value: lab}}, `, 1)
 	inFolder(t, map[string]string{
@@ -155,7 +155,7 @@ func TestScanEnforceOfSkippedPods(t *testing.T) {
 	}
 }
 
-// TestScanEnforceNeedsTheField: a table in which nothing is enforced cannot refuse anything, which is an error and no success.
+// TestScanEnforceNeedsTheField checks that a table without enforced checks is an error, because it cannot refuse anything.
 func TestScanEnforceNeedsTheField(t *testing.T) {
 	code, _, stderr := runScan(t, badPod, "-", "--enforce")
 	want := "kube-devops: --enforce: policy default: no check has the field enforce; set enforce: deny on a check, in the table or in one that extends it\n"
@@ -169,7 +169,7 @@ func TestScanEnforceNeedsTheField(t *testing.T) {
 	}
 }
 
-// TestScanEnforceFromConfig: a repository may ask for it.
+// TestScanEnforceFromConfig checks that a configuration file can set --enforce.
 func TestScanEnforceFromConfig(t *testing.T) {
 	repository(t, map[string]string{".kube-devops.yaml": configHead + "enforce: true\npolicy: table.yaml\n", "table.yaml": enforcing})
 	code, _, stderr := runScan(t, "", "pods")
@@ -178,7 +178,7 @@ func TestScanEnforceFromConfig(t *testing.T) {
 	}
 }
 
-// TestScanEnforceOfAnnotations: an annotation accepts a violation in warn, and not in deny.
+// TestScanEnforceOfAnnotations checks that an annotation accepts violations for warn, and not for deny.
 func TestScanEnforceOfAnnotations(t *testing.T) {
 	const table = `apiVersion: kube-devops.io/v1
 kind: PolicyTable

@@ -7,8 +7,8 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// TestActionsOf: a violation has the action of its check, unless a waiver accepts it that holds at admission. A deny does not rest on
-// labels, owner references and annotations, which any user may write.
+// TestActionsOf checks that a violation has the action of its check unless a waiver that applies at admission accepts it. Waivers that depend on
+// labels, owner references and annotations do not apply to deny, because any user may write these fields.
 func TestActionsOf(t *testing.T) {
 	table := load(t, everything)
 	actions := vap.ActionsOf(table)

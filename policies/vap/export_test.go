@@ -88,7 +88,7 @@ func decode(t *testing.T, text string) []exported {
 	}
 }
 
-// TestExportShipped: every built-in table can be exported for each action, as one policy with its binding for each action, which name
+// TestExportShipped checks that every built-in table can be exported for each action, as one policy with its binding for each action. The objects name
 // the table and its hash.
 func TestExportShipped(t *testing.T) {
 	names := policies.Names()
@@ -119,7 +119,8 @@ func TestExportShipped(t *testing.T) {
 	}
 }
 
-// TestWarnings: an export warns about checks that may be too costly for the API server. The tables that most people use are not.
+// TestWarnings checks that an export warns about checks that may exceed the cost limits of the API server, and that the common tables have no such
+// checks.
 func TestWarnings(t *testing.T) {
 	warnings := func(table *rules.Table) string {
 		e, err := vap.Export(table, vap.Options{Action: rules.Warn, Partial: true, Pods: policies.PodSchema()})

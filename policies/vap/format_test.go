@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// TestFormat: only the space between tokens changes, and texts in quotes never do.
+// TestFormat checks that format changes only the space between tokens, and never texts in quotes.
 func TestFormat(t *testing.T) {
 	long := strings.Repeat("a", 60)
 	tests := []struct{ expression, want string }{
@@ -23,7 +23,7 @@ func TestFormat(t *testing.T) {
 	}
 }
 
-// TestClip: what to do is one line, and has at most maxText bytes, without half a character.
+// TestClip checks that a remediation becomes one line of at most maxText bytes, and that no character is split.
 func TestClip(t *testing.T) {
 	for text, want := range map[string]string{
 		strings.Repeat("ä", 250): strings.Repeat("ä", 250),

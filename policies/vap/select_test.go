@@ -11,7 +11,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// everything is a table with what deny may rest on and what it may not.
+// everything is a table with skips and waivers that deny may and may not trust.
 const everything = `
 apiVersion: kube-devops.io/v1
 kind: PolicyTable
@@ -80,7 +80,7 @@ func summary(table *rules.Table) string {
 	return strings.Join(words, " ")
 }
 
-// TestSelect: deny does not rest on what any user may write, and what is left out is reported.
+// TestSelect checks that deny does not depend on fields that any user may write, and that the parts left out are reported.
 func TestSelect(t *testing.T) {
 	selections, err := vap.Select(load(t, everything), vap.Options{})
 	if err != nil {
@@ -114,7 +114,7 @@ func TestSelect(t *testing.T) {
 	}
 }
 
-// TestSelectNothing: the message says how to export something.
+// TestSelectNothing checks that the error says how to export a check.
 func TestSelectNothing(t *testing.T) {
 	var names []string
 	for i := range 1000 {

@@ -9,7 +9,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules/cel"
 )
 
-// options are those of an exported policy, without types.
+// options has the options of an exported policy, without types.
 var options = cel.Options{Root: "pod", Name: "name", Namespace: "namespace", Now: "now", Workload: "workload"}
 
 const head = `

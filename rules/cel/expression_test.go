@@ -8,7 +8,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules/cel"
 )
 
-// operands has an operand of each operator that takes one.
+// operands has an operand for each operator that takes one.
 var operands = map[string]string{
 	"equals": "x", "notEquals": "x", "in": "[x, 1]", "notIn": "[x, true]", "hasPrefix": "x", "hasSuffix": "x", "contains": "x", "matches": "x",
 	"oneOf": "[x, y]", "greaterThan": "1", "lessThan": "1.5", "quantityGreaterThan": "1Gi", "quantityLessThan": "1Gi", "quantityEquals": "1Gi",
@@ -28,7 +28,7 @@ func TestEveryOperator(t *testing.T) {
 	}
 }
 
-// Texts of a table must not end a literal, and an expression must be the same each time.
+// TestHostileTexts checks that texts of a table cannot end a literal, and that an expression is the same each time.
 func TestHostileTexts(t *testing.T) {
 	table := check(t, `violation: {path: spec.nodeName, operator: in, value: ["\") || true || (\"", "\\", "a\nb", "\u0000\u200b", "é🙂"]}`)
 	const want = `in ["\") || true || (\"", "\\", "a\nb", "\u0000\u200b", "é🙂"]`
@@ -39,7 +39,8 @@ func TestHostileTexts(t *testing.T) {
 	}
 }
 
-// The macros of optional values write their target twice. A path must not become a chain of them, whose cost doubles at each step.
+// TestLongPathIsNotAChain checks that a path does not become a chain of optional macros. They expand their target twice, so the cost of a chain
+// doubles at each step.
 func TestLongPathIsNotAChain(t *testing.T) {
 	table := check(t, `violation: {path: a.b.c.d.e.f.g.h.i.j.k.l, operator: quantityGreaterThan, valueFrom: m.n.o.p.q, times: 123456789}`)
 	got, err := cel.New(table, options).Violations(&table.Checks()[0])
