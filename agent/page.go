@@ -19,7 +19,7 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// pages are the pages of the agent for people.
+// pages serves the status page of the agent.
 func (a *Agent) pages() *server.Pages {
 	o := status.Options{
 		State: a.evaluator.Current, History: a.history.Load, Pod: a.podJSON, Excluded: a.excludedPods, Source: a.policyStatus,
@@ -48,7 +48,7 @@ func pageOf(a status.Answer) server.Page {
 	return server.Page{Status: a.Status, Header: header, Version: a.Version, Write: a.Write}
 }
 
-// standby says which replica leads, and how to reach it.
+// standby returns the page of a standby, with the leader and how to reach it.
 func (a *Agent) standby(r *http.Request, reason error) *page.Standby {
 	view := &page.Standby{Replica: a.options.Election.Identity, Reason: reason.Error()}
 	var other *election.NotLeaderError
@@ -71,8 +71,8 @@ func (a *Agent) standby(r *http.Request, reason error) *page.Standby {
 	return view
 }
 
-// portForward is the command that reaches the leader from outside of the cluster; empty if it is not known. The holder of a Lease is
-// a text that others may write: only the name of a pod is part of a command that a person may copy.
+// portForward returns the command that reaches the leader from outside the cluster; empty if it is unknown. Others may write the holder of a
+// Lease, so only a valid pod name becomes part of a command that a user may copy.
 func portForward(namespace, leader, address string) string {
 	pod, _, _ := strings.Cut(leader, "_")
 	port := address[strings.LastIndexByte(address, ':')+1:]
@@ -82,7 +82,7 @@ func portForward(namespace, leader, address string) string {
 	return "kubectl port-forward -n " + namespace + " pod/" + pod + " " + port
 }
 
-// ownNamespace is the namespace of the agent's pod; empty outside of a cluster.
+// ownNamespace returns the namespace of the agent's pod; empty outside a cluster.
 func ownNamespace(file string) string {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -91,7 +91,7 @@ func ownNamespace(file string) string {
 	return strings.TrimSpace(string(text))
 }
 
-// podJSON returns the present form of a pod; nil if there is none.
+// podJSON returns the current JSON of a pod; nil if the pod does not exist.
 func (a *Agent) podJSON(pod state.Pod) []byte {
 	_, json, _ := a.lookup(pod)
 	return json
@@ -121,10 +121,10 @@ func (a *Agent) excludedPods(table *rules.Table) map[string]int {
 	return excluded
 }
 
-// externalURL is the flag of the address to which the paths of the pages are added.
+// externalURL is the name of the flag for the base address of the pages.
 const externalURL = "external-url"
 
-// validateURL returns what is wrong with the address of a page; nil if it may be empty, and is.
+// validateURL returns an error if a flag is set to an invalid page address.
 func validateURL(flag, text string) error {
 	if text == "" {
 		return nil

@@ -14,7 +14,7 @@ import (
 	"k8s.io/streaming/pkg/httpstream/spdy"
 )
 
-// A Forwarder is an API server with a Lease and pods whose ports it forwards, over SPDY alone as older ones do.
+// A Forwarder is a fake API server with a Lease, and with pods whose ports it forwards. Like older API servers, it supports only SPDY.
 type Forwarder struct {
 	Leases *Leases // of the namespace default
 
@@ -31,12 +31,12 @@ type forwardedPod struct {
 	dial func(port string) (net.Conn, error)
 }
 
-// NewForwarder makes a server without pods and without a Lease.
+// NewForwarder returns a server without pods and without a Lease.
 func NewForwarder() *Forwarder {
 	return &Forwarder{Leases: &Leases{}, others: make(map[string]*Leases), pods: make(map[string]forwardedPod), denied: make(map[string]bool)}
 }
 
-// LeasesIn are those of a namespace.
+// LeasesIn returns the Leases of a namespace.
 func (f *Forwarder) LeasesIn(namespace string) *Leases {
 	if namespace == "default" {
 		return f.Leases
@@ -79,7 +79,7 @@ func (f *Forwarder) closeAll() {
 	f.open = nil
 }
 
-// Deny takes rights away: "leases", "pods" or "portforward".
+// Deny removes a permission: "leases", "pods" or "portforward".
 func (f *Forwarder) Deny(rights ...string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -89,7 +89,7 @@ func (f *Forwarder) Deny(rights ...string) {
 	}
 }
 
-// Opened is how many port-forwards were opened.
+// Opened returns the number of port-forwards that were opened.
 func (f *Forwarder) Opened() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// A Document is a report as an agent serves it at /api/v1/report, and as scan -o json writes it. It may come from another machine and
-// version, so nothing in it is trusted, and keys that are not known are left out.
+// A Document is a report that an agent serves at /api/v1/report, or that scan -o json writes. It may come from another machine and another version,
+// so it is not trusted, and unknown keys are ignored.
 type Document struct {
 	Policy     PolicyName
 	Scope      *Scope // nil: the whole cluster
@@ -31,9 +31,9 @@ type PolicyName struct {
 	Hash string `json:"hash"`
 }
 
-// DocumentCounts are what a report says of a cluster or a namespace. Scores without data are nil.
+// DocumentCounts has the scores and counts of a cluster or a namespace. Scores without data are nil.
 type DocumentCounts struct {
-	// Count is how many namespaces have a score; only of a cluster.
+	// Count is the number of namespaces with a score. Only a cluster has it.
 	Count      int            `json:"namespaces,omitempty"`
 	Pods       int            `json:"pods"`
 	Score      *float64       `json:"score"`
@@ -42,13 +42,13 @@ type DocumentCounts struct {
 	Violations map[string]int `json:"violations"` // by check
 }
 
-// What no report of an agent reaches. Sums over a fleet stay in an int, and columns narrow.
+// Maximum values, which no valid report reaches. They keep the sums of a fleet in the range of int, and the columns of tables narrow.
 const (
 	maxCount = math.MaxInt32
 	maxScore = 1e12
 )
 
-// check returns which number cannot be that of a cluster or a namespace: it would ruin the numbers of a whole fleet.
+// check returns an error for a number that is out of range, because it would make the numbers of a whole fleet wrong.
 func (c *DocumentCounts) check() error {
 	for _, score := range []struct {
 		name  string
@@ -79,31 +79,31 @@ type DocumentNamespace struct {
 	DocumentCounts
 }
 
-// A DocumentViolation is a violation of a report. Waiver and Expires are those of a waived one.
+// A DocumentViolation is a violation of a report. A waived violation has Waiver and Expires.
 type DocumentViolation struct {
 	violationJSON
 	Waiver  string `json:"waiver,omitempty"`
 	Expires string `json:"expires,omitempty"`
 }
 
-// ReadOptions choose what ReadDocument keeps. The zero value keeps no namespace and no violation.
+// ReadOptions select what ReadDocument keeps. The zero value keeps no namespaces and no violations.
 type ReadOptions struct {
-	// Namespace says whether a namespace is kept; nil keeps none.
+	// Namespace reports whether to keep a namespace; nil keeps none.
 	Namespace func(*DocumentNamespace) bool
-	// Violations says whether the violations of a namespace are kept; nil keeps none.
+	// Violations reports whether to keep the violations of a namespace; nil keeps none.
 	Violations func(namespace string) bool
 }
 
-// maxToken is how much of a report may be read for one namespace, one violation or one other member. What is left out is read token by
-// token, so that a report of any size needs little memory.
+// maxToken is the maximum size of one namespace, one violation or one other member of a report, in bytes. Members that are not kept are skipped token
+// by token, so that a report of any size needs little memory.
 const maxToken = 1 << 20
 
-// maxDepth is how deep a value that is left out may be nested.
+// maxDepth is the maximum nesting depth of a skipped value.
 const maxDepth = 100
 
 var errTooLarge = fmt.Errorf("an element is larger than %d bytes", maxToken)
 
-// ReadDocument reads one report and nothing after it.
+// ReadDocument reads one report. Data after the report is an error.
 func ReadDocument(from io.Reader, o ReadOptions) (*Document, error) {
 	r := &documentReader{budget: &budgetReader{from: from}, options: o}
 	r.json = json.NewDecoder(r.budget)
@@ -117,7 +117,7 @@ func ReadDocument(from io.Reader, o ReadOptions) (*Document, error) {
 	return doc, nil
 }
 
-// A budgetReader limits what is read from one call of reset to the next.
+// A budgetReader limits the number of bytes that are read between two calls of reset.
 type budgetReader struct {
 	from io.Reader
 	left int
@@ -143,7 +143,7 @@ type documentReader struct {
 func (r *documentReader) read() (*Document, error) {
 	if err := r.delimiter('{'); err != nil {
 		if syntax, ok := errors.AsType[*json.SyntaxError](err); ok && strings.HasPrefix(syntax.Error(), "invalid character '<'") {
-			return nil, errors.New("the answer is HTML; is it a login page?")
+			return nil, errors.New("the response is HTML; is it a login page?")
 		}
 		return nil, err
 	}
@@ -157,7 +157,7 @@ func (r *documentReader) read() (*Document, error) {
 		}
 		name, _ := token.(string) // the name of a member is a string
 		if seen[name] {
-			return nil, fmt.Errorf("%q is there twice", head(name, 40))
+			return nil, fmt.Errorf("duplicate key %q", head(name, 40))
 		}
 		if len(seen) < 1000 {
 			seen[name] = true
@@ -170,11 +170,11 @@ func (r *documentReader) read() (*Document, error) {
 		return nil, err
 	}
 	if _, err := r.token(); !errors.Is(err, io.EOF) {
-		return nil, errors.New("there is more after its end")
+		return nil, errors.New("there is data after its end")
 	}
 	switch {
 	case version == 0 || !seen["policy"] || !seen["cluster"] || !seen["namespaces"]:
-		return nil, errors.New("it lacks version, policy, cluster or namespaces")
+		return nil, errors.New("version, policy, cluster or namespaces is missing")
 	case version != reportVersion:
 		return nil, fmt.Errorf("its version is %d, this program reads version %d: upgrade it", version, reportVersion)
 	}
@@ -222,7 +222,7 @@ func (r *documentReader) violations(into *[]DocumentViolation) error {
 	})
 }
 
-// eachElement reads the elements of an array one by one, or skips all of them.
+// eachElement reads the elements of an array one by one, or skips the array.
 func eachElement[T any](r *documentReader, wanted bool, each func(*T) error) error {
 	if !wanted {
 		return r.skip()
@@ -260,7 +260,7 @@ func (r *documentReader) delimiter(want json.Delim) error {
 	return err
 }
 
-// skip reads a value and drops it.
+// skip reads a value without keeping it.
 func (r *documentReader) skip() error {
 	for depth := 0; ; {
 		token, err := r.token()

@@ -75,8 +75,8 @@ func TestDocumentErrors(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"null": `"{" is missing`, whole + "1": "there is more after its end", hostileDocument(`,"version":1`): `"version" is there twice`,
-		strings.Replace(whole, `"version":1`, `"version":2`, 1): "this program reads version 1", strings.Replace(whole, `"policy"`, `"p"`, 1): "it lacks",
+		"null": `"{" is missing`, whole + "1": "there is data after its end", hostileDocument(`,"version":1`): `duplicate key "version"`,
+		strings.Replace(whole, `"version":1`, `"version":2`, 1): "this program reads version 1", strings.Replace(whole, `"policy"`, `"p"`, 1): "version, policy, cluster or namespaces is missing",
 		strings.Replace(whole, `"pods":3`, `"pods":"3"`, 1): "cannot unmarshal", hostileDocument(`,"x":` + strings.Repeat("[", 101)): "nested too deeply",
 		strings.Replace(whole, `"bad`, `"`+strings.Repeat("a", maxToken)+`bad`, 1): "an element is larger",
 	} {
@@ -85,7 +85,7 @@ func TestDocumentErrors(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"<!DOCTYPE html>": "not a report: the answer is HTML; is it a login page?", "<html>": "not a report: the answer is HTML; is it a login page?",
+		"<!DOCTYPE html>": "not a report: the response is HTML; is it a login page?", "<html>": "not a report: the response is HTML; is it a login page?",
 	} {
 		if _, err := ReadDocument(strings.NewReader(text), keepAll); err == nil || err.Error() != want {
 			t.Errorf("%q: %v, want %q", text, err, want)

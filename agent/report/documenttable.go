@@ -41,7 +41,7 @@ func DocumentScores(to io.Writer, doc *Document, o Options) error {
 
 var scoreColumns = grid{{head: "COMPLIANCE", right: true}, {head: "SCORE", right: true}, {head: "GRADE", least: 8}}
 
-// scoreCells are compliance, score and grade.
+// scoreCells returns the cells for compliance, score and grade.
 func scoreCells(c DocumentCounts) []gridCell {
 	cells := []gridCell{{text: "no data"}, {text: "-"}, {text: "-"}}
 	if c.Compliance != nil {
@@ -56,7 +56,7 @@ func scoreCells(c DocumentCounts) []gridCell {
 	return cells
 }
 
-// compareNamespaces sorts the worst first. Those without data come last.
+// compareNamespaces compares namespaces for sorting, worst first. Namespaces without data come last.
 func compareNamespaces(a, b DocumentNamespace) int {
 	return cmp.Or(compareCompliances(a.Compliance, b.Compliance), cmp.Compare(a.Namespace, b.Namespace))
 }
@@ -87,10 +87,10 @@ func (c *DocumentCounts) violations() int {
 	return total
 }
 
-// documentHead writes the result of the cluster, its policy, and what the report lacks.
+// documentHead writes the result of the cluster and its policy, and a warning if the report is incomplete.
 func (w *tableWriter) documentHead(doc *Document) {
 	if len(doc.Incomplete) > 0 {
-		w.line("%s", w.in(bold+red, "INCOMPLETE: some inputs could not be read, and are in no number below."))
+		w.line("%s", w.in(bold+red, "INCOMPLETE: some inputs could not be read, and are not included in the numbers below."))
 	}
 	c := &doc.Cluster
 	text := fmt.Sprintf("Cluster: no data: %s.", english.Plural(c.Pods, "pod", ""))
@@ -107,12 +107,12 @@ func (w *tableWriter) documentHead(doc *Document) {
 	}
 }
 
-// String names a policy, with a prefix of its hash that distinguishes tables.
+// String returns the name of a policy with a prefix of its hash, because different tables may have the same name.
 func (p PolicyName) String() string {
 	return name(p.Name) + ", " + printable(head(p.Hash, len("sha256:")+12))
 }
 
-// documentNotes writes which namespaces the agent watches, and the warnings.
+// documentNotes writes the namespaces that the agent watches, and the warnings.
 func (w *tableWriter) documentNotes(doc *Document) {
 	var notes []string
 	if doc.Scope != nil {
@@ -151,7 +151,7 @@ type documentFinding struct {
 	points int
 }
 
-// documentFindings groups violations, the most severe and costly first.
+// documentFindings groups violations by finding, most severe and most points first.
 func documentFindings(violations []DocumentViolation) []*documentFinding {
 	type key struct{ workload, check, container, subject, message string }
 	at := make(map[key]*documentFinding)
@@ -178,7 +178,7 @@ func documentFindings(violations []DocumentViolation) []*documentFinding {
 	return found
 }
 
-// severityOrder puts a severity that this version does not know last.
+// severityOrder returns the rank of a severity. A severity that this version does not know comes last.
 func severityOrder(s rules.Severity) int {
 	if rank := s.Rank(); rank >= 0 {
 		return rank
@@ -204,7 +204,7 @@ func (f *documentFinding) id() string {
 	return name(f.Check)
 }
 
-// NamespaceNotFound is the error for a namespace that a report does not have.
+// NamespaceNotFound returns the error for a namespace that the report does not have.
 func (doc *Document) NamespaceNotFound(namespace string) error {
 	all := make([]string, len(doc.Namespaces))
 	for i := range all {
@@ -230,7 +230,7 @@ func (doc *Document) find(namespace string) *DocumentNamespace {
 	return nil
 }
 
-// DocumentExplain writes the findings of a namespace: what each costs, what is wrong, and what to do.
+// DocumentExplain writes the findings of a namespace, with their points, messages and remediations.
 func DocumentExplain(to io.Writer, doc *Document, namespace string, o Options) error {
 	ns := doc.find(namespace)
 	if ns == nil {
@@ -256,7 +256,7 @@ func DocumentExplain(to io.Writer, doc *Document, namespace string, o Options) e
 	return w.to.Flush()
 }
 
-// documentChecks writes what each check costs, and what a fix gives back.
+// documentChecks writes the points of each check, and how much a fix raises the compliance.
 func (w *tableWriter) documentChecks(ns *DocumentNamespace, found []*documentFinding) {
 	points, violations := make(map[string]int), make(map[string]int)
 	total := 0
@@ -306,7 +306,7 @@ func (w *tableWriter) documentFindings(found []*documentFinding) {
 	w.more(others, "finding")
 }
 
-// documentFixes writes what to do about each check.
+// documentFixes writes the remediation of each check.
 func (w *tableWriter) documentFixes(found []*documentFinding) {
 	seen := make(map[string]bool)
 	for _, f := range found {
@@ -327,7 +327,7 @@ func (w *tableWriter) documentFixes(found []*documentFinding) {
 	}
 }
 
-// A DocumentWaiver is what one waiver accepts in one namespace.
+// A DocumentWaiver has the violations that one waiver accepts in one namespace.
 type DocumentWaiver struct {
 	Waiver     string         `json:"waiver"`
 	Expires    string         `json:"expires"`
@@ -335,7 +335,7 @@ type DocumentWaiver struct {
 	Violations map[string]int `json:"violations"` // by check
 }
 
-// Waivers groups the waived violations by waiver and namespace, the next to expire first.
+// Waivers returns the waived violations by waiver and namespace, sorted by expiry.
 func (doc *Document) Waivers() []DocumentWaiver {
 	type key struct{ waiver, expires, namespace string }
 	at := make(map[key]map[string]int)
@@ -356,7 +356,7 @@ func (doc *Document) Waivers() []DocumentWaiver {
 	return found
 }
 
-// DocumentWaivers writes what waivers accept, the next to expire first, and the warnings about waivers.
+// DocumentWaivers writes the violations that waivers accept, sorted by expiry, and the warnings.
 func DocumentWaivers(to io.Writer, doc *Document, o Options) error {
 	w := &tableWriter{to: bufio.NewWriter(to), o: o}
 	w.line("%s", w.in(bold, english.Plural(len(doc.Waived), "violation", "")+" waived."))
@@ -375,12 +375,12 @@ func DocumentWaivers(to io.Writer, doc *Document, o Options) error {
 	return w.to.Flush()
 }
 
-// DocumentScoresJSON writes the part of a report that DocumentScores shows, with the keys of a report.
+// DocumentScoresJSON writes the scores of a report as JSON, with the keys of a report.
 func DocumentScoresJSON(to io.Writer, doc *Document) error {
 	return writeDocument(to, doc, map[string]any{"cluster": doc.Cluster, "namespaces": nonnil(doc.Namespaces)})
 }
 
-// DocumentExplainJSON writes a namespace and its violations.
+// DocumentExplainJSON writes a namespace and its violations as JSON.
 func DocumentExplainJSON(to io.Writer, doc *Document, namespace string) error {
 	ns := doc.find(namespace)
 	if ns == nil {
@@ -389,7 +389,7 @@ func DocumentExplainJSON(to io.Writer, doc *Document, namespace string) error {
 	return writeDocument(to, doc, map[string]any{"namespace": ns, "violations": nonnil(doc.Violations), "waived": nonnil(doc.Waived)})
 }
 
-// DocumentWaiversJSON writes what waivers accept.
+// DocumentWaiversJSON writes the violations that waivers accept as JSON.
 func DocumentWaiversJSON(to io.Writer, doc *Document) error {
 	return writeDocument(to, doc, map[string]any{"waivers": doc.Waivers()})
 }

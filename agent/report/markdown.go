@@ -103,7 +103,7 @@ func (w *markdownWriter) headline() {
 	if len(left) == 0 {
 		return
 	}
-	w.put("\n> [!WARNING]\n> **Incomplete: some inputs could not be read, and are in no number.** Left out:\n>\n")
+	w.put("\n> [!WARNING]\n> **Incomplete: some inputs could not be read, and are not included in the numbers.** Left out:\n>\n")
 	for i, text := range left {
 		if i == 20 {
 			w.put("> - and " + number(len(left)-i) + " more\n")

@@ -25,7 +25,7 @@ type Scan struct {
 	// Details returns what a violation shows of its pod, if the origin has no details; nil if nothing is known.
 	Details func(state.PodViolation) rules.Detail
 
-	// Admission is the same by what the API server would judge the pods and templates by, one for each action.
+	// Admission has the scans as the API server would evaluate the input, one for each action.
 	Admission []Admission
 
 	scope *Scope // of an agent that watches only some namespaces

@@ -196,8 +196,8 @@ func (s *Scan) notes() []string {
 		notes = append(notes, note)
 	}
 	if in.Cluster != "" && len(s.Admission) > 0 {
-		notes = append(notes, "Admission is judged by pods alone: templates are not read, such as those of CronJobs that do not run now. "+
-			"For these, scan a recording of both (kubectl get pods,deploy,sts,ds,jobs,cronjobs -A -o json).")
+		notes = append(notes, "Admission is evaluated for pods only, not for pod templates such as those of CronJobs without running pods. "+
+			"To include templates, scan a recording of pods and workloads (kubectl get pods,deploy,sts,ds,jobs,cronjobs -A -o json).")
 	}
 	for _, warning := range s.warnings() {
 		notes = append(notes, prose(warning, 400))

@@ -95,7 +95,7 @@ func (w *tableWriter) incomplete() {
 	if len(left) == 0 {
 		return
 	}
-	for _, line := range Wrap("INCOMPLETE: some inputs could not be read, and are in no number below:", w.o.Width, "") {
+	for _, line := range Wrap("INCOMPLETE: some inputs could not be read, and are not included in the numbers below:", w.o.Width, "") {
 		w.line("%s", w.in(bold+red, line))
 	}
 	for i, text := range left {

@@ -30,7 +30,7 @@ type batch struct {
 	details   []report.Detail
 	describer describer
 	admission []vap.Selection
-	seed      maphash.Seed // of the hashes of owners
+	seed      maphash.Seed // for the hashes of owners
 	pods      []batchedPod
 	leftOut   string
 	done      chan struct{} // receives when the batch is evaluated
@@ -44,7 +44,7 @@ type batchedPod struct {
 	counts     bool   // its namespace is not excluded
 	excludedBy string // the pattern of the policy that excludes its namespace
 	judged
-	admission []judged // by each selection
+	admission []judged // one for each selection
 	err       error
 	owner     rules.Workload // of a recorded pod that has violations
 	ownerHash uint64         // of its workload in a cluster; 0 if it has none
@@ -53,13 +53,13 @@ type batchedPod struct {
 	patch     bool           // a part of a manifest
 }
 
-// judged is a verdict of a pod, and the details of its violations.
+// judged is the verdict of a pod with the details of its violations.
 type judged struct {
 	verdict rules.Verdict
 	details []report.Detail
 }
 
-// violates reports whether the verdict has something that reports show.
+// violates reports whether the verdict has violations or mistakes that reports show.
 func (j *judged) violates() bool { return len(j.verdict.Violations) > 0 || len(j.verdict.Mistakes) > 0 }
 
 // pipeline evaluates pods in parallel and puts them into the state in order.

@@ -9,8 +9,8 @@ import (
 	"github.com/kube-devops/kube-devops/rules"
 )
 
-// podsOf counts the pods that a cluster recorded by their workload, in a few bytes a workload. A pod of a watch is not counted, since it
-// may be deleted later.
+// podsOf counts the pods from a cluster by their workload, with a few bytes for each workload. It does not count pods of a watch, because they may be
+// deleted later.
 type podsOf struct {
 	seed  maphash.Seed
 	count map[uint64]int
@@ -24,7 +24,7 @@ func (c *podsOf) put(p *batchedPod) {
 	}
 }
 
-// hashOwner hashes the workload of a pod that a cluster recorded; 0 if it has none.
+// hashOwner returns a hash of the workload of a pod from a cluster; 0 for any other pod, and if it has no workload.
 func (b *batch) hashOwner(p *batchedPod, reduced []byte) uint64 {
 	if p.Template || p.Watched || !p.Recorded && p.UID == "" {
 		return 0
@@ -40,7 +40,7 @@ func hashWorkload(seed maphash.Seed, namespace, kind, name string) uint64 {
 	return maphash.Comparable(seed, workloadName{namespace: namespace, kind: kind, name: name})
 }
 
-// warnOfPods warns of pods that count beside the template that they were made from.
+// warnOfPods warns about pods that count in addition to the template from which they were created.
 func (s *scan) warnOfPods() {
 	workloads, pods := 0, 0
 	for _, of := range s.workloads.all {

@@ -34,7 +34,7 @@ type Options struct {
 	KeepGoing bool
 	// AllowEmpty accepts an input without workloads.
 	AllowEmpty bool
-	// Admission is what the API server would judge the pods and templates by, of Table.
+	// Admission has the selections of Table by which the API server would evaluate pods and templates. It is empty without --enforce.
 	Admission []vap.Selection
 	// Workers is the number of goroutines that evaluate; 0: one.
 	Workers int

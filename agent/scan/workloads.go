@@ -138,7 +138,7 @@ func (s *scan) removeOwned() {
 	s.workloads.markOwned()
 	for _, of := range s.workloads.all {
 		if of.left && s.state.Remove(of.key) {
-			if of.uid != "" { // the API server judges a manifest, whatever owns it
+			if of.uid != "" { // the API server evaluates a manifest even if another object owns it
 				s.removeAdmission(of.key)
 			}
 			s.result.Inputs.Templates--

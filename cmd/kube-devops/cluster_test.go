@@ -130,7 +130,7 @@ func TestScanOfAClusterErrors(t *testing.T) {
 func TestReportOfACluster(t *testing.T) {
 	kubeconfig, _ := serveShop(t)
 	inFolder(t, map[string]string{"table.yaml": enforcing})
-	const templates = "Admission is judged by pods alone: templates are not read"
+	const templates = "Admission is evaluated for pods only, not for pod templates"
 	for _, enforce := range []bool{false, true} {
 		args := []string{"--cluster", "--kubeconfig", kubeconfig, "-n", "search", "--policy", "table.yaml", "-q", "-o", "table", "-o", "markdown=report.md", fmt.Sprint("--enforce=", enforce)}
 		_, stdout, stderr := runScan(t, "", args...)

@@ -233,7 +233,7 @@ func TestFleetHostile(t *testing.T) {
 	if err := os.WriteFile(login, []byte("<!DOCTYPE html>"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, stdout, _ = runFleet(t, "a="+login); !strings.HasSuffix(stdout, "\na is away: not a report: the answer is HTML; is it a login page?\n") {
+	if _, stdout, _ = runFleet(t, "a="+login); !strings.HasSuffix(stdout, "\na is away: not a report: the response is HTML; is it a login page?\n") {
 		t.Error(stdout)
 	}
 	deep := filepath.Join(t.TempDir(), "deep.json")
