@@ -3,14 +3,12 @@ package report
 import (
 	"bufio"
 	"cmp"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/dustin/go-humanize/english"
 
@@ -325,97 +323,4 @@ func (w *tableWriter) documentFixes(found []*documentFinding) {
 			w.line("%s", line)
 		}
 	}
-}
-
-// A DocumentWaiver has the violations that one waiver accepts in one namespace.
-type DocumentWaiver struct {
-	Waiver     string         `json:"waiver"`
-	Expires    string         `json:"expires"`
-	Namespace  string         `json:"namespace"`
-	Violations map[string]int `json:"violations"` // by check
-}
-
-// Waivers returns the waived violations by waiver and namespace, sorted by expiry.
-func (doc *Document) Waivers() []DocumentWaiver {
-	type key struct{ waiver, expires, namespace string }
-	at := make(map[key]map[string]int)
-	for _, v := range doc.Waived {
-		k := key{v.Waiver, v.Expires, v.Namespace}
-		if at[k] == nil {
-			at[k] = make(map[string]int)
-		}
-		at[k][v.Check]++
-	}
-	found := make([]DocumentWaiver, 0, len(at))
-	for k, counts := range at {
-		found = append(found, DocumentWaiver{k.waiver, k.expires, k.namespace, counts})
-	}
-	slices.SortFunc(found, func(a, b DocumentWaiver) int {
-		return cmp.Or(cmp.Compare(a.Expires, b.Expires), cmp.Compare(a.Waiver, b.Waiver), cmp.Compare(a.Namespace, b.Namespace))
-	})
-	return found
-}
-
-// DocumentWaivers writes the violations that waivers accept, sorted by expiry, and the warnings.
-func DocumentWaivers(to io.Writer, doc *Document, o Options) error {
-	w := &tableWriter{to: bufio.NewWriter(to), o: o}
-	w.line("%s", w.in(bold, english.Plural(len(doc.Waived), "violation", "")+" waived."))
-	var cells [][]gridCell
-	for _, waiver := range doc.Waivers() {
-		until := name(waiver.Expires)
-		if at, err := time.Parse(time.RFC3339Nano, waiver.Expires); err == nil {
-			until = expiry(&rules.Waiver{Expires: at})
-		}
-		cells = append(cells, []gridCell{{text: name(waiver.Waiver)}, {text: until}, {text: name(waiver.Namespace)}, {items: byCount(waiver.Violations)}})
-	}
-	if len(cells) > 0 {
-		w.grid(grid{{head: "WAIVED BY", least: 12}, {head: "UNTIL"}, {head: "NAMESPACE", least: 12}, {head: "WAIVED", least: 20}}, cells)
-	}
-	w.documentNotes(doc)
-	return w.to.Flush()
-}
-
-// DocumentScoresJSON writes the scores of a report as JSON, with the keys of a report.
-func DocumentScoresJSON(to io.Writer, doc *Document) error {
-	return writeDocument(to, doc, map[string]any{"cluster": doc.Cluster, "namespaces": nonnil(doc.Namespaces)})
-}
-
-// DocumentExplainJSON writes a namespace and its violations as JSON.
-func DocumentExplainJSON(to io.Writer, doc *Document, namespace string) error {
-	ns := doc.find(namespace)
-	if ns == nil {
-		return doc.NamespaceNotFound(namespace)
-	}
-	return writeDocument(to, doc, map[string]any{"namespace": ns, "violations": nonnil(doc.Violations), "waived": nonnil(doc.Waived)})
-}
-
-// DocumentWaiversJSON writes the violations that waivers accept as JSON.
-func DocumentWaiversJSON(to io.Writer, doc *Document) error {
-	return writeDocument(to, doc, map[string]any{"waivers": doc.Waivers()})
-}
-
-func nonnil[T any](items []T) []T {
-	if items == nil {
-		return []T{}
-	}
-	return items
-}
-
-func writeDocument(to io.Writer, doc *Document, members map[string]any) error {
-	members["policy"], members["version"] = doc.Policy, reportVersion
-	if doc.Scope != nil {
-		members["scope"] = doc.Scope
-	}
-	if len(doc.Warnings) > 0 {
-		members["warnings"] = doc.Warnings
-	}
-	if len(doc.Incomplete) > 0 {
-		members["incomplete"] = doc.Incomplete
-	}
-	text, err := json.MarshalIndent(members, "", "  ")
-	if err != nil {
-		return err
-	}
-	_, err = io.WriteString(to, escaped(string(text))+"\n")
-	return err
 }

@@ -1,14 +1,9 @@
 package report
 
 import (
-	"bufio"
 	"cmp"
-	"encoding/json"
 	"fmt"
-	"io"
-	"maps"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/dustin/go-humanize/english"
@@ -243,126 +238,4 @@ func (f *Fleet) age(m *FleetMember) string {
 	default:
 		return fmt.Sprintf("%dd", int(age.Hours()/24))
 	}
-}
-
-// FleetTable writes the clusters, first those that are not current and then worst first, and the worst namespaces.
-func FleetTable(to io.Writer, f *Fleet, o Options) error {
-	w := &tableWriter{to: bufio.NewWriter(to), o: o}
-	for _, line := range Wrap(f.headline(), o.Width, "  ") {
-		w.line("%s", w.in(bold, line))
-	}
-	policies := f.Policies()
-	g := append(append(grid{{head: "CLUSTER", least: 12}, {head: "STATE"}}, scoreColumns...),
-		column{head: "NAMESPACES", right: true}, column{head: "PODS", right: true}, column{head: "VIOLATIONS", right: true},
-		column{head: "AGE", right: true}, column{head: "POLICY", least: 12})
-	var cells [][]gridCell
-	for _, m := range f.sorted() {
-		state := gridCell{text: m.State}
-		if !m.IsCurrent() {
-			state.color = red
-		}
-		row := []gridCell{{text: name(m.Name)}, state, {text: "-"}, {text: "-"}, {text: "-"}, {text: "-"}, {text: "-"}, {text: "-"}, {text: f.age(m)}, {text: "-"}}
-		if doc := m.Report; doc != nil {
-			c := &doc.Cluster
-			copy(row[2:], scoreCells(*c))
-			row[5], row[6], row[7] = gridCell{text: number(c.Count)}, gridCell{text: number(c.Pods)}, gridCell{text: number(c.violations())}
-			row[9] = gridCell{text: doc.Policy.String()}
-			if m.differs(policies) {
-				row[9] = gridCell{text: "(differs) " + doc.Policy.String(), color: yellow}
-			}
-		}
-		cells = append(cells, row)
-	}
-	w.grid(g, cells)
-	w.fleetNamespaces(f)
-	w.fleetNotes(f)
-	return w.to.Flush()
-}
-
-func (w *tableWriter) fleetNamespaces(f *Fleet) {
-	var cells [][]gridCell
-	for _, ns := range f.worstNamespaces() {
-		row := append([]gridCell{{text: name(ns.Cluster)}, {text: name(ns.Namespace)}}, scoreCells(ns.DocumentCounts)...)
-		cells = append(cells, append(row, gridCell{items: byCount(nonzero(ns.Violations))}))
-	}
-	if len(cells) > 0 {
-		g := append(grid{{head: "CLUSTER", least: 12}, {head: "WORST NAMESPACES", least: 16}}, scoreColumns...)
-		w.grid(append(g, column{head: "VIOLATIONS", least: 20}), cells)
-	}
-}
-
-func (w *tableWriter) fleetNotes(f *Fleet) {
-	var notes []string
-	for _, m := range f.sorted() {
-		if !m.IsCurrent() {
-			note := fmt.Sprintf("%s is %s: %s", name(m.Name), stateText(m.State), prose(m.Reason, 400))
-			if !strings.HasSuffix(note, ".") && !strings.HasSuffix(note, "?") {
-				note += "."
-			}
-			notes = append(notes, note)
-		}
-	}
-	notes = append(notes, f.policyNotes()...)
-	if len(notes) > 0 {
-		w.line("")
-	}
-	for _, note := range notes {
-		w.wrapped(note, "  ")
-	}
-}
-
-// stateText returns a state for a sentence, such as "prod is without data".
-func stateText(state string) string {
-	if state == fleetNoData {
-		return "without data"
-	}
-	return state
-}
-
-type fleetMemberJSON struct {
-	Cluster       string         `json:"cluster"`
-	State         string         `json:"state"`
-	Reason        string         `json:"reason,omitempty"`
-	Page          string         `json:"page,omitempty"`
-	Time          *time.Time     `json:"time"`   // when the report was made; null if unknown
-	Policy        *PolicyName    `json:"policy"` // null without a report
-	PolicyDiffers bool           `json:"policyDiffers"`
-	Namespaces    *int           `json:"namespaces"`
-	Pods          *int           `json:"pods"`
-	Score         *float64       `json:"score"`
-	Compliance    *float64       `json:"compliance"`
-	Grade         *string        `json:"grade"`
-	Violations    map[string]int `json:"violations"`
-}
-
-// FleetJSON writes the fleet as one JSON object, with the clusters sorted by name. Numbers are not rounded; they are null without a report.
-func FleetJSON(to io.Writer, f *Fleet, _ Options) error {
-	policies := f.Policies()
-	out := struct {
-		Version        int               `json:"version"`
-		Fleet          fleetTotals       `json:"fleet"`
-		Clusters       []fleetMemberJSON `json:"clusters"`
-		Policies       []FleetPolicy     `json:"policies"`
-		PoliciesDiffer bool              `json:"policiesDiffer"`
-		Worst          []fleetNamespace  `json:"worstNamespaces"`
-	}{1, f.totals(), []fleetMemberJSON{}, policies, f.PoliciesDiffer(), nonnil(f.worstNamespaces())}
-	for _, m := range slices.SortedFunc(slices.Values(f.sorted()), func(a, b *FleetMember) int { return cmp.Compare(a.Name, b.Name) }) {
-		row := fleetMemberJSON{Cluster: m.Name, State: m.State, Reason: m.Reason, Page: m.Page, PolicyDiffers: m.differs(policies)}
-		if !m.Time.IsZero() {
-			at := m.Time.UTC().Truncate(time.Second)
-			row.Time = &at
-		}
-		if doc := m.Report; doc != nil {
-			c := &doc.Cluster
-			row.Policy, row.Namespaces, row.Pods, row.Score, row.Compliance, row.Grade = &doc.Policy, &c.Count, &c.Pods, c.Score, c.Compliance, c.Grade
-			row.Violations = maps.Clone(c.Violations)
-		}
-		out.Clusters = append(out.Clusters, row)
-	}
-	text, err := json.MarshalIndent(out, "", "  ")
-	if err != nil {
-		return err
-	}
-	_, err = io.WriteString(to, escaped(string(text))+"\n")
-	return err
 }
