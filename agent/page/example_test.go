@@ -44,7 +44,7 @@ func gradeOf(compliance float64) string {
 	return "Critical"
 }
 
-// row is the namespace i of the examples.
+// row returns the row of namespace i of the examples.
 func row(i int) NamespaceRow {
 	random := rand.New(rand.NewPCG(uint64(i), 7))
 	teams := []string{"payments", "checkout", "search", "identity", "media", "billing", "logistics", "ml-platform", "data-warehouse", "edge"}
@@ -83,7 +83,7 @@ func row(i int) NamespaceRow {
 	return r
 }
 
-// overview is a page of a cluster with n namespaces.
+// overview returns a page of the overview of n namespaces.
 func overview(n, perPage, page int) *Overview {
 	o := &Overview{Head: head()}
 	all := make([]NamespaceRow, n)
@@ -123,7 +123,7 @@ func overview(n, perPage, page int) *Overview {
 	return o
 }
 
-// namespace is the view of a namespace with n workloads.
+// namespace returns the view of a namespace with n workloads.
 func namespace(n int) *Namespace {
 	v := &Namespace{Head: head(), NamespaceRow: row(2)}
 	v.Name = "search-prod"
@@ -254,7 +254,7 @@ func aboutToLead() *Standby {
 	}
 }
 
-// examples are all views, by the name of their golden file.
+// examples returns all views by the names of their golden files.
 func examples() map[string]View {
 	return map[string]View{
 		"overview": overview(60, PerPage, 1), "empty": overview(0, PerPage, 1), "namespace": namespace(8), "waivers": waivers(), "policy": policy(),

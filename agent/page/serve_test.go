@@ -72,7 +72,7 @@ func (s *site) with(change func()) {
 	change()
 }
 
-// count is a number of the site.
+// count reads a number of the site, which its server changes at the same time.
 func (s *site) count(of func() int) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()

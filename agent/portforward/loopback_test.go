@@ -52,7 +52,7 @@ func serveLoopback(t *testing.T) (*Loopback, *asked) {
 	return l, agent
 }
 
-// browser is a client with cookies.
+// browser returns a client that keeps cookies.
 func browser(t *testing.T) *http.Client {
 	t.Helper()
 	jar, err := cookiejar.New(nil)

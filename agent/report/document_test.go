@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// hostileDocument is a report with hostile names.
+// hostileDocument returns a report with hostile names.
 func hostileDocument(extra string) string {
 	return `{"policy":{"name":"p\u001b[31m","hash":"sha256:0123456789abcdef"},
 "scope":{"namespaces":["a"],"forbidden":["b\u202e"]},"unknown":[[{"a":[1,"]"]}]],
@@ -66,7 +66,7 @@ func TestDocument(t *testing.T) {
 	}
 }
 
-// TestDocumentErrors: what is not a whole report is refused.
+// TestDocumentErrors checks that an incomplete or invalid report is an error.
 func TestDocumentErrors(t *testing.T) {
 	whole := hostileDocument("")
 	for cut := range len(whole) - 1 {
@@ -93,7 +93,7 @@ func TestDocumentErrors(t *testing.T) {
 	}
 }
 
-// TestDocumentNumbers: a report with numbers that no cluster has is not believed, neither those of the cluster nor of a namespace.
+// TestDocumentNumbers checks that a report with impossible numbers is an error, for the cluster and for a namespace.
 func TestDocumentNumbers(t *testing.T) {
 	for counts, want := range map[string]string{
 		``: "", `"compliance":0`: "", `"compliance":100,"score":0`: "", `"compliance":null`: "", `"pods":2147483647`: "", `"violations":{"c":0}`: "",
@@ -120,7 +120,7 @@ func TestDocumentNumbers(t *testing.T) {
 	}
 }
 
-// TestDocumentMemory: a report of many violations needs no more memory than one of a few.
+// TestDocumentMemory checks that a report with many violations needs no more memory than one with a few.
 func TestDocumentMemory(t *testing.T) {
 	violations := 8_000
 	if !testing.Short() {

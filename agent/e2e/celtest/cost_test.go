@@ -15,7 +15,7 @@ import (
 	apiservercel "k8s.io/apiserver/pkg/apis/cel"
 )
 
-// largePod is a pod with 100 containers that violate most checks, each with a number of ports, variables, capabilities and mounts.
+// largePod returns a pod with 100 containers that violate most checks. Each has several ports, variables, capabilities and mounts.
 func largePod(of int) *corev1.Pod {
 	p := &corev1.Pod{TypeMeta: metav1.TypeMeta{APIVersion: "v1", Kind: "Pod"}, ObjectMeta: metav1.ObjectMeta{Name: "large", Namespace: "shop", CreationTimestamp: metav1.NewTime(now)}}
 	yes, root, unmasked := true, int64(0), corev1.UnmaskedProcMount

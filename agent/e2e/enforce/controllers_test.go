@@ -188,7 +188,7 @@ func TestControllers(t *testing.T) {
 	s.waitPods(t, "r", 0)
 }
 
-// as are flags of kubectl: a user who may do everything, in one more group.
+// as returns the kubectl flags to impersonate a user who has all permissions and one more group.
 func as(user string, groups ...string) []string {
 	flags := []string{"--as", user, "--as-group", "system:masters"}
 	for _, group := range groups {

@@ -30,7 +30,7 @@ func TestContrast(t *testing.T) {
 	}
 }
 
-// luminance is that of WCAG 2 for a colour of three or six hexadecimal digits.
+// luminance returns the relative luminance of WCAG 2 for a color of three or six hexadecimal digits.
 func luminance(t *testing.T, hex string) float64 {
 	t.Helper()
 	if len(hex) == 3 {

@@ -34,7 +34,7 @@ func Printable(text string) string {
 	return text
 }
 
-// Head is the beginning of a text, of at most size bytes and an ellipsis.
+// Head returns the beginning of a text: at most size bytes, and an ellipsis if the text is longer.
 func Head(text string, size int) string {
 	if len(text) <= size {
 		return text

@@ -344,7 +344,7 @@ func (tab *Tab) Press(t testing.TB, key string) {
 	tab.call(t, "Input.dispatchKeyEvent", press)
 }
 
-// Picture is a PNG of the screen, or of the whole page.
+// Picture returns a PNG of the screen, or of the whole page.
 func (tab *Tab) Picture(t testing.TB, whole bool) []byte {
 	t.Helper()
 	var picture struct{ Data string }
