@@ -177,14 +177,14 @@ func selected(t *rules.Table, action rules.Enforce, ids []string) Selection {
 			s.LeftOut = append(s.LeftOut, LeftOut{what, "it reads a field that is not known at admission, such as the status, so it is false", true})
 			continue
 		}
-		var rests []string
+		var fields []string
 		for _, field := range writable {
 			if chosen.SkipReads(i, field.keys...) {
-				rests = append(rests, field.name)
+				fields = append(fields, field.name)
 			}
 		}
-		if trusted[i] = len(rests) == 0; !trusted[i] && action == rules.Deny {
-			s.LeftOut = append(s.LeftOut, LeftOut{What: what, Reason: restsOn(rests)})
+		if trusted[i] = len(fields) == 0; !trusted[i] && action == rules.Deny {
+			s.LeftOut = append(s.LeftOut, LeftOut{What: what, Reason: dependsOn(fields)})
 		}
 	}
 	if action == rules.Deny && len(annotatedChecks(chosen)) > 0 {
@@ -200,15 +200,15 @@ func selected(t *rules.Table, action rules.Enforce, ids []string) Selection {
 // denies removes from a selection the skips and waivers that deny must not trust.
 func (s *Selection) denies(chosen *rules.Table, trusted []bool) {
 	for _, w := range chosen.Waivers() {
-		var rests []string
+		var fields []string
 		if selects(w, "owner") {
-			rests = append(rests, "owner references")
+			fields = append(fields, "owner references")
 		}
 		if selects(w, "labels") {
-			rests = append(rests, "labels")
+			fields = append(fields, "labels")
 		}
-		if len(rests) > 0 {
-			s.LeftOut = append(s.LeftOut, LeftOut{What: "waiver " + w.ID, Reason: restsOn(rests)})
+		if len(fields) > 0 {
+			s.LeftOut = append(s.LeftOut, LeftOut{What: "waiver " + w.ID, Reason: dependsOn(fields)})
 		} else if selects(w, "workload") {
 			s.LeftOut = append(s.LeftOut, LeftOut{"waiver " + w.ID + " for pods",
 				"any user may write the owner references that assign a pod to a workload; the waiver applies to the template of the workload", true})
@@ -221,6 +221,6 @@ func (s *Selection) denies(chosen *rules.Table, trusted []bool) {
 
 func selects(w *rules.Waiver, field string) bool { return slices.Contains(w.Selectors(), field) }
 
-func restsOn(fields []string) string {
+func dependsOn(fields []string) string {
 	return "it depends on the " + strings.Join(fields, " and the ") + ", which any user may write"
 }
