@@ -53,6 +53,7 @@ type Translator struct {
 	waivers   map[string]*yaml.Node // by id
 	variables int                   // the number of the last variable in the current expression
 	reason    string                // why the current expression is not supported; empty if it is
+	later     bool                  // the first reason is a field that the API server sets after admission
 }
 
 // New returns a translator for a table with all its waivers. The caller must remove the parts that must not be exported.
@@ -138,6 +139,12 @@ func (x *Translator) unsupported(format string, arguments ...any) {
 	if x.reason == "" {
 		x.reason = fmt.Sprintf(format, arguments...)
 	}
+}
+
+// unknownAtAdmission records that an expression reads a field that the API server sets after admission.
+func (x *Translator) unknownAtAdmission(path string) {
+	x.later = x.later || x.reason == ""
+	x.unsupported("reads %s, which is not known at admission", path)
 }
 
 // variable returns a new variable name for the current expression.

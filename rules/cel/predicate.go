@@ -62,7 +62,7 @@ func (x *Translator) from(source string, subject value) (value, *fieldpath.Path)
 // admitted rejects a path to a field of the pod that the API server sets after admission.
 func (x *Translator) admitted(path *fieldpath.Path) {
 	if isLater(path.Steps) {
-		x.unsupported("reads %s, which is not known at admission", strings.TrimPrefix(path.Source, "$."))
+		x.unknownAtAdmission(strings.TrimPrefix(path.Source, "$."))
 	}
 }
 
@@ -79,9 +79,9 @@ func isLater(steps []fieldpath.Step) bool {
 // readsLater reports whether a predicate about the pod reads a field that the API server sets after admission.
 func (x *Translator) readsLater(node *yaml.Node) bool {
 	before := *x
-	x.reason = ""
+	x.reason, x.later = "", false
 	x.predicate(node, x.pod(), true)
-	later := strings.HasSuffix(x.reason, "which is not known at admission")
+	later := x.later
 	*x = before
 	return later
 }

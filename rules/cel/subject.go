@@ -61,7 +61,7 @@ func (x *Translator) violations(check *rules.Check, node *yaml.Node) string {
 		}
 		for _, path := range paths {
 			if isLater(path.Steps) {
-				x.unsupported("reads %s, which is not known at admission", path.Source)
+				x.unknownAtAdmission(path.Source)
 			}
 			w := &walk{Translator: x, check: check, node: node, path: path}
 			if list := w.list(); list != "" {
