@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net"
 	"net/http"
 	"net/textproto"
 	"net/url"
@@ -110,6 +111,9 @@ func readFile(ctx context.Context, m *Member, read func(io.Reader) error) (time.
 	info, err := os.Stat(m.File)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
+		if _, _, err := net.SplitHostPort(m.File); err == nil {
+			return time.Time{}, fmt.Errorf("%s: no such file; the URL of an agent begins with http:// or https://", m.File)
+		}
 		return time.Time{}, fmt.Errorf("%s: no such file", m.File)
 	case err != nil:
 		return time.Time{}, err

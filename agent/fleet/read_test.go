@@ -120,6 +120,7 @@ func TestStates(t *testing.T) {
 		{Member{File: file, MaxAge: 24 * time.Hour}, Current, ""},
 		{Member{File: old, MaxAge: 24 * time.Hour}, Stale, "the report is 30h0m0s old, more than 24h0m0s"},
 		{Member{File: "/no/such/file"}, Away, "/no/such/file: no such file"},
+		{Member{File: "prod.example:8080"}, Away, "prod.example:8080: no such file; the URL of an agent begins with http:// or https://"},
 		{Member{File: "/dev/zero"}, Away, "/dev/zero is not a regular file"},
 	}
 	var members []Member

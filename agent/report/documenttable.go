@@ -268,7 +268,7 @@ func (w *tableWriter) documentChecks(ns *DocumentNamespace, found []*documentFin
 	for _, check := range order {
 		gain := "-"
 		if ns.Compliance != nil && total > 0 {
-			gain = "+" + strings.TrimSuffix(percent((100-*ns.Compliance)*float64(points[check])/float64(total)), " %")
+			gain = fmt.Sprintf("%+.1f", (100-*ns.Compliance)*float64(points[check])/float64(total))
 		}
 		cells = append(cells, []gridCell{{text: name(check)}, {text: number(violations[check])}, {text: number(points[check])}, {text: gain}})
 	}

@@ -187,7 +187,7 @@ func (w *tableWriter) gain(ns *state.NamespaceSnapshot, fewer []int) []gridCell 
 	before, _ := ns.Scores(table)
 	after := without(table, ns, fewer)
 	return []gridCell{
-		{text: percent(after.Compliance), color: gradeColor(table, after.Grade)}, {text: "+" + strings.TrimSuffix(percent(after.Compliance-before.Compliance), " %")},
+		{text: percent(after.Compliance), color: gradeColor(table, after.Grade)}, {text: fmt.Sprintf("%+.1f", after.Compliance-before.Compliance)},
 		{text: fmt.Sprintf("%.2f", after.Score)}, {text: display(after.Grade, 40), color: gradeColor(table, after.Grade)},
 	}
 }

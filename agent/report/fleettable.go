@@ -28,9 +28,9 @@ func FleetTable(to io.Writer, f *Fleet, o Options) error {
 			c := &doc.Cluster
 			copy(row[2:], scoreCells(*c))
 			row[5], row[6], row[7] = gridCell{text: number(c.Count)}, gridCell{text: number(c.Pods)}, gridCell{text: number(c.violations())}
-			row[9] = gridCell{text: doc.Policy.String()}
+			row[9] = gridCell{text: name(doc.Policy.Name)}
 			if m.differs(policies) {
-				row[9] = gridCell{text: "(differs) " + doc.Policy.String(), color: yellow}
+				row[9] = gridCell{text: name(doc.Policy.Name) + " (differs)", color: yellow}
 			}
 		}
 		cells = append(cells, row)

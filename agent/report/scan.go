@@ -22,6 +22,8 @@ type Scan struct {
 	Warnings []string
 	// Selects reports whether the scan covers the pods of a namespace; nil if it covers all.
 	Selects func(namespace string) bool
+	// Restricted is true if the scan covers only the namespaces that its user selected.
+	Restricted bool
 	// Details returns what a violation shows of its pod, if the origin has no details; nil if nothing is known.
 	Details func(state.PodViolation) rules.Detail
 

@@ -41,7 +41,7 @@ func (s *Scan) waiverWarnings() []string {
 	}
 	warnings := expiredWarnings(expired)
 	warnings = append(warnings, annotated.warnings()...)
-	warnings = append(warnings, unusedWarnings(table, func(w *rules.Waiver) bool { return used[w] || expired[w] > 0 })...)
+	warnings = append(warnings, unusedWarnings(table, func(w *rules.Waiver) bool { return used[w] || expired[w] > 0 || s.isOutside(w) })...)
 	return append(warnings, s.annotationWarnings()...)
 }
 
@@ -99,6 +99,11 @@ func (e *expiredAnnotations) warnings() []string {
 	origin := originOf(e.first)
 	return []string{fmt.Sprintf("The annotation %s of %s expired: %s. The first is %s/%s, at %s.", rules.WaiveAnnotation, english.Plural(e.pods, "pod", ""),
 		countAgain(e.violations), name(e.first.Namespace), name(origin.Workload.String()), expiryTime(e.first.Waiver))}
+}
+
+// isOutside reports whether a waiver is only about namespaces that the user did not select, where it may accept violations.
+func (s *Scan) isOutside(w *rules.Waiver) bool {
+	return (s.Restricted || s.scope != nil) && !slices.ContainsFunc(s.Snapshot.Namespaces, func(ns state.NamespaceSnapshot) bool { return w.IsAboutNamespace(ns.Name) })
 }
 
 // unusedWarnings name the waivers that could be removed.

@@ -95,6 +95,7 @@ func newScan(options Options, cancel context.CancelFunc) *scan {
 		judged.ExpireWaivers(options.Now)
 		s.admission = append(s.admission, judged)
 	}
+	s.result.Restricted = len(s.options.Namespaces) > 0
 	s.result.Selects = func(namespace string) bool {
 		_, counts := options.includes(namespace)
 		return counts

@@ -56,6 +56,33 @@ waivers:
 	}
 }
 
+// TestWaiversOutsideTheSelection: a scan of some namespaces does not say that the waivers of other namespaces are useless.
+func TestWaiversOutsideTheSelection(t *testing.T) {
+	table, err := open(t, policies.Default).WithWaivers("w.yaml", []byte(`apiVersion: kube-devops.io/v1
+kind: Waivers
+waivers:
+  - {id: outside, reason: r, expires: 2031-01-01, namespace: "team-*", check: latest_tag}
+  - {id: useless, reason: r, expires: 2031-01-01, namespace: shop, pod: other}
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := `{"kind":"Pod","metadata":{"name":"a","namespace":"shop"},"spec":{"containers":[{"name":"c","image":"i:latest"}]}}`
+	for names, namespaces := range map[string][]string{"useless": {"shop"}, "outside, useless": nil} {
+		found, err := scanned(t, text, func(o *Options) { o.Table, o.Namespaces = table, namespaces })
+		if err != nil {
+			t.Fatal(err)
+		}
+		var b bytes.Buffer
+		if err := report.Table(&b, found, report.Options{}); err != nil {
+			t.Fatal(err)
+		}
+		if want := "Waivers that accept nothing here: " + names + "."; !strings.Contains(b.String(), want) {
+			t.Errorf("namespaces %v: %q is missing:\n%s", namespaces, want, b.String())
+		}
+	}
+}
+
 func annotating(t *testing.T) *rules.Table {
 	t.Helper()
 	table, err := rules.Load("policy", []byte(`apiVersion: kube-devops.io/v1

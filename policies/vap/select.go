@@ -75,7 +75,7 @@ func Select(t *rules.Table, o Options) ([]Selection, error) {
 	case len(errs) > 0:
 		return nil, fmt.Errorf("%w (--partial leaves such checks out)", errors.Join(errs...))
 	case !enforced:
-		return nil, fmt.Errorf("policy %s: no check has the field enforce; set it, or export every check with --action deny, warn or audit", t.Name())
+		return nil, fmt.Errorf("policy %s: no check has the field enforce; set it, or use --action deny, warn or audit for every check", t.Name())
 	case len(selections) == 0:
 		return nil, fmt.Errorf("policy %s: none of its checks can be enforced", t.Name())
 	}

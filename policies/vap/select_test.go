@@ -125,7 +125,7 @@ func TestSelectNothing(t *testing.T) {
 		options            vap.Options
 	}{
 		{"no enforce", "{id: a, weight: 1, violation: {path: spec.a, operator: exists}}",
-			"policy t: no check has the field enforce; set it, or export every check with --action deny, warn or audit", vap.Options{}},
+			"policy t: no check has the field enforce; set it, or use --action deny, warn or audit for every check", vap.Options{}},
 		{"status", "{id: a, weight: 1, violation: {path: status.a, operator: exists}}",
 			"check a cannot be enforced: it reads status, which is not known when the object is created (--partial leaves such checks out)", vap.Options{Action: rules.Deny}},
 		{"status for each", "{id: a, weight: 1, forEach: status.containerStatuses, violation: {path: a, operator: exists}}",
