@@ -65,8 +65,13 @@ func newSample(t *testing.T, seed uint64, pods, workloads int) *sample {
 	s := &sample{stored: make(map[string]object)}
 	space := namespace(t, "e2e-sample", nil)
 	s.pods = s.valid(t, pods, func(i int) object {
-		if i < len(oddImages) { // each border of the grammar of images, whatever the seed
-			return newPod(space, fmt.Sprintf("p%d", i), container{name: "web", image: oddImages[i]})
+		switch name := fmt.Sprintf("p%d", i); {
+		case i < len(oddImages): // each border of the grammar of images, whatever the seed
+			return newPod(space, name, container{name: "web", image: oddImages[i]})
+		case i == len(oddImages): // few random sidecars are valid
+			pod := newPod(space, name, container{name: "web", image: "nginx:1"})
+			pod["spec"].(object)["initContainers"] = []any{object{"name": "sidecar", "image": "nginx:1", "restartPolicy": "Always"}}
+			return pod
 		}
 		return r.pod(space, fmt.Sprintf("p%d", i))
 	})
