@@ -111,7 +111,7 @@ func readFile(ctx context.Context, m *Member, read func(io.Reader) error) (time.
 	info, err := os.Stat(m.File)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		if _, _, err := net.SplitHostPort(m.File); err == nil {
+		if _, _, err := net.SplitHostPort(m.File); err == nil && !strings.ContainsAny(m.File, `/\`) { // not C:\report.json
 			return time.Time{}, fmt.Errorf("%s: no such file; the URL of an agent begins with http:// or https://", m.File)
 		}
 		return time.Time{}, fmt.Errorf("%s: no such file", m.File)

@@ -86,7 +86,7 @@ type NamespaceRow struct {
 	Counts
 }
 
-// Uncounted has the numbers of pods that are in no score, by reason.
+// Uncounted has the numbers of pods that are excluded from all scores, by reason.
 type Uncounted struct {
 	// Unevaluated is the number of pods that could not be evaluated.
 	Unevaluated int `json:"unevaluated"`
@@ -103,7 +103,7 @@ type PodCount struct {
 	Pods int    `json:"pods"`
 }
 
-// Unavailable is a namespace or a check that is in no score.
+// Unavailable is a namespace or a check that is excluded from all scores.
 type Unavailable struct {
 	Name   string `json:"name"`
 	Reason string `json:"reason"`

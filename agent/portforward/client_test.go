@@ -182,7 +182,7 @@ func TestLeaderChanges(t *testing.T) {
 		t.Errorf("after a standby answered: %q", got)
 	}
 	w.api.Remove(DefaultNamespace, "two")
-	if got := ask(t, c); !strings.Contains(got, "there is no pod of the leader two in namespace kube-devops") {
+	if got := ask(t, c); !strings.Contains(got, "cannot find the pod of the leader two in namespace kube-devops") {
 		t.Errorf("the pod is gone, and no other leads: %q", got)
 	}
 	w.leads(t, "one_c")
@@ -209,11 +209,11 @@ func TestErrors(t *testing.T) {
 		},
 		"no pod": {
 			change: func(t *testing.T, w *world) { w.leads(t, "other_a") },
-			want:   "there is no pod of the leader other in namespace kube-devops: the pod was deleted and another replica takes over soon, or the agent runs in another namespace (--namespace), its pod has another name (--pod), or it runs outside the cluster (use its address: kube-devops fleet NAME=URL)",
+			want:   "cannot find the pod of the leader other in namespace kube-devops: the pod was deleted and another replica takes over soon, or the agent runs in another namespace (--namespace), its pod has another name (--pod), or it runs outside the cluster (use its address: kube-devops fleet NAME=URL)",
 		},
 		"a holder of two lines": {
 			change: func(t *testing.T, w *world) { w.leads(t, "other\n\x1b[31m_a") },
-			want:   `there is no pod of the leader other\n\x1b[31m in namespace kube-devops: the pod was deleted and another replica takes over soon, or the agent runs in another namespace (--namespace), its pod has another name (--pod), or it runs outside the cluster (use its address: kube-devops fleet NAME=URL)`,
+			want:   `cannot find the pod of the leader other\n\x1b[31m in namespace kube-devops: the pod was deleted and another replica takes over soon, or the agent runs in another namespace (--namespace), its pod has another name (--pod), or it runs outside the cluster (use its address: kube-devops fleet NAME=URL)`,
 		},
 		"pending pod": {
 			change:  phase(corev1.PodPending, false),
@@ -365,9 +365,9 @@ func TestTwoLeases(t *testing.T) {
 		"the own is stale":           {stale, "two_a", Options{}, "200 from two"},
 		"the own has no holder":      {"", "two_a", Options{}, "200 from two"},
 		"the other is elsewhere":     {"one_a", stale, Options{}, "200 from one"},
-		"both are stale":             {stale, "other_a", Options{}, "error: there is no pod of the leader gone in namespace kube-devops"},
+		"both are stale":             {stale, "other_a", Options{}, "error: cannot find the pod of the leader gone in namespace kube-devops"},
 		"the flag names the other":   {"one_a", "two_a", Options{LeaseNamespace: "default"}, "200 from two"},
-		"the flag names a stale one": {"one_a", stale, Options{LeaseNamespace: "default"}, "error: there is no pod of the leader gone"},
+		"the flag names a stale one": {"one_a", stale, Options{LeaseNamespace: "default"}, "error: cannot find the pod of the leader gone"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)

@@ -116,7 +116,7 @@ func (f *finder) holder(ctx context.Context, namespace string) (*leader, error) 
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil, &goneError{fmt.Errorf(
-			"there is no pod of the leader %s in namespace %s: the pod was deleted and another replica takes over soon, or the agent runs in "+
+			"cannot find the pod of the leader %s in namespace %s: the pod was deleted and another replica takes over soon, or the agent runs in "+
 				"another namespace (--namespace), its pod has another name (--pod), or it runs outside the cluster (use its address: kube-devops fleet NAME=URL)",
 			printable(name), f.options.Namespace)}
 	case err != nil:

@@ -36,7 +36,7 @@ func (q *request) excludedPods(table *rules.Table) []page.PodCount {
 	return c.count
 }
 
-// uncounted returns the pods that are in no score of the cluster.
+// uncounted returns the pods that are excluded from the scores of the cluster.
 func (q *request) uncounted(s *scored) page.Uncounted {
 	return page.Uncounted{
 		Unevaluated: s.unknown, Skipped: podCounts(s.skipped), Excluded: q.excludedPods(s.table), Unavailable: q.unavailable(""),
